@@ -1,0 +1,60 @@
+# minga_roster: PGXS build, and the commands of the README (test, demo, stop-demo, bench).
+
+EXTENSION = minga_roster
+EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" minga_roster.control)
+
+MODULE_big = minga_roster
+OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
+
+# The install script is these files, one after the other: tables first, then a file for each step of a run.
+SQL_PARTS = \
+	sql/prologue.sql \
+	sql/settings.sql \
+	sql/tables.sql \
+	sql/presets.sql \
+	sql/people.sql \
+	sql/connect.sql \
+	sql/run.sql \
+	sql/stage.sql \
+	sql/plan.sql \
+	sql/guard.sql \
+	sql/apply.sql \
+	sql/merge.sql \
+	sql/report.sql \
+	sql/evening.sql \
+	sql/status.sql \
+	sql/privileges.sql
+
+DATA_built = sql/minga_roster--$(EXTVERSION).sql
+EXTRA_CLEAN = sql/minga_roster--$(EXTVERSION).sql
+
+PG_CFLAGS = -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
+SHLIB_LINK = -lcurl -lcrypto
+
+# setup makes the key file and the settings that the others need.
+REGRESS = setup $(filter-out setup,$(sort $(basename $(notdir $(wildcard test/sql/*.sql)))))
+REGRESS_OPTS = --inputdir=test --load-extension=pg_cron --load-extension=minga_roster
+ISOLATION = $(sort $(basename $(notdir $(wildcard test/specs/*.spec))))
+ISOLATION_OPTS = --inputdir=test --outputdir=.
+TAP_TESTS = 1
+PROVE_TESTS = test/t/*.pl
+PROVE_FLAGS += -I $(CURDIR)/test/perl
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
+ifneq ($(PGXS),)
+include $(PGXS)
+else
+all install installcheck:
+	@echo 'pg_config was not found: install postgresql-server-dev-15, or name it with PG_CONFIG=.' >&2; exit 1
+endif
+
+sql/minga_roster--$(EXTVERSION).sql: $(SQL_PARTS) minga_roster.control
+	cat $(SQL_PARTS) > $@
+
+src/%.o: $(wildcard src/*.h)
+
+# Bound to no installation: these install what they need (as root, on Debian 12) and clean up after themselves.
+.PHONY: test
+test:
+	@test/run.sh

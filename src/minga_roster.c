@@ -1,0 +1,171 @@
+/*
+ * minga_roster.c
+ *	  Module entry: the settings, and the facts about this server that SQL reads
+ *	  through the library (a setting is a mere custom variable to SQL until the
+ *	  library is loaded).
+ *
+ * Every setting is PGC_SIGHUP, so that a session and its worker see the same
+ * values.
+ */
+#include "postgres.h"
+
+#include <ctype.h>
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "tcop/tcopprot.h"
+#include "utils/backend_status.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/timestamp.h"
+
+#include "minga_roster.h"
+
+PG_MODULE_MAGIC;
+
+int			roster_max_workers = 2;
+char	   *roster_key_file = NULL;
+char	   *roster_smtp_url = NULL;
+char	   *roster_smtp_user = NULL;
+char	   *roster_smtp_from = NULL;
+char	   *roster_smtp_ca_file = NULL;
+char	   *roster_ca_file = NULL;
+bool		roster_insecure_loopback = false;
+static int	keep_runs = 400;
+static int	keep_changes = 90;
+static char *test_clock = NULL;
+
+PGDLLEXPORT void _PG_init(void);
+
+PG_FUNCTION_INFO_V1(roster_setting);
+PG_FUNCTION_INFO_V1(roster_clock);
+PG_FUNCTION_INFO_V1(roster_server_origin);
+PG_FUNCTION_INFO_V1(roster_hide_statement);
+
+static bool check_test_clock(char **newval, void **extra, GucSource source);
+
+static void
+define_text(const char *name, const char *description, char **variable)
+{
+	DefineCustomStringVariable(name, description, NULL, variable, "",
+							   PGC_SIGHUP, 0, NULL, NULL, NULL);
+}
+
+void
+_PG_init(void)
+{
+	DefineCustomIntVariable("minga_roster.max_workers",
+							"Runs that may work at the same time.",
+							NULL, &roster_max_workers, 2, 1, 64,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	define_text("minga_roster.key_file",
+				"File with the key that seals client secrets, outside the data directory, mode 0600.",
+				&roster_key_file);
+	define_text("minga_roster.smtp_url",
+				"Mail server, smtp://host:587 (STARTTLS) or smtps://host.",
+				&roster_smtp_url);
+	define_text("minga_roster.smtp_user",
+				"User name at the mail server; its password is set by roster_set_secret('smtp', ...).",
+				&roster_smtp_user);
+	define_text("minga_roster.smtp_from",
+				"Sender address of the mail to the owners.",
+				&roster_smtp_from);
+	define_text("minga_roster.smtp_ca_file",
+				"Certificates to trust for the mail server instead of the system's.",
+				&roster_smtp_ca_file);
+	define_text("minga_roster.ca_file",
+				"Certificates to trust for student information systems instead of the system's.",
+				&roster_ca_file);
+	DefineCustomBoolVariable("minga_roster.insecure_loopback",
+							 "Allows http and unverified TLS to 127.0.0.1 and ::1, for tests.",
+							 NULL, &roster_insecure_loopback, false,
+							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("minga_roster.keep_runs",
+							"Days to keep runs and sent mail.",
+							NULL, &keep_runs, 400, 1, 36500,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("minga_roster.keep_changes",
+							"Days to keep the changes of runs, which hold names of people.",
+							NULL, &keep_changes, 90, 1, 36500,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("minga_roster.test_clock",
+							   "A time to go by instead of the present, for tests.",
+							   NULL, &test_clock, "",
+							   PGC_SIGHUP, 0, check_test_clock, NULL, NULL);
+	MarkGUCPrefixReserved("minga_roster");
+}
+
+/*
+ * A time is three groups of digits or more; what exactly is a valid one is
+ * left to timestamptz_in, which needs a transaction.
+ */
+static bool
+check_test_clock(char **newval, void **extra, GucSource source)
+{
+	if (*newval == NULL || **newval == '\0' || isdigit((unsigned char) **newval))
+		return true;
+	GUC_check_errdetail("A time such as \"2026-09-01 19:00:00-06\" is expected.");
+	return false;
+}
+
+/*
+ * The time that evenings, retries and retention go by.  May throw when
+ * test_clock holds no time.
+ */
+TimestampTz
+roster_clock_now(void)
+{
+	if (test_clock != NULL && test_clock[0] != '\0')
+		return DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in,
+													   CStringGetDatum(test_clock),
+													   ObjectIdGetDatum(InvalidOid),
+													   Int32GetDatum(-1)));
+	return GetCurrentTransactionStartTimestamp();
+}
+
+/* Identity of this database, palloc'd: "system identifier/oid". */
+char *
+roster_origin(void)
+{
+	return psprintf(UINT64_FORMAT "/%u", GetSystemIdentifier(), MyDatabaseId);
+}
+
+Datum
+roster_setting(PG_FUNCTION_ARGS)
+{
+	char	   *name = psprintf("minga_roster.%s", text_to_cstring(PG_GETARG_TEXT_PP(0)));
+
+	PG_RETURN_TEXT_P(cstring_to_text(GetConfigOptionByName(name, NULL, false)));
+}
+
+Datum
+roster_clock(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TIMESTAMPTZ(roster_clock_now());
+}
+
+Datum
+roster_server_origin(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(roster_origin()));
+}
+
+/*
+ * Error reports name debug_query_string as STATEMENT, and pg_stat_activity
+ * shows what was reported last; both show the argument from here on.  The
+ * text lives as long as the session, since nothing tells when the statement's
+ * last message was written.
+ */
+Datum
+roster_hide_statement(PG_FUNCTION_ARGS)
+{
+	static char shown[128];
+
+	text_to_cstring_buffer(PG_GETARG_TEXT_PP(0), shown, sizeof(shown));
+	if (debug_query_string != NULL)
+		debug_query_string = shown;
+	pgstat_report_activity(STATE_RUNNING, shown);
+	PG_RETURN_VOID();
+}

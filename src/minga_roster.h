@@ -1,0 +1,118 @@
+/*
+ * minga_roster.h
+ *	  Types and functions shared between the files of minga_roster.
+ *
+ * Prototypes are grouped by the file that holds them.  Nothing of libcurl or
+ * OpenSSL appears here: transfer.h is the seam to libcurl, secret.c keeps
+ * OpenSSL to itself.
+ */
+#ifndef MINGA_ROSTER_H
+#define MINGA_ROSTER_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+
+/* Names of connections, in bytes (the CHECK on connections says the same). */
+#define CONNECTION_NAME_MAX 63
+
+/*
+ * Advisory locks, as pg_locks shows them: classid is the class, objid the
+ * number.  Session locks, held by a worker.
+ */
+#define LOCK_CLASS_RUN 0x4D520001		/* number of the run */
+#define LOCK_CLASS_CONNECTION 0x4D520002	/* connections.number */
+#define LOCK_CLASS_SITE 0x4D520003	/* hashtext(site) */
+#define LOCK_CLASS_SLOT 0x4D520004	/* 1 .. max_workers */
+#define LOCK_CLASS_DUTY 0x4D520005	/* 1: the worker of roster_run_due */
+
+/*
+ * A connection as a run needs it: a row of connections with the preset's
+ * values where its own are NULL.  Everything is palloc'd in the context that
+ * was current at load_connection.
+ */
+typedef struct RosterConnection
+{
+	char	   *name;
+	int			number;
+	char	   *site;
+	char	   *sis;
+	char	   *base_url;		/* up to and including /v1p1, no trailing slash */
+	char	   *token_url;
+	char	   *scope;			/* or NULL */
+	char	   *client_id;
+	char	   *app_name;		/* or NULL */
+	char	   *school_id;
+	bool		parent_contact;
+	int			page_size;
+	int			max_requests;
+	char	   *collections;	/* jsonb of the preset, as text */
+} RosterConnection;
+
+typedef enum RunKind
+{
+	RUN_TEST,
+	RUN_FETCH,
+	RUN_PREVIEW,
+	RUN_SYNC,
+	RUN_APPROVE,
+	RUN_DUTY					/* no run row: what roster_run_due starts */
+} RunKind;
+
+/*
+ * The run that a worker works on, with the figures that it has gathered since
+ * the last store_progress.
+ */
+typedef struct RosterRun
+{
+	int64		run;
+	RunKind		kind;
+	char		connection[CONNECTION_NAME_MAX + 1];
+	int			pages;
+	int64		rows_staged;
+	int64		rows_expected;	/* -1: not known */
+	int			requests;
+	int			retries;
+	int64		bytes;
+	TimestampTz progress_at;	/* when progress was stored last */
+} RosterRun;
+
+/* in minga_roster.c */
+extern int	roster_max_workers;
+extern char *roster_key_file;
+extern char *roster_smtp_url;
+extern char *roster_smtp_user;
+extern char *roster_smtp_from;
+extern char *roster_smtp_ca_file;
+extern char *roster_ca_file;
+extern bool roster_insecure_loopback;
+extern TimestampTz roster_clock_now(void);
+extern char *roster_origin(void);
+
+/* in connection.c */
+extern RosterConnection *load_connection(const char *name);
+
+/* in worker.c */
+extern PGDLLEXPORT void roster_worker_main(Datum main_arg);
+extern void begin_worker_transaction(void);
+extern void commit_worker_transaction(void);
+extern void store_progress(RosterRun *run, bool force);
+extern void set_phase(RosterRun *run, const char *phase);
+
+/* in secret.c */
+extern char *load_secret(const char *connection);
+extern char *seal_value(const char *binding, const char *value, Size *sealed_len);
+extern char *unseal_value(const char *binding, const char *sealed, Size sealed_len);
+
+/* in fetch.c */
+extern void fetch_roster(RosterConnection *connection, RosterRun *run);
+
+/* in connection_test.c */
+extern void test_connection(RosterConnection *connection, RosterRun *run);
+
+/* in mail.c */
+extern void send_waiting_mail(void);
+
+#endif							/* MINGA_ROSTER_H */

@@ -1,0 +1,88 @@
+/*
+ * transfer.h
+ *	  The seam to libcurl: requests and mail go in, plain C comes out.
+ *
+ * transfer.c is the only file that sees a header of libcurl.
+ */
+#ifndef MINGA_ROSTER_TRANSFER_H
+#define MINGA_ROSTER_TRANSFER_H
+
+#include "postgres.h"
+
+/*
+ * A set of connections kept open between transfers, with its cookies.
+ * Freed with the memory context that was current at transfer_open.
+ */
+typedef struct TransferPool TransferPool;
+
+/* What went wrong before an answer was there, or that nothing did. */
+typedef enum TransferFault
+{
+	TRANSFER_OK,
+	TRANSFER_DNS,				/* the host's name was not found */
+	TRANSFER_CONNECT,			/* refused, unreachable, reset, broken off */
+	TRANSFER_TLS,				/* certificate or handshake */
+	TRANSFER_TIMEOUT,
+	TRANSFER_TOO_LARGE,			/* more than max_bytes */
+	TRANSFER_LOGIN,				/* SMTP: user or password refused */
+	TRANSFER_REFUSED,			/* SMTP: sender, recipient or mail refused */
+	TRANSFER_PROTOCOL			/* anything else: not HTTP, bad URL, ... */
+} TransferFault;
+
+typedef struct HttpRequest
+{
+	const char *url;
+	const char *form;			/* body of a POST, or NULL for a GET */
+	const char *bearer;			/* token for Authorization, or NULL */
+	const char *basic_user;		/* for HTTP Basic, or NULL */
+	const char *basic_password;
+	Size		max_bytes;		/* of the decoded body */
+} HttpRequest;
+
+typedef struct HttpResponse
+{
+	TransferFault fault;
+	char	   *fault_text;		/* libcurl's words, without URL or secret */
+	int			status;
+	char	   *body;			/* NUL-terminated; malloc'd, see http_release */
+	Size		len;
+	char	   *content_type;	/* or NULL */
+	char	   *location;		/* of a redirect (never followed), or NULL */
+	int64		total_count;	/* X-Total-Count, -1 if absent or no number */
+	int			retry_after_ms; /* Retry-After, -1 if absent */
+	int64		elapsed_us;
+	/* for the connection test: how far it came, in microseconds from the start, 0 = not reached */
+	int64		resolved_us;
+	int64		connected_us;
+	int64		secured_us;
+} HttpResponse;
+
+typedef struct MailMessage
+{
+	const char *to;
+	const char *from;
+	const char *subject;
+	const char *text;
+	const char *html;
+} MailMessage;
+
+/* A URL taken apart; everything palloc'd, NULL where absent, host and scheme in lower case. */
+typedef struct UrlParts
+{
+	char	   *scheme;
+	char	   *user;
+	char	   *host;
+	char	   *port;			/* NULL where none was given or it is the scheme's default */
+	char	   *path;			/* starts with "/"; percent-decoding not applied */
+	char	   *query;
+} UrlParts;
+
+extern TransferPool *transfer_open(void);
+extern void http_perform(TransferPool *pool, const HttpRequest *request, HttpResponse *response);
+extern void http_release(HttpResponse *response);
+extern TransferFault mail_perform(TransferPool *pool, const MailMessage *message,
+								  const char *user, const char *password, char **fault_text);
+extern bool url_parse(const char *url, UrlParts *parts, const char **why);
+extern char *url_encode(const char *value);
+
+#endif							/* MINGA_ROSTER_TRANSFER_H */

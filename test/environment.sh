@@ -1,0 +1,61 @@
+# Sourced by the test, demo and bench scripts: packages, the copy that user postgres can read, and throw-away clusters.
+# Expects $top, the checkout.
+
+pg_config=${PG_CONFIG:-/usr/lib/postgresql/15/bin/pg_config}
+
+require_packages() {
+	[ "$(id -u)" -eq 0 ] || return 0
+	local missing=()
+	local package
+	for package in "$@"; do
+		dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+	done
+	if [ ${#missing[@]} -gt 0 ]; then
+		echo "Installing ${missing[*]}"
+		# Debian starts a cluster of its own on installation; nobody here wants it.
+		mkdir -p /etc/postgresql-common
+		[ -e /etc/postgresql-common/createcluster.conf ] || echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.conf
+		apt-get update -qq
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+	fi
+	bindir=$("$pg_config" --bindir)
+}
+[ ! -x "$pg_config" ] || bindir=$("$pg_config" --bindir)
+
+as_postgres() {
+	if [ "$(id -u)" -eq 0 ]; then (cd / && runuser -u postgres -- "$@"); else "$@"; fi
+}
+
+give_to_postgres() {
+	[ "$(id -u)" -ne 0 ] || chown -R postgres: "$1"
+}
+
+# copy_checkout DIRECTORY: the files that git knows or does not ignore; all of them where there is no git.
+copy_checkout() {
+	mkdir -p "$1"
+	if git -C "$top" rev-parse --git-dir >/dev/null 2>&1; then
+		(cd "$top" && git ls-files -z --cached --others --exclude-standard | while IFS= read -r -d '' f; do [ ! -e "$f" ] || printf '%s\0' "$f"; done | tar -cf - --null -T -) | tar -xf - -C "$1"
+	else
+		cp -a "$top/." "$1"
+	fi
+}
+
+# make_cluster DATA SOCKETDIR [PORT]: initdb, and the settings that minga_roster and pg_cron need.
+make_cluster() {
+	as_postgres "$bindir/initdb" -D "$1" -U postgres -A trust -E UTF8 --locale=C.UTF-8 --no-sync >/dev/null
+	cat >> "$1/postgresql.conf" <<-CONF
+		listen_addresses = ''
+		unix_socket_directories = '$2'
+		port = ${3:-5432}
+		shared_preload_libraries = 'pg_cron'
+		cron.database_name = 'contrib_regression'
+		cron.use_background_workers = on
+		max_worker_processes = 16
+		fsync = off
+		log_line_prefix = '%m [%p] %b '
+	CONF
+}
+
+start_cluster() {
+	as_postgres "$bindir/pg_ctl" -D "$1" -l "$1/log" -w start >/dev/null
+}

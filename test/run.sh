@@ -1,0 +1,48 @@
+#!/bin/bash
+# Runs the tests on a copy of this checkout and on a cluster of its own.
+#
+#   test/run.sh                      everything
+#   test/run.sh regress [name …]     pg_regress tests (test/sql)
+#   test/run.sh isolation [name …]   isolation specs (test/specs)
+#   test/run.sh tap [file …]         TAP tests (test/t)
+#
+# As root it installs what is missing (Debian packages) and runs servers as user postgres; as another user it takes
+# the machine as it is. PG_CONFIG chooses the PostgreSQL.
+set -euo pipefail
+
+top=$(cd "$(dirname "$0")/.." && pwd)
+. "$top/test/environment.sh"
+require_packages postgresql-15 postgresql-server-dev-15 postgresql-15-cron libcurl4-openssl-dev libssl-dev \
+	libipc-run-perl python3-aiosmtpd openssl curl make gcc
+
+what=${1:-all}
+[ $# -eq 0 ] || shift
+
+work=$(mktemp -d /tmp/minga_roster_test.XXXXXX)
+cleanup() {
+	status=$?
+	[ ! -f "$work/data/postmaster.pid" ] || as_postgres "$bindir/pg_ctl" -D "$work/data" -m immediate -w stop >/dev/null || true
+	if [ $status -eq 0 ]; then rm -rf "$work"; else echo "The test's files are left in $work"; fi
+	exit $status
+}
+trap cleanup EXIT
+
+copy_checkout "$work/src"
+make -s -C "$work/src" PG_CONFIG="$pg_config" all
+make -s -C "$work/src" PG_CONFIG="$pg_config" install
+give_to_postgres "$work"
+
+make_cluster "$work/data" "$work"
+start_cluster "$work/data"
+
+installcheck() {
+	as_postgres env PGHOST="$work" PGPORT=5432 PGUSER=postgres make -s -C "$work/src" PG_CONFIG="$pg_config" installcheck "$@" </dev/null
+}
+
+case $what in
+	all) installcheck ;;
+	regress) installcheck ISOLATION= TAP_TESTS= ${1:+REGRESS="setup $*"} ;;
+	isolation) installcheck REGRESS= TAP_TESTS= ${1:+ISOLATION="$*"} ;;
+	tap) installcheck REGRESS= ISOLATION= ${1:+PROVE_TESTS="$*"} ;;
+	*) echo "usage: test/run.sh [regress|isolation|tap [name …]]" >&2; exit 2 ;;
+esac
