@@ -1,1 +1,167 @@
--- run
+-- Runs: what people call, and how a run's row begins and ends. The functions that wait are C, in launch.c; what the worker
+-- does with a row is here, called by worker.c.
+
+CREATE FUNCTION roster_test_connection(connection text, OUT step text, OUT ok boolean, OUT detail text, OUT hint text, OUT elapsed interval)
+RETURNS SETOF record
+LANGUAGE C VOLATILE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'roster_test_connection';
+COMMENT ON FUNCTION roster_test_connection(text) IS
+'Tries a connection step by step: url, dns, tls, token, school, then each collection that a sync would read, with its count. ok is NULL for steps that were not reached. A fault of the SIS is a row and no error. Waits for a background worker; 53000 when none is free, 55006 while a run of the connection works, 25001 in a transaction block.';
+
+CREATE FUNCTION roster_fetch(connection text) RETURNS runs
+LANGUAGE C VOLATILE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'roster_fetch';
+COMMENT ON FUNCTION roster_fetch(text) IS
+'Fetches the roster into staged_users and staged_orgs and returns the finished run. Waits; a failed run raises its error; 25001 in a transaction block (use roster_start).';
+
+CREATE FUNCTION roster_preview(connection text) RETURNS SETOF changes
+LANGUAGE C VOLATILE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'roster_preview';
+COMMENT ON FUNCTION roster_preview(text) IS
+'Fetches and plans, and returns the changes that a sync would make, those that the guard would hold and what would not be done; nobody is touched. Waits, as roster_fetch does.';
+
+CREATE FUNCTION roster_sync(connection text) RETURNS runs
+LANGUAGE C VOLATILE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'roster_sync';
+COMMENT ON FUNCTION roster_sync(text) IS
+'Fetches, plans and applies, and returns the finished run with its counts. People change wholly or not at all. Waits, as roster_fetch does.';
+
+CREATE FUNCTION roster_approve(run bigint) RETURNS runs
+LANGUAGE C VOLATILE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'roster_approve';
+COMMENT ON FUNCTION roster_approve(bigint) IS
+'Applies the held archives of a sync, each checked again (those that no longer hold become refused), and returns the approving run. 42704 for an unknown run, 55000 where there is nothing left to approve. Waits, as roster_fetch does.';
+
+CREATE FUNCTION roster_start(connection text, kind text DEFAULT 'sync') RETURNS bigint
+LANGUAGE C VOLATILE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'roster_start';
+COMMENT ON FUNCTION roster_start(text, text) IS
+'Starts a fetch, preview or sync without waiting and returns the run''s number; runs and roster_status show how it fares. Where no worker can be registered the run is queued, with a WARNING.';
+
+CREATE FUNCTION roster_run_due() RETURNS void
+LANGUAGE C VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'roster_run_due';
+COMMENT ON FUNCTION roster_run_due() IS
+'Starts the worker that finds what is due, works the queue, sends mail, closes dead runs and applies retention, and returns at once. pg_cron calls it each minute.';
+
+CREATE FUNCTION known_run(run bigint) RETURNS runs
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    found_run minga_roster.runs;
+BEGIN
+    SELECT * INTO found_run FROM minga_roster.runs r WHERE r.run = known_run.run;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'undefined_object',
+            MESSAGE = format('run %s does not exist', coalesce(known_run.run::text, 'NULL')),
+            DETAIL = 'No row of minga_roster.runs has this number.',
+            HINT = 'List the runs with SELECT run, connection, kind, state FROM minga_roster.runs ORDER BY run DESC; old ones are removed after minga_roster.keep_runs days.';
+    END IF;
+    RETURN found_run;
+END
+$$;
+COMMENT ON FUNCTION known_run(bigint) IS 'The row of a run; 42704 for a number that is none.';
+
+CREATE FUNCTION roster_cancel(run bigint) RETURNS runs
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    target minga_roster.runs := minga_roster.known_run(roster_cancel.run);
+BEGIN
+    -- While the row is locked the worker cannot end this run and begin another, so the interrupt hits the right one.
+    SELECT * INTO target FROM minga_roster.runs r WHERE r.run = roster_cancel.run FOR UPDATE;
+    IF target.state = 'queued' THEN
+        PERFORM minga_roster.close_run(target.run, 'cancelled', '57014', 'cancelled while queued', NULL, NULL);
+    ELSIF target.state = 'running' THEN
+        IF pg_try_advisory_xact_lock(minga_roster.run_lock_class(), minga_roster.run_lock_number(target.run)) THEN
+            PERFORM minga_roster.close_dead_run(target.run);
+        ELSE
+            PERFORM pg_cancel_backend(target.pid);
+        END IF;
+    ELSE
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = format('run %s cannot be cancelled', target.run),
+            DETAIL = format('It %s at %s.', CASE target.state WHEN 'cancelled' THEN 'was cancelled' ELSE target.state END, target.finished_at),
+            HINT = 'Only a queued or running run can be cancelled.';
+    END IF;
+    SELECT * INTO target FROM minga_roster.runs r WHERE r.run = roster_cancel.run;
+    RETURN target;
+END
+$$;
+COMMENT ON FUNCTION roster_cancel(bigint) IS
+'Cancels a run: a queued one at once, of a running one the worker is interrupted (it stops within moments and undoes what it had not committed; people are not touched). 42704 for an unknown run, 55000 for a finished one.';
+
+CREATE FUNCTION run_lock_class() RETURNS integer
+LANGUAGE sql IMMUTABLE RETURN 1297219585;
+COMMENT ON FUNCTION run_lock_class() IS 'Class (LOCK_CLASS_RUN of the library) of the session advisory lock that a worker holds for its run.';
+
+CREATE FUNCTION run_lock_number(run bigint) RETURNS integer
+LANGUAGE sql IMMUTABLE RETURN (run & 2147483647)::integer;
+COMMENT ON FUNCTION run_lock_number(bigint) IS 'Number of that lock.';
+
+CREATE FUNCTION insert_run(run bigint, connection text, kind text, of_run bigint, state text, requested_by name) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO minga_roster.runs (run, connection, site, kind, origin, of_run, state, requested_by, started_at, pid)
+    SELECT insert_run.run, c.connection, c.site, insert_run.kind, 'manual', insert_run.of_run, insert_run.state, insert_run.requested_by,
+        CASE WHEN insert_run.state = 'running' THEN clock_timestamp() END, CASE WHEN insert_run.state = 'running' THEN pg_backend_pid() END
+    FROM minga_roster.known_connection(insert_run.connection) AS c;
+END
+$$;
+COMMENT ON FUNCTION insert_run(bigint, text, text, bigint, text, name) IS 'The row of a manual run, queued or running in this process.';
+
+CREATE FUNCTION claim_run(run bigint) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM FROM minga_roster.runs r WHERE r.run = claim_run.run AND r.state = 'queued' FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    UPDATE minga_roster.runs r SET state = 'running', started_at = clock_timestamp(), pid = pg_backend_pid() WHERE r.run = claim_run.run;
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION claim_run(bigint) IS 'Makes a queued run this process'' own; false when it is queued no more or somebody is about to cancel it.';
+
+CREATE FUNCTION queued_runs(OUT run bigint, OUT connection text, OUT kind text, OUT of_run bigint, OUT connection_number integer, OUT site text)
+RETURNS SETOF record
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT r.run, r.connection, r.kind, r.of_run, c.number, r.site
+    FROM minga_roster.runs r JOIN minga_roster.connections c USING (connection)
+    WHERE r.state = 'queued' AND c.retired_at IS NULL
+    ORDER BY r.run
+$$;
+COMMENT ON FUNCTION queued_runs() IS 'The queue, first come first served.';
+
+CREATE FUNCTION close_run(run bigint, state text, failure_sqlstate text, error text, detail text, hint text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    UPDATE minga_roster.runs r
+    SET state = close_run.state, finished_at = clock_timestamp(), pid = NULL,
+        sqlstate = close_run.failure_sqlstate, error = close_run.error, detail = close_run.detail, hint = close_run.hint
+    WHERE r.run = close_run.run AND r.state IN ('queued', 'running');
+    IF FOUND THEN
+        PERFORM minga_roster.post_report(close_run.run);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION close_run(bigint, text, text, text, text, text) IS 'Ends a run, and writes the mail that tells the owners; nothing for a run that has ended.';
+
+CREATE FUNCTION close_dead_run(run bigint) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT minga_roster.close_run(close_dead_run.run, 'failed', '57P02', 'the worker of the run died',
+        'Nobody holds the lock of the run any more: the server crashed or was restarted while it worked.',
+        'Nothing that was not committed has touched anybody. Start the run again.')
+$$;
+COMMENT ON FUNCTION close_dead_run(bigint) IS 'Closes a run whose worker is gone; the caller has taken its lock.';
+
+CREATE FUNCTION close_dead_runs() RETURNS integer
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    WITH dead AS MATERIALIZED (
+        SELECT r.run
+        FROM minga_roster.runs r
+        WHERE r.state = 'running' AND pg_try_advisory_xact_lock(minga_roster.run_lock_class(), minga_roster.run_lock_number(r.run))
+    ), closed AS MATERIALIZED (
+        SELECT minga_roster.close_dead_run(run) FROM dead
+    )
+    SELECT count(*)::integer FROM closed
+$$;
+COMMENT ON FUNCTION close_dead_runs() IS 'Closes each running run whose lock can be taken, and returns how many there were.';

@@ -58,7 +58,8 @@ typedef enum RunKind
 	RUN_PREVIEW,
 	RUN_SYNC,
 	RUN_APPROVE,
-	RUN_DUTY					/* no run row: what roster_run_due starts */
+	RUN_DUTY,					/* no run row: what roster_run_due starts */
+	RUN_CANCEL					/* no run row of its own: cancels the order's run */
 } RunKind;
 
 /*
@@ -97,6 +98,7 @@ extern RosterConnection *load_connection(const char *name);
 /* in worker.c */
 extern PGDLLEXPORT void roster_worker_main(Datum main_arg);
 extern void begin_worker_transaction(void);
+extern bool begin_worker_transaction_if_none(void);
 extern void commit_worker_transaction(void);
 extern void store_progress(RosterRun *run, bool force);
 extern void set_phase(RosterRun *run, const char *phase);

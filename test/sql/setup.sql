@@ -1,7 +1,9 @@
 -- What the other tests stand on: a key file beside the data directory. Tests that change a setting do it by ALTER SYSTEM and reload.
 \set VERBOSITY terse
 SELECT current_setting('data_directory') || '.minga_roster_key' AS key_file \gset
+\set ECHO none
 SELECT format('COPY (SELECT) TO PROGRAM %L', format('umask 077; openssl rand -hex 32 > "%s"', :'key_file')) \gexec
+\set ECHO all
 SELECT minga_roster.setting('max_workers');
 ALTER SYSTEM SET minga_roster.key_file = :'key_file';
 SELECT pg_reload_conf();

@@ -1,0 +1,62 @@
+/*
+ * connection.c
+ *	  Loads what a run has to know of its connection.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "utils/builtins.h"
+
+#include "minga_roster.h"
+
+static char *
+column_text(HeapTuple tuple, TupleDesc tupdesc, const char *column, MemoryContext owner)
+{
+	char	   *value = SPI_getvalue(tuple, tupdesc, SPI_fnumber(tupdesc, column));
+
+	return value == NULL ? NULL : MemoryContextStrdup(owner, value);
+}
+
+/*
+ * The connection of that name, palloc'd in the current memory context.
+ * Throws 42704 for one that is unknown or retired.  Runs in the open
+ * transaction, or in one of its own where none is open.
+ */
+RosterConnection *
+load_connection(const char *name)
+{
+	MemoryContext owner = CurrentMemoryContext;
+	RosterConnection *connection = palloc0(sizeof(RosterConnection));
+	bool		own_transaction = begin_worker_transaction_if_none();
+	Oid			types[] = {TEXTOID};
+	Datum		values[] = {CStringGetTextDatum(name)};
+	HeapTuple	tuple;
+	TupleDesc	tupdesc;
+
+	SPI_execute_with_args("SELECT c.connection, c.number, c.site, c.sis, c.base_url, c.token_url, s.scope, c.client_id, c.app_name,"
+						  " c.school_id, c.parent_contact, coalesce(c.page_size, s.page_size) AS page_size,"
+						  " coalesce(c.max_requests, s.max_requests) AS max_requests, s.collections"
+						  " FROM minga_roster.known_connection($1) AS c JOIN minga_roster.sis s USING (sis)",
+						  1, types, values, NULL, true, 1);
+	tuple = SPI_tuptable->vals[0];
+	tupdesc = SPI_tuptable->tupdesc;
+	connection->name = column_text(tuple, tupdesc, "connection", owner);
+	connection->number = atoi(column_text(tuple, tupdesc, "number", owner));
+	connection->site = column_text(tuple, tupdesc, "site", owner);
+	connection->sis = column_text(tuple, tupdesc, "sis", owner);
+	connection->base_url = column_text(tuple, tupdesc, "base_url", owner);
+	connection->token_url = column_text(tuple, tupdesc, "token_url", owner);
+	connection->scope = column_text(tuple, tupdesc, "scope", owner);
+	connection->client_id = column_text(tuple, tupdesc, "client_id", owner);
+	connection->app_name = column_text(tuple, tupdesc, "app_name", owner);
+	connection->school_id = column_text(tuple, tupdesc, "school_id", owner);
+	connection->parent_contact = column_text(tuple, tupdesc, "parent_contact", owner)[0] == 't';
+	connection->page_size = atoi(column_text(tuple, tupdesc, "page_size", owner));
+	connection->max_requests = atoi(column_text(tuple, tupdesc, "max_requests", owner));
+	connection->collections = column_text(tuple, tupdesc, "collections", owner);
+	if (own_transaction)
+		commit_worker_transaction();
+	MemoryContextSwitchTo(owner);
+	return connection;
+}

@@ -1,0 +1,743 @@
+/*
+ * worker.c
+ *	  The background worker: takes the locks of a run, writes its row, does its
+ *	  work and closes it whatever happens; then works the queue and ends.
+ *
+ * What it must survive:
+ *	- an error in any step: the transaction is rolled back and the run closed as
+ *	  failed, in a transaction of its own;
+ *	- SIGINT (roster_cancel, pg_cancel_backend): the run is closed as cancelled;
+ *	- SIGTERM (pg_terminate_backend, shutdown): the run is closed as failed and
+ *	  the worker ends; its handler raises a cancel, since FATAL would leave the
+ *	  row to be found dead;
+ *	- a crash: the row stays running, and whoever can take the run's lock closes it;
+ *	- another worker that queues a run just as this one looks at the queue for
+ *	  the last time: each looks again after it let its locks go, and tries its
+ *	  locks again after it queued its row, so one of the two sees the other;
+ *	- DROP EXTENSION while it starts: there is nothing to write to, it ends.
+ *
+ * The worker connects as the bootstrap superuser; what it does to the people
+ * relation it does as that relation's owner (as_owner.c).
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "common/hashfn.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lock.h"
+#include "storage/proc.h"
+#include "tcop/tcopprot.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "worker.h"
+
+/* A run in the queue, as queued_runs() returns it. */
+typedef struct QueuedRun
+{
+	int64		run;
+	int64		of_run;
+	int			connection_number;
+	RunKind		kind;
+	char	   *connection;
+	char	   *site;
+} QueuedRun;
+
+/* The locks of a run; a number of 0 is a lock not held. */
+typedef struct RunLocks
+{
+	int			slot;
+	uint32		connection;
+	uint32		site;
+	bool		site_held;
+	bool		connection_held;
+} RunLocks;
+
+static const char *const kind_names[] = {"test", "fetch", "preview", "sync", "approve"};
+
+static volatile sig_atomic_t terminated = false;
+static MemoryContext context_outside = NULL;
+static char *synchronous_commit_before = NULL;
+
+const char *
+run_kind_name(RunKind kind)
+{
+	return kind_names[kind];
+}
+
+bool
+run_kind_of(const char *name, RunKind *kind)
+{
+	for (int i = RUN_TEST; i <= RUN_APPROVE; i++)
+	{
+		if (strcmp(name, kind_names[i]) == 0)
+		{
+			*kind = (RunKind) i;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* SIGTERM: raise a cancel, and remember why. */
+static void
+worker_terminate(SIGNAL_ARGS)
+{
+	int			save_errno = errno;
+
+	terminated = true;
+	InterruptPending = true;
+	QueryCancelPending = true;
+	SetLatch(MyLatch);
+	errno = save_errno;
+}
+
+/*
+ * A short transaction with a snapshot and SPI; the memory context current
+ * before is current again after commit_worker_transaction.
+ */
+void
+begin_worker_transaction(void)
+{
+	context_outside = CurrentMemoryContext;
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	SPI_connect();
+	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+/* The same where none is open; says whether it opened one. */
+bool
+begin_worker_transaction_if_none(void)
+{
+	if (IsTransactionState())
+		return false;
+	begin_worker_transaction();
+	return true;
+}
+
+void
+commit_worker_transaction(void)
+{
+	SPI_finish();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	pgstat_report_stat(false);
+	MemoryContextSwitchTo(context_outside);
+}
+
+/* Executes one statement inside the open transaction. */
+static void
+execute(const char *statement, int nargs, Oid *types, Datum *values, const char *nulls)
+{
+	if (SPI_execute_with_args(statement, nargs, types, values, nulls, false, 0) < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not execute a statement of minga_roster"),
+				 errdetail("The statement was: %s.", statement)));
+}
+
+/*
+ * Writes the figures gathered so far to the run's row, at most once a second
+ * unless forced.  In the open transaction, or in one of its own.
+ */
+void
+store_progress(RosterRun *run, bool force)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	bool		own_transaction;
+	Oid			types[] = {INT8OID, INT4OID, INT8OID, INT8OID, INT4OID, INT4OID, INT8OID};
+	Datum		values[7];
+	char		nulls[] = "       ";
+
+	if (!force && !TimestampDifferenceExceeds(run->progress_at, now, 1000))
+		return;
+	run->progress_at = now;
+	own_transaction = begin_worker_transaction_if_none();
+	values[0] = Int64GetDatum(run->run);
+	values[1] = Int32GetDatum(run->pages);
+	values[2] = Int64GetDatum(run->rows_staged);
+	values[3] = Int64GetDatum(run->rows_expected);
+	if (run->rows_expected < 0)
+		nulls[3] = 'n';
+	values[4] = Int32GetDatum(run->requests);
+	values[5] = Int32GetDatum(run->retries);
+	values[6] = Int64GetDatum(run->bytes);
+	execute("UPDATE minga_roster.runs SET pages = $2, rows_staged = $3, rows_expected = $4, requests = $5, retries = $6, bytes = $7 WHERE run = $1",
+			7, types, values, nulls);
+	if (own_transaction)
+		commit_worker_transaction();
+}
+
+/* Names the phase in the run's row and in pg_stat_activity. */
+void
+set_phase(RosterRun *run, const char *phase)
+{
+	bool		own_transaction = begin_worker_transaction_if_none();
+	Oid			types[] = {INT8OID, TEXTOID};
+	Datum		values[] = {Int64GetDatum(run->run), CStringGetTextDatum(phase)};
+	char		activity[64];
+
+	execute("UPDATE minga_roster.runs SET phase = $2 WHERE run = $1", 2, types, values, NULL);
+	if (own_transaction)
+		commit_worker_transaction();
+	snprintf(activity, sizeof(activity), "minga_roster: run " INT64_FORMAT ", %s", run->run, phase);
+	pgstat_report_activity(STATE_RUNNING, activity);
+}
+
+/* Session advisory locks; none waits. */
+static bool
+try_lock(uint32 lock_class, uint32 number)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, lock_class, number, 2);
+	return LockAcquire(&tag, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+static void
+unlock(uint32 lock_class, uint32 number)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, lock_class, number, 2);
+	LockRelease(&tag, ExclusiveLock, true);
+}
+
+static bool
+try_slot(RunLocks *locks)
+{
+	if (locks->slot > 0)
+		return true;
+	for (int slot = 1; slot <= roster_max_workers; slot++)
+	{
+		if (try_lock(LOCK_CLASS_SLOT, slot))
+		{
+			locks->slot = slot;
+			return true;
+		}
+	}
+	return false;
+}
+
+static void
+release_slot(RunLocks *locks)
+{
+	if (locks->slot > 0)
+		unlock(LOCK_CLASS_SLOT, locks->slot);
+	locks->slot = 0;
+}
+
+/* The locks of one connection and, but for a test, of its site: both or none. */
+static bool
+try_connection(RunLocks *locks, RunKind kind, int connection_number, const char *site)
+{
+	locks->connection = (uint32) connection_number;
+	locks->site = DatumGetUInt32(hash_any((const unsigned char *) site, strlen(site)));
+	if (!try_lock(LOCK_CLASS_CONNECTION, locks->connection))
+		return false;
+	if (kind != RUN_TEST && !try_lock(LOCK_CLASS_SITE, locks->site))
+	{
+		unlock(LOCK_CLASS_CONNECTION, locks->connection);
+		return false;
+	}
+	locks->connection_held = true;
+	locks->site_held = (kind != RUN_TEST);
+	return true;
+}
+
+static void
+release_connection(RunLocks *locks)
+{
+	if (locks->site_held)
+		unlock(LOCK_CLASS_SITE, locks->site);
+	if (locks->connection_held)
+		unlock(LOCK_CLASS_CONNECTION, locks->connection);
+	locks->site_held = locks->connection_held = false;
+}
+
+static uint32
+run_lock_number(int64 run)
+{
+	return (uint32) (run & 0x7FFFFFFF);
+}
+
+/*
+ * Closes the run's row.  In the open transaction, or in one of its own that a
+ * cancel does not interrupt.
+ */
+static void
+close_run(int64 run, const char *state, const char *sqlstate, const char *error, const char *detail, const char *hint)
+{
+	bool		own_transaction;
+	Oid			types[] = {INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID};
+	const char *texts[] = {NULL, state, sqlstate, error, detail, hint};
+	Datum		values[6];
+	char		nulls[] = "      ";
+
+	HOLD_CANCEL_INTERRUPTS();
+	own_transaction = begin_worker_transaction_if_none();
+	values[0] = Int64GetDatum(run);
+	for (int i = 1; i < 6; i++)
+	{
+		if (texts[i] == NULL)
+			nulls[i] = 'n';
+		else
+			values[i] = CStringGetTextDatum(texts[i]);
+	}
+	execute("SELECT minga_roster.close_run($1, $2, $3, $4, $5, $6)", 6, types, values, nulls);
+	if (own_transaction)
+		commit_worker_transaction();
+	RESUME_CANCEL_INTERRUPTS();
+}
+
+/* The one transaction that plans, guards, applies and closes. */
+static void
+merge(RosterRun *run)
+{
+	Oid			types[] = {INT8OID};
+	Datum		values[] = {Int64GetDatum(run->run)};
+
+	set_phase(run, run->kind == RUN_APPROVE ? "apply" : "plan");
+	begin_worker_transaction();
+	execute("SELECT minga_roster.merge_run($1)", 1, types, values, NULL);
+	close_run(run->run, "succeeded", NULL, NULL, NULL, NULL);
+	commit_worker_transaction();
+}
+
+static void
+work(RosterRun *run)
+{
+	RosterConnection *connection = load_connection(run->connection);
+
+	if (run->kind == RUN_TEST)
+		test_connection(connection, run);
+	else if (run->kind != RUN_APPROVE)
+	{
+		/* The stage can be fetched again: its commits need not reach the disk. */
+		SetConfigOption("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION);
+		fetch_roster(connection, run);
+		SetConfigOption("synchronous_commit", synchronous_commit_before, PGC_USERSET, PGC_S_SESSION);
+	}
+	if (run->kind != RUN_APPROVE)
+		store_progress(run, true);
+	if (run->kind == RUN_TEST || run->kind == RUN_FETCH)
+		close_run(run->run, "succeeded", NULL, NULL, NULL, NULL);
+	else
+		merge(run);
+}
+
+/*
+ * Closes a run after an error.  The error's own text is kept; where the worker
+ * was told to end, or the run to stop, that is the text.
+ */
+static void
+close_failed_run(RosterRun *run, ErrorData *error)
+{
+	const char *sqlstate = unpack_sql_state(error->sqlerrcode);
+
+	if (terminated)
+		close_run(run->run, "failed", "57P01", "the worker was terminated by an administrator",
+				  "It was told to end by pg_terminate_backend or a shutdown of the server.",
+				  "Nothing that was not committed has touched anybody.  Start the run again.");
+	else if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		close_run(run->run, "cancelled", "57014", "cancelled while running", NULL, NULL);
+	else
+		close_run(run->run, "failed", sqlstate, error->message, error->detail, error->hint);
+}
+
+/*
+ * Works on a run whose row is running and whose locks are held, and closes it.
+ * Throws only when even closing fails.
+ */
+static void
+perform_run(RosterRun *run)
+{
+	MemoryContext outer = CurrentMemoryContext;
+	MemoryContext run_context = AllocSetContextCreate(TopMemoryContext, "minga_roster run", ALLOCSET_DEFAULT_SIZES);
+	ErrorData  *volatile error = NULL;
+
+	run->rows_expected = -1;
+	MemoryContextSwitchTo(run_context);
+	PG_TRY();
+	{
+		if (!terminated)
+			QueryCancelPending = false;
+		CHECK_FOR_INTERRUPTS();
+		work(run);
+	}
+	PG_CATCH();
+	{
+		HOLD_CANCEL_INTERRUPTS();
+		MemoryContextSwitchTo(run_context);
+		error = CopyErrorData();
+		FlushErrorState();
+		AbortOutOfAnyTransaction();
+		MemoryContextSwitchTo(run_context);
+		SetConfigOption("synchronous_commit", synchronous_commit_before, PGC_USERSET, PGC_S_SESSION);
+		RESUME_CANCEL_INTERRUPTS();
+	}
+	PG_END_TRY();
+
+	if (error != NULL)
+	{
+		if (run->kind != RUN_APPROVE)
+		{
+			HOLD_CANCEL_INTERRUPTS();
+			store_progress(run, true);
+			RESUME_CANCEL_INTERRUPTS();
+		}
+		close_failed_run(run, error);
+		ereport(LOG,
+				(errmsg("minga_roster run " INT64_FORMAT " of connection \"%s\" did not succeed", run->run, run->connection),
+				 errdetail("The run's row in minga_roster.runs has the error.")));
+	}
+	/* A cancel that came too late for this run must not hit the next. */
+	if (!terminated)
+		QueryCancelPending = false;
+	unlock(LOCK_CLASS_RUN, run_lock_number(run->run));
+	MemoryContextSwitchTo(outer);
+	MemoryContextDelete(run_context);
+	pgstat_report_activity(STATE_IDLE, NULL);
+}
+
+/* The queue as it is now, palloc'd in the current memory context. */
+static List *
+read_queue(void)
+{
+	MemoryContext owner = CurrentMemoryContext;
+	List	   *queue = NIL;
+
+	begin_worker_transaction();
+	execute("SELECT run, of_run, connection_number, kind, connection, site FROM minga_roster.queued_runs()", 0, NULL, NULL, NULL);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple	tuple = SPI_tuptable->vals[i];
+		TupleDesc	tupdesc = SPI_tuptable->tupdesc;
+		MemoryContext transaction = MemoryContextSwitchTo(owner);
+		QueuedRun  *queued = palloc0(sizeof(QueuedRun));
+		bool		isnull;
+
+		queued->run = DatumGetInt64(SPI_getbinval(tuple, tupdesc, 1, &isnull));
+		queued->of_run = DatumGetInt64(SPI_getbinval(tuple, tupdesc, 2, &isnull));
+		queued->connection_number = DatumGetInt32(SPI_getbinval(tuple, tupdesc, 3, &isnull));
+		queued->connection = pstrdup(SPI_getvalue(tuple, tupdesc, 5));
+		queued->site = pstrdup(SPI_getvalue(tuple, tupdesc, 6));
+		if (run_kind_of(SPI_getvalue(tuple, tupdesc, 4), &queued->kind))
+			queue = lappend(queue, queued);
+		MemoryContextSwitchTo(transaction);
+	}
+	commit_worker_transaction();
+	return queue;
+}
+
+/* Makes a queued run ours; its run lock is held afterwards. */
+static bool
+claim(int64 run)
+{
+	Oid			types[] = {INT8OID};
+	Datum		values[] = {Int64GetDatum(run)};
+	bool		isnull;
+	bool		claimed;
+
+	if (!try_lock(LOCK_CLASS_RUN, run_lock_number(run)))
+		return false;
+	begin_worker_transaction();
+	execute("SELECT minga_roster.claim_run($1)", 1, types, values, NULL);
+	claimed = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	commit_worker_transaction();
+	if (!claimed)
+		unlock(LOCK_CLASS_RUN, run_lock_number(run));
+	return claimed;
+}
+
+/* Works on one queued run, if it can be had. */
+static bool
+try_queued_run(RunLocks *locks, const QueuedRun *queued)
+{
+	RosterRun	run = {0};
+	bool		claimed;
+
+	if (!try_connection(locks, queued->kind, queued->connection_number, queued->site))
+		return false;
+	claimed = claim(queued->run);
+	if (claimed)
+	{
+		run.run = queued->run;
+		run.kind = queued->kind;
+		strlcpy(run.connection, queued->connection, sizeof(run.connection));
+		perform_run(&run);
+	}
+	release_connection(locks);
+	return claimed;
+}
+
+/*
+ * Works the queue until nothing in it can be had.  A run left in the queue is
+ * one whose connection or site another worker holds, and that worker looks at
+ * the queue after it let them go.  A run queued for want of a slot is seen by
+ * the look after the slot was released.
+ */
+static void
+drain_queue(RunLocks *locks)
+{
+	MemoryContext drain_context = AllocSetContextCreate(TopMemoryContext, "minga_roster queue", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext outer = MemoryContextSwitchTo(drain_context);
+	int64		newest_seen = 0;
+	int			seen = 0;
+
+	while (!terminated)
+	{
+		List	   *queue = read_queue();
+		int64		newest = queue == NIL ? 0 : ((QueuedRun *) llast(queue))->run;
+		bool		worked = false;
+		ListCell   *cell;
+
+		/* Without a slot, and nothing new since the look before: done. */
+		if (locks->slot == 0 && (queue == NIL || (newest == newest_seen && list_length(queue) <= seen)))
+			break;
+		if (!try_slot(locks))
+			break;
+		foreach(cell, queue)
+		{
+			if (terminated)
+				break;
+			worked |= try_queued_run(locks, lfirst(cell));
+		}
+		if (!worked)
+		{
+			newest_seen = newest;
+			seen = list_length(queue);
+			release_slot(locks);
+		}
+		MemoryContextReset(drain_context);
+	}
+	release_slot(locks);
+	MemoryContextSwitchTo(outer);
+	MemoryContextDelete(drain_context);
+}
+
+/* Whether a row of that run is there; a caller in need puts a run in the queue itself. */
+static bool
+run_is_recorded(int64 run)
+{
+	Oid			types[] = {INT8OID};
+	Datum		values[] = {Int64GetDatum(run)};
+	bool		found;
+
+	begin_worker_transaction();
+	execute("SELECT FROM minga_roster.runs WHERE run = $1", 1, types, values, NULL);
+	found = SPI_processed > 0;
+	commit_worker_transaction();
+	return found;
+}
+
+static void
+insert_run(const WorkerOrder *order, const char *state)
+{
+	Oid			types[] = {INT8OID, TEXTOID, TEXTOID, INT8OID, TEXTOID, NAMEOID};
+	Datum		values[6];
+	char		nulls[] = "      ";
+	NameData	requested_by;
+	char	   *role;
+
+	begin_worker_transaction();
+	role = GetUserNameFromId(order->requested_by, true);
+	namestrcpy(&requested_by, role == NULL ? "a dropped role" : role);
+	values[0] = Int64GetDatum(order->run);
+	values[1] = CStringGetTextDatum(order->connection);
+	values[2] = CStringGetTextDatum(run_kind_name(order->kind));
+	values[3] = Int64GetDatum(order->of_run);
+	if (order->of_run == 0)
+		nulls[3] = 'n';
+	values[4] = CStringGetTextDatum(state);
+	values[5] = NameGetDatum(&requested_by);
+	execute("SELECT minga_roster.insert_run($1, $2, $3, $4, $5, $6)", 6, types, values, nulls);
+	commit_worker_transaction();
+}
+
+/*
+ * What a run needs to be begun: a slot, its connection and its site.  Takes all
+ * or none; *busy says in words what was missing.
+ */
+static bool
+try_locks(RunLocks *locks, const WorkerOrder *order, const RosterConnection *connection, const char **busy)
+{
+	*busy = "slot";
+	if (!try_slot(locks))
+		return false;
+	*busy = "connection";
+	if (try_connection(locks, order->kind, connection->number, connection->site))
+		return true;
+	release_slot(locks);
+	return false;
+}
+
+/* A test does not wait in the queue: it is on record as failed. */
+static void
+refuse_test(const WorkerOrder *order, const char *busy)
+{
+	insert_run(order, "running");
+	if (strcmp(busy, "slot") == 0)
+		close_run(order->run, "failed", "53000", "no worker is free for a connection test",
+				  psprintf("minga_roster.max_workers is %d, and as many runs are working.", roster_max_workers),
+				  "Try again when one of them has ended (SELECT * FROM minga_roster.roster_status), or let the DBA raise minga_roster.max_workers.");
+	else
+		close_run(order->run, "failed", "55006", psprintf("connection \"%s\" is busy", order->connection),
+				  "Another run of it is working, and a student information system is asked by one run at a time.",
+				  "Try again when it has ended (SELECT * FROM minga_roster.roster_status), or cancel it with roster_cancel.");
+}
+
+/* The run that the worker was started for, at once or through the queue. */
+static void
+perform_order(const WorkerOrder *order, RunLocks *locks)
+{
+	RosterConnection *connection = load_connection(order->connection);
+	RosterRun	run = {0};
+	const char *busy;
+
+	run.run = order->run;
+	run.kind = order->kind;
+	strlcpy(run.connection, order->connection, sizeof(run.connection));
+
+	if (!try_lock(LOCK_CLASS_RUN, run_lock_number(order->run)))
+		return;
+	if (try_locks(locks, order, connection, &busy))
+	{
+		insert_run(order, "running");
+		perform_run(&run);
+		release_connection(locks);
+		return;
+	}
+	if (order->kind == RUN_TEST)
+		refuse_test(order, busy);
+	else
+		insert_run(order, "queued");
+	unlock(LOCK_CLASS_RUN, run_lock_number(order->run));
+}
+
+/* One statement in one transaction. */
+static void
+execute_alone(const char *statement)
+{
+	begin_worker_transaction();
+	execute(statement, 0, NULL, NULL, NULL);
+	commit_worker_transaction();
+}
+
+/* What roster_run_due starts: one worker at a time, the next minute brings another. */
+static void
+perform_duty(void)
+{
+	if (!try_lock(LOCK_CLASS_DUTY, 1))
+		return;
+	execute_alone("SELECT minga_roster.queue_due_runs()");
+	execute_alone("SELECT minga_roster.apply_retention()");
+	send_waiting_mail();
+	unlock(LOCK_CLASS_DUTY, 1);
+}
+
+/*
+ * Cancels a run for a caller who waited for it.  The run may not be on record
+ * (its worker was stopped before), or may have ended meanwhile.
+ */
+static void
+perform_cancel(int64 run)
+{
+	Oid			types[] = {INT8OID};
+	Datum		values[] = {Int64GetDatum(run)};
+
+	begin_worker_transaction();
+	execute("SELECT minga_roster.roster_cancel(run) FROM minga_roster.runs WHERE run = $1 AND state IN ('queued', 'running')",
+			1, types, values, NULL);
+	commit_worker_transaction();
+}
+
+static bool
+extension_is_there(void)
+{
+	bool		there;
+
+	begin_worker_transaction();
+	there = OidIsValid(get_extension_oid("minga_roster", true));
+	commit_worker_transaction();
+	return there;
+}
+
+/*
+ * What a setting of the database or the bootstrap superuser may have changed
+ * and a run depends on.
+ */
+static void
+settle_session(void)
+{
+	static const char *const settings[][2] = {
+		{"application_name", "minga_roster"},
+		{"default_transaction_isolation", "read committed"},
+		{"default_transaction_read_only", "off"},
+		{"statement_timeout", "0"},
+		{"lock_timeout", "0"},
+		{"idle_in_transaction_session_timeout", "0"},
+		{"DateStyle", "ISO, YMD"},
+		{"IntervalStyle", "postgres"},
+		{"bytea_output", "hex"},
+		{"extra_float_digits", "1"},
+		{"max_parallel_workers_per_gather", "0"},
+		{"jit", "off"},
+		{"log_min_error_statement", "panic"},
+	};
+
+	synchronous_commit_before = pstrdup(GetConfigOption("synchronous_commit", false, false));
+	for (int i = 0; i < lengthof(settings); i++)
+		SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_SESSION);
+}
+
+void
+roster_worker_main(Datum main_arg)
+{
+	WorkerOrder order;
+	RunLocks	locks = {0};
+
+	memcpy(&order, MyBgworkerEntry->bgw_extra, sizeof(order));
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, worker_terminate);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnectionByOid(order.database, InvalidOid, 0);
+	MemoryContextSwitchTo(AllocSetContextCreate(TopMemoryContext, "minga_roster worker", ALLOCSET_DEFAULT_SIZES));
+	settle_session();
+
+	if (!extension_is_there())
+		return;
+	if (order.kind == RUN_CANCEL)
+	{
+		perform_cancel(order.run);
+		return;
+	}
+	execute_alone("SELECT minga_roster.close_dead_runs()");
+	if (order.kind == RUN_DUTY)
+		perform_duty();
+	else if (!run_is_recorded(order.run))
+		perform_order(&order, &locks);
+	drain_queue(&locks);
+	if (!terminated)
+		send_waiting_mail();
+}

@@ -1,0 +1,27 @@
+/*
+ * worker.h
+ *	  What launch.c hands to worker.c.
+ */
+#ifndef MINGA_ROSTER_WORKER_H
+#define MINGA_ROSTER_WORKER_H
+
+#include "minga_roster.h"
+#include "postmaster/bgworker.h"
+
+/* Travels in bgw_extra. */
+typedef struct WorkerOrder
+{
+	int64		run;			/* drawn by the caller; 0 for RUN_DUTY */
+	int64		of_run;			/* for RUN_APPROVE, else 0 */
+	Oid			database;
+	Oid			requested_by;
+	RunKind		kind;
+	char		connection[CONNECTION_NAME_MAX + 1];
+} WorkerOrder;
+
+StaticAssertDecl(sizeof(WorkerOrder) <= BGW_EXTRALEN, "WorkerOrder has to fit into bgw_extra");
+
+extern const char *run_kind_name(RunKind kind);
+extern bool run_kind_of(const char *name, RunKind *kind);
+
+#endif							/* MINGA_ROSTER_WORKER_H */
