@@ -1,0 +1,122 @@
+# The test OneRoster server (test/oneroster_server.py) for TAP tests: starts it, gives its orders, stops it with the test.
+package OneRosterServer;
+
+use strict;
+use warnings;
+
+use Cwd qw(abs_path);
+use File::Basename qw(dirname);
+use File::Temp ();
+use HTTP::Tiny;
+use IPC::Run ();
+use JSON::PP ();
+
+my $directory = abs_path(dirname(__FILE__) . '/..');
+my $json = JSON::PP->new->utf8->canonical;
+
+# new(people => 500, seed => 7, schools => 3, day => 0, plain_http => 0, args => [further arguments])
+# Starts the server; dies when it does not come up.
+sub new
+{
+	my ($class, %args) = @_;
+	my $self = bless { certs => File::Temp->newdir, %args }, $class;
+
+	IPC::Run::run([ "$directory/make_certs.sh", "$self->{certs}" ]) or die "could not make certificates";
+	my @command = (
+		'/usr/bin/python3', "$directory/oneroster_server.py",
+		'--people', $args{people} // 500,
+		'--seed', $args{seed} // 7,
+		'--schools', $args{schools} // 3,
+		'--day', $args{day} // 0,
+		$args{plain_http} ? '--plain-http' : ('--certs', "$self->{certs}"),
+		@{ $args{args} // [] });
+	start_server($self, \@command, qr/^port (\d+)\ncontrol (\d+)$/m, 'port', 'control');
+	return $self;
+}
+
+# start_server(object, command, pattern, names …): runs a server until it has printed what the pattern captures. Its stdin
+# stays open until stop_server, so that it ends with the test whatever happens.
+sub start_server
+{
+	my ($self, $command, $pattern, @names) = @_;
+
+	$self->{in} = $self->{out} = $self->{err} = '';
+	$self->{process} = IPC::Run::start($command, '<', \$self->{in}, '>', \$self->{out}, '2>', \$self->{err},
+		my $timeout = IPC::Run::timeout(60));
+	while ($self->{out} !~ $pattern)
+	{
+		IPC::Run::pump($self->{process}) or die "@$command did not start: $self->{err}";
+	}
+	$timeout->reset;
+	@$self{@names} = $self->{out} =~ $pattern;
+}
+
+sub stop_server
+{
+	my ($self) = @_;
+	my $process = delete $self->{process} or return;
+	IPC::Run::kill_kill($process, grace => 5);
+}
+
+sub stop { stop_server(@_) }
+
+sub DESTROY
+{
+	my ($self) = @_;
+	local ($?, $@);
+	eval { stop_server($self) };
+}
+
+# The base URL as Campus shows it, the same on the legacy path, and the root of a plain OneRoster server.
+sub origin { my ($self) = @_; return ($self->{plain_http} ? 'http' : 'https') . "://localhost:$self->{port}" }
+sub url { return $_[0]->origin . '/campus/api/oneroster/v1p1/minga' }
+sub legacy_url { return $_[0]->origin . '/campus/oneroster/minga' }
+sub plain_url { return $_[0]->origin . '/ims/oneroster/v1p1' }
+sub token_url { return $_[0]->origin . '/campus/oauth2/token?appName=minga' }
+sub plain_token_url { return $_[0]->origin . '/oauth/token' }
+
+sub port { return $_[0]->{port} }
+sub control_port { return $_[0]->{control} }
+sub certs { return "$_[0]->{certs}" }
+sub ca_file { return "$_[0]->{certs}/ca.crt" }
+sub client_id { return 'minga-client' }
+sub client_secret { return 'S3cret!^*~)+&%' }
+sub app_name { return 'minga' }
+sub school_id { return 'CE8DF1FC-3242-4716-A5F5-5A957F86DC36' }
+
+# Moves the district to a day.
+sub day { my ($self, $day) = @_; return $self->order('POST', '/day', { day => $day }) }
+
+# Switches faults on; undef switches one off.
+sub faults { my ($self, $faults) = @_; return $self->order('POST', '/faults', $faults) }
+sub clear_faults { return $_[0]->order('POST', '/faults', { reset => JSON::PP::true }) }
+
+# The requests since the log was last cleared: a list of { method, path, query, authorization, code, time }.
+sub log { return @{ $_[0]->order('GET', '/log') } }
+sub clear_log { return $_[0]->order('DELETE', '/log') }
+
+# { day, concurrent_max, concurrent, requests, faults }
+sub state { return $_[0]->order('GET', '/state') }
+
+# What happens on a day: a list of { kind, sourced_ids, values }.
+sub changes { my ($self, $day) = @_; return $self->order('GET', "/changes?day=$day") }
+
+# expected(from => 'none' or a day, to => a day, roster =>, auto_update =>, archive => 1, 0 or categories, parent_contact => 0, school => 0)
+# The plan as a list of { action, category, sourced_ids, before, after }.
+sub expected
+{
+	my ($self, %args) = @_;
+	return $self->order('GET', '/expected?' . join('&', map { "$_=$args{$_}" } sort keys %args));
+}
+
+# One order to the control port; dies on anything but success.
+sub order
+{
+	my ($self, $method, $path, $body) = @_;
+	my $answer = HTTP::Tiny->new(timeout => 120)->request($method, "http://127.0.0.1:$self->{control}$path",
+		{ defined $body ? (content => $json->encode($body)) : () });
+	die "$method $path: $answer->{status} $answer->{content}" unless $answer->{success};
+	return $json->decode($answer->{content});
+}
+
+1;
