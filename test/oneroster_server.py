@@ -305,12 +305,19 @@ class RosterHandler(Handler):
             entry = {"method": method, "path": url.path, "query": query, "authorization": scheme, "time": time.time(), "code": None}
             context.log.append(entry)
         try:
-            self.answer(context, method, url, query, body, entry)
+            answer = self.answer(context, method, url, query, body, entry)
         finally:
-            with context.lock:
+            with context.lock:      # before the answer goes out, or a client's next request could be counted beside this one
                 context.active -= 1
+        entry["code"] = answer.code
+        part = len(answer.body) // 2
+        if answer.code == 200 and context.roster.fault("truncated", self.path):
+            answer.body = answer.body[:part]
+        broken = context.roster.fault("reset_connection", self.path)
+        self.send(answer.code, answer.body, answer.content_type, answer.headers, part if broken else None)
 
     def answer(self, context, method, url, query, body, entry):
+        """The answer to a request; what is wrong with it comes as an answer too."""
         roster = context.roster
         try:
             self.early_faults(roster, self.path)
@@ -327,16 +334,12 @@ class RosterHandler(Handler):
                 raise status_info(405, "unsupported", "only GET is supported")
             delay = roster.faults.get("delay_ms")
             if delay:
-                time.sleep(delay / 1000)
+                with roster.changed:
+                    roster.changed.wait_for(lambda: "delay_ms" not in roster.faults, delay / 1000)
             root = f"{'https' if self.server.tls else 'http'}://{self.headers.get('Host')}{url.path[:found.start('rest')] if found['rest'] else url.path}"
             self.endpoint(roster, [unquote(p) for p in (found["rest"] or "/").strip("/").split("/")], query, root, app is not None)
-        except Answer as a:
-            entry["code"] = a.code
-            broken = roster.fault("reset_connection", self.path)
-            part = len(a.body) // 2
-            if a.code == 200 and roster.fault("truncated", self.path):
-                a.body = a.body[:part]
-            self.send(a.code, a.body, a.content_type, a.headers, part if broken else None)
+        except Answer as answer:
+            return answer
 
     def early_faults(self, roster, target):
         """The faults that keep a request from its endpoint."""
