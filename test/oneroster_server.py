@@ -350,9 +350,10 @@ class RosterHandler(Handler):
             raise ConnectionResetError
         one = roster.fault("status", target)
         if one:
+            code = int(one["code"])
             headers = {"Retry-After": str(one["retry_after"])} if one.get("retry_after") is not None else {}
-            minor = {401: "unauthorized", 403: "forbidden", 404: "unknown object", 429: "server_busy"}.get(one["code"], "internal_server_error")
-            answer = status_info(one["code"], minor, one.get("description", "switched on by a test"))
+            minor = {401: "unauthorized", 403: "forbidden", 404: "unknown object", 429: "server_busy"}.get(code, "internal_server_error")
+            answer = status_info(code, minor, one.get("description", "switched on by a test"))
             answer.headers = headers
             raise answer
         if roster.fault("html", target):

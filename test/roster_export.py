@@ -33,14 +33,13 @@ def export(district, day, directory, size, with_guardians):
     config = [f"location = /campus/oauth2/token {{ default_type application/json; return 200 '{json.dumps(token)}'; }}"]
 
     def location(path, name, total):
-        write(f"{name}_{total}.json", {name if name in ("orgs",) else "orgs" if name == "schools" else "users": []})
+        write(f"{name}_{total}.json", {"orgs" if name in ("orgs", "schools") else "users": []})
         config.append(f"""location ~ ^/campus/api/oneroster/v1p1/[^/]+/ims/oneroster/v1p1{path}$ {{
     default_type application/json;
-    set $roster_offset $arg_offset;
-    if ($roster_offset = "") {{ set $roster_offset 0; }}
     root {os.path.abspath(directory)};
     add_header X-Total-Count {total};
-    try_files /{name}_$roster_offset.json =404;
+    if ($arg_offset = "") {{ rewrite ^ /{name}_0.json break; }}
+    rewrite ^ /{name}_$arg_offset.json break;
 }}""")
     location("/orgs", "orgs", len(orgs))
     location("/schools", "schools", len(schools))
