@@ -194,7 +194,7 @@ class State:
     def guardian_refs(self, school, head):
         """The guardian rows of a household in the order of agents: (sourcedId, letter, school, head, k)."""
         bits = mix(self.district.root ^ (school << 40) ^ (head * 4 + 1))
-        count = (0, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 3)[bits % 12] if head else 2
+        count = (0, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 3)[bits % 12] if head else 3
         base = (school + 1) * 10_000_000 + 5_000_000 + head * 3
         refs = [(f"g{base + k}", "g", school, head, k) for k in range(min(count, 2))]
         if refs and self.staff_guardian(school, head):
@@ -202,7 +202,7 @@ class State:
         if (self.households.get((school, head)) or {}).get("swap"):
             refs.reverse()
         if count == 3:
-            refs.insert(0 if bits >> 20 & 1 else 2, (f"r{base + 2}", "r", school, head, 2))
+            refs.insert(0 if bits >> 20 & 1 or not head else 2, (f"r{base + 2}", "r", school, head, 2))
         return refs
 
     def staff_guardian(self, school, head):
@@ -464,5 +464,5 @@ class DayMaker:
         """Half of those who left two days ago (at least one) are back; every second with a new phone, every fourth disabled."""
         gone = [e for e in self.state.district.days.get(self.day - 2, []) if e[0] == self.school and e[1] == "leave"]
         for n, (_, _, i, _) in enumerate(gone[:max(1, len(gone) // 2)]):
-            values = {"phone": f"480-888-{mix(i + self.day) % 10000:04d}"} if n % 2 else {}
-            self.add("return", i, present=True, enabled="false" if n % 4 == 3 else "true", **values)
+            values = {"phone": f"480-888-{mix(i + self.day) % 10000:04d}"} if (n + self.day) % 2 else {}
+            self.add("return", i, present=True, enabled="false" if (n + self.day) % 4 == 0 else "true", **values)

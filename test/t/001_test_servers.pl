@@ -3,6 +3,9 @@
 use strict;
 use warnings;
 
+use FindBin;
+use lib "$FindBin::Bin/../perl";
+
 use IPC::Run ();
 use JSON::PP ();
 use OneRosterServer;
