@@ -58,3 +58,13 @@ src/%.o: $(wildcard src/*.h)
 .PHONY: test
 test:
 	@test/run.sh
+
+.PHONY: demo stop-demo bench
+demo:
+	@test/demo.sh
+
+stop-demo:
+	@test/demo.sh stop
+
+bench:
+	@test/bench/bench.sh

@@ -1,0 +1,192 @@
+#!/bin/bash
+# Walks through Minga's set-up guide with real SQL on a throw-away cluster, against the test servers.
+#
+#   test/demo.sh         leaves cluster and servers running, says how to look around, exits non-zero if anything is not as expected
+#   test/demo.sh stop    stops them and removes everything
+set -euo pipefail
+
+top=$(cd "$(dirname "$0")/.." && pwd)
+. "$top/test/environment.sh"
+demo=/tmp/minga_roster_demo
+
+stop_demo() {
+	local pid_file pid
+	[ ! -f "$demo/data/postmaster.pid" ] || as_postgres "$bindir/pg_ctl" -D "$demo/data" -m fast -w stop >/dev/null || true
+	for pid_file in "$demo"/*.pid; do
+		[ -f "$pid_file" ] || continue
+		pid=$(cat "$pid_file")
+		# Only a process that is still the one that was started.
+		if tr '\0' ' ' < "/proc/$pid/cmdline" 2>/dev/null | grep -q "$demo/src/test/"; then kill "$pid"; fi
+	done
+	rm -rf "$demo"
+}
+
+if [ "${1:-}" = stop ]; then
+	if [ -d "$demo" ]; then stop_demo; echo "The demo is stopped and $demo removed."; else echo "No demo is running."; fi
+	exit 0
+fi
+
+require_packages postgresql-15 postgresql-server-dev-15 postgresql-15-cron libcurl4-openssl-dev libssl-dev python3-aiosmtpd openssl curl make gcc
+[ ! -d "$demo" ] || stop_demo
+mkdir -p "$demo"
+trap 'echo; echo "The demo failed. Its files are in $demo (make stop-demo removes them)." >&2' ERR
+
+step() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
+
+# start_server NAME COMMAND …: in the background, its stdin open for ever, its ports in $demo/NAME.out
+start_server() {
+	local name=$1
+	shift
+	mkfifo "$demo/$name.in"
+	as_postgres setsid bash -c 'echo $$ > "$1/$2.pid"; in="$1/$2.in"; out="$1/$2.out"; err="$1/$2.err"; shift 2; exec "$@" <> "$in" > "$out" 2> "$err"' \
+		- "$demo" "$name" "$@" &
+	for _ in $(seq 100); do
+		! grep -q "^$ready_line" "$demo/$name.out" 2>/dev/null || return 0
+		sleep 0.1
+	done
+	cat "$demo/$name.err" >&2
+	return 1
+}
+
+psql_demo() { as_postgres "$bindir/psql" -X -q -v ON_ERROR_STOP=1 -h "$demo" -U postgres -d minga "$@"; }
+
+# show STATEMENT: prints the statement with its answer.
+show() { printf '\n%s\n' "$1"; psql_demo -P pager=off <<< "SET search_path = public, minga_roster; $1" 2>&1 | sed 's/^psql:<stdin>:[0-9]*: //'; }
+
+value() { psql_demo -A -t <<< "SET search_path = public, minga_roster; $1"; }
+
+# expect WHAT QUERY VALUE
+expect() {
+	local got
+	got=$(value "$2")
+	if [ "$got" = "$3" ]; then echo "as expected: $1"; else echo "NOT as expected: $1: $got instead of $3" >&2; return 1; fi
+}
+
+control() { curl -sS --fail "http://127.0.0.1:$control_port$1" "${@:2}"; }
+
+# expect_plan WHAT RUN PARAMETERS: the run's changes are the plan that the test server worked out from its own data.
+expect_plan() {
+	local plan
+	plan=$(control "/expected?$3")
+	printf '%s' "$plan" > "$demo/expected.json"
+	expect "$1, $(grep -o '"action"' "$demo/expected.json" | wc -l) changes as the SIS's own data have it" "
+		WITH expected AS (
+			SELECT action, category, array(SELECT x COLLATE \"C\" FROM unnest(sourced_ids) AS x ORDER BY 1) AS sourced_ids, before, after
+			FROM jsonb_to_recordset(pg_read_file('$demo/expected.json')::jsonb) AS e (action text, category text, sourced_ids text[], before jsonb, after jsonb)
+		), planned AS (
+			SELECT action, category, array(SELECT x COLLATE \"C\" FROM unnest(sourced_ids) AS x ORDER BY 1) AS sourced_ids, before, after
+			FROM changes WHERE run = $2 AND state IN ('planned', 'applied')
+		)
+		SELECT count(*) FROM ((TABLE expected EXCEPT ALL TABLE planned) UNION ALL (TABLE planned EXCEPT ALL TABLE expected)) AS difference" 0
+}
+
+step "Building and starting a cluster, a OneRoster server and a mail server"
+copy_checkout "$demo/src"
+make -s -C "$demo/src" PG_CONFIG="$pg_config" all install >/dev/null
+"$demo/src/test/make_certs.sh" "$demo/certs" >/dev/null 2>&1
+give_to_postgres "$demo"
+ready_line=control start_server oneroster /usr/bin/python3 "$demo/src/test/oneroster_server.py" --people 400 --seed 11 --schools 3 --certs "$demo/certs"
+ready_line=port start_server smtp /usr/bin/python3 "$demo/src/test/smtp_server.py" --certs "$demo/certs" --dir "$demo/mail" --user minga --password 'mail password'
+port=$(sed -n 's/^port //p' "$demo/oneroster.out")
+control_port=$(sed -n 's/^control //p' "$demo/oneroster.out")
+smtp_port=$(sed -n 's/^port //p' "$demo/smtp.out")
+
+make_cluster "$demo/data" "$demo"
+as_postgres bash -c "umask 077; openssl rand -hex 32 > '$demo/key'"
+as_postgres tee -a "$demo/data/postgresql.conf" >/dev/null <<CONF
+cron.database_name = 'minga'
+minga_roster.key_file = '$demo/key'
+minga_roster.ca_file = '$demo/certs/ca.crt'
+minga_roster.smtp_url = 'smtp://localhost:$smtp_port'
+minga_roster.smtp_user = 'minga'
+minga_roster.smtp_from = 'roster@minga.example'
+minga_roster.smtp_ca_file = '$demo/certs/ca.crt'
+CONF
+start_cluster "$demo/data"
+as_postgres "$bindir/createdb" -h "$demo" -U postgres minga
+
+step "Install"
+show "CREATE EXTENSION pg_cron;"
+show "CREATE EXTENSION minga_roster;"
+show "SELECT roster_create_people('public.people');"
+
+step "Connect: the URL pasted too long, with a capital letter and a space"
+show "SELECT connection, base_url, token_url, app_name, unproven
+FROM roster_connect('mesa-high',
+    url => ' https://LocalHost:$port/campus/api/oneroster/v1p1/minga/ims/oneroster/v1p1/users?limit=100',
+    client_id => 'minga-client', client_secret => 'S3cret!^*~)+&%',
+    school_id => 'CE8DF1FC-3242-4716-A5F5-5A957F86DC36',
+    people => 'public.people', site => 'mesa-high', district => 'mesa', time_zone => 'America/Denver');"
+expect "the URL in its normal form" "SELECT base_url FROM connections" "https://localhost:$port/campus/api/oneroster/v1p1/minga/ims/oneroster/v1p1"
+
+step "Test Connection"
+show "SELECT step, ok, detail FROM roster_test_connection('mesa-high');"
+expect "every step ok" "SELECT bool_and(ok) FROM run_steps" t
+
+step "Preview: what a sync would do; nobody is touched"
+show "SELECT action, category, count(*) FROM roster_preview('mesa-high') GROUP BY 1, 2 ORDER BY 1, 2;"
+expect "nobody touched" "SELECT count(*) FROM people" 0
+expect_plan "the preview" "(SELECT max(run) FROM runs)" "from=none&to=0&auto_update=0&archive=0"
+
+step "First sync: everybody is new"
+show "SELECT run, state, created, updated, archived, skipped, conflicts, rejects FROM roster_sync('mesa-high');"
+expect_plan "the first sync" "(SELECT max(run) FROM runs)" "from=none&to=0&auto_update=0&archive=0"
+show "SELECT role, count(*), count(email) AS with_email, min(grade) AS from_grade, max(grade) AS to_grade FROM people GROUP BY role ORDER BY role;"
+show "SELECT run, state, created, unchanged FROM roster_sync('mesa-high');"
+expect "a second sync changes nothing" "SELECT count(*) FROM changes WHERE run = (SELECT max(run) FROM runs) AND state = 'applied'" 0
+
+step "The first sync was checked: Auto update and Archive on"
+show "SELECT * FROM roster_toggle('mesa-high', auto_update => true, archive => true);"
+show "SELECT connection, sync_at, parent_contact FROM roster_configure('mesa-high', sync_at => '19:30');"
+
+step "The SIS moves on one day"
+control /day -d '{"day": 1}' >/dev/null
+show "SELECT run, state, created, updated, restored, archived, held, unchanged FROM roster_sync('mesa-high');"
+expect_plan "the sync of day 1" "(SELECT max(run) FROM runs)" "from=0&to=1&auto_update=1&archive=1"
+show "SELECT action, category, before, after FROM changes WHERE run = (SELECT max(run) FROM runs) AND action = 'update' ORDER BY change LIMIT 3;"
+
+step "Who is told, and Automatic Rostering on (the evening is made to begin now)"
+show "SELECT roster_set_secret('smtp', 'mail password');"
+show "SELECT roster_notify('mesa-high', 'it@mesa.example');"
+show "SELECT connection, sync_at, window_end FROM roster_configure('mesa-high',
+    sync_at => (now() AT TIME ZONE 'America/Denver' - interval '2 minutes')::time(0),
+    window_end => (now() AT TIME ZONE 'America/Denver' + interval '3 hours')::time(0));"
+control /day -d '{"day": 3}' >/dev/null
+show "SELECT connection, automatic FROM roster_enable('mesa-high');"
+show "SELECT jobname, schedule, active FROM cron.job;"
+
+step "The SIS has moved on to day 3 (joiners, leavers, renames, new grades, leavers back); pg_cron starts the evening within a minute"
+for _ in $(seq 90); do
+	[ "$(value "SELECT count(*) FROM runs WHERE origin = 'evening' AND state NOT IN ('queued', 'running')")" = 0 ] || break
+	sleep 1
+done
+show "SELECT run, origin, evening, state, created, updated, restored, archived, held, unchanged FROM runs WHERE origin = 'evening';"
+expect "the evening succeeded, started by pg_cron" "SELECT string_agg(state, ',') FROM runs WHERE origin = 'evening'" succeeded
+expect_plan "the evening" "(SELECT max(run) FROM runs)" "from=1&to=3&auto_update=1&archive=1"
+expect "leavers have come back" "SELECT restored > 0 FROM runs WHERE origin = 'evening'" t
+
+step "The mail"
+for _ in $(seq 20); do
+	[ -z "$(ls "$demo"/mail/*.json 2>/dev/null)" ] || break
+	sleep 0.5
+done
+mail=$(ls "$demo"/mail/*.eml | head -1)
+/usr/bin/python3 - "$mail" <<'PYTHON'
+import email, email.policy, sys
+mail = email.message_from_binary_file(open(sys.argv[1], "rb"), policy=email.policy.default)
+for header in ("From", "To", "Subject"):
+    print(f"{header}: {mail[header]}")
+print()
+print(mail.get_body(("plain",)).get_content())
+PYTHON
+expect "the mail is out of the outbox" "SELECT string_agg(state, ',') FROM outbox" sent
+psql_demo -A -t -o "$demo/report.html" -c "SELECT minga_roster.roster_report_html(run) FROM minga_roster.runs WHERE origin = 'evening'"
+show "SELECT connection, state, last_state, next_evening, why_nothing_happens FROM roster_status;"
+
+step "Everything was as expected"
+cat <<END
+The HTML report:  $demo/report.html
+Look around:      runuser -u postgres -- $bindir/psql -h $demo -U postgres -d minga
+                  (SET search_path = public, minga_roster;)
+Stop it:          make stop-demo
+END

@@ -1,0 +1,180 @@
+# The worker: who writes a run's row, the queue, one run at a time for a connection, several connections side by side,
+# no free slot, cancel, statement_timeout, a dead worker, a transaction block, a caller that blocks its own run.
+
+use strict;
+use warnings;
+
+use OneRosterServer;
+use PostgreSQL::Test::Utils;
+use RosterCluster;
+use Test::More;
+
+my $server = OneRosterServer->new(people => 40, seed => 5);
+my $roster = RosterCluster->new('worker', conf => "minga_roster.max_workers = 2\n");
+my $node = $roster->node;
+
+$roster->connect_school($_, $server) foreach qw(one two three);
+
+sub hang { $server->faults({ hang => { path => 'students' } }); return; }
+sub newest { return $roster->sql('SELECT max(run) FROM runs'); }
+
+# Starts a run that the hanging server keeps running, and returns its number.
+sub start_hanging
+{
+	my ($connection) = @_;
+	my $run = $roster->sql("SELECT roster_start('$connection', 'fetch')");
+	$roster->wait_for("SELECT state = 'running' AND phase = 'fetch' FROM runs WHERE run = $run");
+	return $run;
+}
+
+sub finish
+{
+	$server->clear_faults;
+	$roster->sql("SELECT roster_cancel(run) FROM runs WHERE state IN ('queued', 'running')");
+	$roster->wait_for("SELECT count(*) = 0 FROM runs WHERE state IN ('queued', 'running')");
+	return;
+}
+
+# Who writes the row
+is($roster->sql("SELECT state, origin, requested_by, started_at IS NOT NULL, pid IS NULL FROM roster_fetch('one')"),
+	'succeeded|manual|' . $roster->sql('SELECT current_user') . '|t|t', 'a fetch succeeds and its row is returned');
+
+$server->faults({ status => { path => 'students', code => 500 } });
+my $error = $roster->error("SELECT roster_fetch('one')");
+like($error, qr/ERROR:  08\w{3}: run \d+ of connection "one": /, 'a failed run raises its error with SQLSTATE, run and connection');
+like($error, qr/DETAIL: .*HINT: /s, '... with detail and hint');
+is($roster->sql('SELECT state, left(sqlstate, 2), error IS NOT NULL FROM runs ORDER BY run DESC LIMIT 1'),
+	'failed|08|t', 'the failed run is on record, although the caller was rolled back');
+$server->clear_faults;
+
+# Refusals
+like($roster->error("BEGIN; SELECT roster_fetch('one');"), qr/ERROR:  25001: .*HINT: .*roster_start/s, 'refused in a transaction block');
+like($roster->error("DO \$\$ BEGIN PERFORM roster_fetch('one'); EXCEPTION WHEN data_exception THEN NULL; END \$\$"),
+	qr/ERROR:  25001/, 'refused in a subtransaction');
+like($roster->error("WITH w AS (INSERT INTO public.people (site, role, given_name, family_name) VALUES ('x', 'staff', 'A', 'B') RETURNING 1) "
+	  . "SELECT roster_fetch('one') FROM w"),
+	qr/ERROR:  25001: .*has written/, 'refused once the transaction has written');
+is($roster->sql('SELECT count(*) FROM public.people'), '0', '... which is rolled back');
+my $runs_before = newest();
+is($roster->sql("SELECT string_agg((roster_fetch(connection)).state, ',') FROM (SELECT connection FROM connections, generate_series(1, 12)) AS c"),
+	join(',', ('succeeded') x 36), 'one statement may run many connections one after the other, though drawing a number assigns an id now and then');
+is(newest() - $runs_before, 36, '... each once');
+like($roster->error("SELECT roster_fetch('nowhere')"), qr/ERROR:  42704: .*"nowhere"/, 'unknown connection');
+like($roster->error('SELECT roster_cancel(999999)'), qr/ERROR:  42704: .*999999.*HINT: /s, 'unknown run');
+like($roster->error('SELECT roster_approve(999999)'), qr/ERROR:  42704: .*999999/, 'unknown run to approve');
+like($roster->error("SELECT roster_start('one', 'undo')"), qr/ERROR:  22023: .*"undo"/, 'a kind that cannot be started');
+is(newest(), $runs_before + 36, 'a refused call leaves no run');
+
+# One run at a time for a connection; others side by side up to max_workers
+hang();
+my $first = start_hanging('one');
+my $second = $roster->sql("SELECT roster_start('one', 'fetch')");
+$roster->wait_for("SELECT state = 'queued' FROM runs WHERE run = $second");
+pass('a second run of a connection is queued');
+my $other = start_hanging('two');
+is($roster->sql("SELECT count(*) FROM runs WHERE state = 'running'"), '2', 'another connection works beside it');
+like($roster->error("SELECT * FROM roster_test_connection('three')"), qr/ERROR:  53000: .*HINT: /s, 'a test is not queued: no free slot');
+$roster->set(max_workers => 3);
+like($roster->error("SELECT * FROM roster_test_connection('one')"), qr/ERROR:  55006: .*"one" is busy/, 'a test does not ask an SIS that a run is asking');
+$roster->set(max_workers => 2);
+my $third = $roster->sql("SELECT roster_start('three', 'fetch')");
+$roster->wait_for("SELECT state = 'queued' FROM runs WHERE run = $third");
+pass('beyond max_workers a run is queued');
+
+# Cancel
+is($roster->sql("SELECT state FROM roster_cancel($second)"), 'cancelled', 'a queued run is cancelled at once');
+$server->clear_faults;
+$roster->sql("SELECT roster_cancel($first)");
+$roster->wait_for("SELECT state = 'cancelled' AND sqlstate = '57014' FROM runs WHERE run = $first");
+pass('a running run is interrupted in the middle of a request');
+$roster->wait_for("SELECT state = 'succeeded' FROM runs WHERE run = $third");
+pass('the queue is worked without pg_cron');
+like($roster->error("SELECT roster_cancel($first)"), qr/ERROR:  55000: run $first cannot be cancelled/, 'a finished run cannot be cancelled');
+finish();
+
+# The queue is drained in order by whoever becomes free
+hang();
+$roster->set(max_workers => 1);
+$first = start_hanging('one');
+my @queued = map { $roster->sql("SELECT roster_start('$_', 'fetch')") } qw(two three one two);
+$roster->wait_for('SELECT count(*) = 4 FROM runs WHERE state = \'queued\'');
+my $waiting = $node->background_psql('postgres', on_error_stop => 0);
+$waiting->query_until(qr/waiting/, "\\echo waiting\nSELECT state FROM roster_fetch('three');\n");
+$roster->wait_for('SELECT count(*) = 5 FROM runs WHERE state = \'queued\'');
+$server->clear_faults;
+$roster->sql("SELECT roster_cancel($first)");
+$roster->wait_for("SELECT count(*) = 0 FROM runs WHERE state IN ('queued', 'running')");
+is($roster->sql("SELECT bool_and(state = 'succeeded') AND array_agg(run ORDER BY started_at) = array_agg(run ORDER BY run) FROM runs WHERE run > $first"),
+	't', 'all queued runs were worked, in order');
+$waiting->quit;
+$roster->set(max_workers => 2);
+
+# statement_timeout and cancel of the caller
+hang();
+like($roster->error("SET statement_timeout = '1s'; SELECT roster_fetch('one');"), qr/ERROR:  57014: canceling statement due to statement timeout/,
+	'statement_timeout ends the wait');
+$roster->wait_for("SELECT state = 'cancelled' FROM runs ORDER BY run DESC LIMIT 1");
+pass('... and cancels the run');
+$first = start_hanging('one');
+like($roster->error("SET statement_timeout = '1s'; SELECT roster_fetch('one');"), qr/NOTICE: .*is queued.*ERROR:  57014/s,
+	'statement_timeout while the run is queued');
+$roster->wait_for("SELECT state = 'cancelled' FROM runs ORDER BY run DESC LIMIT 1");
+is($roster->sql("SELECT state FROM runs WHERE run = $first"), 'running', '... cancels the queued run and no other');
+finish();
+
+# A worker that is terminated closes its run and goes; one that is gone is found dead
+hang();
+$first = start_hanging('one');
+$roster->sql("SELECT pg_terminate_backend(pid) FROM runs WHERE run = $first");
+$roster->wait_for("SELECT state = 'failed' AND sqlstate = '57P01' FROM runs WHERE run = $first");
+pass('a terminated worker closes its run');
+$first = start_hanging('one');
+my $pid = $roster->sql("SELECT pid FROM runs WHERE run = $first");
+kill 'KILL', $pid;
+$node->poll_query_until('postgres', 'SELECT true');
+$server->clear_faults;
+is($roster->sql("SELECT state FROM runs WHERE run = $first"), 'running', 'after a crash the row is still running');
+is($roster->sql("SELECT state FROM roster_fetch('one')"), 'succeeded', 'the connection works again');
+is($roster->sql("SELECT state, sqlstate FROM runs WHERE run = $first"), 'failed|57P02', '... and the dead run is closed');
+hang();
+$first = start_hanging('one');
+$node->stop('immediate');
+$node->start;
+is($roster->sql("SELECT state, sqlstate FROM roster_cancel($first)"), 'failed|57P02', 'roster_cancel closes a dead run as failed');
+$server->clear_faults;
+
+# No background worker to be had
+$node->append_conf('postgresql.conf', 'max_worker_processes = 2');    # the launchers of logical replication and pg_cron
+$node->restart;
+my ($rc, $stdout, $stderr) = $node->psql('postgres', "SELECT state FROM roster_fetch('one')");
+is($stdout, 'queued', 'without a worker the run is queued by the caller');
+like($stderr, qr/WARNING: .*no background worker could be registered.*HINT: /s, '... with a WARNING and a hint');
+like($roster->error("SELECT * FROM roster_test_connection('one')"), qr/ERROR:  53000/, 'a test is an error then');
+is($roster->sql("SELECT count(*) FROM runs WHERE state = 'queued'"), '1', 'the queued row is on record');
+$node->append_conf('postgresql.conf', 'max_worker_processes = 16');
+$node->restart;
+is($roster->sql("SELECT state FROM roster_fetch('two')"), 'succeeded', 'the next worker ...');
+$roster->wait_for("SELECT count(*) = 0 FROM runs WHERE state = 'queued'");
+pass('... works the queue');
+
+# A caller that blocks its own run
+$roster->sql("CREATE FUNCTION public.wait_for_lock() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_xact_lock(77); RETURN NULL; END'");
+$roster->sql('CREATE TRIGGER wait_for_lock AFTER INSERT ON public.people FOR EACH STATEMENT EXECUTE FUNCTION public.wait_for_lock()');
+like($roster->error("SELECT pg_advisory_lock(77); SELECT roster_sync('one');"), qr/ERROR:  40P01: run \d+ waits for a lock of the session.*HINT: .*roster_start/s,
+	'a run blocked by its own caller is an error');
+$roster->wait_for("SELECT state = 'cancelled' FROM runs ORDER BY run DESC LIMIT 1");
+is($roster->sql('SELECT count(*) FROM public.people'), '0', '... and the run is cancelled, nobody touched');
+$roster->sql('DROP TRIGGER wait_for_lock ON public.people');
+
+# Nothing is held while the network is waited for
+hang();
+$first = start_hanging('one');
+is($roster->sql("SELECT a.state, a.backend_xmin IS NULL, a.backend_xid IS NULL, (SELECT count(*) FROM pg_locks l WHERE l.pid = a.pid AND l.locktype <> 'advisory') "
+	  . "FROM pg_stat_activity a JOIN runs r USING (pid) WHERE r.run = $first"),
+	'running|t|t|0', 'while the SIS is waited for no snapshot, transaction or lock is held');
+finish();
+is($roster->sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"), '0', 'no lock is left');
+
+$roster->stop;
+$server->stop;
+done_testing();
