@@ -38,12 +38,13 @@ ISOLATION = $(sort $(basename $(notdir $(wildcard test/specs/*.spec))))
 ISOLATION_OPTS = --inputdir=test --outputdir=.
 TAP_TESTS = 1
 PROVE_TESTS = test/t/*.pl
-PROVE_FLAGS += -I $(CURDIR)/test/perl
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
 ifneq ($(PGXS),)
 include $(PGXS)
+# Makefile.global sets it anew.
+PROVE_FLAGS += -I $(CURDIR)/test/perl
 else
 all install installcheck:
 	@echo 'pg_config was not found: install postgresql-server-dev-15, or name it with PG_CONFIG=.' >&2; exit 1

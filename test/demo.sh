@@ -33,15 +33,13 @@ trap 'echo; echo "The demo failed. Its files are in $demo (make stop-demo remove
 
 step() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
 
-# start_server NAME COMMAND …: in the background, its stdin open for ever, its ports in $demo/NAME.out
+# start_server NAME LINE COMMAND …: in the background, until it has printed a line that begins with LINE to $demo/NAME.out
 start_server() {
-	local name=$1
-	shift
-	mkfifo "$demo/$name.in"
-	as_postgres setsid bash -c 'echo $$ > "$1/$2.pid"; in="$1/$2.in"; out="$1/$2.out"; err="$1/$2.err"; shift 2; exec "$@" <> "$in" > "$out" 2> "$err"' \
-		- "$demo" "$name" "$@" &
+	local name=$1 line=$2
+	shift 2
+	as_postgres setsid bash -c 'echo $$ > "$1/$2.pid"; out="$1/$2.out"; err="$1/$2.err"; shift 2; exec "$@" --no-stdin > "$out" 2> "$err" < /dev/null' - "$demo" "$name" "$@" &
 	for _ in $(seq 100); do
-		! grep -q "^$ready_line" "$demo/$name.out" 2>/dev/null || return 0
+		! grep -q "^$line" "$demo/$name.out" 2>/dev/null || return 0
 		sleep 0.1
 	done
 	cat "$demo/$name.err" >&2
@@ -83,10 +81,10 @@ expect_plan() {
 step "Building and starting a cluster, a OneRoster server and a mail server"
 copy_checkout "$demo/src"
 make -s -C "$demo/src" PG_CONFIG="$pg_config" all install >/dev/null
-"$demo/src/test/make_certs.sh" "$demo/certs" >/dev/null 2>&1
 give_to_postgres "$demo"
-ready_line=control start_server oneroster /usr/bin/python3 "$demo/src/test/oneroster_server.py" --people 400 --seed 11 --schools 3 --certs "$demo/certs"
-ready_line=port start_server smtp /usr/bin/python3 "$demo/src/test/smtp_server.py" --certs "$demo/certs" --dir "$demo/mail" --user minga --password 'mail password'
+as_postgres "$demo/src/test/make_certs.sh" "$demo/certs" >/dev/null 2>&1
+start_server oneroster control /usr/bin/python3 "$demo/src/test/oneroster_server.py" --people 400 --seed 11 --schools 3 --certs "$demo/certs"
+start_server smtp port /usr/bin/python3 "$demo/src/test/smtp_server.py" --certs "$demo/certs" --dir "$demo/mail" --user minga --password 'mail password'
 port=$(sed -n 's/^port //p' "$demo/oneroster.out")
 control_port=$(sed -n 's/^control //p' "$demo/oneroster.out")
 smtp_port=$(sed -n 's/^port //p' "$demo/smtp.out")
