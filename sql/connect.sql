@@ -1,1 +1,542 @@
--- connect
+-- Connections and what belongs to them: toggles, secrets, recipients. Bad input is refused before anything is stored. Functions
+-- that are handed a secret hide the statement first, so that neither pg_stat_activity nor an error's STATEMENT line shows it.
+
+CREATE FUNCTION seal(binding uuid, secret text) RETURNS bytea
+LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'roster_seal';
+COMMENT ON FUNCTION seal(uuid, text) IS
+'Seals a secret with the key of minga_roster.key_file for the row that binding names; it opens in no other, and in the library only. F0000 where there is no good key file.';
+
+CREATE FUNCTION known_connection(connection text) RETURNS connections
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    known minga_roster.connections;
+BEGIN
+    SELECT * INTO known FROM minga_roster.connections c WHERE c.connection = known_connection.connection;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'undefined_object',
+            MESSAGE = format('connection "%s" does not exist', coalesce(connection, 'NULL')),
+            HINT = 'SELECT connection FROM minga_roster.connections lists those there are; roster_connect makes one.';
+    END IF;
+    IF known.retired_at IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'undefined_object',
+            MESSAGE = format('connection "%s" does not exist any more', connection),
+            DETAIL = format('roster_disconnect retired it at %s.', known.retired_at),
+            HINT = 'roster_connect makes it anew.';
+    END IF;
+    RETURN known;
+END
+$$;
+COMMENT ON FUNCTION known_connection(text) IS 'The row of a connection; 42704 for an unknown or retired one.';
+
+CREATE FUNCTION categories() RETURNS text[]
+LANGUAGE sql IMMUTABLE RETURN ARRAY['student', 'teacher', 'staff', 'admin'];
+COMMENT ON FUNCTION categories() IS 'What the toggles speak of.';
+
+CREATE FUNCTION known_sis(sis text) RETURNS sis
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    preset minga_roster.sis;
+BEGIN
+    SELECT * INTO preset FROM minga_roster.sis s WHERE s.sis = known_sis.sis;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'undefined_object',
+            MESSAGE = format('student information system "%s" is not known', coalesce(sis, 'NULL')),
+            DETAIL = format('Known are %s.', (SELECT string_agg(format('"%s" (%s)', s.sis, s.title), ', ' ORDER BY s.sis) FROM minga_roster.sis s)),
+            HINT = 'Take one of these, or add the product as a row of minga_roster.sis with rows in minga_roster.role_rules.';
+    END IF;
+    RETURN preset;
+END
+$$;
+COMMENT ON FUNCTION known_sis(text) IS 'The preset of a student information system; 42704 for one that is not known, with those that are.';
+
+CREATE FUNCTION known_time_zone(time_zone text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    found_name text;
+BEGIN
+    SELECT z.name INTO found_name FROM pg_timezone_names z WHERE lower(z.name) = lower(btrim(time_zone)) ORDER BY z.name = btrim(time_zone) DESC LIMIT 1;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+            MESSAGE = format('time zone "%s" is not known', time_zone),
+            DETAIL = 'The name of a place is needed, as in "America/Denver", so that evenings follow daylight-saving time.',
+            HINT = 'SELECT name FROM pg_timezone_names ORDER BY name lists them.';
+    END IF;
+    RETURN found_name;
+END
+$$;
+COMMENT ON FUNCTION known_time_zone(text) IS 'A time zone by its name in pg_timezone_names, whatever the case; 22023 for anything else, abbreviations and offsets too.';
+
+CREATE FUNCTION refuse_parameter(parameter text, value text, expected text, advice text) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+        MESSAGE = format('invalid value for %s: "%s"', parameter, value),
+        DETAIL = expected,
+        HINT = advice;
+END
+$$;
+COMMENT ON FUNCTION refuse_parameter(text, text, text, text) IS 'Raises 22023 for the value of a parameter.';
+
+CREATE FUNCTION clean_school_id(school_id text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    cleaned text := regexp_replace(school_id, '^[\s\u00a0\u200b\ufeff{}()<>"''\[\]]+|[\s\u00a0\u200b\ufeff{}()<>"''\[\]]+$', '', 'g');
+BEGIN
+    IF cleaned = '' OR cleaned ~ '[[:cntrl:]]' THEN
+        PERFORM minga_roster.refuse_parameter('school_id', school_id, 'The sourcedId of the school is needed, as in "CE8DF1FC-3242-4716-A5F5-5A957F86DC36".',
+            'Ask the school for its School ID; roster_test_connection lists the schools that the key can see.');
+    END IF;
+    RETURN cleaned;
+END
+$$;
+COMMENT ON FUNCTION clean_school_id(text) IS 'A School ID without the white space, quotes and brackets around it that come with pasting; its case is kept. 22023 where nothing is left.';
+
+CREATE FUNCTION clean_token_url(token_url text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    cleaned text := btrim(token_url, E' \t\r\n');
+BEGIN
+    IF cleaned !~* '^https://[^/?#@\s[:cntrl:]]+(/[^#\s[:cntrl:]]*)?$'
+        AND NOT (minga_roster.setting('insecure_loopback') = 'on' AND cleaned ~* '^http://(127\.0\.0\.1|\[::1\])(:[0-9]+)?(/[^#\s[:cntrl:]]*)?$')
+    THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+            MESSAGE = 'invalid value for token_url',
+            DETAIL = 'A URL that begins with https:// and holds no user, password or fragment is needed.',
+            HINT = 'Copy the Token URL as the student information system shows it.';
+    END IF;
+    RETURN cleaned;
+END
+$$;
+COMMENT ON FUNCTION clean_token_url(text) IS 'A token URL without white space around it; 22023 for what is none. The value is not repeated in the error, since credentials may be in it.';
+
+CREATE FUNCTION clean_secret(secret text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF secret IS NULL OR secret = '' THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+            MESSAGE = 'the secret is empty',
+            HINT = 'Copy the client secret as the student information system shows it (the password, for the mail server).';
+    END IF;
+    IF secret ~ '^\s|\s$|[[:cntrl:]]' THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+            MESSAGE = 'the secret has white space around it or control characters in it',
+            DETAIL = format('It has %s characters.', length(secret)),
+            HINT = 'Copy it again, without a blank or the end of a line.';
+    END IF;
+    RETURN secret;
+END
+$$;
+COMMENT ON FUNCTION clean_secret(text) IS 'The secret as it is; 22023 for an empty one and for one with white space around it, which is a slip of pasting.';
+
+CREATE FUNCTION check_settings(settings connections) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    preset minga_roster.sis := minga_roster.known_sis(settings.sis);
+BEGIN
+    IF settings.auth IS DISTINCT FROM 'oauth2' THEN
+        PERFORM minga_roster.refuse_parameter('auth', settings.auth, 'Known is "oauth2": OAuth 2.0 client credentials.',
+            'In Infinite Campus the school makes a connection "OneRoster 1.1 with OAuth 2.0".');
+    END IF;
+    IF settings.site = '' OR settings.site ~ '[[:cntrl:]]' THEN
+        PERFORM minga_roster.refuse_parameter('site', settings.site, 'A name that is not empty and holds no control characters is needed.',
+            'It is the value of the column "site" of the school''s people.');
+    END IF;
+    IF settings.client_id = '' OR settings.client_id ~ '[[:cntrl:]]' THEN
+        PERFORM minga_roster.refuse_parameter('client_id', settings.client_id, 'A client id that is not empty and holds no control characters is needed.',
+            'Copy the Client ID as the student information system shows it.');
+    END IF;
+    IF settings.guard_percent NOT BETWEEN 0 AND 100 THEN
+        PERFORM minga_roster.refuse_parameter('guard_percent', settings.guard_percent::text, 'A percentage from 0 to 100 is needed.',
+            'The guard holds archives back when more than this share of a category''s people would go; 10 is the default.');
+    END IF;
+    IF settings.guard_floor < 0 THEN
+        PERFORM minga_roster.refuse_parameter('guard_floor', settings.guard_floor::text, 'A number of people, 0 or more, is needed.',
+            'The guard lets archives of up to this many people of a category pass; 5 is the default.');
+    END IF;
+    IF settings.page_size NOT BETWEEN 1 AND preset.page_size_limit THEN
+        PERFORM minga_roster.refuse_parameter('page_size', settings.page_size::text,
+            format('A number of rows from 1 to %s is needed for "%s".', preset.page_size_limit, preset.sis),
+            format('The default for this product is %s.', preset.page_size));
+    END IF;
+    IF settings.max_requests NOT BETWEEN 1 AND preset.max_requests_limit THEN
+        PERFORM minga_roster.refuse_parameter('max_requests', settings.max_requests::text,
+            format('A number of requests at a time from 1 to %s is needed for "%s".', preset.max_requests_limit, preset.sis),
+            format('The default for this product is %s; the school or its vendor says what it bears.', preset.max_requests));
+    END IF;
+    IF settings.sync_at = settings.window_end THEN
+        PERFORM minga_roster.refuse_parameter('window_end', settings.window_end::text,
+            format('An evening lasts from sync_at (%s) to window_end; the two must differ.', settings.sync_at),
+            'The defaults are 19:00 and 06:00.');
+    END IF;
+    IF settings.credentials_expire = '-infinity' THEN
+        PERFORM minga_roster.refuse_parameter('credentials_expire', settings.credentials_expire::text, 'A date is needed, or "infinity" for never.',
+            'Campus shows when the credentials of a connection expire.');
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION check_settings(connections) IS 'Raises 22023 (42704 for the SIS) where a setting of a connection is out of range, with the range in the detail.';
+
+CREATE FUNCTION store_secret(connection text, secret text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    new_binding uuid := gen_random_uuid();
+BEGIN
+    INSERT INTO minga_roster.secrets (connection, binding, sealed)
+    VALUES (store_secret.connection, new_binding, minga_roster.seal(new_binding, minga_roster.clean_secret(secret)))
+    ON CONFLICT ON CONSTRAINT secrets_pkey DO UPDATE SET binding = excluded.binding, sealed = excluded.sealed;
+    DELETE FROM minga_roster.tokens t WHERE t.connection = store_secret.connection;
+END
+$$;
+COMMENT ON FUNCTION store_secret(text, text) IS 'Seals and stores the secret of a connection, or the mail password under "smtp", and forgets the token that the former one got.';
+
+CREATE FUNCTION claim_connection(known connections) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    open_run minga_roster.runs;
+BEGIN
+    -- LOCK_CLASS_CONNECTION of the library: a worker holds this lock while it works for the connection.
+    IF NOT pg_try_advisory_xact_lock(1297219586, known.number) THEN
+        SELECT * INTO open_run FROM minga_roster.runs r WHERE r.connection = known.connection AND r.state = 'running' ORDER BY r.run DESC LIMIT 1;
+        RAISE EXCEPTION USING ERRCODE = 'object_in_use',
+            MESSAGE = format('connection "%s" is at work', known.connection),
+            DETAIL = coalesce(format('Run %s (%s) is running since %s.', open_run.run, open_run.kind, open_run.started_at), 'A worker holds its lock.'),
+            HINT = coalesce(format('Wait for its end, or stop it: SELECT minga_roster.roster_cancel(%s).', open_run.run), 'Try again in a moment.');
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION claim_connection(connections) IS 'Keeps workers away from a connection until the end of the transaction; 55006 while a run of it is running.';
+
+CREATE FUNCTION address_of(preset sis, url text, app_name text, OUT base_url text, OUT token_url text, OUT app_name_used text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT n.base_url, n.token_url, n.app_name
+    FROM minga_roster.normalize_url(url, (preset).base_paths, (preset).token_path, app_name) AS n
+$$;
+COMMENT ON FUNCTION address_of(sis, text, text) IS 'Normal form of a pasted URL by the path templates of a preset, with the token URL and App Name that follow from it.';
+
+CREATE FUNCTION require_token_url(token_url text, preset sis) RETURNS text
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF token_url IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed',
+            MESSAGE = 'token_url is needed',
+            DETAIL = format('For "%s" it does not follow from the URL.', preset.sis),
+            HINT = 'Give token_url => ''https://...'' as the student information system shows it.';
+    END IF;
+    RETURN token_url;
+END
+$$;
+COMMENT ON FUNCTION require_token_url(text, sis) IS 'The token URL; 22004 where neither the caller nor the preset has one.';
+
+CREATE FUNCTION make_connection(connection text, url text, client_id text, client_secret text, school_id text, app_name text, people_name text,
+    people regclass, site text, district text, time_zone text, sis text, auth text, token_url text)
+RETURNS connections
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    made minga_roster.connections;
+    preset minga_roster.sis;
+    missing text;
+BEGIN
+    SELECT string_agg(p.parameter, ', ') INTO missing
+    FROM (VALUES ('connection', connection), ('url', url), ('client_id', client_id), ('school_id', school_id), ('people', people_name)) AS p (parameter, value)
+    WHERE coalesce(btrim(p.value), '') = '';
+    IF missing IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed',
+            MESSAGE = format('roster_connect needs %s', missing),
+            DETAIL = 'Required are connection, url, client_id, school_id and people.',
+            HINT = 'Address, Client ID and School ID come from the school; people names the relation with its people.';
+    END IF;
+    IF octet_length(connection) > 63 OR connection = 'smtp' OR connection ~ '^\s|\s$|[[:cntrl:]]' THEN
+        PERFORM minga_roster.refuse_parameter('connection', connection,
+            'A name of 1 to 63 bytes is needed, without white space around it or control characters; "smtp" is the name of the mail password.',
+            'Take the name of the school, as in "mesa-high".');
+    END IF;
+    preset := minga_roster.known_sis(coalesce(sis, 'infinite_campus'));
+    IF people IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'undefined_table',
+            MESSAGE = format('relation "%s" does not exist', people_name),
+            HINT = format('SELECT minga_roster.roster_create_people(%L) makes a people table; or name the table or view that holds the people.', people_name);
+    END IF;
+
+    made.connection := connection;
+    made.site := coalesce(btrim(site), connection);
+    made.district := nullif(btrim(district), '');
+    made.sis := preset.sis;
+    made.auth := coalesce(auth, preset.auth);
+    made.api_version := preset.api_version;
+    made.client_id := btrim(client_id);
+    made.school_id := minga_roster.clean_school_id(school_id);
+    made.people := people;
+    SELECT a.base_url, a.token_url, a.app_name_used INTO made.base_url, made.token_url, made.app_name
+    FROM minga_roster.address_of(preset, url, nullif(btrim(app_name), '')) AS a;
+    IF btrim(token_url) <> '' THEN
+        made.token_url := minga_roster.clean_token_url(token_url);
+    END IF;
+    made.token_url := minga_roster.require_token_url(made.token_url, preset);
+    -- What the server goes by when a session has set nothing.
+    made.time_zone := minga_roster.known_time_zone(coalesce(time_zone, (SELECT s.reset_val FROM pg_settings s WHERE s.name = 'TimeZone')));
+    PERFORM minga_roster.check_settings(made);
+
+    IF NOT EXISTS (SELECT FROM minga_roster.people_relations p WHERE p.relation = made.people) THEN
+        PERFORM minga_roster.roster_attach_people(made.people);
+    END IF;
+    -- A retired connection of the name makes room, with its links.
+    DELETE FROM minga_roster.connections c WHERE c.connection = made.connection AND c.retired_at IS NOT NULL;
+    INSERT INTO minga_roster.connections (connection, site, district, sis, base_url, token_url, auth, api_version, client_id, app_name, school_id,
+        people, time_zone, unproven_since)
+    VALUES (made.connection, made.site, made.district, made.sis, made.base_url, made.token_url, made.auth, made.api_version, made.client_id,
+        made.app_name, made.school_id, made.people, made.time_zone, minga_roster.clock())
+    ON CONFLICT ON CONSTRAINT connections_pkey DO NOTHING
+    RETURNING * INTO made;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'duplicate_object',
+            MESSAGE = format('connection "%s" already exists', connection),
+            HINT = 'Change it with roster_configure and roster_set_secret, or take another name.';
+    END IF;
+    INSERT INTO minga_roster.toggles (connection, category) SELECT made.connection, c FROM unnest(minga_roster.categories()) c;
+    IF client_secret IS NOT NULL THEN
+        PERFORM minga_roster.store_secret(made.connection, client_secret);
+    END IF;
+    IF time_zone IS NULL AND made.time_zone ~* '^(Etc/)?(UTC|UCT|GMT([-+]?0)?|Universal|Zulu|Greenwich)$' THEN
+        RAISE WARNING USING
+            MESSAGE = format('time zone of connection "%s" is "%s"', connection, made.time_zone),
+            DETAIL = 'None was given, so that the server''s is taken: evenings would begin and end by it and not by the school''s clock.',
+            HINT = format('SELECT minga_roster.roster_configure(%L, time_zone => ''America/Denver'') sets another.', connection);
+    END IF;
+    RETURN made;
+END
+$$;
+COMMENT ON FUNCTION make_connection(text, text, text, text, text, text, text, regclass, text, text, text, text, text, text) IS
+'roster_connect, once the name of the people relation is resolved.';
+
+-- Without a search_path of its own, to find the people relation as the caller would; so it names everything in full.
+CREATE FUNCTION roster_connect(connection text, url text DEFAULT NULL, client_id text DEFAULT NULL, client_secret text DEFAULT NULL,
+    school_id text DEFAULT NULL, app_name text DEFAULT NULL, people text DEFAULT NULL, site text DEFAULT NULL, district text DEFAULT NULL,
+    time_zone text DEFAULT NULL, sis text DEFAULT 'infinite_campus', auth text DEFAULT NULL, token_url text DEFAULT NULL)
+RETURNS connections
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER AS $$
+BEGIN
+    PERFORM minga_roster.hide_statement(pg_catalog.format('roster_connect(%L, ...)', connection));
+    RETURN minga_roster.make_connection(connection, url, client_id, client_secret, school_id, app_name, people, pg_catalog.to_regclass(people),
+        site, district, time_zone, sis, auth, token_url);
+END
+$$;
+COMMENT ON FUNCTION roster_connect(text, text, text, text, text, text, text, text, text, text, text, text, text) IS
+'Makes a connection of a site to its SIS and returns it. Required: connection (1 to 63 bytes), url (as pasted: too long, too short, the token URL), client_id, school_id and people (a table or view; attached when it is not yet). client_secret may follow by roster_set_secret; app_name is left out where the URL tells it; site defaults to the connection''s name, time_zone to the server''s TimeZone, token_url to what the preset says. The connection is unproven: its first sync holds archives. Errors: 22004 what is missing, 22023 a bad value, 42704 an unknown SIS, 42710 an existing name, 42P01, 42P16, 42501 the people relation, F0000 the key file. Nothing is stored unless all is. The statement is hidden from pg_stat_activity and errors, yet log_statement, log_min_duration_statement and a mistyped function or parameter name would log it.';
+
+CREATE FUNCTION change_connection(connection text, url text, client_id text, school_id text, app_name text, people_name text, people regclass,
+    site text, district text, time_zone text, sis text, auth text, token_url text, sync_at time, window_end time, parent_contact boolean,
+    guard_percent integer, guard_floor integer, page_size integer, max_requests integer, credentials_expire date)
+RETURNS connections
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    former minga_roster.connections := minga_roster.known_connection(connection);
+    changed minga_roster.connections;
+    preset minga_roster.sis;
+    former_token_url text;
+BEGIN
+    SELECT * INTO former FROM minga_roster.connections c WHERE c.connection = former.connection FOR UPDATE;
+    changed := former;
+    changed.client_id := coalesce(btrim(client_id), former.client_id);
+    changed.school_id := coalesce(minga_roster.clean_school_id(school_id), former.school_id);
+    changed.site := coalesce(btrim(site), former.site);
+    changed.district := CASE WHEN district IS NULL THEN former.district ELSE nullif(btrim(district), '') END;
+    changed.sis := coalesce(sis, former.sis);
+    changed.auth := coalesce(auth, former.auth);
+    changed.sync_at := coalesce(sync_at, former.sync_at);
+    changed.window_end := coalesce(window_end, former.window_end);
+    changed.parent_contact := coalesce(parent_contact, former.parent_contact);
+    changed.guard_percent := coalesce(guard_percent, former.guard_percent);
+    changed.guard_floor := coalesce(guard_floor, former.guard_floor);
+    changed.page_size := coalesce(page_size, former.page_size);
+    changed.max_requests := coalesce(max_requests, former.max_requests);
+    changed.credentials_expire := coalesce(credentials_expire, former.credentials_expire);
+    IF time_zone IS NOT NULL THEN
+        changed.time_zone := minga_roster.known_time_zone(time_zone);
+    END IF;
+    IF people_name IS NOT NULL THEN
+        IF people IS NULL THEN
+            RAISE EXCEPTION USING ERRCODE = 'undefined_table',
+                MESSAGE = format('relation "%s" does not exist', people_name),
+                HINT = format('SELECT minga_roster.roster_create_people(%L) makes a people table; or name the table or view that holds the people.', people_name);
+        END IF;
+        changed.people := people;
+    END IF;
+    PERFORM minga_roster.check_settings(changed);
+
+    preset := minga_roster.known_sis(changed.sis);
+    changed.api_version := preset.api_version;
+    IF num_nonnulls(url, sis, app_name, token_url) > 0 THEN
+        SELECT a.token_url INTO former_token_url
+        FROM minga_roster.address_of(minga_roster.known_sis(former.sis), former.base_url, former.app_name) AS a;
+        SELECT a.base_url, a.token_url, a.app_name_used INTO changed.base_url, changed.token_url, changed.app_name
+        FROM minga_roster.address_of(preset, coalesce(url, former.base_url),
+            CASE WHEN app_name IS NOT NULL THEN nullif(btrim(app_name), '') WHEN url IS NULL THEN former.app_name END) AS a;
+        IF btrim(token_url) <> '' THEN
+            changed.token_url := minga_roster.clean_token_url(token_url);
+        ELSIF token_url IS NULL AND former.token_url IS DISTINCT FROM former_token_url THEN
+            -- Somebody gave it.
+            changed.token_url := former.token_url;
+        END IF;
+        changed.token_url := minga_roster.require_token_url(changed.token_url, preset);
+    END IF;
+
+    IF (changed.site, changed.people) <> (former.site, former.people)
+        AND EXISTS (SELECT FROM minga_roster.links l WHERE l.connection = former.connection)
+    THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = format('connection "%s" cannot move to another site or people relation', connection),
+            DETAIL = format('%s links tie its sourcedIds to people of site "%s" in "%s".',
+                (SELECT count(*) FROM minga_roster.links l WHERE l.connection = former.connection), former.site, former.people),
+            HINT = 'Retire it with roster_disconnect (people stay) and make another with roster_connect.';
+    END IF;
+    IF (changed.base_url, changed.sis, changed.school_id, changed.site, changed.people)
+        <> (former.base_url, former.sis, former.school_id, former.site, former.people)
+    THEN
+        PERFORM minga_roster.claim_connection(former);
+    END IF;
+    IF changed.people <> former.people AND NOT EXISTS (SELECT FROM minga_roster.people_relations p WHERE p.relation = changed.people) THEN
+        PERFORM minga_roster.roster_attach_people(changed.people);
+    END IF;
+    IF (changed.base_url, changed.sis, changed.school_id) <> (former.base_url, former.sis, former.school_id) THEN
+        changed.unproven := true;
+        changed.unproven_since := minga_roster.clock();
+    END IF;
+    IF (changed.base_url, changed.sis, changed.school_id, changed.token_url, changed.client_id, changed.auth)
+        <> (former.base_url, former.sis, former.school_id, former.token_url, former.client_id, former.auth)
+    THEN
+        DELETE FROM minga_roster.tokens t WHERE t.connection = former.connection;
+    END IF;
+    UPDATE minga_roster.connections c
+    SET site = changed.site, district = changed.district, sis = changed.sis, base_url = changed.base_url, token_url = changed.token_url,
+        auth = changed.auth, api_version = changed.api_version, client_id = changed.client_id, app_name = changed.app_name,
+        school_id = changed.school_id, people = changed.people, time_zone = changed.time_zone, sync_at = changed.sync_at,
+        window_end = changed.window_end, parent_contact = changed.parent_contact, guard_percent = changed.guard_percent,
+        guard_floor = changed.guard_floor, page_size = changed.page_size, max_requests = changed.max_requests,
+        credentials_expire = changed.credentials_expire, unproven = changed.unproven, unproven_since = changed.unproven_since
+    WHERE c.connection = former.connection
+    RETURNING * INTO changed;
+    RETURN changed;
+END
+$$;
+COMMENT ON FUNCTION change_connection(text, text, text, text, text, text, regclass, text, text, text, text, text, text, time, time, boolean, integer,
+    integer, integer, integer, date) IS 'roster_configure, once the name of the people relation is resolved.';
+
+-- Without a search_path of its own, as roster_connect.
+CREATE FUNCTION roster_configure(connection text, url text DEFAULT NULL, client_id text DEFAULT NULL, school_id text DEFAULT NULL,
+    app_name text DEFAULT NULL, people text DEFAULT NULL, site text DEFAULT NULL, district text DEFAULT NULL, time_zone text DEFAULT NULL,
+    sis text DEFAULT NULL, auth text DEFAULT NULL, token_url text DEFAULT NULL, sync_at time DEFAULT NULL, window_end time DEFAULT NULL,
+    parent_contact boolean DEFAULT NULL, guard_percent integer DEFAULT NULL, guard_floor integer DEFAULT NULL, page_size integer DEFAULT NULL,
+    max_requests integer DEFAULT NULL, credentials_expire date DEFAULT NULL)
+RETURNS connections
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER AS $$
+BEGIN
+    RETURN minga_roster.change_connection(connection, url, client_id, school_id, app_name, people, pg_catalog.to_regclass(people), site, district,
+        time_zone, sis, auth, token_url, sync_at, window_end, parent_contact, guard_percent, guard_floor, page_size, max_requests,
+        credentials_expire);
+END
+$$;
+COMMENT ON FUNCTION roster_configure(text, text, text, text, text, text, text, text, text, text, text, text, time, time, boolean, integer, integer,
+    integer, integer, date) IS
+'Changes settings of a connection and returns it; NULL leaves a setting as it is. An empty district takes it out of its district; an empty token_url goes back to what the preset says. sync_at and window_end are local times of time_zone; guard_percent is 0 to 100, guard_floor a number of people, page_size a number of rows and max_requests one of requests, up to what the SIS bears; credentials_expire is when the school''s credentials end. A changed url, sis or school_id forgets the token and makes the connection unproven: its next full sync holds archives. Errors: 42704 an unknown connection or SIS, 22023 a bad value, with the range; 55000 moving site or people once people are linked; 55006 changing url, sis, school_id, site or people while a run is running; 42P01, 42P16, 42501 the people relation.';
+
+CREATE FUNCTION roster_toggle(connection text, category text DEFAULT NULL, roster boolean DEFAULT NULL, auto_update boolean DEFAULT NULL,
+    archive boolean DEFAULT NULL)
+RETURNS SETOF toggles
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    known minga_roster.connections := minga_roster.known_connection(connection);
+    idle text;
+BEGIN
+    IF category <> ALL (minga_roster.categories()) THEN
+        PERFORM minga_roster.refuse_parameter('category', category, 'There are "student", "teacher", "staff" and "admin".',
+            'Leave it out to mean all four.');
+    END IF;
+    RETURN QUERY
+        WITH changed AS (
+            UPDATE minga_roster.toggles t
+            SET roster = coalesce(roster_toggle.roster, t.roster),
+                auto_update = coalesce(roster_toggle.auto_update, t.auto_update),
+                archive = coalesce(roster_toggle.archive, t.archive)
+            WHERE t.connection = known.connection AND (roster_toggle.category IS NULL OR t.category = roster_toggle.category)
+            RETURNING t.*
+        )
+        SELECT * FROM changed c ORDER BY array_position(minga_roster.categories(), c.category);
+    SELECT string_agg(format('"%s"', t.category), ', ' ORDER BY array_position(minga_roster.categories(), t.category)) INTO idle
+    FROM minga_roster.toggles t
+    WHERE t.connection = known.connection AND t.archive AND NOT t.roster AND (roster_toggle.category IS NULL OR t.category = roster_toggle.category);
+    IF idle IS NOT NULL AND (roster_toggle.archive OR NOT roster_toggle.roster) THEN
+        RAISE WARNING USING
+            MESSAGE = format('nobody of %s will be archived', idle),
+            DETAIL = 'While the roster toggle of a category is off, its people are not touched; the archive toggle is kept for when it is on again.',
+            HINT = format('SELECT minga_roster.roster_toggle(%L, roster => true) turns it on.', known.connection);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION roster_toggle(text, text, boolean, boolean, boolean) IS
+'Sets the toggles of a category (student, teacher, staff, admin; NULL: all four) and returns them; NULL leaves a toggle as it is. roster (on at first): its people are created and linked; auto_update (off): people already set up get the values of the SIS; archive (off): people who are gone from the SIS are archived. archive does nothing while roster is off, which a WARNING says. 42704 an unknown connection, 22023 an unknown category.';
+
+CREATE FUNCTION roster_set_secret(connection text, secret text) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM minga_roster.hide_statement(format('roster_set_secret(%L, ...)', connection));
+    IF connection IS DISTINCT FROM 'smtp' THEN
+        PERFORM minga_roster.known_connection(connection);
+    END IF;
+    PERFORM minga_roster.store_secret(connection, secret);
+END
+$$;
+COMMENT ON FUNCTION roster_set_secret(text, text) IS
+'Seals and stores the client secret of a connection, or the password of the mail server under the name "smtp", in place of the former one; the token in use is forgotten. It opens only with the key of minga_roster.key_file and cannot be read by SQL. 42704 an unknown connection, 22023 an empty secret or one with white space around it, F0000 where there is no good key file. As for roster_connect, log_statement and log_min_duration_statement would log it.';
+
+CREATE FUNCTION roster_notify(connection text, email text, send text DEFAULT 'always', manual boolean DEFAULT false) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    known minga_roster.connections := minga_roster.known_connection(connection);
+    unset text;
+BEGIN
+    IF email IS NULL OR email !~ '^[^@\s[:cntrl:]<>(),;:"\[\]\\]+@[^@\s[:cntrl:]<>(),;:"\[\]\\]+$' OR octet_length(email) > 254 THEN
+        PERFORM minga_roster.refuse_parameter('email', email, 'One address is needed, as in "it@mesa.example": a name, one @ and a host, without blanks.',
+            'Call roster_notify once for each recipient.');
+    END IF;
+    IF send IS NULL OR send NOT IN ('always', 'problems', 'changes', 'never') THEN
+        PERFORM minga_roster.refuse_parameter('send', send, 'There are "always", "problems", "changes" and "never".',
+            '"problems" sends when a person is needed, "changes" when somebody changed too; "never" keeps the address and sends nothing.');
+    END IF;
+    -- Case is kept as given, and one mailbox is one recipient.
+    DELETE FROM minga_roster.recipients r WHERE r.connection = known.connection AND lower(r.email) = lower(roster_notify.email);
+    INSERT INTO minga_roster.recipients (connection, email, send, manual)
+    VALUES (known.connection, roster_notify.email, roster_notify.send, coalesce(roster_notify.manual, false));
+    SELECT string_agg(s.name, ' and ') INTO unset
+    FROM (VALUES ('smtp_url'), ('smtp_from')) AS s (name) WHERE coalesce(minga_roster.setting(s.name), '') = '';
+    IF unset IS NOT NULL AND send <> 'never' THEN
+        RAISE WARNING USING
+            MESSAGE = 'no mail can be sent yet',
+            DETAIL = format('Not set: %s of minga_roster.', unset),
+            HINT = 'ALTER SYSTEM SET minga_roster.smtp_url = ''smtp://mail.mesa.example:587''; ALTER SYSTEM SET minga_roster.smtp_from = ''roster@mesa.example''; SELECT pg_reload_conf().';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION roster_notify(text, text, text, boolean) IS
+'Adds or changes a recipient of the reports of a connection. send: "always" after each evening run, "problems" when a person is needed, "changes" when somebody changed or a person is needed, "never". manual: after manual runs too. A WARNING tells that minga_roster.smtp_url or smtp_from is not set. 42704 an unknown connection, 22023 what is no mail address, an unknown send.';
+
+CREATE FUNCTION roster_disconnect(connection text) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    known minga_roster.connections := minga_roster.known_connection(connection);
+    waiting bigint;
+BEGIN
+    PERFORM minga_roster.claim_connection(known);
+    DELETE FROM minga_roster.recipients r WHERE r.connection = known.connection;
+    PERFORM minga_roster.roster_disable(known.connection);
+    FOR waiting IN SELECT r.run FROM minga_roster.runs r WHERE r.connection = known.connection AND r.state = 'queued' ORDER BY r.run FOR UPDATE LOOP
+        PERFORM minga_roster.close_run(waiting, 'cancelled', '57014', format('connection "%s" was retired', known.connection),
+            'roster_disconnect was called while the run was queued.', 'roster_connect makes the connection anew.');
+    END LOOP;
+    DELETE FROM minga_roster.tokens t WHERE t.connection = known.connection;
+    DELETE FROM minga_roster.secrets s WHERE s.connection = known.connection;
+    PERFORM minga_roster.drop_stage(known.connection);
+    UPDATE minga_roster.connections c SET retired_at = now() WHERE c.connection = known.connection;
+END
+$$;
+COMMENT ON FUNCTION roster_disconnect(text) IS
+'Retires a connection: no evening any more, its links are dead, its secret, token, recipients and stage are removed, its queued runs cancelled. People stay as they are, and its runs and changes stay on record; roster_connect may take the name again. 42704 an unknown connection, 55006 while a run of it is running.';

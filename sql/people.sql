@@ -1,1 +1,282 @@
--- people
+-- The people relation: made for those who have none, checked and attached for those who do. Only its shape is looked at here;
+-- no row is read or written.
+
+CREATE FUNCTION caller() RETURNS name
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN (SELECT CASE WHEN role = 'none' THEN session_user ELSE role::name END FROM current_setting('role') AS role);
+COMMENT ON FUNCTION caller() IS
+'The role that the caller goes by (SET ROLE, else the session''s), also inside a SECURITY DEFINER function, where current_user is its owner.';
+
+CREATE FUNCTION people_columns(OUT "position" integer, OUT "column" text, OUT type text, OUT required boolean, OUT may_be_empty boolean)
+RETURNS SETOF record
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT c.position, c."column", c.type, c.required, c.may_be_empty
+    FROM (VALUES
+        (1, 'site', 'text', true, false),
+        (2, 'person_id', 'any', true, false),
+        (3, 'role', 'text', true, false),
+        (4, 'given_name', 'text', true, false),
+        (5, 'family_name', 'text', true, false),
+        (6, 'archived_at', 'timestamp with time zone', true, true),
+        (7, 'email', 'text', false, true),
+        (8, 'username', 'text', false, true),
+        (9, 'identifier', 'text', false, true),
+        (10, 'grade', 'text', false, true),
+        (11, 'phone', 'text', false, true),
+        (12, 'middle_name', 'text', false, true),
+        (13, 'preferred_name', 'text', false, true),
+        (14, 'birth_date', 'date or text', false, true),
+        (15, 'parent_name', 'text', false, true),
+        (16, 'parent_email', 'text', false, true),
+        (17, 'parent_phone', 'text', false, true),
+        (18, 'parent_rule', 'text', false, true),
+        (19, 'updated_at', 'timestamp with time zone', false, false),
+        (20, 'roster_managed', 'boolean', false, false)) AS c (position, "column", type, required, may_be_empty)
+    ORDER BY c.position;
+END;
+COMMENT ON FUNCTION people_columns() IS
+'The columns of the people relation''s contract. Required ones must be there; the others are written where present, but for roster_managed, which is only read. may_be_empty: NULL is written to it, so it cannot be NOT NULL.';
+
+CREATE FUNCTION fits_type(column_type oid, wanted text) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    base oid := column_type;
+BEGIN
+    WHILE EXISTS (SELECT FROM pg_type t WHERE t.oid = base AND t.typtype = 'd') LOOP
+        SELECT t.typbasetype INTO base FROM pg_type t WHERE t.oid = base;
+    END LOOP;
+    RETURN CASE wanted
+        WHEN 'any' THEN true
+        WHEN 'text' THEN base IN ('text'::regtype, 'varchar'::regtype)
+            -- citext and its like: text by another name, which reads and writes as text does.
+            OR (EXISTS (SELECT FROM pg_cast c WHERE c.castsource = base AND c.casttarget = 'text'::regtype
+                            AND c.castmethod = 'b' AND c.castcontext = 'i')
+                AND EXISTS (SELECT FROM pg_cast c WHERE c.castsource = 'text'::regtype AND c.casttarget = base AND c.castcontext IN ('a', 'i')))
+        WHEN 'date or text' THEN base = 'date'::regtype OR minga_roster.fits_type(base, 'text')
+        ELSE base = to_regtype(wanted)
+    END;
+END
+$$;
+COMMENT ON FUNCTION fits_type(oid, text) IS 'Whether a column of this type (domains count as what they are made of) can hold what people_columns() names as type.';
+
+CREATE FUNCTION roster_attach_people(relation regclass, columns jsonb DEFAULT '{}', roles jsonb DEFAULT '{}') RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    class record;
+    map jsonb := coalesce(columns, '{}');
+    words jsonb := coalesce(roles, '{}');
+    resolved jsonb;
+    problems text;
+BEGIN
+    IF relation IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed',
+            MESSAGE = 'no people relation is named',
+            HINT = 'Name a table or an updatable view: SELECT minga_roster.roster_attach_people(''public.people'').';
+    END IF;
+    IF jsonb_typeof(map) <> 'object' OR jsonb_typeof(words) <> 'object' THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+            MESSAGE = format('%s must be a JSON object', CASE WHEN jsonb_typeof(map) <> 'object' THEN 'columns' ELSE 'roles' END),
+            DETAIL = format('Found: %s.', CASE WHEN jsonb_typeof(map) <> 'object' THEN map ELSE words END),
+            HINT = 'Examples: columns => ''{"given_name": "first_name"}'', roles => ''{"student": "STUDENT"}''.';
+    END IF;
+    SELECT c.oid, c.relkind, c.relpersistence, c.relowner,
+        c.relkind = 'v' AND pg_relation_is_updatable(c.oid, true) & 12 <> 12 AS read_only,
+        -- Where triggers of the view do the writing, it is for them to say which columns can be written.
+        c.relkind = 'v' AND pg_relation_is_updatable(c.oid, false) & 12 = 12 AS auto_updatable
+    INTO class
+    FROM pg_class c WHERE c.oid = relation;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'undefined_table',
+            MESSAGE = format('relation "%s" does not exist', relation),
+            HINT = 'Name a table or an updatable view, or make one with roster_create_people.';
+    END IF;
+    IF NOT pg_has_role(minga_roster.caller(), class.relowner, 'USAGE') THEN
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
+            MESSAGE = format('must be owner of relation "%s"', relation),
+            DETAIL = format('It belongs to "%s", with whose rights a sync writes to it; you are "%s".',
+                class.relowner::regrole, minga_roster.caller()),
+            HINT = 'Let its owner or a superuser attach it.';
+    END IF;
+    IF class.relkind NOT IN ('r', 'p', 'v') OR class.relpersistence = 't' OR class.read_only THEN
+        RAISE EXCEPTION USING ERRCODE = 'wrong_object_type',
+            MESSAGE = format('relation "%s" cannot be attached', relation),
+            DETAIL = CASE
+                WHEN class.relpersistence = 't' THEN 'It is temporary: the worker that writes to it could not see it.'
+                WHEN class.relkind = 'v' THEN 'It is a view that cannot be inserted into and updated.'
+                WHEN class.relkind = 'm' THEN 'It is a materialized view.'
+                WHEN class.relkind = 'f' THEN 'It is a foreign table.'
+                ELSE 'It is neither a table nor a view.'
+            END,
+            HINT = 'Name a table or an updatable view, or make a table with roster_create_people.';
+    END IF;
+
+    WITH named AS (
+        SELECT e.key AS "column", e.value #>> '{}' AS attribute FROM jsonb_each(map) e WHERE jsonb_typeof(e.value) = 'string'
+    ), meant AS (
+        -- A column that is named for something else does not stand for the contract's column of its own name.
+        SELECT c.*, coalesce(n.attribute, c."column") AS attribute, n.attribute IS NOT NULL AS is_named
+        FROM minga_roster.people_columns() c LEFT JOIN named n USING ("column")
+        WHERE n.attribute IS NOT NULL OR c."column" NOT IN (SELECT attribute FROM named)
+    ), present AS (
+        SELECT m.*, a.attnum, a.atttypid, a.atttypmod, a.attgenerated, a.attnotnull OR t.typnotnull AS is_not_null,
+            a.atthasdef OR a.attidentity <> '' OR t.typdefault IS NOT NULL AS has_default,
+            CASE WHEN m.is_named THEN format('"%s" (%s)', m.attribute, m."column") ELSE format('"%s"', m.attribute) END AS title
+        FROM meant m
+        JOIN pg_attribute a ON a.attrelid = relation AND a.attname = m.attribute AND a.attnum > 0 AND NOT a.attisdropped
+        JOIN pg_type t ON t.oid = a.atttypid
+    ), problem (section, position, problem) AS (
+        SELECT 1, 0, format('Column "%s" is none of the contract, which has %s.', e.key,
+            (SELECT string_agg(c."column", ', ') FROM minga_roster.people_columns() c))
+        FROM jsonb_each(map) e WHERE e.key NOT IN (SELECT c."column" FROM minga_roster.people_columns() c)
+        UNION ALL
+        SELECT 2, 0, format('The name given for column "%s" is no string: %s.', e.key, e.value)
+        FROM jsonb_each(map) e WHERE jsonb_typeof(e.value) <> 'string'
+        UNION ALL
+        SELECT 3, 0, format('Column "%s" is named for more than one: %s.', n.attribute, string_agg(n."column", ', ' ORDER BY n."column"))
+        FROM named n GROUP BY n.attribute HAVING count(*) > 1
+        UNION ALL
+        SELECT 4, c.position, CASE WHEN n.attribute IS NULL THEN format('Column "%s" is missing.', c."column")
+            ELSE format('Column "%s" (%s) does not exist.', n.attribute, c."column") END
+        FROM minga_roster.people_columns() c LEFT JOIN named n USING ("column")
+        WHERE (c.required OR n.attribute IS NOT NULL) AND c."column" NOT IN (SELECT p."column" FROM present p)
+        UNION ALL
+        SELECT 5, p.position, format('Column %s is of type %s; %s is needed.', p.title, format_type(p.atttypid, p.atttypmod), p.type)
+        FROM present p WHERE NOT minga_roster.fits_type(p.atttypid, p.type)
+        UNION ALL
+        SELECT 6, p.position, format('Column %s is generated and cannot be written.', p.title)
+        FROM present p WHERE p.attgenerated <> '' AND p."column" <> 'roster_managed'
+        UNION ALL
+        SELECT 7, p.position, format('Column %s cannot be written through the view.', p.title)
+        FROM present p
+        WHERE class.auto_updatable AND p."column" <> 'roster_managed' AND NOT pg_column_is_updatable(relation, p.attnum, false)
+        UNION ALL
+        SELECT 8, p.position, format('Column %s has no default and is no identity column, so that new people would get no id%s.', p.title,
+            CASE class.relkind WHEN 'v' THEN ' (a view needs a default of its own: ALTER VIEW ... ALTER COLUMN ... SET DEFAULT ...)' ELSE '' END)
+        FROM present p WHERE p."column" = 'person_id' AND NOT p.has_default
+        UNION ALL
+        SELECT 9, p.position, format('Column %s is NOT NULL, but %s.', p.title,
+            CASE p."column" WHEN 'archived_at' THEN 'has to be NULL for those who are not archived' ELSE 'a roster does not have it for everybody' END)
+        FROM present p WHERE p.may_be_empty AND p.is_not_null
+        UNION ALL
+        SELECT 10, a.attnum, format('Column "%s" is NOT NULL without a default, and a roster does not write it.', a.attname)
+        FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+        WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND (a.attnotnull OR t.typnotnull)
+            AND NOT a.atthasdef AND a.attidentity = '' AND t.typdefault IS NULL
+            AND a.attname NOT IN (SELECT p.attribute FROM present p WHERE p."column" <> 'roster_managed')
+        UNION ALL
+        SELECT 11, 0, format('The word given for role "%s" is no string with something in it: %s.', e.key, e.value)
+        FROM jsonb_each(words) e WHERE jsonb_typeof(e.value) <> 'string' OR btrim(e.value #>> '{}') = ''
+        UNION ALL
+        SELECT 12, 0, format('Role "%s" is none that a roster writes or minds; there are %s.', e.key,
+            (SELECT string_agg(k.role, ', ' ORDER BY k.role) FROM minga_roster.known_roles() AS k (role)))
+        FROM jsonb_each(words) e WHERE e.key NOT IN (SELECT minga_roster.known_roles())
+        UNION ALL
+        SELECT 13, 0, format('The roles %s would all be "%s".', string_agg(w.role, ', ' ORDER BY w.role), w.word)
+        FROM (SELECT k.role, coalesce(words ->> k.role, k.role) AS word FROM minga_roster.known_roles() AS k (role)) w
+        GROUP BY w.word HAVING count(*) > 1
+    )
+    SELECT (SELECT jsonb_object_agg(p."column", p.attribute) FROM present p),
+        (SELECT string_agg(p.problem, E'\n' ORDER BY p.section, p.position, p.problem) FROM problem p)
+    INTO resolved, problems;
+
+    IF problems IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_table_definition',
+            MESSAGE = format('relation "%s" cannot be attached', relation),
+            DETAIL = problems,
+            HINT = format('Change the relation, name columns that are called otherwise, as in roster_attach_people(%L, columns => ''{"given_name": "first_name"}''), or attach an updatable view that has what is needed.',
+                relation);
+    END IF;
+
+    INSERT INTO minga_roster.people_relations (relation, columns, roles)
+    VALUES (roster_attach_people.relation, resolved, words)
+    ON CONFLICT ON CONSTRAINT people_relations_pkey DO UPDATE SET columns = excluded.columns, roles = excluded.roles;
+END
+$$;
+COMMENT ON FUNCTION roster_attach_people(regclass, jsonb, jsonb) IS
+'Attaches a table or updatable view of people, or attaches it anew. columns maps a column of the contract to its name in the relation, {"given_name": "first_name"}; what is not named goes by its own name. roles maps a role to the deployment''s word for it, {"student": "STUDENT"}. Required: site, person_id (with a default or identity), role, given_name, family_name, archived_at (timestamptz); written where present: email, username, identifier, grade, phone, middle_name, preferred_name, birth_date, parent_name, parent_email, parent_phone, parent_rule, updated_at (timestamptz); read where present: roster_managed (boolean). Checks the shape and reads no row. 42P16 names everything that is missing or unfit; 42809 for what is no table or updatable view; 42501 unless the caller owns the relation or is superuser.';
+
+CREATE FUNCTION known_roles() RETURNS SETOF text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT r.role FROM role_rules r WHERE r.role IS NOT NULL UNION VALUES ('owner'), ('manager');
+END;
+COMMENT ON FUNCTION known_roles() IS 'Roles that a roster writes, and those that it protects (owner, manager).';
+
+-- Resolves names as its caller does and creates with the caller's rights; so it has no search_path of its own, and names everything in full.
+CREATE FUNCTION roster_create_people(relation text) RETURNS regclass
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    parts text[] := pg_catalog.parse_ident(relation);
+    schema_name text;
+    relation_name text;
+    qualified text;
+BEGIN
+    IF relation IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed',
+            MESSAGE = 'no people relation is named',
+            HINT = 'Name the table to make: SELECT minga_roster.roster_create_people(''public.people'').';
+    END IF;
+    IF pg_catalog.cardinality(parts) OPERATOR(pg_catalog.=) 1 THEN
+        schema_name := pg_catalog.current_schema();
+    ELSIF pg_catalog.cardinality(parts) OPERATOR(pg_catalog.=) 2 THEN
+        schema_name := parts[1];
+    ELSE
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+            MESSAGE = pg_catalog.format('"%s" is no name of a table', relation),
+            HINT = 'Give a name, or a schema and a name: ''public.people''.';
+    END IF;
+    relation_name := parts[pg_catalog.cardinality(parts)];
+    IF schema_name IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_schema_name',
+            MESSAGE = 'no schema has been selected to create in',
+            HINT = 'Name the schema too: ''public.people''.';
+    END IF;
+    qualified := pg_catalog.format('%I.%I', schema_name, relation_name);
+    IF pg_catalog.to_regclass(qualified) IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'duplicate_table',
+            MESSAGE = pg_catalog.format('relation "%s" already exists', qualified),
+            HINT = pg_catalog.format('SELECT minga_roster.roster_attach_people(%L) checks whether it fits, and attaches it.', qualified);
+    END IF;
+    EXECUTE pg_catalog.format($ddl$
+        CREATE TABLE %1$s (
+            site pg_catalog.text NOT NULL,
+            person_id pg_catalog.uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid(),
+            role pg_catalog.text NOT NULL,
+            given_name pg_catalog.text NOT NULL,
+            family_name pg_catalog.text NOT NULL,
+            middle_name pg_catalog.text,
+            preferred_name pg_catalog.text,
+            email pg_catalog.text,
+            username pg_catalog.text,
+            identifier pg_catalog.text,
+            grade pg_catalog.text,
+            phone pg_catalog.text,
+            birth_date pg_catalog.date,
+            parent_name pg_catalog.text,
+            parent_email pg_catalog.text,
+            parent_phone pg_catalog.text,
+            parent_rule pg_catalog.text,
+            roster_managed pg_catalog.bool NOT NULL DEFAULT true,
+            archived_at pg_catalog.timestamptz,
+            created_at pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.now(),
+            updated_at pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.now(),
+            PRIMARY KEY (site, person_id)
+        );
+        CREATE INDEX ON %1$s (site, identifier);
+        CREATE INDEX ON %1$s (site, pg_catalog.lower(email));
+        COMMENT ON TABLE %1$s IS 'People of the sites, kept in step with their student information systems by minga_roster.';
+        COMMENT ON COLUMN %1$s.site IS 'The school; leads every key.';
+        COMMENT ON COLUMN %1$s.role IS 'student, teacher, staff, or what the school made of the person; owner and manager are never touched by a roster.';
+        COMMENT ON COLUMN %1$s.identifier IS 'The number that the school knows the person by.';
+        COMMENT ON COLUMN %1$s.email IS 'Not unique: parents and siblings share addresses.';
+        COMMENT ON COLUMN %1$s.parent_rule IS 'The rule by which the roster chose the primary parent contact.';
+        COMMENT ON COLUMN %1$s.roster_managed IS 'false: never written, archived or restored by a roster.';
+        COMMENT ON COLUMN %1$s.archived_at IS 'Since when the person is archived; NULL: active.'
+        $ddl$, qualified);
+    PERFORM minga_roster.roster_attach_people(pg_catalog.to_regclass(qualified));
+    RETURN pg_catalog.to_regclass(qualified);
+END
+$$;
+COMMENT ON FUNCTION roster_create_people(text) IS
+'Makes a people table with all columns of the contract, attaches it and returns it. It belongs to the caller and is no member of the extension: DROP EXTENSION leaves it. Ids are random UUIDs: they stay unique when sites move between databases, cannot be guessed from a neighbour''s, and need no sequence where the table is distributed by site. No unique index on e-mail. 42P07 when the relation exists (use roster_attach_people).';

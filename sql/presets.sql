@@ -1,6 +1,6 @@
 -- The SIS list. Each row says where it was read.
 
-INSERT INTO sis (sis, title, base_paths, token_path, scope, collections, page_size, max_requests, source, builtin) VALUES
+INSERT INTO sis (sis, title, base_paths, token_path, scope, collections, page_size, max_requests, page_size_limit, max_requests_limit, source, builtin) VALUES
 ('infinite_campus', 'Infinite Campus, OneRoster 1.1 with OAuth 2.0',
  ARRAY['/campus/api/oneroster/v1p1/{app}/ims/oneroster/v1p1', '/campus/oneroster/{app}/ims/oneroster/v1p1'],
  '/campus/oauth2/token?appName={app}',
@@ -13,7 +13,7 @@ INSERT INTO sis (sis, title, base_paths, token_path, scope, collections, page_si
     "fallback": "/users?filter=role=''guardian''", "roles": ["guardian"]},
    {"collection": "relatives", "family": "contact", "categories": ["student"], "path": "/relatives",
     "fallback": "/users?filter=role=''relative''", "roles": ["relative"]}]',
- 5000, 1,
+ 5000, 1, 50000, 5,
  'support.minga.io "Setting up OneRoster with Infinite Campus" (URL, App Name, School ID); kb.infinitecampus.com "Guidelines for OneRoster API Consumers" (page size up to 50,000; one request at a time in peak hours, five at the most), "OneRoster 1.1 Data Models" (roles); base URLs changed with Campus.2235',
  true),
 ('oneroster_1.1', 'OneRoster 1.1 with OAuth 2.0',
@@ -29,7 +29,7 @@ INSERT INTO sis (sis, title, base_paths, token_path, scope, collections, page_si
    {"collection": "guardians", "family": "contact", "categories": ["student"], "path": "/users?filter=role=''guardian''", "roles": ["guardian"]},
    {"collection": "parents", "family": "contact", "categories": ["student"], "path": "/users?filter=role=''parent''", "roles": ["parent"]},
    {"collection": "relatives", "family": "contact", "categories": ["student"], "path": "/users?filter=role=''relative''", "roles": ["relative"]}]',
- 1000, 1,
+ 1000, 1, 50000, 16,
  'IMS OneRoster 1.1: root /ims/oneroster/v1p1, scopes roster-core and roster, roles, no endpoint for the staff of one school',
  true);
 

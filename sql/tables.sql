@@ -12,7 +12,9 @@ CREATE TABLE sis (
     page_size integer NOT NULL DEFAULT 1000 CHECK (page_size BETWEEN 1 AND 50000),
     max_requests integer NOT NULL DEFAULT 1 CHECK (max_requests BETWEEN 1 AND 16),
     source text,
-    builtin boolean NOT NULL DEFAULT false
+    builtin boolean NOT NULL DEFAULT false,
+    page_size_limit integer NOT NULL DEFAULT 50000 CHECK (page_size_limit BETWEEN 1 AND 50000),
+    max_requests_limit integer NOT NULL DEFAULT 16 CHECK (max_requests_limit BETWEEN 1 AND 16)
 );
 COMMENT ON TABLE sis IS 'Presets: what is known of a student information system. Adding a product is adding a row here and rows in role_rules.';
 COMMENT ON COLUMN sis.auth IS 'oauth2: client credentials, sent as HTTP Basic and, where a server refuses that, in the form body.';
@@ -22,6 +24,8 @@ COMMENT ON COLUMN sis.token_path IS 'Path template of the token endpoint on the 
 COMMENT ON COLUMN sis.scope IS 'OAuth 2.0 scope to ask for; NULL sends none.';
 COMMENT ON COLUMN sis.collections IS
 'What is read, in this order: an array of {"collection": name, "family": "student"|"staff"|"contact", "categories": [category, …], "path": path below the root with {school} for the School ID, "fallback": path, used when the first answers 403 or 404, "roles": roles kept of a fallback}.';
+COMMENT ON COLUMN sis.page_size_limit IS 'The largest page that the product serves; a connection''s page_size may not be above it.';
+COMMENT ON COLUMN sis.max_requests_limit IS 'The most requests at a time that the vendor allows.';
 
 CREATE TABLE role_rules (
     sis text NOT NULL REFERENCES sis ON DELETE CASCADE,
