@@ -15,7 +15,7 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'undefined_object',
             MESSAGE = format('connection "%s" does not exist', coalesce(connection, 'NULL')),
-            HINT = 'SELECT connection FROM minga_roster.connections lists those there are; roster_connect makes one.';
+            HINT = 'SELECT connection FROM minga_roster.connections WHERE retired_at IS NULL lists those there are; roster_connect makes one.';
     END IF;
     IF known.retired_at IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'undefined_object',
