@@ -61,7 +61,9 @@ typedef struct MailMessage
 {
 	const char *to;
 	const char *from;
-	const char *subject;
+	const char *subject;		/* encoded for a header where it is not ASCII */
+	const char *date;			/* RFC 5322 */
+	const char *message_id;
 	const char *text;
 	const char *html;
 } MailMessage;
