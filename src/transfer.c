@@ -57,6 +57,7 @@ struct TransferPool
 	bool		timer_set;
 	TimestampTz timer_at;
 	bool		descriptor_reserved;
+	CURLcode	result;			/* of the transfer that ended last */
 };
 
 /* A body on its way; malloc'd. */
@@ -267,9 +268,9 @@ act(TransferPool *pool, curl_socket_t fd, int what)
 	restore_signals(&saved);
 }
 
-/* Whether the transfer has ended, and how. */
+/* Whether the transfer has ended; how is in pool->result. */
 static bool
-transfer_ended(TransferPool *pool, CURLcode *result)
+transfer_ended(TransferPool *pool)
 {
 	CURLMsg    *message;
 	int			left;
@@ -278,7 +279,7 @@ transfer_ended(TransferPool *pool, CURLcode *result)
 	{
 		if (message->msg == CURLMSG_DONE)
 		{
-			*result = message->data.result;
+			pool->result = message->data.result;
 			return true;
 		}
 	}
@@ -322,7 +323,6 @@ wait_and_act(TransferPool *pool)
 static CURLcode
 drive(TransferPool *pool)
 {
-	volatile CURLcode result = CURLE_OK;
 	sigset_t	saved;
 
 	Assert(!IsTransactionState());
@@ -331,7 +331,7 @@ drive(TransferPool *pool)
 	restore_signals(&saved);
 	PG_TRY();
 	{
-		while (!transfer_ended(pool, &result))
+		while (!transfer_ended(pool))
 			wait_and_act(pool);
 	}
 	PG_FINALLY();
@@ -341,7 +341,7 @@ drive(TransferPool *pool)
 		restore_signals(&saved);
 	}
 	PG_END_TRY();
-	return result;
+	return pool->result;
 }
 
 /* Whether the setting for tests covers this URL's host. */
@@ -702,5 +702,19 @@ url_encode(const char *value)
 		out_of_memory();
 	copy = pstrdup(encoded);
 	curl_free(encoded);
+	return copy;
+}
+
+/* A percent-encoded segment as it reads; palloc'd. */
+char *
+url_decode(const char *value)
+{
+	char	   *decoded = curl_easy_unescape(NULL, value, 0, NULL);
+	char	   *copy;
+
+	if (decoded == NULL)
+		out_of_memory();
+	copy = pstrdup(decoded);
+	curl_free(decoded);
 	return copy;
 }

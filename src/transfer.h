@@ -86,5 +86,6 @@ extern TransferFault mail_perform(TransferPool *pool, const MailMessage *message
 								  const char *user, const char *password, char **fault_text);
 extern bool url_parse(const char *url, UrlParts *parts, const char **why);
 extern char *url_encode(const char *value);
+extern char *url_decode(const char *value);
 
 #endif							/* MINGA_ROSTER_TRANSFER_H */

@@ -1,0 +1,353 @@
+/*
+ * url.c
+ *	  Brings the URL that a person pastes to its normal form, by the path
+ *	  templates of a SIS preset.
+ *
+ * People paste the base URL, a part of it, an endpoint below it, the token URL,
+ * with spaces around and capital letters in it.  A template is matched segment
+ * by segment: {app} stands for one segment, {prefix} for any number of leading
+ * ones; the pasted path may end before the template does or go beyond it.
+ *
+ * The App Name in the path and the one of the token endpoint are usually but
+ * not always the same: the path keeps its own, and the token URL takes the one
+ * that was given, else the one of a pasted token URL, else the path's.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "nodes/pg_list.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+
+#include "minga_roster.h"
+#include "transfer.h"
+
+PG_FUNCTION_INFO_V1(roster_normalize_url);
+
+/* How a pasted path fits a template. */
+typedef struct TemplateMatch
+{
+	bool		fits;
+	int			nmatched;		/* segments of the template that the path has */
+	char	   *app;			/* as pasted, or NULL */
+	char	   *prefix;			/* "" or "/a/b" */
+} TemplateMatch;
+
+/* The segments between the slashes of a path, empty ones left out. */
+static List *
+split_path(const char *path)
+{
+	List	   *segments = NIL;
+	char	   *rest = pstrdup(path);
+	char	   *segment;
+
+	while ((segment = strsep(&rest, "/")) != NULL)
+	{
+		if (segment[0] != '\0')
+			segments = lappend(segments, segment);
+	}
+	return segments;
+}
+
+static bool
+is_placeholder(const char *segment, const char *name)
+{
+	return strcmp(segment, name) == 0;
+}
+
+/* Matches the path's segments from "start" on against the template's from "first" on. */
+static bool
+match_from(List *template, int first, List *path, int start, TemplateMatch *match)
+{
+	match->nmatched = 0;
+	match->app = NULL;
+	while (first + match->nmatched < list_length(template) && start + match->nmatched < list_length(path))
+	{
+		const char *wanted = list_nth(template, first + match->nmatched);
+		char	   *found = list_nth(path, start + match->nmatched);
+
+		if (is_placeholder(wanted, "{app}"))
+			match->app = found;
+		else if (pg_strcasecmp(wanted, found) != 0)
+			return false;
+		match->nmatched++;
+	}
+	return true;
+}
+
+static char *
+join_segments(List *segments, int n)
+{
+	StringInfoData joined;
+
+	initStringInfo(&joined);
+	for (int i = 0; i < n; i++)
+		appendStringInfo(&joined, "/%s", (char *) list_nth(segments, i));
+	return joined.data;
+}
+
+/*
+ * The best fit: with {prefix}, the leftmost place where the rest of the
+ * template stands whole, else where the path's end begins it.
+ */
+static TemplateMatch
+match_template(const char *template_text, List *path)
+{
+	List	   *template = split_path(template_text);
+	TemplateMatch match = {0};
+	bool		has_prefix = template != NIL && is_placeholder(linitial(template), "{prefix}");
+
+	match.prefix = "";
+	if (!has_prefix)
+	{
+		match.fits = match_from(template, 0, path, 0, &match);
+		return match;
+	}
+	for (int whole = 1; whole >= 0; whole--)
+	{
+		for (int start = 0; start <= list_length(path); start++)
+		{
+			if (match_from(template, 1, path, start, &match) &&
+				(!whole || match.nmatched == list_length(template) - 1))
+			{
+				match.fits = true;
+				match.prefix = join_segments(path, start);
+				return match;
+			}
+		}
+	}
+	return match;
+}
+
+/* The template with its placeholders filled in; "app" is already encoded. */
+static char *
+fill_template(const char *template, const char *prefix, const char *app)
+{
+	StringInfoData filled;
+
+	initStringInfo(&filled);
+	while (*template != '\0')
+	{
+		if (strncmp(template, "/{prefix}", 9) == 0 || strncmp(template, "{prefix}", 8) == 0)
+		{
+			appendStringInfoString(&filled, prefix);
+			template += (*template == '/') ? 9 : 8;
+		}
+		else if (strncmp(template, "{app}", 5) == 0)
+		{
+			appendStringInfoString(&filled, app);
+			template += 5;
+		}
+		else
+			appendStringInfoChar(&filled, *template++);
+	}
+	return filled.data;
+}
+
+static char *
+trim(const char *text)
+{
+	char	   *copy;
+	Size		len;
+
+	text += strspn(text, " \t\r\n");
+	copy = pstrdup(text);
+	len = strlen(copy);
+	while (len > 0 && strchr(" \t\r\n", copy[len - 1]) != NULL)
+		copy[--len] = '\0';
+	return copy;
+}
+
+static bool
+is_loopback(const char *host)
+{
+	return strcmp(host, "127.0.0.1") == 0 || strcmp(host, "[::1]") == 0 || strcmp(host, "localhost") == 0;
+}
+
+/*
+ * Takes a pasted URL apart; throws 22023 for one that is none, that carries a
+ * password (which the error does not repeat) or is not https.
+ */
+static void
+parse_pasted(const char *url, UrlParts *parts)
+{
+	const char *why;
+
+	if (url[0] == '\0' || strpbrk(url, " \t\r\n") != NULL || !url_parse(url, parts, &why))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 strchr(url, '@') != NULL ? errmsg("invalid URL") : errmsg("invalid URL \"%s\"", url),
+				 url[0] == '\0' ? errdetail("It is empty.") :
+				 strpbrk(url, " \t\r\n") != NULL ? errdetail("There is white space in it.") :
+				 errdetail("It cannot be read as one: %s.", why),
+				 errhint("Paste the URL as the student information system shows it, such as \"https://campus.example.org/campus/api/oneroster/v1p1/minga\".")));
+	if (parts->user != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the URL contains a user name or password"),
+				 errdetail("It is not repeated here, nor stored."),
+				 errhint("Leave out what stands before \"@\", and give client_id and client_secret instead.")));
+	if (strcmp(parts->scheme, "https") != 0 &&
+		!(strcmp(parts->scheme, "http") == 0 && roster_insecure_loopback && is_loopback(parts->host)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("URL \"%s\" is not an https URL", url),
+				 errdetail("Its scheme is \"%s\"; secrets and children's data travel encrypted or not at all.", parts->scheme),
+				 errhint("Ask the school or its SIS vendor for the https address.")));
+}
+
+static char *
+origin_of(const UrlParts *parts)
+{
+	return psprintf("%s://%s%s%s", parts->scheme, parts->host, parts->port == NULL ? "" : ":", parts->port == NULL ? "" : parts->port);
+}
+
+/* The value of a parameter in a query, decoded, or NULL. */
+static char *
+query_parameter(const char *query, const char *name)
+{
+	Size		len = strlen(name);
+	char	   *rest;
+	char	   *pair;
+
+	if (query == NULL)
+		return NULL;
+	rest = pstrdup(query);
+	while ((pair = strsep(&rest, "&")) != NULL)
+	{
+		if (pg_strncasecmp(pair, name, len) == 0 && pair[len] == '=' && pair[len + 1] != '\0')
+			return url_decode(pair + len + 1);
+	}
+	return NULL;
+}
+
+/* Whether the path is the template's token path, query aside. */
+static bool
+is_token_path(List *path, const char *token_path)
+{
+	List	   *template;
+	TemplateMatch match = {0};
+
+	if (token_path == NULL)
+		return false;
+	template = split_path(pnstrdup(token_path, strcspn(token_path, "?")));
+	return list_length(template) == list_length(path) && match_from(template, 0, path, 0, &match);
+}
+
+static void
+refuse_other_version(const char *url, List *path)
+{
+	ListCell   *cell;
+
+	foreach(cell, path)
+	{
+		const char *segment = lfirst(cell);
+
+		if (pg_strcasecmp(segment, "v1p2") == 0 || pg_strcasecmp(segment, "learningdata") == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("URL \"%s\" is not of OneRoster 1.1", url),
+					 errdetail("The segment \"%s\" belongs to OneRoster %s.", segment,
+							   pg_strcasecmp(segment, "v1p2") == 0 ? "1.2" : "1.0"),
+					 errhint("Ask the school for a connection of OneRoster 1.1 with OAuth 2.0.")));
+	}
+}
+
+/* The template that the path fits: one that it has whole, else the one it has most of, the first of equals. */
+static TemplateMatch
+choose_template(ArrayType *templates, List *path, char **chosen)
+{
+	Datum	   *values;
+	int			nvalues;
+	TemplateMatch best = {0};
+
+	deconstruct_array(templates, TEXTOID, -1, false, TYPALIGN_INT, &values, NULL, &nvalues);
+	*chosen = NULL;
+	for (int i = 0; i < nvalues; i++)
+	{
+		char	   *template = TextDatumGetCString(values[i]);
+		TemplateMatch match = match_template(template, path);
+
+		if (match.fits && (*chosen == NULL || match.nmatched > best.nmatched))
+		{
+			best = match;
+			*chosen = template;
+		}
+		if (i == 0 && !best.fits)
+			best.prefix = template;
+	}
+	return best;
+}
+
+/*
+ * normalize_url(url, base_paths, token_path, app_name) -> (app_name, base_url,
+ * token_url); token_url is NULL where the preset has no token path.
+ */
+Datum
+roster_normalize_url(PG_FUNCTION_ARGS)
+{
+	char	   *url;
+	char	   *token_path = PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2));
+	char	   *app = PG_ARGISNULL(3) ? NULL : trim(text_to_cstring(PG_GETARG_TEXT_PP(3)));
+	char	   *path_app;
+	char	   *template;
+	char	   *base_url;
+	char	   *token_url = NULL;
+	UrlParts	parts;
+	List	   *path;
+	TemplateMatch match;
+	TupleDesc	tupdesc;
+	Datum		values[3];
+	bool		nulls[3] = {false, false, false};
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("a URL is needed")));
+	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("normalize_url must return a row")));
+	if (app != NULL && app[0] == '\0')
+		app = NULL;
+
+	url = trim(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	parse_pasted(url, &parts);
+	path = split_path(parts.path);
+	if (is_token_path(path, token_path))
+	{
+		if (app == NULL)
+			app = query_parameter(parts.query, "appName");
+		path = NIL;
+	}
+	refuse_other_version(url, path);
+	match = choose_template(PG_GETARG_ARRAYTYPE_P(1), path, &template);
+	if (template == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("URL \"%s\" does not look like one of this student information system", url),
+				 errdetail("Its path is \"%s\"; a path like \"%s\" is expected.", parts.path, match.prefix),
+				 errhint("Compare it with the base URL that the student information system shows to the school, or choose another sis.")));
+	path_app = match.app != NULL ? match.app : (app != NULL ? url_encode(app) : NULL);
+	if (app == NULL && match.app != NULL)
+		app = url_decode(match.app);
+	if (app == NULL && (strstr(template, "{app}") != NULL || (token_path != NULL && strstr(token_path, "{app}") != NULL)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the App Name is missing"),
+				 errdetail("URL \"%s\" does not tell it.", url),
+				 errhint("Give app_name: it is the value after \"appName=\" in the token URL that the student information system shows to the school.")));
+
+	base_url = psprintf("%s%s", origin_of(&parts), fill_template(template, match.prefix, path_app));
+	if (token_path != NULL)
+		token_url = psprintf("%s%s", origin_of(&parts), fill_template(token_path, match.prefix, app == NULL ? "" : url_encode(app)));
+	if (app != NULL)
+		values[0] = CStringGetTextDatum(app);
+	nulls[0] = app == NULL;
+	values[1] = CStringGetTextDatum(base_url);
+	if (token_url != NULL)
+		values[2] = CStringGetTextDatum(token_url);
+	nulls[2] = token_url == NULL;
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls)));
+}

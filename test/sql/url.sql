@@ -1,0 +1,59 @@
+-- URLs as people paste them, brought to their normal form.
+CREATE FUNCTION pg_temp.campus(url text, app_name text DEFAULT NULL) RETURNS TABLE (base_url text, token_url text, app text) LANGUAGE plpgsql AS $$
+DECLARE
+    message text; detail text; hint text;
+BEGIN
+    RETURN QUERY SELECT n.base_url, n.token_url, n.app_name
+    FROM minga_roster.sis s, minga_roster.normalize_url(url, s.base_paths, s.token_path, campus.app_name) AS n WHERE s.sis = 'infinite_campus';
+EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
+    RETURN QUERY SELECT 'ERROR ' || SQLSTATE || ': ' || message, 'DETAIL ' || detail, 'HINT ' || hint;
+END
+$$;
+\pset format unaligned
+\pset tuples_only on
+\pset fieldsep '\n  '
+
+-- the forms of reference: short, long, legacy, the token URL
+SELECT * FROM pg_temp.campus('https://campus.mingacityschools.us/campus/api/oneroster/v1p1/minga');
+SELECT * FROM pg_temp.campus('https://campus.mingacityschools.us/campus/api/oneroster/v1p1/minga/');
+SELECT * FROM pg_temp.campus('https://campus.mingacityschools.us/campus/api/oneroster/v1p1/minga/ims/oneroster/v1p1');
+SELECT * FROM pg_temp.campus('https://campus.mingacityschools.us/campus/api/oneroster/v1p1/minga/ims/oneroster/v1p1/schools/x/students?limit=100#top');
+SELECT * FROM pg_temp.campus('https://campus.mingacityschools.us/campus/api/oneroster/v1p1/minga/ims/oneroster');
+SELECT * FROM pg_temp.campus('https://campus.mingacityschools.us/campus/oauth2/token?appName=minga');
+SELECT * FROM pg_temp.campus('https://campus.mingacityschools.us/campus/oneroster/minga/ims/oneroster/v1p1/users');
+SELECT * FROM pg_temp.campus('https://campus.mingacityschools.us/campus/oneroster/minga');
+-- too short: the App Name has to be given
+SELECT * FROM pg_temp.campus('https://campus.mingacityschools.us', 'minga');
+SELECT * FROM pg_temp.campus('https://campus.mingacityschools.us/campus', 'minga');
+SELECT * FROM pg_temp.campus('https://campus.mingacityschools.us/campus/api/oneroster/v1p1/', ' minga ');
+SELECT * FROM pg_temp.campus('https://campus.mingacityschools.us/campus');
+SELECT * FROM pg_temp.campus('https://campus.mingacityschools.us/campus/oauth2/token');
+-- carelessly: spaces, capitals, no scheme, double slashes, a port
+SELECT * FROM pg_temp.campus(E'  HTTPS://Campus.MingaCitySchools.US/Campus/API/OneRoster/V1P1/minga \n');
+SELECT * FROM pg_temp.campus('campus.mingacityschools.us//campus/api//oneroster/v1p1/minga');
+SELECT * FROM pg_temp.campus('https://campus.mingacityschools.us:443/campus/api/oneroster/v1p1/minga');
+SELECT * FROM pg_temp.campus('https://campus.mingacityschools.us:8443/campus/api/oneroster/v1p1/minga');
+SELECT * FROM pg_temp.campus('https://[2001:DB8::1]:8443/campus/api/oneroster/v1p1/minga');
+-- the App Name given differs from the path's: the path keeps its own, the token takes the one given
+SELECT * FROM pg_temp.campus('https://campus.mingacityschools.us/campus/api/oneroster/v1p1/minga', 'other app');
+SELECT * FROM pg_temp.campus('https://campus.mingacityschools.us/campus/api/oneroster/v1p1/my%20app');
+
+-- what is no URL of this SIS
+SELECT * FROM pg_temp.campus('');
+SELECT * FROM pg_temp.campus('not a url');
+SELECT * FROM pg_temp.campus('https://');
+SELECT * FROM pg_temp.campus('https://user:hidden@campus.mingacityschools.us/campus/api/oneroster/v1p1/minga');
+SELECT * FROM pg_temp.campus('https://user:hid den@campus.mingacityschools.us/campus');
+SELECT * FROM pg_temp.campus('http://campus.mingacityschools.us/campus/api/oneroster/v1p1/minga');
+SELECT * FROM pg_temp.campus('http://localhost/campus/api/oneroster/v1p1/minga');
+SELECT * FROM pg_temp.campus('ftp://campus.mingacityschools.us/campus');
+SELECT * FROM pg_temp.campus('https://campus.mingacityschools.us/campus/api/oneroster/v1p2/minga/ims/oneroster/rostering/v1p2');
+SELECT * FROM pg_temp.campus('https://campus.mingacityschools.us/campus/oneroster/minga/learningdata/v1');
+SELECT * FROM pg_temp.campus('https://mesa.powerschool.example/ws/v1/school', 'minga');
+
+-- a plain OneRoster server: any prefix before the root
+SELECT n.base_url FROM (VALUES ('https://roster.example.org'), ('https://roster.example.org/ims/oneroster/v1p1/users'), ('https://roster.example.org/district/7/ims'),
+    ('https://roster.example.org/aeries/ims/oneroster/v1p1/'), ('https://roster.example.org/ims/x/ims/oneroster/v1p1')) AS v (url),
+    minga_roster.sis s, minga_roster.normalize_url(url, s.base_paths, s.token_path, NULL) AS n WHERE s.sis = 'oneroster_1.1';
+SELECT n.token_url IS NULL, n.app_name IS NULL FROM minga_roster.sis s, minga_roster.normalize_url('https://roster.example.org', s.base_paths, s.token_path, NULL) AS n WHERE s.sis = 'oneroster_1.1';
