@@ -21,6 +21,7 @@ SQL_PARTS = \
 	sql/apply.sql \
 	sql/merge.sql \
 	sql/report.sql \
+	sql/mail.sql \
 	sql/evening.sql \
 	sql/status.sql \
 	sql/privileges.sql

@@ -11,6 +11,7 @@
 /* Lives as long as the memory context that was current at client_open. */
 typedef struct RosterClient
 {
+	MemoryContext context;
 	RosterConnection *connection;
 	RosterRun  *run;			/* its requests, retries, bytes are counted up; may be NULL */
 	TransferPool *pool;
@@ -34,9 +35,11 @@ typedef struct ClientFault
 /* in client.c */
 extern RosterClient *client_open(RosterConnection *connection, RosterRun *run);
 extern char *client_url(RosterClient *client, const char *path, int limit, int64 offset);
+extern void client_perform(RosterClient *client, const HttpRequest *request, HttpResponse *response);
 extern ClientFault *client_try_get(RosterClient *client, const char *url, HttpResponse *response);
-extern void client_get(RosterClient *client, const char *url, HttpResponse *response);
 extern void client_raise(const ClientFault *fault) pg_attribute_noreturn();
+extern ClientFault *client_fault(int sqlstate, const char *message, const char *detail, const char *hint);
+extern ClientFault *client_transfer_fault(const char *url, const HttpResponse *response);
 extern ClientFault *client_status_fault(RosterClient *client, const char *url, const HttpResponse *response);
 
 /* in oauth.c */

@@ -8,7 +8,6 @@
 
 extern void fetch_roster(RosterConnection *connection, RosterRun *run) __attribute__((weak));
 extern void test_connection(RosterConnection *connection, RosterRun *run) __attribute__((weak));
-extern void send_waiting_mail(void) __attribute__((weak));
 
 void
 fetch_roster(RosterConnection *connection, RosterRun *run)
@@ -17,10 +16,5 @@ fetch_roster(RosterConnection *connection, RosterRun *run)
 
 void
 test_connection(RosterConnection *connection, RosterRun *run)
-{
-}
-
-void
-send_waiting_mail(void)
 {
 }

@@ -1,0 +1,194 @@
+/*
+ * mail.c
+ *	  Sends the mail that waits in the outbox.
+ *
+ * A mail is claimed in one transaction (its next attempt moved into the future),
+ * sent with no transaction open, and marked in another one: two senders do not
+ * send it twice, a mail server that is down delays it, and after a crash in
+ * between it is sent again rather than lost.
+ */
+#include "postgres.h"
+
+#include <time.h>
+
+#include "catalog/pg_type.h"
+#include "common/base64.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "minga_roster.h"
+#include "transfer.h"
+
+typedef struct WaitingMail
+{
+	int64		mail;
+	MailMessage message;
+} WaitingMail;
+
+/* A header's value as RFC 2047 has it, in words of at most 45 bytes; palloc'd. */
+static char *
+encode_header(const char *value)
+{
+	StringInfoData encoded;
+	const char *c = value;
+
+	while (*c != '\0' && !IS_HIGHBIT_SET(*c))
+		c++;
+	if (*c == '\0')
+		return pstrdup(value);
+	initStringInfo(&encoded);
+	while (*value != '\0')
+	{
+		char		word[96];
+		int			len = 0;
+		int			n;
+
+		while (value[len] != '\0' && len + pg_utf_mblen((const unsigned char *) value + len) <= 45)
+			len += pg_utf_mblen((const unsigned char *) value + len);
+		n = pg_b64_encode(value, len, word, sizeof(word) - 1);
+		word[Max(n, 0)] = '\0';
+		appendStringInfo(&encoded, "%s=?UTF-8?B?%s?=", encoded.len > 0 ? " " : "", word);
+		value += len;
+	}
+	return encoded.data;
+}
+
+/* The time as RFC 5322 has it, always in English and UTC; palloc'd. */
+static char *
+mail_date(void)
+{
+	static const char *const days[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+	static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+	time_t		now = time(NULL);
+	struct tm	utc;
+
+	gmtime_r(&now, &utc);
+	return psprintf("%s, %d %s %d %02d:%02d:%02d +0000", days[utc.tm_wday], utc.tm_mday, months[utc.tm_mon],
+					1900 + utc.tm_year, utc.tm_hour, utc.tm_min, utc.tm_sec);
+}
+
+/*
+ * Claims the mail that is due longest.  False when there is none.  In a
+ * transaction of its own; the mail is palloc'd in the current memory context.
+ */
+static bool
+claim_mail(WaitingMail *waiting)
+{
+	MemoryContext owner = CurrentMemoryContext;
+	bool		found;
+
+	begin_worker_transaction();
+	SPI_execute("SELECT mail, email, subject, body_text, body_html, origin FROM minga_roster.claim_mail()", false, 1);
+	found = SPI_processed > 0;
+	if (found)
+	{
+		HeapTuple	tuple = SPI_tuptable->vals[0];
+		TupleDesc	tupdesc = SPI_tuptable->tupdesc;
+		MemoryContext spi = MemoryContextSwitchTo(owner);
+		bool		isnull;
+		const char *at = strchr(roster_smtp_from, '@');
+
+		memset(waiting, 0, sizeof(*waiting));
+		waiting->mail = DatumGetInt64(SPI_getbinval(tuple, tupdesc, 1, &isnull));
+		waiting->message.to = pstrdup(SPI_getvalue(tuple, tupdesc, 2));
+		waiting->message.subject = encode_header(SPI_getvalue(tuple, tupdesc, 3));
+		waiting->message.text = pstrdup(SPI_getvalue(tuple, tupdesc, 4));
+		waiting->message.html = pstrdup(SPI_getvalue(tuple, tupdesc, 5));
+		waiting->message.from = pstrdup(roster_smtp_from);
+		waiting->message.date = mail_date();
+		waiting->message.message_id = psprintf("<minga-roster." INT64_FORMAT ".%s%s>", waiting->mail,
+											   SPI_getvalue(tuple, tupdesc, 6), at == NULL ? "@localhost" : at);
+		for (char *c = (char *) waiting->message.message_id; *c != '\0'; c++)
+		{
+			if (*c == '/')
+				*c = '.';
+		}
+		MemoryContextSwitchTo(spi);
+	}
+	commit_worker_transaction();
+	return found;
+}
+
+/* Notes how sending went.  In a transaction of its own. */
+static void
+mark_mail(int64 mail, TransferFault fault, const char *fault_text)
+{
+	Oid			types[] = {INT8OID, BOOLOID, BOOLOID, TEXTOID};
+	Datum		values[4];
+	char		nulls[] = "    ";
+
+	begin_worker_transaction();
+	values[0] = Int64GetDatum(mail);
+	values[1] = BoolGetDatum(fault == TRANSFER_OK);
+	values[2] = BoolGetDatum(fault == TRANSFER_REFUSED);
+	if (fault_text != NULL)
+		values[3] = CStringGetTextDatum(fault_text);
+	else
+		nulls[3] = 'n';
+	SPI_execute_with_args("SELECT minga_roster.mark_mail($1, $2, $3, $4)", 4, types, values, nulls, false, 0);
+	commit_worker_transaction();
+}
+
+/* The mail server's password, or NULL where it wants none; palloc'd. */
+static char *
+load_password(void)
+{
+	MemoryContext owner = CurrentMemoryContext;
+	char	   *password;
+
+	if (roster_smtp_user[0] == '\0')
+		return NULL;
+	begin_worker_transaction();
+	password = MemoryContextStrdup(owner, load_secret("smtp"));
+	commit_worker_transaction();
+	return password;
+}
+
+/*
+ * Sends what is due, one mail after the other, until there is none or the mail
+ * server cannot be reached or used.  Not in a transaction.
+ */
+static void
+send_due(void)
+{
+	TransferPool *pool = NULL;
+	WaitingMail waiting;
+	char	   *password = NULL;
+	TransferFault fault = TRANSFER_OK;
+
+	while ((fault == TRANSFER_OK || fault == TRANSFER_REFUSED) && claim_mail(&waiting))
+	{
+		char	   *fault_text = NULL;
+
+		if (pool == NULL)
+		{
+			pool = transfer_open();
+			password = load_password();
+		}
+		fault = mail_perform(pool, &waiting.message, roster_smtp_user, password, &fault_text);
+		mark_mail(waiting.mail, fault, fault_text);
+	}
+	if (password != NULL)
+		explicit_bzero(password, strlen(password));
+}
+
+/*
+ * Sends the mail that waits, as far as a mail server is set.  Throws no error
+ * of the mail server or its settings: the outbox shows them.
+ */
+void
+send_waiting_mail(void)
+{
+	MemoryContext outer = CurrentMemoryContext;
+	MemoryContext context;
+
+	if (roster_smtp_url[0] == '\0' || roster_smtp_from[0] == '\0')
+		return;
+	context = AllocSetContextCreate(TopMemoryContext, "minga_roster mail", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(context);
+	send_due();
+	MemoryContextSwitchTo(outer);
+	MemoryContextDelete(context);
+}
