@@ -11,9 +11,11 @@
 
 #include <time.h>
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "common/base64.h"
 #include "executor/spi.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -45,8 +47,8 @@ encode_header(const char *value)
 		int			len = 0;
 		int			n;
 
-		while (value[len] != '\0' && len + pg_utf_mblen((const unsigned char *) value + len) <= 45)
-			len += pg_utf_mblen((const unsigned char *) value + len);
+		while (value[len] != '\0' && len + pg_encoding_mblen(PG_UTF8, value + len) <= 45)
+			len += pg_encoding_mblen(PG_UTF8, value + len);
 		n = pg_b64_encode(value, len, word, sizeof(word) - 1);
 		word[Max(n, 0)] = '\0';
 		appendStringInfo(&encoded, "%s=?UTF-8?B?%s?=", encoded.len > 0 ? " " : "", word);
@@ -164,8 +166,8 @@ send_due(void)
 
 		if (pool == NULL)
 		{
-			pool = transfer_open();
 			password = load_password();
+			pool = transfer_open();
 		}
 		fault = mail_perform(pool, &waiting.message, roster_smtp_user, password, &fault_text);
 		mark_mail(waiting.mail, fault, fault_text);
@@ -174,21 +176,53 @@ send_due(void)
 		explicit_bzero(password, strlen(password));
 }
 
+/* The outbox shows why none of what waits could be sent.  In a transaction of its own. */
+static void
+note_fault(const char *message)
+{
+	Oid			types[] = {TEXTOID};
+	Datum		values[1];
+
+	begin_worker_transaction();
+	values[0] = CStringGetTextDatum(message);
+	SPI_execute_with_args("UPDATE minga_roster.outbox SET last_error = $1 WHERE state = 'waiting' AND last_error IS DISTINCT FROM $1",
+						  1, types, values, NULL, false, 0);
+	commit_worker_transaction();
+}
+
 /*
- * Sends the mail that waits, as far as a mail server is set.  Throws no error
- * of the mail server or its settings: the outbox shows them.
+ * Sends the mail that waits, as far as a mail server is set.  What is wrong with
+ * the mail server or its settings is in the outbox and no error; throws on an
+ * interrupt.
  */
 void
 send_waiting_mail(void)
 {
 	MemoryContext outer = CurrentMemoryContext;
 	MemoryContext context;
+	ErrorData  *volatile error = NULL;
 
 	if (roster_smtp_url[0] == '\0' || roster_smtp_from[0] == '\0')
 		return;
 	context = AllocSetContextCreate(TopMemoryContext, "minga_roster mail", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(context);
-	send_due();
+	PG_TRY();
+	{
+		send_due();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+			PG_RE_THROW();
+		FlushErrorState();
+		AbortOutOfAnyTransaction();
+		MemoryContextSwitchTo(context);
+	}
+	PG_END_TRY();
+	if (error != NULL)
+		note_fault(error->message);
 	MemoryContextSwitchTo(outer);
 	MemoryContextDelete(context);
 }
