@@ -64,7 +64,7 @@ BEGIN
     RETURN found_name;
 END
 $$;
-COMMENT ON FUNCTION known_time_zone(text) IS 'A time zone by its name in pg_timezone_names, whatever the case; 22023 for anything else, abbreviations and offsets too.';
+COMMENT ON FUNCTION known_time_zone(text) IS 'A time zone by its name in pg_timezone_names, whatever the case; 22023 for anything else, offsets too.';
 
 CREATE FUNCTION refuse_parameter(parameter text, value text, expected text, advice text) RETURNS void
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -97,7 +97,7 @@ DECLARE
     cleaned text := btrim(token_url, E' \t\r\n');
 BEGIN
     IF cleaned !~* '^https://[^/?#@\s[:cntrl:]]+(/[^#\s[:cntrl:]]*)?$'
-        AND NOT (minga_roster.setting('insecure_loopback') = 'on' AND cleaned ~* '^http://(127\.0\.0\.1|\[::1\])(:[0-9]+)?(/[^#\s[:cntrl:]]*)?$')
+        AND NOT (minga_roster.setting('insecure_loopback') = 'on' AND cleaned ~* '^http://(127\.0\.0\.1|\[::1\]|localhost)(:[0-9]+)?(/[^#\s[:cntrl:]]*)?$')
     THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
             MESSAGE = 'invalid value for token_url',
@@ -385,8 +385,8 @@ BEGIN
     THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
             MESSAGE = format('connection "%s" cannot move to another site or people relation', connection),
-            DETAIL = format('%s links tie its sourcedIds to people of site "%s" in "%s".',
-                (SELECT count(*) FROM minga_roster.links l WHERE l.connection = former.connection), former.site, former.people),
+            DETAIL = format('Links to people of site "%s" in "%s": %s.', former.site, former.people,
+                (SELECT count(*) FROM minga_roster.links l WHERE l.connection = former.connection)),
             HINT = 'Retire it with roster_disconnect (people stay) and make another with roster_connect.';
     END IF;
     IF (changed.base_url, changed.sis, changed.school_id, changed.site, changed.people)
@@ -445,7 +445,7 @@ RETURNS SETOF toggles
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     known minga_roster.connections := minga_roster.known_connection(connection);
-    idle text;
+    idle text[];
 BEGIN
     IF category <> ALL (minga_roster.categories()) THEN
         PERFORM minga_roster.refuse_parameter('category', category, 'There are "student", "teacher", "staff" and "admin".',
@@ -461,14 +461,14 @@ BEGIN
             RETURNING t.*
         )
         SELECT * FROM changed c ORDER BY array_position(minga_roster.categories(), c.category);
-    SELECT string_agg(format('"%s"', t.category), ', ' ORDER BY array_position(minga_roster.categories(), t.category)) INTO idle
+    SELECT array_agg(t.category ORDER BY array_position(minga_roster.categories(), t.category)) INTO idle
     FROM minga_roster.toggles t
     WHERE t.connection = known.connection AND t.archive AND NOT t.roster AND (roster_toggle.category IS NULL OR t.category = roster_toggle.category);
     IF idle IS NOT NULL AND (roster_toggle.archive OR NOT roster_toggle.roster) THEN
         RAISE WARNING USING
-            MESSAGE = format('nobody of %s will be archived', idle),
+            MESSAGE = format('nobody of "%s" will be archived', array_to_string(idle, '", "')),
             DETAIL = 'While the roster toggle of a category is off, its people are not touched; the archive toggle is kept for when it is on again.',
-            HINT = format('SELECT minga_roster.roster_toggle(%L, roster => true) turns it on.', known.connection);
+            HINT = format('SELECT minga_roster.roster_toggle(%L, %L, roster => true) turns it on.', known.connection, idle[1]);
     END IF;
 END
 $$;

@@ -80,12 +80,12 @@ BEGIN
             DETAIL = format('Found: %s.', CASE WHEN jsonb_typeof(map) <> 'object' THEN map ELSE words END),
             HINT = 'Examples: columns => ''{"given_name": "first_name"}'', roles => ''{"student": "STUDENT"}''.';
     END IF;
-    SELECT c.oid, c.relkind, c.relpersistence, c.relowner,
+    SELECT c.relkind, c.relpersistence, c.relowner, CASE c.relpersistence WHEN 't' THEN 'pg_temp' ELSE n.nspname END || '.' || c.relname AS title,
         c.relkind = 'v' AND pg_relation_is_updatable(c.oid, true) & 12 <> 12 AS read_only,
         -- Where triggers of the view do the writing, it is for them to say which columns can be written.
         c.relkind = 'v' AND pg_relation_is_updatable(c.oid, false) & 12 = 12 AS auto_updatable
     INTO class
-    FROM pg_class c WHERE c.oid = relation;
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'undefined_table',
             MESSAGE = format('relation "%s" does not exist', relation),
@@ -93,14 +93,14 @@ BEGIN
     END IF;
     IF NOT pg_has_role(minga_roster.caller(), class.relowner, 'USAGE') THEN
         RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
-            MESSAGE = format('must be owner of relation "%s"', relation),
+            MESSAGE = format('must be owner of relation "%s"', class.title),
             DETAIL = format('It belongs to "%s", with whose rights a sync writes to it; you are "%s".',
-                class.relowner::regrole, minga_roster.caller()),
+                pg_get_userbyid(class.relowner), minga_roster.caller()),
             HINT = 'Let its owner or a superuser attach it.';
     END IF;
     IF class.relkind NOT IN ('r', 'p', 'v') OR class.relpersistence = 't' OR class.read_only THEN
         RAISE EXCEPTION USING ERRCODE = 'wrong_object_type',
-            MESSAGE = format('relation "%s" cannot be attached', relation),
+            MESSAGE = format('relation "%s" cannot be attached', class.title),
             DETAIL = CASE
                 WHEN class.relpersistence = 't' THEN 'It is temporary: the worker that writes to it could not see it.'
                 WHEN class.relkind = 'v' THEN 'It is a view that cannot be inserted into and updated.'
@@ -182,7 +182,7 @@ BEGIN
 
     IF problems IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_table_definition',
-            MESSAGE = format('relation "%s" cannot be attached', relation),
+            MESSAGE = format('relation "%s" cannot be attached', class.title),
             DETAIL = problems,
             HINT = format('Change the relation, name columns that are called otherwise, as in roster_attach_people(%L, columns => ''{"given_name": "first_name"}''), or attach an updatable view that has what is needed.',
                 relation);
@@ -235,7 +235,7 @@ BEGIN
     qualified := pg_catalog.format('%I.%I', schema_name, relation_name);
     IF pg_catalog.to_regclass(qualified) IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'duplicate_table',
-            MESSAGE = pg_catalog.format('relation "%s" already exists', qualified),
+            MESSAGE = pg_catalog.format('relation "%s.%s" already exists', schema_name, relation_name),
             HINT = pg_catalog.format('SELECT minga_roster.roster_attach_people(%L) checks whether it fits, and attaches it.', qualified);
     END IF;
     EXECUTE pg_catalog.format($ddl$

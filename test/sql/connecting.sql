@@ -1,0 +1,126 @@
+-- roster_connect and roster_disconnect.
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set fixture :abs_srcdir '/fixtures/refusal.sql'
+\i :fixture
+CREATE SCHEMA connect;
+SET search_path = connect, minga_roster, public;
+SELECT roster_create_people('people');
+
+-- As the guide says; the defaults are taken, the secret is sealed.
+SELECT connection, site, district, sis, base_url, token_url, auth, api_version, client_id, app_name, school_id, people, time_zone,
+    sync_at, window_end, automatic, parent_contact, guard_percent, guard_floor, page_size, max_requests, unproven, retired_at
+FROM roster_connect('connect-high',
+    url => 'https://campus.mingacityschools.us/campus/api/oneroster/v1p1/minga',
+    client_id => ' client ', client_secret => 'a!b^c*d~e)', app_name => 'minga',
+    school_id => ' {CE8DF1FC-3242-4716-A5F5-5A957F86DC36} ', people => 'people', site => 'mesa-high', district => 'mesa', time_zone => 'america/denver') \gx
+SELECT category, roster, auto_update, archive FROM toggles WHERE connection = 'connect-high' ORDER BY category;
+SELECT octet_length(sealed) - octet_length('a!b^c*d~e)') AS overhead, position('a!b'::bytea IN sealed) AS clear FROM secrets WHERE connection = 'connect-high';
+SELECT unproven_since = now() OR now() - unproven_since < '1 hour' FROM connections WHERE connection = 'connect-high';
+
+-- A plain OneRoster server needs its token URL; the site is named after the connection; the secret may follow; a qualified relation, not attached yet.
+CREATE TABLE "Other People" (LIKE people INCLUDING ALL);
+SELECT site, district, sis, token_url, app_name, people, time_zone
+FROM roster_connect('connect-plain', url => 'https://sis.example/ims/oneroster/v1p1', client_id => 'c', school_id => '1', people => 'connect."Other People"',
+    sis => 'oneroster_1.1', token_url => ' https://login.example/token?x=1 ', time_zone => 'Europe/Vienna') \gx
+SELECT count(*) FROM people_relations WHERE relation = '"Other People"'::regclass;
+SELECT count(*) FROM secrets WHERE connection = 'connect-plain';
+
+-- The server's time zone where none is given, also when the session goes by another; a warning where it is nobody's.
+\getenv server_zone PGTZ
+SET TimeZone = 'Asia/Tokyo';
+SELECT time_zone = :'server_zone' FROM roster_connect('connect-zone', 'https://sis.example/campus/api/oneroster/v1p1/minga', 'c', school_id => '1', people => 'people');
+RESET TimeZone;
+\setenv PGTZ UTC
+\c -
+\i :fixture
+SET search_path = connect, minga_roster, public;
+SELECT time_zone FROM roster_connect('connect-utc', 'https://sis.example/campus/api/oneroster/v1p1/minga', 'c', school_id => '1', people => 'people');
+SELECT time_zone FROM roster_connect('connect-utc-meant', 'https://sis.example/campus/api/oneroster/v1p1/minga', 'c', school_id => '1', people => 'people', time_zone => 'UTC');
+\setenv PGTZ :server_zone
+\c -
+\i :fixture
+SET search_path = connect, minga_roster, public;
+
+-- What is missing is named, all of it.
+SELECT pg_temp.refusal($$SELECT roster_connect('bad')$$);
+SELECT pg_temp.refusal($$SELECT roster_connect(NULL, url => ' ', client_id => 'c', school_id => '1', people => 'people')$$);
+-- Names
+SELECT pg_temp.refusal(format('SELECT roster_connect(%L, url => ''https://sis.example/campus/api/oneroster/v1p1/minga'', client_id => ''c'', school_id => ''1'', people => ''people'')', name))
+FROM (VALUES (repeat('ä', 32)), ('smtp'), (E'a\nb'), (' a'), ('connect-high')) AS n (name);
+SELECT connection FROM roster_connect(repeat('ä', 31) || 'b', url => 'https://sis.example/campus/api/oneroster/v1p1/minga', client_id => 'c', school_id => '1', people => 'people', time_zone => 'Europe/Vienna');
+-- Each other parameter
+CREATE FUNCTION pg_temp.refused_with(arguments text) RETURNS text LANGUAGE sql AS $$
+    SELECT pg_temp.refusal(format('SELECT minga_roster.roster_connect(''bad'', %s)', (
+        SELECT string_agg(format('%I => %L', coalesce(g.key, d.key), CASE WHEN g.key IS NULL THEN d.value ELSE g.value END), ', ' ORDER BY coalesce(g.key, d.key))
+        FROM jsonb_each_text('{"url": "https://sis.example/campus/api/oneroster/v1p1/minga", "client_id": "c", "school_id": "1", "people": "people"}') d
+        FULL JOIN jsonb_each_text(arguments::jsonb) g USING (key))))
+$$;
+SELECT pg_temp.refused_with('{"time_zone": "Mountain"}');
+SELECT pg_temp.refused_with('{"time_zone": "UTC-7"}');
+SELECT pg_temp.refused_with('{"sis": "powerschool"}');
+SELECT pg_temp.refused_with('{"auth": "oauth1"}');
+SELECT pg_temp.refused_with('{"school_id": "{ }"}');
+SELECT pg_temp.refused_with('{"site": " "}');
+SELECT pg_temp.refused_with('{"client_id": "a\u0007b"}');
+SELECT pg_temp.refused_with('{"token_url": "http://login.example/token"}');
+SELECT pg_temp.refused_with('{"token_url": "https://user:word@login.example/token"}');
+SELECT pg_temp.refused_with('{"token_url": "ftp"}');
+SELECT pg_temp.refused_with('{"sis": "oneroster_1.1", "url": "https://sis.example/ims/oneroster/v1p1"}');
+SELECT pg_temp.refused_with('{"people": "connect.nobody"}');
+SELECT pg_temp.refused_with('{"people": "pg_stat_activity"}');
+SELECT pg_temp.refused_with('{"people": "a b"}');
+SELECT pg_temp.refused_with('{"client_secret": ""}');
+SELECT pg_temp.refused_with('{"client_secret": "pasted\n"}');
+SELECT pg_temp.refused_with('{"client_secret": " pasted"}');
+-- A relation that does not fit, and one of somebody else's.
+CREATE TABLE unfit (id integer);
+SELECT pg_temp.refused_with('{"people": "unfit"}');
+-- Of all that nothing was stored.
+SELECT connection FROM connections WHERE connection = 'bad' OR (connection LIKE 'connect%') ORDER BY 1;
+SELECT connection FROM toggles WHERE connection = 'bad' UNION SELECT connection FROM secrets WHERE connection = 'bad';
+SELECT count(*) FROM people_relations WHERE relation IN ('unfit'::regclass, 'pg_stat_activity');
+
+-- The relation is found by the path of the caller, and what the caller puts first in it is not run.
+CREATE SCHEMA connect_hostile;
+CREATE FUNCTION connect_hostile.never(text, text) RETURNS boolean LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''run''; END';
+CREATE OPERATOR connect_hostile.= (LEFTARG = text, RIGHTARG = text, FUNCTION = connect_hostile.never);
+CREATE FUNCTION connect_hostile.format(text, text) RETURNS text LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''run''; END';
+SET search_path = connect_hostile, connect, pg_catalog;
+SELECT people FROM minga_roster.roster_connect('connect-hostile', 'https://sis.example/campus/api/oneroster/v1p1/minga', 'c', school_id => '1', people => 'people', time_zone => 'Europe/Vienna');
+SELECT people FROM minga_roster.roster_configure('connect-hostile', people => '"Other People"');
+SET search_path = connect, minga_roster, public;
+
+-- known_connection
+SELECT (known_connection('connect-high')).site;
+SELECT pg_temp.refusal($$SELECT known_connection('nobody')$$);
+SELECT pg_temp.refusal($$SELECT known_connection(NULL)$$);
+
+-- Retired: what was its own goes, people stay; the name may be taken anew.
+SELECT site, count(*) FROM people GROUP BY site;
+INSERT INTO people (site, role, given_name, family_name) VALUES ('mesa-high', 'student', 'Ada', 'L');
+INSERT INTO links (connection, sourced_id, site, person_id, category, rule, linked_run)
+SELECT 'connect-high', 's1', site, person_id, 'student', 'created', 1 FROM people;
+INSERT INTO recipients (connection, email) VALUES ('connect-high', 'it@mesa.example');
+INSERT INTO tokens (connection, binding, sealed, expires_at) VALUES ('connect-high', gen_random_uuid(), '', now());
+INSERT INTO runs (connection, site, kind, origin, state, requested_by) VALUES ('connect-high', 'mesa-high', 'sync', 'manual', 'queued', 'x') RETURNING state;
+SELECT number AS former_number FROM connections WHERE connection = 'connect-high' \gset
+SELECT roster_disconnect('connect-high');
+SELECT automatic, retired_at IS NOT NULL FROM connections WHERE connection = 'connect-high';
+SELECT state, sqlstate, error, detail, hint FROM runs WHERE connection = 'connect-high';
+SELECT count(*) FROM recipients WHERE connection = 'connect-high';
+SELECT count(*) FROM tokens WHERE connection = 'connect-high';
+SELECT count(*) FROM secrets WHERE connection = 'connect-high';
+SELECT count(*) FROM links WHERE connection = 'connect-high';
+SELECT count(*) FROM people WHERE archived_at IS NULL;
+SELECT regexp_replace(pg_temp.refusal($$SELECT roster_disconnect('connect-high')$$), 'at [^\n]*\.', 'at (time).');
+SELECT pg_temp.refusal($$SELECT roster_disconnect('nobody')$$);
+SELECT site, number <> :former_number AS numbered_anew, retired_at
+FROM roster_connect('connect-high', 'https://sis.example/campus/api/oneroster/v1p1/minga', 'c', school_id => '1', people => 'people', time_zone => 'Europe/Vienna');
+SELECT count(*) FROM links WHERE connection = 'connect-high';
+SELECT count(*) FROM toggles WHERE connection = 'connect-high';
+
+DELETE FROM connections WHERE connection LIKE 'connect-%' OR connection LIKE 'ä%';
+DELETE FROM secrets WHERE connection LIKE 'connect-%';
+DELETE FROM people_relations WHERE relation IN ('people'::regclass, '"Other People"');
+SET client_min_messages = warning;
+DROP SCHEMA connect, connect_hostile CASCADE;

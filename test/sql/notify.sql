@@ -1,0 +1,41 @@
+-- roster_notify
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set fixture :abs_srcdir '/fixtures/refusal.sql'
+\i :fixture
+CREATE SCHEMA notify;
+SET search_path = notify, minga_roster, public;
+SELECT roster_create_people('people');
+SELECT connection FROM roster_connect('notified', 'https://sis.example/campus/api/oneroster/v1p1/minga', 'c', school_id => '1', people => 'people', time_zone => 'America/Denver');
+
+-- No mail server yet; then none but the sender is missing; then all is there.
+SELECT roster_notify('notified', 'it@mesa.example');
+ALTER SYSTEM SET minga_roster.smtp_url = 'smtp://mail.mesa.example:587';
+SELECT pg_reload_conf();
+SELECT pg_sleep(0.2);
+SELECT roster_notify('notified', 'it@mesa.example');
+ALTER SYSTEM SET minga_roster.smtp_from = 'roster@mesa.example';
+SELECT pg_reload_conf();
+SELECT pg_sleep(0.2);
+SELECT roster_notify('notified', 'it@mesa.example');
+SELECT roster_notify('notified', 'Principal@Mesa.example', 'problems', manual => true);
+SELECT roster_notify('notified', 'o''brien+roster@mesa', send => 'changes');
+SELECT email, send, manual FROM recipients WHERE connection = 'notified' ORDER BY email;
+-- Again: changed, not added, whatever the case; never keeps the row.
+SELECT roster_notify('notified', 'principal@mesa.example', 'never');
+SELECT email, send, manual FROM recipients WHERE connection = 'notified' ORDER BY email;
+
+SELECT pg_temp.refusal(format('SELECT roster_notify(''notified'', %L)', email)) FROM (VALUES
+    ('it.mesa.example'), ('@mesa.example'), ('it@'), ('it@mesa@example'), ('it @mesa.example'), (E'it@mesa.example\nBcc: x@y'), (E'it@mesa.example\r'), (''),
+    ('a@b.example,c@d.example'), ('IT <it@mesa.example>'), (repeat('a', 250) || '@b.example'), (E'it\x01@mesa.example'), (NULL)) AS e (email);
+SELECT pg_temp.refusal($$SELECT roster_notify('notified', 'x@mesa.example', 'sometimes')$$);
+SELECT pg_temp.refusal($$SELECT roster_notify('notified', 'x@mesa.example', NULL)$$);
+SELECT pg_temp.refusal($$SELECT roster_notify('nobody', 'x@mesa.example')$$);
+SELECT count(*) FROM recipients WHERE connection = 'notified';
+
+ALTER SYSTEM RESET minga_roster.smtp_url;
+ALTER SYSTEM RESET minga_roster.smtp_from;
+SELECT pg_reload_conf();
+DELETE FROM connections WHERE connection = 'notified';
+DELETE FROM people_relations WHERE relation = 'people'::regclass;
+SET client_min_messages = warning;
+DROP SCHEMA notify CASCADE;
