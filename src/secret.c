@@ -29,7 +29,6 @@
 #include "miscadmin.h"
 #include "storage/fd.h"
 #include "utils/builtins.h"
-#include "utils/uuid.h"
 
 #include "minga_roster.h"
 
