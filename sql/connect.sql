@@ -412,7 +412,11 @@ BEGIN
         school_id = changed.school_id, people = changed.people, time_zone = changed.time_zone, sync_at = changed.sync_at,
         window_end = changed.window_end, parent_contact = changed.parent_contact, guard_percent = changed.guard_percent,
         guard_floor = changed.guard_floor, page_size = changed.page_size, max_requests = changed.max_requests,
-        credentials_expire = changed.credentials_expire, unproven = changed.unproven, unproven_since = changed.unproven_since
+        credentials_expire = changed.credentials_expire, unproven = changed.unproven, unproven_since = changed.unproven_since,
+        -- An evening that had passed by the new hours was none by the old ones, so it was not missed.
+        enabled_at = CASE WHEN c.automatic AND (changed.sync_at, changed.window_end, changed.time_zone)
+                              <> (former.sync_at, former.window_end, former.time_zone)
+                          THEN minga_roster.clock() ELSE c.enabled_at END
     WHERE c.connection = former.connection
     RETURNING * INTO changed;
     RETURN changed;

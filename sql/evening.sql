@@ -1,1 +1,378 @@
--- evening
+-- Evenings: when a connection is due, which evenings were missed, Automatic Rostering on and off, and what is kept for how long.
+-- Must survive nights of 23 and 25 hours, a server that slept, restored copies, and pg_cron being absent.
+
+CREATE FUNCTION first_instant(local_time timestamp, time_zone text) RETURNS timestamptz
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    instant timestamptz := local_time AT TIME ZONE time_zone;
+    lookback CONSTANT interval := '3 hours';
+BEGIN
+    IF instant AT TIME ZONE time_zone = local_time
+        AND (instant - lookback) AT TIME ZONE time_zone = local_time - lookback THEN
+        RETURN instant;
+    END IF;
+    -- The clocks change hereabouts: the time does not exist, or exists twice.
+    RETURN (SELECT min(minute) FROM generate_series(instant - lookback, instant, '1 minute') AS minute
+            WHERE minute AT TIME ZONE time_zone >= local_time);
+END
+$$;
+COMMENT ON FUNCTION first_instant(timestamp, text) IS
+'When clocks in the time zone first show this local time, or a later one where they skip it.';
+
+CREATE FUNCTION evening_window(evening date, sync_at time, window_end time, time_zone text, OUT opens timestamptz, OUT closes timestamptz)
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    local_opens timestamp := evening + sync_at;
+    local_closes timestamp := evening + (window_end <= sync_at)::integer + window_end;
+BEGIN
+    opens := minga_roster.first_instant(local_opens, time_zone);
+    closes := minga_roster.first_instant(local_closes, time_zone);
+    IF closes <= opens THEN
+        -- The clocks skipped the whole window: it keeps its length.
+        closes := opens + (local_closes - local_opens);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION evening_window(date, time, time, text) IS
+'An evening is named by the local date on which it begins; it lasts from sync_at to window_end, over midnight where window_end is the earlier.';
+
+CREATE FUNCTION latest_evening(sync_at time, window_end time, time_zone text, at timestamptz,
+    OUT evening date, OUT opens timestamptz, OUT closes timestamptz, OUT next_opens timestamptz)
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    evening := (at AT TIME ZONE time_zone)::date;
+    SELECT w.opens, w.closes INTO opens, closes FROM minga_roster.evening_window(evening, sync_at, window_end, time_zone) w;
+    IF opens <= at THEN
+        SELECT w.opens INTO next_opens FROM minga_roster.evening_window(evening + 1, sync_at, window_end, time_zone) w;
+    ELSE
+        next_opens := opens;
+        evening := evening - 1;
+        SELECT w.opens, w.closes INTO opens, closes FROM minga_roster.evening_window(evening, sync_at, window_end, time_zone) w;
+    END IF;
+EXCEPTION
+    -- One connection with an odd time zone must not stop the others.
+    WHEN invalid_parameter_value THEN
+        evening := NULL;
+        opens := NULL;
+        closes := NULL;
+        next_opens := NULL;
+END
+$$;
+COMMENT ON FUNCTION latest_evening(time, time, text, timestamptz) IS
+'The evening that began last at that time, open or over, and when the next one begins; NULLs for a time zone that the server does not know.';
+
+CREATE FUNCTION evenings(OUT connection text, OUT evening date, OUT opens timestamptz, OUT closes timestamptz, OUT next_opens timestamptz,
+    OUT runs_here boolean, OUT is_taken boolean, OUT tries integer, OUT last_try bigint, OUT retry_at timestamptz, OUT is_due boolean)
+RETURNS SETOF record
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT c.connection, e.evening, e.opens, e.closes, e.next_opens, a.runs_here, t.is_taken, f.tries, f.last_try, r.retry_at,
+        coalesce(a.runs_here AND NOT t.is_taken AND n.now >= e.opens AND n.now < e.closes
+                 AND (f.tries = 0 OR r.retry_at <= n.now), false)
+    FROM minga_roster.connections c
+    CROSS JOIN (SELECT minga_roster.clock() AS now, minga_roster.server_origin() AS origin) n
+    CROSS JOIN LATERAL minga_roster.latest_evening(c.sync_at, c.window_end, c.time_zone, n.now) e
+    CROSS JOIN LATERAL (SELECT c.automatic AND c.paused_reason IS NULL AND c.enabled_origin IS NOT DISTINCT FROM n.origin AS runs_here) a
+    CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM minga_roster.runs t WHERE t.connection = c.connection AND t.evening = e.evening
+                                       AND t.state <> 'failed') AS is_taken) t
+    CROSS JOIN LATERAL (SELECT count(*)::integer AS tries, max(t.run) AS last_try, max(t.finished_at) AS finished_at,
+                            coalesce(bool_or(t.error = 'evening missed' OR left(t.sqlstate, 2) IN ('22', '28', '42')), false) AS is_final
+                        FROM minga_roster.runs t
+                        WHERE t.connection = c.connection AND t.evening = e.evening AND t.state = 'failed') f
+    CROSS JOIN LATERAL (SELECT CASE WHEN a.runs_here AND NOT t.is_taken AND f.tries BETWEEN 1 AND 2 AND NOT f.is_final
+                                        AND f.finished_at + interval '30 minutes' < e.closes AND n.now < e.closes
+                                    THEN f.finished_at + interval '30 minutes' END AS retry_at) r
+    WHERE c.retired_at IS NULL
+$$;
+COMMENT ON FUNCTION evenings() IS
+'Each connection''s evening that began last: its tries that failed, when it is tried again (30 minutes after a failure, three tries at most, not after SQLSTATE classes 22, 28 and 42, and inside the window), and whether a run is due now. runs_here: Automatic Rostering is on and was switched on in this very database.';
+
+CREATE FUNCTION queue_due_runs() RETURNS integer
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    origin CONSTANT text := minga_roster.server_origin();
+    now CONSTANT timestamptz := minga_roster.clock();
+    lookback CONSTANT integer := 14;
+    queued integer;
+    untold bigint;
+BEGIN
+    PERFORM minga_roster.lock_evenings();
+
+    UPDATE minga_roster.connections c SET paused_reason = 'restored'
+    WHERE c.automatic AND c.retired_at IS NULL AND c.paused_reason IS NULL AND c.enabled_origin IS DISTINCT FROM origin;
+
+    -- What waited for a worker until its window had closed, or was queued before its connection came here in a copy, is not run by day.
+    WITH stale AS (
+        SELECT r.run, w.opens, w.closes, c.time_zone, e.runs_here
+        FROM minga_roster.runs r
+        JOIN minga_roster.connections c USING (connection)
+        JOIN minga_roster.evenings() e USING (connection)
+        CROSS JOIN LATERAL minga_roster.evening_window(r.evening, c.sync_at, c.window_end, c.time_zone) w
+        WHERE r.state = 'queued' AND r.origin = 'evening' AND e.evening IS NOT NULL AND (w.closes <= now OR NOT e.runs_here)
+        FOR UPDATE OF r SKIP LOCKED)
+    UPDATE minga_roster.runs r
+    SET state = 'cancelled', finished_at = now, sqlstate = '57014',
+        error = CASE WHEN s.runs_here THEN 'evening missed' ELSE 'automatic rostering is off or paused' END,
+        detail = CASE WHEN s.runs_here THEN format('The run was queued until its evening, %s to %s (%s), was over.',
+            to_char(s.opens AT TIME ZONE s.time_zone, 'YYYY-MM-DD HH24:MI'), to_char(s.closes AT TIME ZONE s.time_zone, 'YYYY-MM-DD HH24:MI'),
+            s.time_zone) END,
+        hint = CASE WHEN s.runs_here THEN 'Where workers were busy, raise minga_roster.max_workers or spread sync_at of the connections.' END
+    FROM stale s
+    WHERE r.run = s.run;
+
+    -- Evenings that passed since the last one on record, and since Automatic Rostering was switched on.
+    INSERT INTO minga_roster.runs (connection, site, kind, origin, evening, state, requested_by, queued_at, finished_at, sqlstate, error, detail, hint)
+    SELECT c.connection, c.site, 'sync', 'evening', m.evening, 'failed', current_user, now, now, '55000', 'evening missed',
+        format('No sync of "%s" began between %s and %s (%s).', c.connection,
+            to_char(w.opens AT TIME ZONE c.time_zone, 'YYYY-MM-DD HH24:MI'), to_char(w.closes AT TIME ZONE c.time_zone, 'YYYY-MM-DD HH24:MI'),
+            c.time_zone),
+        format('PostgreSQL or pg_cron did not run then; its log says why. SELECT minga_roster.roster_sync(%L) does now what was missed.', c.connection)
+    FROM minga_roster.evenings() e
+    JOIN minga_roster.connections c USING (connection)
+    CROSS JOIN LATERAL (SELECT e.evening - (now < e.closes)::integer AS evening) past
+    LEFT JOIN LATERAL (SELECT r.evening FROM minga_roster.runs r WHERE r.connection = c.connection AND r.origin = 'evening'
+                       ORDER BY r.run DESC LIMIT 1) known ON true
+    CROSS JOIN LATERAL generate_series(greatest(known.evening + 1, past.evening - lookback + 1)::timestamp, past.evening::timestamp, '1 day') AS day
+    CROSS JOIN LATERAL (SELECT day::date AS evening) m
+    CROSS JOIN LATERAL minga_roster.evening_window(m.evening, c.sync_at, c.window_end, c.time_zone) w
+    WHERE e.runs_here AND c.enabled_at <= w.opens AND w.closes <= now
+    ORDER BY m.evening, c.number;
+
+    INSERT INTO minga_roster.runs (connection, site, kind, origin, evening, state, requested_by, queued_at)
+    SELECT c.connection, c.site, 'sync', 'evening', e.evening, 'queued', current_user, now
+    FROM minga_roster.evenings() e
+    JOIN minga_roster.connections c USING (connection)
+    WHERE e.is_due
+    ORDER BY e.opens, c.number
+    ON CONFLICT (connection, evening) WHERE state <> 'failed' DO NOTHING;
+    GET DIAGNOSTICS queued = ROW_COUNT;
+
+    -- The owners are told of an evening once, of its last try; and of several missed evenings by the newest.
+    UPDATE minga_roster.runs r SET reported = true
+    WHERE r.origin = 'evening' AND r.state IN ('failed', 'cancelled') AND NOT r.reported AND r.queued_at > now - interval '3 days'
+        AND EXISTS (SELECT FROM minga_roster.runs later WHERE later.connection = r.connection AND later.origin = 'evening' AND later.run > r.run
+                    AND (later.evening = r.evening OR (r.error = 'evening missed' AND later.error = 'evening missed')));
+    FOR untold IN
+        SELECT r.run FROM minga_roster.runs r
+        WHERE r.origin = 'evening' AND r.state IN ('failed', 'cancelled') AND NOT r.reported AND r.queued_at > now - interval '3 days'
+        ORDER BY r.run
+    LOOP
+        PERFORM minga_roster.post_report(untold);
+    END LOOP;
+    RETURN queued;
+END
+$$;
+COMMENT ON FUNCTION queue_due_runs() IS
+'Queues a sync for each connection whose evening is open and has no run yet or is to be tried again; records missed evenings and has the owners told. Returns how many runs it queued.';
+
+CREATE FUNCTION lock_evenings() RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT pg_advisory_xact_lock(x'4D520005'::integer, 2)
+$$;
+COMMENT ON FUNCTION lock_evenings() IS 'Held until the end of the transaction by whoever queues evenings, or makes or removes the pg_cron job.';
+
+CREATE FUNCTION cron_facts(OUT preloaded boolean, OUT database_name text, OUT background_workers boolean, OUT installed boolean,
+    OUT job bigint, OUT job_active boolean, OUT last_failure text)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    SELECT s.setting INTO database_name FROM pg_settings s WHERE s.name = 'cron.database_name';
+    preloaded := FOUND;
+    SELECT s.setting = 'on' INTO background_workers FROM pg_settings s WHERE s.name = 'cron.use_background_workers';
+    installed := EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_cron');
+    IF installed THEN
+        -- pg_cron may be absent when this is created, so it is named at run time only.
+        EXECUTE 'SELECT j.jobid, j.active FROM cron.job j WHERE j.jobname = ''minga_roster'' AND j.database = current_database()
+                 ORDER BY j.active DESC, j.jobid LIMIT 1' INTO job, job_active;
+        EXECUTE 'SELECT d.return_message FROM (SELECT status, return_message FROM cron.job_run_details WHERE jobid = $1 AND status IN (''succeeded'', ''failed'')
+                 ORDER BY runid DESC LIMIT 1) d WHERE d.status = ''failed''' INTO last_failure USING job;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION cron_facts() IS
+'What pg_cron looks like from this database: preloaded, for which database, by background workers, installed here, the job named minga_roster, and the message of its latest start if that failed.';
+
+CREATE FUNCTION arrange_cron_job() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    -- A single statement, since pg_cron's background workers take no more; it takes itself off once the extension is gone.
+    command CONSTANT text := 'DO $do$ BEGIN IF to_regprocedure(''minga_roster.roster_run_due()'') IS NULL THEN PERFORM cron.unschedule(''minga_roster''); '
+        'ELSE PERFORM minga_roster.roster_run_due(); END IF; END $do$';
+    wanted boolean;
+    facts record;
+BEGIN
+    PERFORM minga_roster.lock_evenings();
+    wanted := EXISTS (SELECT FROM minga_roster.connections WHERE automatic AND retired_at IS NULL);
+    SELECT * INTO facts FROM minga_roster.cron_facts();
+    IF wanted THEN
+        IF facts.job IS NULL THEN
+            EXECUTE 'SELECT cron.schedule(''minga_roster'', ''* * * * *'', $1)' USING command;
+        ELSIF NOT facts.job_active THEN
+            EXECUTE 'SELECT cron.alter_job($1, active := true)' USING facts.job;
+        END IF;
+    ELSIF facts.job IS NOT NULL THEN
+        EXECUTE 'SELECT cron.unschedule($1)' USING facts.job;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION arrange_cron_job() IS
+'Makes the one pg_cron job, named minga_roster, while any connection has Automatic Rostering on, and removes it when none has.';
+
+CREATE FUNCTION roster_enable(connection text) RETURNS connections
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    known minga_roster.connections := minga_roster.known_connection(connection);
+    facts record;
+    found_wrong text[] := '{}';
+    to_put text[] := '{}';
+    to_do text[] := '{}';
+BEGIN
+    SELECT * INTO facts FROM minga_roster.cron_facts();
+    IF NOT facts.preloaded THEN
+        found_wrong := found_wrong || 'pg_cron is not preloaded.'::text;
+        to_put := to_put || format('shared_preload_libraries = %L', (SELECT concat_ws(', ', nullif(setting, ''), 'pg_cron') FROM pg_settings
+                                                                     WHERE name = 'shared_preload_libraries'));
+    END IF;
+    IF facts.database_name IS DISTINCT FROM current_database() THEN
+        IF facts.preloaded THEN
+            found_wrong := found_wrong || format('pg_cron works for database "%s" (cron.database_name).', facts.database_name);
+        END IF;
+        to_put := to_put || format('cron.database_name = %L', current_database());
+    END IF;
+    IF facts.background_workers IS NOT TRUE THEN
+        IF facts.preloaded THEN
+            found_wrong := found_wrong || 'pg_cron connects over libpq (cron.use_background_workers is off), which the usual pg_hba.conf refuses.'::text;
+        END IF;
+        to_put := to_put || 'cron.use_background_workers = on'::text;
+    END IF;
+    IF to_put <> '{}' THEN
+        to_do := to_do || format('put %s into postgresql.conf (%s) and restart PostgreSQL', array_to_string(to_put, ' and '),
+                                 coalesce((SELECT setting FROM pg_settings WHERE name = 'config_file'), 'SHOW config_file'));
+    END IF;
+    IF NOT facts.installed THEN
+        found_wrong := found_wrong || format('The extension pg_cron is not installed in database "%s".', current_database());
+        to_do := to_do || 'CREATE EXTENSION pg_cron'::text;
+    END IF;
+    IF found_wrong <> '{}' THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = format('Automatic Rostering of "%s" cannot be switched on: pg_cron is not ready', known.connection),
+            DETAIL = array_to_string(found_wrong, ' '),
+            HINT = format('The DBA: %s.', array_to_string(to_do, ', then '));
+    END IF;
+    IF NOT EXISTS (SELECT FROM minga_roster.secrets s WHERE s.connection = known.connection) THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = format('Automatic Rostering of "%s" cannot be switched on: there is no client secret', known.connection),
+            HINT = format('Store the secret that the SIS shows for the client id: SELECT minga_roster.roster_set_secret(%L, ''…'').', known.connection);
+    END IF;
+    IF minga_roster.setting('key_file') = '' THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = format('Automatic Rostering of "%s" cannot be switched on: minga_roster.key_file is not set', known.connection),
+            HINT = 'The DBA: ALTER SYSTEM SET minga_roster.key_file to the file whose key sealed the client secret, then SELECT pg_reload_conf().';
+    END IF;
+    IF known.unproven THEN
+        RAISE NOTICE USING MESSAGE = format('connection "%s" is unproven: its archives are held until a full sync has shown that address and school are right',
+                                            known.connection),
+            HINT = format('Look at SELECT * FROM minga_roster.roster_preview(%1$L), then SELECT minga_roster.roster_sync(%1$L).', known.connection);
+    END IF;
+    IF NOT EXISTS (SELECT FROM minga_roster.recipients r WHERE r.connection = known.connection AND r.send <> 'never') THEN
+        RAISE NOTICE USING MESSAGE = format('nobody will be told of the evening runs of connection "%s"', known.connection),
+            HINT = format('Add a recipient: SELECT minga_roster.roster_notify(%L, ''it@school.example'').', known.connection);
+    END IF;
+
+    PERFORM minga_roster.lock_evenings();
+    UPDATE minga_roster.connections c
+    SET automatic = true, paused_reason = NULL, enabled_origin = minga_roster.server_origin(),
+        enabled_at = CASE WHEN c.automatic AND c.paused_reason IS NULL AND c.enabled_origin = minga_roster.server_origin()
+                          THEN c.enabled_at ELSE minga_roster.clock() END
+    WHERE c.connection = known.connection
+    RETURNING * INTO known;
+    PERFORM minga_roster.arrange_cron_job();
+    RETURN known;
+END
+$$;
+COMMENT ON FUNCTION roster_enable(text) IS
+'Switches Automatic Rostering on: a sync every evening from sync_at on. Checks what pg_cron needs (55000 with what to put where) and makes its job "minga_roster", one for all connections. On a restored copy of the database it makes the connection work here.';
+
+CREATE FUNCTION roster_disable(connection text) RETURNS connections
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    known minga_roster.connections := minga_roster.known_connection(connection);
+BEGIN
+    PERFORM minga_roster.lock_evenings();
+    UPDATE minga_roster.connections c SET automatic = false, paused_reason = NULL WHERE c.connection = known.connection RETURNING * INTO known;
+    UPDATE minga_roster.runs r SET state = 'cancelled', finished_at = minga_roster.clock(), reported = true, sqlstate = '57014',
+        error = 'automatic rostering was switched off'
+    WHERE r.run IN (SELECT q.run FROM minga_roster.runs q WHERE q.connection = known.connection AND q.state = 'queued' AND q.origin = 'evening'
+                    FOR UPDATE SKIP LOCKED);
+    PERFORM minga_roster.arrange_cron_job();
+    RETURN known;
+END
+$$;
+COMMENT ON FUNCTION roster_disable(text) IS
+'Switches Automatic Rostering off; a run that is queued for this evening is cancelled, a running one goes on (roster_cancel). The last one switched off removes the pg_cron job.';
+
+CREATE FUNCTION apply_retention() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    batch CONSTANT integer := 10000;
+    now CONSTANT timestamptz := minga_roster.clock();
+    -- The guard counts the archives of the last seven days.
+    runs_before CONSTANT timestamptz := now - make_interval(days => greatest(minga_roster.setting('keep_runs')::integer, 8));
+    changes_before CONSTANT timestamptz := greatest(runs_before,
+        now - make_interval(days => greatest(minga_roster.setting('keep_changes')::integer, 8)));
+    needed bigint[];
+BEGIN
+    -- Held archives that somebody may still approve.
+    SELECT coalesce(array_agg(newest.run), '{}') INTO needed
+    FROM (SELECT max(r.run) AS run
+          FROM minga_roster.runs r
+          JOIN minga_roster.connections c USING (connection)
+          WHERE r.kind = 'sync' AND c.retired_at IS NULL
+              AND r.run IN (SELECT h.run FROM minga_roster.changes h WHERE h.state = 'held')
+          GROUP BY r.connection) newest;
+
+    DELETE FROM minga_roster.changes c
+    WHERE (c.run, c.change) IN (
+        SELECT o.run, o.change
+        FROM minga_roster.changes o
+        JOIN minga_roster.runs r ON r.run = o.run
+        WHERE o.run <= (SELECT l.run FROM minga_roster.runs l WHERE l.queued_at < changes_before ORDER BY l.queued_at DESC LIMIT 1)
+            AND r.queued_at < changes_before AND r.state NOT IN ('queued', 'running') AND r.run <> ALL (needed)
+        ORDER BY o.run, o.change
+        LIMIT batch);
+
+    DELETE FROM minga_roster.runs r
+    WHERE r.run IN (
+        SELECT o.run
+        FROM minga_roster.runs o
+        WHERE o.queued_at < runs_before AND o.state NOT IN ('queued', 'running') AND o.run <> ALL (needed)
+            AND NOT EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = o.run)
+        ORDER BY o.queued_at
+        LIMIT batch / 10);
+
+    DELETE FROM minga_roster.outbox o
+    WHERE o.mail IN (SELECT s.mail FROM minga_roster.outbox s WHERE s.created_at < runs_before AND s.state IN ('sent', 'failed')
+                     ORDER BY s.mail LIMIT batch);
+
+    -- pg_cron keeps the details of every start for ever, without an index to find ours by: trimmed once an hour.
+    IF extract(minute FROM now) = 0 AND to_regclass('cron.job_run_details') IS NOT NULL THEN
+        EXECUTE 'DELETE FROM cron.job_run_details d
+                 WHERE d.runid IN (SELECT o.runid FROM cron.job_run_details o
+                                   WHERE o.jobid IN (SELECT jobid FROM cron.job WHERE jobname = ''minga_roster'')
+                                       AND coalesce(o.end_time, o.start_time, ''-infinity'') < now() - interval ''1 day''
+                                       AND o.status NOT IN (''starting'', ''running'', ''connecting'', ''sending'')
+                                   ORDER BY o.runid LIMIT $1)' USING batch;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION apply_retention() IS
+'Deletes changes older than minga_roster.keep_changes days (8 at least), runs and sent mail older than keep_runs days (8 at least), and pg_cron''s details of our job older than a day; at most 10,000 rows of each a call. Keeps held archives that can be approved still.';

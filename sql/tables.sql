@@ -153,6 +153,7 @@ CREATE TABLE runs (
     CHECK ((finished_at IS NOT NULL) = (state IN ('succeeded', 'failed', 'cancelled')))
 );
 CREATE UNIQUE INDEX runs_evening ON runs (connection, evening) WHERE state <> 'failed';
+CREATE INDEX runs_evening_failed ON runs (connection, evening) WHERE state = 'failed' AND evening IS NOT NULL;
 CREATE INDEX runs_connection ON runs (connection, run);
 CREATE INDEX runs_open ON runs (run) WHERE state IN ('queued', 'running');
 CREATE INDEX runs_queued_at ON runs (queued_at);
