@@ -316,11 +316,15 @@ wait_for_run(const WorkerOrder *order, BackgroundWorkerHandle *handle, RunView *
 			notice_progress(order->run, view);
 		}
 		if (view->pid != 0 && due(&block_checked, now, BLOCK_CHECK_MS) && blocked_by_us(view->pid))
+		{
+			/* It waits, so it is still this run; and our lock may be gone as soon as we raise. */
+			kill(view->pid, SIGINT);
 			ereport(ERROR,
 					(errcode(ERRCODE_T_R_DEADLOCK_DETECTED),
 					 errmsg("run " INT64_FORMAT " waits for a lock of the session that waits for it", order->run),
 					 errdetail("The worker, process %d, is blocked by this session, process %d.", view->pid, MyProcPid),
 					 errhint("Let the lock go first, or use roster_start, which does not wait.")));
+		}
 
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, POLL_MS, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);

@@ -10,7 +10,7 @@ use RosterCluster;
 use Test::More;
 
 my $server = OneRosterServer->new(people => 40, seed => 5);
-my $roster = RosterCluster->new('worker', conf => "minga_roster.max_workers = 2\n");
+my $roster = RosterCluster->new('worker', conf => "minga_roster.max_workers = 2\nrestart_after_crash = on\n");
 my $node = $roster->node;
 
 $roster->connect_school($_, $server) foreach qw(one two three);
@@ -29,8 +29,8 @@ sub start_hanging
 
 sub finish
 {
-	$server->clear_faults;
 	$roster->sql("SELECT roster_cancel(run) FROM runs WHERE state IN ('queued', 'running')");
+	$server->clear_faults;
 	$roster->wait_for("SELECT count(*) = 0 FROM runs WHERE state IN ('queued', 'running')");
 	return;
 }
@@ -83,8 +83,8 @@ pass('beyond max_workers a run is queued');
 
 # Cancel
 is($roster->sql("SELECT state FROM roster_cancel($second)"), 'cancelled', 'a queued run is cancelled at once');
-$server->clear_faults;
 $roster->sql("SELECT roster_cancel($first)");
+$server->clear_faults;
 $roster->wait_for("SELECT state = 'cancelled' AND sqlstate = '57014' FROM runs WHERE run = $first");
 pass('a running run is interrupted in the middle of a request');
 $roster->wait_for("SELECT state = 'succeeded' FROM runs WHERE run = $third");
@@ -101,8 +101,8 @@ $roster->wait_for('SELECT count(*) = 4 FROM runs WHERE state = \'queued\'');
 my $waiting = $node->background_psql('postgres', on_error_stop => 0);
 $waiting->query_until(qr/waiting/, "\\echo waiting\nSELECT state FROM roster_fetch('three');\n");
 $roster->wait_for('SELECT count(*) = 5 FROM runs WHERE state = \'queued\'');
-$server->clear_faults;
 $roster->sql("SELECT roster_cancel($first)");
+$server->clear_faults;
 $roster->wait_for("SELECT count(*) = 0 FROM runs WHERE state IN ('queued', 'running')");
 is($roster->sql("SELECT bool_and(state = 'succeeded') AND array_agg(run ORDER BY started_at) = array_agg(run ORDER BY run) FROM runs WHERE run > $first"),
 	't', 'all queued runs were worked, in order');
@@ -171,7 +171,7 @@ hang();
 $first = start_hanging('one');
 is($roster->sql("SELECT a.state, a.backend_xmin IS NULL, a.backend_xid IS NULL, (SELECT count(*) FROM pg_locks l WHERE l.pid = a.pid AND l.locktype <> 'advisory') "
 	  . "FROM pg_stat_activity a JOIN runs r USING (pid) WHERE r.run = $first"),
-	'running|t|t|0', 'while the SIS is waited for no snapshot, transaction or lock is held');
+	'active|t|t|0', 'while the SIS is waited for no snapshot, transaction or lock is held');
 finish();
 is($roster->sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"), '0', 'no lock is left');
 
