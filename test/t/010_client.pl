@@ -1,0 +1,119 @@
+# The OneRoster client: tokens, credentials, retries, redirects, TLS; what a fault says, and that nothing secret is in it.
+
+use strict;
+use warnings;
+
+use OneRosterServer;
+use RosterCluster;
+use Test::More;
+
+my $server = OneRosterServer->new(people => 30, seed => 3);
+my $roster = RosterCluster->new('client');
+$roster->connect_school('mesa-high', $server);
+
+sub fetch { return $roster->sql("SELECT state FROM roster_fetch('mesa-high')"); }
+sub fetch_error { return $roster->error("SELECT roster_fetch('mesa-high')"); }
+sub newest { return $roster->sql("SELECT $_[0] FROM runs ORDER BY run DESC LIMIT 1"); }
+sub requests { my ($path) = @_; return grep { $_->{path} =~ /$path/ } $server->log; }
+
+# Tokens
+$server->clear_log;
+is(fetch(), 'succeeded', 'a fetch with good credentials');
+is(scalar(requests('oauth2/token')), 1, 'one token is asked for');
+is((requests('oauth2/token'))[0]{authorization}, 'Basic', '... with HTTP Basic');
+like((requests('oauth2/token'))[0]{query}, qr/appName=minga/, '... and the App Name');
+is(fetch(), 'succeeded', 'another fetch');
+is(scalar(requests('oauth2/token')), 1, '... goes with the token that was kept');
+is($roster->sql("SELECT count(*) FROM tokens WHERE position(sealed in 'Bearer'::bytea) = 0 AND octet_length(sealed) > 36"), '1', '... sealed');
+ok(!(grep { $_->{query} =~ /password/ } requests('students')), 'passwords are not asked for');
+is(scalar(grep { $_->{authorization} ne 'Bearer' } requests('students')), 0, 'each page is asked for with the token');
+
+$server->clear_log;
+$server->faults({ expire_token_after => 2 });
+is(fetch(), 'succeeded', 'a token withdrawn in the middle is renewed');
+cmp_ok(scalar(requests('oauth2/token')), '>=', 1, '... by a request for a new one');
+$server->clear_faults;
+$server->faults({ status => { path => 'students', code => 401 } });
+like(fetch_error(), qr/ERROR:  28000: .*refused a token.*HINT: /s, 'a 401 that stays is an error of class 28, not an endless loop');
+$server->clear_faults;
+
+# Credentials
+$roster->sql("SELECT roster_set_secret('mesa-high', 'guessed wrong')");
+my $error = fetch_error();
+like($error, qr/ERROR:  28P01: .*refused the credentials of connection "mesa-high".*401.*HINT:.*roster_set_secret/s, 'wrong secret: whose side and what to do');
+unlike($error . $roster->log_contents, qr/guessed wrong/, '... and the secret is in no error and no log');
+$roster->sql("SELECT roster_set_secret('mesa-high', " . RosterCluster::quote($server->client_secret) . ')');
+$roster->sql("SELECT roster_configure('mesa-high', app_name => 'other')");
+like(fetch_error(), qr/ERROR:  28000: .*does not know the App Name "other".*HINT: .*appName=/s, 'wrong App Name: named, with where to find the right one');
+$roster->sql("SELECT roster_configure('mesa-high', app_name => 'minga')");
+is(fetch(), 'succeeded', 'right again');
+
+# Faults that pass
+foreach my $code (429, 502, 503, 504)
+{
+	$server->faults({ status => { path => 'students', code => $code, times => 1, retry_after => 0 } });
+	is(fetch(), 'succeeded', "a $code is tried again");
+	is(newest('retries'), '1', '... once');
+}
+$server->faults({ reset_connection => { path => 'students', times => 1 } });
+is(fetch(), 'succeeded', 'a connection that breaks in the middle of a page is tried again');
+cmp_ok(newest('retries'), '>=', 1, '... and counted');
+$server->clear_faults;
+$server->clear_log;
+$server->faults({ status => { path => 'students', code => 503, retry_after => 3600 } });
+like(fetch_error(), qr/ERROR:  08\w{3}: /, 'a server that asks for an hour is not waited for');
+is(scalar(requests('students')), 1, '... nor asked again');
+$server->clear_faults;
+
+# Faults that stay
+foreach my $case ([ 400, '08P01' ], [ 422, '08P01' ], [ 500, '08006' ])
+{
+	my ($code, $sqlstate) = @$case;
+	$server->clear_log;
+	$server->faults({ status => { path => 'students', code => $code } });
+	like(fetch_error(), qr/ERROR:  $sqlstate: .*$code.*HINT: /s, "a $code is an error");
+	is(scalar(requests('students')), 1, '... and not tried again');
+	$server->clear_faults;
+}
+
+# Redirects
+my $elsewhere = OneRosterServer->new(people => 30, seed => 4);
+$elsewhere->clear_log;
+$server->faults({ redirect => { path => 'students', location => $elsewhere->origin . '/campus/api/oneroster/v1p1/minga/ims/oneroster/v1p1/users' } });
+like(fetch_error(), qr/ERROR:  08P01: .*redirect.*HINT: .*Credentials go to the configured host alone/s, 'a redirect is an error');
+is(scalar($elsewhere->log), 0, '... and nothing reaches the other host');
+$server->clear_faults;
+
+# TLS and the network
+$roster->set(ca_file => $elsewhere->ca_file);
+like(fetch_error(), qr/ERROR:  08\w{3}: .*no trusted TLS connection to "localhost".*HINT: .*ca_file/s, 'a certificate of an unknown authority is refused');
+$roster->set(ca_file => $server->ca_file);
+my $url = $elsewhere->url;
+$elsewhere->stop;
+$roster->sql("SELECT roster_configure('mesa-high', url => '$url')");
+like(fetch_error(), qr/ERROR:  08006: .*connection to "localhost" failed.*HINT: .*firewall/s, 'nobody listens');
+$roster->sql("SELECT roster_configure('mesa-high', url => 'https://sis.school.invalid/campus/api/oneroster/v1p1/minga')");
+like(fetch_error(), qr/ERROR:  08001: .*"sis\.school\.invalid" was not found.*HINT: /s, 'a host that is none');
+like($roster->error("SELECT roster_configure('mesa-high', url => 'http://localhost/campus/api/oneroster/v1p1/minga')"),
+	qr/ERROR:  22023: .*not an https URL/, 'http is refused');
+
+# A server that takes the credentials in the body alone
+$roster->sql("SELECT roster_configure('mesa-high', url => '" . $server->url . "')");
+$server->clear_log;
+$server->faults({ status => { path => 'oauth2/token', code => 401, times => 1 } });
+is(fetch(), 'succeeded', 'credentials refused in the header are sent in the body');
+is(join(',', map { $_->{authorization} } requests('oauth2/token')), 'Basic,body', '... after HTTP Basic');
+$server->clear_faults;
+
+# A cancel in the middle of a request that is never answered
+$server->faults({ hang => { path => 'students' } });
+like($roster->error("SET statement_timeout = '500ms'; SELECT roster_fetch('mesa-high')"), qr/ERROR:  57014/, 'a hanging request is interrupted');
+$roster->wait_for("SELECT state = 'cancelled' FROM runs ORDER BY run DESC LIMIT 1");
+pass('... at once');
+$server->clear_faults;
+
+my $secret = quotemeta $server->client_secret;
+unlike($roster->log_contents, qr/$secret/, 'no log has the secret');
+
+$roster->stop;
+done_testing();

@@ -1,0 +1,104 @@
+# Mail from the outbox: STARTTLS and AUTH, both parts, a mail server that is down, a wrong password, a refused recipient.
+
+use strict;
+use warnings;
+
+use OneRosterServer;
+use RosterCluster;
+use SmtpServer;
+use Test::More;
+
+my $server = OneRosterServer->new(people => 30, seed => 3);
+my $smtp = SmtpServer->new(certs => $server->certs, user => 'roster', password => 'mail+S3cret', args => [ '--reject-recipient', 'gone@mesa.example' ]);
+my $roster = RosterCluster->new('mail');
+$roster->connect_school('mesa-high', $server);
+
+# A mail as post_report would write it, due at once; then the worker that sends it.
+sub write_mail
+{
+	my ($to, $subject) = @_;
+	return $roster->sql("INSERT INTO outbox (run, connection, email, subject, body_text, body_html, next_attempt_at, created_at, origin) "
+		  . "SELECT coalesce(max(run), 0) + 1, 'mesa-high', '$to', '$subject', E'Nothing to do.\\n\\nZoë: Grüße', '<p>Nothing to do.</p>', now(), now(), server_origin() FROM outbox RETURNING mail");
+}
+sub send { $roster->sql('SELECT roster_run_due()'); return; }
+sub state_of { return $roster->sql("SELECT state, attempts FROM outbox WHERE mail = $_[0]"); }
+
+# Without a mail server a mail waits
+my $mail = write_mail('it@mesa.example', 'Mesa High: nothing to do');
+send();
+$roster->sql("SELECT state FROM roster_fetch('mesa-high')");
+is(state_of($mail), 'waiting|0', 'without minga_roster.smtp_url a mail waits');
+
+$roster->set(smtp_ca_file => $smtp->ca_file);
+$roster->set(smtp_user => 'roster');
+$roster->set(smtp_from => 'roster@minga.example');
+$roster->set(smtp_url => $smtp->url);
+
+# A password is needed first, and has to be right
+send();
+$roster->wait_for("SELECT last_error IS NOT NULL FROM outbox WHERE mail = $mail");
+like($roster->sql("SELECT last_error FROM outbox WHERE mail = $mail"), qr/secret/i, 'a missing password is told in the outbox');
+$roster->sql("SELECT roster_set_secret('smtp', 'wrong')");
+$roster->sql("UPDATE outbox SET next_attempt_at = now(), last_error = NULL");
+send();
+$roster->wait_for("SELECT last_error ~ '535|[Ll]ogin' FROM outbox WHERE mail = $mail");
+is($roster->sql("SELECT state FROM outbox WHERE mail = $mail"), 'waiting', 'a wrong password delays the mail');
+$roster->sql("SELECT roster_set_secret('smtp', 'mail+S3cret')");
+$roster->sql('UPDATE outbox SET next_attempt_at = now()');
+send();
+$roster->wait_for("SELECT state = 'sent' AND sent_at IS NOT NULL FROM outbox WHERE mail = $mail");
+pass('the right one sends it');
+my ($kept) = $smtp->mails;
+is(join(',', @{ $kept->{to} }), 'it@mesa.example', 'to the recipient');
+is($kept->{from}, 'roster@minga.example', 'from the sender');
+is($kept->{user}, 'roster', 'with AUTH');
+ok($kept->{tls}, 'over STARTTLS');
+like($kept->{raw}, qr/^Subject: Mesa High: nothing to do\r?$/m, 'subject');
+like($kept->{raw}, qr/^Date: \w{3}, \d+ \w{3} \d{4} [\d:]+ \+0000\r?$/m, 'date');
+like($kept->{raw}, qr/^Message-ID: <minga-roster\.$mail\.[^>]+\@minga\.example>\r?$/m, 'message id');
+like($kept->{raw}, qr/^Auto-Submitted: auto-generated\r?$/m, 'marked as automatic');
+like($kept->{raw}, qr{multipart/alternative.*text/plain; charset=utf-8.*Nothing to do\..*text/html; charset=utf-8.*<p>Nothing to do\.</p>}s, 'text first, HTML last');
+like($kept->{raw}, qr/Zo=C3=AB: Gr=C3=BC=C3=9Fe/, 'UTF-8 survives');
+
+# A subject that is not ASCII; a mail is sent once
+$mail = write_mail('it@mesa.example', 'École Élémentaire: nothing to do');
+send();
+$roster->wait_for("SELECT state = 'sent' FROM outbox WHERE mail = $mail");
+like((($smtp->mails)[1])->{raw}, qr/^Subject: =\?UTF-8\?B\?/m, 'a subject that is not ASCII is encoded');
+send();
+$roster->sql("SELECT state FROM roster_fetch('mesa-high')");
+is(scalar($smtp->mails), 2, 'nothing is sent twice');
+
+# A mail server that is down
+$smtp->stop;
+$mail = write_mail('it@mesa.example', 'while it was down');
+send();
+$roster->wait_for("SELECT attempts = 1 AND last_error IS NOT NULL FROM outbox WHERE mail = $mail");
+is($roster->sql("SELECT state, next_attempt_at > now() FROM outbox WHERE mail = $mail"), 'waiting|t', 'a mail server that is down delays the mail');
+$smtp->start;
+$roster->sql('UPDATE outbox SET next_attempt_at = now()');
+send();
+$roster->wait_for("SELECT state = 'sent' FROM outbox WHERE mail = $mail");
+is(scalar($smtp->mails), 3, '... and loses nothing');
+
+# A recipient that is refused for good; mail of another server
+$mail = write_mail('gone@mesa.example', 'refused');
+my $foreign = write_mail('it@mesa.example', 'restored');
+$roster->sql("UPDATE outbox SET origin = '1/1' WHERE mail = $foreign");
+send();
+$roster->wait_for("SELECT state = 'failed' FROM outbox WHERE mail = $mail");
+like($roster->sql("SELECT last_error FROM outbox WHERE mail = $mail"), qr/550/, 'a refused recipient is final, with the answer');
+is(state_of($foreign), 'waiting|0', 'a restored copy sends nothing that was written elsewhere');
+
+# A subject with a line break never becomes a header of its own
+$mail = write_mail('it@mesa.example', "broken");
+$roster->sql("UPDATE outbox SET subject = E'x\\r\\nBcc: all\@mesa.example' WHERE mail = $mail");
+send();
+$roster->wait_for("SELECT last_error ~ 'header' FROM outbox WHERE mail = $mail");
+is(scalar(grep { $_->{raw} =~ /^Bcc/m } $smtp->mails), 0, 'a subject with a line break is refused');
+
+unlike($roster->log_contents, qr/mail\+S3cret/, 'no log has the password');
+$roster->stop;
+$smtp->stop;
+$server->stop;
+done_testing();
