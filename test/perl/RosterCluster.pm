@@ -31,6 +31,7 @@ shared_preload_libraries = 'pg_cron'
 cron.database_name = 'postgres'
 cron.use_background_workers = on
 max_worker_processes = 16
+log_statement = none
 minga_roster.key_file = '$key'
 CONF
 	$node->append_conf('postgresql.conf', $args{conf}) if defined $args{conf};
