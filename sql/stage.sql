@@ -1,1 +1,155 @@
--- stage
+-- The stage: its partitions, one of users and one of orgs for each connection, and what is set right in them once they are filled.
+
+CREATE FUNCTION collections_to_read(connection text,
+    OUT "position" integer, OUT collection text, OUT family text, OUT path text, OUT fallback text, OUT roles text[])
+RETURNS SETOF record
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    WITH entry AS (
+        SELECT c.connection, c.parent_contact, e.position, e.entry->>'collection' AS collection, e.entry->>'family' AS family,
+            ARRAY(SELECT jsonb_array_elements_text(e.entry->'categories')) AS categories,
+            e.entry->>'path' AS path, e.entry->>'fallback' AS fallback,
+            ARRAY(SELECT jsonb_array_elements_text(e.entry->'roles')) AS roles
+        FROM minga_roster.connections c
+        JOIN minga_roster.sis s USING (sis)
+        CROSS JOIN LATERAL jsonb_array_elements(s.collections) WITH ORDINALITY AS e (entry, position)
+        WHERE c.connection = collections_to_read.connection
+    )
+    SELECT e.position::integer, e.collection, e.family, e.path, e.fallback, e.roles
+    FROM entry e
+    WHERE (e.family <> 'contact' OR e.parent_contact)
+        AND EXISTS (
+            SELECT FROM minga_roster.toggles t
+            WHERE t.connection = e.connection AND t.roster
+                AND (t.category = ANY (e.categories)
+                    OR (t.archive AND e.family <> 'contact' AND EXISTS (
+                        SELECT FROM entry other WHERE other.family = e.family AND t.category = ANY (other.categories)))))
+    ORDER BY e.position
+$$;
+COMMENT ON FUNCTION collections_to_read(text) IS
+'What a fetch of the connection reads, in this order: each collection with a category that is rostered; all collections of a family in which one rostered category is archived, since absence is judged in families; contacts where the parent contact is wanted and students are rostered. roles: kept of an endpoint that is not the school''s own, none for all.';
+
+CREATE FUNCTION prepare_stage(connection text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' AS $$
+DECLARE
+    parent text;
+    partition text;
+BEGIN
+    FOREACH parent IN ARRAY ARRAY['staged_users', 'staged_orgs']
+    LOOP
+        partition := format('%s_%s', parent,
+            (SELECT c.number FROM minga_roster.connections c WHERE c.connection = prepare_stage.connection));
+        IF to_regclass(format('minga_roster.%I', partition)) IS NULL THEN
+            EXECUTE format('CREATE UNLOGGED TABLE minga_roster.%I (LIKE minga_roster.%I)', partition, parent);
+            EXECUTE format('ALTER TABLE minga_roster.%I ATTACH PARTITION minga_roster.%I FOR VALUES IN (%L)',
+                parent, partition, prepare_stage.connection);
+            EXECUTE format('ALTER EXTENSION minga_roster ADD TABLE minga_roster.%I', partition);
+        ELSE
+            BEGIN
+                EXECUTE format('TRUNCATE minga_roster.%I', partition);
+            EXCEPTION WHEN lock_not_available THEN
+                EXECUTE format('DELETE FROM minga_roster.%I', partition);
+            END;
+        END IF;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION prepare_stage(text) IS
+'Makes the partitions of a connection where they are missing, unlogged and members of the extension, and empties them; where somebody has been reading one for 5 seconds its rows are deleted instead of truncated.';
+
+CREATE FUNCTION drop_stage(connection text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    partition regclass;
+BEGIN
+    FOR partition IN
+        SELECT to_regclass(format('minga_roster.%I', format('%s_%s', p.parent, c.number)))
+        FROM minga_roster.connections c
+        CROSS JOIN (VALUES ('staged_users'), ('staged_orgs')) AS p (parent)
+        WHERE c.connection = drop_stage.connection
+    LOOP
+        CONTINUE WHEN partition IS NULL;
+        EXECUTE format('ALTER EXTENSION minga_roster DROP TABLE %s', partition);
+        EXECUTE format('DROP TABLE %s', partition);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION drop_stage(text) IS 'Takes the partitions of a connection out of the extension and drops them; nothing where there are none.';
+
+CREATE FUNCTION distinct_staged(connection text, collection text) RETURNS bigint
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET work_mem = '1MB' AS $$
+    SELECT count(DISTINCT s.sourced_id)
+    FROM minga_roster.staged_users s
+    WHERE s.connection = distinct_staged.connection AND s.collection = distinct_staged.collection
+$$;
+COMMENT ON FUNCTION distinct_staged(text, text) IS
+'How many different sourcedIds a collection has listed, those elsewhere included. In memory that does not grow with the roster.';
+
+CREATE FUNCTION store_collection(run bigint, connection text, collection text, family text, complete boolean, proof text,
+    pages integer, rows bigint, distinct_ids bigint, claimed_total bigint, without_id bigint, elsewhere bigint,
+    fallback boolean, detail text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO minga_roster.collections (run, collection, family, complete, proof, pages, rows, distinct_ids, claimed_total,
+        without_id, elsewhere, fallback, detail)
+    VALUES (store_collection.run, store_collection.collection, store_collection.family, store_collection.complete,
+        store_collection.proof, store_collection.pages, store_collection.rows, store_collection.distinct_ids,
+        store_collection.claimed_total, store_collection.without_id, store_collection.elsewhere,
+        store_collection.fallback, store_collection.detail);
+    IF store_collection.elsewhere > 0 THEN
+        DELETE FROM minga_roster.staged_users s
+        WHERE s.connection = store_collection.connection AND s.collection = store_collection.collection
+            AND s.outcome = 'elsewhere';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION store_collection(bigint, text, text, text, boolean, text, integer, bigint, bigint, bigint, bigint, bigint, boolean, text) IS
+'Records what reading a collection came to, and takes the rows of people elsewhere, staged by id to judge its end, out of the stage.';
+
+CREATE FUNCTION settle_stage(run bigint, connection text) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET work_mem = '1MB' AS $$
+DECLARE
+    partition text := format('minga_roster.%I', format('staged_users_%s',
+        (SELECT c.number FROM minga_roster.connections c WHERE c.connection = settle_stage.connection)));
+    contacts text[] := ARRAY(SELECT c.collection FROM minga_roster.collections c
+        WHERE c.run = settle_stage.run AND c.family = 'contact');
+    own text[] := ARRAY(SELECT c.collection FROM minga_roster.collections_to_read(settle_stage.connection) c
+        WHERE c.path LIKE '%{school}%');
+    staged bigint;
+BEGIN
+    IF to_regclass(partition) IS NULL THEN
+        RETURN 0;
+    END IF;
+    -- One row for each id: the latest one, and of equals the one from the school's own endpoint.
+    EXECUTE format($statement$
+        DELETE FROM %1$s s
+        USING (
+            SELECT d.ctid AS place, row_number() OVER (PARTITION BY d.sourced_id
+                ORDER BY d.date_last_modified COLLATE "C" DESC NULLS LAST, d.collection = ANY ($1) DESC, d.collection, d.ctid) AS nth
+            FROM %1$s d
+            WHERE d.sourced_id IN (SELECT t.sourced_id FROM %1$s t GROUP BY t.sourced_id HAVING count(*) > 1)
+        ) AS duplicate
+        WHERE s.ctid = duplicate.place AND duplicate.nth > 1
+    $statement$, partition) USING own;
+    IF contacts <> '{}' THEN
+        EXECUTE format($statement$
+            WITH gone AS (
+                DELETE FROM %1$s s
+                WHERE s.collection = ANY ($2)
+                    AND NOT EXISTS (
+                        SELECT FROM (SELECT DISTINCT unnest(t.agent_ids) COLLATE "C" AS id FROM %1$s t WHERE t.collection <> ALL ($2)) AS agent
+                        WHERE agent.id = s.sourced_id)
+                RETURNING s.collection
+            ), counted AS (
+                SELECT gone.collection, count(*) AS elsewhere FROM gone GROUP BY gone.collection
+            )
+            UPDATE minga_roster.collections c SET elsewhere = c.elsewhere + counted.elsewhere
+            FROM counted
+            WHERE c.run = $1 AND c.collection = counted.collection
+        $statement$, partition) USING settle_stage.run, contacts;
+    END IF;
+    EXECUTE format('SELECT count(*) FROM %s', partition) INTO staged;
+    RETURN staged;
+END
+$$;
+COMMENT ON FUNCTION settle_stage(bigint, text) IS
+'Once all collections are read: keeps one row for each sourcedId, and of contacts only those whom a staged student names as agent (the others are counted as elsewhere). Returns how many users are staged.';

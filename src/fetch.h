@@ -1,0 +1,164 @@
+/*
+ * fetch.h
+ *	  Shared by the files of the fetch: a page taken apart (page.c,
+ *	  mend.c), the stage
+ *	  (stage.c), the reading of collections (fetch.c) and the connection test
+ *	  (connection_test.c).
+ */
+#ifndef MINGA_ROSTER_FETCH_H
+#define MINGA_ROSTER_FETCH_H
+
+#include "nodes/pg_list.h"
+
+#include "client.h"
+
+/* Text fields of a row.  Users and orgs share the first three. */
+typedef enum RowText
+{
+	ROW_SOURCED_ID,
+	ROW_STATUS,
+	ROW_IDENTIFIER,
+	/* users */
+	ROW_ROLE,
+	ROW_GIVEN_NAME,
+	ROW_FAMILY_NAME,
+	ROW_MIDDLE_NAME,
+	ROW_PREFERRED_NAME,
+	ROW_USERNAME,
+	ROW_EMAIL,
+	ROW_PHONE,
+	ROW_SMS,
+	ROW_GRADE,
+	ROW_DATE_LAST_MODIFIED,
+	/* orgs */
+	ROW_NAME,
+	ROW_TYPE,
+	ROW_PARENT_ID,
+	ROW_TEXTS
+} RowText;
+
+typedef struct RowList
+{
+	Datum	   *ids;			/* text */
+	int			count;
+	int			size;
+} RowList;
+
+/*
+ * One row of a page: a user or an org.  It and what it points to live in
+ * PageReader.values until the consumer resets that context.
+ */
+typedef struct PageRow
+{
+	text	   *texts[ROW_TEXTS];	/* NULL: absent, empty or unreadable */
+	bool		enabled;
+	bool		damaged;
+	bool		role_unclear;	/* damaged in its role */
+	bool		orgs_unclear;	/* damaged in its orgs */
+	RowList		orgs;
+	RowList		agents;
+} PageRow;
+
+typedef enum PageKind
+{
+	PAGE_USERS,
+	PAGE_ORGS
+} PageKind;
+
+/*
+ * How to read the pages of one collection, and what the page read last was.
+ * The caller fills the first part once; read_page fills the second.
+ */
+typedef struct PageReader
+{
+	PageKind	kind;
+	const char *subject;		/* what was asked for, for messages: "students" */
+	const char *path;			/* of the request, below the root */
+	MemoryContext values;		/* where rows are made */
+	void		(*take_row) (void *taker, PageRow *row);
+	void	   *taker;
+	char		envelope[NAMEDATALEN];	/* key that held the rows last; "" at the start */
+
+	bool		bare;			/* an object with no rows in it: {}, or a success status alone */
+	int			rows;
+	int			without_id;
+	uint64		ids_hash;		/* of the sourcedIds, in whatever order */
+} PageReader;
+
+/* in page.c */
+extern ClientFault *read_page(PageReader *reader, HttpResponse *response);
+extern ClientFault *page_without_rows(PageReader *reader, const char *keys);
+extern char *printable(const char *value, int max_bytes);
+
+/* A page made fit for parsing, and where it had to be mended. */
+#define MENDED_PLACES_MAX 100000
+
+typedef struct MendedPage
+{
+	char	   *json;
+	size_t		len;
+	int		   *places;			/* offsets, ascending */
+	int			places_count;
+	int			places_size;
+} MendedPage;
+
+/* in mend.c */
+extern char page_first_byte(const char *body, size_t len);
+extern bool mend_page(char *body, size_t len, MendedPage *page);
+
+/* in stage.c */
+typedef struct Stage Stage;
+
+extern Stage *stage_open(RosterConnection *connection, bool goes_on_to_plan);
+extern MemoryContext stage_values(Stage *stage);
+extern void stage_begin_page(Stage *stage, PageKind kind, const char *collection);
+extern void stage_user(Stage *stage, PageRow *row, bool elsewhere);
+extern void stage_org(Stage *stage, PageRow *row);
+extern void stage_end_page(Stage *stage);
+
+/* The schools that the key can see, as far as a person has to hear of them. */
+typedef struct SchoolList
+{
+	RosterConnection *connection;
+	Stage	   *stage;			/* or NULL: a connection test stages nothing */
+	bool		denied;			/* no endpoint lists schools to this key */
+	bool		found;			/* the connection's own */
+	char	   *name;			/* its name, or NULL */
+	char	   *other_case;		/* an id that differs in case alone, or NULL */
+	int64		count;
+	int			shown;
+	StringInfoData text;		/* the first of them */
+} SchoolList;
+
+/* in schools.c */
+extern ClientFault *read_schools(RosterClient *client, RosterRun *run, Stage *stage, SchoolList *list);
+extern ClientFault *school_fault(const SchoolList *list);
+
+/* A collection to be read: a row of collections_to_read. */
+typedef struct RosterCollection
+{
+	char	   *name;
+	char	   *family;
+	char	   *path;
+	char	   *fallback;		/* or NULL */
+	char	  **roles;			/* kept of a district-wide endpoint */
+	int			nroles;			/* 0: all */
+} RosterCollection;
+
+/* How a user of a page stands to the school. */
+typedef struct RowJudge
+{
+	const char *school_id;
+	const RosterCollection *collection;
+	bool		school_scoped;	/* the endpoint is the school's own */
+} RowJudge;
+
+/* in fetch.c */
+extern List *load_collections(RosterConnection *connection);
+extern char *collection_path(RosterConnection *connection, const char *path);
+extern bool is_school_scoped(const char *path);
+extern bool is_elsewhere(const RowJudge *judge, const PageRow *row);
+extern bool is_denied(const HttpResponse *response);
+extern ClientFault *get_page(RosterClient *client, const char *path, int limit, int64 offset, HttpResponse **response);
+
+#endif							/* MINGA_ROSTER_FETCH_H */

@@ -1,0 +1,829 @@
+/*
+ * page.c
+ *	  Takes one page of a collection apart: bytes of an answer in, rows out.
+ *
+ * Whatever a server sends, reading it ends in rows or in a fault, never in an
+ * error raised here, and no message holds a word of the page but the server's
+ * own description of a failure and the names of its top-level keys.  One bad
+ * row never spoils its page:
+ *	- bytes that are no UTF-8, \u0000, lone surrogates and bare control
+ *	  characters become U+FFFD before parsing (mend.c), and the row around them
+ *	  is marked damaged;
+ *	- a field of another JSON type than its own, or longer than
+ *	  FIELD_MAX_BYTES, is left out and the row marked damaged;
+ *	- a row without a usable sourcedId is counted and passed over.
+ *
+ * PostgreSQL's JSON parser does the parsing.  It copies each key and scalar;
+ * each copy is freed as soon as it is judged, so that memory is bounded by the
+ * rows kept, and not by what a page holds beside them.
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "common/unicode_norm.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+
+#include "compat.h"
+#include "fetch.h"
+
+#define NESTING_MAX 64
+#define FIELD_MAX_BYTES 1024
+#define LIST_MAX 1000			/* orgs or agents of one user */
+#define KEYS_SHOWN 5
+#define LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_"
+
+/* Fields of a row that are no plain text. */
+enum
+{
+	FIELD_NONE = -1,
+	FIELD_ENABLED = ROW_TEXTS,
+	FIELD_GRADES,
+	FIELD_ORGS,
+	FIELD_AGENTS,
+	FIELD_PARENT
+};
+
+typedef enum OutsideKey
+{
+	OUTSIDE_OTHER,
+	OUTSIDE_CODE,
+	OUTSIDE_DESCRIPTION
+} OutsideKey;
+
+/* State of one parse.  Depth counts open objects and arrays. */
+typedef struct PageParse
+{
+	PageReader *reader;
+	JsonLexContext *lex;
+	const MendedPage *page;
+	int			damage_passed;	/* places before the current row */
+	int			depth;
+	bool		too_deep;
+
+	/* the object around the rows */
+	const char *envelope;		/* key whose array is read */
+	const char *path_key;		/* last segment of the path */
+	bool		envelope_found;
+	bool		path_key_found;
+	int			other_arrays;
+	int			keys;			/* but those of a status */
+	char		key[NAMEDATALEN];	/* the current one */
+	char		other_key[NAMEDATALEN]; /* of an array that is not the envelope */
+	StringInfoData key_names;
+	OutsideKey	outside_key;
+	bool		failure;
+	char	   *description;
+
+	/* rows */
+	int			rows_depth;		/* inside their array, 0 outside */
+	bool		in_row;
+	int			field;
+	bool		in_list;		/* inside the array of a list field */
+	int			reference_depth;	/* inside a reference, else 0 */
+	bool		reference_id;	/* its current key is sourcedId */
+	text	   *sms;
+	PageRow		row;
+} PageParse;
+
+/* A fault of 08P01, protocol_violation, unless it has a class of its own. */
+static ClientFault *
+page_fault(int sqlstate, char *message, char *detail, char *hint)
+{
+	ClientFault *fault = palloc(sizeof(ClientFault));
+
+	fault->sqlstate = sqlstate;
+	fault->message = message;
+	fault->detail = detail;
+	fault->hint = hint;
+	return fault;
+}
+
+/*
+ * A server's words, fit for a message: valid UTF-8 without control characters,
+ * at most max_bytes long.  palloc'd.
+ */
+char *
+printable(const char *value, int max_bytes)
+{
+	int			len = pg_encoding_verifymbstr(PG_UTF8, value, strnlen(value, max_bytes));
+	char	   *copy = pnstrdup(value, len);
+
+	for (char *c = copy; *c != '\0'; c++)
+	{
+		if ((unsigned char) *c < ' ' || *c == 0x7F)
+			*c = ' ';
+	}
+	return copy;
+}
+
+/* Ends the parse at the current token. */
+static void
+stop_parse(PageParse *parse)
+{
+	parse->too_deep = true;
+	parse->lex->input_length = parse->lex->token_terminator - parse->lex->input;
+}
+
+/* Its current field cannot be used: the row is there, and damaged. */
+static void
+spoil_field(PageParse *parse)
+{
+	parse->row.damaged = true;
+	if (parse->field == ROW_ROLE)
+		parse->row.role_unclear = true;
+	else if (parse->field == FIELD_ORGS)
+		parse->row.orgs_unclear = true;
+}
+
+/* Whitespace as people paste it: ASCII's, and U+00A0. */
+static const char *
+trim(const char *value, int *len)
+{
+	const char *end = value + strlen(value);
+
+	for (;;)
+	{
+		if (*value == ' ' || (*value >= '\t' && *value <= '\r'))
+			value++;
+		else if (value[0] == '\xC2' && value[1] == '\xA0')
+			value += 2;
+		else
+			break;
+	}
+	while (end > value)
+	{
+		if (end[-1] == ' ' || (end[-1] >= '\t' && end[-1] <= '\r'))
+			end--;
+		else if (end - value >= 2 && end[-2] == '\xC2' && end[-1] == '\xA0')
+			end -= 2;
+		else
+			break;
+	}
+	*len = end - value;
+	return value;
+}
+
+/* The value in NFC, palloc'd, or NULL where it is so already. */
+static char *
+normalize(const char *value, int len)
+{
+	pg_wchar   *characters;
+	pg_wchar   *composed;
+	char	   *result;
+	char	   *end;
+	bool		ascii = true;
+
+	for (int i = 0; i < len && ascii; i++)
+		ascii = ((unsigned char) value[i] < 0x80);
+	if (ascii)
+		return NULL;
+
+	characters = palloc((len + 1) * sizeof(pg_wchar));
+	pg_encoding_mb2wchar_with_len(PG_UTF8, value, characters, len);
+	if (unicode_is_normalized_quickcheck(UNICODE_NFC, characters) == UNICODE_NORM_QC_YES)
+	{
+		pfree(characters);
+		return NULL;
+	}
+	composed = unicode_normalize(UNICODE_NFC, characters);
+	pfree(characters);
+
+	len = 0;
+	while (composed[len] != 0)
+		len++;
+	result = end = palloc(len * 4 + 1);
+	for (int i = 0; i < len; i++)
+	{
+		unicode_to_utf8(composed[i], (unsigned char *) end);
+		end += pg_utf_mblen((unsigned char *) end);
+	}
+	*end = '\0';
+	pfree(composed);
+	return result;
+}
+
+/*
+ * The token as a text in the reader's values, NULL where it is empty or too
+ * long, which spoils the field.
+ */
+static text *
+make_text(PageParse *parse, const char *token, bool is_id)
+{
+	int			len;
+	const char *value = trim(token, &len);
+	char	   *composed = NULL;
+	text	   *result;
+
+	if (len > FIELD_MAX_BYTES)
+	{
+		spoil_field(parse);
+		return NULL;
+	}
+	if (len == 0)
+		return NULL;
+	if (!is_id && (composed = normalize(value, len)) != NULL)
+	{
+		value = composed;
+		len = strlen(composed);
+	}
+	result = MemoryContextAlloc(parse->reader->values, VARHDRSZ + len);
+	SET_VARSIZE(result, VARHDRSZ + len);
+	memcpy(VARDATA(result), value, len);
+	if (composed != NULL)
+		pfree(composed);
+	return result;
+}
+
+static void
+lower_case(text *value)
+{
+	if (value == NULL)
+		return;
+	for (char *c = VARDATA(value); c < VARDATA(value) + VARSIZE(value) - VARHDRSZ; c++)
+		*c = pg_ascii_tolower((unsigned char) *c);
+}
+
+static void
+set_text(text **place, text *value)
+{
+	if (*place != NULL)
+		pfree(*place);
+	*place = value;
+}
+
+static void
+add_id(PageParse *parse, RowList *list, const char *token)
+{
+	text	   *id;
+
+	if (list->count >= LIST_MAX)
+	{
+		spoil_field(parse);
+		return;
+	}
+	id = make_text(parse, token, true);
+	if (id == NULL)
+		return;
+	if (list->count == list->size)
+	{
+		list->size = Max(4, list->size * 2);
+		list->ids = list->ids == NULL
+			? MemoryContextAlloc(parse->reader->values, list->size * sizeof(Datum))
+			: repalloc(list->ids, list->size * sizeof(Datum));
+	}
+	list->ids[list->count++] = PointerGetDatum(id);
+}
+
+static void
+clear_list(RowList *list)
+{
+	for (int i = 0; i < list->count; i++)
+		pfree(DatumGetPointer(list->ids[i]));
+	if (list->ids != NULL)
+		pfree(list->ids);
+	memset(list, 0, sizeof(RowList));
+}
+
+static void
+clear_row(PageParse *parse)
+{
+	for (int i = 0; i < ROW_TEXTS; i++)
+		set_text(&parse->row.texts[i], NULL);
+	clear_list(&parse->row.orgs);
+	clear_list(&parse->row.agents);
+}
+
+/* The list of the current field; NULL where it has none. */
+static RowList *
+field_list(PageParse *parse)
+{
+	return parse->field == FIELD_ORGS ? &parse->row.orgs :
+		parse->field == FIELD_AGENTS ? &parse->row.agents : NULL;
+}
+
+static int
+user_field(const char *key)
+{
+#define FIELD(name, field) if (strcmp(key, name) == 0) return field
+	switch (key[0])
+	{
+		case 'a':
+			FIELD("agents", FIELD_AGENTS);
+			break;
+		case 'd':
+			FIELD("dateLastModified", ROW_DATE_LAST_MODIFIED);
+			break;
+		case 'e':
+			FIELD("email", ROW_EMAIL);
+			FIELD("enabledUser", FIELD_ENABLED);
+			break;
+		case 'f':
+			FIELD("familyName", ROW_FAMILY_NAME);
+			break;
+		case 'g':
+			FIELD("givenName", ROW_GIVEN_NAME);
+			FIELD("grades", FIELD_GRADES);
+			break;
+		case 'i':
+			FIELD("identifier", ROW_IDENTIFIER);
+			break;
+		case 'm':
+			FIELD("middleName", ROW_MIDDLE_NAME);
+			break;
+		case 'o':
+			FIELD("orgs", FIELD_ORGS);
+			break;
+		case 'p':
+			FIELD("phone", ROW_PHONE);
+			FIELD("preferredFirstName", ROW_PREFERRED_NAME);
+			break;
+		case 'r':
+			FIELD("role", ROW_ROLE);
+			break;
+		case 's':
+			FIELD("sourcedId", ROW_SOURCED_ID);
+			FIELD("status", ROW_STATUS);
+			FIELD("sms", ROW_SMS);
+			break;
+		case 'u':
+			FIELD("username", ROW_USERNAME);
+			break;
+	}
+	return FIELD_NONE;
+}
+
+static int
+org_field(const char *key)
+{
+	FIELD("sourcedId", ROW_SOURCED_ID);
+	FIELD("status", ROW_STATUS);
+	FIELD("identifier", ROW_IDENTIFIER);
+	FIELD("name", ROW_NAME);
+	FIELD("type", ROW_TYPE);
+	FIELD("parent", FIELD_PARENT);
+	return FIELD_NONE;
+#undef FIELD
+}
+
+/* enabledUser, in the spellings that are met; anything else spoils it. */
+static void
+set_enabled(PageParse *parse, const char *token, JsonTokenType type)
+{
+	int			len;
+	const char *value = trim(token, &len);
+	bool		enabled;
+
+	if (type == JSON_TOKEN_NULL || len == 0)
+		parse->row.enabled = true;
+	else if (len <= 5 && parse_bool_with_len(value, len, &enabled))
+		parse->row.enabled = enabled;
+	else
+		spoil_field(parse);
+}
+
+/* A grade of the list, or a list of them in one string: the first one counts. */
+static void
+set_grade(PageParse *parse, char *token)
+{
+	if (parse->row.texts[ROW_GRADE] == NULL)
+	{
+		char	   *comma = strchr(token, ',');
+
+		if (comma != NULL)
+			*comma = '\0';
+		parse->row.texts[ROW_GRADE] = make_text(parse, token, false);
+	}
+}
+
+/* A scalar as the value of the current field, or as an element of its list. */
+static void
+set_field(PageParse *parse, char *token, JsonTokenType type)
+{
+	RowList    *list = field_list(parse);
+
+	if (parse->field == FIELD_NONE)
+		return;
+	if (parse->field == FIELD_ENABLED)
+		set_enabled(parse, token, type);
+	else if (type == JSON_TOKEN_NULL)
+	{
+		if (parse->field < ROW_TEXTS)
+			set_text(&parse->row.texts[parse->field], NULL);
+	}
+	else if (type != JSON_TOKEN_STRING && type != JSON_TOKEN_NUMBER)
+		spoil_field(parse);
+	else if (parse->field == FIELD_GRADES)
+		set_grade(parse, token);
+	else if (list != NULL)
+		add_id(parse, list, token);
+	else if (parse->field == FIELD_PARENT)
+		set_text(&parse->row.texts[ROW_PARENT_ID], make_text(parse, token, true));
+	else
+	{
+		set_text(&parse->row.texts[parse->field],
+				 make_text(parse, token, parse->field == ROW_SOURCED_ID));
+		if (parse->field == ROW_STATUS || parse->field == ROW_ROLE)
+			lower_case(parse->row.texts[parse->field]);
+	}
+}
+
+static bool
+has_replacement(const char *value, int len)
+{
+	for (int i = 0; i + 2 < len; i++)
+	{
+		if (memcmp(value + i, "\xEF\xBF\xBD", 3) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void
+begin_row(PageParse *parse)
+{
+	int			start = parse->lex->token_start - parse->page->json;
+
+	memset(&parse->row, 0, sizeof(PageRow));
+	parse->row.enabled = true;
+	parse->in_row = true;
+	parse->in_list = false;
+	parse->reference_depth = 0;
+	parse->field = FIELD_NONE;
+	while (parse->damage_passed < parse->page->places_count &&
+		   parse->page->places[parse->damage_passed] < start)
+		parse->damage_passed++;
+}
+
+/* A row, with or without an id, is over. */
+static void
+count_row(PageParse *parse, const text *sourced_id)
+{
+	PageReader *reader = parse->reader;
+
+	CHECK_FOR_INTERRUPTS();
+	reader->rows++;
+	if (sourced_id == NULL)
+		reader->without_id++;
+	else
+		reader->ids_hash += hash_bytes_extended((const unsigned char *) VARDATA_ANY(sourced_id),
+												VARSIZE_ANY_EXHDR(sourced_id), 0);
+}
+
+static void
+end_row(PageParse *parse)
+{
+	PageRow    *row = &parse->row;
+	text	   *sourced_id = row->texts[ROW_SOURCED_ID];
+	text	   *role = row->texts[ROW_ROLE];
+	int			end = parse->lex->prev_token_terminator - parse->page->json;
+
+	parse->in_row = false;
+	if (parse->damage_passed < parse->page->places_count &&
+		parse->page->places[parse->damage_passed] < end)
+	{
+		row->damaged = true;
+		if (role != NULL && has_replacement(VARDATA(role), VARSIZE(role) - VARHDRSZ))
+			row->role_unclear = true;
+		for (int i = 0; i < row->orgs.count; i++)
+		{
+			text	   *id = (text *) DatumGetPointer(row->orgs.ids[i]);
+
+			if (has_replacement(VARDATA(id), VARSIZE(id) - VARHDRSZ))
+				row->orgs_unclear = true;
+		}
+	}
+	count_row(parse, sourced_id);
+	if (sourced_id == NULL)
+		clear_row(parse);
+	else
+	{
+		if (row->texts[ROW_PHONE] == NULL)
+		{
+			row->texts[ROW_PHONE] = row->texts[ROW_SMS];
+			row->texts[ROW_SMS] = NULL;
+		}
+		parse->reader->take_row(parse->reader->taker, row);
+	}
+}
+
+static JsonActionResult
+object_start(void *state)
+{
+	PageParse  *parse = state;
+	int			in_row_depth = parse->depth - parse->rows_depth;	/* 1: a field's value */
+
+	if (parse->depth >= NESTING_MAX)
+		stop_parse(parse);
+	else if (parse->in_row)
+	{
+		if (in_row_depth == 1 || (in_row_depth == 2 && parse->in_list))
+		{
+			if (field_list(parse) != NULL || (parse->field == FIELD_PARENT && in_row_depth == 1))
+			{
+				parse->reference_depth = parse->depth + 1;
+				parse->reference_id = false;
+			}
+			else if (parse->field != FIELD_NONE)
+				spoil_field(parse);
+		}
+	}
+	else if (parse->rows_depth > 0 && in_row_depth == 0)
+		begin_row(parse);
+	parse->depth++;
+	JSON_ACTION_OK;
+}
+
+static JsonActionResult
+object_end(void *state)
+{
+	PageParse  *parse = state;
+
+	if (parse->reference_depth == parse->depth)
+		parse->reference_depth = 0;
+	parse->depth--;
+	if (parse->in_row && parse->depth == parse->rows_depth)
+		end_row(parse);
+	JSON_ACTION_OK;
+}
+
+static JsonActionResult
+array_start(void *state)
+{
+	PageParse  *parse = state;
+	int			in_row_depth = parse->depth - parse->rows_depth;
+
+	if (parse->depth >= NESTING_MAX)
+		stop_parse(parse);
+	else if (parse->in_row)
+	{
+		if (in_row_depth == 1 && (field_list(parse) != NULL || parse->field == FIELD_GRADES))
+			parse->in_list = true;
+		else if (parse->field != FIELD_NONE && (in_row_depth == 1 || (in_row_depth == 2 && parse->in_list)))
+			spoil_field(parse);
+	}
+	else if (parse->rows_depth > 0)
+	{
+		if (in_row_depth == 0)
+			count_row(parse, NULL);
+	}
+	else if (parse->depth == 0 || (parse->depth == 1 && strcmp(parse->key, parse->envelope) == 0))
+	{
+		parse->envelope_found = true;
+		parse->rows_depth = parse->depth + 1;
+	}
+	else if (parse->depth == 1 && parse->outside_key == OUTSIDE_OTHER && strcmp(parse->key, "statusInfoSet") != 0)
+	{
+		parse->other_arrays++;
+		strlcpy(parse->other_key, parse->key, sizeof(parse->other_key));
+		if (strcmp(parse->key, parse->path_key) == 0)
+			parse->path_key_found = true;
+	}
+	parse->depth++;
+	JSON_ACTION_OK;
+}
+
+static JsonActionResult
+array_end(void *state)
+{
+	PageParse  *parse = state;
+
+	parse->depth--;
+	if (!parse->in_row && parse->depth == parse->rows_depth - 1)
+		parse->rows_depth = 0;
+	else if (parse->in_row && parse->depth == parse->rows_depth + 1)
+		parse->in_list = false;
+	JSON_ACTION_OK;
+}
+
+/* Notes a key of the object around the rows. */
+static void
+outside_field(PageParse *parse, const char *key)
+{
+	parse->outside_key = pg_strcasecmp(key, "imsx_codeMajor") == 0 ? OUTSIDE_CODE :
+		pg_strcasecmp(key, "imsx_description") == 0 ? OUTSIDE_DESCRIPTION : OUTSIDE_OTHER;
+	if (parse->depth != 1)
+		return;
+	strlcpy(parse->key, key, sizeof(parse->key));
+	if (strcmp(key, "statusInfoSet") == 0 || strncmp(key, "imsx_", 5) == 0)
+		return;
+	/* a key with other characters may be an id, and that is somebody's */
+	if (parse->keys++ < KEYS_SHOWN && strspn(key, LETTERS) == strlen(key))
+		appendStringInfo(&parse->key_names, "%s\"%s\"", parse->key_names.len > 0 ? ", " : "", key);
+}
+
+static JsonActionResult
+object_field_start(void *state, char *key, bool isnull)
+{
+	PageParse  *parse = state;
+
+	if (parse->in_row)
+	{
+		if (parse->depth == parse->rows_depth + 1)
+			parse->field = parse->reader->kind == PAGE_USERS ? user_field(key) : org_field(key);
+		else if (parse->depth == parse->reference_depth)
+			parse->reference_id = (strcmp(key, "sourcedId") == 0);
+	}
+	else if (parse->rows_depth == 0)
+		outside_field(parse, key);
+	pfree(key);
+	JSON_ACTION_OK;
+}
+
+static JsonActionResult
+scalar(void *state, char *token, JsonTokenType type)
+{
+	PageParse  *parse = state;
+	int			in_row_depth = parse->depth - parse->rows_depth;
+
+	if (parse->in_row)
+	{
+		if (in_row_depth == 1 || (in_row_depth == 2 && parse->in_list) ||
+			(parse->depth == parse->reference_depth && parse->reference_id))
+			set_field(parse, token, type);
+	}
+	else if (parse->rows_depth > 0)
+	{
+		if (in_row_depth == 0)
+			count_row(parse, NULL);
+	}
+	else if (parse->outside_key == OUTSIDE_CODE)
+		parse->failure |= (pg_strcasecmp(token, "failure") == 0);
+	else if (parse->outside_key == OUTSIDE_DESCRIPTION && parse->description == NULL)
+		parse->description = printable(token, 200);
+	else if (parse->depth == 1 && type == JSON_TOKEN_NULL && strcmp(parse->key, parse->envelope) == 0)
+		parse->envelope_found = true;
+	pfree(token);
+	JSON_ACTION_OK;
+}
+
+/* One pass over the page, reading the array under the key "envelope". */
+static JsonParseErrorType
+parse_page(PageParse *parse, PageReader *reader, const MendedPage *page, const char *envelope, const char *path_key)
+{
+	JsonSemAction actions = {
+		.semstate = parse,
+		.object_start = object_start,
+		.object_end = object_end,
+		.array_start = array_start,
+		.array_end = array_end,
+		.object_field_start = object_field_start,
+		.scalar = scalar,
+	};
+
+	memset(parse, 0, sizeof(PageParse));
+	parse->reader = reader;
+	parse->page = page;
+	parse->envelope = envelope;
+	parse->path_key = path_key;
+	initStringInfo(&parse->key_names);
+	reader->rows = reader->without_id = 0;
+	reader->ids_hash = 0;
+	parse->lex = compat_json_lex_context(page->json, page->len);
+	return pg_parse_json(parse->lex, &actions);
+}
+
+/* Last segment of the path, without its query.  palloc'd. */
+static char *
+last_segment(const char *path)
+{
+	int			len = strcspn(path, "?");
+	int			start = len;
+
+	while (start > 0 && path[start - 1] != '/')
+		start--;
+	return pnstrdup(path + start, len - start);
+}
+
+/* What is no JSON at all. */
+static ClientFault *
+not_json(PageReader *reader, const HttpResponse *response, char first)
+{
+	const char *content_type = response->content_type == NULL ? "none" : printable(response->content_type, 100);
+
+	if (first == '<' || (response->content_type != NULL && pg_strncasecmp(response->content_type, "text/html", 9) == 0))
+		return page_fault(ERRCODE_PROTOCOL_VIOLATION,
+						  psprintf("the SIS answered the request for %s with a web page", reader->subject),
+						  psprintf("The answer has status 200 and content type \"%s\", and holds HTML where JSON was due.", content_type),
+						  "Often this is a login or maintenance page. Check that the base URL is that of OneRoster; if it is, ask the SIS vendor why the address answers with a page for people.");
+	if (first == '\0')
+		return page_fault(ERRCODE_PROTOCOL_VIOLATION,
+						  psprintf("the SIS answered the request for %s with nothing", reader->subject),
+						  "The answer has status 200 and an empty body.",
+						  "An empty list would be an answer, nothing at all is none. Ask the SIS vendor.");
+	return page_fault(ERRCODE_PROTOCOL_VIOLATION,
+					  psprintf("the SIS answered the request for %s with something other than JSON", reader->subject),
+					  psprintf("The answer has status 200, content type \"%s\" and %zu bytes, and begins with neither { nor [.", content_type, response->len),
+					  "Check that the base URL is that of OneRoster; if it is, ask the SIS vendor.");
+}
+
+/* Where the JSON ends before its time, or is wrong. */
+static ClientFault *
+broken_json(PageReader *reader, PageParse *parse)
+{
+	int			place;
+
+	if (parse->too_deep)
+		return page_fault(ERRCODE_INVALID_JSON_TEXT,
+						  psprintf("the SIS answered the request for %s with JSON nested too deep", reader->subject),
+						  psprintf("Objects and arrays are nested more than %d levels.", NESTING_MAX),
+						  "OneRoster needs six. Ask the SIS vendor what the address sends.");
+	place = parse->lex->token_start != NULL ? parse->lex->token_start - parse->page->json : parse->page->len;
+	if (parse->lex->token_type == JSON_TOKEN_END ||
+		parse->lex->token_terminator >= parse->page->json + parse->page->len)
+		return page_fault(ERRCODE_PROTOCOL_VIOLATION,
+						  psprintf("the SIS broke off in the middle of its answer to the request for %s", reader->subject),
+						  psprintf("The JSON ends after %zu bytes with objects or arrays still open.", parse->page->len),
+						  "Start the run again; if it happens again, ask the SIS vendor, or ask for smaller pages with roster_configure(page_size => ...).");
+	return page_fault(ERRCODE_PROTOCOL_VIOLATION,
+					  psprintf("the SIS answered the request for %s with invalid JSON", reader->subject),
+					  psprintf("The JSON is wrong at byte %d of %zu.", place + 1, parse->page->len),
+					  "Ask the SIS vendor: its server sends what no JSON parser can read.");
+}
+
+/*
+ * The fault of an answer that holds no list of rows.  keys: the names of what
+ * it holds instead, "" where that is nothing.
+ */
+ClientFault *
+page_without_rows(PageReader *reader, const char *keys)
+{
+	return page_fault(ERRCODE_PROTOCOL_VIOLATION,
+					  psprintf("the answer of the SIS to the request for %s holds no list", reader->subject),
+					  keys[0] == '\0'
+					  ? psprintf("The answer is an object without \"%s\".", reader->kind == PAGE_USERS ? "users" : "orgs")
+					  : psprintf("The answer is an object without \"%s\"; its keys are %s.", reader->kind == PAGE_USERS ? "users" : "orgs", keys),
+					  "A missing list is not taken for an empty school. Ask the SIS vendor what this address returns.");
+}
+
+/*
+ * Takes the page of a 200 apart: calls reader->take_row for each row that has
+ * an id, in the order of the page, and fills in what the page was.  Returns
+ * NULL, or the fault that the page is, palloc'd, with some of its rows perhaps
+ * taken.  Raises nothing but what take_row raises, a cancel, and out of
+ * memory; needs no transaction.  Mends the body of the response in place.
+ */
+ClientFault *
+read_page(PageReader *reader, HttpResponse *response)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(caller, "minga_roster page", ALLOCSET_DEFAULT_SIZES);
+	const char *spec_key = reader->kind == PAGE_USERS ? "users" : "orgs";
+	ClientFault *fault = NULL;
+	MendedPage	page;
+	PageParse	parse;
+	JsonParseErrorType result;
+	char	   *path_key;
+	char		first;
+
+	reader->bare = false;
+	reader->rows = reader->without_id = 0;
+	reader->ids_hash = 0;
+
+	first = page_first_byte(response->body, response->len);
+	if (first != '{' && first != '[')
+	{
+		MemoryContextDelete(context);
+		return not_json(reader, response, first);
+	}
+
+	MemoryContextSwitchTo(context);
+	if (!mend_page(response->body, response->len, &page))
+	{
+		MemoryContextSwitchTo(caller);
+		MemoryContextDelete(context);
+		return page_fault(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE,
+						  psprintf("the SIS answered the request for %s in something other than UTF-8", reader->subject),
+						  psprintf("More than %d places of the answer are invalid in UTF-8, or control characters.", MENDED_PLACES_MAX),
+						  "OneRoster is JSON in UTF-8. Ask the SIS vendor to send that.");
+	}
+
+	path_key = last_segment(reader->path);
+	result = parse_page(&parse, reader, &page, reader->envelope[0] != '\0' ? reader->envelope : spec_key, path_key);
+	if (result == JSON_SUCCESS && !parse.envelope_found && !parse.failure &&
+		(parse.path_key_found || parse.other_arrays == 1))
+		result = parse_page(&parse, reader, &page,
+							parse.path_key_found ? path_key : pstrdup(parse.other_key), path_key);
+
+	MemoryContextSwitchTo(caller);
+	if (result != JSON_SUCCESS)
+		fault = broken_json(reader, &parse);
+	else if (parse.failure)
+		fault = page_fault(ERRCODE_PROTOCOL_VIOLATION,
+						   psprintf("the SIS reported a failure to the request for %s", reader->subject),
+						   parse.description == NULL
+						   ? pstrdup("The answer has status 200 and imsx_codeMajor \"failure\", without a description.")
+						   : psprintf("The answer has status 200 and imsx_codeMajor \"failure\"; the SIS says: %s", parse.description),
+						   "Ask the SIS vendor, with the words of the SIS.");
+	else if (parse.envelope_found)
+	{
+		if (parse.envelope != reader->envelope)
+			strlcpy(reader->envelope, parse.envelope, sizeof(reader->envelope));
+	}
+	else if (parse.keys == 0)
+		reader->bare = true;
+	else
+		fault = page_without_rows(reader, parse.key_names.data);
+	MemoryContextDelete(context);
+	return fault;
+}

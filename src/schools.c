@@ -1,0 +1,183 @@
+/*
+ * schools.c
+ *	  Which schools the connection's key can see, and whether the connection's
+ *	  own is among them.
+ *
+ * A wrong School ID looks like an empty school, so it is looked for before
+ * anything else is read.  Where the key may list neither schools nor orgs the
+ * question stays open, and the school's own endpoints have to answer it.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "fetch.h"
+
+#define SCHOOLS_SHOWN 20
+#define SCHOOL_PAGES_MAX 1000
+
+static void
+take_org(void *taker, PageRow *row)
+{
+	SchoolList *list = taker;
+	const char *school_id = list->connection->school_id;
+	text	   *type = row->texts[ROW_TYPE];
+	char	   *id = text_to_cstring(row->texts[ROW_SOURCED_ID]);
+	char	   *name = row->texts[ROW_NAME] == NULL ? NULL : text_to_cstring(row->texts[ROW_NAME]);
+
+	if (strcmp(id, school_id) == 0)
+	{
+		list->found = true;
+		if (name != NULL && list->name == NULL)
+			list->name = MemoryContextStrdup(GetMemoryChunkContext(list->text.data), printable(name, 100));
+	}
+	else if (pg_strcasecmp(id, school_id) == 0 && list->other_case == NULL)
+		list->other_case = MemoryContextStrdup(GetMemoryChunkContext(list->text.data), printable(id, 100));
+
+	if (type == NULL || pg_strcasecmp(text_to_cstring(type), "school") == 0)
+	{
+		list->count++;
+		if (list->shown < SCHOOLS_SHOWN)
+		{
+			appendStringInfo(&list->text, "%s\"%s\" (%s)", list->shown > 0 ? ", " : "",
+							 name == NULL ? "" : printable(name, 60), printable(id, 60));
+			list->shown++;
+		}
+	}
+	if (list->stage != NULL)
+		stage_org(list->stage, row);
+}
+
+/* Takes one page, staged in a transaction of its own where there is a stage. */
+static ClientFault *
+take_page(SchoolList *list, PageReader *reader, HttpResponse *response, RosterRun *run)
+{
+	ClientFault *fault;
+
+	if (list->stage == NULL)
+		return read_page(reader, response);
+	begin_worker_transaction();
+	stage_begin_page(list->stage, PAGE_ORGS, reader->subject);
+	fault = read_page(reader, response);
+	if (fault != NULL)
+		client_raise(fault);
+	stage_end_page(list->stage);
+	store_progress(run, false);
+	commit_worker_transaction();
+	return NULL;
+}
+
+/*
+ * Reads one endpoint to its end.  *denied: it answered 403 or 404 at once.
+ */
+static ClientFault *
+read_orgs(RosterClient *client, RosterRun *run, SchoolList *list, const char *path, bool *denied)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(caller, "minga_roster schools", ALLOCSET_DEFAULT_SIZES);
+	PageReader	reader = {.kind = PAGE_ORGS,.subject = "schools",.path = path,.take_row = take_org,.taker = list};
+	ClientFault *fault = NULL;
+	int64		offset = 0;
+	uint64		hash_before = 0;
+
+	*denied = false;
+	reader.values = list->stage != NULL ? stage_values(list->stage)
+		: AllocSetContextCreate(caller, "minga_roster schools of a page", ALLOCSET_DEFAULT_SIZES);
+	for (int pages = 0; pages < SCHOOL_PAGES_MAX; pages++)
+	{
+		HttpResponse *response;
+
+		MemoryContextReset(context);
+		MemoryContextSwitchTo(context);
+		fault = get_page(client, path, list->connection->page_size, offset, &response);
+		if (fault != NULL)
+		{
+			*denied = (pages == 0 && is_denied(response));
+			if (pages > 0 && response->status == 404)
+				fault = NULL;
+		}
+		else
+		{
+			MemoryContextSwitchTo(caller);
+			fault = take_page(list, &reader, response, run);
+			if (fault == NULL && reader.bare && pages == 0)
+				fault = page_without_rows(&reader, "");
+		}
+		MemoryContextSwitchTo(caller);
+		if (list->stage == NULL)
+			MemoryContextReset(reader.values);
+		offset += reader.rows;
+		if (fault != NULL || reader.rows == 0 || reader.bare || reader.ids_hash == hash_before ||
+			(response->total_count >= 0 && offset >= response->total_count))
+			break;
+		hash_before = reader.ids_hash;
+	}
+	if (list->stage == NULL)
+		MemoryContextDelete(reader.values);
+	return fault;
+}
+
+/*
+ * Reads the schools that the key can see into the list, and into the stage
+ * where there is one.  Returns NULL or a fault, palloc'd; that an endpoint
+ * denies the list is none (list->denied).  Not inside a transaction.
+ */
+ClientFault *
+read_schools(RosterClient *client, RosterRun *run, Stage *stage, SchoolList *list)
+{
+	ClientFault *fault;
+	bool		denied;
+	bool		orgs_denied;
+
+	memset(list, 0, sizeof(SchoolList));
+	list->connection = client->connection;
+	list->stage = stage;
+	initStringInfo(&list->text);
+
+	fault = read_orgs(client, run, list, "/schools", &denied);
+	if (fault != NULL && !denied)
+		return fault;
+	if (!denied && list->count > 0)
+		return NULL;
+	fault = read_orgs(client, run, list, "/orgs", &orgs_denied);
+	if (fault != NULL && !orgs_denied)
+		return fault;
+	list->denied = denied && orgs_denied;
+	return NULL;
+}
+
+/* NULL where the school is there or the list was denied; else the fault that it is unknown. */
+ClientFault *
+school_fault(const SchoolList *list)
+{
+	RosterConnection *connection = list->connection;
+	ClientFault *fault;
+	char	   *quoted;
+
+	if (list->found || list->denied)
+		return NULL;
+	quoted = quote_literal_cstr(connection->name);
+	fault = palloc(sizeof(ClientFault));
+	fault->sqlstate = ERRCODE_INVALID_PARAMETER_VALUE;
+	fault->message = psprintf("school \"%s\" is not among the schools that the key can see", connection->school_id);
+	if (list->count == 0)
+	{
+		fault->detail = "The SIS lists no school to this key.";
+		fault->hint = "The district's SIS administrator has to share the school with this connection.";
+		return fault;
+	}
+	if (list->count > list->shown)
+		fault->detail = psprintf("The key can see " INT64_FORMAT " schools: %s, and " INT64_FORMAT " more.",
+								 list->count, list->text.data, list->count - list->shown);
+	else
+		fault->detail = psprintf("The key can see: %s.", list->text.data);
+	if (list->other_case != NULL)
+		fault->hint = psprintf("School IDs are compared as written. Set this one with SELECT minga_roster.roster_configure(%s, school_id => %s).",
+							   quoted, quote_literal_cstr(list->other_case));
+	else
+		fault->hint = psprintf("Set the School ID, in parentheses above, with SELECT minga_roster.roster_configure(%s, school_id => '...'). If the school is missing, the district's SIS administrator has to share it with this connection.",
+							   quoted);
+	return fault;
+}

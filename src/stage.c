@@ -1,0 +1,295 @@
+/*
+ * stage.c
+ *	  Rows of a fetch into the connection's own partitions of staged_users and
+ *	  staged_orgs.
+ *
+ * A page is one short transaction, opened and committed by the caller; a page
+ * that fails takes its rows with it.  Rows go in by table_multi_insert, a
+ * batch at a time, straight into the partition (which has no index, and whose
+ * name is that of the connection's number).  The memory of a batch is that of
+ * its rows: it is reset after BATCH_ROWS rows or BATCH_BYTES, whatever the size of
+ * the page.
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "executor/tuptable.h"
+#include "nodes/makefuncs.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+#include "compat.h"
+#include "fetch.h"
+
+#define BATCH_ROWS 1000
+#define BATCH_BYTES (2 * 1024 * 1024)
+
+/* Columns as sql/tables.sql has them. */
+typedef enum UserColumn
+{
+	USER_CONNECTION,
+	USER_SOURCED_ID,
+	USER_COLLECTION,
+	USER_STATUS,
+	USER_ROLE,
+	USER_ENABLED,
+	USER_DAMAGED,
+	USER_GIVEN_NAME,
+	USER_FAMILY_NAME,
+	USER_MIDDLE_NAME,
+	USER_PREFERRED_NAME,
+	USER_USERNAME,
+	USER_IDENTIFIER,
+	USER_EMAIL,
+	USER_PHONE,
+	USER_GRADE,
+	USER_DATE_LAST_MODIFIED,
+	USER_ORG_IDS,
+	USER_AGENT_IDS,
+	USER_OUTCOME,
+	USER_COLUMNS
+} UserColumn;
+
+typedef enum OrgColumn
+{
+	ORG_CONNECTION,
+	ORG_SOURCED_ID,
+	ORG_NAME,
+	ORG_TYPE,
+	ORG_IDENTIFIER,
+	ORG_PARENT_ID,
+	ORG_STATUS,
+	ORG_COLUMNS
+} OrgColumn;
+
+struct Stage
+{
+	RosterConnection *connection;
+	bool		goes_on_to_plan;
+	bool		emptied;		/* of what the fetch before left */
+	MemoryContext values;		/* rows of a batch */
+	MemoryContext page;			/* what lives as long as a page */
+	Datum		connection_name;
+
+	/* while a page is open */
+	Relation	relation;
+	BulkInsertState bulk;
+	TupleDesc	tupdesc;
+	Datum		collection;
+	Datum		outcome;
+	Datum		elsewhere;
+	TupleTableSlot *slots[BATCH_ROWS];
+	int			made;			/* slots */
+	int			used;			/* slots */
+};
+
+/*
+ * The stage of a connection, in the current memory context.  goes_on_to_plan:
+ * rows start with the outcome "unchanged".
+ */
+Stage *
+stage_open(RosterConnection *connection, bool goes_on_to_plan)
+{
+	Stage	   *stage = palloc0(sizeof(Stage));
+
+	stage->connection = connection;
+	stage->goes_on_to_plan = goes_on_to_plan;
+	stage->values = AllocSetContextCreate(CurrentMemoryContext, "minga_roster batch", ALLOCSET_DEFAULT_SIZES);
+	stage->page = AllocSetContextCreate(CurrentMemoryContext, "minga_roster staged page", ALLOCSET_DEFAULT_SIZES);
+	stage->connection_name = CStringGetTextDatum(connection->name);
+	return stage;
+}
+
+/* Where a PageReader makes the rows that it hands to this stage. */
+MemoryContext
+stage_values(Stage *stage)
+{
+	return stage->values;
+}
+
+/*
+ * Makes ready for the rows of one page of a collection, in the caller's
+ * transaction, which must have SPI and a snapshot.  The first page makes the
+ * partitions where missing and empties them of what they held before.
+ */
+void
+stage_begin_page(Stage *stage, PageKind kind, const char *collection)
+{
+	MemoryContext caller;
+	Oid			types[] = {TEXTOID};
+	char		name[NAMEDATALEN];
+	int			columns = (kind == PAGE_USERS) ? USER_COLUMNS : ORG_COLUMNS;
+
+	if (!stage->emptied)
+	{
+		SPI_execute_with_args("SELECT minga_roster.prepare_stage($1)", 1, types, &stage->connection_name, NULL, false, 0);
+		stage->emptied = true;
+	}
+
+	MemoryContextReset(stage->values);
+	MemoryContextReset(stage->page);
+	caller = MemoryContextSwitchTo(stage->page);
+	snprintf(name, sizeof(name), "%s_%d", kind == PAGE_USERS ? "staged_users" : "staged_orgs", stage->connection->number);
+	stage->relation = table_openrv(makeRangeVar("minga_roster", pstrdup(name), -1), RowExclusiveLock);
+	stage->tupdesc = CreateTupleDescCopy(RelationGetDescr(stage->relation));
+	if (stage->tupdesc->natts != columns)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("table \"minga_roster.%s\" does not have the columns that the library writes", name),
+				 errdetail("It has %d columns where %d are due.", stage->tupdesc->natts, columns),
+				 errhint("Library and extension are of different versions: the DBA runs ALTER EXTENSION minga_roster UPDATE.")));
+	stage->bulk = GetBulkInsertState();
+	stage->collection = CStringGetTextDatum(collection);
+	stage->outcome = CStringGetTextDatum("unchanged");
+	stage->elsewhere = CStringGetTextDatum("elsewhere");
+	stage->made = stage->used = 0;
+	MemoryContextSwitchTo(caller);
+}
+
+/* Writes the batch and forgets its rows. */
+static void
+flush(Stage *stage)
+{
+	MemoryContext caller = MemoryContextSwitchTo(stage->values);
+
+	if (stage->used > 0)
+		table_multi_insert(stage->relation, stage->slots, stage->used, GetCurrentCommandId(true),
+						   TABLE_INSERT_SKIP_FSM, stage->bulk);
+	for (int i = 0; i < stage->used; i++)
+		ExecClearTuple(stage->slots[i]);
+	stage->used = 0;
+	MemoryContextSwitchTo(caller);
+	MemoryContextReset(stage->values);
+}
+
+/* The next slot, with every column NULL. */
+static TupleTableSlot *
+next_slot(Stage *stage)
+{
+	TupleTableSlot *slot;
+
+	if (stage->used == stage->made)
+	{
+		MemoryContext caller = MemoryContextSwitchTo(stage->page);
+
+		stage->slots[stage->made++] = MakeSingleTupleTableSlot(stage->tupdesc, &TTSOpsVirtual);
+		MemoryContextSwitchTo(caller);
+	}
+	slot = stage->slots[stage->used++];
+	memset(slot->tts_isnull, true, stage->tupdesc->natts * sizeof(bool));
+	return slot;
+}
+
+static void
+set_column(TupleTableSlot *slot, int column, Datum value)
+{
+	slot->tts_values[column] = value;
+	slot->tts_isnull[column] = false;
+}
+
+static void
+set_text_column(TupleTableSlot *slot, int column, const text *value)
+{
+	if (value != NULL)
+		set_column(slot, column, PointerGetDatum(value));
+}
+
+static void
+set_list_column(Stage *stage, TupleTableSlot *slot, int column, const RowList *list)
+{
+	MemoryContext caller;
+
+	if (list->count == 0)
+		return;
+	caller = MemoryContextSwitchTo(stage->values);
+	set_column(slot, column, PointerGetDatum(construct_array(list->ids, list->count, TEXTOID, -1, false, TYPALIGN_INT)));
+	MemoryContextSwitchTo(caller);
+}
+
+static void
+row_is_done(Stage *stage, TupleTableSlot *slot)
+{
+	ExecStoreVirtualTuple(slot);
+	if (stage->used == BATCH_ROWS || MemoryContextMemAllocated(stage->values, false) >= BATCH_BYTES)
+		flush(stage);
+}
+
+/*
+ * Stages a user.  One who is elsewhere is staged by id alone, with the outcome
+ * "elsewhere", for the end of the collection to be judged by; store_collection
+ * takes it out again.
+ */
+void
+stage_user(Stage *stage, PageRow *row, bool elsewhere)
+{
+	static const struct
+	{
+		int			column;
+		RowText		text;
+	}			texts[] = {
+		{USER_STATUS, ROW_STATUS},
+		{USER_ROLE, ROW_ROLE},
+		{USER_GIVEN_NAME, ROW_GIVEN_NAME},
+		{USER_FAMILY_NAME, ROW_FAMILY_NAME},
+		{USER_MIDDLE_NAME, ROW_MIDDLE_NAME},
+		{USER_PREFERRED_NAME, ROW_PREFERRED_NAME},
+		{USER_USERNAME, ROW_USERNAME},
+		{USER_IDENTIFIER, ROW_IDENTIFIER},
+		{USER_EMAIL, ROW_EMAIL},
+		{USER_PHONE, ROW_PHONE},
+		{USER_GRADE, ROW_GRADE},
+		{USER_DATE_LAST_MODIFIED, ROW_DATE_LAST_MODIFIED},
+	};
+	TupleTableSlot *slot = next_slot(stage);
+
+	set_column(slot, USER_CONNECTION, stage->connection_name);
+	set_text_column(slot, USER_SOURCED_ID, row->texts[ROW_SOURCED_ID]);
+	set_column(slot, USER_COLLECTION, stage->collection);
+	set_column(slot, USER_ENABLED, BoolGetDatum(row->enabled));
+	set_column(slot, USER_DAMAGED, BoolGetDatum(row->damaged));
+	if (elsewhere)
+		set_column(slot, USER_OUTCOME, stage->elsewhere);
+	else
+	{
+		for (int i = 0; i < lengthof(texts); i++)
+			set_text_column(slot, texts[i].column, row->texts[texts[i].text]);
+		set_list_column(stage, slot, USER_ORG_IDS, &row->orgs);
+		set_list_column(stage, slot, USER_AGENT_IDS, &row->agents);
+		if (stage->goes_on_to_plan)
+			set_column(slot, USER_OUTCOME, stage->outcome);
+	}
+	row_is_done(stage, slot);
+}
+
+void
+stage_org(Stage *stage, PageRow *row)
+{
+	TupleTableSlot *slot = next_slot(stage);
+
+	set_column(slot, ORG_CONNECTION, stage->connection_name);
+	set_text_column(slot, ORG_SOURCED_ID, row->texts[ROW_SOURCED_ID]);
+	set_text_column(slot, ORG_NAME, row->texts[ROW_NAME]);
+	set_text_column(slot, ORG_TYPE, row->texts[ROW_TYPE]);
+	set_text_column(slot, ORG_IDENTIFIER, row->texts[ROW_IDENTIFIER]);
+	set_text_column(slot, ORG_PARENT_ID, row->texts[ROW_PARENT_ID]);
+	set_text_column(slot, ORG_STATUS, row->texts[ROW_STATUS]);
+	row_is_done(stage, slot);
+}
+
+/* Writes what is left of the page; the caller commits. */
+void
+stage_end_page(Stage *stage)
+{
+	flush(stage);
+	FreeBulkInsertState(stage->bulk);
+	table_finish_bulk_insert(stage->relation, TABLE_INSERT_SKIP_FSM);
+	table_close(stage->relation, NoLock);
+	stage->relation = NULL;
+}
