@@ -41,6 +41,36 @@ compat_json_lex_context(char *json, size_t len)
 #endif
 }
 
+/* The same for a parse that copies neither keys nor strings. */
+static inline JsonLexContext *
+compat_json_lex_context_raw(char *json, size_t len)
+{
+#if PG_VERSION_NUM >= 170000
+	return makeJsonLexContextCstringLen(NULL, json, len, PG_UTF8, false);
+#else
+	return makeJsonLexContextCstringLen(json, len, PG_UTF8, false);
+#endif
+}
+
+/* What a JSON string, quotes included, stands for; the parser has found it valid.  palloc'd. */
+static inline char *
+compat_json_unescape(const char *string, size_t len)
+{
+	JsonLexContext *lex = compat_json_lex_context((char *) string, len);
+	char	   *value;
+
+	json_lex(lex);
+	value = pstrdup(lex->strval->data);
+#if PG_VERSION_NUM >= 170000
+	freeJsonLexContext(lex);
+#else
+	pfree(lex->strval->data);
+	pfree(lex->strval);
+	pfree(lex);
+#endif
+	return value;
+}
+
 /* CreateWaitEventSet takes a resource owner since 17; NULL leaves freeing to us. */
 static inline WaitEventSet *
 compat_create_wait_event_set(int nevents)

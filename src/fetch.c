@@ -463,7 +463,6 @@ read_collection(RosterClient *client, RosterRun *run, Stage *stage, RosterCollec
 	read.judge.collection = collection;
 	read.reader.kind = PAGE_USERS;
 	read.reader.subject = collection->name;
-	read.reader.values = stage_values(stage);
 	read.reader.take_row = take_user;
 	read.reader.taker = &read;
 	read.pages_seen = hash_create("minga_roster pages", 64, &hash_ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);

@@ -44,10 +44,7 @@ typedef struct RowList
 	int			size;
 } RowList;
 
-/*
- * One row of a page: a user or an org.  It and what it points to live in
- * PageReader.values until the consumer resets that context.
- */
+/* One row of a page, a user or an org.  It lives until take_row returns. */
 typedef struct PageRow
 {
 	text	   *texts[ROW_TEXTS];	/* NULL: absent, empty or unreadable */
@@ -74,7 +71,6 @@ typedef struct PageReader
 	PageKind	kind;
 	const char *subject;		/* what was asked for, for messages: "students" */
 	const char *path;			/* of the request, below the root */
-	MemoryContext values;		/* where rows are made */
 	void		(*take_row) (void *taker, PageRow *row);
 	void	   *taker;
 	char		envelope[NAMEDATALEN];	/* key that held the rows last; "" at the start */
@@ -110,7 +106,6 @@ extern bool mend_page(char *body, size_t len, MendedPage *page);
 typedef struct Stage Stage;
 
 extern Stage *stage_open(RosterConnection *connection, bool goes_on_to_plan);
-extern MemoryContext stage_values(Stage *stage);
 extern void stage_begin_page(Stage *stage, PageKind kind, const char *collection);
 extern void stage_user(Stage *stage, PageRow *row, bool elsewhere);
 extern void stage_org(Stage *stage, PageRow *row);

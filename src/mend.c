@@ -42,13 +42,39 @@ compare_places(const void *a, const void *b)
 	return (left > right) - (left < right);
 }
 
+/* Whether a string of the page, which is valid UTF-8, holds a control character. */
 static bool
-has_control_character(const char *bytes, size_t len)
+has_control_character(const char *json, size_t len)
 {
-	for (size_t i = 0; i < len; i++)
+	const char *end = json + len;
+	const char *rest = json;
+	bool		in_string = false;
+	uint64		found = 0;
+
+	/* eight bytes at a time: most pages have none, in strings or between them */
+	for (; end - rest >= 8 && found == 0; rest += 8)
 	{
-		if ((unsigned char) bytes[i] < ' ')
-			return true;
+		uint64		bytes;
+
+		memcpy(&bytes, rest, 8);
+		found = (bytes - UINT64CONST(0x2020202020202020)) & ~bytes & UINT64CONST(0x8080808080808080);
+	}
+	for (; rest < end && found == 0; rest++)
+		found = ((unsigned char) *rest < ' ');
+	if (found == 0)
+		return false;
+
+	for (const char *c = json; c < end; c++)
+	{
+		if (*c == '"')
+			in_string = !in_string;
+		else if (in_string)
+		{
+			if ((unsigned char) *c < ' ')
+				return true;
+			if (*c == '\\' && c + 1 < end && (c[1] == '"' || c[1] == '\\'))
+				c++;
+		}
 	}
 	return false;
 }

@@ -11,11 +11,12 @@
  *	  is marked damaged;
  *	- a field of another JSON type than its own, or longer than
  *	  FIELD_MAX_BYTES, is left out and the row marked damaged;
- *	- a row without a usable sourcedId is counted and passed over.
+ *	- a row without a usable sourcedId (none, too long, mended) is counted and passed over.
  *
- * PostgreSQL's JSON parser does the parsing.  It copies each key and scalar;
- * each copy is freed as soon as it is judged, so that memory is bounded by the
- * rows kept, and not by what a page holds beside them.
+ * PostgreSQL's JSON parser does the parsing.  It would copy each key and scalar
+ * of a page, character by character; here it only says where they are, and
+ * what a row needs is copied from there, into a context that is reset for each
+ * row.  So memory is that of one row, whatever a page holds beside its rows.
  */
 #include "postgres.h"
 
@@ -60,6 +61,7 @@ typedef struct PageParse
 	int			damage_passed;	/* places before the current row */
 	int			depth;
 	bool		too_deep;
+	const char *value;			/* where the current field's or element's value begins */
 
 	/* the object around the rows */
 	const char *envelope;		/* key whose array is read */
@@ -82,8 +84,8 @@ typedef struct PageParse
 	bool		in_list;		/* inside the array of a list field */
 	int			reference_depth;	/* inside a reference, else 0 */
 	bool		reference_id;	/* its current key is sourcedId */
-	text	   *sms;
 	PageRow		row;
+	MemoryContext values;		/* what the row points to */
 } PageParse;
 
 /* A fault of 08P01, protocol_violation, unless it has a class of its own. */
@@ -136,32 +138,33 @@ spoil_field(PageParse *parse)
 		parse->row.orgs_unclear = true;
 }
 
-/* Whitespace as people paste it: ASCII's, and U+00A0. */
-static const char *
-trim(const char *value, int *len)
+/* Without white space as people paste it at either end: ASCII's, and U+00A0. */
+static void
+trim(const char **value, int *len)
 {
-	const char *end = value + strlen(value);
+	const char *start = *value;
+	const char *end = start + *len;
 
 	for (;;)
 	{
-		if (*value == ' ' || (*value >= '\t' && *value <= '\r'))
-			value++;
-		else if (value[0] == '\xC2' && value[1] == '\xA0')
-			value += 2;
+		if (start < end && (*start == ' ' || (*start >= '\t' && *start <= '\r')))
+			start++;
+		else if (end - start >= 2 && start[0] == '\xC2' && start[1] == '\xA0')
+			start += 2;
 		else
 			break;
 	}
-	while (end > value)
+	for (;;)
 	{
-		if (end[-1] == ' ' || (end[-1] >= '\t' && end[-1] <= '\r'))
+		if (end > start && (end[-1] == ' ' || (end[-1] >= '\t' && end[-1] <= '\r')))
 			end--;
-		else if (end - value >= 2 && end[-2] == '\xC2' && end[-1] == '\xA0')
+		else if (end - start >= 2 && end[-2] == '\xC2' && end[-1] == '\xA0')
 			end -= 2;
 		else
 			break;
 	}
-	*len = end - value;
-	return value;
+	*value = start;
+	*len = end - start;
 }
 
 /* The value in NFC, palloc'd, or NULL where it is so already. */
@@ -204,17 +207,16 @@ normalize(const char *value, int len)
 }
 
 /*
- * The token as a text in the reader's values, NULL where it is empty or too
+ * The value as a text of the row, NULL where it is empty or too
  * long, which spoils the field.
  */
 static text *
-make_text(PageParse *parse, const char *token, bool is_id)
+make_text(PageParse *parse, const char *value, int len, bool is_id)
 {
-	int			len;
-	const char *value = trim(token, &len);
 	char	   *composed = NULL;
 	text	   *result;
 
+	trim(&value, &len);
 	if (len > FIELD_MAX_BYTES)
 	{
 		spoil_field(parse);
@@ -227,7 +229,7 @@ make_text(PageParse *parse, const char *token, bool is_id)
 		value = composed;
 		len = strlen(composed);
 	}
-	result = MemoryContextAlloc(parse->reader->values, VARHDRSZ + len);
+	result = MemoryContextAlloc(parse->values, VARHDRSZ + len);
 	SET_VARSIZE(result, VARHDRSZ + len);
 	memcpy(VARDATA(result), value, len);
 	if (composed != NULL)
@@ -253,7 +255,7 @@ set_text(text **place, text *value)
 }
 
 static void
-add_id(PageParse *parse, RowList *list, const char *token)
+add_id(PageParse *parse, RowList *list, const char *value, int len)
 {
 	text	   *id;
 
@@ -262,36 +264,17 @@ add_id(PageParse *parse, RowList *list, const char *token)
 		spoil_field(parse);
 		return;
 	}
-	id = make_text(parse, token, true);
+	id = make_text(parse, value, len, true);
 	if (id == NULL)
 		return;
 	if (list->count == list->size)
 	{
 		list->size = Max(4, list->size * 2);
 		list->ids = list->ids == NULL
-			? MemoryContextAlloc(parse->reader->values, list->size * sizeof(Datum))
+			? MemoryContextAlloc(parse->values, list->size * sizeof(Datum))
 			: repalloc(list->ids, list->size * sizeof(Datum));
 	}
 	list->ids[list->count++] = PointerGetDatum(id);
-}
-
-static void
-clear_list(RowList *list)
-{
-	for (int i = 0; i < list->count; i++)
-		pfree(DatumGetPointer(list->ids[i]));
-	if (list->ids != NULL)
-		pfree(list->ids);
-	memset(list, 0, sizeof(RowList));
-}
-
-static void
-clear_row(PageParse *parse)
-{
-	for (int i = 0; i < ROW_TEXTS; i++)
-		set_text(&parse->row.texts[i], NULL);
-	clear_list(&parse->row.orgs);
-	clear_list(&parse->row.agents);
 }
 
 /* The list of the current field; NULL where it has none. */
@@ -303,10 +286,11 @@ field_list(PageParse *parse)
 }
 
 static int
-user_field(const char *key)
+user_field(const char *key, int len)
 {
-#define FIELD(name, field) if (strcmp(key, name) == 0) return field
-	switch (key[0])
+#define FIELD(name, field) \
+	if (len == sizeof(name) - 1 && memcmp(key, name, sizeof(name) - 1) == 0) return field
+	switch (len > 0 ? key[0] : '\0')
 	{
 		case 'a':
 			FIELD("agents", FIELD_AGENTS);
@@ -354,7 +338,7 @@ user_field(const char *key)
 }
 
 static int
-org_field(const char *key)
+org_field(const char *key, int len)
 {
 	FIELD("sourcedId", ROW_SOURCED_ID);
 	FIELD("status", ROW_STATUS);
@@ -368,15 +352,14 @@ org_field(const char *key)
 
 /* enabledUser, in the spellings that are met; anything else spoils it. */
 static void
-set_enabled(PageParse *parse, const char *token, JsonTokenType type)
+set_enabled(PageParse *parse, const char *value, int len, JsonTokenType type)
 {
-	int			len;
-	const char *value = trim(token, &len);
 	bool		enabled;
 
+	trim(&value, &len);
 	if (type == JSON_TOKEN_NULL || len == 0)
 		parse->row.enabled = true;
-	else if (len <= 5 && parse_bool_with_len(value, len, &enabled))
+	else if (parse_bool_with_len(value, len, &enabled))
 		parse->row.enabled = enabled;
 	else
 		spoil_field(parse);
@@ -384,28 +367,22 @@ set_enabled(PageParse *parse, const char *token, JsonTokenType type)
 
 /* A grade of the list, or a list of them in one string: the first one counts. */
 static void
-set_grade(PageParse *parse, char *token)
+set_grade(PageParse *parse, const char *value, int len)
 {
-	if (parse->row.texts[ROW_GRADE] == NULL)
-	{
-		char	   *comma = strchr(token, ',');
+	const char *comma = memchr(value, ',', len);
 
-		if (comma != NULL)
-			*comma = '\0';
-		parse->row.texts[ROW_GRADE] = make_text(parse, token, false);
-	}
+	if (parse->row.texts[ROW_GRADE] == NULL)
+		parse->row.texts[ROW_GRADE] = make_text(parse, value, comma == NULL ? len : comma - value, false);
 }
 
 /* A scalar as the value of the current field, or as an element of its list. */
 static void
-set_field(PageParse *parse, char *token, JsonTokenType type)
+set_field(PageParse *parse, const char *value, int len, JsonTokenType type)
 {
 	RowList    *list = field_list(parse);
 
-	if (parse->field == FIELD_NONE)
-		return;
 	if (parse->field == FIELD_ENABLED)
-		set_enabled(parse, token, type);
+		set_enabled(parse, value, len, type);
 	else if (type == JSON_TOKEN_NULL)
 	{
 		if (parse->field < ROW_TEXTS)
@@ -414,15 +391,15 @@ set_field(PageParse *parse, char *token, JsonTokenType type)
 	else if (type != JSON_TOKEN_STRING && type != JSON_TOKEN_NUMBER)
 		spoil_field(parse);
 	else if (parse->field == FIELD_GRADES)
-		set_grade(parse, token);
+		set_grade(parse, value, len);
 	else if (list != NULL)
-		add_id(parse, list, token);
+		add_id(parse, list, value, len);
 	else if (parse->field == FIELD_PARENT)
-		set_text(&parse->row.texts[ROW_PARENT_ID], make_text(parse, token, true));
+		set_text(&parse->row.texts[ROW_PARENT_ID], make_text(parse, value, len, true));
 	else
 	{
 		set_text(&parse->row.texts[parse->field],
-				 make_text(parse, token, parse->field == ROW_SOURCED_ID));
+				 make_text(parse, value, len, parse->field == ROW_SOURCED_ID));
 		if (parse->field == ROW_STATUS || parse->field == ROW_ROLE)
 			lower_case(parse->row.texts[parse->field]);
 	}
@@ -483,6 +460,10 @@ end_row(PageParse *parse)
 		parse->page->places[parse->damage_passed] < end)
 	{
 		row->damaged = true;
+		/* not the id it was: whoever it names must not pass for absent */
+		if (sourced_id != NULL && has_replacement(VARDATA(sourced_id), VARSIZE(sourced_id) - VARHDRSZ))
+			set_text(&row->texts[ROW_SOURCED_ID], NULL);
+		sourced_id = row->texts[ROW_SOURCED_ID];
 		if (role != NULL && has_replacement(VARDATA(role), VARSIZE(role) - VARHDRSZ))
 			row->role_unclear = true;
 		for (int i = 0; i < row->orgs.count; i++)
@@ -494,17 +475,11 @@ end_row(PageParse *parse)
 		}
 	}
 	count_row(parse, sourced_id);
-	if (sourced_id == NULL)
-		clear_row(parse);
-	else
-	{
-		if (row->texts[ROW_PHONE] == NULL)
-		{
-			row->texts[ROW_PHONE] = row->texts[ROW_SMS];
-			row->texts[ROW_SMS] = NULL;
-		}
+	if (row->texts[ROW_PHONE] == NULL)
+		row->texts[ROW_PHONE] = row->texts[ROW_SMS];
+	if (sourced_id != NULL)
 		parse->reader->take_row(parse->reader->taker, row);
-	}
+	MemoryContextReset(parse->values);
 }
 
 static JsonActionResult
@@ -598,35 +573,90 @@ array_end(void *state)
 
 /* Notes a key of the object around the rows. */
 static void
-outside_field(PageParse *parse, const char *key)
+outside_field(PageParse *parse, const char *key, int len)
 {
-	parse->outside_key = pg_strcasecmp(key, "imsx_codeMajor") == 0 ? OUTSIDE_CODE :
-		pg_strcasecmp(key, "imsx_description") == 0 ? OUTSIDE_DESCRIPTION : OUTSIDE_OTHER;
+	char		name[NAMEDATALEN];
+
+	len = Min(len, NAMEDATALEN - 1);
+	memcpy(name, key, len);
+	name[len] = '\0';
+	parse->outside_key = pg_strcasecmp(name, "imsx_codeMajor") == 0 ? OUTSIDE_CODE :
+		pg_strcasecmp(name, "imsx_description") == 0 ? OUTSIDE_DESCRIPTION : OUTSIDE_OTHER;
 	if (parse->depth != 1)
 		return;
-	strlcpy(parse->key, key, sizeof(parse->key));
-	if (strcmp(key, "statusInfoSet") == 0 || strncmp(key, "imsx_", 5) == 0)
+	strcpy(parse->key, name);
+	if (strcmp(name, "statusInfoSet") == 0 || strncmp(name, "imsx_", 5) == 0)
 		return;
 	/* a key with other characters may be an id, and that is somebody's */
-	if (parse->keys++ < KEYS_SHOWN && strspn(key, LETTERS) == strlen(key))
-		appendStringInfo(&parse->key_names, "%s\"%s\"", parse->key_names.len > 0 ? ", " : "", key);
+	if (parse->keys++ < KEYS_SHOWN && strspn(name, LETTERS) == len)
+		appendStringInfo(&parse->key_names, "%s\"%s\"", parse->key_names.len > 0 ? ", " : "", name);
+}
+
+/* A scalar outside the rows: a status, or a list that is null. */
+static void
+outside_scalar(PageParse *parse, const char *value, int len, JsonTokenType type)
+{
+	if (parse->outside_key == OUTSIDE_CODE)
+		parse->failure |= (len == 7 && pg_strncasecmp(value, "failure", 7) == 0);
+	else if (parse->outside_key == OUTSIDE_DESCRIPTION && parse->description == NULL)
+		parse->description = printable(pnstrdup(value, len), 200);
+	else if (parse->depth == 1 && type == JSON_TOKEN_NULL && strcmp(parse->key, parse->envelope) == 0)
+		parse->envelope_found = true;
+}
+
+/*
+ * The parser stands at the value of a key: the key is found backwards from the
+ * colon.  One with an escape in it is none of ours.
+ */
+static const char *
+key_before(PageParse *parse, int *len)
+{
+	const char *end = parse->lex->prev_token_terminator - 1;
+	const char *start;
+
+	while (*end != '"')
+		end--;
+	start = end;
+	while (*--start != '"')
+		;
+	*len = end - start - 1;
+	if (start[-1] == '\\' || memchr(start, '\\', end - start) != NULL)
+		*len = 0;
+	return start + 1;
 }
 
 static JsonActionResult
-object_field_start(void *state, char *key, bool isnull)
+object_field_start(void *state, char *name, bool isnull)
+{
+	PageParse  *parse = state;
+	const char *key;
+	int			len;
+
+	parse->value = parse->lex->token_start;
+	if (parse->in_row && parse->depth == parse->rows_depth + 1)
+	{
+		key = key_before(parse, &len);
+		parse->field = parse->reader->kind == PAGE_USERS ? user_field(key, len) : org_field(key, len);
+	}
+	else if (parse->in_row && parse->depth == parse->reference_depth)
+	{
+		key = key_before(parse, &len);
+		parse->reference_id = (len == 9 && memcmp(key, "sourcedId", 9) == 0);
+	}
+	else if (parse->rows_depth == 0)
+	{
+		key = key_before(parse, &len);
+		outside_field(parse, key, len);
+	}
+	JSON_ACTION_OK;
+}
+
+static JsonActionResult
+array_element_start(void *state, bool isnull)
 {
 	PageParse  *parse = state;
 
-	if (parse->in_row)
-	{
-		if (parse->depth == parse->rows_depth + 1)
-			parse->field = parse->reader->kind == PAGE_USERS ? user_field(key) : org_field(key);
-		else if (parse->depth == parse->reference_depth)
-			parse->reference_id = (strcmp(key, "sourcedId") == 0);
-	}
-	else if (parse->rows_depth == 0)
-		outside_field(parse, key);
-	pfree(key);
+	parse->value = parse->lex->token_start;
 	JSON_ACTION_OK;
 }
 
@@ -634,26 +664,44 @@ static JsonActionResult
 scalar(void *state, char *token, JsonTokenType type)
 {
 	PageParse  *parse = state;
+	const char *value = parse->value;
+	int			len = parse->lex->prev_token_terminator - value;
 	int			in_row_depth = parse->depth - parse->rows_depth;
+	char	   *unescaped = NULL;
+	bool		wanted;
 
+	if (token != NULL)
+		pfree(token);			/* of a number or a word */
+	if (!parse->in_row && parse->rows_depth > 0 && in_row_depth == 0)
+		count_row(parse, NULL);
+	wanted = parse->in_row
+		? parse->field != FIELD_NONE &&
+		(in_row_depth == 1 || (in_row_depth == 2 && parse->in_list) ||
+		 (parse->depth == parse->reference_depth && parse->reference_id))
+		: parse->rows_depth == 0;
+	if (!wanted)
+		JSON_ACTION_OK;
+
+	if (type == JSON_TOKEN_STRING)
+	{
+		if (memchr(value, '\\', len) != NULL)
+		{
+			unescaped = compat_json_unescape(value, len);
+			value = unescaped;
+			len = strlen(value);
+		}
+		else
+		{
+			value++;
+			len -= 2;
+		}
+	}
 	if (parse->in_row)
-	{
-		if (in_row_depth == 1 || (in_row_depth == 2 && parse->in_list) ||
-			(parse->depth == parse->reference_depth && parse->reference_id))
-			set_field(parse, token, type);
-	}
-	else if (parse->rows_depth > 0)
-	{
-		if (in_row_depth == 0)
-			count_row(parse, NULL);
-	}
-	else if (parse->outside_key == OUTSIDE_CODE)
-		parse->failure |= (pg_strcasecmp(token, "failure") == 0);
-	else if (parse->outside_key == OUTSIDE_DESCRIPTION && parse->description == NULL)
-		parse->description = printable(token, 200);
-	else if (parse->depth == 1 && type == JSON_TOKEN_NULL && strcmp(parse->key, parse->envelope) == 0)
-		parse->envelope_found = true;
-	pfree(token);
+		set_field(parse, value, len, type);
+	else
+		outside_scalar(parse, value, len, type);
+	if (unescaped != NULL)
+		pfree(unescaped);
 	JSON_ACTION_OK;
 }
 
@@ -668,6 +716,7 @@ parse_page(PageParse *parse, PageReader *reader, const MendedPage *page, const c
 		.array_start = array_start,
 		.array_end = array_end,
 		.object_field_start = object_field_start,
+		.array_element_start = array_element_start,
 		.scalar = scalar,
 	};
 
@@ -676,10 +725,11 @@ parse_page(PageParse *parse, PageReader *reader, const MendedPage *page, const c
 	parse->page = page;
 	parse->envelope = envelope;
 	parse->path_key = path_key;
+	parse->values = AllocSetContextCreate(CurrentMemoryContext, "minga_roster row", ALLOCSET_DEFAULT_SIZES);
 	initStringInfo(&parse->key_names);
 	reader->rows = reader->without_id = 0;
 	reader->ids_hash = 0;
-	parse->lex = compat_json_lex_context(page->json, page->len);
+	parse->lex = compat_json_lex_context_raw(page->json, page->len);
 	return pg_parse_json(parse->lex, &actions);
 }
 
@@ -751,8 +801,8 @@ page_without_rows(PageReader *reader, const char *keys)
 	return page_fault(ERRCODE_PROTOCOL_VIOLATION,
 					  psprintf("the answer of the SIS to the request for %s holds no list", reader->subject),
 					  keys[0] == '\0'
-					  ? psprintf("The answer is an object without \"%s\".", reader->kind == PAGE_USERS ? "users" : "orgs")
-					  : psprintf("The answer is an object without \"%s\"; its keys are %s.", reader->kind == PAGE_USERS ? "users" : "orgs", keys),
+					  ? psprintf("The answer is an object without a list \"%s\".", reader->kind == PAGE_USERS ? "users" : "orgs")
+					  : psprintf("The answer is an object without a list \"%s\"; its keys are %s.", reader->kind == PAGE_USERS ? "users" : "orgs", keys),
 					  "A missing list is not taken for an empty school. Ask the SIS vendor what this address returns.");
 }
 

@@ -83,8 +83,6 @@ read_orgs(RosterClient *client, RosterRun *run, SchoolList *list, const char *pa
 	uint64		hash_before = 0;
 
 	*denied = false;
-	reader.values = list->stage != NULL ? stage_values(list->stage)
-		: AllocSetContextCreate(caller, "minga_roster schools of a page", ALLOCSET_DEFAULT_SIZES);
 	for (int pages = 0; pages < SCHOOL_PAGES_MAX; pages++)
 	{
 		HttpResponse *response;
@@ -106,16 +104,12 @@ read_orgs(RosterClient *client, RosterRun *run, SchoolList *list, const char *pa
 				fault = page_without_rows(&reader, "");
 		}
 		MemoryContextSwitchTo(caller);
-		if (list->stage == NULL)
-			MemoryContextReset(reader.values);
 		offset += reader.rows;
 		if (fault != NULL || reader.rows == 0 || reader.bare || reader.ids_hash == hash_before ||
 			(response->total_count >= 0 && offset >= response->total_count))
 			break;
 		hash_before = reader.ids_hash;
 	}
-	if (list->stage == NULL)
-		MemoryContextDelete(reader.values);
 	return fault;
 }
 

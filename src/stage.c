@@ -6,13 +6,13 @@
  * A page is one short transaction, opened and committed by the caller; a page
  * that fails takes its rows with it.  Rows go in by table_multi_insert, a
  * batch at a time, straight into the partition (which has no index, and whose
- * name is that of the connection's number).  The memory of a batch is that of
- * its rows: it is reset after BATCH_ROWS rows or BATCH_BYTES, whatever the size of
- * the page.
+ * name is that of the connection's number).  A batch is BATCH_ROWS rows or
+ * BATCH_BYTES, whatever the size of the page.
  */
 #include "postgres.h"
 
 #include "access/heapam.h"
+#include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
@@ -29,7 +29,7 @@
 #include "fetch.h"
 
 #define BATCH_ROWS 1000
-#define BATCH_BYTES (2 * 1024 * 1024)
+#define BATCH_BYTES (1024 * 1024)
 
 /* Columns as sql/tables.sql has them. */
 typedef enum UserColumn
@@ -69,12 +69,15 @@ typedef enum OrgColumn
 	ORG_COLUMNS
 } OrgColumn;
 
+StaticAssertDecl((int) USER_CONNECTION == (int) ORG_CONNECTION && (int) ORG_COLUMNS <= (int) USER_COLUMNS,
+				 "a row of either table is made in the same place");
+
 struct Stage
 {
 	RosterConnection *connection;
 	bool		goes_on_to_plan;
 	bool		emptied;		/* of what the fetch before left */
-	MemoryContext values;		/* rows of a batch */
+	MemoryContext batch;		/* tuples of a batch */
 	MemoryContext page;			/* what lives as long as a page */
 	Datum		connection_name;
 
@@ -88,6 +91,9 @@ struct Stage
 	TupleTableSlot *slots[BATCH_ROWS];
 	int			made;			/* slots */
 	int			used;			/* slots */
+	Size		bytes;			/* in them */
+	Datum		values[USER_COLUMNS];	/* the row in the making */
+	bool		nulls[USER_COLUMNS];
 };
 
 /*
@@ -101,17 +107,11 @@ stage_open(RosterConnection *connection, bool goes_on_to_plan)
 
 	stage->connection = connection;
 	stage->goes_on_to_plan = goes_on_to_plan;
-	stage->values = AllocSetContextCreate(CurrentMemoryContext, "minga_roster batch", ALLOCSET_DEFAULT_SIZES);
+	stage->batch = AllocSetContextCreate(CurrentMemoryContext, "minga_roster batch",
+										 BATCH_BYTES, ALLOCSET_DEFAULT_INITSIZE, ALLOCSET_DEFAULT_MAXSIZE);
 	stage->page = AllocSetContextCreate(CurrentMemoryContext, "minga_roster staged page", ALLOCSET_DEFAULT_SIZES);
 	stage->connection_name = CStringGetTextDatum(connection->name);
 	return stage;
-}
-
-/* Where a PageReader makes the rows that it hands to this stage. */
-MemoryContext
-stage_values(Stage *stage)
-{
-	return stage->values;
 }
 
 /*
@@ -133,7 +133,7 @@ stage_begin_page(Stage *stage, PageKind kind, const char *collection)
 		stage->emptied = true;
 	}
 
-	MemoryContextReset(stage->values);
+	MemoryContextReset(stage->batch);
 	MemoryContextReset(stage->page);
 	caller = MemoryContextSwitchTo(stage->page);
 	snprintf(name, sizeof(name), "%s_%d", kind == PAGE_USERS ? "staged_users" : "staged_orgs", stage->connection->number);
@@ -150,6 +150,7 @@ stage_begin_page(Stage *stage, PageKind kind, const char *collection)
 	stage->outcome = CStringGetTextDatum("unchanged");
 	stage->elsewhere = CStringGetTextDatum("elsewhere");
 	stage->made = stage->used = 0;
+	stage->bytes = 0;
 	MemoryContextSwitchTo(caller);
 }
 
@@ -157,7 +158,7 @@ stage_begin_page(Stage *stage, PageKind kind, const char *collection)
 static void
 flush(Stage *stage)
 {
-	MemoryContext caller = MemoryContextSwitchTo(stage->values);
+	MemoryContext caller = MemoryContextSwitchTo(stage->batch);
 
 	if (stage->used > 0)
 		table_multi_insert(stage->relation, stage->slots, stage->used, GetCurrentCommandId(true),
@@ -165,59 +166,57 @@ flush(Stage *stage)
 	for (int i = 0; i < stage->used; i++)
 		ExecClearTuple(stage->slots[i]);
 	stage->used = 0;
+	stage->bytes = 0;
 	MemoryContextSwitchTo(caller);
-	MemoryContextReset(stage->values);
+	MemoryContextReset(stage->batch);
 }
 
-/* The next slot, with every column NULL. */
-static TupleTableSlot *
-next_slot(Stage *stage)
+static void
+set_column(Stage *stage, int column, Datum value)
 {
-	TupleTableSlot *slot;
+	stage->values[column] = value;
+	stage->nulls[column] = false;
+}
+
+static void
+set_text_column(Stage *stage, int column, const text *value)
+{
+	if (value != NULL)
+		set_column(stage, column, PointerGetDatum(value));
+}
+
+static void
+set_list_column(Stage *stage, int column, const RowList *list)
+{
+	if (list->count > 0)
+		set_column(stage, column,
+				   PointerGetDatum(construct_array(list->ids, list->count, TEXTOID, -1, false, TYPALIGN_INT)));
+}
+
+/* A row with every column NULL but the connection; the context of its making is the batch's until end_row. */
+static MemoryContext
+begin_row(Stage *stage)
+{
+	memset(stage->nulls, true, sizeof(stage->nulls));
+	set_column(stage, USER_CONNECTION, stage->connection_name);
+	return MemoryContextSwitchTo(stage->batch);
+}
+
+static void
+end_row(Stage *stage, MemoryContext caller)
+{
+	HeapTuple	tuple = heap_form_tuple(stage->tupdesc, stage->values, stage->nulls);
 
 	if (stage->used == stage->made)
 	{
-		MemoryContext caller = MemoryContextSwitchTo(stage->page);
-
-		stage->slots[stage->made++] = MakeSingleTupleTableSlot(stage->tupdesc, &TTSOpsVirtual);
-		MemoryContextSwitchTo(caller);
+		MemoryContextSwitchTo(stage->page);
+		stage->slots[stage->made++] = MakeSingleTupleTableSlot(stage->tupdesc, &TTSOpsHeapTuple);
 	}
-	slot = stage->slots[stage->used++];
-	memset(slot->tts_isnull, true, stage->tupdesc->natts * sizeof(bool));
-	return slot;
-}
-
-static void
-set_column(TupleTableSlot *slot, int column, Datum value)
-{
-	slot->tts_values[column] = value;
-	slot->tts_isnull[column] = false;
-}
-
-static void
-set_text_column(TupleTableSlot *slot, int column, const text *value)
-{
-	if (value != NULL)
-		set_column(slot, column, PointerGetDatum(value));
-}
-
-static void
-set_list_column(Stage *stage, TupleTableSlot *slot, int column, const RowList *list)
-{
-	MemoryContext caller;
-
-	if (list->count == 0)
-		return;
-	caller = MemoryContextSwitchTo(stage->values);
-	set_column(slot, column, PointerGetDatum(construct_array(list->ids, list->count, TEXTOID, -1, false, TYPALIGN_INT)));
+	/* the slot owns the tuple, so that inserting it makes no copy */
+	ExecStoreHeapTuple(tuple, stage->slots[stage->used++], true);
+	stage->bytes += tuple->t_len;
 	MemoryContextSwitchTo(caller);
-}
-
-static void
-row_is_done(Stage *stage, TupleTableSlot *slot)
-{
-	ExecStoreVirtualTuple(slot);
-	if (stage->used == BATCH_ROWS || MemoryContextMemAllocated(stage->values, false) >= BATCH_BYTES)
+	if (stage->used == BATCH_ROWS || stage->bytes >= BATCH_BYTES)
 		flush(stage);
 }
 
@@ -247,40 +246,38 @@ stage_user(Stage *stage, PageRow *row, bool elsewhere)
 		{USER_GRADE, ROW_GRADE},
 		{USER_DATE_LAST_MODIFIED, ROW_DATE_LAST_MODIFIED},
 	};
-	TupleTableSlot *slot = next_slot(stage);
+	MemoryContext caller = begin_row(stage);
 
-	set_column(slot, USER_CONNECTION, stage->connection_name);
-	set_text_column(slot, USER_SOURCED_ID, row->texts[ROW_SOURCED_ID]);
-	set_column(slot, USER_COLLECTION, stage->collection);
-	set_column(slot, USER_ENABLED, BoolGetDatum(row->enabled));
-	set_column(slot, USER_DAMAGED, BoolGetDatum(row->damaged));
+	set_text_column(stage, USER_SOURCED_ID, row->texts[ROW_SOURCED_ID]);
+	set_column(stage, USER_COLLECTION, stage->collection);
+	set_column(stage, USER_ENABLED, BoolGetDatum(row->enabled));
+	set_column(stage, USER_DAMAGED, BoolGetDatum(row->damaged));
 	if (elsewhere)
-		set_column(slot, USER_OUTCOME, stage->elsewhere);
+		set_column(stage, USER_OUTCOME, stage->elsewhere);
 	else
 	{
 		for (int i = 0; i < lengthof(texts); i++)
-			set_text_column(slot, texts[i].column, row->texts[texts[i].text]);
-		set_list_column(stage, slot, USER_ORG_IDS, &row->orgs);
-		set_list_column(stage, slot, USER_AGENT_IDS, &row->agents);
+			set_text_column(stage, texts[i].column, row->texts[texts[i].text]);
+		set_list_column(stage, USER_ORG_IDS, &row->orgs);
+		set_list_column(stage, USER_AGENT_IDS, &row->agents);
 		if (stage->goes_on_to_plan)
-			set_column(slot, USER_OUTCOME, stage->outcome);
+			set_column(stage, USER_OUTCOME, stage->outcome);
 	}
-	row_is_done(stage, slot);
+	end_row(stage, caller);
 }
 
 void
 stage_org(Stage *stage, PageRow *row)
 {
-	TupleTableSlot *slot = next_slot(stage);
+	MemoryContext caller = begin_row(stage);
 
-	set_column(slot, ORG_CONNECTION, stage->connection_name);
-	set_text_column(slot, ORG_SOURCED_ID, row->texts[ROW_SOURCED_ID]);
-	set_text_column(slot, ORG_NAME, row->texts[ROW_NAME]);
-	set_text_column(slot, ORG_TYPE, row->texts[ROW_TYPE]);
-	set_text_column(slot, ORG_IDENTIFIER, row->texts[ROW_IDENTIFIER]);
-	set_text_column(slot, ORG_PARENT_ID, row->texts[ROW_PARENT_ID]);
-	set_text_column(slot, ORG_STATUS, row->texts[ROW_STATUS]);
-	row_is_done(stage, slot);
+	set_text_column(stage, ORG_SOURCED_ID, row->texts[ROW_SOURCED_ID]);
+	set_text_column(stage, ORG_NAME, row->texts[ROW_NAME]);
+	set_text_column(stage, ORG_TYPE, row->texts[ROW_TYPE]);
+	set_text_column(stage, ORG_IDENTIFIER, row->texts[ROW_IDENTIFIER]);
+	set_text_column(stage, ORG_PARENT_ID, row->texts[ROW_PARENT_ID]);
+	set_text_column(stage, ORG_STATUS, row->texts[ROW_STATUS]);
+	end_row(stage, caller);
 }
 
 /* Writes what is left of the page; the caller commits. */
