@@ -88,19 +88,6 @@ typedef struct PageParse
 	MemoryContext values;		/* what the row points to */
 } PageParse;
 
-/* A fault of 08P01, protocol_violation, unless it has a class of its own. */
-static ClientFault *
-page_fault(int sqlstate, char *message, char *detail, char *hint)
-{
-	ClientFault *fault = palloc(sizeof(ClientFault));
-
-	fault->sqlstate = sqlstate;
-	fault->message = message;
-	fault->detail = detail;
-	fault->hint = hint;
-	return fault;
-}
-
 /*
  * A server's words, fit for a message: valid UTF-8 without control characters,
  * at most max_bytes long.  palloc'd.
@@ -752,16 +739,16 @@ not_json(PageReader *reader, const HttpResponse *response, char first)
 	const char *content_type = response->content_type == NULL ? "none" : printable(response->content_type, 100);
 
 	if (first == '<' || (response->content_type != NULL && pg_strncasecmp(response->content_type, "text/html", 9) == 0))
-		return page_fault(ERRCODE_PROTOCOL_VIOLATION,
+		return client_fault(ERRCODE_PROTOCOL_VIOLATION,
 						  psprintf("the SIS answered the request for %s with a web page", reader->subject),
 						  psprintf("The answer has status 200 and content type \"%s\", and holds HTML where JSON was due.", content_type),
 						  "Often this is a login or maintenance page. Check that the base URL is that of OneRoster; if it is, ask the SIS vendor why the address answers with a page for people.");
 	if (first == '\0')
-		return page_fault(ERRCODE_PROTOCOL_VIOLATION,
+		return client_fault(ERRCODE_PROTOCOL_VIOLATION,
 						  psprintf("the SIS answered the request for %s with nothing", reader->subject),
 						  "The answer has status 200 and an empty body.",
 						  "An empty list would be an answer, nothing at all is none. Ask the SIS vendor.");
-	return page_fault(ERRCODE_PROTOCOL_VIOLATION,
+	return client_fault(ERRCODE_PROTOCOL_VIOLATION,
 					  psprintf("the SIS answered the request for %s with something other than JSON", reader->subject),
 					  psprintf("The answer has status 200, content type \"%s\" and %zu bytes, and begins with neither { nor [.", content_type, response->len),
 					  "Check that the base URL is that of OneRoster; if it is, ask the SIS vendor.");
@@ -774,18 +761,18 @@ broken_json(PageReader *reader, PageParse *parse)
 	int			place;
 
 	if (parse->too_deep)
-		return page_fault(ERRCODE_INVALID_JSON_TEXT,
+		return client_fault(ERRCODE_INVALID_JSON_TEXT,
 						  psprintf("the SIS answered the request for %s with JSON nested too deep", reader->subject),
 						  psprintf("Objects and arrays are nested more than %d levels.", NESTING_MAX),
 						  "OneRoster needs six. Ask the SIS vendor what the address sends.");
 	place = parse->lex->token_start != NULL ? parse->lex->token_start - parse->page->json : parse->page->len;
 	if (parse->lex->token_type == JSON_TOKEN_END ||
 		parse->lex->token_terminator >= parse->page->json + parse->page->len)
-		return page_fault(ERRCODE_PROTOCOL_VIOLATION,
+		return client_fault(ERRCODE_PROTOCOL_VIOLATION,
 						  psprintf("the SIS broke off in the middle of its answer to the request for %s", reader->subject),
 						  psprintf("The JSON ends after %zu bytes with objects or arrays still open.", parse->page->len),
 						  "Start the run again; if it happens again, ask the SIS vendor, or ask for smaller pages with roster_configure(page_size => ...).");
-	return page_fault(ERRCODE_PROTOCOL_VIOLATION,
+	return client_fault(ERRCODE_PROTOCOL_VIOLATION,
 					  psprintf("the SIS answered the request for %s with invalid JSON", reader->subject),
 					  psprintf("The JSON is wrong at byte %d of %zu.", place + 1, parse->page->len),
 					  "Ask the SIS vendor: its server sends what no JSON parser can read.");
@@ -798,7 +785,7 @@ broken_json(PageReader *reader, PageParse *parse)
 ClientFault *
 page_without_rows(PageReader *reader, const char *keys)
 {
-	return page_fault(ERRCODE_PROTOCOL_VIOLATION,
+	return client_fault(ERRCODE_PROTOCOL_VIOLATION,
 					  psprintf("the answer of the SIS to the request for %s holds no list", reader->subject),
 					  keys[0] == '\0'
 					  ? psprintf("The answer is an object without a list \"%s\".", reader->kind == PAGE_USERS ? "users" : "orgs")
@@ -842,7 +829,7 @@ read_page(PageReader *reader, HttpResponse *response)
 	{
 		MemoryContextSwitchTo(caller);
 		MemoryContextDelete(context);
-		return page_fault(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE,
+		return client_fault(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE,
 						  psprintf("the SIS answered the request for %s in something other than UTF-8", reader->subject),
 						  psprintf("More than %d places of the answer are invalid in UTF-8, or control characters.", MENDED_PLACES_MAX),
 						  "OneRoster is JSON in UTF-8. Ask the SIS vendor to send that.");
@@ -859,7 +846,7 @@ read_page(PageReader *reader, HttpResponse *response)
 	if (result != JSON_SUCCESS)
 		fault = broken_json(reader, &parse);
 	else if (parse.failure)
-		fault = page_fault(ERRCODE_PROTOCOL_VIOLATION,
+		fault = client_fault(ERRCODE_PROTOCOL_VIOLATION,
 						   psprintf("the SIS reported a failure to the request for %s", reader->subject),
 						   parse.description == NULL
 						   ? pstrdup("The answer has status 200 and imsx_codeMajor \"failure\", without a description.")
