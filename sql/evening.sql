@@ -345,7 +345,7 @@ BEGIN
         SELECT o.run, o.change
         FROM minga_roster.changes o
         JOIN minga_roster.runs r ON r.run = o.run
-        WHERE o.run <= (SELECT l.run FROM minga_roster.runs l WHERE l.queued_at < changes_before ORDER BY l.queued_at DESC LIMIT 1)
+        WHERE o.run <= (SELECT max(l.run) FROM minga_roster.runs l WHERE l.queued_at < changes_before)
             AND r.queued_at < changes_before AND r.state NOT IN ('queued', 'running') AND r.run <> ALL (needed)
         ORDER BY o.run, o.change
         LIMIT batch);
@@ -360,8 +360,15 @@ BEGIN
         LIMIT batch / 10);
 
     DELETE FROM minga_roster.outbox o
-    WHERE o.mail IN (SELECT s.mail FROM minga_roster.outbox s WHERE s.created_at < runs_before AND s.state IN ('sent', 'failed')
+    WHERE o.mail IN (SELECT s.mail FROM minga_roster.outbox s
+                     WHERE s.created_at < runs_before AND (s.state IN ('sent', 'failed') OR s.origin <> minga_roster.server_origin())
                      ORDER BY s.mail LIMIT batch);
+
+    -- Else a mail server that is set one day would be handed the news of months.
+    IF minga_roster.setting('smtp_url') = '' THEN
+        UPDATE minga_roster.outbox o SET state = 'failed', last_error = 'minga_roster.smtp_url was not set for five days'
+        WHERE o.state = 'waiting' AND o.created_at < now - interval '5 days' AND o.origin = minga_roster.server_origin();
+    END IF;
 
     -- pg_cron keeps the details of every start for ever, without an index to find ours by: trimmed once an hour.
     IF extract(minute FROM now) = 0 AND to_regclass('cron.job_run_details') IS NOT NULL THEN
@@ -375,4 +382,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION apply_retention() IS
-'Deletes changes older than minga_roster.keep_changes days (8 at least), runs and sent mail older than keep_runs days (8 at least), and pg_cron''s details of our job older than a day; at most 10,000 rows of each a call. Keeps held archives that can be approved still.';
+'Deletes changes older than minga_roster.keep_changes days (8 at least), runs and sent mail older than keep_runs days (8 at least), and pg_cron''s details of our job older than a day; at most 10,000 rows of each a call. Gives up mail that waited five days for minga_roster.smtp_url. Keeps held archives that can be approved still.';

@@ -50,7 +50,7 @@ $$;
 COMMENT ON FUNCTION html_escaped(text) IS 'Fit for text and for quoted attributes of HTML.';
 
 CREATE FUNCTION run_findings(run bigint, OUT place text, OUT is_missed boolean, OUT applied bigint, OUT held bigint, OUT conflicts bigint,
-    OUT rejects bigint, OUT refused bigint, OUT failed_step text, OUT unread text[], OUT needs text[], OUT is_problem boolean, OUT retry_at timestamptz)
+    OUT rejects bigint, OUT refused bigint, OUT failed_step text, OUT unread text, OUT kind_in_words text, OUT needs text[], OUT is_problem boolean, OUT retry_at timestamptz)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -75,8 +75,10 @@ BEGIN
     IF reported.kind = 'approve' THEN
         SELECT count(*) INTO refused FROM minga_roster.changes c WHERE c.run = reported.of_run AND c.action = 'archive' AND c.state = 'refused';
     END IF;
-    SELECT coalesce(array_agg(c.collection ORDER BY c.collection), '{}') INTO unread
-    FROM minga_roster.collections c WHERE c.run = reported.run AND (NOT c.complete OR c.proof = 'weak');
+    SELECT string_agg(c.collection, ' and ' ORDER BY c.collection) || CASE count(*) WHEN 1 THEN ' was not read whole' ELSE ' were not read whole' END INTO unread
+    FROM minga_roster.collections c
+    WHERE c.run = reported.run AND (NOT c.complete OR c.proof = 'weak') AND reported.kind <> 'test' AND reported.state = 'succeeded';
+    kind_in_words := CASE reported.kind WHEN 'test' THEN 'connection test' WHEN 'approve' THEN 'approval' ELSE reported.kind END;
     SELECT s.step INTO failed_step FROM minga_roster.run_steps s WHERE s.run = reported.run AND NOT s.ok ORDER BY s.position LIMIT 1;
 
     needs := '{}';
@@ -84,8 +86,8 @@ BEGIN
         needs := needs || format('%s %s', minga_roster.counted(held, 'archive'),
             CASE WHEN reported.kind = 'preview' THEN 'would be held' WHEN held = 1 THEN 'is held' ELSE 'are held' END);
     END IF;
-    IF cardinality(unread) > 0 AND reported.kind <> 'test' AND reported.state = 'succeeded' THEN
-        needs := needs || format('%s %s not read whole', array_to_string(unread, ', '), CASE cardinality(unread) WHEN 1 THEN 'was' ELSE 'were' END);
+    IF unread IS NOT NULL THEN
+        needs := needs || unread;
     END IF;
     IF conflicts > 0 THEN
         needs := needs || minga_roster.counted(conflicts, 'conflict');
@@ -105,7 +107,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION run_findings(bigint) IS
-'What a report says first: the school or site, how many changes were applied, archives that are held still, conflicts, rejects, collections not read whole, and in words what needs a person. retry_at: when a failed evening run is tried again.';
+'What a report says first: the school or site, how many changes were applied, archives that are held still, conflicts, rejects, what was not read whole, and in words what needs a person. retry_at: when a failed evening run is tried again.';
 
 CREATE FUNCTION report_parts(run bigint, OUT nth integer, OUT part text, OUT content jsonb)
 RETURNS SETOF record
@@ -117,7 +119,6 @@ DECLARE
     finding record;
     show_error boolean;
     show_detail boolean;
-    kind_in_words text := CASE reported.kind WHEN 'test' THEN 'connection test' WHEN 'approve' THEN 'approval' ELSE reported.kind END;
     zone text;
     counts jsonb;
     listed jsonb;
@@ -136,10 +137,10 @@ BEGIN
     part := 'lead';
     content := to_jsonb(CASE
         WHEN finding.is_missed THEN 'Needs a person: the evening was missed.'
-        WHEN reported.state = 'failed' THEN format('The %s failed: %s.', kind_in_words,
+        WHEN reported.state = 'failed' THEN format('The %s failed: %s.', finding.kind_in_words,
             coalesce(CASE WHEN show_error THEN rtrim(reported.error, '.') END, 'SQLSTATE ' || reported.sqlstate, 'no error is on record'))
-        WHEN reported.state = 'cancelled' THEN format('The %s was cancelled.', kind_in_words)
-        WHEN reported.state IN ('queued', 'running') THEN format('The %s is %s.', kind_in_words, reported.state)
+        WHEN reported.state = 'cancelled' THEN format('The %s was cancelled.', finding.kind_in_words)
+        WHEN reported.state IN ('queued', 'running') THEN format('The %s is %s.', finding.kind_in_words, reported.state)
         WHEN finding.is_problem THEN format('Needs a person: %s.', array_to_string(finding.needs, ', '))
         ELSE 'Nothing to do.' END);
     RETURN NEXT;
@@ -188,7 +189,7 @@ BEGIN
         (3, 'School', CASE WHEN finding.place <> reported.site THEN finding.place END),
         (4, 'Run', format('%s (%s, %s)', reported.run, reported.kind, CASE WHEN reported.origin = 'evening' THEN format('evening of %s', reported.evening) ELSE 'manual' END)),
         (5, 'Requested by', CASE WHEN reported.origin = 'manual' THEN reported.requested_by::text END),
-        (6, 'Began', to_char(coalesce(reported.started_at, reported.queued_at) AT TIME ZONE zone, 'YYYY-MM-DD HH24:MI') || ' ' || zone),
+        (6, CASE WHEN reported.started_at IS NOT NULL THEN 'Began' WHEN finding.is_missed THEN 'Recorded' ELSE 'Queued' END, to_char(coalesce(reported.started_at, reported.queued_at) AT TIME ZONE zone, 'YYYY-MM-DD HH24:MI') || ' ' || zone),
         (7, 'Took', minga_roster.duration_in_words(reported.finished_at - reported.started_at)),
         (8, 'Read', CASE WHEN reported.pages > 0 THEN format('%s in %s', minga_roster.counted(reported.rows_staged, 'row'), minga_roster.counted(reported.pages, 'page')) END),
         (9, 'Approves', CASE WHEN reported.kind = 'approve' THEN format('held archives of run %s', reported.of_run) END)
@@ -283,7 +284,7 @@ BEGIN
         RETURN NEXT;
         nth := nth + 1;
         part := 'table';
-        content := jsonb_build_object('head', jsonb_build_array('', 'category', 'number', 'reason'), 'rows', listed);
+        content := jsonb_build_object('head', jsonb_build_array('what', 'category', 'number', 'reason'), 'rows', listed);
         RETURN NEXT;
         nth := nth + 1;
         part := 'text';
@@ -292,7 +293,7 @@ BEGIN
         RETURN NEXT;
     END IF;
 
-    SELECT jsonb_agg(jsonb_build_array(c.collection, coalesce(c.detail, 'its end was not proved'),
+    SELECT jsonb_agg(jsonb_build_array(c.collection, coalesce(c.detail, 'Its end was not proved'),
             CASE c.family WHEN 'student' THEN 'No student is archived.' WHEN 'staff' THEN 'No teacher, staff member or admin is archived.'
                 ELSE 'Parent contacts may be missing.' END) ORDER BY c.collection) INTO listed
     FROM minga_roster.collections c WHERE c.run = reported.run AND (NOT c.complete OR c.proof = 'weak') AND reported.state = 'succeeded';
@@ -349,24 +350,31 @@ $$;
 COMMENT ON FUNCTION report_parts(bigint) IS
 'The report of a run in the order of reading. part and content: lead, heading, text, statement: a string; facts: pairs of label and value; table: {"head": cells, "rows": [cells]}.';
 
+CREATE FUNCTION number_columns(body jsonb) RETURNS boolean[]
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT array_agg(s.is_number ORDER BY s.place)
+    FROM (SELECT c.place, bool_and(c.cell ~ '^[0-9]*$') AS is_number
+          FROM jsonb_array_elements(body) r CROSS JOIN LATERAL jsonb_array_elements_text(r) WITH ORDINALITY c (cell, place)
+          GROUP BY c.place) s
+$$;
+COMMENT ON FUNCTION number_columns(jsonb) IS 'Which columns of a table hold numbers only: they go to the right.';
+
 CREATE FUNCTION text_table(head jsonb, body jsonb, width integer) RETURNS text
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     columns CONSTANT integer := jsonb_array_length(head);
     widths integer[];
-    right_aligned boolean[];
+    right_aligned boolean[] := minga_roster.number_columns(body);
     indent integer;
     drawn text := '';
     drawn_row jsonb;
     line text;
 BEGIN
-    SELECT array_agg(s.width ORDER BY s.place), array_agg(s.is_number ORDER BY s.place) INTO widths, right_aligned
-    FROM (SELECT c.place, max(length(c.cell)) AS width, bool_and(c.row = 0 OR c.cell ~ '^[0-9]*$') AS is_number
-          FROM (SELECT 0::bigint AS row, h.place, h.cell FROM jsonb_array_elements_text(head) WITH ORDINALITY h (cell, place)
-                UNION ALL
-                SELECT b.row, h.place, h.cell FROM jsonb_array_elements(body) WITH ORDINALITY b (cells, row)
-                CROSS JOIN LATERAL jsonb_array_elements_text(b.cells) WITH ORDINALITY h (cell, place)) c
+    SELECT array_agg(s.width ORDER BY s.place) INTO widths
+    FROM (SELECT c.place, max(length(c.cell)) AS width
+          FROM jsonb_array_elements(jsonb_build_array(head) || body) r CROSS JOIN LATERAL jsonb_array_elements_text(r) WITH ORDINALITY c (cell, place)
           GROUP BY c.place) s;
     indent := (SELECT sum(w.width + 2) FROM unnest(widths[:columns - 1]) w (width));
     FOR drawn_row IN SELECT r FROM jsonb_array_elements(jsonb_build_array(head) || body) r LOOP
@@ -442,11 +450,14 @@ BEGIN
                         minga_roster.html_escaped(f.pair ->> 0), minga_roster.html_escaped(f.pair ->> 1)), '' ORDER BY f.place)
                  FROM jsonb_array_elements(piece.content) WITH ORDINALITY f (pair, place)))
             WHEN 'table' THEN format('<table cellpadding="0" cellspacing="0" style="border-collapse:collapse;font-size:14px;"><tr>%s</tr>%s</table>',
-                (SELECT string_agg(format('<th style="%stext-align:left;color:#5a6472;">%s</th>', cell, minga_roster.html_escaped(h.label)), '' ORDER BY h.place)
-                 FROM jsonb_array_elements_text(piece.content -> 'head') WITH ORDINALITY h (label, place)),
-                (SELECT string_agg('<tr>' || (SELECT string_agg(format('<td style="%s%s">%s</td>', cell, CASE WHEN c.value ~ '^[0-9]+$' THEN 'text-align:right;' END,
-                            minga_roster.html_escaped(c.value)), '' ORDER BY c.place)
-                        FROM jsonb_array_elements_text(r.cells) WITH ORDINALITY c (value, place)) || '</tr>', '' ORDER BY r.place)
+                (SELECT string_agg(format('<th style="%stext-align:%s;color:#5a6472;">%s</th>', cell,
+                        CASE WHEN n.is_number THEN 'right' ELSE 'left' END, minga_roster.html_escaped(h.label)), '' ORDER BY place)
+                 FROM jsonb_array_elements_text(piece.content -> 'head') WITH ORDINALITY h (label, place)
+                 JOIN unnest(minga_roster.number_columns(piece.content -> 'rows')) WITH ORDINALITY n (is_number, place) USING (place)),
+                (SELECT string_agg('<tr>' || (SELECT string_agg(format('<td style="%s%s">%s</td>', cell, CASE WHEN n.is_number THEN 'text-align:right;' END,
+                            minga_roster.html_escaped(c.value)), '' ORDER BY place)
+                        FROM jsonb_array_elements_text(r.cells) WITH ORDINALITY c (value, place)
+                        JOIN unnest(minga_roster.number_columns(piece.content -> 'rows')) WITH ORDINALITY n (is_number, place) USING (place)) || '</tr>', '' ORDER BY r.place)
                  FROM jsonb_array_elements(piece.content -> 'rows') WITH ORDINALITY r (cells, place)))
             ELSE format('<p style="margin:0 0 12px;font-size:14px;">%s</p>', piece.line) END || E'\n';
     END LOOP;
@@ -470,9 +481,9 @@ BEGIN
     SELECT * INTO finding FROM minga_roster.run_findings(reported.run);
     what := CASE
         WHEN finding.is_missed THEN 'evening missed'
-        WHEN reported.state IN ('failed', 'cancelled', 'queued', 'running') THEN format('%s %s', reported.kind, reported.state)
+        WHEN reported.state IN ('failed', 'cancelled', 'queued', 'running') THEN format('%s %s', finding.kind_in_words, reported.state)
         WHEN finding.held > 0 THEN format('%s held', minga_roster.counted(finding.held, 'archive'))
-        WHEN cardinality(finding.unread) > 0 AND reported.kind <> 'test' THEN format('%s not read whole', array_to_string(finding.unread, ', '))
+        WHEN finding.unread IS NOT NULL THEN finding.unread
         WHEN finding.conflicts > 0 THEN minga_roster.counted(finding.conflicts, 'conflict')
         WHEN finding.rejects > 0 THEN minga_roster.counted(finding.rejects, 'reject')
         WHEN finding.failed_step IS NOT NULL THEN 'connection test failed'

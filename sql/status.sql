@@ -16,6 +16,7 @@ AS $$
         CASE
             WHEN o.state = 'running' THEN NULL
             WHEN o.state = 'queued' AND k.site_run IS NOT NULL THEN format('run %s of the site is running', k.site_run)
+            WHEN o.state = 'queued' AND k.running = 0 THEN 'queued: no worker is at work'
             WHEN o.state = 'queued' THEN format('queued: %s, minga_roster.max_workers is %s',
                 CASE k.running WHEN 1 THEN '1 run is running' ELSE format('%s runs are running', k.running) END, minga_roster.setting('max_workers'))
             WHEN NOT c.automatic THEN 'automatic rostering is off'

@@ -1,6 +1,6 @@
 -- Evenings: their windows, what is due, tries, missed evenings, restored copies, Automatic Rostering on and off.
 \getenv abs_srcdir PG_ABS_SRCDIR
-\set set_clock :abs_srcdir '/set_clock.psql'
+\set set_clock :abs_srcdir '/fixtures/set_clock.sql'
 \set SHOW_CONTEXT never
 SET TimeZone = 'UTC';
 SET DateStyle = 'ISO';
