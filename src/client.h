@@ -5,6 +5,7 @@
 #ifndef MINGA_ROSTER_CLIENT_H
 #define MINGA_ROSTER_CLIENT_H
 
+#include "compat.h"
 #include "minga_roster.h"
 #include "transfer.h"
 
@@ -37,7 +38,7 @@ extern RosterClient *client_open(RosterConnection *connection, RosterRun *run);
 extern char *client_url(RosterClient *client, const char *path, int limit, int64 offset);
 extern void client_perform(RosterClient *client, const HttpRequest *request, HttpResponse *response);
 extern ClientFault *client_try_get(RosterClient *client, const char *url, HttpResponse *response);
-extern void client_raise(const ClientFault *fault) pg_attribute_noreturn();
+pg_noreturn extern void client_raise(const ClientFault *fault);
 extern ClientFault *client_fault(int sqlstate, const char *message, const char *detail, const char *hint);
 extern ClientFault *client_transfer_fault(const char *url, const HttpResponse *response);
 extern ClientFault *client_status_fault(RosterClient *client, const char *url, const HttpResponse *response);

@@ -30,6 +30,11 @@ typedef void JsonActionResult;
 #define JSON_ACTION_OK return
 #endif
 
+/* A prefix since 18. */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
 /* makeJsonLexContextCstringLen fills a context given to it since 17. */
 static inline JsonLexContext *
 compat_json_lex_context(char *json, size_t len)

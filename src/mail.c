@@ -49,7 +49,7 @@ encode_header(const char *value)
 
 		while (value[len] != '\0' && len + pg_encoding_mblen(PG_UTF8, value + len) <= 45)
 			len += pg_encoding_mblen(PG_UTF8, value + len);
-		n = pg_b64_encode(value, len, word, sizeof(word) - 1);
+		n = pg_b64_encode((const void *) value, len, word, sizeof(word) - 1);
 		word[Max(n, 0)] = '\0';
 		appendStringInfo(&encoded, "%s=?UTF-8?B?%s?=", encoded.len > 0 ? " " : "", word);
 		value += len;

@@ -97,6 +97,8 @@ extern RosterConnection *load_connection(const char *name);
 
 /* in worker.c */
 extern PGDLLEXPORT void roster_worker_main(Datum main_arg);
+
+/* in run_row.c */
 extern void begin_worker_transaction(void);
 extern bool begin_worker_transaction_if_none(void);
 extern void commit_worker_transaction(void);

@@ -21,6 +21,13 @@ typedef struct WorkerOrder
 
 StaticAssertDecl(sizeof(WorkerOrder) <= BGW_EXTRALEN, "WorkerOrder has to fit into bgw_extra");
 
+/* in run_row.c */
+extern void execute(const char *statement, int nargs, Oid *types, Datum *values, const char *nulls);
+extern void close_run(int64 run, const char *state, const char *sqlstate, const char *error, const char *detail, const char *hint);
+extern bool run_is_recorded(int64 run);
+extern void insert_run(const WorkerOrder *order, const char *state);
+
+/* in worker.c */
 extern const char *run_kind_name(RunKind kind);
 extern bool run_kind_of(const char *name, RunKind *kind);
 
