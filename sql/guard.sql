@@ -1,1 +1,63 @@
--- guard
+-- The guard: holds archives back when too many would go at once, and all of them while a connection is unproven.
+-- A wrong school, a shortened answer or a new year must not empty a school over night.
+
+CREATE FUNCTION guard_run(run bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+DECLARE
+    this minga_roster.runs := minga_roster.known_run(guard_run.run);
+    connection minga_roster.connections := minga_roster.known_connection(this.connection);
+BEGIN
+    IF NOT EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = this.run AND c.action = 'archive') THEN
+        RETURN;
+    END IF;
+    WITH tonight AS MATERIALIZED (
+        SELECT c.person_id, c.category FROM minga_roster.changes c WHERE c.run = this.run AND c.action = 'archive'
+    ), recent AS MATERIALIZED (
+        -- Archived in the last week without anybody's approval, and still archived when tonight's run is done.
+        SELECT DISTINCT ON (c.person_id) c.person_id, c.category
+        FROM minga_roster.changes c
+        JOIN minga_roster.runs r ON r.run = c.run AND r.connection = this.connection
+        JOIN current_people p ON p.person_id = c.person_id AND p.archived
+        WHERE c.action = 'archive' AND c.state = 'applied' AND c.state_reason IS NULL AND c.state_at > minga_roster.clock() - interval '7 days'
+            AND c.site = this.site AND c.person_id NOT IN (SELECT d.person_id FROM decisions d WHERE d.outcome = 'restore')
+        ORDER BY c.person_id, c.run DESC
+    ), leaver AS (
+        SELECT person_id, category FROM tonight UNION ALL SELECT person_id, category FROM recent
+    ), linked AS (
+        SELECT DISTINCT ON (l.person_id) l.person_id, l.category
+        FROM minga_roster.links l
+        JOIN category_rules c ON c.category = l.category
+        JOIN current_people p ON p.person_id = l.person_id AND NOT p.archived
+        WHERE l.connection = this.connection
+        ORDER BY l.person_id, c.rank
+    ), base AS (
+        SELECT category FROM linked
+        UNION ALL
+        SELECT category FROM recent
+        UNION ALL
+        SELECT d.category FROM decisions d
+        WHERE d.outcome IN ('create', 'restore') OR (d.outcome IN ('link', 'update') AND d.step <> 'link' AND d.first_run IS NULL)
+    ), figures AS (
+        SELECT l.category, l.leavers, b.people
+        FROM (SELECT category, count(*) AS leavers FROM leaver GROUP BY category) l
+        JOIN (SELECT category, count(*) AS people FROM base GROUP BY category) b USING (category)
+    ), verdicts AS (
+        SELECT f.category,
+            CASE
+                WHEN connection.unproven THEN
+                    'No sync has shown yet that the connection reaches the right school.'
+                WHEN f.people >= 4 AND f.leavers * 2 >= f.people THEN
+                    format('%s of %s would be gone within a week: half or more.', f.leavers, f.people)
+                WHEN f.leavers > connection.guard_floor AND f.leavers * 100 > connection.guard_percent * f.people THEN
+                    format('%s of %s would be gone within a week: more than %s and more than %s percent.', f.leavers, f.people,
+                        connection.guard_floor, connection.guard_percent)
+            END AS reason
+        FROM figures f
+    )
+    UPDATE minga_roster.changes c SET state = 'held', state_reason = v.reason
+    FROM verdicts v
+    WHERE c.run = this.run AND c.action = 'archive' AND v.category = c.category AND v.reason IS NOT NULL;
+END
+$$;
+COMMENT ON FUNCTION guard_run(bigint) IS
+'Marks planned archives of the run as held, by category: when leavers, those of the last seven days counted in, are more than guard_percent and more than guard_floor of its people, or half or more of four or more, or the connection is unproven. Works on the temp tables of plan_run.';

@@ -1,1 +1,133 @@
--- merge
+-- What a run does once the roster is staged, in one transaction: plan, guard and apply, or the approval of what an earlier run held.
+
+CREATE FUNCTION count_changes(run bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO minga_roster.run_counts (run, category, action, count)
+    SELECT c.run, coalesce(c.category, 'none'), CASE c.state WHEN 'held' THEN 'held' ELSE 'archive' END, count(*)
+    FROM minga_roster.changes c
+    WHERE c.run = count_changes.run AND c.action = 'archive' AND c.state IN ('planned', 'applied', 'held')
+    GROUP BY c.run, coalesce(c.category, 'none'), CASE c.state WHEN 'held' THEN 'held' ELSE 'archive' END;
+    UPDATE minga_roster.runs r
+    SET created = n.created, linked = n.linked, updated = n.updated, restored = n.restored, archived = n.archived, held = n.held,
+        unchanged = o.unchanged, skipped = o.skipped, conflicts = o.conflicts, rejects = o.rejects + w.without_id
+    FROM (
+        SELECT count(*) FILTER (WHERE c.action = 'create') AS created, count(*) FILTER (WHERE c.action = 'link') AS linked,
+            count(*) FILTER (WHERE c.action = 'update') AS updated, count(*) FILTER (WHERE c.action = 'restore') AS restored,
+            count(*) FILTER (WHERE c.action = 'archive' AND c.state <> 'held') AS archived, count(*) FILTER (WHERE c.state = 'held') AS held
+        FROM minga_roster.changes c WHERE c.run = count_changes.run AND c.state IN ('planned', 'applied', 'held')
+    ) n, (
+        SELECT coalesce(sum(c.count) FILTER (WHERE c.action = 'unchanged'), 0) AS unchanged,
+            coalesce(sum(c.count) FILTER (WHERE c.action = 'skip'), 0) AS skipped,
+            coalesce(sum(c.count) FILTER (WHERE c.action = 'conflict'), 0) AS conflicts,
+            coalesce(sum(c.count) FILTER (WHERE c.action = 'reject'), 0) AS rejects
+        FROM minga_roster.run_counts c WHERE c.run = count_changes.run
+    ) o, (
+        SELECT coalesce(sum(c.without_id), 0) AS without_id FROM minga_roster.collections c WHERE c.run = count_changes.run
+    ) w
+    WHERE r.run = count_changes.run;
+END
+$$;
+COMMENT ON FUNCTION count_changes(bigint) IS 'Stores the counts of a run, from its changes and the outcomes of its staged users.';
+
+CREATE FUNCTION approve_run(run bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    this minga_roster.runs := minga_roster.known_run(approve_run.run);
+    approved minga_roster.runs := minga_roster.known_run(this.of_run);
+    connection minga_roster.connections := minga_roster.known_connection(this.connection);
+    proves boolean;
+BEGIN
+    SELECT connection.unproven AND approved.run = max(r.run) INTO proves
+    FROM minga_roster.runs r
+    WHERE r.connection = this.connection AND r.kind = 'sync' AND r.state = 'succeeded' AND r.is_full;
+    PERFORM FROM minga_roster.changes c WHERE c.run = approved.run AND c.state = 'held' FOR UPDATE;
+    IF approved.kind <> 'sync' OR approved.connection <> this.connection OR approved.state <> 'succeeded'
+        OR NOT (FOUND OR coalesce(proves, false)) THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = format('run %s has nothing to approve', approved.run),
+            DETAIL = CASE
+                WHEN approved.kind <> 'sync' THEN format('It is a %s.', approved.kind)
+                WHEN approved.state <> 'succeeded' THEN format('It is %s.', approved.state)
+                WHEN EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = approved.run AND c.state = 'expired') THEN
+                    'What it held has expired: a later sync has judged anew.'
+                WHEN EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = approved.run AND c.state_reason LIKE 'approved by run %') THEN
+                    'What it held has been approved already.'
+                ELSE 'It holds no archives.'
+            END,
+            HINT = format('SELECT run, held FROM minga_roster.runs WHERE connection = %L AND held > 0 ORDER BY run DESC shows the syncs that held archives.',
+                this.connection);
+    END IF;
+
+    PERFORM minga_roster.read_people(connection);
+    PERFORM minga_roster.open_writes(approved.run, 'held');
+    CREATE TEMP TABLE refusals ON COMMIT DROP AS
+    SELECT w.change,
+        CASE
+            WHEN NOT (t.roster AND t.archive) THEN 'Archiving is off for this category.'
+            WHEN p.person_id IS NULL THEN 'The person does not exist any more.'
+            WHEN p.archived THEN 'The person is archived already.'
+            WHEN NOT p.managed THEN 'The person is not managed by a roster any more.'
+            WHEN p.role IN ('owner', 'manager') THEN 'The person is owner or manager.'
+            WHEN coalesce(l.listed, true) THEN 'The roster lists the person again.'
+            WHEN l.listed_elsewhere THEN 'Another connection lists the person.'
+        END AS reason
+    FROM writes w
+    LEFT JOIN minga_roster.toggles t ON t.connection = this.connection AND t.category = w.category
+    LEFT JOIN current_people p ON p.person_id = w.person_id
+    LEFT JOIN (
+        SELECT k.person_id, bool_or(k.missed_since IS NULL) FILTER (WHERE k.connection = this.connection) AS listed,
+            coalesce(bool_or(k.missed_since IS NULL AND c.retired_at IS NULL) FILTER (WHERE k.connection <> this.connection), false)
+                AS listed_elsewhere
+        FROM minga_roster.links k JOIN minga_roster.connections c USING (connection)
+        WHERE k.site = this.site AND c.people = approve_run.connection.people
+        GROUP BY k.person_id
+    ) l ON l.person_id = w.person_id;
+    DELETE FROM writes w USING refusals f WHERE f.change = w.change AND f.reason IS NOT NULL;
+    PERFORM minga_roster.write_people(connection);
+
+    UPDATE minga_roster.changes c
+    SET state = CASE WHEN w.done THEN 'applied' ELSE 'refused' END, state_at = minga_roster.clock(),
+        state_reason = CASE WHEN w.done THEN format('approved by run %s', this.run)
+            ELSE coalesce(f.reason, 'The person was changed after the plan was made.') END
+    FROM refusals f LEFT JOIN writes w ON w.change = f.change
+    WHERE c.run = approved.run AND c.change = f.change;
+    UPDATE minga_roster.links l SET archived_run = approved.run
+    FROM writes w
+    WHERE w.done AND l.connection = this.connection AND l.person_id = w.person_id;
+    IF proves THEN
+        UPDATE minga_roster.connections c SET unproven = false WHERE c.connection = this.connection;
+    END IF;
+    INSERT INTO minga_roster.run_counts (run, category, action, count)
+    SELECT this.run, w.category, 'archive', count(*) FROM writes w WHERE w.done GROUP BY w.category;
+    UPDATE minga_roster.runs r
+    SET archived = (SELECT count(*) FROM writes w WHERE w.done),
+        created = 0, linked = 0, updated = 0, restored = 0, held = 0, unchanged = 0, skipped = 0, conflicts = 0, rejects = 0
+    WHERE r.run = this.run;
+END
+$$;
+COMMENT ON FUNCTION approve_run(bigint) IS
+'Applies the held archives of the run that this one is of, each checked again; what fails becomes refused. Approving the newest full sync also proves the connection. 55000 where there is nothing to approve.';
+
+CREATE FUNCTION merge_run(run bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    this minga_roster.runs := minga_roster.known_run(merge_run.run);
+BEGIN
+    IF this.kind = 'approve' THEN
+        PERFORM minga_roster.approve_run(run);
+        RETURN;
+    END IF;
+    PERFORM minga_roster.plan_run(run);
+    PERFORM minga_roster.guard_run(run);
+    IF this.kind = 'sync' THEN
+        UPDATE minga_roster.changes c SET state = 'expired', state_at = minga_roster.clock()
+        FROM minga_roster.runs r
+        WHERE r.run = c.run AND r.connection = this.connection AND c.state = 'held' AND c.run <> this.run;
+        PERFORM minga_roster.apply_run(run);
+    END IF;
+    PERFORM minga_roster.count_changes(run);
+END
+$$;
+COMMENT ON FUNCTION merge_run(bigint) IS
+'What a run of kind preview, sync or approve does in the one transaction after its fetch: plan and guard; apply too; or the approval. Stores the counts, not the state.';

@@ -1,1 +1,649 @@
--- plan
+-- The plan: one full join of the stage, the links and the people, and what is to be done for each row that is not as it should be.
+-- Reads people once, writes nothing but changes and the outcomes in the stage. What later steps need stays in temp tables until
+-- the transaction ends. Must survive rosters that contradict themselves: whoever is not certain is not touched.
+
+CREATE FUNCTION as_owner(relation regclass, statement text, VARIADIC arguments text[] DEFAULT '{}') RETURNS bigint
+LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_as_owner';
+COMMENT ON FUNCTION as_owner(regclass, text, text[]) IS
+'Runs a statement with the rights of the relation''s owner inside a security-restricted operation, with row_security off and the search_path of a new session, and returns how many rows it processed. Superusers only. Its errors keep their SQLSTATE but not their text where that may quote a row.';
+
+CREATE FUNCTION family_of(category text) RETURNS text
+LANGUAGE sql IMMUTABLE
+RETURN CASE category WHEN 'student' THEN 'student' WHEN 'contact' THEN 'contact' WHEN NULL THEN NULL ELSE 'staff' END;
+COMMENT ON FUNCTION family_of(text) IS 'What absence and matching are judged in: students, and teacher, staff and admin together.';
+
+CREATE FUNCTION written_columns() RETURNS text[]
+LANGUAGE sql IMMUTABLE
+RETURN ARRAY['given_name', 'family_name', 'middle_name', 'preferred_name', 'email', 'username', 'identifier', 'grade', 'phone',
+    'parent_name', 'parent_email', 'parent_phone', 'parent_rule'];
+COMMENT ON FUNCTION written_columns() IS 'Columns of people that take their values from the roster; role and archived_at have rules of their own.';
+
+CREATE FUNCTION role_words(relation regclass, expression text, reading boolean) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce('CASE ' || expression || string_agg(CASE WHEN reading THEN format(' WHEN %L THEN %L', w.value, w.key)
+        ELSE format(' WHEN %L THEN %L', w.key, w.value) END, '' ORDER BY w.key) || ' ELSE ' || expression || ' END', expression)
+    FROM minga_roster.people_relations r CROSS JOIN LATERAL jsonb_each_text(r.roles) w
+    WHERE r.relation = role_words.relation
+$$;
+COMMENT ON FUNCTION role_words(regclass, text, boolean) IS
+'An SQL expression that turns the deployment''s word for a role into the roster''s (reading) or back; what has no word is left as it is.';
+
+CREATE FUNCTION grant_temp(relation regclass, temp_table text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    EXECUTE format('GRANT SELECT, INSERT, UPDATE ON pg_temp.%I TO %s', temp_table,
+        (SELECT c.relowner::regrole FROM pg_class c WHERE c.oid = relation));
+END
+$$;
+COMMENT ON FUNCTION grant_temp(regclass, text) IS 'Lets the owner of the people relation use a temp table of the run.';
+
+CREATE FUNCTION read_people(connection connections) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    map jsonb := (SELECT r.columns FROM minga_roster.people_relations r WHERE r.relation = connection.people);
+BEGIN
+    CREATE TEMP TABLE current_people (person_id text, role text, archived boolean, managed boolean,
+        given_name text, family_name text, middle_name text, preferred_name text, email text, username text, identifier text,
+        grade text, phone text, parent_name text, parent_email text, parent_phone text, parent_rule text) ON COMMIT DROP;
+    PERFORM minga_roster.grant_temp(connection.people, 'current_people');
+    -- A deferred trigger that is still waiting could not fire inside the restricted operation.
+    SET CONSTRAINTS ALL IMMEDIATE;
+    PERFORM minga_roster.as_owner(connection.people, format(
+        'INSERT INTO pg_temp.current_people (person_id, role, archived, managed%s) '
+        'SELECT p.%I::pg_catalog.text, %s, p.%I IS NOT NULL, %s%s FROM %s p WHERE p.%I = $1',
+        (SELECT string_agg(', ' || c, '' ORDER BY c) FROM unnest(minga_roster.written_columns()) c WHERE map ? c),
+        map ->> 'person_id', minga_roster.role_words(connection.people, format('p.%I::pg_catalog.text', map ->> 'role'), true),
+        map ->> 'archived_at', coalesce(format('coalesce(p.%I, true)', map ->> 'roster_managed'), 'true'),
+        (SELECT string_agg(format(', p.%I::pg_catalog.text', map ->> c), '' ORDER BY c)
+            FROM unnest(minga_roster.written_columns()) c WHERE map ? c),
+        connection.people, map ->> 'site'), connection.site);
+    ANALYZE current_people (person_id, identifier, email);
+END
+$$;
+COMMENT ON FUNCTION read_people(connections) IS
+'Copies the people of the connection''s site into the temp table current_people, in the contract''s names and the roster''s words for roles.';
+
+CREATE FUNCTION read_rules(connection connections, run bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+BEGIN
+    CREATE TEMP TABLE roster_rules ON COMMIT DROP AS
+    SELECT r.roster_role, r.category, minga_roster.family_of(r.category) AS family, r.role, r.rank,
+        coalesce(t.roster, r.category <> 'contact') AS rostered, coalesce(t.auto_update, false) AS auto_update,
+        coalesce(t.archive, false) AS archive
+    FROM minga_roster.role_rules r
+    LEFT JOIN minga_roster.toggles t ON t.connection = connection.connection AND t.category = r.category
+    WHERE r.sis = connection.sis;
+    -- What a category stands for where no row of tonight says more.
+    CREATE TEMP TABLE category_rules ON COMMIT DROP AS
+    SELECT DISTINCT ON (r.category) r.category, r.family, r.role, r.rank, r.rostered, r.auto_update, r.archive
+    FROM roster_rules r ORDER BY r.category, r.rank, r.roster_role;
+
+    CREATE TEMP TABLE proved_families ON COMMIT DROP AS
+    SELECT e.entry ->> 'family' AS family
+    FROM minga_roster.sis s
+    CROSS JOIN LATERAL jsonb_array_elements(s.collections) AS e (entry)
+    LEFT JOIN minga_roster.collections c ON c.run = read_rules.run AND c.collection = e.entry ->> 'collection'
+    WHERE s.sis = connection.sis AND e.entry ->> 'family' <> 'contact'
+    GROUP BY e.entry ->> 'family'
+    HAVING bool_and(c.run IS NOT NULL AND c.complete AND c.without_id = 0
+        AND (c.rows > c.elsewhere OR NOT EXISTS (
+            SELECT FROM minga_roster.links l
+            WHERE l.connection = read_rules.connection.connection AND e.entry -> 'categories' ? l.category)));
+END
+$$;
+COMMENT ON FUNCTION read_rules(connections, bigint) IS
+'Makes the temp tables roster_rules and category_rules (the preset''s rules with the connection''s toggles) and proved_families: those of which every collection was read whole in this run and not empty, but for one that never had a linked person.';
+
+CREATE FUNCTION choose_parents(connection connections, run bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+BEGIN
+    CREATE TEMP TABLE parents (sourced_id text COLLATE "C", parent_name text, parent_email text, parent_phone text, parent_rule text)
+        ON COMMIT DROP;
+    IF NOT connection.parent_contact THEN
+        RETURN;
+    END IF;
+    INSERT INTO parents
+    SELECT DISTINCT ON (s.sourced_id) s.sourced_id, CASE WHEN NOT g.damaged THEN concat_ws(' ', g.given_name, g.family_name) END,
+        g.email, g.phone, g.role
+    FROM minga_roster.staged_users s
+    JOIN roster_rules sr ON sr.roster_role = s.role AND sr.family = 'student'
+    CROSS JOIN LATERAL unnest(s.agent_ids) WITH ORDINALITY AS a (id, position)
+    JOIN minga_roster.staged_users g ON g.connection = connection.connection AND g.sourced_id = a.id COLLATE "C"
+    JOIN roster_rules gr ON gr.roster_role = g.role AND gr.family = 'contact'
+    WHERE s.connection = connection.connection AND g.status IS DISTINCT FROM 'tobedeleted'
+        AND (g.given_name IS NOT NULL OR g.family_name IS NOT NULL)
+    ORDER BY s.sourced_id, gr.rank, a.position;
+    IF EXISTS (SELECT FROM minga_roster.collections c WHERE c.run = choose_parents.run AND c.family = 'contact' AND NOT c.complete) THEN
+        -- An agent who could not be read might come first.
+        DELETE FROM parents p
+        USING (
+            SELECT s.sourced_id
+            FROM minga_roster.staged_users s
+            CROSS JOIN LATERAL unnest(s.agent_ids) AS a (id)
+            LEFT JOIN minga_roster.staged_users g ON g.connection = connection.connection AND g.sourced_id = a.id COLLATE "C"
+            WHERE s.connection = connection.connection AND g.sourced_id IS NULL
+        ) unread
+        WHERE unread.sourced_id = p.sourced_id;
+    END IF;
+    ANALYZE parents (sourced_id);
+END
+$$;
+COMMENT ON FUNCTION choose_parents(connections, bigint) IS
+'Makes the temp table parents: for each staged student the primary contact, guardian or parent before relative, then the order of agents. OneRoster 1.1 marks no contact as primary.';
+
+CREATE FUNCTION find_open_rows(connection connections) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+DECLARE
+    map jsonb := (SELECT r.columns FROM minga_roster.people_relations r WHERE r.relation = connection.people);
+BEGIN
+    CREATE TEMP TABLE special_people ON COMMIT DROP AS
+    SELECT l.person_id, count(*) FILTER (WHERE l.connection = connection.connection) AS own_links,
+        min(l.linked_run) FILTER (WHERE l.connection = connection.connection) AS first_own,
+        min(l.linked_run) FILTER (WHERE l.connection <> connection.connection) AS first_elsewhere
+    FROM minga_roster.links l
+    LEFT JOIN minga_roster.connections c ON c.connection = l.connection
+    WHERE l.site = connection.site
+        AND (l.connection = find_open_rows.connection.connection
+            OR (c.retired_at IS NULL AND c.people = find_open_rows.connection.people AND l.missed_since IS NULL))
+    GROUP BY l.person_id
+    HAVING count(*) > 1 OR bool_or(l.connection <> connection.connection);
+    ANALYZE special_people;
+
+    CREATE TEMP TABLE shared_rows ON COMMIT DROP AS
+    WITH staff AS MATERIALIZED (
+        SELECT s.sourced_id, lower(s.username) AS username, lower(s.identifier) AS identifier
+        FROM minga_roster.staged_users s JOIN roster_rules r ON r.roster_role = s.role AND r.family = 'staff'
+        WHERE s.connection = connection.connection AND s.status IS DISTINCT FROM 'tobedeleted'
+    )
+    SELECT f.sourced_id FROM staff f
+    WHERE f.username IN (SELECT k.username FROM staff k WHERE k.username IS NOT NULL GROUP BY k.username HAVING count(*) > 1)
+        OR f.identifier IN (SELECT k.identifier FROM staff k WHERE k.identifier IS NOT NULL GROUP BY k.identifier HAVING count(*) > 1);
+    ANALYZE shared_rows;
+
+    EXECUTE format($statement$
+        CREATE TEMP TABLE open_rows ON COMMIT DROP AS
+        SELECT coalesce(s.sourced_id, l.sourced_id) AS sourced_id, coalesce(s.sourced_id, l.sourced_id) AS label,
+            s.sourced_id IS NOT NULL AS staged,
+            CASE WHEN s.sourced_id IS NULL OR s.status = 'tobedeleted' THEN 'absent'
+                WHEN s.damaged THEN 'damaged'
+                WHEN s.status NOT IN ('active', 'inactive') THEN 'unknown'
+                WHEN s.status = 'inactive' OR NOT s.enabled THEN 'inactive'
+                ELSE 'active' END AS standing,
+            coalesce(r.rostered AND r.family IN ('student', 'staff') AND NOT s.damaged
+                AND coalesce(s.status, 'active') IN ('active', 'inactive'), false) AS usable,
+            s.role AS roster_role, r.category, r.family, r.role, r.rank, r.rostered,
+            l.sourced_id IS NOT NULL AS linked, p.person_id, l.category AS link_category, l.role_written,
+            l.linked_run, l.missed_since IS NOT NULL AS missed, l.archived_run,
+            s.given_name, s.family_name, s.middle_name, s.preferred_name, s.email, s.username, s.identifier, s.grade, s.phone,
+            t.parent_name, t.parent_email, t.parent_phone, t.parent_rule
+        FROM (SELECT * FROM minga_roster.staged_users WHERE connection = %1$L) s
+        FULL JOIN (SELECT * FROM minga_roster.links WHERE connection = %1$L) l ON l.sourced_id = s.sourced_id
+        LEFT JOIN roster_rules r ON r.roster_role = s.role
+        LEFT JOIN current_people p ON p.person_id = l.person_id
+        LEFT JOIN special_people x ON x.person_id = l.person_id
+        LEFT JOIN shared_rows h ON h.sourced_id = s.sourced_id
+        LEFT JOIN parents t ON t.sourced_id = s.sourced_id
+        WHERE coalesce(s.sourced_id IS NULL OR NOT (
+            (r.category = 'contact' AND l.sourced_id IS NULL)
+            OR (coalesce(s.status, 'active') = 'active' AND s.enabled AND NOT s.damaged AND r.rostered
+                AND l.category = r.category AND l.missed_since IS NULL AND l.archived_run IS NULL
+                AND NOT p.archived AND p.managed AND p.role NOT IN ('owner', 'manager')
+                AND (l.role_written IS NULL OR l.role_written = r.role)
+                AND x.person_id IS NULL AND h.sourced_id IS NULL
+                AND %2$s
+                AND (t.parent_name IS NULL OR %3$s))), true)
+        $statement$,
+        connection.connection,
+        (SELECT string_agg(format('(s.%1$I IS NULL OR s.%1$I = p.%1$I)', c), ' AND ')
+            FROM unnest(minga_roster.written_columns()) c WHERE map ? c AND c NOT LIKE 'parent\_%'),
+        coalesce((SELECT string_agg(format('t.%1$I IS NOT DISTINCT FROM p.%1$I', c), ' AND ')
+            FROM unnest(minga_roster.written_columns()) c WHERE map ? c AND c LIKE 'parent\_%'), 'true'));
+    ANALYZE open_rows (sourced_id, label, person_id, standing);
+END
+$$;
+COMMENT ON FUNCTION find_open_rows(connections) IS
+'Makes the temp table open_rows: of the full join of stage, links and people each row that is not plain. Plain is a readable, active row of a rostered category, linked to one active, managed person whom no other row, link or connection speaks of, with every value as it should be: nothing is to be done and its outcome is unchanged.';
+
+CREATE FUNCTION group_rows() RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+DECLARE
+    moved bigint;
+BEGIN
+    CREATE TEMP TABLE nodes ON COMMIT DROP AS
+    SELECT o.sourced_id, o.label, o.person_id, o.roster_role AS role, lower(o.username) AS username, lower(o.identifier) AS identifier,
+        h.sourced_id IS NOT NULL AS shares
+    FROM open_rows o
+    LEFT JOIN shared_rows h ON h.sourced_id = o.sourced_id
+    LEFT JOIN special_people x ON x.person_id = o.person_id
+    WHERE o.standing <> 'absent' AND (h.sourced_id IS NOT NULL OR x.own_links > 1);
+
+    CREATE TEMP TABLE edges ON COMMIT DROP AS
+    WITH classes AS MATERIALIZED (
+        -- Rows of one role with the same keys have the same neighbours.
+        SELECT n.role, n.username, n.identifier, min(n.sourced_id) AS sourced_id
+        FROM nodes n WHERE n.shares
+        GROUP BY n.role, n.username, n.identifier
+    ), pairs AS MATERIALIZED (
+        SELECT a.sourced_id AS a, b.sourced_id AS b
+        FROM classes a JOIN classes b ON b.username = a.username AND b.identifier = a.identifier WHERE a.role <> b.role
+        UNION
+        SELECT a.sourced_id, b.sourced_id
+        FROM classes a JOIN classes b ON b.username = a.username WHERE a.identifier IS NULL AND a.role <> b.role
+        UNION
+        SELECT a.sourced_id, b.sourced_id
+        FROM classes a JOIN classes b ON b.identifier = a.identifier WHERE a.username IS NULL AND a.role <> b.role
+    ), edge AS (
+        SELECT p.a, p.b FROM pairs p
+        UNION
+        SELECT n.sourced_id, c.sourced_id
+        FROM nodes n
+        JOIN classes c ON c.role = n.role AND coalesce(c.username, '') = coalesce(n.username, '')
+            AND coalesce(c.identifier, '') = coalesce(n.identifier, '')
+        WHERE n.shares AND c.sourced_id IN (SELECT p.a FROM pairs p UNION SELECT p.b FROM pairs p)
+        UNION
+        SELECT n.sourced_id, same.sourced_id
+        FROM nodes n
+        JOIN (SELECT person_id, min(sourced_id) AS sourced_id FROM nodes WHERE person_id IS NOT NULL GROUP BY person_id) same USING (person_id)
+    )
+    SELECT e.a, e.b FROM edge e WHERE e.a <> e.b UNION SELECT e.b, e.a FROM edge e WHERE e.a <> e.b;
+
+    -- Each row takes the least label of its neighbours, then the label of its label, until nothing moves.
+    LOOP
+        UPDATE nodes n SET label = least.label
+        FROM (SELECT e.a, min(m.label) AS label FROM edges e JOIN nodes m ON m.sourced_id = e.b GROUP BY e.a) least
+        WHERE least.a = n.sourced_id AND least.label < n.label;
+        GET DIAGNOSTICS moved = ROW_COUNT;
+        EXIT WHEN moved = 0;
+        UPDATE nodes n SET label = m.label FROM nodes m WHERE m.sourced_id = n.label AND m.label < n.label;
+    END LOOP;
+    UPDATE open_rows o SET label = n.label FROM nodes n WHERE n.sourced_id = o.sourced_id AND n.label <> o.label;
+
+    -- A column of a group is that of its first row that has one.
+    CREATE TEMP TABLE groups ON COMMIT DROP AS
+    WITH several AS MATERIALIZED (
+        SELECT n.label FROM nodes n GROUP BY n.label HAVING count(*) > 1
+    ), member AS MATERIALIZED (
+        SELECT o.*, row_number() OVER (PARTITION BY o.label ORDER BY NOT o.usable, o.standing <> 'active', o.rank, o.sourced_id) AS nth
+        FROM open_rows o WHERE o.standing <> 'absent' AND o.label IN (SELECT s.label FROM several s)
+    )
+    SELECT o.label, o.sourced_id AS main_row, CASE WHEN o.usable THEN ARRAY[o.sourced_id] ELSE '{}' END::text[] AS sourced_ids,
+        o.usable, o.usable AND o.standing = 'active' AS active, o.family, o.category, o.rank, o.role,
+        o.person_id AS linked_person, CASE WHEN o.person_id IS NOT NULL THEN o.role_written END AS role_written,
+        o.usable AND o.person_id IS NULL AS joins,
+        CASE WHEN o.person_id IS NOT NULL AND minga_roster.family_of(o.link_category) <> o.family THEN
+            'The roster lists somebody known as a student as staff, or the other way round.' END AS contradiction,
+        o.given_name AS match_given_name, o.family_name AS match_family_name, o.identifier AS match_identifier, o.email AS match_email,
+        o.given_name, o.family_name, o.middle_name, o.preferred_name, o.email, o.username, o.identifier, o.grade, o.phone,
+        o.parent_name, o.parent_email, o.parent_phone, o.parent_rule
+    FROM open_rows o
+    WHERE o.standing <> 'absent' AND (o.family IN ('student', 'staff') OR o.person_id IS NOT NULL OR o.standing = 'damaged')
+        AND o.label NOT IN (SELECT s.label FROM several s)
+    UNION ALL
+    SELECT m.label, min(m.sourced_id) FILTER (WHERE m.nth = 1),
+        coalesce(array_agg(m.sourced_id ORDER BY m.sourced_id) FILTER (WHERE m.usable), '{}')::text[],
+        bool_or(m.usable), bool_or(m.usable AND m.standing = 'active'), min(m.family) FILTER (WHERE m.nth = 1),
+        min(m.category) FILTER (WHERE m.nth = 1), min(m.rank) FILTER (WHERE m.nth = 1), min(m.role) FILTER (WHERE m.nth = 1),
+        min(m.person_id), min(m.role_written) FILTER (WHERE m.person_id IS NOT NULL), bool_or(m.usable AND m.person_id IS NULL),
+        CASE
+            WHEN count(DISTINCT m.family) > 1 OR bool_or(m.person_id IS NOT NULL AND minga_roster.family_of(m.link_category) <> m.family) THEN
+                'The roster lists somebody known as a student as staff, or the other way round.'
+            WHEN count(DISTINCT m.person_id) > 1 THEN
+                'Rows of the roster that belong together by user name or identifier are linked to different people.'
+            WHEN count(m.roster_role) > count(DISTINCT m.roster_role) THEN
+                'Two rows of the roster with the same role seem to be one person.'
+            WHEN count(DISTINCT lower(m.username)) > 1 AND count(m.username) FILTER (WHERE m.person_id IS NULL) > 0 THEN
+                'Rows of the roster that belong together have different user names.'
+            WHEN count(DISTINCT lower(m.identifier)) > 1 AND count(m.identifier) FILTER (WHERE m.person_id IS NULL) > 0 THEN
+                'Rows of the roster that belong together have different identifiers.'
+        END,
+        (array_agg(m.given_name ORDER BY m.nth) FILTER (WHERE m.given_name IS NOT NULL))[1],
+        (array_agg(m.family_name ORDER BY m.nth) FILTER (WHERE m.family_name IS NOT NULL))[1],
+        (array_agg(m.identifier ORDER BY m.nth) FILTER (WHERE m.identifier IS NOT NULL))[1],
+        (array_agg(m.email ORDER BY m.nth) FILTER (WHERE m.email IS NOT NULL))[1],
+        (array_agg(m.given_name ORDER BY m.nth) FILTER (WHERE m.usable AND m.given_name IS NOT NULL))[1],
+        (array_agg(m.family_name ORDER BY m.nth) FILTER (WHERE m.usable AND m.family_name IS NOT NULL))[1],
+        (array_agg(m.middle_name ORDER BY m.nth) FILTER (WHERE m.usable AND m.middle_name IS NOT NULL))[1],
+        (array_agg(m.preferred_name ORDER BY m.nth) FILTER (WHERE m.usable AND m.preferred_name IS NOT NULL))[1],
+        (array_agg(m.email ORDER BY m.nth) FILTER (WHERE m.usable AND m.email IS NOT NULL))[1],
+        (array_agg(m.username ORDER BY m.nth) FILTER (WHERE m.usable AND m.username IS NOT NULL))[1],
+        (array_agg(m.identifier ORDER BY m.nth) FILTER (WHERE m.usable AND m.identifier IS NOT NULL))[1],
+        (array_agg(m.grade ORDER BY m.nth) FILTER (WHERE m.usable AND m.grade IS NOT NULL))[1],
+        (array_agg(m.phone ORDER BY m.nth) FILTER (WHERE m.usable AND m.phone IS NOT NULL))[1],
+        min(m.parent_name) FILTER (WHERE m.nth = 1), min(m.parent_email) FILTER (WHERE m.nth = 1),
+        min(m.parent_phone) FILTER (WHERE m.nth = 1), min(m.parent_rule) FILTER (WHERE m.nth = 1)
+    FROM member m
+    GROUP BY m.label;
+    ANALYZE groups (label, linked_person, match_identifier, match_email);
+END
+$$;
+COMMENT ON FUNCTION group_rows() IS
+'Makes the temp table groups of open_rows that are present: rows of different staff roles that share a user name or an identifier without contradiction in the other are one person, and so are rows linked to one person, transitively. What a group takes from its rows, it takes from active ones and the highest rank first.';
+
+CREATE FUNCTION match_groups(connection connections) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+BEGIN
+    CREATE TEMP TABLE candidates (label text COLLATE "C", person_id text, step text) ON COMMIT DROP;
+    INSERT INTO candidates
+    SELECT DISTINCT o.label, o.person_id, 'link' FROM open_rows o WHERE o.standing <> 'absent' AND o.person_id IS NOT NULL;
+
+    -- Whom a group could be by a key. Archived people only with the same family name; a person whose role says nothing about the
+    -- family, and who has no link, may be of either.
+    CREATE TEMP TABLE keys (label text COLLATE "C", family text, family_name text, key text) ON COMMIT DROP;
+    INSERT INTO keys
+    SELECT g.label, g.family, lower(g.match_family_name), lower(g.match_identifier)
+    FROM groups g
+    WHERE g.linked_person IS NULL AND g.match_identifier IS NOT NULL AND g.family IN ('student', 'staff');
+    ANALYZE keys;
+    INSERT INTO candidates
+    WITH found AS MATERIALIZED (
+        SELECT k.label, k.family, p.person_id, p.role
+        FROM current_people p JOIN keys k ON k.key = lower(p.identifier)
+        WHERE NOT p.archived OR lower(p.family_name) = k.family_name
+    )
+    SELECT f.label, f.person_id, 'identifier'
+    FROM found f LEFT JOIN (SELECT DISTINCT l.person_id, minga_roster.family_of(l.category) AS family
+        FROM minga_roster.links l WHERE l.site = connection.site AND l.person_id IN (SELECT person_id FROM found)) l USING (person_id)
+    LEFT JOIN (SELECT DISTINCT r.role, r.family FROM roster_rules r WHERE r.role IS NOT NULL UNION VALUES ('owner', 'staff'), ('manager', 'staff')) w
+        ON w.role = f.role
+    WHERE f.family = coalesce(l.family, w.family, f.family);
+
+    TRUNCATE keys;
+    INSERT INTO keys
+    SELECT g.label, g.family, lower(g.match_family_name), lower(g.match_email)
+    FROM groups g
+    WHERE g.match_email IS NOT NULL AND g.family IN ('student', 'staff')
+        AND g.label NOT IN (SELECT c.label FROM candidates c);
+    ANALYZE keys;
+    DELETE FROM keys k
+    USING (
+        SELECT w.family, w.key
+        FROM minga_roster.staged_users s
+        JOIN roster_rules r ON r.roster_role = s.role
+        JOIN (SELECT DISTINCT family, key FROM keys) w ON w.key = lower(s.email) AND w.family = r.family
+        LEFT JOIN open_rows o ON o.sourced_id = s.sourced_id
+        WHERE s.connection = connection.connection AND s.status IS DISTINCT FROM 'tobedeleted'
+        GROUP BY w.family, w.key
+        HAVING count(DISTINCT coalesce(o.label, s.sourced_id)) > 1
+    ) shared
+    WHERE shared.family = k.family AND shared.key = k.key;
+    INSERT INTO candidates
+    WITH found AS MATERIALIZED (
+        SELECT k.label, k.family, p.person_id, p.role
+        FROM current_people p JOIN keys k ON k.key = lower(p.email)
+        WHERE NOT p.archived OR lower(p.family_name) = k.family_name
+    )
+    SELECT f.label, min(f.person_id), 'e-mail'
+    FROM found f LEFT JOIN (SELECT DISTINCT l.person_id, minga_roster.family_of(l.category) AS family
+        FROM minga_roster.links l WHERE l.site = connection.site AND l.person_id IN (SELECT person_id FROM found)) l USING (person_id)
+    LEFT JOIN (SELECT DISTINCT r.role, r.family FROM roster_rules r WHERE r.role IS NOT NULL UNION VALUES ('owner', 'staff'), ('manager', 'staff')) w
+        ON w.role = f.role
+    WHERE f.family = coalesce(l.family, w.family, f.family)
+    GROUP BY f.label
+    HAVING count(DISTINCT f.person_id) = 1;
+    ANALYZE candidates;
+
+    CREATE TEMP TABLE conflicts (label text COLLATE "C", reason text) ON COMMIT DROP;
+    INSERT INTO conflicts
+    SELECT DISTINCT ON (f.label) f.label, f.reason
+    FROM (
+        SELECT 1 AS position, g.label, g.contradiction AS reason FROM groups g WHERE g.contradiction IS NOT NULL
+        UNION ALL
+        SELECT 2, c.label, format('Several people could be meant by the same %s.', min(c.step))
+        FROM candidates c GROUP BY c.label HAVING count(DISTINCT c.person_id) > 1
+        UNION ALL
+        SELECT 3, c.label, 'The person found is linked to another row of the roster, which is still listed or not proved to be gone.'
+        FROM candidates c
+        JOIN minga_roster.links l ON l.person_id = c.person_id AND l.connection = connection.connection
+        LEFT JOIN open_rows o ON o.sourced_id = l.sourced_id
+        WHERE c.step <> 'link' AND NOT coalesce(o.standing = 'absent'
+            AND minga_roster.family_of(l.category) IN (SELECT f.family FROM proved_families f), false)
+        UNION ALL
+        SELECT 4, c.label, 'Several rows of the roster could be the same person.'
+        FROM candidates c
+        WHERE c.person_id IN (SELECT t.person_id FROM candidates t GROUP BY t.person_id HAVING count(DISTINCT t.label) > 1)
+        UNION ALL
+        SELECT 5, c.label, format('The person with the same %s has another given name and another family name.', c.step)
+        FROM candidates c JOIN groups g USING (label) JOIN current_people p USING (person_id)
+        WHERE c.step <> 'link' AND lower(p.given_name) <> lower(g.match_given_name) AND lower(p.family_name) <> lower(g.match_family_name)
+        UNION ALL
+        SELECT 6, c.label, 'The person with the same e-mail has another identifier.'
+        FROM candidates c JOIN groups g USING (label) JOIN current_people p USING (person_id)
+        WHERE c.step = 'e-mail' AND lower(p.identifier) <> lower(g.match_identifier)
+    ) f
+    ORDER BY f.label, f.position;
+
+    -- Whoever is named in a conflict is in it with all rows, also those that were plain.
+    CREATE TEMP TABLE conflict_people ON COMMIT DROP AS
+    SELECT DISTINCT c.person_id FROM candidates c JOIN conflicts k USING (label);
+    INSERT INTO conflicts
+    SELECT DISTINCT c.label, 'Another row of the roster seems to be the same person.'
+    FROM candidates c JOIN conflict_people USING (person_id)
+    WHERE c.label NOT IN (SELECT k.label FROM conflicts k);
+    IF EXISTS (SELECT FROM conflict_people) THEN
+        WITH pulled AS (
+            INSERT INTO open_rows (sourced_id, label, staged, standing, usable, roster_role, category, family, role, rank, rostered,
+                linked, person_id, link_category, role_written, linked_run, missed)
+            SELECT s.sourced_id, s.sourced_id, true, 'active', true, s.role, r.category, r.family, r.role, r.rank, r.rostered,
+                true, l.person_id, l.category, l.role_written, l.linked_run, false
+            FROM conflict_people c
+            JOIN minga_roster.links l ON l.person_id = c.person_id AND l.connection = connection.connection
+            JOIN minga_roster.staged_users s ON s.sourced_id = l.sourced_id AND s.connection = connection.connection
+            JOIN roster_rules r ON r.roster_role = s.role
+            LEFT JOIN open_rows o ON o.sourced_id = l.sourced_id
+            WHERE o.sourced_id IS NULL
+            RETURNING label, sourced_id, person_id, family, category, rank, role
+        ), grouped AS (
+            INSERT INTO groups (label, main_row, sourced_ids, usable, active, family, category, rank, role, linked_person, joins)
+            SELECT p.label, p.sourced_id, ARRAY[p.sourced_id], true, true, p.family, p.category, p.rank, p.role, p.person_id, false
+            FROM pulled p
+        ), candidate AS (
+            INSERT INTO candidates SELECT p.label, p.person_id, 'link' FROM pulled p
+        )
+        INSERT INTO conflicts SELECT p.label, 'Another row of the roster seems to be the same person.' FROM pulled p;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION match_groups(connections) IS
+'Makes the temp tables candidates (whom each group could be: by link, else by identifier within a family, else by an e-mail that is unique on both sides) and conflicts (groups that nothing is done for, and why).';
+
+CREATE FUNCTION decide_groups(connection connections) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+DECLARE
+    map jsonb := (SELECT r.columns FROM minga_roster.people_relations r WHERE r.relation = connection.people);
+BEGIN
+    CREATE TEMP TABLE decisions ON COMMIT DROP AS
+    WITH held AS MATERIALIZED (
+        -- Ranks that somebody keeps: of links whose row is not proved absent, or is listed and lends nothing tonight.
+        SELECT DISTINCT ON (o.person_id) o.person_id, c.category, c.role, c.rank
+        FROM open_rows o
+        JOIN category_rules c ON c.category = CASE WHEN o.standing = 'inactive' OR (o.standing = 'active' AND o.family <> 'contact')
+            THEN o.category ELSE o.link_category END
+        WHERE o.person_id IS NOT NULL AND NOT (o.usable AND o.standing = 'active')
+            AND (o.standing <> 'absent' OR minga_roster.family_of(o.link_category) NOT IN (SELECT f.family FROM proved_families f))
+        ORDER BY o.person_id, c.rank
+    ), moved AS MATERIALIZED (
+        SELECT o.person_id, min(o.role_written) AS role_written, min(o.linked_run) AS linked_run
+        FROM open_rows o WHERE o.standing = 'absent' AND o.person_id IS NOT NULL
+        GROUP BY o.person_id
+    ), matched AS MATERIALIZED (
+        SELECT g.*, c.person_id, c.step, k.reason AS conflict, coalesce(g.role_written, v.role_written) AS last_role, v.linked_run AS first_run,
+            CASE WHEN h.rank < g.rank AND hc.rostered THEN h.category ELSE g.category END AS due_category,
+            CASE WHEN h.rank < g.rank THEN h.role ELSE g.role END AS due_role,
+            coalesce(x.first_elsewhere < coalesce(x.first_own, x.first_elsewhere + 1), false) AS owned_elsewhere
+        FROM groups g
+        LEFT JOIN conflicts k ON k.label = g.label
+        LEFT JOIN candidates c ON c.label = g.label AND k.label IS NULL
+        LEFT JOIN special_people x ON x.person_id = c.person_id
+        LEFT JOIN moved v ON v.person_id = c.person_id
+        LEFT JOIN held h ON h.person_id = c.person_id AND minga_roster.family_of(h.category) = g.family
+        LEFT JOIN category_rules hc ON hc.category = h.category
+        WHERE g.usable
+    ), faced AS MATERIALIZED (
+        SELECT m.*, r.auto_update AND NOT m.owned_elsewhere AS auto_update, r.auto_update AS wants_update,
+            p.archived, p.role AS role_now, NOT p.managed OR p.role IN ('owner', 'manager') AS protected,
+            coalesce(d.before, '{}') || CASE WHEN writes_role THEN jsonb_build_object('role', p.role) ELSE '{}' END AS before,
+            coalesce(d.after, '{}') || CASE WHEN writes_role THEN jsonb_build_object('role', m.due_role) ELSE '{}' END AS after
+        FROM matched m
+        JOIN category_rules r ON r.category = m.due_category
+        LEFT JOIN current_people p ON p.person_id = m.person_id
+        CROSS JOIN LATERAL (SELECT p.person_id IS NULL
+            OR (r.auto_update AND m.last_role IS NOT NULL AND m.due_role <> m.last_role AND p.role = m.last_role)) w (writes_role)
+        CROSS JOIN LATERAL (
+            SELECT jsonb_object_agg(v.name, v.now) AS before, jsonb_object_agg(v.name, v.due) AS after
+            FROM (VALUES ('given_name', p.given_name, m.given_name), ('family_name', p.family_name, m.family_name),
+                ('middle_name', p.middle_name, m.middle_name), ('preferred_name', p.preferred_name, m.preferred_name),
+                ('email', p.email, m.email), ('username', p.username, m.username), ('identifier', p.identifier, m.identifier),
+                ('grade', p.grade, m.grade), ('phone', p.phone, m.phone), ('parent_name', p.parent_name, m.parent_name),
+                ('parent_email', p.parent_email, m.parent_email), ('parent_phone', p.parent_phone, m.parent_phone),
+                ('parent_rule', p.parent_rule, m.parent_rule)) AS v (name, now, due)
+            WHERE map ? v.name AND v.due IS DISTINCT FROM v.now
+                AND (v.due IS NOT NULL OR (m.parent_name IS NOT NULL AND v.name LIKE 'parent\_%'))
+        ) d
+    ), decided AS (
+        SELECT f.*,
+            CASE
+                WHEN f.conflict IS NOT NULL THEN 'conflict'
+                WHEN f.person_id IS NULL AND NOT f.active THEN 'skip'
+                WHEN f.person_id IS NULL AND (f.given_name IS NULL OR f.family_name IS NULL) THEN 'reject'
+                WHEN f.person_id IS NULL THEN 'create'
+                WHEN f.protected THEN 'protect'
+                WHEN f.archived AND NOT f.active THEN 'skip'
+                WHEN f.archived THEN 'restore'
+                WHEN f.auto_update AND f.after <> '{}' THEN 'update'
+                WHEN f.joins THEN 'link'
+                WHEN f.after <> '{}' THEN 'skip'
+                ELSE 'unchanged'
+            END AS outcome
+        FROM faced f
+    )
+    SELECT d.label, d.main_row, d.sourced_ids, d.person_id, d.step, d.due_category AS category, d.due_role AS role, d.last_role, d.first_run, d.outcome,
+        d.joins AND d.outcome IN ('create', 'protect', 'restore', 'update', 'link') AS links,
+        CASE WHEN d.outcome IN ('update', 'restore') AND d.auto_update THEN d.before ELSE '{}' END AS before,
+        CASE WHEN d.outcome = 'create' OR (d.outcome IN ('update', 'restore') AND d.auto_update) THEN d.after ELSE '{}' END AS after,
+        CASE
+            WHEN d.outcome IN ('conflict', 'reject') THEN d.outcome
+            WHEN d.outcome = 'create' THEN 'new'
+            WHEN d.outcome = 'protect' THEN 'protected'
+            WHEN d.step = 'link' AND d.joins THEN 'same person'
+            WHEN d.step = 'link' THEN 'linked'
+            ELSE d.step
+        END AS rule,
+        CASE d.outcome
+            WHEN 'conflict' THEN d.conflict
+            WHEN 'reject' THEN 'The roster gives no given name or no family name.'
+            WHEN 'create' THEN 'Nobody of the site is this person.'
+            WHEN 'protect' THEN 'Rosters do not write to owners, managers and people who are not managed by a roster.'
+            WHEN 'restore' THEN 'The roster lists the archived person as active again.'
+            WHEN 'update' THEN 'The roster has other values.'
+            WHEN 'link' THEN CASE WHEN d.step = 'link' THEN 'A further row of the roster is this person.'
+                ELSE format('A person of the site has the same %s.', d.step) END
+        END AS reason,
+        -- A protection is told where something would have been done.
+        d.outcome IN ('conflict', 'reject', 'create', 'restore', 'update', 'link')
+            OR (d.outcome = 'protect' AND (d.joins OR (d.archived AND d.active) OR (NOT d.archived AND d.auto_update AND d.after <> '{}'))) AS told
+    FROM decided d;
+    ANALYZE decisions (label, person_id);
+END
+$$;
+COMMENT ON FUNCTION decide_groups(connections) IS 'Makes the temp table decisions: for each group with a usable row the outcome of its first row, and the change.';
+
+CREATE FUNCTION plan_changes(run runs, connection connections) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+BEGIN
+    -- Absent with every link, in families that were proved, and nobody whom a listed row could be.
+    CREATE TEMP TABLE leavers ON COMMIT DROP AS
+    WITH gone AS MATERIALIZED (
+        SELECT o.person_id, array_agg(o.sourced_id ORDER BY o.sourced_id)::text[] AS sourced_ids, count(*) AS links,
+            (array_agg(o.link_category ORDER BY c.rank))[1] AS category
+        FROM open_rows o
+        JOIN category_rules c ON c.category = o.link_category
+        JOIN proved_families f ON f.family = c.family
+        WHERE o.standing = 'absent' AND o.person_id IS NOT NULL
+        GROUP BY o.person_id
+    )
+    SELECT g.person_id, g.sourced_ids, g.category,
+        CASE WHEN NOT p.managed OR p.role IN ('owner', 'manager') THEN 'protect' ELSE 'archive' END AS action
+    FROM gone g
+    JOIN category_rules c ON c.category = g.category AND c.rostered AND c.archive
+    JOIN current_people p ON p.person_id = g.person_id AND NOT p.archived
+    LEFT JOIN special_people x ON x.person_id = g.person_id
+    WHERE g.links = coalesce(x.own_links, 1) AND x.first_elsewhere IS NULL
+        AND g.person_id NOT IN (SELECT k.person_id FROM candidates k);
+
+    INSERT INTO minga_roster.changes (run, change, site, category, person_id, sourced_ids, action, rule, reason, before, after, state, state_at)
+    SELECT run.run, row_number() OVER (ORDER BY n.action, n.category, n.sourced_ids), run.site, n.category, n.person_id, n.sourced_ids,
+        n.action, n.rule, n.reason, n.before, n.after,
+        CASE WHEN n.action IN ('conflict', 'reject', 'protect') THEN 'noted' ELSE 'planned' END, minga_roster.clock()
+    FROM (
+        SELECT d.category, d.person_id, d.sourced_ids, d.outcome AS action, d.rule, d.reason, d.before, d.after FROM decisions d WHERE d.told
+        UNION ALL
+        SELECT o.category, o.person_id, ARRAY[o.sourced_id::text], 'reject', 'unreadable',
+            CASE o.standing WHEN 'damaged' THEN 'The row holds characters that could not be read.'
+                ELSE 'The row has a status that OneRoster does not have.' END, '{}', '{}'
+        FROM open_rows o
+        LEFT JOIN decisions d ON d.label = o.label AND d.outcome = 'conflict'
+        WHERE o.standing IN ('damaged', 'unknown') AND coalesce(o.rostered, true) AND o.family IS DISTINCT FROM 'contact' AND d.label IS NULL
+        UNION ALL
+        SELECT l.category, l.person_id, l.sourced_ids, l.action, CASE l.action WHEN 'archive' THEN 'absent' ELSE 'protected' END,
+            CASE l.action WHEN 'archive' THEN 'The roster was read whole and does not list the person any more.'
+                ELSE 'The roster does not list the person any more, but does not archive owners, managers and people who are not managed by a roster.' END,
+            '{}', '{}'
+        FROM leavers l
+    ) n;
+
+    UPDATE minga_roster.staged_users s SET outcome = o.outcome
+    FROM (
+        SELECT o.sourced_id,
+            CASE
+                WHEN o.family = 'contact' THEN 'contact'
+                WHEN o.standing = 'absent' THEN 'ignore'
+                WHEN d.outcome = 'conflict' THEN 'conflict'
+                WHEN NOT o.rostered THEN 'ignore'
+                WHEN o.standing IN ('damaged', 'unknown') THEN 'reject'
+                WHEN o.category IS NULL THEN 'ignore'
+                WHEN o.sourced_id = d.main_row THEN d.outcome
+                ELSE 'merged'
+            END AS outcome
+        FROM open_rows o LEFT JOIN decisions d ON d.label = o.label
+        WHERE o.staged
+    ) o
+    WHERE s.connection = connection.connection AND s.sourced_id = o.sourced_id AND s.outcome IS DISTINCT FROM o.outcome;
+    UPDATE minga_roster.staged_users s SET outcome = 'contact'
+    FROM roster_rules r
+    WHERE s.connection = connection.connection AND r.roster_role = s.role AND r.category = 'contact' AND s.outcome IS DISTINCT FROM 'contact';
+END
+$$;
+COMMENT ON FUNCTION plan_changes(runs, connections) IS
+'Writes the decisions, the unreadable rows and those who are gone as changes of the run, and the outcomes of the staged users where they are not unchanged.';
+
+CREATE FUNCTION count_outcomes(run runs) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off AS $$
+BEGIN
+    INSERT INTO minga_roster.run_counts (run, category, action, count)
+    SELECT run.run, coalesce(r.category, 'none'), s.outcome, count(*)
+    FROM minga_roster.staged_users s LEFT JOIN roster_rules r ON r.roster_role = s.role
+    WHERE s.connection = run.connection
+    GROUP BY coalesce(r.category, 'none'), s.outcome;
+END
+$$;
+COMMENT ON FUNCTION count_outcomes(runs) IS 'Counts the outcomes of the staged users into run_counts; a user without one is an error there.';
+
+CREATE FUNCTION plan_run(run bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    this minga_roster.runs := minga_roster.known_run(plan_run.run);
+    connection minga_roster.connections := minga_roster.known_connection(this.connection);
+BEGIN
+    PERFORM minga_roster.read_people(connection);
+    PERFORM minga_roster.read_rules(connection, run);
+    PERFORM minga_roster.choose_parents(connection, run);
+    PERFORM minga_roster.find_open_rows(connection);
+    PERFORM minga_roster.group_rows();
+    PERFORM minga_roster.match_groups(connection);
+    PERFORM minga_roster.decide_groups(connection);
+    PERFORM minga_roster.plan_changes(this, connection);
+    PERFORM minga_roster.count_outcomes(this);
+END
+$$;
+COMMENT ON FUNCTION plan_run(bigint) IS
+'Plans the run from the stage of its connection: rows of changes, outcomes of the staged users and their counts. Touches nobody. guard_run and apply_run of the same transaction go on from its temp tables.';

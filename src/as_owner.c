@@ -1,0 +1,180 @@
+/*
+ * as_owner.c
+ *	  The one door to the people relation: runs a statement with the rights of
+ *	  the relation's owner, so that a deployment's triggers and defaults never
+ *	  get those of the worker.
+ *
+ * Must survive whatever such a trigger raises, and let no data of a person
+ * out in an error: texts of data exceptions, constraint violations and RAISE
+ * may quote a row.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+#include "minga_roster.h"
+
+/* Statements that copy people out begin with this. */
+#define READING "INSERT INTO pg_temp."
+
+PG_FUNCTION_INFO_V1(roster_as_owner);
+
+static Oid
+owner_of(Oid relation)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("people relation with OID %u does not exist", relation),
+				 errdetail("It was dropped after it had been attached."),
+				 errhint("The DBA restores it, or attaches another one with roster_attach_people and roster_configure.")));
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+/* Could the text of an error with this SQLSTATE quote a person's data? */
+static bool
+may_quote_data(int sqlerrcode)
+{
+	int			class = ERRCODE_TO_CATEGORY(sqlerrcode);
+
+	return class == ERRCODE_DATA_EXCEPTION ||
+		class == ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION ||
+		class == ERRCODE_TO_CATEGORY(ERRCODE_RAISE_EXCEPTION);
+}
+
+/* Raises what the statement ran into as an error of ours; edata is palloc'd by the caller. */
+static void
+rethrow(Oid relation, const char *statement, ErrorData *edata)
+{
+	char	   *schema = get_namespace_name(get_rel_namespace(relation));
+	char	   *name = quote_qualified_identifier(schema, get_rel_name(relation));
+	bool		reading = strncmp(statement, READING, strlen(READING)) == 0;
+	StringInfoData found;
+
+	initStringInfo(&found);
+	if (!may_quote_data(edata->sqlerrcode))
+		appendStringInfo(&found, "The statement failed with: %s.", edata->message);
+	else
+		appendStringInfo(&found, "The statement failed with SQLSTATE %s; its text may hold data of people and is left out.",
+						 unpack_sql_state(edata->sqlerrcode));
+	if (edata->constraint_name)
+		appendStringInfo(&found, " Constraint \"%s\".", edata->constraint_name);
+	if (edata->table_name)
+		appendStringInfo(&found, " Table \"%s\".", edata->table_name);
+	if (edata->column_name)
+		appendStringInfo(&found, " Column \"%s\".", edata->column_name);
+
+	ereport(ERROR,
+			(errcode(edata->sqlerrcode),
+			 reading ? errmsg("could not read from the people relation \"%s\"", name)
+			 : errmsg("could not write to the people relation \"%s\"", name),
+			 errdetail_internal("%s", found.data),
+			 errhint("Nobody was changed. The DBA looks at the relation, its triggers, constraints, policies and the rights of its owner."),
+			 edata->schema_name ? err_generic_string(PG_DIAG_SCHEMA_NAME, edata->schema_name) : 0,
+			 edata->table_name ? err_generic_string(PG_DIAG_TABLE_NAME, edata->table_name) : 0,
+			 edata->column_name ? err_generic_string(PG_DIAG_COLUMN_NAME, edata->column_name) : 0,
+			 edata->constraint_name ? err_generic_string(PG_DIAG_CONSTRAINT_NAME, edata->constraint_name) : 0));
+}
+
+/*
+ * as_owner(relation, statement, VARIADIC arguments): runs the statement as the
+ * relation's owner, arguments as text, and returns the number of rows that it
+ * processed.
+ *
+ * The statement runs inside a security-restricted operation: it can neither
+ * change the role back nor leave a deferred trigger behind (callers set
+ * constraints immediate first, and make temp tables).  A policy that would
+ * filter rows is an error.  search_path is what a new session of this role
+ * would have, which triggers written without one rely on.
+ */
+Datum
+roster_as_owner(PG_FUNCTION_ARGS)
+{
+	Oid			relation = PG_GETARG_OID(0);
+	char	   *statement = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	Oid			owner = owner_of(relation);
+	const char *search_path;
+	Datum	   *values = NULL;
+	bool	   *nulls = NULL;
+	int			count = 0;
+	Oid		   *types;
+	char	   *null_marks;
+	Oid			saved_user;
+	int			saved_context;
+	int			guc_level;
+	int			result;
+	int64		rows;
+	MemoryContext context = CurrentMemoryContext;
+
+	if (!superuser())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for function as_owner"),
+				 errdetail("It is called by runs, whose worker is a superuser."),
+				 errhint("Use the functions whose names begin with \"roster_\".")));
+
+	if (PG_NARGS() > 2 && !PG_ARGISNULL(2))
+		deconstruct_array(PG_GETARG_ARRAYTYPE_P(2), TEXTOID, -1, false, TYPALIGN_INT, &values, &nulls, &count);
+	types = palloc(sizeof(Oid) * (count + 1));
+	null_marks = palloc(count + 1);
+	for (int i = 0; i < count; i++)
+	{
+		types[i] = TEXTOID;
+		null_marks[i] = nulls[i] ? 'n' : ' ';
+	}
+
+	GetUserIdAndSecContext(&saved_user, &saved_context);
+	SetUserIdAndSecContext(owner, saved_context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+	guc_level = NewGUCNestLevel();
+	PG_TRY();
+	{
+		search_path = GetConfigOptionResetString("search_path");
+		(void) set_config_option("search_path", search_path ? search_path : "", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+		(void) set_config_option("row_security", "off", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+		SPI_connect();
+		result = SPI_execute_with_args(statement, count, types, values, null_marks, false, 0);
+		if (result < 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INTERNAL_ERROR),
+					 errmsg_internal("SPI_execute_with_args failed: %s", SPI_result_code_string(result))));
+		rows = (int64) SPI_processed;
+		SPI_finish();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		AtEOXact_GUC(false, guc_level);
+		SetUserIdAndSecContext(saved_user, saved_context);
+		/* A cancel or shutdown is no fault of the relation. */
+		if (ERRCODE_TO_CATEGORY(edata->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
+			PG_RE_THROW();
+		FlushErrorState();
+		rethrow(relation, statement, edata);
+	}
+	PG_END_TRY();
+	AtEOXact_GUC(false, guc_level);
+	SetUserIdAndSecContext(saved_user, saved_context);
+
+	PG_RETURN_INT64(rows);
+}
