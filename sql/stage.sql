@@ -8,7 +8,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
         SELECT c.connection, c.parent_contact, e.position, e.entry->>'collection' AS collection, e.entry->>'family' AS family,
             ARRAY(SELECT jsonb_array_elements_text(e.entry->'categories')) AS categories,
             e.entry->>'path' AS path, e.entry->>'fallback' AS fallback,
-            ARRAY(SELECT jsonb_array_elements_text(e.entry->'roles')) AS roles
+            ARRAY(SELECT lower(r) FROM jsonb_array_elements_text(e.entry->'roles') AS r) AS roles
         FROM minga_roster.connections c
         JOIN minga_roster.sis s USING (sis)
         CROSS JOIN LATERAL jsonb_array_elements(s.collections) WITH ORDINALITY AS e (entry, position)

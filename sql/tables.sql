@@ -29,7 +29,7 @@ COMMENT ON COLUMN sis.max_requests_limit IS 'The most requests at a time that th
 
 CREATE TABLE role_rules (
     sis text NOT NULL REFERENCES sis ON DELETE CASCADE,
-    roster_role text NOT NULL,
+    roster_role text NOT NULL CHECK (roster_role = lower(roster_role)),
     category text NOT NULL CHECK (category IN ('student', 'teacher', 'staff', 'admin', 'contact')),
     role text CHECK ((role IS NULL) = (category = 'contact')),
     rank integer NOT NULL,
@@ -306,7 +306,9 @@ CREATE TABLE staged_users (
 COMMENT ON TABLE staged_users IS 'The stage: users as received in the latest fetch of each connection, typed, names in NFC and trimmed, absent and empty as NULL.';
 COMMENT ON COLUMN staged_users.status IS 'As sent, in lower case; NULL where it was missing, which means active.';
 COMMENT ON COLUMN staged_users.enabled IS 'enabledUser, true where it was missing.';
-COMMENT ON COLUMN staged_users.damaged IS 'The row held invalid UTF-8, \u0000 or a lone surrogate; each became U+FFFD.';
+COMMENT ON COLUMN staged_users.damaged IS
+'The row held invalid UTF-8, \u0000, a lone surrogate or a bare control character, each now U+FFFD; or a field of another JSON type than its own or of more than 1024 bytes, now NULL.';
+COMMENT ON COLUMN staged_users.role IS 'As sent, in lower case.';
 COMMENT ON COLUMN staged_users.outcome IS
 'What the latest plan made of the user: create, link, update, restore, unchanged, skip, conflict, reject, protect, merged, contact or ignore. Rows of a run that goes on to plan start as unchanged, so that an unchanged night writes none of them; of a fetch alone it stays NULL.';
 
