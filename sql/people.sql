@@ -120,7 +120,7 @@ BEGIN
         WHERE n.attribute IS NOT NULL OR c."column" NOT IN (SELECT attribute FROM named)
     ), present AS (
         SELECT m.*, a.attnum, a.atttypid, a.atttypmod, a.attgenerated, a.attnotnull OR t.typnotnull AS is_not_null,
-            a.atthasdef OR a.attidentity <> '' OR t.typdefault IS NOT NULL AS has_default,
+            a.atthasdef OR a.attidentity <> '' AS has_default,
             CASE WHEN m.is_named THEN format('"%s" (%s)', m.attribute, m."column") ELSE format('"%s"', m.attribute) END AS title
         FROM meant m
         JOIN pg_attribute a ON a.attrelid = relation AND a.attname = m.attribute AND a.attnum > 0 AND NOT a.attisdropped
