@@ -1,0 +1,124 @@
+# The connection test: each step, each failure with cause, side and next step; nothing is raised and nothing staged.
+
+use strict;
+use warnings;
+
+use JSON::PP ();
+use OneRosterServer;
+use PostgreSQL::Test::Utils;
+use RosterCluster;
+use Test::More;
+
+my $json = JSON::PP->new->utf8;
+my $server = OneRosterServer->new(people => 1500, seed => 41);
+my $roster = RosterCluster->new('connection_test');
+my $school = $server->school_id;
+
+$roster->connect_school('mesa', $server);
+
+# The steps of a test: { step => { ok, detail, hint, elapsed } }, and their names in order.
+my @order;
+sub try
+{
+	my ($faults) = @_;
+	$server->faults($faults) if $faults;
+	my $steps = $json->decode($roster->sql("SELECT json_agg(t) FROM roster_test_connection('mesa') AS t"));
+	$server->clear_faults if $faults;
+	@order = map { $_->{step} } @$steps;
+	return { map { $_->{step} => $_ } @$steps };
+}
+
+# "url dns …": the steps that are ok, then "!" and those that are not, then "?" and those not reached.
+sub summary
+{
+	my ($steps) = @_;
+	my $named = sub { my ($wanted) = @_; return grep { (!defined $steps->{$_}{ok} ? '?' : $steps->{$_}{ok} ? 'ok' : '!') eq $wanted } @order };
+	return join ' ', $named->('ok'), (map { "!$_" } $named->('!')), (map { "?$_" } $named->('?'));
+}
+
+my $steps = try();
+is(summary($steps), 'url dns tls token school students teachers administrators', 'all steps are taken');
+is(scalar(grep { !defined $_->{detail} || !defined $_->{elapsed} } values %$steps), 0, '... each with what was found and how long it took');
+like($steps->{url}{detail}, qr/\Q@{[ $server->url ]}\E/, 'url');
+is($steps->{dns}{detail}, 'localhost found.', 'dns');
+like($steps->{tls}{detail}, qr/certificate is valid/, 'tls');
+like($steps->{token}{detail}, qr/kept for \d+ seconds/, 'token');
+is($steps->{school}{detail}, "\"Mesa High\" ($school) is one of 3 schools that the key can see.", 'school');
+like($steps->{students}{detail}, qr/^1,2\d\d students listed\.$/, 'students are counted');
+is($roster->sql('SELECT count(*) FROM staged_users') . $roster->sql('SELECT state FROM runs ORDER BY run DESC LIMIT 1'), '0succeeded', 'nothing is staged');
+is($roster->sql('SELECT count(*) FROM run_steps'), '8', 'the steps are on record');
+
+is(try({ total => 'none' })->{students}{detail}, 'At least 100 students listed.', 'without a total');
+$steps = try({ empty => { path => 'administrators', total => 0 } });
+is("$steps->{administrators}{ok} $steps->{administrators}{detail}", '1 0 administrators listed.', 'an empty list is no fault');
+like($steps->{administrators}{hint}, qr/archives nobody/, '... and says so');
+
+$server->clear_log;
+try();
+is(scalar(grep { $_->{path} =~ /token/ && $_->{method} eq 'POST' } $server->log), 1, 'the token is asked for anew each time');
+
+# Fallbacks and collections
+
+$steps = try({ status => { path => '/schools/.*/administrators', code => 404 } });
+is(summary($steps), 'url dns tls token school students teachers administrators', 'a collection whose fallback answers is ok');
+like($steps->{administrators}{detail}, qr{in the district; of the first \d+, \d+ are of this school and kept\. Read from /users\?filter=role='administrator', since /schools/\{school\}/administrators is denied}, '... and names it');
+$steps = try({ status => { path => 'administrator', code => 403 } });
+is(summary($steps), 'url dns tls token school students teachers !administrators', 'one that is denied altogether is not');
+like($steps->{administrators}{hint}, qr/Ask the school/, '... and says whose side it is');
+$steps = try({ html => { path => 'students' }, failure_status => { path => 'teachers' } });
+is(summary($steps), 'url dns tls token school administrators !students !teachers', 'collections are tried each for itself');
+like($steps->{students}{detail}, qr/web page/, 'HTML');
+like($steps->{teachers}{detail}, qr/the roster could not be read/, 'a failure in the words of the SIS');
+$steps = try({ missing_envelope => { path => 'students' }, truncated => { path => 'teachers' } });
+is(summary($steps), 'url dns tls token school administrators !students !teachers', 'answers that cannot be read');
+
+$roster->sql("SELECT roster_configure('mesa', parent_contact => true)");
+$steps = try();
+like($steps->{guardians}{detail}, qr/^[\d,]+ guardians listed in the district; those of this school's students are kept\.$/, 'guardians, where the parent contact is wanted');
+$roster->sql("SELECT roster_configure('mesa', parent_contact => false)");
+$roster->sql("SELECT roster_toggle('mesa', 'student', roster => false)");
+is(summary(try()), 'url dns tls token school teachers administrators', 'what is not rostered is not tried');
+$roster->sql("SELECT roster_toggle('mesa', 'student', roster => true)");
+
+# The school
+
+$roster->sql("SELECT roster_configure('mesa', school_id => 'no-such-school')");
+$steps = try();
+is(summary($steps), 'url dns tls token !school ?students ?teachers ?administrators', 'an unknown school: what follows is not reached');
+like($steps->{school}{detail}, qr/"no-such-school" is not among.*"Mesa High" \(\Q$school\E\), "Red Mountain High"/, '... the schools that the key can see are named');
+is($steps->{students}{detail}, undef, '... and a step not reached says nothing');
+$roster->sql("SELECT roster_configure('mesa', school_id => '$school')");
+$steps = try({ status => { path => '/(schools|orgs)\?', code => 403 } });
+is(summary($steps), 'url dns tls token school students teachers administrators', 'a key that may not list schools');
+like($steps->{school}{detail}, qr/may not list schools/, '... is told so');
+
+# Token, TLS, host
+
+$roster->sql("SELECT roster_set_secret('mesa', 'wrong')");
+$steps = try();
+is(summary($steps), 'url dns tls !token ?school ?students ?teachers ?administrators', 'a wrong secret');
+like($steps->{token}{hint}, qr/./, '... with what to do');
+unlike($json->encode($steps), qr/wrong/, '... and without the secret');
+$roster->sql("SELECT roster_set_secret('mesa', '" . $server->client_secret . "')");
+
+$roster->set(ca_file => '');
+$steps = try();
+is(summary($steps), 'url dns !tls ?token ?school ?students ?teachers ?administrators', 'a certificate of an authority nobody knows');
+like($steps->{tls}{hint}, qr/minga_roster\.ca_file/, '... and where to name it');
+$roster->set(ca_file => $server->ca_file);
+
+my $url = $server->url;
+$roster->sql("SELECT roster_configure('mesa', url => 'https://campus.minga.invalid/campus/api/oneroster/v1p1/minga')");
+$steps = try();
+is(summary($steps), 'url !dns ?tls ?token ?school ?students ?teachers ?administrators', 'a host that does not exist');
+like($steps->{dns}{detail}, qr/"campus\.minga\.invalid"/, '... is named');
+my $port = $server->port;
+$server->stop;
+$roster->sql("SELECT roster_configure('mesa', url => '$url')");
+$steps = try();
+is(summary($steps), 'url dns !tls ?token ?school ?students ?teachers ?administrators', 'a server that is down');
+like($steps->{tls}{detail}, qr/"localhost"/, '... is named');
+
+is($roster->sql("SELECT string_agg(DISTINCT state, ' ') FROM runs"), 'succeeded', 'as runs, all of them succeeded');
+
+done_testing();
