@@ -9,7 +9,7 @@
  *	  the draw of a run number assigned does not count, and a statement may call
  *	  for one connection after the other;
  *	- no worker to be had: the caller queues the run itself;
- *	- a worker that ends before the run is on record;
+ *	- a worker that ends before the run is on record, or without closing it;
  *	- a cancel or statement_timeout of the caller: passed on to the run;
  *	- a run that waits for a lock of the very session that waits for the run,
  *	  which the deadlock detector cannot see.
@@ -28,6 +28,7 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/latch.h"
+#include "storage/procarray.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -43,6 +44,7 @@
 #define POLL_MS 100
 #define BLOCK_CHECK_MS 1000		/* does our own session block the run? */
 #define NOTICE_MS 5000			/* progress, where the phase has not changed */
+#define GONE_MS 1000			/* so long after its process a run may stay open */
 #define RELAUNCH_MS 10000		/* a queued run gets another worker to look at it */
 
 /* What the wait looks at in the run's row. */
@@ -284,6 +286,7 @@ wait_for_run(const WorkerOrder *order, BackgroundWorkerHandle *handle, RunView *
 	TimestampTz noticed = GetCurrentTimestamp();
 	TimestampTz block_checked = noticed;
 	TimestampTz launched = noticed;
+	TimestampTz seen_alive = noticed;
 	pid_t		worker_pid;
 
 	for (;;)
@@ -298,6 +301,14 @@ wait_for_run(const WorkerOrder *order, BackgroundWorkerHandle *handle, RunView *
 			ereport(ERROR,
 					(errcode(ERRCODE_CONNECTION_FAILURE),
 					 errmsg("the worker of run " INT64_FORMAT " ended before the run was on record", order->run),
+					 errhint("The server's log says why: see it with the DBA.")));
+		/* A worker that could not even close its run; the next one finds it dead. */
+		if (view->pid == 0 || BackendPidGetProc(view->pid) != NULL)
+			seen_alive = now;
+		else if (TimestampDifferenceExceeds(seen_alive, now, GONE_MS))
+			ereport(ERROR,
+					(errcode(ERRCODE_CONNECTION_FAILURE),
+					 errmsg("the worker of run " INT64_FORMAT " ended without closing it", order->run),
 					 errhint("The server's log says why: see it with the DBA.")));
 		if (view->queued)
 		{

@@ -143,6 +143,15 @@ $node->start;
 is($roster->sql("SELECT state, sqlstate FROM roster_cancel($first)"), 'failed|57P02', 'roster_cancel closes a dead run as failed');
 $server->clear_faults;
 
+# A worker that cannot even close its run
+$roster->sql("CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''refused''; END'");
+$roster->sql("CREATE TRIGGER refuse BEFORE UPDATE OF finished_at ON runs FOR EACH ROW EXECUTE FUNCTION public.refuse()");
+like($roster->error("SELECT roster_fetch('one')"), qr/ERROR:  08006: the worker of run \d+ ended without closing it/, 'a worker that cannot close its run does not leave the caller waiting');
+$roster->sql('DROP TRIGGER refuse ON runs');
+my $unclosed = newest();
+is($roster->sql("SELECT state FROM roster_fetch('one')"), 'succeeded', 'the connection works again');
+is($roster->sql("SELECT state, sqlstate FROM runs WHERE run = $unclosed"), 'failed|57P02', '... and the next worker closed the run');
+
 # No background worker to be had
 $node->append_conf('postgresql.conf', 'max_worker_processes = 2');    # the launchers of logical replication and pg_cron
 $node->restart;
