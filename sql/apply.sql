@@ -118,7 +118,7 @@ BEGIN
         CASE WHEN w.done AND w.after ? 'role' THEN w.after ->> 'role' ELSE d.last_role END AS role_written,
         coalesce(w.done, false) AND w.after ? 'role' AND d.outcome <> 'create' AS writes_role
     FROM decisions d
-    LEFT JOIN writes w ON w.sourced_id = d.main_row AND w.action = d.outcome AND w.action <> 'archive'
+    LEFT JOIN writes w ON w.sourced_id = d.sourced_ids[1] AND w.action = d.outcome AND w.action <> 'archive'
     WHERE d.outcome NOT IN ('conflict', 'reject') AND (d.outcome <> 'create' OR w.done);
 
     -- A link moves from an id that is gone to the one that took its place.
