@@ -22,7 +22,7 @@
 #include "client.h"
 #include "compat.h"
 
-/* A page of 50,000 users is about this large. */
+/* 30,000 users or more; what keeps the worker's memory bounded whatever a server sends. */
 #define PAGE_MAX_BYTES (32 * 1024 * 1024)
 
 #define TRIES_MAX 5
@@ -125,14 +125,21 @@ host_of(const char *url)
 	return url_parse(url, &parts, &why) ? parts.host : pstrdup("the SIS");
 }
 
-/* Path of a URL without its query, for messages; palloc'd. */
+/* Path of a URL, with the offset of a page and nothing else of the query, for messages; palloc'd. */
 static char *
 path_of(const char *url)
 {
 	UrlParts	parts;
 	const char *why;
+	const char *offset;
 
-	return url_parse(url, &parts, &why) ? parts.path : pstrdup("");
+	if (!url_parse(url, &parts, &why))
+		return pstrdup("");
+	offset = parts.query == NULL ? NULL : strstr(parts.query, "offset=");
+	if (offset == NULL)
+		return parts.path;
+	offset += strlen("offset=");
+	return psprintf("%s from offset %.*s", parts.path, (int) strspn(offset, "0123456789"), offset);
 }
 
 /* What it means that no answer came; palloc'd. */
@@ -140,7 +147,7 @@ ClientFault *
 client_transfer_fault(const char *url, const HttpResponse *response)
 {
 	char	   *host = host_of(url);
-	char	   *found = psprintf("libcurl says: %s.", response->fault_text);
+	char	   *found = psprintf("libcurl says of %s: %s.", path_of(url), response->fault_text);
 
 	switch (response->fault)
 	{
@@ -268,8 +275,8 @@ client_perform(RosterClient *client, const HttpRequest *request, HttpResponse *r
 		}
 		if (try >= tries_for(response))
 			return;
-		pause = response->retry_after_ms >= 0 ? response->retry_after_ms :
-			(long) (FIRST_PAUSE_MS * (1 << (try - 1)) * (0.75 + 0.5 * pg_prng_double(&pg_global_prng_state)));
+		pause = (long) (FIRST_PAUSE_MS * (1 << (try - 1)) * (0.75 + 0.5 * pg_prng_double(&pg_global_prng_state)));
+		pause = Max(pause, response->retry_after_ms);
 		if (pause > PAUSE_MAX_MS || paused + pause > PAUSES_MAX_MS)
 			return;
 		http_release(response);

@@ -57,6 +57,30 @@ encode_header(const char *value)
 	return encoded.data;
 }
 
+/* The address in "Name <address>"; palloc'd. */
+static char *
+address_in(const char *mailbox)
+{
+	const char *start = strrchr(mailbox, '<');
+	const char *end = start == NULL ? NULL : strchr(start, '>');
+
+	return end == NULL ? pstrdup(mailbox) : pnstrdup(start + 1, end - start - 1);
+}
+
+/* A mailbox as a header has it, the name in front encoded; palloc'd. */
+static char *
+encode_mailbox(const char *mailbox)
+{
+	const char *start = strrchr(mailbox, '<');
+	int			len = start == NULL ? 0 : start - mailbox;
+
+	while (len > 0 && mailbox[len - 1] == ' ')
+		len--;
+	if (len == 0)
+		return pstrdup(mailbox);
+	return psprintf("%s %s", encode_header(pnstrdup(mailbox, len)), start);
+}
+
 /* The time as RFC 5322 has it, always in English and UTC; palloc'd. */
 static char *
 mail_date(void)
@@ -90,15 +114,17 @@ claim_mail(WaitingMail *waiting)
 		TupleDesc	tupdesc = SPI_tuptable->tupdesc;
 		MemoryContext spi = MemoryContextSwitchTo(owner);
 		bool		isnull;
-		const char *at = strchr(roster_smtp_from, '@');
+		char	   *sender = address_in(roster_smtp_from);
+		const char *at = strrchr(sender, '@');
 
 		memset(waiting, 0, sizeof(*waiting));
 		waiting->mail = DatumGetInt64(SPI_getbinval(tuple, tupdesc, 1, &isnull));
 		waiting->message.to = pstrdup(SPI_getvalue(tuple, tupdesc, 2));
-		waiting->message.subject = encode_header(SPI_getvalue(tuple, tupdesc, 3));
+		waiting->message.subject = SPI_getvalue(tuple, tupdesc, 3);
 		waiting->message.text = pstrdup(SPI_getvalue(tuple, tupdesc, 4));
 		waiting->message.html = pstrdup(SPI_getvalue(tuple, tupdesc, 5));
-		waiting->message.from = pstrdup(roster_smtp_from);
+		waiting->message.from = encode_mailbox(roster_smtp_from);
+		waiting->message.sender = sender;
 		waiting->message.date = mail_date();
 		waiting->message.message_id = psprintf("<minga-roster." INT64_FORMAT ".%s%s>", waiting->mail,
 											   SPI_getvalue(tuple, tupdesc, 6), at == NULL ? "@localhost" : at);
@@ -169,7 +195,16 @@ send_due(void)
 			password = load_password();
 			pool = transfer_open();
 		}
-		fault = mail_perform(pool, &waiting.message, roster_smtp_user, password, &fault_text);
+		if (strpbrk(waiting.message.to, "\r\n") != NULL || strpbrk(waiting.message.subject, "\r\n") != NULL)
+		{
+			fault = TRANSFER_REFUSED;
+			fault_text = "the recipient or the subject contains a line break";
+		}
+		else
+		{
+			waiting.message.subject = encode_header(waiting.message.subject);
+			fault = mail_perform(pool, &waiting.message, roster_smtp_user, password, &fault_text);
+		}
 		mark_mail(waiting.mail, fault, fault_text);
 	}
 	if (password != NULL)
@@ -215,7 +250,11 @@ send_waiting_mail(void)
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
 		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		{
+			MemoryContextSwitchTo(outer);
+			MemoryContextDelete(context);
 			PG_RE_THROW();
+		}
 		FlushErrorState();
 		AbortOutOfAnyTransaction();
 		MemoryContextSwitchTo(context);

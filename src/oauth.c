@@ -20,6 +20,7 @@
 #define TOKEN_MARGIN_S 60
 #define TOKEN_DEFAULT_S 300
 #define TOKEN_MAX_BYTES (256 * 1024)
+#define TOKEN_MAX_DEPTH 32
 
 /* What of a token endpoint's JSON is looked at; palloc'd, NULL where absent. */
 typedef struct TokenAnswer
@@ -34,7 +35,12 @@ typedef struct TokenAnswer
 static JsonActionResult
 answer_nest(void *state)
 {
-	((TokenAnswer *) state)->depth++;
+	if (++((TokenAnswer *) state)->depth > TOKEN_MAX_DEPTH)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("the token endpoint's answer is nested too deeply"),
+				 errdetail("It has more than %d levels.", TOKEN_MAX_DEPTH),
+				 errhint("Compare the token URL (connections.token_url) with the one that the SIS shows to the school; if it is right, ask the SIS vendor.")));
 	JSON_ACTION_OK;
 }
 

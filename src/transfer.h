@@ -2,7 +2,7 @@
  * transfer.h
  *	  The seam to libcurl: requests and mail go in, plain C comes out.
  *
- * transfer.c is the only file that sees a header of libcurl.
+ * No file but transfer*.c sees a header of libcurl.
  */
 #ifndef MINGA_ROSTER_TRANSFER_H
 #define MINGA_ROSTER_TRANSFER_H
@@ -25,7 +25,7 @@ typedef enum TransferFault
 	TRANSFER_TIMEOUT,
 	TRANSFER_TOO_LARGE,			/* more than max_bytes */
 	TRANSFER_LOGIN,				/* SMTP: user or password refused */
-	TRANSFER_REFUSED,			/* SMTP: sender, recipient or mail refused */
+	TRANSFER_REFUSED,			/* SMTP: recipient refused for good */
 	TRANSFER_PROTOCOL			/* anything else: not HTTP, bad URL, ... */
 } TransferFault;
 
@@ -60,7 +60,8 @@ typedef struct HttpResponse
 typedef struct MailMessage
 {
 	const char *to;
-	const char *from;
+	const char *from;			/* as the header has it: an address, or Name <address> */
+	const char *sender;			/* the address in it */
 	const char *subject;		/* encoded for a header where it is not ASCII */
 	const char *date;			/* RFC 5322 */
 	const char *message_id;
@@ -79,13 +80,21 @@ typedef struct UrlParts
 	char	   *query;
 } UrlParts;
 
+/* in transfer.c */
 extern TransferPool *transfer_open(void);
+
+/* in transfer_http.c */
 extern void http_perform(TransferPool *pool, const HttpRequest *request, HttpResponse *response);
 extern void http_release(HttpResponse *response);
-extern TransferFault mail_perform(TransferPool *pool, const MailMessage *message,
-								  const char *user, const char *password, char **fault_text);
 extern bool url_parse(const char *url, UrlParts *parts, const char **why);
 extern char *url_encode(const char *value);
 extern char *url_decode(const char *value);
+
+/* in transfer_mail.c */
+extern TransferFault mail_perform(TransferPool *pool, const MailMessage *message,
+								  const char *user, const char *password, char **fault_text);
+
+/* in url.c */
+extern bool url_is_loopback(const UrlParts *parts);
 
 #endif							/* MINGA_ROSTER_TRANSFER_H */

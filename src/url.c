@@ -68,7 +68,14 @@ match_from(List *template, int first, List *path, int start, TemplateMatch *matc
 		char	   *found = list_nth(path, start + match->nmatched);
 
 		if (is_placeholder(wanted, "{app}"))
+		{
+			int			next = first + match->nmatched + 1;
+
+			/* What comes after it is no App Name: that was left out. */
+			if (next < list_length(template) && pg_strcasecmp(list_nth(template, next), found) == 0)
+				return false;
 			match->app = found;
+		}
 		else if (pg_strcasecmp(wanted, found) != 0)
 			return false;
 		match->nmatched++;
@@ -145,24 +152,67 @@ fill_template(const char *template, const char *prefix, const char *app)
 	return filled.data;
 }
 
+/* What comes with pasting: white space, no-break and zero-width spaces, the byte order mark. */
+static int
+pasted_space_at(const char *text)
+{
+	static const char *const spaces[] = {" ", "\t", "\r", "\n", "\xc2\xa0", "\xe2\x80\x8b", "\xef\xbb\xbf"};
+
+	for (int i = 0; i < lengthof(spaces); i++)
+	{
+		if (strncmp(text, spaces[i], strlen(spaces[i])) == 0)
+			return strlen(spaces[i]);
+	}
+	return 0;
+}
+
+/* The text without such spaces around it; palloc'd. */
 static char *
 trim(const char *text)
 {
-	char	   *copy;
-	Size		len;
+	const char *end;
+	int			len;
 
-	text += strspn(text, " \t\r\n");
-	copy = pstrdup(text);
-	len = strlen(copy);
-	while (len > 0 && strchr(" \t\r\n", copy[len - 1]) != NULL)
-		copy[--len] = '\0';
-	return copy;
+	while ((len = pasted_space_at(text)) > 0)
+		text += len;
+	end = text;
+	for (const char *c = text; *c != '\0'; c += Max(len, 1))
+	{
+		len = pasted_space_at(c);
+		if (len == 0)
+			end = c + 1;
+	}
+	return pnstrdup(text, end - text);
 }
 
-static bool
-is_loopback(const char *host)
+/* The URL as an error may show it: a query can hold a secret. */
+static const char *
+shown(const char *url)
 {
-	return strcmp(host, "127.0.0.1") == 0 || strcmp(host, "[::1]") == 0 || strcmp(host, "localhost") == 0;
+	return pnstrdup(url, strcspn(url, "?#"));
+}
+
+bool
+url_is_loopback(const UrlParts *parts)
+{
+	return strcmp(parts->host, "127.0.0.1") == 0 || strcmp(parts->host, "[::1]") == 0 || strcmp(parts->host, "localhost") == 0;
+}
+
+/* Why the text is no URL, or NULL; a text without a scheme is one where it starts with something like a host. */
+static const char *
+why_no_url(const char *url, UrlParts *parts)
+{
+	const char *why;
+
+	if (url[0] == '\0')
+		return "It is empty.";
+	if (strpbrk(url, " \t\r\n") != NULL)
+		return "There is white space in it.";
+	if (!url_parse(url, parts, &why))
+		return psprintf("It cannot be read as one: %s.", why);
+	if (strstr(url, "://") == NULL && strpbrk(parts->host, ".:") == NULL && !url_is_loopback(parts))
+		return "It begins with neither https:// nor the name of a host.";
+	return NULL;
 }
 
 /*
@@ -172,15 +222,13 @@ is_loopback(const char *host)
 static void
 parse_pasted(const char *url, UrlParts *parts)
 {
-	const char *why;
+	const char *why = why_no_url(url, parts);
 
-	if (url[0] == '\0' || strpbrk(url, " \t\r\n") != NULL || !url_parse(url, parts, &why))
+	if (why != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 strchr(url, '@') != NULL ? errmsg("invalid URL") : errmsg("invalid URL \"%s\"", url),
-				 url[0] == '\0' ? errdetail("It is empty.") :
-				 strpbrk(url, " \t\r\n") != NULL ? errdetail("There is white space in it.") :
-				 errdetail("It cannot be read as one: %s.", why),
+				 strchr(url, '@') != NULL ? errmsg("invalid URL") : errmsg("invalid URL \"%s\"", shown(url)),
+				 errdetail("%s", why),
 				 errhint("Paste the URL as the student information system shows it, such as \"https://campus.example.org/campus/api/oneroster/v1p1/minga\".")));
 	if (parts->user != NULL)
 		ereport(ERROR,
@@ -189,10 +237,10 @@ parse_pasted(const char *url, UrlParts *parts)
 				 errdetail("It is not repeated here, nor stored."),
 				 errhint("Leave out what stands before \"@\", and give client_id and client_secret instead.")));
 	if (strcmp(parts->scheme, "https") != 0 &&
-		!(strcmp(parts->scheme, "http") == 0 && roster_insecure_loopback && is_loopback(parts->host)))
+		!(strcmp(parts->scheme, "http") == 0 && roster_insecure_loopback && url_is_loopback(parts)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("URL \"%s\" is not an https URL", url),
+				 errmsg("URL \"%s\" is not an https URL", shown(url)),
 				 errdetail("Its scheme is \"%s\"; secrets and children's data travel encrypted or not at all.", parts->scheme),
 				 errhint("Ask the school or its SIS vendor for the https address.")));
 }
@@ -203,21 +251,48 @@ origin_of(const UrlParts *parts)
 	return psprintf("%s://%s%s%s", parts->scheme, parts->host, parts->port == NULL ? "" : ":", parts->port == NULL ? "" : parts->port);
 }
 
-/* The value of a parameter in a query, decoded, or NULL. */
+/* An App Name as it reads; throws 22023 where the URL has bytes there that are no text. */
 static char *
-query_parameter(const char *query, const char *name)
+decode_app(const char *url, const char *encoded)
 {
-	Size		len = strlen(name);
+	char	   *app = url_decode(encoded);
+
+	if (app == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("URL \"%s\" holds an App Name that is no text", shown(url)),
+				 errdetail("\"%s\" does not stand for characters in UTF-8.", encoded),
+				 errhint("Copy the URL again, or give the App Name as app_name.")));
+	return app;
+}
+
+/* The value of the token path's "name={app}" in a pasted query, or NULL. */
+static char *
+app_in_query(const char *url, const char *query, const char *token_path)
+{
+	const char *placeholder = strstr(token_path, "={app}");
+	const char *name = placeholder;
+	Size		len;
 	char	   *rest;
 	char	   *pair;
 
-	if (query == NULL)
+	if (query == NULL || placeholder == NULL)
 		return NULL;
+	while (name > token_path && strchr("?&", name[-1]) == NULL)
+		name--;
+	len = placeholder - name;
 	rest = pstrdup(query);
 	while ((pair = strsep(&rest, "&")) != NULL)
 	{
 		if (pg_strncasecmp(pair, name, len) == 0 && pair[len] == '=' && pair[len + 1] != '\0')
-			return url_decode(pair + len + 1);
+		{
+			for (char *c = pair; *c != '\0'; c++)
+			{
+				if (*c == '+')
+					*c = ' ';
+			}
+			return decode_app(url, pair + len + 1);
+		}
 	}
 	return NULL;
 }
@@ -247,7 +322,7 @@ refuse_other_version(const char *url, List *path)
 		if (pg_strcasecmp(segment, "v1p2") == 0 || pg_strcasecmp(segment, "learningdata") == 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("URL \"%s\" is not of OneRoster 1.1", url),
+					 errmsg("URL \"%s\" is not of OneRoster 1.1", shown(url)),
 					 errdetail("The segment \"%s\" belongs to OneRoster %s.", segment,
 							   pg_strcasecmp(segment, "v1p2") == 0 ? "1.2" : "1.0"),
 					 errhint("Ask the school for a connection of OneRoster 1.1 with OAuth 2.0.")));
@@ -318,7 +393,7 @@ roster_normalize_url(PG_FUNCTION_ARGS)
 	if (is_token_path(path, token_path))
 	{
 		if (app == NULL)
-			app = query_parameter(parts.query, "appName");
+			app = app_in_query(url, parts.query, token_path);
 		path = NIL;
 	}
 	refuse_other_version(url, path);
@@ -326,17 +401,17 @@ roster_normalize_url(PG_FUNCTION_ARGS)
 	if (template == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("URL \"%s\" does not look like one of this student information system", url),
+				 errmsg("URL \"%s\" does not look like one of this student information system", shown(url)),
 				 errdetail("Its path is \"%s\"; a path like \"%s\" is expected.", parts.path, match.prefix),
 				 errhint("Compare it with the base URL that the student information system shows to the school, or choose another sis.")));
 	path_app = match.app != NULL ? match.app : (app != NULL ? url_encode(app) : NULL);
 	if (app == NULL && match.app != NULL)
-		app = url_decode(match.app);
+		app = decode_app(url, match.app);
 	if (app == NULL && (strstr(template, "{app}") != NULL || (token_path != NULL && strstr(token_path, "{app}") != NULL)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the App Name is missing"),
-				 errdetail("URL \"%s\" does not tell it.", url),
+				 errdetail("URL \"%s\" does not tell it.", shown(url)),
 				 errhint("Give app_name: it is the value after \"appName=\" in the token URL that the student information system shows to the school.")));
 
 	base_url = psprintf("%s%s", origin_of(&parts), fill_template(template, match.prefix, path_app));

@@ -57,3 +57,24 @@ SELECT n.base_url FROM (VALUES ('https://roster.example.org'), ('https://roster.
     ('https://roster.example.org/aeries/ims/oneroster/v1p1/'), ('https://roster.example.org/ims/x/ims/oneroster/v1p1')) AS v (url),
     minga_roster.sis s, minga_roster.normalize_url(url, s.base_paths, s.token_path, NULL) AS n WHERE s.sis = 'oneroster_1.1';
 SELECT n.token_url IS NULL, n.app_name IS NULL FROM minga_roster.sis s, minga_roster.normalize_url('https://roster.example.org', s.base_paths, s.token_path, NULL) AS n WHERE s.sis = 'oneroster_1.1';
+
+-- what else comes with pasting: no-break and zero-width spaces; a secret in a query is not shown; the App Name is left out
+SELECT * FROM pg_temp.campus(E'\u00a0\u200bhttps://campus.mingacityschools.us/campus/api/oneroster/v1p1/minga\u00a0');
+SELECT * FROM pg_temp.campus('https://campus.mingacityschools.us/campus/oauth2/token?lang=en&appname=my+app');
+SELECT * FROM pg_temp.campus('https://campus.mingacityschools.us/campus/api/oneroster/v1p1/schüler');
+SELECT * FROM pg_temp.campus('https://campus.mingacityschools.us/other?client_secret=hidden', 'minga');
+SELECT * FROM pg_temp.campus('minga');
+SELECT * FROM pg_temp.campus('https://campus.mingacityschools.us/campus/api/oneroster/v1p1/ims/oneroster/v1p1');
+SELECT * FROM pg_temp.campus('https://campus.mingacityschools.us/campus/api/oneroster/v1p1/%ff%00');
+SELECT * FROM pg_temp.campus('https://[fe80::1%25eth0]/campus', 'minga');
+-- http is for tests: to this machine alone, and only where the setting allows it
+ALTER SYSTEM SET minga_roster.insecure_loopback = on;
+SELECT pg_reload_conf();
+SELECT pg_sleep(0.2);
+SELECT * FROM pg_temp.campus('http://localhost:8080/campus', 'minga');
+SELECT * FROM pg_temp.campus('http://[::1]:8080/campus', 'minga');
+SELECT * FROM pg_temp.campus('http://localhost.example.org/campus', 'minga');
+ALTER SYSTEM RESET minga_roster.insecure_loopback;
+SELECT pg_reload_conf();
+SELECT pg_sleep(0.2);
+SELECT * FROM pg_temp.campus('http://localhost:8080/campus', 'minga');

@@ -1,0 +1,271 @@
+/*
+ * transfer_http.c
+ *	  HTTP requests by libcurl, and URLs taken apart by it.
+ *
+ * What it must survive: a body without an end, which is cut off at the request's
+ * max_bytes; an answer that inflates without an end, for which the same holds; a
+ * redirect, which is reported and never followed.
+ */
+#include "postgres.h"
+
+#include "utils/memutils.h"
+
+#include "minga_roster.h"
+#include "transfer_curl.h"
+
+#define RECEIVE_BUFFER (512 * 1024L)
+#define RETRY_AFTER_MAX_S (24 * 3600)
+
+/* A body on its way; malloc'd. */
+typedef struct Body
+{
+	char	   *data;
+	Size		len;
+	Size		allocated;
+	Size		max_bytes;
+	bool		too_large;
+	bool		sized;
+	CURL	   *easy;
+} Body;
+
+/* Called by libcurl: must not ereport, must not palloc. */
+static size_t
+receive_body(char *data, size_t size, size_t count, void *arg)
+{
+	Body	   *body = arg;
+	size_t		len = size * count;
+
+	if (body->len + len > body->max_bytes)
+	{
+		body->too_large = true;
+		return 0;
+	}
+	if (body->len + len + 1 > body->allocated)
+	{
+		Size		wanted = body->allocated == 0 ? 64 * 1024 : body->allocated * 2;
+		curl_off_t	announced = -1;
+		char	   *larger;
+
+		if (!body->sized)
+		{
+			body->sized = true;
+			curl_easy_getinfo(body->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &announced);
+			if (announced > 0 && (Size) announced <= body->max_bytes)
+				wanted = Max(wanted, (Size) announced + 1);
+		}
+		while (wanted < body->len + len + 1)
+			wanted *= 2;
+		larger = realloc(body->data, wanted);
+		if (larger == NULL)
+			return 0;
+		body->data = larger;
+		body->allocated = wanted;
+	}
+	memcpy(body->data + body->len, data, len);
+	body->len += len;
+	body->data[body->len] = '\0';
+	return len;
+}
+
+static void
+response_headers(CURL *easy, HttpResponse *response)
+{
+	struct curl_header *header;
+	char	   *text = NULL;
+	char	   *end;
+	long		status = 0;
+	curl_off_t	retry_after = 0;
+
+	curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+	response->status = (int) status;
+	curl_easy_getinfo(easy, CURLINFO_CONTENT_TYPE, &text);
+	response->content_type = text == NULL ? NULL : pstrdup(text);
+	text = NULL;
+	curl_easy_getinfo(easy, CURLINFO_REDIRECT_URL, &text);
+	response->location = text == NULL ? NULL : pstrdup(text);
+	/* Seconds or a date, made seconds by libcurl; 0 where there is none. */
+	curl_easy_getinfo(easy, CURLINFO_RETRY_AFTER, &retry_after);
+	if (curl_easy_header(easy, "Retry-After", 0, CURLH_HEADER, -1, &header) == CURLHE_OK)
+		response->retry_after_ms = (int) Min(retry_after, RETRY_AFTER_MAX_S) * 1000;
+	if (curl_easy_header(easy, "X-Total-Count", 0, CURLH_HEADER, -1, &header) == CURLHE_OK)
+	{
+		errno = 0;
+		response->total_count = strtoll(header->value, &end, 10);
+		if (errno != 0 || end == header->value || *end != '\0' || response->total_count < 0)
+			response->total_count = -1;
+	}
+}
+
+static void
+response_times(CURL *easy, HttpResponse *response)
+{
+	curl_off_t	microseconds = 0;
+
+	curl_easy_getinfo(easy, CURLINFO_NAMELOOKUP_TIME_T, &microseconds);
+	response->resolved_us = microseconds;
+	microseconds = 0;
+	curl_easy_getinfo(easy, CURLINFO_CONNECT_TIME_T, &microseconds);
+	response->connected_us = microseconds;
+	microseconds = 0;
+	curl_easy_getinfo(easy, CURLINFO_APPCONNECT_TIME_T, &microseconds);
+	response->secured_us = microseconds;
+	microseconds = 0;
+	curl_easy_getinfo(easy, CURLINFO_TOTAL_TIME_T, &microseconds);
+	response->elapsed_us = microseconds;
+}
+
+/*
+ * Performs one request.  What goes wrong on the way is a fault in the response
+ * and no error; throws on an interrupt alone.  The body is malloc'd, for
+ * http_release; the other texts are palloc'd.
+ */
+void
+http_perform(TransferPool *pool, const HttpRequest *request, HttpResponse *response)
+{
+	Transfer   *transfer = &pool->transfer;
+	CURL	   *easy = transfer->easy;
+	struct curl_slist *volatile headers = NULL;
+	char	   *volatile authorization = NULL;
+	Body		body = {0};
+	volatile bool performed = false;
+
+	memset(response, 0, sizeof(*response));
+	response->total_count = -1;
+	response->retry_after_ms = -1;
+	body.max_bytes = request->max_bytes;
+	body.easy = easy;
+
+	if (request->bearer != NULL)
+		authorization = psprintf("Authorization: Bearer %s", request->bearer);
+	transfer_prepare(transfer, request->url, roster_ca_file, transfer_is_insecure(request->url) ? "http,https" : "https");
+	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, receive_body);
+	curl_easy_setopt(easy, CURLOPT_WRITEDATA, &body);
+	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, RECEIVE_BUFFER);
+	curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");
+	curl_easy_setopt(easy, CURLOPT_COOKIEFILE, "");
+	curl_easy_setopt(easy, CURLOPT_USERAGENT, "minga_roster");
+	if (request->form != NULL)
+		curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->form);
+	if (request->basic_user != NULL)
+	{
+		curl_easy_setopt(easy, CURLOPT_HTTPAUTH, (long) CURLAUTH_BASIC);
+		curl_easy_setopt(easy, CURLOPT_USERNAME, request->basic_user);
+		curl_easy_setopt(easy, CURLOPT_PASSWORD, request->basic_password);
+	}
+
+	PG_TRY();
+	{
+		headers = curl_slist_append(headers, "Accept: application/json");
+		if (authorization != NULL)
+			headers = curl_slist_append(headers, authorization);
+		curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
+		transfer->result = transfer_drive(pool, transfer);
+		response_headers(easy, response);
+		response_times(easy, response);
+		response->fault = body.too_large ? TRANSFER_TOO_LARGE : transfer_fault(transfer->result);
+		if (response->fault != TRANSFER_OK)
+			response->fault_text = transfer_fault_text(transfer);
+		performed = true;
+	}
+	PG_FINALLY();
+	{
+		/* Leaves no credentials and no pointer into this function behind. */
+		curl_easy_reset(easy);
+		curl_slist_free_all(headers);
+		if (!performed)
+			free(body.data);
+	}
+	PG_END_TRY();
+	response->body = body.data;
+	response->len = body.len;
+	if (authorization != NULL)
+		explicit_bzero(authorization, strlen(authorization));
+}
+
+/* Frees the body; the rest of a response goes with its memory context. */
+void
+http_release(HttpResponse *response)
+{
+	free(response->body);
+	response->body = NULL;
+	response->len = 0;
+}
+
+static char *
+url_part(CURLU *url, CURLUPart part, unsigned int flags)
+{
+	char	   *text = NULL;
+	char	   *copy;
+
+	if (curl_url_get(url, part, &text, flags) != CURLUE_OK)
+		return NULL;
+	copy = pstrdup(text);
+	curl_free(text);
+	return copy;
+}
+
+/*
+ * Takes a URL apart, an absent scheme being https.  False, with the reason in
+ * *why (static), for one that is none.
+ */
+bool
+url_parse(const char *url, UrlParts *parts, const char **why)
+{
+	CURLU	   *handle = curl_url();
+	CURLUcode	result;
+
+	if (handle == NULL)
+		transfer_out_of_memory();
+	result = curl_url_set(handle, CURLUPART_URL, url,
+						  CURLU_DEFAULT_SCHEME | CURLU_NON_SUPPORT_SCHEME | CURLU_URLENCODE);
+	memset(parts, 0, sizeof(*parts));
+	if (result == CURLUE_OK)
+	{
+		parts->scheme = url_part(handle, CURLUPART_SCHEME, 0);
+		parts->user = url_part(handle, CURLUPART_USER, 0);
+		parts->host = url_part(handle, CURLUPART_HOST, 0);
+		parts->port = url_part(handle, CURLUPART_PORT, CURLU_NO_DEFAULT_PORT);
+		parts->path = url_part(handle, CURLUPART_PATH, 0);
+		parts->query = url_part(handle, CURLUPART_QUERY, 0);
+		if (parts->host == NULL || parts->host[0] == '\0')
+			result = CURLUE_NO_HOST;
+		else if (url_part(handle, CURLUPART_ZONEID, 0) != NULL)
+			result = CURLUE_BAD_IPV6;
+	}
+	curl_url_cleanup(handle);
+	*why = curl_url_strerror(result);
+	if (result != CURLUE_OK)
+		return false;
+	for (char *c = parts->host; *c != '\0'; c++)
+		*c = pg_ascii_tolower((unsigned char) *c);
+	return true;
+}
+
+/* A value percent-encoded for a path segment, a query or a form; palloc'd. */
+char *
+url_encode(const char *value)
+{
+	char	   *encoded = curl_easy_escape(NULL, value, 0);
+	char	   *copy;
+
+	if (encoded == NULL)
+		transfer_out_of_memory();
+	copy = pstrdup(encoded);
+	curl_free(encoded);
+	return copy;
+}
+
+/* A percent-encoded segment as it reads, palloc'd; NULL where that is no text. */
+char *
+url_decode(const char *value)
+{
+	int			len = 0;
+	char	   *decoded = curl_easy_unescape(NULL, value, 0, &len);
+	char	   *copy;
+
+	if (decoded == NULL)
+		transfer_out_of_memory();
+	copy = pnstrdup(decoded, len);
+	curl_free(decoded);
+	return strlen(copy) == len && pg_verify_mbstr(PG_UTF8, copy, len, true) ? copy : NULL;
+}
