@@ -106,6 +106,17 @@ is_error_code(const char *text)
 	return text != NULL && text[0] != '\0' && strlen(text) <= 40 && strspn(text, "abcdefghijklmnopqrstuvwxyz_") == strlen(text);
 }
 
+/* A token goes into a header: visible ASCII characters alone (RFC 6750 has fewer yet). */
+static bool
+is_token(const char *text)
+{
+	if (text == NULL || text[0] == '\0')
+		return false;
+	while (*text > ' ' && *text <= '~')
+		text++;
+	return *text == '\0';
+}
+
 /* The token kept from before, if it is good for a while yet.  In a transaction of its own. */
 static bool
 recall_token(RosterClient *client)
@@ -260,7 +271,7 @@ client_authorize(RosterClient *client, bool renew)
 			fault = client_transfer_fault(client->connection->token_url, &response);
 			break;
 		}
-		if (read_answer(&response, &answer) && response.status == 200 && answer.access_token != NULL && answer.access_token[0] != '\0')
+		if (read_answer(&response, &answer) && response.status == 200 && is_token(answer.access_token))
 		{
 			take_token(client, &answer);
 			fault = NULL;

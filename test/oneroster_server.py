@@ -36,7 +36,7 @@ USER_FIELDS = set("sourcedId status dateLastModified metadata username userIds e
                   " email sms phone agents orgs grades password".split())
 FAULTS = set("""status reset_connection delay_ms hang page_cap total link empty_object_at_end missing_envelope rename_envelope html
 failure_status repeat_page empty invalid_utf8 nul_escape lone_surrogate no_sourced_id drop_names status_value ignore_filter ignore_sort
-expire_token_after expires_in redirect nesting truncated duplicate override add_rows remove_rows""".split())
+expire_token_after expires_in token_fields redirect nesting truncated duplicate override add_rows remove_rows""".split())
 
 
 class Answer(Exception):
@@ -385,9 +385,10 @@ class RosterHandler(Handler):
         if form.get("grant_type", query.get("grant_type")) != "client_credentials":
             return Answer(400, {"error": "unsupported_grant_type"})
         seconds = context.roster.faults.get("expires_in", context.expires_in)
-        return Answer(200, {"access_token": context.tokens.give(seconds), "token_type": "bearer", "expires_in": seconds,
-                            "scope": entry["scope"] or "https://purl.imsglobal.org/spec/or/v1p1/scope/roster-core.readonly"},
-                      {"Cache-Control": "no-store"})
+        answer = {"access_token": context.tokens.give(seconds), "token_type": "bearer", "expires_in": seconds,
+                  "scope": entry["scope"] or "https://purl.imsglobal.org/spec/or/v1p1/scope/roster-core.readonly"}
+        answer.update(context.roster.faults.get("token_fields", {}))
+        return Answer(200, {k: v for k, v in answer.items() if v is not None}, {"Cache-Control": "no-store"})
 
     def bearer(self, context):
         scheme, _, token = (self.headers.get("Authorization") or "").partition(" ")

@@ -52,8 +52,8 @@ async def serve(args):
         return AuthResult(success=known, handled=False, auth_data=data)
 
     def session():
-        auth = {} if args.no_auth else {"authenticator": authenticate, "auth_required": True, "auth_require_tls": True}
-        return SMTP(keeper, hostname="localhost", tls_context=tls, require_starttls=True, enable_SMTPUTF8=True,
+        auth = {} if args.no_auth else {"authenticator": authenticate, "auth_required": True, "auth_require_tls": not args.no_starttls}
+        return SMTP(keeper, hostname="localhost", tls_context=None if args.no_starttls else tls, require_starttls=not args.no_starttls, enable_SMTPUTF8=True,
                     auth_exclude_mechanism=["LOGIN", "PLAIN"] if args.no_auth else [], **auth)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(session, "127.0.0.1", args.port)
@@ -75,6 +75,7 @@ def main():
     parser.add_argument("--password", default="mail+S3cret")
     parser.add_argument("--reject-recipient", action="append", default=[], metavar="ADDRESS", help="answer 550 to this recipient")
     parser.add_argument("--no-auth", action="store_true", help="neither offer nor demand AUTH")
+    parser.add_argument("--no-starttls", action="store_true", help="do not offer STARTTLS, and take AUTH without it")
     parser.add_argument("--no-stdin", action="store_true", help="serve until SIGTERM, whatever happens to stdin")
     asyncio.run(serve(parser.parse_args()))
 

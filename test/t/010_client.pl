@@ -39,6 +39,53 @@ $server->faults({ status => { path => 'students', code => 401 } });
 like(fetch_error(), qr/ERROR:  28000: .*refused a token.*HINT: /s, 'a 401 that stays is an error of class 28, not an endless loop');
 $server->clear_faults;
 
+# How long a token is kept: less its last minute; five minutes where the server does not say
+foreach my $case (
+	[ undef, 240, 'no expires_in' ], [ 600, 540, 'a number' ], [ '600', 540, 'a string' ], [ 'soon', 240, 'no number' ], [ 40, 20, 'less than a minute' ])
+{
+	my ($expires_in, $seconds, $what) = @$case;
+	$roster->sql('DELETE FROM tokens');
+	$server->faults({ token_fields => { expires_in => $expires_in } });
+	is(fetch(), 'succeeded', "expires_in: $what");
+	is($roster->sql("SELECT expires_at <= clock_timestamp() + interval '$seconds s' AND expires_at > started_at + interval '$seconds s' FROM tokens, runs ORDER BY run DESC LIMIT 1"),
+		't', "... kept for $seconds s");
+}
+$server->clear_faults;
+$roster->sql("UPDATE tokens SET expires_at = now()");
+$server->clear_log;
+is(fetch(), 'succeeded', 'a token that has expired');
+is(scalar(requests('oauth2/token')), 1, '... is not used');
+
+# Token endpoints that are none
+foreach my $case (
+	[ { html => { path => 'oauth2/token' } }, qr/ERROR:  08P01: .*no access token/s, 'a login page' ],
+	[ { token_fields => { access_token => undef } }, qr/ERROR:  08P01: .*no access token/s, 'no access_token' ],
+	[ { token_fields => { access_token => { nested => 'x' } } }, qr/ERROR:  08P01: .*no access token/s, 'an access_token that is no string' ],
+	[ { token_fields => { access_token => "x\r\nX-Injected: 1" } }, qr/ERROR:  08P01: .*no access token/s, 'an access_token with a line break' ],
+	[ { truncated => { path => 'oauth2/token' } }, qr/ERROR:  08P01: .*no access token/s, 'half an answer' ],
+	[ { status => { path => 'oauth2/token', code => 404 } }, qr/ERROR:  42704: .*no token endpoint/s, 'a 404' ],
+	[ { status => { path => 'oauth2/token', code => 403 } }, qr/ERROR:  28P01: .*refused the credentials/s, 'a 403' ],
+	[ { status => { path => 'oauth2/token', code => 500 } }, qr/ERROR:  08006: .*500/s, 'a 500' ],
+	[ { redirect => { path => 'oauth2/token', location => 'https://login.example.org/' } }, qr/ERROR:  08P01: .*redirect.*login\.example\.org/s, 'a redirect' ])
+{
+	my ($faults, $error, $what) = @$case;
+	$roster->sql('DELETE FROM tokens');
+	$server->clear_log;
+	$server->faults($faults);
+	like(fetch_error(), $error, "token endpoint with $what");
+	is(scalar(grep { $_->{path} !~ /token/ } $server->log), 0, '... nothing else is asked');
+	$server->clear_faults;
+}
+my @deep = map { [] } 1 .. 50;
+$deep[$_][0] = $deep[ $_ + 1 ] foreach 0 .. 48;
+$server->faults({ token_fields => { scope => $deep[0] } });
+like(fetch_error(), qr/ERROR:  08P01: .*nested too deeply.*HINT: /s, 'token endpoint with an answer of 50 levels');
+$server->clear_faults;
+$server->faults({ status => { path => 'oauth2/token', code => 503, times => 1 } });
+is(fetch(), 'succeeded', 'token endpoint that is busy once');
+is(newest('retries'), '1', '... is tried again');
+$server->clear_faults;
+
 # Credentials
 $roster->sql("SELECT roster_set_secret('mesa-high', 'guessed wrong')");
 my $error = fetch_error();
@@ -65,6 +112,23 @@ $server->clear_log;
 $server->faults({ status => { path => 'students', code => 503, retry_after => 3600 } });
 like(fetch_error(), qr/ERROR:  08\w{3}: /, 'a server that asks for an hour is not waited for');
 is(scalar(requests('students')), 1, '... nor asked again');
+$server->clear_faults;
+
+$server->clear_log;
+$server->faults({ status => { path => 'students', code => 429, retry_after => 'Fri, 31 Dec 2100 23:59:59 GMT' } });
+like(fetch_error(), qr/ERROR:  53400: .*fewer requests.*429.*HINT: /s, 'nor until a date far away');
+is(scalar(requests('students')), 1, '... and not asked again');
+$server->clear_faults;
+$server->clear_log;
+$server->faults({ status => { path => 'students', code => 429, retry_after => 2, times => 1 } });
+is(fetch(), 'succeeded', 'Retry-After in seconds');
+my @times = map { $_->{time} } requests('students');
+cmp_ok($times[1] - $times[0], '>=', 2, '... is kept to');
+$server->clear_log;
+$server->faults({ status => { path => 'students', code => 503 } });
+like(fetch_error(), qr/ERROR:  08006: .*503/s, 'a server that stays busy is an error that the evening tries again');
+is(scalar(requests('students')), 5, '... after five tries');
+is(newest('retries'), '4', '... four of them retries');
 $server->clear_faults;
 
 # Faults that stay
@@ -109,13 +173,45 @@ $server->clear_faults;
 
 # A cancel in the middle of a request that is never answered
 $server->faults({ hang => { path => 'students' } });
+$server->clear_log;
+my $run = $roster->sql("SELECT roster_start('mesa-high', 'fetch')");
+sleep 1 until requests('students');
+is($roster->sql("SELECT count(*), count(xact_start), count(backend_xmin) FROM pg_stat_activity WHERE backend_type = 'minga_roster'"), '1|0|0',
+	'while it waits for the network it holds no transaction and no snapshot');
+is($roster->sql("SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE a.backend_type = 'minga_roster' AND l.locktype <> 'advisory'"), '0',
+	'... and no lock but the advisory ones');
+$roster->sql("SELECT roster_cancel($run)");
+$roster->wait_for("SELECT state <> 'running' FROM runs WHERE run = $run");
+is($roster->sql("SELECT state FROM runs WHERE run = $run"), 'cancelled', 'a cancel ends a hanging request');
 like($roster->error("SET statement_timeout = '500ms'; SELECT roster_fetch('mesa-high')"), qr/ERROR:  57014/, 'a hanging request is interrupted');
 $roster->wait_for("SELECT state = 'cancelled' FROM runs ORDER BY run DESC LIMIT 1");
 pass('... at once');
 $server->clear_faults;
 
+# http only where the setting for tests allows it, at the time of the request too
+my $plain = OneRosterServer->new(people => 30, seed => 3, plain_http => 1);
+$roster->set(insecure_loopback => 'on');
+$roster->sql("SELECT roster_configure('mesa-high', url => '" . $plain->url . "')");
+is(fetch(), 'succeeded', 'http to this machine, for tests');
+$roster->set(insecure_loopback => 'off');
+$plain->clear_log;
+$roster->sql("DELETE FROM tokens");
+like(fetch_error(), qr/ERROR:  08P01: .*HINT: /s, 'refused once the setting is off');
+is(scalar($plain->log), 0, '... with nothing sent');
+
+# A shutdown in the middle of a request that is never answered
+$roster->set(insecure_loopback => 'on');
+$roster->sql("SELECT roster_configure('mesa-high', url => '" . $server->url . "')");
+$roster->set(insecure_loopback => 'off');
+$server->clear_log;
+$server->faults({ hang => { path => 'students' } });
+$roster->sql("SELECT roster_start('mesa-high', 'fetch')");
+sleep 1 until requests('students');
+$roster->stop;
+pass('a shutdown does not wait for a hanging request');
+$server->clear_faults;
+
 my $secret = quotemeta $server->client_secret;
 unlike($roster->log_contents, qr/$secret/, 'no log has the secret');
 
-$roster->stop;
 done_testing();

@@ -3,6 +3,7 @@
 use strict;
 use warnings;
 
+use IPC::Run ();
 use OneRosterServer;
 use RosterCluster;
 use SmtpServer;
@@ -94,8 +95,87 @@ is(state_of($foreign), 'waiting|0', 'a restored copy sends nothing that was writ
 $mail = write_mail('it@mesa.example', "broken");
 $roster->sql("UPDATE outbox SET subject = E'x\\r\\nBcc: all\@mesa.example' WHERE mail = $mail");
 send_mail();
-$roster->wait_for("SELECT last_error ~ 'header' FROM outbox WHERE mail = $mail");
-is(scalar(grep { $_->{raw} =~ /^Bcc/m } $smtp->mails), 0, 'a subject with a line break is refused');
+my $recipient = write_mail("it\@mesa.example\r\nRCPT TO:<all\@mesa.example>", 'broken');
+my $next = write_mail('it@mesa.example', 'behind a broken one');
+my $count = $smtp->mails;
+send_mail();
+$roster->wait_for("SELECT state = 'sent' FROM outbox WHERE mail = $next");
+is($roster->sql("SELECT string_agg(state || ' ' || attempts || ' ' || last_error, ', ') FROM outbox WHERE mail IN ($mail, $recipient)"),
+	join(', ', ('failed 1 the recipient or the subject contains a line break') x 2), 'a line break in subject or recipient is final');
+is(scalar($smtp->mails), $count + 1, '... nothing of it is sent, and the next mail is');
+
+# Two parts and odd characters, read by another implementation of MIME
+my $subject = 'Grüße von der École Élémentaire Jean-Baptiste Poquelin, 日本語 und noch viel mehr: nothing to do';
+$mail = write_mail('it@mesa.example', $subject);
+$roster->sql("UPDATE outbox SET body_text = E'.\n..dot first\n' || repeat('Zoë ', 500) || E'\nFrom here\n' WHERE mail = $mail");
+$roster->set(smtp_from => 'Minga für Schulen <roster@minga.example>');
+send_mail();
+$roster->wait_for("SELECT state = 'sent' FROM outbox WHERE mail = $mail");
+my $raw = (($smtp->mails)[-1])->{raw};
+my $read = '';
+IPC::Run::run([ '/usr/bin/python3', '-c', <<'PYTHON' ], '<', \$raw, '>', \$read) or die 'could not read the mail';
+import email, email.policy, sys
+mail = email.message_from_bytes(sys.stdin.buffer.read(), policy=email.policy.default)
+parts = {p.get_content_type(): p.get_content().replace("\r\n", "\n") for p in mail.walk() if not p.is_multipart()}
+out = [mail["subject"], str(mail["from"]), mail["from"].addresses[0].display_name, mail["from"].addresses[0].addr_spec, " ".join(parts), parts["text/plain"], parts["text/html"]]
+sys.stdout.buffer.write("|".join(out).encode())
+PYTHON
+is($read, join('|', $subject, 'Minga für Schulen <roster@minga.example>', 'Minga für Schulen', 'roster@minga.example', 'text/plain text/html',
+		".\n..dot first\n" . ('Zoë ' x 500) . "\nFrom here\n", '<p>Nothing to do.</p>'), 'subject, sender and both parts arrive as they were written');
+is((($smtp->mails)[-1])->{from}, 'roster@minga.example', '... the envelope has the address alone');
+
+# A sender that dies between claiming and sending: the mail is sent at its next attempt
+$mail = write_mail('it@mesa.example', 'claimed and lost');
+is($roster->sql('SELECT mail FROM claim_mail()'), $mail, 'a mail is claimed');
+is($roster->sql('SELECT count(*) FROM claim_mail()'), '0', '... by one');
+is($roster->sql("SELECT state, attempts, next_attempt_at > now() AND next_attempt_at <= now() + interval '1 minute' FROM outbox WHERE mail = $mail"),
+	'waiting|1|t', '... and stays waiting for its next attempt');
+$roster->set(test_clock => $roster->sql("SELECT now() + interval '2 minutes'"));
+send_mail();
+$roster->wait_for("SELECT state = 'sent' AND attempts = 2 FROM outbox WHERE mail = $mail");
+pass('... which sends it');
+$roster->set(test_clock => '');
+
+# Several senders at once send each mail once
+$roster->connect_school('mesa-low', $server);
+$count = $smtp->mails;
+write_mail("nr$_\@mesa.example", 'one of many') foreach 1 .. 20;
+$roster->sql("SELECT roster_start(connection, 'fetch') FROM connections");
+send_mail();
+$roster->wait_for("SELECT count(*) = 20 FROM outbox WHERE state = 'sent' AND subject = 'one of many'");
+is(scalar($smtp->mails), $count + 20, 'several senders send each mail once');
+
+# A certificate of an unknown authority, a server without STARTTLS: nothing goes out, not even the password
+my $other = SmtpServer->new;
+$roster->set(smtp_ca_file => $other->ca_file);
+$mail = write_mail('it@mesa.example', 'to be kept');
+send_mail();
+$roster->wait_for("SELECT last_error IS NOT NULL FROM outbox WHERE mail = $mail");
+like($roster->sql("SELECT state || ' ' || last_error FROM outbox WHERE mail = $mail"), qr/^waiting .*certificate/, 'an unknown authority delays the mail');
+$roster->set(smtp_ca_file => $smtp->ca_file);
+$smtp->stop;
+$smtp->start('--no-starttls');
+$count = $smtp->mails;
+$roster->sql("UPDATE outbox SET next_attempt_at = now(), last_error = NULL WHERE mail = $mail");
+send_mail();
+$roster->wait_for("SELECT last_error IS NOT NULL FROM outbox WHERE mail = $mail");
+is($roster->sql("SELECT state FROM outbox WHERE mail = $mail"), 'waiting', 'so does a server without STARTTLS');
+is(scalar($smtp->mails), $count, '... nothing is sent in clear');
+
+# AUTH left out where it is demanded: a refusal that the DBA can mend loses nothing
+$smtp->stop;
+$smtp->start('--reject-recipient', 'gone@mesa.example');
+$roster->set(smtp_user => '');
+$roster->sql("UPDATE outbox SET next_attempt_at = now(), last_error = NULL WHERE mail = $mail");
+send_mail();
+$roster->wait_for("SELECT last_error IS NOT NULL FROM outbox WHERE mail = $mail");
+like($roster->sql("SELECT state || ' ' || last_error FROM outbox WHERE mail = $mail"), qr/^waiting .*530/, 'AUTH left out where the server demands it delays the mail');
+
+# After five days a mail that could not be sent is given up
+$roster->sql("UPDATE outbox SET next_attempt_at = now(), last_error = NULL, created_at = now() - interval '5 days 1 minute' WHERE mail = $mail");
+send_mail();
+$roster->wait_for("SELECT state = 'failed' FROM outbox WHERE mail = $mail");
+pass('after five days it is given up');
 
 unlike($roster->log_contents, qr/mail\+S3cret/, 'no log has the password');
 $roster->stop;
