@@ -44,7 +44,7 @@ struct TransferPool
 };
 
 /* in transfer.c */
-extern void transfer_out_of_memory(void) pg_attribute_noreturn();
+pg_noreturn extern void transfer_out_of_memory(void);
 extern void transfer_prepare(Transfer *transfer, const char *url, const char *ca_file, const char *protocols);
 extern CURLcode transfer_drive(TransferPool *pool, Transfer *transfer);
 extern TransferFault transfer_fault(CURLcode result);
