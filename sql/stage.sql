@@ -29,7 +29,7 @@ COMMENT ON FUNCTION collections_to_read(text) IS
 'What a fetch of the connection reads, in this order: each collection with a category that is rostered; all collections of a family in which one rostered category is archived, since absence is judged in families; contacts where the parent contact is wanted and students are rostered. roles: kept of an endpoint that is not the school''s own, none for all.';
 
 CREATE FUNCTION prepare_stage(connection text) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET lock_timeout = 0 AS $$
 DECLARE
     parent text;
     partition text;
@@ -45,7 +45,9 @@ BEGIN
             EXECUTE format('ALTER EXTENSION minga_roster ADD TABLE minga_roster.%I', partition);
         ELSE
             BEGIN
+                PERFORM set_config('lock_timeout', '5s', true);
                 EXECUTE format('TRUNCATE minga_roster.%I', partition);
+                PERFORM set_config('lock_timeout', '0', true);
             EXCEPTION WHEN lock_not_available THEN
                 EXECUTE format('DELETE FROM minga_roster.%I', partition);
             END;

@@ -197,7 +197,8 @@ test_hosts(ConnectionTest *test, const UrlParts *base, const UrlParts *token)
 	const UrlParts *urls[] = {base, token};
 	const char *addresses[] = {test->connection->base_url, test->connection->token_url};
 	HttpResponse *responses[2];
-	bool		same_host = (strcmp(base->host, token->host) == 0);
+	bool		same_host = (strcmp(base->host, token->host) == 0 &&
+							 strcmp(base->port != NULL ? base->port : "", token->port != NULL ? token->port : "") == 0);
 	int			hosts = same_host ? 1 : 2;
 	int64		resolved_us = 0;
 	int64		secured_us = 0;

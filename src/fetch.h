@@ -1,7 +1,7 @@
 /*
  * fetch.h
  *	  Shared by the files of the fetch: a page taken apart (page.c,
- *	  mend.c), the stage
+ *	  mend.c, row.c), the stage
  *	  (stage.c), the reading of collections (fetch.c) and the connection test
  *	  (connection_test.c).
  */

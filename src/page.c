@@ -9,8 +9,8 @@
  *	- bytes that are no UTF-8, \u0000, lone surrogates and bare control
  *	  characters become U+FFFD before parsing (mend.c), and the row around them
  *	  is marked damaged;
- *	- a field of another JSON type than its own, or longer than
- *	  FIELD_MAX_BYTES, is left out and the row marked damaged;
+ *	- a field of another JSON type than its own, or too long, is left out and
+ *	  the row marked damaged (row.c);
  *	- a row without a usable sourcedId (none, too long, mended) is counted and passed over.
  *
  * PostgreSQL's JSON parser does the parsing.  It would copy each key and scalar
@@ -21,29 +21,16 @@
 #include "postgres.h"
 
 #include "common/hashfn.h"
-#include "common/unicode_norm.h"
 #include "miscadmin.h"
-#include "utils/builtins.h"
+#include "utils/memutils.h"
 
 #include "compat.h"
 #include "fetch.h"
+#include "row.h"
 
 #define NESTING_MAX 64
-#define FIELD_MAX_BYTES 1024
-#define LIST_MAX 1000			/* orgs or agents of one user */
 #define KEYS_SHOWN 5
 #define LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_"
-
-/* Fields of a row that are no plain text. */
-enum
-{
-	FIELD_NONE = -1,
-	FIELD_ENABLED = ROW_TEXTS,
-	FIELD_GRADES,
-	FIELD_ORGS,
-	FIELD_AGENTS,
-	FIELD_PARENT
-};
 
 typedef enum OutsideKey
 {
@@ -80,12 +67,10 @@ typedef struct PageParse
 	/* rows */
 	int			rows_depth;		/* inside their array, 0 outside */
 	bool		in_row;
-	int			field;
 	bool		in_list;		/* inside the array of a list field */
 	int			reference_depth;	/* inside a reference, else 0 */
 	bool		reference_id;	/* its current key is sourcedId */
-	PageRow		row;
-	MemoryContext values;		/* what the row points to */
+	RowMaker	maker;
 } PageParse;
 
 /*
@@ -114,306 +99,15 @@ stop_parse(PageParse *parse)
 	parse->lex->input_length = parse->lex->token_terminator - parse->lex->input;
 }
 
-/* Its current field cannot be used: the row is there, and damaged. */
-static void
-spoil_field(PageParse *parse)
-{
-	parse->row.damaged = true;
-	if (parse->field == ROW_ROLE)
-		parse->row.role_unclear = true;
-	else if (parse->field == FIELD_ORGS)
-		parse->row.orgs_unclear = true;
-}
-
-/* Without white space as people paste it at either end: ASCII's, and U+00A0. */
-static void
-trim(const char **value, int *len)
-{
-	const char *start = *value;
-	const char *end = start + *len;
-
-	for (;;)
-	{
-		if (start < end && (*start == ' ' || (*start >= '\t' && *start <= '\r')))
-			start++;
-		else if (end - start >= 2 && start[0] == '\xC2' && start[1] == '\xA0')
-			start += 2;
-		else
-			break;
-	}
-	for (;;)
-	{
-		if (end > start && (end[-1] == ' ' || (end[-1] >= '\t' && end[-1] <= '\r')))
-			end--;
-		else if (end - start >= 2 && end[-2] == '\xC2' && end[-1] == '\xA0')
-			end -= 2;
-		else
-			break;
-	}
-	*value = start;
-	*len = end - start;
-}
-
-/* The value in NFC, palloc'd, or NULL where it is so already. */
-static char *
-normalize(const char *value, int len)
-{
-	pg_wchar   *characters;
-	pg_wchar   *composed;
-	char	   *result;
-	char	   *end;
-	bool		ascii = true;
-
-	for (int i = 0; i < len && ascii; i++)
-		ascii = ((unsigned char) value[i] < 0x80);
-	if (ascii)
-		return NULL;
-
-	characters = palloc((len + 1) * sizeof(pg_wchar));
-	pg_encoding_mb2wchar_with_len(PG_UTF8, value, characters, len);
-	if (unicode_is_normalized_quickcheck(UNICODE_NFC, characters) == UNICODE_NORM_QC_YES)
-	{
-		pfree(characters);
-		return NULL;
-	}
-	composed = unicode_normalize(UNICODE_NFC, characters);
-	pfree(characters);
-
-	len = 0;
-	while (composed[len] != 0)
-		len++;
-	result = end = palloc(len * 4 + 1);
-	for (int i = 0; i < len; i++)
-	{
-		unicode_to_utf8(composed[i], (unsigned char *) end);
-		end += pg_utf_mblen((unsigned char *) end);
-	}
-	*end = '\0';
-	pfree(composed);
-	return result;
-}
-
-/*
- * The value as a text of the row, NULL where it is empty or too
- * long, which spoils the field.
- */
-static text *
-make_text(PageParse *parse, const char *value, int len, bool is_id)
-{
-	char	   *composed = NULL;
-	text	   *result;
-
-	trim(&value, &len);
-	if (len > FIELD_MAX_BYTES)
-	{
-		spoil_field(parse);
-		return NULL;
-	}
-	if (len == 0)
-		return NULL;
-	if (!is_id && (composed = normalize(value, len)) != NULL)
-	{
-		value = composed;
-		len = strlen(composed);
-	}
-	result = MemoryContextAlloc(parse->values, VARHDRSZ + len);
-	SET_VARSIZE(result, VARHDRSZ + len);
-	memcpy(VARDATA(result), value, len);
-	if (composed != NULL)
-		pfree(composed);
-	return result;
-}
-
-static void
-lower_case(text *value)
-{
-	if (value == NULL)
-		return;
-	for (char *c = VARDATA(value); c < VARDATA(value) + VARSIZE(value) - VARHDRSZ; c++)
-		*c = pg_ascii_tolower((unsigned char) *c);
-}
-
-static void
-set_text(text **place, text *value)
-{
-	if (*place != NULL)
-		pfree(*place);
-	*place = value;
-}
-
-static void
-add_id(PageParse *parse, RowList *list, const char *value, int len)
-{
-	text	   *id;
-
-	if (list->count >= LIST_MAX)
-	{
-		spoil_field(parse);
-		return;
-	}
-	id = make_text(parse, value, len, true);
-	if (id == NULL)
-		return;
-	if (list->count == list->size)
-	{
-		list->size = Max(4, list->size * 2);
-		list->ids = list->ids == NULL
-			? MemoryContextAlloc(parse->values, list->size * sizeof(Datum))
-			: repalloc(list->ids, list->size * sizeof(Datum));
-	}
-	list->ids[list->count++] = PointerGetDatum(id);
-}
-
-/* The list of the current field; NULL where it has none. */
-static RowList *
-field_list(PageParse *parse)
-{
-	return parse->field == FIELD_ORGS ? &parse->row.orgs :
-		parse->field == FIELD_AGENTS ? &parse->row.agents : NULL;
-}
-
-static int
-user_field(const char *key, int len)
-{
-#define FIELD(name, field) \
-	if (len == sizeof(name) - 1 && memcmp(key, name, sizeof(name) - 1) == 0) return field
-	switch (len > 0 ? key[0] : '\0')
-	{
-		case 'a':
-			FIELD("agents", FIELD_AGENTS);
-			break;
-		case 'd':
-			FIELD("dateLastModified", ROW_DATE_LAST_MODIFIED);
-			break;
-		case 'e':
-			FIELD("email", ROW_EMAIL);
-			FIELD("enabledUser", FIELD_ENABLED);
-			break;
-		case 'f':
-			FIELD("familyName", ROW_FAMILY_NAME);
-			break;
-		case 'g':
-			FIELD("givenName", ROW_GIVEN_NAME);
-			FIELD("grades", FIELD_GRADES);
-			break;
-		case 'i':
-			FIELD("identifier", ROW_IDENTIFIER);
-			break;
-		case 'm':
-			FIELD("middleName", ROW_MIDDLE_NAME);
-			break;
-		case 'o':
-			FIELD("orgs", FIELD_ORGS);
-			break;
-		case 'p':
-			FIELD("phone", ROW_PHONE);
-			FIELD("preferredFirstName", ROW_PREFERRED_NAME);
-			break;
-		case 'r':
-			FIELD("role", ROW_ROLE);
-			break;
-		case 's':
-			FIELD("sourcedId", ROW_SOURCED_ID);
-			FIELD("status", ROW_STATUS);
-			FIELD("sms", ROW_SMS);
-			break;
-		case 'u':
-			FIELD("username", ROW_USERNAME);
-			break;
-	}
-	return FIELD_NONE;
-}
-
-static int
-org_field(const char *key, int len)
-{
-	FIELD("sourcedId", ROW_SOURCED_ID);
-	FIELD("status", ROW_STATUS);
-	FIELD("identifier", ROW_IDENTIFIER);
-	FIELD("name", ROW_NAME);
-	FIELD("type", ROW_TYPE);
-	FIELD("parent", FIELD_PARENT);
-	return FIELD_NONE;
-#undef FIELD
-}
-
-/* enabledUser, in the spellings that are met; anything else spoils it. */
-static void
-set_enabled(PageParse *parse, const char *value, int len, JsonTokenType type)
-{
-	bool		enabled;
-
-	trim(&value, &len);
-	if (type == JSON_TOKEN_NULL || len == 0)
-		parse->row.enabled = true;
-	else if (parse_bool_with_len(value, len, &enabled))
-		parse->row.enabled = enabled;
-	else
-		spoil_field(parse);
-}
-
-/* A grade of the list, or a list of them in one string: the first one counts. */
-static void
-set_grade(PageParse *parse, const char *value, int len)
-{
-	const char *comma = memchr(value, ',', len);
-
-	if (parse->row.texts[ROW_GRADE] == NULL)
-		parse->row.texts[ROW_GRADE] = make_text(parse, value, comma == NULL ? len : comma - value, false);
-}
-
-/* A scalar as the value of the current field, or as an element of its list. */
-static void
-set_field(PageParse *parse, const char *value, int len, JsonTokenType type)
-{
-	RowList    *list = field_list(parse);
-
-	if (parse->field == FIELD_ENABLED)
-		set_enabled(parse, value, len, type);
-	else if (type == JSON_TOKEN_NULL)
-	{
-		if (parse->field < ROW_TEXTS)
-			set_text(&parse->row.texts[parse->field], NULL);
-	}
-	else if (type != JSON_TOKEN_STRING && type != JSON_TOKEN_NUMBER)
-		spoil_field(parse);
-	else if (parse->field == FIELD_GRADES)
-		set_grade(parse, value, len);
-	else if (list != NULL)
-		add_id(parse, list, value, len);
-	else if (parse->field == FIELD_PARENT)
-		set_text(&parse->row.texts[ROW_PARENT_ID], make_text(parse, value, len, true));
-	else
-	{
-		set_text(&parse->row.texts[parse->field],
-				 make_text(parse, value, len, parse->field == ROW_SOURCED_ID));
-		if (parse->field == ROW_STATUS || parse->field == ROW_ROLE)
-			lower_case(parse->row.texts[parse->field]);
-	}
-}
-
-static bool
-has_replacement(const char *value, int len)
-{
-	for (int i = 0; i + 2 < len; i++)
-	{
-		if (memcmp(value + i, "\xEF\xBF\xBD", 3) == 0)
-			return true;
-	}
-	return false;
-}
-
 static void
 begin_row(PageParse *parse)
 {
 	int			start = parse->lex->token_start - parse->page->json;
 
-	memset(&parse->row, 0, sizeof(PageRow));
-	parse->row.enabled = true;
+	row_begin(&parse->maker);
 	parse->in_row = true;
 	parse->in_list = false;
 	parse->reference_depth = 0;
-	parse->field = FIELD_NONE;
 	while (parse->damage_passed < parse->page->places_count &&
 		   parse->page->places[parse->damage_passed] < start)
 		parse->damage_passed++;
@@ -437,36 +131,15 @@ count_row(PageParse *parse, const text *sourced_id)
 static void
 end_row(PageParse *parse)
 {
-	PageRow    *row = &parse->row;
-	text	   *sourced_id = row->texts[ROW_SOURCED_ID];
-	text	   *role = row->texts[ROW_ROLE];
 	int			end = parse->lex->prev_token_terminator - parse->page->json;
+	PageRow    *row = &parse->maker.row;
 
 	parse->in_row = false;
-	if (parse->damage_passed < parse->page->places_count &&
-		parse->page->places[parse->damage_passed] < end)
-	{
-		row->damaged = true;
-		/* not the id it was: whoever it names must not pass for absent */
-		if (sourced_id != NULL && has_replacement(VARDATA(sourced_id), VARSIZE(sourced_id) - VARHDRSZ))
-			set_text(&row->texts[ROW_SOURCED_ID], NULL);
-		sourced_id = row->texts[ROW_SOURCED_ID];
-		if (role != NULL && has_replacement(VARDATA(role), VARSIZE(role) - VARHDRSZ))
-			row->role_unclear = true;
-		for (int i = 0; i < row->orgs.count; i++)
-		{
-			text	   *id = (text *) DatumGetPointer(row->orgs.ids[i]);
-
-			if (has_replacement(VARDATA(id), VARSIZE(id) - VARHDRSZ))
-				row->orgs_unclear = true;
-		}
-	}
-	count_row(parse, sourced_id);
-	if (row->texts[ROW_PHONE] == NULL)
-		row->texts[ROW_PHONE] = row->texts[ROW_SMS];
-	if (sourced_id != NULL)
+	row_end(&parse->maker, parse->damage_passed < parse->page->places_count &&
+			parse->page->places[parse->damage_passed] < end);
+	count_row(parse, row->texts[ROW_SOURCED_ID]);
+	if (row->texts[ROW_SOURCED_ID] != NULL)
 		parse->reader->take_row(parse->reader->taker, row);
-	MemoryContextReset(parse->values);
 }
 
 static JsonActionResult
@@ -481,13 +154,13 @@ object_start(void *state)
 	{
 		if (in_row_depth == 1 || (in_row_depth == 2 && parse->in_list))
 		{
-			if (field_list(parse) != NULL || (parse->field == FIELD_PARENT && in_row_depth == 1))
+			if (row_field_is_reference(&parse->maker, in_row_depth == 2))
 			{
 				parse->reference_depth = parse->depth + 1;
 				parse->reference_id = false;
 			}
-			else if (parse->field != FIELD_NONE)
-				spoil_field(parse);
+			else if (parse->maker.field != FIELD_NONE)
+				row_spoil_field(&parse->maker);
 		}
 	}
 	else if (parse->rows_depth > 0 && in_row_depth == 0)
@@ -519,10 +192,10 @@ array_start(void *state)
 		stop_parse(parse);
 	else if (parse->in_row)
 	{
-		if (in_row_depth == 1 && (field_list(parse) != NULL || parse->field == FIELD_GRADES))
+		if (in_row_depth == 1 && row_field_is_list(&parse->maker))
 			parse->in_list = true;
-		else if (parse->field != FIELD_NONE && (in_row_depth == 1 || (in_row_depth == 2 && parse->in_list)))
-			spoil_field(parse);
+		else if (parse->maker.field != FIELD_NONE && (in_row_depth == 1 || (in_row_depth == 2 && parse->in_list)))
+			row_spoil_field(&parse->maker);
 	}
 	else if (parse->rows_depth > 0)
 	{
@@ -623,7 +296,7 @@ object_field_start(void *state, char *name, bool isnull)
 	if (parse->in_row && parse->depth == parse->rows_depth + 1)
 	{
 		key = key_before(parse, &len);
-		parse->field = parse->reader->kind == PAGE_USERS ? user_field(key, len) : org_field(key, len);
+		row_begin_field(&parse->maker, key, len);
 	}
 	else if (parse->in_row && parse->depth == parse->reference_depth)
 	{
@@ -662,7 +335,7 @@ scalar(void *state, char *token, JsonTokenType type)
 	if (!parse->in_row && parse->rows_depth > 0 && in_row_depth == 0)
 		count_row(parse, NULL);
 	wanted = parse->in_row
-		? parse->field != FIELD_NONE &&
+		? parse->maker.field != FIELD_NONE &&
 		(in_row_depth == 1 || (in_row_depth == 2 && parse->in_list) ||
 		 (parse->depth == parse->reference_depth && parse->reference_id))
 		: parse->rows_depth == 0;
@@ -684,7 +357,7 @@ scalar(void *state, char *token, JsonTokenType type)
 		}
 	}
 	if (parse->in_row)
-		set_field(parse, value, len, type);
+		row_set_field(&parse->maker, value, len, type);
 	else
 		outside_scalar(parse, value, len, type);
 	if (unescaped != NULL)
@@ -712,7 +385,8 @@ parse_page(PageParse *parse, PageReader *reader, const MendedPage *page, const c
 	parse->page = page;
 	parse->envelope = envelope;
 	parse->path_key = path_key;
-	parse->values = AllocSetContextCreate(CurrentMemoryContext, "minga_roster row", ALLOCSET_DEFAULT_SIZES);
+	parse->maker.kind = reader->kind;
+	parse->maker.values = AllocSetContextCreate(CurrentMemoryContext, "minga_roster row", ALLOCSET_DEFAULT_SIZES);
 	initStringInfo(&parse->key_names);
 	reader->rows = reader->without_id = 0;
 	reader->ids_hash = 0;

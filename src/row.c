@@ -1,0 +1,373 @@
+/*
+ * row.c
+ *	  Values of one row of a page, as the stage is to hold them: trimmed, in NFC,
+ *	  empty as absent, what cannot be read left out and the row marked damaged.
+ *
+ * Fields that are not stored, "password" among them, are not known here.
+ */
+#include "postgres.h"
+
+#include "common/unicode_norm.h"
+#include "utils/builtins.h"
+
+#include "compat.h"
+#include "row.h"
+
+#define FIELD_MAX_BYTES 1024
+#define LIST_MAX 1000			/* orgs or agents of one user */
+
+/* Fields of a row that are no plain text; beside them those of RowText. */
+enum
+{
+	FIELD_ENABLED = ROW_TEXTS,
+	FIELD_GRADES,
+	FIELD_ORGS,
+	FIELD_AGENTS,
+	FIELD_PARENT
+};
+
+/* Its current field cannot be used: the row is there, and damaged. */
+void
+row_spoil_field(RowMaker *maker)
+{
+	maker->row.damaged = true;
+	if (maker->field == ROW_ROLE)
+		maker->row.role_unclear = true;
+	else if (maker->field == FIELD_ORGS)
+		maker->row.orgs_unclear = true;
+}
+
+/* Without white space as people paste it at either end: ASCII's, and U+00A0. */
+static void
+trim(const char **value, int *len)
+{
+	const char *start = *value;
+	const char *end = start + *len;
+
+	for (;;)
+	{
+		if (start < end && (*start == ' ' || (*start >= '\t' && *start <= '\r')))
+			start++;
+		else if (end - start >= 2 && start[0] == '\xC2' && start[1] == '\xA0')
+			start += 2;
+		else
+			break;
+	}
+	for (;;)
+	{
+		if (end > start && (end[-1] == ' ' || (end[-1] >= '\t' && end[-1] <= '\r')))
+			end--;
+		else if (end - start >= 2 && end[-2] == '\xC2' && end[-1] == '\xA0')
+			end -= 2;
+		else
+			break;
+	}
+	*value = start;
+	*len = end - start;
+}
+
+/* The value in NFC, palloc'd, or NULL where it is so already. */
+static char *
+normalize(const char *value, int len)
+{
+	pg_wchar   *characters;
+	pg_wchar   *composed;
+	char	   *result;
+	char	   *end;
+	bool		ascii = true;
+
+	for (int i = 0; i < len && ascii; i++)
+		ascii = ((unsigned char) value[i] < 0x80);
+	if (ascii)
+		return NULL;
+
+	characters = palloc((len + 1) * sizeof(pg_wchar));
+	pg_encoding_mb2wchar_with_len(PG_UTF8, value, characters, len);
+	if (unicode_is_normalized_quickcheck(UNICODE_NFC, characters) == UNICODE_NORM_QC_YES)
+	{
+		pfree(characters);
+		return NULL;
+	}
+	composed = unicode_normalize(UNICODE_NFC, characters);
+	pfree(characters);
+
+	len = 0;
+	while (composed[len] != 0)
+		len++;
+	result = end = palloc(len * 4 + 1);
+	for (int i = 0; i < len; i++)
+	{
+		unicode_to_utf8(composed[i], (unsigned char *) end);
+		end += pg_utf_mblen((unsigned char *) end);
+	}
+	*end = '\0';
+	pfree(composed);
+	return result;
+}
+
+/*
+ * The value as a text of the row, NULL where it is empty or too
+ * long, which spoils the field.
+ */
+static text *
+make_text(RowMaker *maker, const char *value, int len, bool is_id)
+{
+	char	   *composed = NULL;
+	text	   *result;
+
+	trim(&value, &len);
+	if (len > FIELD_MAX_BYTES)
+	{
+		row_spoil_field(maker);
+		return NULL;
+	}
+	if (len == 0)
+		return NULL;
+	if (!is_id && (composed = normalize(value, len)) != NULL)
+	{
+		value = composed;
+		len = strlen(composed);
+	}
+	result = MemoryContextAlloc(maker->values, VARHDRSZ + len);
+	SET_VARSIZE(result, VARHDRSZ + len);
+	memcpy(VARDATA(result), value, len);
+	if (composed != NULL)
+		pfree(composed);
+	return result;
+}
+
+static void
+lower_case(text *value)
+{
+	if (value == NULL)
+		return;
+	for (char *c = VARDATA(value); c < VARDATA(value) + VARSIZE(value) - VARHDRSZ; c++)
+		*c = pg_ascii_tolower((unsigned char) *c);
+}
+
+static void
+set_text(text **place, text *value)
+{
+	if (*place != NULL)
+		pfree(*place);
+	*place = value;
+}
+
+static void
+add_id(RowMaker *maker, RowList *list, const char *value, int len)
+{
+	text	   *id;
+
+	if (list->count >= LIST_MAX)
+	{
+		row_spoil_field(maker);
+		return;
+	}
+	id = make_text(maker, value, len, true);
+	if (id == NULL)
+		return;
+	if (list->count == list->size)
+	{
+		list->size = Max(4, list->size * 2);
+		list->ids = list->ids == NULL
+			? MemoryContextAlloc(maker->values, list->size * sizeof(Datum))
+			: repalloc(list->ids, list->size * sizeof(Datum));
+	}
+	list->ids[list->count++] = PointerGetDatum(id);
+}
+
+/* The list of ids of the current field; NULL where it is none. */
+static RowList *
+field_list(RowMaker *maker)
+{
+	return maker->field == FIELD_ORGS ? &maker->row.orgs :
+		maker->field == FIELD_AGENTS ? &maker->row.agents : NULL;
+}
+
+static int
+user_field(const char *key, int len)
+{
+#define FIELD(name, field) \
+	if (len == sizeof(name) - 1 && memcmp(key, name, sizeof(name) - 1) == 0) return field
+	switch (len > 0 ? key[0] : '\0')
+	{
+		case 'a':
+			FIELD("agents", FIELD_AGENTS);
+			break;
+		case 'd':
+			FIELD("dateLastModified", ROW_DATE_LAST_MODIFIED);
+			break;
+		case 'e':
+			FIELD("email", ROW_EMAIL);
+			FIELD("enabledUser", FIELD_ENABLED);
+			break;
+		case 'f':
+			FIELD("familyName", ROW_FAMILY_NAME);
+			break;
+		case 'g':
+			FIELD("givenName", ROW_GIVEN_NAME);
+			FIELD("grades", FIELD_GRADES);
+			break;
+		case 'i':
+			FIELD("identifier", ROW_IDENTIFIER);
+			break;
+		case 'm':
+			FIELD("middleName", ROW_MIDDLE_NAME);
+			break;
+		case 'o':
+			FIELD("orgs", FIELD_ORGS);
+			break;
+		case 'p':
+			FIELD("phone", ROW_PHONE);
+			FIELD("preferredFirstName", ROW_PREFERRED_NAME);
+			break;
+		case 'r':
+			FIELD("role", ROW_ROLE);
+			break;
+		case 's':
+			FIELD("sourcedId", ROW_SOURCED_ID);
+			FIELD("status", ROW_STATUS);
+			FIELD("sms", ROW_SMS);
+			break;
+		case 'u':
+			FIELD("username", ROW_USERNAME);
+			break;
+	}
+	return FIELD_NONE;
+}
+
+static int
+org_field(const char *key, int len)
+{
+	FIELD("sourcedId", ROW_SOURCED_ID);
+	FIELD("status", ROW_STATUS);
+	FIELD("identifier", ROW_IDENTIFIER);
+	FIELD("name", ROW_NAME);
+	FIELD("type", ROW_TYPE);
+	FIELD("parent", FIELD_PARENT);
+	return FIELD_NONE;
+#undef FIELD
+}
+
+/* enabledUser, in the spellings that are met; anything else spoils it. */
+static void
+set_enabled(RowMaker *maker, const char *value, int len, JsonTokenType type)
+{
+	bool		enabled;
+
+	trim(&value, &len);
+	if (type == JSON_TOKEN_NULL || len == 0)
+		maker->row.enabled = true;
+	else if (parse_bool_with_len(value, len, &enabled))
+		maker->row.enabled = enabled;
+	else
+		row_spoil_field(maker);
+}
+
+/* A grade of the list, or a list of them in one string: the first one counts. */
+static void
+set_grade(RowMaker *maker, const char *value, int len)
+{
+	const char *comma = memchr(value, ',', len);
+
+	if (maker->row.texts[ROW_GRADE] == NULL)
+		maker->row.texts[ROW_GRADE] = make_text(maker, value, comma == NULL ? len : comma - value, false);
+}
+
+/* A scalar as the value of the current field, or as an element of its list. */
+void
+row_set_field(RowMaker *maker, const char *value, int len, JsonTokenType type)
+{
+	RowList    *list = field_list(maker);
+
+	if (maker->field == FIELD_ENABLED)
+		set_enabled(maker, value, len, type);
+	else if (type == JSON_TOKEN_NULL)
+	{
+		if (maker->field < ROW_TEXTS)
+			set_text(&maker->row.texts[maker->field], NULL);
+	}
+	else if (type != JSON_TOKEN_STRING && type != JSON_TOKEN_NUMBER)
+		row_spoil_field(maker);
+	else if (maker->field == FIELD_GRADES)
+		set_grade(maker, value, len);
+	else if (list != NULL)
+		add_id(maker, list, value, len);
+	else if (maker->field == FIELD_PARENT)
+		set_text(&maker->row.texts[ROW_PARENT_ID], make_text(maker, value, len, true));
+	else
+	{
+		set_text(&maker->row.texts[maker->field],
+				 make_text(maker, value, len, maker->field == ROW_SOURCED_ID));
+		if (maker->field == ROW_STATUS || maker->field == ROW_ROLE)
+			lower_case(maker->row.texts[maker->field]);
+	}
+}
+
+static bool
+has_replacement(const text *value)
+{
+	const char *bytes = value == NULL ? "" : VARDATA(value);
+	int			len = value == NULL ? 0 : VARSIZE(value) - VARHDRSZ;
+
+	for (int i = 0; i + 2 < len; i++)
+	{
+		if (memcmp(bytes + i, "\xEF\xBF\xBD", 3) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* A row without a value yet; the one before is gone. */
+void
+row_begin(RowMaker *maker)
+{
+	MemoryContextReset(maker->values);
+	memset(&maker->row, 0, sizeof(PageRow));
+	maker->row.enabled = true;
+	maker->field = FIELD_NONE;
+}
+
+/* The values that follow are those of this key. */
+void
+row_begin_field(RowMaker *maker, const char *key, int len)
+{
+	maker->field = maker->kind == PAGE_USERS ? user_field(key, len) : org_field(key, len);
+}
+
+/* Whether the current field may be an array. */
+bool
+row_field_is_list(RowMaker *maker)
+{
+	return field_list(maker) != NULL || maker->field == FIELD_GRADES;
+}
+
+/* Whether the current field, or an element of its list, may be an object with a sourcedId. */
+bool
+row_field_is_reference(RowMaker *maker, bool in_list)
+{
+	return field_list(maker) != NULL || (maker->field == FIELD_PARENT && !in_list);
+}
+
+/*
+ * The row is whole.  mended: bad characters were mended somewhere in it.  An id
+ * with U+FFFD in it is not the one it was, so it is none: whoever it named must
+ * not pass for absent.
+ */
+void
+row_end(RowMaker *maker, bool mended)
+{
+	PageRow    *row = &maker->row;
+
+	if (mended)
+	{
+		row->damaged = true;
+		if (has_replacement(row->texts[ROW_SOURCED_ID]))
+			row->texts[ROW_SOURCED_ID] = NULL;
+		row->role_unclear |= has_replacement(row->texts[ROW_ROLE]);
+		for (int i = 0; i < row->orgs.count; i++)
+			row->orgs_unclear |= has_replacement((text *) DatumGetPointer(row->orgs.ids[i]));
+	}
+	if (row->texts[ROW_PHONE] == NULL)
+		row->texts[ROW_PHONE] = row->texts[ROW_SMS];
+}
