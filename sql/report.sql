@@ -50,7 +50,7 @@ $$;
 COMMENT ON FUNCTION html_escaped(text) IS 'Fit for text and for quoted attributes of HTML.';
 
 CREATE FUNCTION run_findings(run bigint, OUT place text, OUT is_missed boolean, OUT applied bigint, OUT held bigint, OUT conflicts bigint,
-    OUT rejects bigint, OUT refused bigint, OUT failed_step text, OUT unread text, OUT kind_in_words text, OUT needs text[], OUT is_problem boolean, OUT retry_at timestamptz)
+    OUT rejects bigint, OUT failed_step text, OUT unread text, OUT kind_in_words text, OUT needs text[], OUT is_problem boolean, OUT retry_at timestamptz)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -71,10 +71,6 @@ BEGIN
     conflicts := coalesce(reported.conflicts, 0);
     rejects := coalesce(reported.rejects, 0);
     SELECT count(*) FILTER (WHERE c.state = 'held') INTO held FROM minga_roster.changes c WHERE c.run = reported.run;
-    refused := 0;
-    IF reported.kind = 'approve' THEN
-        SELECT count(*) INTO refused FROM minga_roster.changes c WHERE c.run = reported.of_run AND c.action = 'archive' AND c.state = 'refused';
-    END IF;
     SELECT string_agg(c.collection, ' and ' ORDER BY c.collection) || CASE count(*) WHEN 1 THEN ' was not read whole' ELSE ' were not read whole' END INTO unread
     FROM minga_roster.collections c
     WHERE c.run = reported.run AND (NOT c.complete OR c.proof = 'weak') AND reported.kind <> 'test' AND reported.state = 'succeeded';
@@ -255,22 +251,24 @@ BEGIN
         END IF;
     END IF;
 
-    -- What became of the archives that an approval spoke of, or of those that this sync held.
-    SELECT jsonb_agg(jsonb_build_array(d.state, d.number::text, d.why) ORDER BY d.state, d.why) INTO listed
-    FROM (SELECT c.state, coalesce(c.state_reason, '') AS why, count(*) AS number
+    -- What became of the archives that an approval spoke of; of a sync, what it was too late for.
+    SELECT jsonb_agg(jsonb_build_array(d.action, d.state, d.number::text, d.why) ORDER BY d.action, d.state, d.number DESC, d.why) INTO listed
+    FROM (SELECT c.action, c.state, CASE c.state WHEN 'expired' THEN 'A later sync has judged anew.' ELSE coalesce(c.state_reason, '') END AS why, count(*) AS number
           FROM minga_roster.changes c
-          WHERE c.action = 'archive'
-              AND ((reported.kind = 'approve' AND c.run = reported.of_run AND c.state IN ('applied', 'refused'))
-                   OR (reported.kind = 'sync' AND reported.held > 0 AND c.run = reported.run AND c.state IN ('refused', 'expired')))
-          GROUP BY 1, 2) d;
+          JOIN minga_roster.runs s ON s.run = c.run
+          WHERE CASE reported.kind
+                WHEN 'approve' THEN c.run = reported.of_run AND c.action = 'archive'
+                    AND (c.state_reason = format('approved by run %s', reported.run) OR (c.state = 'refused' AND c.state_at >= s.finished_at))
+                ELSE c.run = reported.run AND c.state IN ('refused', 'expired') END
+          GROUP BY 1, 2, 3) d;
     IF listed IS NOT NULL AND reported.state = 'succeeded' THEN
         nth := nth + 1;
         part := 'heading';
-        content := to_jsonb(CASE reported.kind WHEN 'approve' THEN 'Approved archives' ELSE 'Archives that were held' END);
+        content := to_jsonb(CASE reported.kind WHEN 'approve' THEN 'Approved archives' ELSE 'Not carried out' END);
         RETURN NEXT;
         nth := nth + 1;
         part := 'table';
-        content := jsonb_build_object('head', jsonb_build_array('state', 'archives', 'why'), 'rows', listed);
+        content := jsonb_build_object('head', jsonb_build_array('what', 'state', 'number', 'why'), 'rows', listed);
         RETURN NEXT;
     END IF;
 
