@@ -466,13 +466,15 @@ BEGIN
         FROM open_rows o WHERE o.standing = 'absent' AND o.person_id IS NOT NULL
         GROUP BY o.person_id
     ), matched AS MATERIALIZED (
-        SELECT g.*, c.person_id, c.step, k.reason AS conflict, coalesce(g.role_written, v.role_written) AS last_role, v.linked_run AS first_run,
+        SELECT g.*, c.person_id, c.step, k.reason AS conflict, n.person_id AS named_person, coalesce(g.role_written, v.role_written) AS last_role, v.linked_run AS first_run,
             CASE WHEN h.rank < g.rank AND hc.rostered THEN h.category ELSE g.category END AS due_category,
             CASE WHEN h.rank < g.rank THEN h.role ELSE g.role END AS due_role,
             coalesce(x.first_elsewhere < coalesce(x.first_own, x.first_elsewhere + 1), false) AS owned_elsewhere
         FROM groups g
         LEFT JOIN conflicts k ON k.label = g.label
         LEFT JOIN candidates c ON c.label = g.label AND k.label IS NULL
+        LEFT JOIN (SELECT label, min(person_id) AS person_id FROM candidates GROUP BY label HAVING count(DISTINCT person_id) = 1) n
+            ON n.label = k.label
         LEFT JOIN special_people x ON x.person_id = c.person_id
         LEFT JOIN moved v ON v.person_id = c.person_id
         LEFT JOIN held h ON h.person_id = c.person_id AND minga_roster.family_of(h.category) = g.family
@@ -516,7 +518,7 @@ BEGIN
             END AS outcome
         FROM faced f
     )
-    SELECT d.label, d.main_row, d.sourced_ids, d.person_id, d.step, d.due_category AS category, d.due_role AS role, d.last_role, d.first_run, d.outcome,
+    SELECT d.label, d.main_row, d.sourced_ids, coalesce(d.person_id, d.named_person) AS person_id, d.step, d.due_category AS category, d.due_role AS role, d.last_role, d.first_run, d.outcome,
         d.joins AND d.outcome IN ('create', 'protect', 'restore', 'update', 'link') AS links,
         CASE WHEN d.outcome IN ('update', 'restore') AND d.auto_update THEN d.before ELSE '{}' END AS before,
         CASE WHEN d.outcome = 'create' OR (d.outcome IN ('update', 'restore') AND d.auto_update) THEN d.after ELSE '{}' END AS after,
