@@ -5,11 +5,9 @@ CREATE FUNCTION default_id(relation regclass) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT coalesce(
         pg_get_expr(d.adbin, d.adrelid),
-        CASE WHEN a.attidentity <> '' THEN format('nextval(%L::regclass)', pg_get_serial_sequence(relation::text, a.attname)) END,
-        pg_get_expr(t.typdefaultbin, 0))
+        format('nextval(%L::regclass)', pg_get_serial_sequence(relation::text, a.attname)))
     FROM minga_roster.people_relations r
     JOIN pg_attribute a ON a.attrelid = r.relation AND a.attname = r.columns ->> 'person_id'
-    JOIN pg_type t ON t.oid = a.atttypid
     LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
     WHERE r.relation = default_id.relation
 $$;
@@ -33,10 +31,10 @@ DECLARE
     -- Who may be written: managed, and neither owner nor manager.
     free text := format('%s NOT IN (''owner'', ''manager'')%s',
         minga_roster.role_words(people, format('p.%I::pg_catalog.text', map ->> 'role'), true),
-        coalesce(format(' AND p.%I IS NOT FALSE', map ->> 'roster_managed'), ''));
+        CASE WHEN map ? 'roster_managed' THEN format(' AND p.%I IS NOT FALSE', map ->> 'roster_managed') ELSE '' END);
     same_person text := format('p.%I = $1 AND p.%I = w.person_id::%s', map ->> 'site', map ->> 'person_id',
         minga_roster.column_type(people, map ->> 'person_id'));
-    stamp text := coalesce(format(', %I = $2::pg_catalog.timestamptz', map ->> 'updated_at'), '');
+    stamp text := CASE WHEN map ? 'updated_at' THEN format(', %I = $2::pg_catalog.timestamptz', map ->> 'updated_at') ELSE '' END;
 BEGIN
     IF actions = '{}' THEN
         RETURN;
@@ -58,7 +56,7 @@ BEGIN
             'INSERT INTO pg_temp.hits (person_id) SELECT person_id FROM hit',
             people, map ->> 'site', map ->> 'person_id', map ->> 'role',
             (SELECT string_agg(format(', %I', map ->> c), '' ORDER BY c) FROM unnest(created) c),
-            coalesce(format(', %I', map ->> 'updated_at'), ''),
+            CASE WHEN map ? 'updated_at' THEN format(', %I', map ->> 'updated_at') ELSE '' END,
             minga_roster.column_type(people, map ->> 'person_id'),
             minga_roster.role_words(people, 'w.after ->> ''role''', false), minga_roster.column_type(people, map ->> 'role'),
             (SELECT string_agg(format(', (w.after ->> %L)::%s', c, minga_roster.column_type(people, map ->> c)), '' ORDER BY c) FROM unnest(created) c),

@@ -80,7 +80,7 @@ BEGIN
             coalesce(bool_or(k.missed_since IS NULL AND c.retired_at IS NULL) FILTER (WHERE k.connection <> this.connection), false)
                 AS listed_elsewhere
         FROM minga_roster.links k JOIN minga_roster.connections c USING (connection)
-        WHERE k.site = this.site AND c.people = approve_run.connection.people
+        WHERE k.site = this.site AND c.people = connection.people
         GROUP BY k.person_id
     ) l ON l.person_id = w.person_id;
     DELETE FROM writes w USING refusals f WHERE f.change = w.change AND f.reason IS NOT NULL;

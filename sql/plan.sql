@@ -53,7 +53,7 @@ BEGIN
         'SELECT p.%I::pg_catalog.text, %s, p.%I IS NOT NULL, %s%s FROM %s p WHERE p.%I = $1',
         (SELECT string_agg(', ' || c, '' ORDER BY c) FROM unnest(minga_roster.written_columns()) c WHERE map ? c),
         map ->> 'person_id', minga_roster.role_words(connection.people, format('p.%I::pg_catalog.text', map ->> 'role'), true),
-        map ->> 'archived_at', coalesce(format('coalesce(p.%I, true)', map ->> 'roster_managed'), 'true'),
+        map ->> 'archived_at', CASE WHEN map ? 'roster_managed' THEN format('coalesce(p.%I, true)', map ->> 'roster_managed') ELSE 'true' END,
         (SELECT string_agg(format(', p.%I::pg_catalog.text', map ->> c), '' ORDER BY c)
             FROM unnest(minga_roster.written_columns()) c WHERE map ? c),
         connection.people, map ->> 'site'), connection.site);
@@ -102,17 +102,21 @@ BEGIN
     IF NOT connection.parent_contact THEN
         RETURN;
     END IF;
+    -- Where the first contact cannot be read, the next one is not the right one either.
     INSERT INTO parents
-    SELECT DISTINCT ON (s.sourced_id) s.sourced_id, CASE WHEN NOT g.damaged THEN concat_ws(' ', g.given_name, g.family_name) END,
-        g.email, g.phone, g.role
-    FROM minga_roster.staged_users s
-    JOIN roster_rules sr ON sr.roster_role = s.role AND sr.family = 'student'
-    CROSS JOIN LATERAL unnest(s.agent_ids) WITH ORDINALITY AS a (id, position)
-    JOIN minga_roster.staged_users g ON g.connection = connection.connection AND g.sourced_id = a.id COLLATE "C"
-    JOIN roster_rules gr ON gr.roster_role = g.role AND gr.family = 'contact'
-    WHERE s.connection = connection.connection AND g.status IS DISTINCT FROM 'tobedeleted'
-        AND (g.given_name IS NOT NULL OR g.family_name IS NOT NULL)
-    ORDER BY s.sourced_id, gr.rank, a.position;
+    SELECT c.sourced_id, c.name, c.email, c.phone, c.role
+    FROM (
+        SELECT DISTINCT ON (s.sourced_id) s.sourced_id, g.damaged, concat_ws(' ', g.given_name, g.family_name) AS name, g.email, g.phone, g.role
+        FROM minga_roster.staged_users s
+        JOIN roster_rules sr ON sr.roster_role = s.role AND sr.family = 'student'
+        CROSS JOIN LATERAL unnest(s.agent_ids) WITH ORDINALITY AS a (id, position)
+        JOIN minga_roster.staged_users g ON g.connection = connection.connection AND g.sourced_id = a.id COLLATE "C"
+        JOIN roster_rules gr ON gr.roster_role = g.role AND gr.family = 'contact'
+        WHERE s.connection = connection.connection AND g.status IS DISTINCT FROM 'tobedeleted'
+            AND (g.given_name IS NOT NULL OR g.family_name IS NOT NULL)
+        ORDER BY s.sourced_id, gr.rank, a.position
+    ) c
+    WHERE NOT c.damaged;
     IF EXISTS (SELECT FROM minga_roster.collections c WHERE c.run = choose_parents.run AND c.family = 'contact' AND NOT c.complete) THEN
         -- An agent who could not be read might come first.
         DELETE FROM parents p
@@ -489,7 +493,7 @@ BEGIN
         JOIN category_rules r ON r.category = m.due_category
         LEFT JOIN current_people p ON p.person_id = m.person_id
         CROSS JOIN LATERAL (SELECT p.person_id IS NULL
-            OR (r.auto_update AND m.last_role IS NOT NULL AND m.due_role <> m.last_role AND p.role = m.last_role)) w (writes_role)
+            OR (m.last_role IS NOT NULL AND m.due_role <> m.last_role AND p.role = m.last_role)) w (writes_role)
         CROSS JOIN LATERAL (
             SELECT jsonb_object_agg(v.name, v.now) AS before, jsonb_object_agg(v.name, v.due) AS after
             FROM (VALUES ('given_name', p.given_name, m.given_name), ('family_name', p.family_name, m.family_name),
@@ -523,7 +527,8 @@ BEGIN
         CASE WHEN d.outcome IN ('update', 'restore') AND d.auto_update THEN d.before ELSE '{}' END AS before,
         CASE WHEN d.outcome = 'create' OR (d.outcome IN ('update', 'restore') AND d.auto_update) THEN d.after ELSE '{}' END AS after,
         CASE
-            WHEN d.outcome IN ('conflict', 'reject') THEN d.outcome
+            WHEN d.outcome = 'conflict' THEN 'conflict'
+            WHEN d.outcome = 'reject' THEN 'incomplete'
             WHEN d.outcome = 'create' THEN 'new'
             WHEN d.outcome = 'protect' THEN 'protected'
             WHEN d.step = 'link' AND d.joins THEN 'same person'

@@ -108,7 +108,7 @@ roster_as_owner(PG_FUNCTION_ARGS)
 {
 	Oid			relation = PG_GETARG_OID(0);
 	char	   *statement = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	Oid			owner = owner_of(relation);
+	Oid			owner;
 	const char *search_path;
 	Datum	   *values = NULL;
 	bool	   *nulls = NULL;
@@ -129,7 +129,8 @@ roster_as_owner(PG_FUNCTION_ARGS)
 				 errdetail("It is called by runs, whose worker is a superuser."),
 				 errhint("Use the functions whose names begin with \"roster_\".")));
 
-	if (PG_NARGS() > 2 && !PG_ARGISNULL(2))
+	owner = owner_of(relation);
+	if (!PG_ARGISNULL(2))
 		deconstruct_array(PG_GETARG_ARRAYTYPE_P(2), TEXTOID, -1, false, TYPALIGN_INT, &values, &nulls, &count);
 	types = palloc(sizeof(Oid) * (count + 1));
 	null_marks = palloc(count + 1);
