@@ -22,6 +22,7 @@ sub write_mail
 		  . "SELECT coalesce(max(run), 0) + 1, 'mesa-high', '$to', '$subject', E'Nothing to do.\\n\\nZoë: Grüße', '<p>Nothing to do.</p>', now(), now(), server_origin() FROM outbox RETURNING mail");
 }
 sub send_mail { $roster->sql('SELECT roster_run_due()'); return; }
+sub wait_for { my ($query) = @_; $roster->wait_for($query) or die "not reached: $query"; return; }
 sub state_of { return $roster->sql("SELECT state, attempts FROM outbox WHERE mail = $_[0]"); }
 
 # Without a mail server a mail waits
@@ -37,17 +38,17 @@ $roster->set(smtp_url => $smtp->url);
 
 # A password is needed first, and has to be right
 send_mail();
-$roster->wait_for("SELECT last_error IS NOT NULL FROM outbox WHERE mail = $mail");
+wait_for("SELECT last_error IS NOT NULL FROM outbox WHERE mail = $mail");
 like($roster->sql("SELECT last_error FROM outbox WHERE mail = $mail"), qr/no password for the mail server/, 'a missing password is told in the outbox');
 $roster->sql("SELECT roster_set_secret('smtp', 'wrong')");
 $roster->sql("UPDATE outbox SET next_attempt_at = now(), last_error = NULL");
 send_mail();
-$roster->wait_for("SELECT last_error ~ '535|[Ll]ogin' FROM outbox WHERE mail = $mail");
+wait_for("SELECT last_error ~ '535|[Ll]ogin' FROM outbox WHERE mail = $mail");
 is($roster->sql("SELECT state FROM outbox WHERE mail = $mail"), 'waiting', 'a wrong password delays the mail');
 $roster->sql("SELECT roster_set_secret('smtp', 'mail+S3cret')");
 $roster->sql('UPDATE outbox SET next_attempt_at = now()');
 send_mail();
-$roster->wait_for("SELECT state = 'sent' AND sent_at IS NOT NULL FROM outbox WHERE mail = $mail");
+wait_for("SELECT state = 'sent' AND sent_at IS NOT NULL FROM outbox WHERE mail = $mail");
 pass('the right one sends it');
 my ($kept) = $smtp->mails;
 is(join(',', @{ $kept->{to} }), 'it@mesa.example', 'to the recipient');
@@ -64,7 +65,7 @@ like($kept->{raw}, qr/Zo=C3=AB: Gr=C3=BC=C3=9Fe/, 'UTF-8 survives');
 # A subject that is not ASCII; a mail is sent once
 $mail = write_mail('it@mesa.example', 'École Élémentaire: nothing to do');
 send_mail();
-$roster->wait_for("SELECT state = 'sent' FROM outbox WHERE mail = $mail");
+wait_for("SELECT state = 'sent' FROM outbox WHERE mail = $mail");
 like((($smtp->mails)[1])->{raw}, qr/^Subject: =\?UTF-8\?B\?/m, 'a subject that is not ASCII is encoded');
 send_mail();
 $roster->sql("SELECT state FROM roster_fetch('mesa-high')");
@@ -74,12 +75,12 @@ is(scalar($smtp->mails), 2, 'nothing is sent twice');
 $smtp->stop;
 $mail = write_mail('it@mesa.example', 'while it was down');
 send_mail();
-$roster->wait_for("SELECT attempts = 1 AND last_error IS NOT NULL FROM outbox WHERE mail = $mail");
+wait_for("SELECT attempts = 1 AND last_error IS NOT NULL FROM outbox WHERE mail = $mail");
 is($roster->sql("SELECT state, next_attempt_at > now() FROM outbox WHERE mail = $mail"), 'waiting|t', 'a mail server that is down delays the mail');
 $smtp->start;
 $roster->sql('UPDATE outbox SET next_attempt_at = now()');
 send_mail();
-$roster->wait_for("SELECT state = 'sent' FROM outbox WHERE mail = $mail");
+wait_for("SELECT state = 'sent' FROM outbox WHERE mail = $mail");
 is(scalar($smtp->mails), 3, '... and loses nothing');
 
 # A recipient that is refused for good; mail of another server
@@ -87,7 +88,7 @@ $mail = write_mail('gone@mesa.example', 'refused');
 my $foreign = write_mail('it@mesa.example', 'restored');
 $roster->sql("UPDATE outbox SET origin = '1/1' WHERE mail = $foreign");
 send_mail();
-$roster->wait_for("SELECT state = 'failed' FROM outbox WHERE mail = $mail");
+wait_for("SELECT state = 'failed' FROM outbox WHERE mail = $mail");
 like($roster->sql("SELECT last_error FROM outbox WHERE mail = $mail"), qr/550/, 'a refused recipient is final, with the answer');
 is(state_of($foreign), 'waiting|0', 'a restored copy sends nothing that was written elsewhere');
 
@@ -99,7 +100,7 @@ my $recipient = write_mail("it\@mesa.example\r\nRCPT TO:<all\@mesa.example>", 'b
 my $next = write_mail('it@mesa.example', 'behind a broken one');
 my $count = $smtp->mails;
 send_mail();
-$roster->wait_for("SELECT state = 'sent' FROM outbox WHERE mail = $next");
+wait_for("SELECT state = 'sent' FROM outbox WHERE mail = $next");
 is($roster->sql("SELECT string_agg(state || ' ' || attempts || ' ' || last_error, ', ') FROM outbox WHERE mail IN ($mail, $recipient)"),
 	join(', ', ('failed 1 the recipient or the subject contains a line break') x 2), 'a line break in subject or recipient is final');
 is(scalar($smtp->mails), $count + 1, '... nothing of it is sent, and the next mail is');
@@ -110,7 +111,7 @@ $mail = write_mail('it@mesa.example', $subject);
 $roster->sql("UPDATE outbox SET body_text = E'.\n..dot first\n' || repeat('Zoë ', 500) || E'\nFrom here\n' WHERE mail = $mail");
 $roster->set(smtp_from => 'Minga für Schulen <roster@minga.example>');
 send_mail();
-$roster->wait_for("SELECT state = 'sent' FROM outbox WHERE mail = $mail");
+wait_for("SELECT state = 'sent' FROM outbox WHERE mail = $mail");
 my $raw = (($smtp->mails)[-1])->{raw};
 my $read = '';
 IPC::Run::run([ '/usr/bin/python3', '-c', <<'PYTHON' ], '<', \$raw, '>', \$read) or die 'could not read the mail';
@@ -132,7 +133,7 @@ is($roster->sql("SELECT state, attempts, next_attempt_at > now() AND next_attemp
 	'waiting|1|t', '... and stays waiting for its next attempt');
 $roster->set(test_clock => $roster->sql("SELECT now() + interval '2 minutes'"));
 send_mail();
-$roster->wait_for("SELECT state = 'sent' AND attempts = 2 FROM outbox WHERE mail = $mail");
+wait_for("SELECT state = 'sent' AND attempts = 2 FROM outbox WHERE mail = $mail");
 pass('... which sends it');
 $roster->set(test_clock => '');
 
@@ -142,7 +143,7 @@ $count = $smtp->mails;
 write_mail("nr$_\@mesa.example", 'one of many') foreach 1 .. 20;
 $roster->sql("SELECT roster_start(connection, 'fetch') FROM connections");
 send_mail();
-$roster->wait_for("SELECT count(*) = 20 FROM outbox WHERE state = 'sent' AND subject = 'one of many'");
+wait_for("SELECT count(*) = 20 FROM outbox WHERE state = 'sent' AND subject = 'one of many'");
 is(scalar($smtp->mails), $count + 20, 'several senders send each mail once');
 
 # A certificate of an unknown authority, a server without STARTTLS: nothing goes out, not even the password
@@ -150,7 +151,7 @@ my $other = SmtpServer->new;
 $roster->set(smtp_ca_file => $other->ca_file);
 $mail = write_mail('it@mesa.example', 'to be kept');
 send_mail();
-$roster->wait_for("SELECT last_error IS NOT NULL FROM outbox WHERE mail = $mail");
+wait_for("SELECT last_error IS NOT NULL FROM outbox WHERE mail = $mail");
 like($roster->sql("SELECT state || ' ' || last_error FROM outbox WHERE mail = $mail"), qr/^waiting .*certificate/, 'an unknown authority delays the mail');
 $roster->set(smtp_ca_file => $smtp->ca_file);
 $smtp->stop;
@@ -158,7 +159,7 @@ $smtp->start('--no-starttls');
 $count = $smtp->mails;
 $roster->sql("UPDATE outbox SET next_attempt_at = now(), last_error = NULL WHERE mail = $mail");
 send_mail();
-$roster->wait_for("SELECT last_error IS NOT NULL FROM outbox WHERE mail = $mail");
+wait_for("SELECT last_error IS NOT NULL FROM outbox WHERE mail = $mail");
 is($roster->sql("SELECT state FROM outbox WHERE mail = $mail"), 'waiting', 'so does a server without STARTTLS');
 is(scalar($smtp->mails), $count, '... nothing is sent in clear');
 
@@ -168,13 +169,13 @@ $smtp->start('--reject-recipient', 'gone@mesa.example');
 $roster->set(smtp_user => '');
 $roster->sql("UPDATE outbox SET next_attempt_at = now(), last_error = NULL WHERE mail = $mail");
 send_mail();
-$roster->wait_for("SELECT last_error IS NOT NULL FROM outbox WHERE mail = $mail");
+wait_for("SELECT last_error IS NOT NULL FROM outbox WHERE mail = $mail");
 like($roster->sql("SELECT state || ' ' || last_error FROM outbox WHERE mail = $mail"), qr/^waiting .*530/, 'AUTH left out where the server demands it delays the mail');
 
 # After five days a mail that could not be sent is given up
 $roster->sql("UPDATE outbox SET next_attempt_at = now(), last_error = NULL, created_at = now() - interval '5 days 1 minute' WHERE mail = $mail");
 send_mail();
-$roster->wait_for("SELECT state = 'failed' FROM outbox WHERE mail = $mail");
+wait_for("SELECT state = 'failed' FROM outbox WHERE mail = $mail");
 pass('after five days it is given up');
 
 unlike($roster->log_contents, qr/mail\+S3cret/, 'no log has the password');
