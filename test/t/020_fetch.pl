@@ -203,6 +203,14 @@ fetch();
 is_deeply(administrators(), $own, 'a server that ignores the filter changes nothing');
 $server->clear_faults;
 
+my @own_ids = map { $_->{sourced_id} } @$own;
+$server->faults({ status => { path => '/schools/.*/administrators', code => 403 }, override => {
+	$own_ids[0] => { orgs => undef }, $own_ids[1] => { orgs => JSON::PP::true }, $own_ids[2] => { role => { name => 'administrator' } } }, ignore_filter => {} });
+fetch();
+is($roster->sql("SELECT string_agg(sourced_id || ' ' || damaged, ', ' ORDER BY sourced_id) FROM staged_users WHERE sourced_id IN ('" . join("', '", @own_ids[0 .. 2]) . "')"),
+	"$own_ids[1] true, $own_ids[2] true", 'where a whole district is listed, a row without orgs is elsewhere; one whose orgs or role cannot be read is not');
+$server->clear_faults;
+
 $server->faults({ status => [ { path => 'administrator', code => 403 } ] });
 is(fetch(), 'succeeded', 'administrators nowhere: the fetch goes on');
 is(collection('administrators', 'complete, proof, rows, fallback, detail IS NOT NULL'), 'f||0|f|t', '... and they are not complete');
@@ -220,7 +228,10 @@ like(fetch_error({ missing_envelope => { path => 'students' } }), qr/ERROR:  08P
 like(fetch_error({ truncated => { path => 'students' } }), qr/ERROR:  08P01: .*in the middle.*HINT: /s, 'truncated JSON');
 my $deep = 'x';
 $deep = [ $deep ] foreach 1 .. 70;
-like(fetch_error({ override => { $ids[0] => { grades => $deep } } }), qr/ERROR:  22032: .*nested/, 'JSON nested too deep');
+like(fetch_error({ override => { $ids[0] => { grades => $deep } } }), qr/ERROR:  22032: .*nested/, 'arrays nested too deep');
+$deep = 'x';
+$deep = { name => $deep } foreach 1 .. 70;
+like(fetch_error({ override => { $ids[0] => { givenName => $deep } } }), qr/ERROR:  22032: .*nested/, 'objects nested too deep');
 like(fetch_error({ status => { path => 'students', code => 500 } }), qr/ERROR:  08006: .*HINT: /s, 'status 500');
 like(fetch_error({ status => { path => 'students', code => 400 } }), qr/ERROR:  08P01: .*HINT: /s, 'status 400');
 like(fetch_error({ redirect => { path => 'students', location => 'https://evil.example/' } }), qr/ERROR:  08P01: .*redirect/s, 'a redirect');

@@ -72,6 +72,15 @@ like($steps->{teachers}{detail}, qr/the roster could not be read/, 'a failure in
 $steps = try({ missing_envelope => { path => 'students' }, truncated => { path => 'teachers' } });
 is(summary($steps), 'url dns tls token school administrators !students !teachers', 'answers that cannot be read');
 
+# A school's endpoint that lists people of others
+$roster->sql("SELECT roster_configure('mesa', page_size => 3)");
+$roster->sql("SELECT roster_fetch('mesa')");
+my @first = split /\n/, $roster->sql("SELECT sourced_id FROM staged_users WHERE collection = 'students' ORDER BY sourced_id LIMIT 3");
+$steps = try({ override => { map { $_ => { orgs => [ { sourcedId => 'another' } ] } } @first } });
+is(summary($steps), 'url dns tls token school teachers administrators !students', 'an endpoint whose people are all of other schools');
+like($steps->{students}{detail}, qr/None of the first 3 names "\Q$school\E" among its orgs/, '... says so');
+$roster->sql("SELECT roster_configure('mesa', page_size => 1000)");
+
 $roster->sql("SELECT roster_configure('mesa', parent_contact => true)");
 $steps = try();
 like($steps->{guardians}{detail}, qr/^[\d,]+ guardians listed in the district; those of this school's students are kept\.$/, 'guardians, where the parent contact is wanted');
