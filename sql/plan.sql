@@ -38,7 +38,7 @@ $$;
 COMMENT ON FUNCTION grant_temp(regclass, text) IS 'Lets the owner of the people relation use a temp table of the run.';
 
 CREATE FUNCTION read_people(connection connections) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET default_statistics_target = 1 AS $$
 DECLARE
     map jsonb := (SELECT r.columns FROM minga_roster.people_relations r WHERE r.relation = connection.people);
 BEGIN
@@ -140,68 +140,115 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestl
 DECLARE
     map jsonb := (SELECT r.columns FROM minga_roster.people_relations r WHERE r.relation = connection.people);
 BEGIN
+    -- Hashes of ids that come more than once, which are cheaper to count than the ids; two ids with one hash do no harm.
+    CREATE TEMP TABLE several_links (hash bigint) ON COMMIT DROP;
+    INSERT INTO several_links
+    SELECT l.hash
+    FROM (SELECT hashtextextended(k.person_id, 0) AS hash FROM minga_roster.links k WHERE k.site = connection.site) l
+    GROUP BY l.hash HAVING count(*) > 1;
+    INSERT INTO several_links
+    SELECT hashtextextended(k.person_id, 0)
+    FROM minga_roster.links k
+    WHERE k.site = connection.site AND k.connection IN (SELECT c.connection FROM minga_roster.connections c
+        WHERE c.site = find_open_rows.connection.site AND c.connection <> find_open_rows.connection.connection)
+    EXCEPT TABLE several_links;
+    ANALYZE several_links;
     CREATE TEMP TABLE special_people ON COMMIT DROP AS
+    WITH several AS MATERIALIZED (
+        SELECT l.* FROM several_links p JOIN minga_roster.links l ON hashtextextended(l.person_id, 0) = p.hash AND l.site = connection.site
+    )
     SELECT l.person_id, count(*) FILTER (WHERE l.connection = connection.connection) AS own_links,
         min(l.linked_run) FILTER (WHERE l.connection = connection.connection) AS first_own,
-        min(l.linked_run) FILTER (WHERE l.connection <> connection.connection) AS first_elsewhere
-    FROM minga_roster.links l
+        min(l.linked_run) FILTER (WHERE l.connection <> connection.connection) AS first_elsewhere,
+        -- Rows of several roles and of this connection alone: nothing special as long as each of them is plain.
+        bool_and(l.connection = connection.connection) AND count(*) = count(DISTINCT l.category) AS several_roles,
+        (array_agg(r.role ORDER BY r.rank))[1] AS best_role
+    FROM several l
+    LEFT JOIN category_rules r ON r.category = l.category
     LEFT JOIN minga_roster.connections c ON c.connection = l.connection
-    WHERE l.site = connection.site
-        AND (l.connection = find_open_rows.connection.connection
-            OR (c.retired_at IS NULL AND c.people = find_open_rows.connection.people AND l.missed_since IS NULL))
+    WHERE l.connection = find_open_rows.connection.connection
+        OR (c.retired_at IS NULL AND c.people = find_open_rows.connection.people AND l.missed_since IS NULL)
     GROUP BY l.person_id
     HAVING count(*) > 1 OR bool_or(l.connection <> connection.connection);
     ANALYZE special_people;
 
+    -- Staff rows with a user name or identifier that is also another one's, who is not known to be the same person.
     CREATE TEMP TABLE shared_rows ON COMMIT DROP AS
     WITH staff AS MATERIALIZED (
-        SELECT s.sourced_id, lower(s.username) AS username, lower(s.identifier) AS identifier
+        SELECT s.sourced_id, lower(s.username COLLATE "C") AS username, lower(s.identifier COLLATE "C") AS identifier
         FROM minga_roster.staged_users s JOIN roster_rules r ON r.roster_role = s.role AND r.family = 'staff'
         WHERE s.connection = connection.connection AND s.status IS DISTINCT FROM 'tobedeleted'
+    ), sharing AS MATERIALIZED (
+        SELECT f.* FROM staff f
+        WHERE f.username IN (SELECT k.username FROM staff k WHERE k.username IS NOT NULL GROUP BY k.username HAVING count(*) > 1)
+            OR f.identifier IN (SELECT k.identifier FROM staff k WHERE k.identifier IS NOT NULL GROUP BY k.identifier HAVING count(*) > 1)
+    ), owned AS MATERIALIZED (
+        SELECT f.sourced_id, f.username, f.identifier, coalesce('person ' || l.person_id, 'row ' || f.sourced_id) AS owner
+        FROM sharing f
+        LEFT JOIN (SELECT * FROM minga_roster.links k WHERE k.connection = find_open_rows.connection.connection) l ON l.sourced_id = f.sourced_id
     )
-    SELECT f.sourced_id FROM staff f
-    WHERE f.username IN (SELECT k.username FROM staff k WHERE k.username IS NOT NULL GROUP BY k.username HAVING count(*) > 1)
-        OR f.identifier IN (SELECT k.identifier FROM staff k WHERE k.identifier IS NOT NULL GROUP BY k.identifier HAVING count(*) > 1);
+    SELECT o.sourced_id FROM owned o
+    WHERE o.username IN (SELECT k.username FROM owned k WHERE k.username IS NOT NULL GROUP BY k.username HAVING count(DISTINCT k.owner) > 1)
+        OR o.identifier IN (SELECT k.identifier FROM owned k WHERE k.identifier IS NOT NULL GROUP BY k.identifier HAVING count(DISTINCT k.owner) > 1);
     ANALYZE shared_rows;
 
+    -- The join tells plain rows of single links by what it has at hand; only what is left is looked at closely.
     EXECUTE format($statement$
         CREATE TEMP TABLE open_rows ON COMMIT DROP AS
-        SELECT coalesce(s.sourced_id, l.sourced_id) AS sourced_id, coalesce(s.sourced_id, l.sourced_id) AS label,
-            s.sourced_id IS NOT NULL AS staged,
-            CASE WHEN s.sourced_id IS NULL OR s.status = 'tobedeleted' THEN 'absent'
-                WHEN s.damaged THEN 'damaged'
-                WHEN s.status NOT IN ('active', 'inactive') THEN 'unknown'
-                WHEN s.status = 'inactive' OR NOT s.enabled THEN 'inactive'
+        SELECT j.sourced_id, j.sourced_id AS label, j.staged,
+            CASE WHEN NOT j.staged OR j.status = 'tobedeleted' THEN 'absent'
+                WHEN j.damaged THEN 'damaged'
+                WHEN j.status NOT IN ('active', 'inactive') THEN 'unknown'
+                WHEN j.status = 'inactive' OR NOT j.enabled THEN 'inactive'
                 ELSE 'active' END AS standing,
-            coalesce(r.rostered AND r.family IN ('student', 'staff') AND NOT s.damaged
-                AND coalesce(s.status, 'active') IN ('active', 'inactive'), false) AS usable,
-            s.role AS roster_role, r.category, r.family, r.role, r.rank, r.rostered,
-            l.sourced_id IS NOT NULL AS linked, p.person_id, l.category AS link_category, l.role_written,
-            l.linked_run, l.missed_since IS NOT NULL AS missed, l.archived_run,
-            s.given_name, s.family_name, s.middle_name, s.preferred_name, s.email, s.username, s.identifier, s.grade, s.phone,
-            t.parent_name, t.parent_email, t.parent_phone, t.parent_rule
-        FROM (SELECT * FROM minga_roster.staged_users WHERE connection = %1$L) s
-        FULL JOIN (SELECT * FROM minga_roster.links WHERE connection = %1$L) l ON l.sourced_id = s.sourced_id
-        LEFT JOIN roster_rules r ON r.roster_role = s.role
-        LEFT JOIN current_people p ON p.person_id = l.person_id
-        LEFT JOIN special_people x ON x.person_id = l.person_id
-        LEFT JOIN shared_rows h ON h.sourced_id = s.sourced_id
-        LEFT JOIN parents t ON t.sourced_id = s.sourced_id
-        WHERE coalesce(s.sourced_id IS NULL OR NOT (
-            (r.category = 'contact' AND l.sourced_id IS NULL)
-            OR (coalesce(s.status, 'active') = 'active' AND s.enabled AND NOT s.damaged AND r.rostered
-                AND l.category = r.category AND l.missed_since IS NULL AND l.archived_run IS NULL
-                AND NOT p.archived AND p.managed AND p.role NOT IN ('owner', 'manager')
-                AND (l.role_written IS NULL OR l.role_written = r.role)
-                AND x.person_id IS NULL AND h.sourced_id IS NULL
-                AND %2$s
-                AND (t.parent_name IS NULL OR %3$s))), true)
+            coalesce(r.rostered AND r.family IN ('student', 'staff') AND NOT j.damaged
+                AND coalesce(j.status, 'active') IN ('active', 'inactive'), false) AS usable,
+            j.roster_role, r.category, r.family, r.role, r.rank, r.rostered,
+            j.linked, j.person_id, j.link_category, j.role_written, j.linked_run, j.missed_since IS NOT NULL AS missed, j.archived_run,
+            j.given_name, j.family_name, j.middle_name, j.preferred_name, j.email, j.username, j.identifier, j.grade, j.phone,
+            j.parent_name, j.parent_email, j.parent_phone, j.parent_rule,
+            x.several_roles AND j.plain AND (j.role_written IS NULL OR j.role_written = x.best_role) AS settled
+        FROM (
+            SELECT coalesce(s.sourced_id, l.sourced_id) AS sourced_id, s.sourced_id IS NOT NULL AS staged, s.status, s.damaged, s.enabled,
+                s.role AS roster_role, l.sourced_id IS NOT NULL AS linked, p.person_id, l.category AS link_category, l.role_written,
+                l.linked_run, l.missed_since, l.archived_run,
+                s.given_name, s.family_name, s.middle_name, s.preferred_name, s.email, s.username, s.identifier, s.grade, s.phone, %4$s,
+                %6$s AS plain
+            FROM (SELECT * FROM minga_roster.staged_users WHERE connection = %1$L) s
+            FULL JOIN (SELECT * FROM minga_roster.links WHERE connection = %1$L) l ON l.sourced_id = s.sourced_id
+            LEFT JOIN current_people p ON p.person_id = l.person_id%5$s
+            WHERE (%6$s AND (l.role_written IS NULL OR l.role_written = %3$s)
+                AND l.person_id NOT IN (SELECT x.person_id FROM special_people x)) IS NOT TRUE
+            OFFSET 0
+        ) j
+        LEFT JOIN roster_rules r ON r.roster_role = j.roster_role
+        LEFT JOIN special_people x ON x.person_id = j.person_id
+        WHERE NOT %2$L OR j.linked OR r.category IS DISTINCT FROM 'contact'
         $statement$,
         connection.connection,
-        (SELECT string_agg(format('(s.%1$I IS NULL OR s.%1$I = p.%1$I)', c), ' AND ')
-            FROM unnest(minga_roster.written_columns()) c WHERE map ? c AND c NOT LIKE 'parent\_%'),
-        coalesce((SELECT string_agg(format('t.%1$I IS NOT DISTINCT FROM p.%1$I', c), ' AND ')
-            FROM unnest(minga_roster.written_columns()) c WHERE map ? c AND c LIKE 'parent\_%'), 'true'));
+        connection.parent_contact,
+        (SELECT 'CASE s.role ' || string_agg(format('WHEN %L THEN %L', r.roster_role, r.role), ' ' ORDER BY r.rank, r.roster_role) || ' END'
+            FROM roster_rules r),
+        (SELECT string_agg(format(CASE WHEN connection.parent_contact THEN 't.%1$I' ELSE 'NULL::text AS %1$I' END, c), ', ' ORDER BY c)
+            FROM unnest(minga_roster.written_columns()) c WHERE c LIKE 'parent\_%'),
+        CASE WHEN connection.parent_contact THEN ' LEFT JOIN parents t ON t.sourced_id = s.sourced_id' END,
+        '(l.missed_since IS NULL AND l.archived_run IS NULL AND NOT p.archived AND p.managed AND p.role NOT IN (''owner'', ''manager'') '
+        'AND coalesce(s.status, ''active'') = ''active'' AND s.enabled AND NOT s.damaged AND l.category = '
+        || coalesce((SELECT 'CASE s.role ' || string_agg(format('WHEN %L THEN %L', r.roster_role, r.category), ' ' ORDER BY r.rank, r.roster_role) || ' END'
+            FROM roster_rules r WHERE r.rostered), 'NULL')
+        || (SELECT string_agg(format(' AND (s.%1$I IS NULL OR s.%1$I = p.%1$I)', c), '')
+            FROM unnest(minga_roster.written_columns()) c WHERE map ? c AND c NOT LIKE 'parent\_%')
+        || CASE WHEN connection.parent_contact THEN
+            (SELECT format(' AND (t.parent_name IS NULL OR (%s))', string_agg(format('t.%1$I IS NOT DISTINCT FROM p.%1$I', c), ' AND '))
+                FROM unnest(minga_roster.written_columns()) c WHERE map ? c AND c LIKE 'parent\_%') ELSE '' END
+        || ' AND s.sourced_id NOT IN (SELECT h.sourced_id FROM shared_rows h))');
+
+    -- A person of several rows is plain when all of them are; the first in rank stands for him.
+    CREATE TEMP TABLE settled_rows ON COMMIT DROP AS
+    SELECT o.sourced_id, row_number() OVER (PARTITION BY o.person_id ORDER BY o.rank, o.sourced_id) = 1 AS main
+    FROM open_rows o
+    WHERE o.settled AND o.person_id NOT IN (SELECT n.person_id FROM open_rows n WHERE n.person_id IS NOT NULL AND n.settled IS NOT TRUE);
+    DELETE FROM open_rows o USING settled_rows t WHERE t.sourced_id = o.sourced_id;
     ANALYZE open_rows (sourced_id, label, person_id, standing);
 END
 $$;
@@ -214,7 +261,7 @@ DECLARE
     moved bigint;
 BEGIN
     CREATE TEMP TABLE nodes ON COMMIT DROP AS
-    SELECT o.sourced_id, o.label, o.person_id, o.roster_role AS role, lower(o.username) AS username, lower(o.identifier) AS identifier,
+    SELECT o.sourced_id, o.label, o.person_id, o.roster_role AS role, lower(o.username COLLATE "C") AS username, lower(o.identifier COLLATE "C") AS identifier,
         h.sourced_id IS NOT NULL AS shares
     FROM open_rows o
     LEFT JOIN shared_rows h ON h.sourced_id = o.sourced_id
@@ -295,9 +342,9 @@ BEGIN
                 'Rows of the roster that belong together by user name or identifier are linked to different people.'
             WHEN count(m.roster_role) > count(DISTINCT m.roster_role) THEN
                 'Two rows of the roster with the same role seem to be one person.'
-            WHEN count(DISTINCT lower(m.username)) > 1 AND count(m.username) FILTER (WHERE m.person_id IS NULL) > 0 THEN
+            WHEN count(DISTINCT lower(m.username COLLATE "C")) > 1 AND count(m.username) FILTER (WHERE m.person_id IS NULL) > 0 THEN
                 'Rows of the roster that belong together have different user names.'
-            WHEN count(DISTINCT lower(m.identifier)) > 1 AND count(m.identifier) FILTER (WHERE m.person_id IS NULL) > 0 THEN
+            WHEN count(DISTINCT lower(m.identifier COLLATE "C")) > 1 AND count(m.identifier) FILTER (WHERE m.person_id IS NULL) > 0 THEN
                 'Rows of the roster that belong together have different identifiers.'
         END,
         (array_agg(m.given_name ORDER BY m.nth) FILTER (WHERE m.given_name IS NOT NULL))[1],
@@ -334,14 +381,14 @@ BEGIN
     -- family, and who has no link, may be of either.
     CREATE TEMP TABLE keys (label text COLLATE "C", family text, family_name text, key text) ON COMMIT DROP;
     INSERT INTO keys
-    SELECT g.label, g.family, lower(g.match_family_name), lower(g.match_identifier)
+    SELECT g.label, g.family, lower(g.match_family_name), lower(g.match_identifier COLLATE "C")
     FROM groups g
     WHERE g.linked_person IS NULL AND g.match_identifier IS NOT NULL AND g.family IN ('student', 'staff');
     ANALYZE keys;
     INSERT INTO candidates
     WITH found AS MATERIALIZED (
         SELECT k.label, k.family, p.person_id, p.role
-        FROM current_people p JOIN keys k ON k.key = lower(p.identifier)
+        FROM current_people p JOIN keys k ON k.key = lower(p.identifier COLLATE "C")
         WHERE NOT p.archived OR lower(p.family_name) = k.family_name
     )
     SELECT f.label, f.person_id, 'identifier'
@@ -353,38 +400,42 @@ BEGIN
 
     TRUNCATE keys;
     INSERT INTO keys
-    SELECT g.label, g.family, lower(g.match_family_name), lower(g.match_email)
+    SELECT g.label, g.family, lower(g.match_family_name), lower(g.match_email COLLATE "C")
     FROM groups g
     WHERE g.match_email IS NOT NULL AND g.family IN ('student', 'staff')
         AND g.label NOT IN (SELECT c.label FROM candidates c);
     ANALYZE keys;
-    DELETE FROM keys k
-    USING (
-        SELECT w.family, w.key
-        FROM minga_roster.staged_users s
-        JOIN roster_rules r ON r.roster_role = s.role
-        JOIN (SELECT DISTINCT family, key FROM keys) w ON w.key = lower(s.email) AND w.family = r.family
-        LEFT JOIN open_rows o ON o.sourced_id = s.sourced_id
-        WHERE s.connection = connection.connection AND s.status IS DISTINCT FROM 'tobedeleted'
-        GROUP BY w.family, w.key
-        HAVING count(DISTINCT coalesce(o.label, s.sourced_id)) > 1
-    ) shared
-    WHERE shared.family = k.family AND shared.key = k.key;
-    INSERT INTO candidates
-    WITH found AS MATERIALIZED (
-        SELECT k.label, k.family, p.person_id, p.role
-        FROM current_people p JOIN keys k ON k.key = lower(p.email)
-        WHERE NOT p.archived OR lower(p.family_name) = k.family_name
-    )
-    SELECT f.label, min(f.person_id), 'e-mail'
-    FROM found f LEFT JOIN (SELECT DISTINCT l.person_id, minga_roster.family_of(l.category) AS family
-        FROM minga_roster.links l WHERE l.site = connection.site AND l.person_id IN (SELECT person_id FROM found)) l USING (person_id)
-    LEFT JOIN (SELECT DISTINCT r.role, r.family FROM roster_rules r WHERE r.role IS NOT NULL UNION VALUES ('owner', 'staff'), ('manager', 'staff')) w
-        ON w.role = f.role
-    WHERE f.family = coalesce(l.family, w.family, f.family)
-    GROUP BY f.label
-    HAVING count(DISTINCT f.person_id) = 1;
+    CREATE TEMP TABLE found_by_email ON COMMIT DROP AS
+    SELECT k.label, k.family, k.key, p.person_id, p.role
+    FROM current_people p JOIN keys k ON k.key = lower(p.email COLLATE "C")
+    WHERE NOT p.archived OR lower(p.family_name) = k.family_name;
+    IF EXISTS (SELECT FROM found_by_email) THEN
+        DELETE FROM found_by_email f
+        USING (
+            SELECT w.family, w.key
+            FROM minga_roster.staged_users s
+            JOIN roster_rules r ON r.roster_role = s.role
+            JOIN (SELECT DISTINCT family, key FROM found_by_email) w ON w.key = lower(s.email COLLATE "C") AND w.family = r.family
+            LEFT JOIN open_rows o ON o.sourced_id = s.sourced_id
+            WHERE s.connection = connection.connection AND s.status IS DISTINCT FROM 'tobedeleted'
+            GROUP BY w.family, w.key
+            HAVING count(DISTINCT coalesce(o.label, s.sourced_id)) > 1
+        ) shared
+        WHERE shared.family = f.family AND shared.key = f.key;
+        INSERT INTO candidates
+        SELECT f.label, min(f.person_id), 'e-mail'
+        FROM found_by_email f LEFT JOIN (SELECT DISTINCT l.person_id, minga_roster.family_of(l.category) AS family
+            FROM minga_roster.links l WHERE l.site = connection.site AND l.person_id IN (SELECT person_id FROM found_by_email)) l USING (person_id)
+        LEFT JOIN (SELECT DISTINCT r.role, r.family FROM roster_rules r WHERE r.role IS NOT NULL UNION VALUES ('owner', 'staff'), ('manager', 'staff')) w
+            ON w.role = f.role
+        WHERE f.family = coalesce(l.family, w.family, f.family)
+        GROUP BY f.label
+        HAVING count(DISTINCT f.person_id) = 1;
+    END IF;
     ANALYZE candidates;
+    CREATE TEMP TABLE candidate_people ON COMMIT DROP AS
+    SELECT p.* FROM current_people p WHERE p.person_id IN (SELECT c.person_id FROM candidates c) AND EXISTS (SELECT FROM candidates);
+    ANALYZE candidate_people (person_id);
 
     CREATE TEMP TABLE conflicts (label text COLLATE "C", reason text) ON COMMIT DROP;
     INSERT INTO conflicts
@@ -407,12 +458,12 @@ BEGIN
         WHERE c.person_id IN (SELECT t.person_id FROM candidates t GROUP BY t.person_id HAVING count(DISTINCT t.label) > 1)
         UNION ALL
         SELECT 5, c.label, format('The person with the same %s has another given name and another family name.', c.step)
-        FROM candidates c JOIN groups g USING (label) JOIN current_people p USING (person_id)
+        FROM candidates c JOIN groups g USING (label) JOIN candidate_people p USING (person_id)
         WHERE c.step <> 'link' AND lower(p.given_name) <> lower(g.match_given_name) AND lower(p.family_name) <> lower(g.match_family_name)
         UNION ALL
         SELECT 6, c.label, 'The person with the same e-mail has another identifier.'
-        FROM candidates c JOIN groups g USING (label) JOIN current_people p USING (person_id)
-        WHERE c.step = 'e-mail' AND lower(p.identifier) <> lower(g.match_identifier)
+        FROM candidates c JOIN groups g USING (label) JOIN candidate_people p USING (person_id)
+        WHERE c.step = 'e-mail' AND lower(p.identifier COLLATE "C") <> lower(g.match_identifier COLLATE "C")
     ) f
     ORDER BY f.label, f.position;
 
@@ -491,7 +542,7 @@ BEGIN
             coalesce(d.after, '{}') || CASE WHEN writes_role THEN jsonb_build_object('role', m.due_role) ELSE '{}' END AS after
         FROM matched m
         JOIN category_rules r ON r.category = m.due_category
-        LEFT JOIN current_people p ON p.person_id = m.person_id
+        LEFT JOIN candidate_people p ON p.person_id = m.person_id
         CROSS JOIN LATERAL (SELECT p.person_id IS NULL
             OR (m.last_role IS NOT NULL AND m.due_role <> m.last_role AND p.role = m.last_role)) w (writes_role)
         CROSS JOIN LATERAL (
@@ -502,7 +553,7 @@ BEGIN
                 ('grade', p.grade, m.grade), ('phone', p.phone, m.phone), ('parent_name', p.parent_name, m.parent_name),
                 ('parent_email', p.parent_email, m.parent_email), ('parent_phone', p.parent_phone, m.parent_phone),
                 ('parent_rule', p.parent_rule, m.parent_rule)) AS v (name, now, due)
-            WHERE map ? v.name AND v.due IS DISTINCT FROM v.now
+            WHERE (m.active OR p.person_id IS NOT NULL) AND map ? v.name AND v.due IS DISTINCT FROM v.now
                 AND (v.due IS NOT NULL OR (m.parent_name IS NOT NULL AND v.name LIKE 'parent\_%'))
         ) d
     ), decided AS (
@@ -613,11 +664,15 @@ BEGIN
             END AS outcome
         FROM open_rows o LEFT JOIN decisions d ON d.label = o.label
         WHERE o.staged
+        UNION ALL
+        SELECT t.sourced_id, 'merged' FROM settled_rows t LEFT JOIN open_rows p ON p.sourced_id = t.sourced_id WHERE NOT t.main AND p.sourced_id IS NULL
     ) o
     WHERE s.connection = connection.connection AND s.sourced_id = o.sourced_id AND s.outcome IS DISTINCT FROM o.outcome;
-    UPDATE minga_roster.staged_users s SET outcome = 'contact'
-    FROM roster_rules r
-    WHERE s.connection = connection.connection AND r.roster_role = s.role AND r.category = 'contact' AND s.outcome IS DISTINCT FROM 'contact';
+    IF connection.parent_contact THEN
+        UPDATE minga_roster.staged_users s SET outcome = 'contact'
+        FROM roster_rules r
+        WHERE s.connection = connection.connection AND r.roster_role = s.role AND r.category = 'contact' AND s.outcome IS DISTINCT FROM 'contact';
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION plan_changes(runs, connections) IS
@@ -627,9 +682,9 @@ CREATE FUNCTION count_outcomes(run runs) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off AS $$
 BEGIN
     INSERT INTO minga_roster.run_counts (run, category, action, count)
-    SELECT run.run, coalesce(r.category, 'none'), s.outcome, count(*)
-    FROM minga_roster.staged_users s LEFT JOIN roster_rules r ON r.roster_role = s.role
-    WHERE s.connection = run.connection
+    SELECT run.run, coalesce(r.category, 'none'), s.outcome, sum(s.count)
+    FROM (SELECT u.role, u.outcome, count(*) FROM minga_roster.staged_users u WHERE u.connection = run.connection GROUP BY u.role, u.outcome) s
+    LEFT JOIN roster_rules r ON r.roster_role = s.role
     GROUP BY coalesce(r.category, 'none'), s.outcome;
 END
 $$;
