@@ -25,8 +25,8 @@ DECLARE
     people regclass := connection.people;
     map jsonb := (SELECT r.columns FROM minga_roster.people_relations r WHERE r.relation = connection.people);
     actions text[] := ARRAY(SELECT DISTINCT w.action FROM writes w);
-    created text[];
-    updated text[];
+    kind text;
+    written text[];
     moment text := minga_roster.clock()::text;
     -- Who may be written: managed, and neither owner nor manager.
     free text := format('%s NOT IN (''owner'', ''manager'')%s',
@@ -34,19 +34,17 @@ DECLARE
         CASE WHEN map ? 'roster_managed' THEN format(' AND p.%I IS NOT FALSE', map ->> 'roster_managed') ELSE '' END);
     same_person text := format('p.%I = $1 AND p.%I = w.person_id::%s', map ->> 'site', map ->> 'person_id',
         minga_roster.column_type(people, map ->> 'person_id'));
-    stamp text := CASE WHEN map ? 'updated_at' THEN format(', %I = $2::pg_catalog.timestamptz', map ->> 'updated_at') ELSE '' END;
+    stamp text := CASE WHEN map ? 'updated_at' THEN format('%I = $2::pg_catalog.timestamptz', map ->> 'updated_at') END;
 BEGIN
     IF actions = '{}' THEN
         RETURN;
     END IF;
-    SELECT array_agg(DISTINCT k) FILTER (WHERE w.action = 'create' AND k <> 'role'), array_agg(DISTINCT k) FILTER (WHERE w.action <> 'create')
-    INTO created, updated
-    FROM writes w CROSS JOIN LATERAL jsonb_object_keys(w.after) k;
     PERFORM minga_roster.grant_temp(people, 'writes');
     PERFORM minga_roster.grant_temp(people, 'hits');
     SET CONSTRAINTS ALL IMMEDIATE;
 
     IF 'create' = ANY (actions) THEN
+        written := ARRAY(SELECT DISTINCT k FROM writes w CROSS JOIN LATERAL jsonb_object_keys(w.after) k WHERE w.action = 'create' AND k <> 'role');
         PERFORM minga_roster.as_owner(people,
             format('UPDATE pg_temp.writes SET person_id = (%s)::pg_catalog.text WHERE action = ''create''', minga_roster.default_id(people)));
         PERFORM minga_roster.as_owner(people, format(
@@ -55,37 +53,40 @@ BEGIN
             'RETURNING p.%3$I::pg_catalog.text AS person_id) '
             'INSERT INTO pg_temp.hits (person_id) SELECT person_id FROM hit',
             people, map ->> 'site', map ->> 'person_id', map ->> 'role',
-            (SELECT string_agg(format(', %I', map ->> c), '' ORDER BY c) FROM unnest(created) c),
+            (SELECT string_agg(format(', %I', map ->> c), '' ORDER BY c) FROM unnest(written) c),
             CASE WHEN map ? 'updated_at' THEN format(', %I', map ->> 'updated_at') ELSE '' END,
             minga_roster.column_type(people, map ->> 'person_id'),
             minga_roster.role_words(people, 'w.after ->> ''role''', false), minga_roster.column_type(people, map ->> 'role'),
-            (SELECT string_agg(format(', (w.after ->> %L)::%s', c, minga_roster.column_type(people, map ->> c)), '' ORDER BY c) FROM unnest(created) c),
+            (SELECT string_agg(format(', (w.after ->> %L)::%s', c, minga_roster.column_type(people, map ->> c)), '' ORDER BY c) FROM unnest(written) c),
             CASE WHEN map ? 'updated_at' THEN ', $2::pg_catalog.timestamptz' ELSE '' END),
             VARIADIC ARRAY[connection.site] || CASE WHEN map ? 'updated_at' THEN ARRAY[moment] ELSE '{}' END);
         UPDATE writes w SET done = true FROM hits h WHERE w.action = 'create' AND h.person_id = w.person_id;
         TRUNCATE hits;
     END IF;
-    IF actions && ARRAY['update', 'restore'] THEN
+    FOREACH kind IN ARRAY ARRAY['update', 'restore'] LOOP
+        CONTINUE WHEN kind <> ALL (actions);
+        written := ARRAY(SELECT DISTINCT k FROM writes w CROSS JOIN LATERAL jsonb_object_keys(w.after) k WHERE w.action = kind);
         PERFORM minga_roster.as_owner(people, format(
-            'WITH hit AS (UPDATE %1$s p SET %2$I = NULL%3$s%4$s FROM pg_temp.writes w '
-            'WHERE %5$s AND w.action IN (''update'', ''restore'') AND (p.%2$I IS NOT NULL) = (w.action = ''restore'') AND %6$s%7$s '
+            'WITH hit AS (UPDATE %1$s p SET %2$s FROM pg_temp.writes w WHERE %3$s AND w.action = %4$L AND p.%5$I IS %6$s AND %7$s%8$s '
             'RETURNING w.change) INSERT INTO pg_temp.hits (change) SELECT change FROM hit',
-            people, map ->> 'archived_at',
-            (SELECT string_agg(format(', %1$I = CASE WHEN w.after ? %2$L THEN (%3$s)::%4$s ELSE p.%1$I END', map ->> c, c,
-                CASE c WHEN 'role' THEN minga_roster.role_words(people, 'w.after ->> ''role''', false) ELSE format('w.after ->> %L', c) END,
-                minga_roster.column_type(people, map ->> c)), '' ORDER BY c) FROM unnest(updated) c),
-            stamp, same_person, free,
+            people,
+            concat_ws(', ', CASE kind WHEN 'restore' THEN format('%I = NULL', map ->> 'archived_at') END,
+                (SELECT string_agg(format('%1$I = CASE WHEN w.after ? %2$L THEN (%3$s)::%4$s ELSE p.%1$I END', map ->> c, c,
+                    CASE c WHEN 'role' THEN minga_roster.role_words(people, 'w.after ->> ''role''', false) ELSE format('w.after ->> %L', c) END,
+                    minga_roster.column_type(people, map ->> c)), ', ' ORDER BY c) FROM unnest(written) c),
+                stamp),
+            same_person, kind, map ->> 'archived_at', CASE kind WHEN 'restore' THEN 'NOT NULL' ELSE 'NULL' END, free,
             (SELECT string_agg(format(' AND (NOT w.after ? %2$L OR %1$s IS NOT DISTINCT FROM w.before ->> %2$L)',
                 CASE c WHEN 'role' THEN minga_roster.role_words(people, format('p.%I::pg_catalog.text', map ->> c), true)
-                    ELSE format('p.%I::pg_catalog.text', map ->> c) END, c), '' ORDER BY c) FROM unnest(updated) c)),
-            VARIADIC ARRAY[connection.site] || CASE WHEN stamp <> '' THEN ARRAY[moment] ELSE '{}' END);
-    END IF;
+                    ELSE format('p.%I::pg_catalog.text', map ->> c) END, c), '' ORDER BY c) FROM unnest(written) c)),
+            VARIADIC ARRAY[connection.site] || CASE WHEN map ? 'updated_at' THEN ARRAY[moment] ELSE '{}' END);
+    END LOOP;
     IF 'archive' = ANY (actions) THEN
         PERFORM minga_roster.as_owner(people, format(
             'WITH hit AS (UPDATE %1$s p SET %2$I = $2::pg_catalog.timestamptz%3$s FROM pg_temp.writes w '
             'WHERE %4$s AND w.action = ''archive'' AND p.%2$I IS NULL AND %5$s '
             'RETURNING w.change) INSERT INTO pg_temp.hits (change) SELECT change FROM hit',
-            people, map ->> 'archived_at', stamp, same_person, free), connection.site, moment);
+            people, map ->> 'archived_at', coalesce(', ' || stamp, ''), same_person, free), connection.site, moment);
     END IF;
     UPDATE writes w SET done = true FROM hits h WHERE h.change = w.change;
 END
@@ -168,13 +169,17 @@ BEGIN
     UPDATE minga_roster.connections c SET unproven = false
     WHERE c.connection = run.connection AND c.unproven AND run.is_full
         AND EXISTS (SELECT FROM proved_families)
-        AND NOT EXISTS (SELECT FROM minga_roster.links l WHERE l.connection = c.connection AND l.missed_since >= c.unproven_since);
+        AND NOT EXISTS (SELECT FROM minga_roster.links l WHERE l.connection = c.connection AND l.missed_since >= c.unproven_since)
+        -- Nor not listed in a family that was not read whole, where that is no proof of absence.
+        AND NOT EXISTS (
+            SELECT FROM open_rows o JOIN category_rules r ON r.category = o.link_category
+            WHERE o.standing = 'absent' AND o.linked AND NOT o.missed AND r.rostered);
 END
 $$;
 COMMENT ON FUNCTION prove_connection(runs) IS 'A connection is proven by a full sync in which nobody is newly missing since it became unproven.';
 
 CREATE FUNCTION apply_run(run bigint) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
 DECLARE
     this minga_roster.runs := minga_roster.known_run(apply_run.run);
 BEGIN

@@ -29,7 +29,7 @@ BEGIN
         JOIN category_rules c ON c.category = l.category
         JOIN current_people p ON p.person_id = l.person_id AND NOT p.archived
         WHERE l.connection = this.connection
-        ORDER BY l.person_id, c.rank
+        ORDER BY l.person_id, l.missed_since DESC NULLS FIRST, c.rank
     ), base AS (
         SELECT category FROM linked
         UNION ALL

@@ -20,13 +20,17 @@ COMMENT ON FUNCTION written_columns() IS 'Columns of people that take their valu
 
 CREATE FUNCTION role_words(relation regclass, expression text, reading boolean) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT coalesce('CASE ' || expression || string_agg(CASE WHEN reading THEN format(' WHEN %L THEN %L', w.value, w.key)
-        ELSE format(' WHEN %L THEN %L', w.key, w.value) END, '' ORDER BY w.key) || ' ELSE ' || expression || ' END', expression)
+    -- Owners and managers are known in any spelling, so that none of them is taken for somebody else.
+    SELECT 'CASE' || coalesce(string_agg(CASE WHEN reading THEN format(' WHEN %s = %L THEN %L', expression, w.value, w.key)
+            ELSE format(' WHEN %s = %L THEN %L', expression, w.key, w.value) END, '' ORDER BY w.key), '')
+        || CASE WHEN reading THEN format(' WHEN pg_catalog.lower(%1$s) IN (''owner'', ''manager'') THEN pg_catalog.lower(%1$s)', expression)
+            ELSE ' WHEN false THEN NULL' END
+        || format(' ELSE %s END', expression)
     FROM minga_roster.people_relations r CROSS JOIN LATERAL jsonb_each_text(r.roles) w
     WHERE r.relation = role_words.relation
 $$;
 COMMENT ON FUNCTION role_words(regclass, text, boolean) IS
-'An SQL expression that turns the deployment''s word for a role into the roster''s (reading) or back; what has no word is left as it is.';
+'An SQL expression that turns the deployment''s word for a role into the roster''s (reading) or back; what has no word is left as it is, but for owner and manager, which are read in any case of letters.';
 
 CREATE FUNCTION grant_temp(relation regclass, temp_table text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -86,9 +90,16 @@ BEGIN
     WHERE s.sis = connection.sis AND e.entry ->> 'family' <> 'contact'
     GROUP BY e.entry ->> 'family'
     HAVING bool_and(c.run IS NOT NULL AND c.complete AND c.without_id = 0
-        AND (c.rows > c.elsewhere OR NOT EXISTS (
-            SELECT FROM minga_roster.links l
-            WHERE l.connection = read_rules.connection.connection AND e.entry -> 'categories' ? l.category)));
+        AND (c.rows > c.elsewhere
+            OR NOT EXISTS (
+                SELECT FROM minga_roster.links l
+                WHERE l.connection = read_rules.connection.connection AND e.entry -> 'categories' ? l.category)
+            -- Several collections may hold one category: what no sync on record ever found somebody in linked nobody.
+            OR (SELECT bool_and(b.rows <= b.elsewhere)
+                FROM minga_roster.collections b
+                JOIN minga_roster.runs r ON r.run = b.run
+                WHERE r.connection = read_rules.connection.connection AND r.kind = 'sync' AND r.state = 'succeeded'
+                    AND b.collection = c.collection)));
 END
 $$;
 COMMENT ON FUNCTION read_rules(connections, bigint) IS
@@ -508,7 +519,7 @@ DECLARE
 BEGIN
     CREATE TEMP TABLE decisions ON COMMIT DROP AS
     WITH held AS MATERIALIZED (
-        -- Ranks that somebody keeps: of links whose row is not proved absent, or is listed and lends nothing tonight.
+        -- Ranks that somebody keeps, and never rises to: of links whose row is not proved absent, or is listed and lends nothing tonight.
         SELECT DISTINCT ON (o.person_id) o.person_id, c.category, c.role, c.rank
         FROM open_rows o
         JOIN category_rules c ON c.category = CASE WHEN o.standing = 'inactive' OR (o.standing = 'active' AND o.family <> 'contact')
@@ -522,8 +533,9 @@ BEGIN
         GROUP BY o.person_id
     ), matched AS MATERIALIZED (
         SELECT g.*, c.person_id, c.step, k.reason AS conflict, n.person_id AS named_person, coalesce(g.role_written, v.role_written) AS last_role, v.linked_run AS first_run,
-            CASE WHEN h.rank < g.rank AND hc.rostered THEN h.category ELSE g.category END AS due_category,
-            CASE WHEN h.rank < g.rank THEN h.role ELSE g.role END AS due_role,
+            CASE WHEN h.rank < g.rank AND hc.rostered AND coalesce(h.role = coalesce(g.role_written, v.role_written), true)
+                THEN h.category ELSE g.category END AS due_category,
+            CASE WHEN h.rank < g.rank AND h.role = coalesce(g.role_written, v.role_written) THEN h.role ELSE g.role END AS due_role,
             coalesce(x.first_elsewhere < coalesce(x.first_own, x.first_elsewhere + 1), false) AS owned_elsewhere
         FROM groups g
         LEFT JOIN conflicts k ON k.label = g.label
@@ -612,8 +624,10 @@ BEGIN
     CREATE TEMP TABLE leavers ON COMMIT DROP AS
     WITH gone AS MATERIALIZED (
         SELECT o.person_id, array_agg(o.sourced_id ORDER BY o.sourced_id)::text[] AS sourced_ids, count(*) AS links,
-            (array_agg(o.link_category ORDER BY c.rank))[1] AS category
+            -- The best rank among the rows seen last.
+            (array_agg(o.link_category ORDER BY l.missed_since DESC NULLS FIRST, c.rank))[1] AS category
         FROM open_rows o
+        JOIN minga_roster.links l ON l.connection = connection.connection AND l.sourced_id = o.sourced_id
         JOIN category_rules c ON c.category = o.link_category
         JOIN proved_families f ON f.family = c.family
         WHERE o.standing = 'absent' AND o.person_id IS NOT NULL

@@ -47,15 +47,29 @@ owner_of(Oid relation)
 	return owner;
 }
 
-/* Could the text of an error with this SQLSTATE quote a person's data? */
+/*
+ * Could the text of this error quote a person's data?  Only classes whose
+ * texts speak of objects and resources are known not to, and they only where
+ * the server itself has worded them: RAISE of PL/pgSQL may use any SQLSTATE.
+ */
 static bool
-may_quote_data(int sqlerrcode)
+may_quote_data(const ErrorData *edata)
 {
-	int			class = ERRCODE_TO_CATEGORY(sqlerrcode);
-
-	return class == ERRCODE_DATA_EXCEPTION ||
-		class == ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION ||
-		class == ERRCODE_TO_CATEGORY(ERRCODE_RAISE_EXCEPTION);
+	if (edata->funcname != NULL && strcmp(edata->funcname, "exec_stmt_raise") == 0)
+		return true;
+	switch (ERRCODE_TO_CATEGORY(edata->sqlerrcode))
+	{
+		case ERRCODE_FEATURE_NOT_SUPPORTED:
+		case ERRCODE_INVALID_TRANSACTION_STATE:
+		case ERRCODE_TRANSACTION_ROLLBACK:
+		case ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION:
+		case ERRCODE_INSUFFICIENT_RESOURCES:
+		case ERRCODE_PROGRAM_LIMIT_EXCEEDED:
+		case ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE:
+			return false;
+		default:
+			return true;
+	}
 }
 
 /* Raises what the statement ran into as an error of ours; edata is palloc'd by the caller. */
@@ -68,7 +82,7 @@ rethrow(Oid relation, const char *statement, ErrorData *edata)
 	StringInfoData found;
 
 	initStringInfo(&found);
-	if (!may_quote_data(edata->sqlerrcode))
+	if (!may_quote_data(edata))
 		appendStringInfo(&found, "The statement failed with: %s.", edata->message);
 	else
 		appendStringInfo(&found, "The statement failed with SQLSTATE %s; its text may hold data of people and is left out.",
