@@ -1,0 +1,39 @@
+-- Each write sets the columns that it changes and no others; what a trigger says in its own words stays inside.
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set fixture :abs_srcdir '/fixtures/merge.sql'
+\set fixture_end :abs_srcdir '/fixtures/merge_end.sql'
+\set ECHO none
+\i :fixture
+\set ECHO all
+
+SELECT toggle(auto_update => true, archive => true);
+UPDATE connections SET guard_percent = 100, guard_floor = 100 WHERE connection = 'north';
+SELECT stage('s' || n, 'student', 'Sam' || n, 'Day') FROM generate_series(1, 5) n;
+SELECT FROM run_merge();
+CREATE TABLE seen (tag text, given_name text);
+CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO school.seen VALUES (TG_NAME, NEW.given_name); RETURN NEW; END $$;
+CREATE TRIGGER sets_archived_at BEFORE UPDATE OF archived_at ON people FOR EACH ROW EXECUTE FUNCTION note();
+CREATE TRIGGER sets_role BEFORE UPDATE OF role ON people FOR EACH ROW EXECUTE FUNCTION note();
+CREATE TRIGGER sets_grade BEFORE UPDATE OF grade ON people FOR EACH ROW EXECUTE FUNCTION note();
+CREATE TRIGGER sets_email BEFORE UPDATE OF email ON people FOR EACH ROW EXECUTE FUNCTION note();
+SELECT stage('s1', 'student', 'Sam1', 'Day', grade => '9'), unstage('s2');
+SELECT FROM run_merge();
+SELECT action, ids FROM shown();
+SELECT * FROM seen ORDER BY tag, given_name;
+TRUNCATE seen;
+SELECT stage('s2', 'student', 'Sam2', 'Day', email => 'sam2@x.example'), stage('s3', 'student', 'Sam3', 'Day', grade => '9');
+SELECT FROM run_merge();
+SELECT action, ids FROM shown();
+SELECT * FROM seen ORDER BY tag, given_name;
+
+-- an SQLSTATE of the trigger's own, or one of the server's: the words are the trigger's
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no % here', NEW.given_name USING ERRCODE = TG_ARGV[0]; END $$;
+CREATE TRIGGER refuse BEFORE UPDATE ON people FOR EACH ROW EXECUTE FUNCTION refuse('ZX001');
+SELECT stage('s4', 'student', 'Sam4', 'Day', grade => '9');
+SELECT refused('SELECT run_merge()');
+DROP TRIGGER refuse ON people;
+CREATE TRIGGER refuse BEFORE UPDATE ON people FOR EACH ROW EXECUTE FUNCTION refuse('insufficient_privilege');
+SELECT refused('SELECT run_merge()');
+DROP TRIGGER refuse ON people;
+\set ECHO none
+\i :fixture_end

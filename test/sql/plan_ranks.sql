@@ -1,0 +1,59 @@
+-- Rank within the staff family: what a row that is not active, off or gone does to role and category.
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set fixture :abs_srcdir '/fixtures/merge.sql'
+\set fixture_end :abs_srcdir '/fixtures/merge_end.sql'
+\set ECHO none
+\i :fixture
+\set ECHO all
+
+-- an inactive row of a higher rank lends none, and does not raise anybody the night after
+SELECT toggle(auto_update => true);
+SELECT stage('t1', 'teacher', 'Bo', 'Ray', username => 'bray', enabled => false), stage('a1', 'administrator', 'Bo', 'Ray', username => 'bray');
+SELECT FROM run_merge();
+SELECT * FROM shown();
+SELECT linked();
+SELECT again();
+SELECT role FROM people;
+-- once it is active it does
+SELECT stage('t1', 'teacher', 'Bo', 'Ray', username => 'bray');
+SELECT FROM run_merge();
+SELECT * FROM shown();
+SELECT again();
+-- inactive again, it keeps the rank; so does a row that is not proved absent; proved absent it sinks
+SELECT stage('t1', 'teacher', 'Bo', 'Ray', username => 'bray', status => 'inactive'), stage('t2', 'teacher', 'Di', 'Fox');
+SELECT FROM run_merge();
+SELECT action, ids FROM shown();
+SELECT again();
+SELECT unstage('t1');
+INSERT INTO unread VALUES ('teachers');
+SELECT again();
+DELETE FROM unread;
+SELECT FROM run_merge();
+SELECT * FROM shown();
+SELECT again();
+
+-- who is gone with the last row belongs to that row's category, not to a better one that went before
+UPDATE connections SET guard_percent = 100, guard_floor = 100 WHERE connection = 'north';
+SELECT stage('a' || n, 'administrator', 'Kim' || n, 'Day') FROM generate_series(2, 5) n;
+SELECT toggle(archive => true, category => 'teacher');
+SELECT unstage('a1');
+SELECT FROM run_merge();
+SELECT action, ids FROM shown() WHERE action <> 'create';
+SELECT toggle(archive => false);
+SELECT toggle(archive => true, category => 'admin');
+SELECT FROM run_merge();
+SELECT * FROM shown();
+
+-- owners and managers are protected in any case of letters
+SELECT clear();
+SELECT toggle(auto_update => true, archive => true);
+INSERT INTO people (site, role, given_name, family_name, identifier) VALUES ('north', 'OWNER', 'Ana', 'Lee', '1'), ('north', 'Manager', 'Cy', 'Dow', '2'), ('north', 'Teacher', 'Ed', 'Kay', '3');
+SELECT stage('t1', 'teacher', 'Anna', 'Lee', identifier => '1'), stage('t2', 'teacher', 'Cyd', 'Dow', identifier => '2'), stage('t3', 'teacher', 'Edd', 'Kay', identifier => '3'),
+    stage('t4', 'teacher', 'Di', 'Fox');
+SELECT FROM run_merge();
+SELECT * FROM shown();
+SELECT unstage('t1');
+SELECT FROM run_merge();
+SELECT action, ids FROM shown();
+\set ECHO none
+\i :fixture_end
