@@ -154,7 +154,9 @@ load_secret(const char *connection)
 	if (SPI_execute_with_args("SELECT s.binding, s.sealed FROM minga_roster.secrets s"
 							  " WHERE s.connection OPERATOR(pg_catalog.=) $1",
 							  1, types, values, NULL, true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not read minga_roster.secrets");
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not read minga_roster.secrets")));
 	if (SPI_processed == 1)
 	{
 		bool		isnull;

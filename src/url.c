@@ -270,17 +270,17 @@ decode_app(const char *url, const char *encoded)
 static char *
 app_in_query(const char *url, const char *query, const char *token_path)
 {
-	const char *placeholder = strstr(token_path, "={app}");
-	const char *name = placeholder;
+	const char *app_place = strstr(token_path, "={app}");
+	const char *name = app_place;
 	Size		len;
 	char	   *rest;
 	char	   *pair;
 
-	if (query == NULL || placeholder == NULL)
+	if (query == NULL || app_place == NULL)
 		return NULL;
 	while (name > token_path && strchr("?&", name[-1]) == NULL)
 		name--;
-	len = placeholder - name;
+	len = app_place - name;
 	rest = pstrdup(query);
 	while ((pair = strsep(&rest, "&")) != NULL)
 	{
