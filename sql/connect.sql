@@ -11,10 +11,15 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     known minga_roster.connections;
 BEGIN
+    IF connection IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed',
+            MESSAGE = 'no connection is named',
+            HINT = 'SELECT connection FROM minga_roster.connections WHERE retired_at IS NULL lists those there are.';
+    END IF;
     SELECT * INTO known FROM minga_roster.connections c WHERE c.connection = known_connection.connection;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'undefined_object',
-            MESSAGE = format('connection "%s" does not exist', coalesce(connection, 'NULL')),
+            MESSAGE = format('connection "%s" does not exist', connection),
             HINT = 'SELECT connection FROM minga_roster.connections WHERE retired_at IS NULL lists those there are; roster_connect makes one.';
     END IF;
     IF known.retired_at IS NOT NULL THEN
@@ -26,7 +31,7 @@ BEGIN
     RETURN known;
 END
 $$;
-COMMENT ON FUNCTION known_connection(text) IS 'The row of a connection; 42704 for an unknown or retired one.';
+COMMENT ON FUNCTION known_connection(text) IS 'The row of a connection; 42704 for an unknown or retired one, 22004 for NULL.';
 
 CREATE FUNCTION categories() RETURNS text[]
 LANGUAGE sql IMMUTABLE RETURN ARRAY['student', 'teacher', 'staff', 'admin'];
@@ -194,14 +199,22 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     open_run minga_roster.runs;
 BEGIN
-    -- LOCK_CLASS_CONNECTION of the library: a worker holds this lock while it works for the connection.
-    IF NOT pg_try_advisory_xact_lock(1297219586, known.number) THEN
+    -- LOCK_CLASS_CONNECTION of the library: a worker holds this lock while it works for the connection, and for a moment longer
+    -- than its run is open, which nobody who waited for that run should stumble over.
+    FOR attempt IN REVERSE 40..0 LOOP
+        IF pg_try_advisory_xact_lock(1297219586, known.number) THEN
+            RETURN;
+        END IF;
         SELECT * INTO open_run FROM minga_roster.runs r WHERE r.connection = known.connection AND r.state = 'running' ORDER BY r.run DESC LIMIT 1;
-        RAISE EXCEPTION USING ERRCODE = 'object_in_use',
-            MESSAGE = format('connection "%s" is at work', known.connection),
-            DETAIL = coalesce(format('Run %s (%s) is running since %s.', open_run.run, open_run.kind, open_run.started_at), 'A worker holds its lock.'),
-            HINT = coalesce(format('Wait for its end, or stop it: SELECT minga_roster.roster_cancel(%s).', open_run.run), 'Try again in a moment.');
-    END IF;
+        EXIT WHEN FOUND OR attempt = 0;
+        PERFORM pg_sleep(0.05);
+    END LOOP;
+    RAISE EXCEPTION USING ERRCODE = 'object_in_use',
+        MESSAGE = format('connection "%s" is at work', known.connection),
+        DETAIL = CASE WHEN open_run.run IS NULL THEN 'A worker holds its lock.'
+            ELSE format('Run %s (%s) is running since %s.', open_run.run, open_run.kind, open_run.started_at) END,
+        HINT = CASE WHEN open_run.run IS NULL THEN 'Try again in a moment.'
+            ELSE format('Wait for its end, or stop it: SELECT minga_roster.roster_cancel(%s).', open_run.run) END;
 END
 $$;
 COMMENT ON FUNCTION claim_connection(connections) IS 'Keeps workers away from a connection until the end of the transaction; 55006 while a run of it is running.';

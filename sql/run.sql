@@ -3,37 +3,37 @@
 
 CREATE FUNCTION roster_test_connection(connection text, OUT step text, OUT ok boolean, OUT detail text, OUT hint text, OUT elapsed interval)
 RETURNS SETOF record
-LANGUAGE C VOLATILE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE C VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'roster_test_connection';
 COMMENT ON FUNCTION roster_test_connection(text) IS
 'Tries a connection step by step: url, dns, tls, token, school, then each collection that a sync would read, with its count. ok is NULL for steps that were not reached. A fault of the SIS is a row and no error. Waits for a background worker; 53000 when none is free, 55006 while a run of the connection works, 25001 in a transaction block.';
 
 CREATE FUNCTION roster_fetch(connection text) RETURNS runs
-LANGUAGE C VOLATILE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE C VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'roster_fetch';
 COMMENT ON FUNCTION roster_fetch(text) IS
 'Fetches the roster into staged_users and staged_orgs and returns the finished run. Waits; a failed run raises its error; 25001 in a transaction block (use roster_start).';
 
 CREATE FUNCTION roster_preview(connection text) RETURNS SETOF changes
-LANGUAGE C VOLATILE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE C VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'roster_preview';
 COMMENT ON FUNCTION roster_preview(text) IS
 'Fetches and plans, and returns the changes that a sync would make, those that the guard would hold and what would not be done; nobody is touched. Waits, as roster_fetch does.';
 
 CREATE FUNCTION roster_sync(connection text) RETURNS runs
-LANGUAGE C VOLATILE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE C VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'roster_sync';
 COMMENT ON FUNCTION roster_sync(text) IS
 'Fetches, plans and applies, and returns the finished run with its counts. People change wholly or not at all. Waits, as roster_fetch does.';
 
 CREATE FUNCTION roster_approve(run bigint) RETURNS runs
-LANGUAGE C VOLATILE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE C VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'roster_approve';
 COMMENT ON FUNCTION roster_approve(bigint) IS
 'Applies the held archives of a sync, each checked again (those that no longer hold become refused), and returns the approving run. 42704 for an unknown run, 55000 where there is nothing left to approve. Waits, as roster_fetch does.';
 
 CREATE FUNCTION roster_start(connection text, kind text DEFAULT 'sync') RETURNS bigint
-LANGUAGE C VOLATILE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE C VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'roster_start';
 COMMENT ON FUNCTION roster_start(text, text) IS
 'Starts a fetch, preview or sync without waiting and returns the run''s number; runs and roster_status show how it fares. Where no worker can be registered the run is queued, with a WARNING.';
@@ -49,17 +49,22 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     found_run minga_roster.runs;
 BEGIN
+    IF known_run.run IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed',
+            MESSAGE = 'no run is named',
+            HINT = 'SELECT run, connection, kind, state FROM minga_roster.runs ORDER BY run DESC lists them.';
+    END IF;
     SELECT * INTO found_run FROM minga_roster.runs r WHERE r.run = known_run.run;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'undefined_object',
-            MESSAGE = format('run %s does not exist', coalesce(known_run.run::text, 'NULL')),
+            MESSAGE = format('run %s does not exist', known_run.run),
             DETAIL = 'No row of minga_roster.runs has this number.',
             HINT = 'List the runs with SELECT run, connection, kind, state FROM minga_roster.runs ORDER BY run DESC; old ones are removed after minga_roster.keep_runs days.';
     END IF;
     RETURN found_run;
 END
 $$;
-COMMENT ON FUNCTION known_run(bigint) IS 'The row of a run; 42704 for a number that is none.';
+COMMENT ON FUNCTION known_run(bigint) IS 'The row of a run; 42704 for a number that is none, 22004 for NULL.';
 
 CREATE FUNCTION roster_cancel(run bigint) RETURNS runs
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

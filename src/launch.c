@@ -454,6 +454,18 @@ return_rows(FunctionCallInfo fcinfo, const char *query, int64 run)
 	SPI_finish();
 }
 
+/* The connection that the caller names first.  NULL is no name, and no reason to do nothing in silence. */
+static char *
+connection_argument(FunctionCallInfo fcinfo)
+{
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("no connection is named"),
+				 errhint("SELECT connection FROM minga_roster.connections WHERE retired_at IS NULL lists those there are.")));
+	return text_to_cstring(PG_GETARG_TEXT_PP(0));
+}
+
 static Datum
 run_of_kind(FunctionCallInfo fcinfo, RunKind kind, const char *function)
 {
@@ -461,7 +473,7 @@ run_of_kind(FunctionCallInfo fcinfo, RunKind kind, const char *function)
 
 	refuse_on_standby(function);
 	refuse_in_transaction(function);
-	make_order(&order, kind, text_to_cstring(PG_GETARG_TEXT_PP(0)), 0);
+	make_order(&order, kind, connection_argument(fcinfo), 0);
 	run_and_wait(&order);
 	return run_row(order.run);
 }
@@ -485,7 +497,7 @@ roster_preview(PG_FUNCTION_ARGS)
 
 	refuse_on_standby("roster_preview");
 	refuse_in_transaction("roster_preview");
-	make_order(&order, RUN_PREVIEW, text_to_cstring(PG_GETARG_TEXT_PP(0)), 0);
+	make_order(&order, RUN_PREVIEW, connection_argument(fcinfo), 0);
 	run_and_wait(&order);
 	return_rows(fcinfo, "SELECT * FROM minga_roster.changes WHERE run = $1 ORDER BY change", order.run);
 	return (Datum) 0;
@@ -498,7 +510,7 @@ roster_test_connection(PG_FUNCTION_ARGS)
 
 	refuse_on_standby("roster_test_connection");
 	refuse_in_transaction("roster_test_connection");
-	make_order(&order, RUN_TEST, text_to_cstring(PG_GETARG_TEXT_PP(0)), 0);
+	make_order(&order, RUN_TEST, connection_argument(fcinfo), 0);
 	run_and_wait(&order);
 	return_rows(fcinfo, "SELECT step, ok, detail, hint, elapsed FROM minga_roster.run_steps WHERE run = $1 ORDER BY position", order.run);
 	return (Datum) 0;
@@ -508,11 +520,17 @@ roster_test_connection(PG_FUNCTION_ARGS)
 Datum
 roster_approve(PG_FUNCTION_ARGS)
 {
-	int64		of_run = PG_GETARG_INT64(0);
+	int64		of_run;
 	WorkerOrder order;
 	MemoryContext caller = CurrentMemoryContext;
 	char	   *connection;
 
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("no run is named"),
+				 errhint("SELECT run, connection, kind, state FROM minga_roster.runs ORDER BY run DESC lists them.")));
+	of_run = PG_GETARG_INT64(0);
 	refuse_on_standby("roster_approve");
 	refuse_in_transaction("roster_approve");
 	SPI_connect();
@@ -526,7 +544,7 @@ roster_approve(PG_FUNCTION_ARGS)
 Datum
 roster_start(PG_FUNCTION_ARGS)
 {
-	char	   *kind_name = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	char	   *kind_name = PG_ARGISNULL(1) ? "NULL" : text_to_cstring(PG_GETARG_TEXT_PP(1));
 	RunKind		kind;
 	WorkerOrder order;
 	BackgroundWorkerHandle *handle;
@@ -538,7 +556,7 @@ roster_start(PG_FUNCTION_ARGS)
 				 errmsg("invalid kind of run \"%s\"", kind_name),
 				 errdetail("The kinds that can be started are \"fetch\", \"preview\" and \"sync\"."),
 				 errhint("A connection is tested by roster_test_connection, held archives are applied by roster_approve.")));
-	make_order(&order, kind, text_to_cstring(PG_GETARG_TEXT_PP(0)), 0);
+	make_order(&order, kind, connection_argument(fcinfo), 0);
 	if (!launch(&order, &handle))
 		queue_run(&order);
 	PG_RETURN_INT64(order.run);

@@ -1,0 +1,27 @@
+-- Every function that is told a connection or a run says so when there is none of that name.
+\set SHOW_CONTEXT never
+SET search_path = minga_roster, public;
+-- those that wait, and roster_start
+SELECT roster_sync('nobody');
+SELECT roster_sync(NULL);
+SELECT roster_fetch(NULL);
+SELECT * FROM roster_preview(NULL);
+SELECT * FROM roster_test_connection(NULL);
+SELECT roster_start(NULL);
+SELECT roster_start('nobody');
+SELECT roster_start('nobody', 'test');
+SELECT roster_start('nobody', NULL);
+SELECT roster_approve(NULL);
+SELECT roster_approve(-1);
+-- the others
+SELECT roster_configure(NULL);
+SELECT roster_toggle(NULL);
+SELECT roster_set_secret(NULL, 'secret');
+SELECT roster_notify(NULL, 'it@mesa.example');
+SELECT roster_enable(NULL);
+SELECT roster_disable(NULL);
+SELECT roster_disconnect(NULL);
+SELECT roster_cancel(NULL);
+SELECT roster_report(NULL);
+SELECT roster_report_html(NULL);
+SELECT count(*) FROM runs WHERE connection = 'nobody';
