@@ -47,16 +47,31 @@ owner_of(Oid relation)
 	return owner;
 }
 
+/* Did a function of the deployment run into it?  Such have lines of context above that of the statement itself. */
+static bool
+is_from_within(const char *statement, const ErrorData *edata)
+{
+	const char *place;
+
+	if (edata->context == NULL)
+		return false;
+	place = strstr(edata->context, statement);
+	return place == NULL || memchr(edata->context, '\n', place - edata->context) != NULL;
+}
+
 /*
  * Could the text of this error quote a person's data?  Only classes whose
  * texts speak of objects and resources are known not to, and they only where
- * the server itself has worded them: RAISE of PL/pgSQL may use any SQLSTATE.
+ * the statement itself met them: what a function runs into may be worded with
+ * values (RAISE under any SQLSTATE, EXECUTE).  From within one, only a right
+ * or setting that the server refuses is told, by the name of the object.
  */
 static bool
-may_quote_data(const ErrorData *edata)
+may_quote_data(const char *statement, const ErrorData *edata)
 {
-	if (edata->funcname != NULL && strcmp(edata->funcname, "exec_stmt_raise") == 0)
-		return true;
+	if (is_from_within(statement, edata))
+		return edata->sqlerrcode != ERRCODE_INSUFFICIENT_PRIVILEGE || edata->filename == NULL ||
+			(strcmp(edata->filename, "aclchk.c") != 0 && strcmp(edata->filename, "guc.c") != 0);
 	switch (ERRCODE_TO_CATEGORY(edata->sqlerrcode))
 	{
 		case ERRCODE_FEATURE_NOT_SUPPORTED:
@@ -82,7 +97,7 @@ rethrow(Oid relation, const char *statement, ErrorData *edata)
 	StringInfoData found;
 
 	initStringInfo(&found);
-	if (!may_quote_data(edata))
+	if (!may_quote_data(statement, edata))
 		appendStringInfo(&found, "The statement failed with: %s.", edata->message);
 	else
 		appendStringInfo(&found, "The statement failed with SQLSTATE %s; its text may hold data of people and is left out.",
@@ -164,6 +179,8 @@ roster_as_owner(PG_FUNCTION_ARGS)
 								 GUC_ACTION_SAVE, true, 0, false);
 		(void) set_config_option("row_security", "off", PGC_USERSET, PGC_S_SESSION,
 								 GUC_ACTION_SAVE, true, 0, false);
+		/* So that the context of its errors is that of the statement and what it calls. */
+		error_context_stack = NULL;
 		SPI_connect();
 		result = SPI_execute_with_args(statement, count, types, values, null_marks, false, 0);
 		if (result < 0)

@@ -42,6 +42,13 @@ SELECT refused('SELECT run_merge()');
 -- what its errors say about people stays inside; the transaction goes on as who it was
 CREATE OR REPLACE FUNCTION peek() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no % here', NEW.given_name USING DETAIL = NEW.family_name, HINT = NEW.given_name; END $$;
 SELECT refused('SELECT run_merge()');
+-- whatever the SQLSTATE
+CREATE OR REPLACE FUNCTION peek() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN EXECUTE format('SELECT %I', NEW.given_name); RETURN NEW; END $$;
+SELECT refused('SELECT run_merge()');
+CREATE OR REPLACE FUNCTION peek() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM NEW.given_name::regclass; RETURN NEW; END $$;
+SELECT refused('SELECT run_merge()');
+CREATE OR REPLACE FUNCTION peek() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE insufficient_privilege USING MESSAGE = NEW.given_name; END $$;
+SELECT refused('SELECT run_merge()');
 CREATE OR REPLACE FUNCTION peek() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
 SELECT FROM run_merge();
 SELECT action, state, state_reason FROM changes WHERE run = last_run();
