@@ -41,7 +41,6 @@ BEGIN
     END IF;
     PERFORM minga_roster.grant_temp(people, 'writes');
     PERFORM minga_roster.grant_temp(people, 'hits');
-    SET CONSTRAINTS ALL IMMEDIATE;
 
     IF 'create' = ANY (actions) THEN
         written := ARRAY(SELECT DISTINCT k FROM writes w CROSS JOIN LATERAL jsonb_object_keys(w.after) k WHERE w.action = 'create' AND k <> 'role');

@@ -50,7 +50,7 @@ BEGIN
         given_name text, family_name text, middle_name text, preferred_name text, email text, username text, identifier text,
         grade text, phone text, parent_name text, parent_email text, parent_phone text, parent_rule text) ON COMMIT DROP;
     PERFORM minga_roster.grant_temp(connection.people, 'current_people');
-    -- A deferred trigger that is still waiting could not fire inside the restricted operation.
+    -- A deferred trigger could not fire inside the restricted operation; from here to the end of the transaction none is.
     SET CONSTRAINTS ALL IMMEDIATE;
     PERFORM minga_roster.as_owner(connection.people, format(
         'INSERT INTO pg_temp.current_people (person_id, role, archived, managed%s) '
@@ -478,13 +478,10 @@ BEGIN
     ) f
     ORDER BY f.label, f.position;
 
-    -- Whoever is named in a conflict is in it with all rows, also those that were plain.
+    -- Whoever is named in a conflict is in it with all rows. Groups are by now, since they name a person who is named twice; not so rows that
+    -- were plain.
     CREATE TEMP TABLE conflict_people ON COMMIT DROP AS
     SELECT DISTINCT c.person_id FROM candidates c JOIN conflicts k USING (label);
-    INSERT INTO conflicts
-    SELECT DISTINCT c.label, 'Another row of the roster seems to be the same person.'
-    FROM candidates c JOIN conflict_people USING (person_id)
-    WHERE c.label NOT IN (SELECT k.label FROM conflicts k);
     IF EXISTS (SELECT FROM conflict_people) THEN
         WITH pulled AS (
             INSERT INTO open_rows (sourced_id, label, staged, standing, usable, roster_role, category, family, role, rank, rostered,

@@ -50,8 +50,11 @@ SELECT verdicts();
 SELECT stage('s010', 'student', 'Sam10', 'Day');
 SELECT FROM run_merge('preview');
 SELECT verdicts();
-UPDATE people SET archived_at = NULL WHERE given_name IN ('Sam8', 'Sam9');
-SELECT stage('s008', 'student', 'Sam8', 'Day'), stage('s009', 'student', 'Sam9', 'Day');
+SELECT unstage('s010');
+SELECT FROM run_merge('preview');
+SELECT verdicts();
+UPDATE people SET archived_at = NULL WHERE given_name = 'Sam9';
+SELECT stage('s009', 'student', 'Sam9', 'Day');
 SELECT FROM run_merge('preview');
 SELECT verdicts();
 -- the floor, the percentage, and half of four or more

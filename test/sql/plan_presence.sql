@@ -26,6 +26,18 @@ SELECT FROM run_merge();
 SELECT * FROM shown();
 SELECT again();
 SELECT missed FROM links WHERE sourced_id = 's1';
+-- every link has to be proved absent
+INSERT INTO links (connection, sourced_id, site, person_id, category, rule, linked_run)
+SELECT 'north', 'old-' || sourced_id, 'north', person_id, 'teacher', 'new', 1 FROM links WHERE sourced_id = 's9';
+SELECT unstage('s9');
+INSERT INTO unread VALUES ('teachers');
+SELECT FROM run_merge();
+SELECT * FROM shown();
+DELETE FROM unread;
+DELETE FROM links WHERE sourced_id = 'old-s9';
+SELECT stage('s9', 'student', 'Sam9', 'Day', identifier => '9');
+SELECT FROM run_merge();
+SELECT * FROM shown();
 -- all collections of a family are needed
 SELECT unstage('t2');
 INSERT INTO unread VALUES ('administrators');
