@@ -689,17 +689,39 @@ $$;
 COMMENT ON FUNCTION plan_changes(runs, connections) IS
 'Writes the decisions, the unreadable rows and those who are gone as changes of the run, and the outcomes of the staged users where they are not unchanged.';
 
-CREATE FUNCTION count_outcomes(run runs) RETURNS void
+CREATE FUNCTION count_outcomes(run runs, connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off AS $$
+DECLARE
+    listed bigint;
+    plain bigint;
+    plain_links bigint;
+    twice bigint;
 BEGIN
     INSERT INTO minga_roster.run_counts (run, category, action, count)
     SELECT run.run, coalesce(r.category, 'none'), s.outcome, sum(s.count)
     FROM (SELECT u.role, u.outcome, count(*) FROM minga_roster.staged_users u WHERE u.connection = run.connection GROUP BY u.role, u.outcome) s
     LEFT JOIN roster_rules r ON r.roster_role = s.role
     GROUP BY coalesce(r.category, 'none'), s.outcome;
+
+    -- Nobody is dropped in silence: whoever the plan did not look at closely is one listed row with one link.
+    SELECT coalesce(sum(c.count), 0) INTO listed FROM minga_roster.run_counts c WHERE c.run = count_outcomes.run.run;
+    SELECT listed - count(*) FILTER (WHERE o.staged) - CASE WHEN connection.parent_contact THEN
+            (SELECT coalesce(sum(c.count), 0) FROM minga_roster.run_counts c WHERE c.run = count_outcomes.run.run AND c.category = 'contact')
+            - count(*) FILTER (WHERE o.staged AND o.category = 'contact') ELSE 0 END,
+        (SELECT count(*) FROM minga_roster.links l WHERE l.connection = count_outcomes.run.connection) - count(*) FILTER (WHERE o.linked),
+        count(*) - count(DISTINCT o.sourced_id)
+    INTO plain, plain_links, twice
+    FROM open_rows o;
+    IF plain <> plain_links OR twice > 0 THEN
+        RAISE EXCEPTION USING ERRCODE = 'internal_error',
+            MESSAGE = format('the outcomes of run %s do not add up', run.run),
+            DETAIL = format('Of %s users listed %s need nothing, but %s of the links do; %s users are listed twice.', listed, plain, plain_links, twice),
+            HINT = 'Nobody was touched. Start the run again; if it stays so, the DBA should report it to the makers of minga_roster.';
+    END IF;
 END
 $$;
-COMMENT ON FUNCTION count_outcomes(runs) IS 'Counts the outcomes of the staged users into run_counts; a user without one is an error there.';
+COMMENT ON FUNCTION count_outcomes(runs, connections) IS
+'Counts the outcomes of the staged users into run_counts, and checks that each of them was either looked at closely or is one row with one link; XX000 where that does not add up.';
 
 CREATE FUNCTION plan_run(run bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -715,7 +737,7 @@ BEGIN
     PERFORM minga_roster.match_groups(connection);
     PERFORM minga_roster.decide_groups(connection);
     PERFORM minga_roster.plan_changes(this, connection);
-    PERFORM minga_roster.count_outcomes(this);
+    PERFORM minga_roster.count_outcomes(this, connection);
 END
 $$;
 COMMENT ON FUNCTION plan_run(bigint) IS

@@ -42,5 +42,16 @@ SELECT unstage('s1', 't1', 'i1');
 SELECT FROM merge_run(last_run());
 SELECT ids, action FROM shown() WHERE action = 'archive';
 SELECT rejects, (SELECT sum(count) FROM run_counts c WHERE c.run = r.run AND c.action = 'reject') FROM runs r WHERE run = last_run();
+-- outcomes that do not add up are an error, and nobody is touched: a linked id listed twice, a new one listed twice
+SELECT clear();
+SELECT stage('s1', 'student', 'Ann', 'Lee', identifier => '1');
+SELECT FROM run_merge();
+INSERT INTO staged_users SELECT * FROM staged_users WHERE sourced_id = 's1';
+SELECT FROM run_merge();
+DELETE FROM staged_users WHERE connection = 'north';
+SELECT stage('s1', 'student', 'Ann', 'Lee', identifier => '1'), stage('s2', 'student', 'Bo', 'Ray', identifier => '2');
+INSERT INTO staged_users SELECT * FROM staged_users WHERE sourced_id = 's2';
+SELECT FROM run_merge();
+SELECT given_name FROM people;
 \set ECHO none
 \i :fixture_end
