@@ -59,6 +59,28 @@ is_from_within(const char *statement, const ErrorData *edata)
 	return place == NULL || memchr(edata->context, '\n', place - edata->context) != NULL;
 }
 
+/* Whether the server words errors of this class with values; the others speak of objects and resources alone. */
+bool
+sqlstate_may_quote_data(int sqlstate)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlstate))
+	{
+		case ERRCODE_FEATURE_NOT_SUPPORTED:
+		case ERRCODE_INVALID_TRANSACTION_STATE:
+		case ERRCODE_TRANSACTION_ROLLBACK:
+		case ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION:
+		case ERRCODE_INSUFFICIENT_RESOURCES:
+		case ERRCODE_PROGRAM_LIMIT_EXCEEDED:
+		case ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE:
+		case ERRCODE_OPERATOR_INTERVENTION:
+		case ERRCODE_SYSTEM_ERROR:
+		case ERRCODE_INTERNAL_ERROR:
+			return false;
+		default:
+			return true;
+	}
+}
+
 /*
  * Could the text of this error quote a person's data?  Only classes whose
  * texts speak of objects and resources are known not to, and they only where
@@ -72,19 +94,7 @@ may_quote_data(const char *statement, const ErrorData *edata)
 	if (is_from_within(statement, edata))
 		return edata->sqlerrcode != ERRCODE_INSUFFICIENT_PRIVILEGE || edata->filename == NULL ||
 			(strcmp(edata->filename, "aclchk.c") != 0 && strcmp(edata->filename, "guc.c") != 0);
-	switch (ERRCODE_TO_CATEGORY(edata->sqlerrcode))
-	{
-		case ERRCODE_FEATURE_NOT_SUPPORTED:
-		case ERRCODE_INVALID_TRANSACTION_STATE:
-		case ERRCODE_TRANSACTION_ROLLBACK:
-		case ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION:
-		case ERRCODE_INSUFFICIENT_RESOURCES:
-		case ERRCODE_PROGRAM_LIMIT_EXCEEDED:
-		case ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE:
-			return false;
-		default:
-			return true;
-	}
+	return sqlstate_may_quote_data(edata->sqlerrcode);
 }
 
 /* Raises what the statement ran into as an error of ours; edata is palloc'd by the caller. */
@@ -198,8 +208,8 @@ roster_as_owner(PG_FUNCTION_ARGS)
 		edata = CopyErrorData();
 		AtEOXact_GUC(false, guc_level);
 		SetUserIdAndSecContext(saved_user, saved_context);
-		/* A cancel or shutdown is no fault of the relation. */
-		if (ERRCODE_TO_CATEGORY(edata->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
+		/* A cancel or shutdown is no fault of the relation, but a trigger may use its SQLSTATE. */
+		if (ERRCODE_TO_CATEGORY(edata->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION && !may_quote_data(statement, edata))
 			PG_RE_THROW();
 		FlushErrorState();
 		rethrow(relation, statement, edata);

@@ -160,8 +160,9 @@ make_order(WorkerOrder *order, RunKind kind, const char *connection, int64 of_ru
 	order->run = draw_run_number();
 }
 
-static bool
-launch(const WorkerOrder *order, BackgroundWorkerHandle **handle)
+/* False where no worker can be registered.  The handle is palloc'd. */
+bool
+launch_worker(const WorkerOrder *order, BackgroundWorkerHandle **handle)
 {
 	BackgroundWorker worker = {0};
 
@@ -317,7 +318,7 @@ wait_for_run(const WorkerOrder *order, BackgroundWorkerHandle *handle, RunView *
 			shown_queued = true;
 			/* Should whoever was to work the queue be gone, another looks at it. */
 			if (due(&launched, now, RELAUNCH_MS))
-				(void) launch(order, &handle);
+				(void) launch_worker(order, &handle);
 		}
 		else if (view->recorded && view->phase[0] != '\0' &&
 				 (strcmp(view->phase, shown_phase) != 0 || due(&noticed, now, NOTICE_MS)))
@@ -346,18 +347,17 @@ wait_for_run(const WorkerOrder *order, BackgroundWorkerHandle *handle, RunView *
 /*
  * The wait ended by an error: the run is not wanted any more.  A worker that
  * calls roster_cancel does it, since this transaction is about to be rolled
- * back; where none is to be had, a running run is interrupted directly.
+ * back and the run may not be on record yet; where none is to be had, a running
+ * run is interrupted directly.
  */
 static void
-cancel_run(const WorkerOrder *order, BackgroundWorkerHandle *handle, const RunView *view)
+cancel_run(const WorkerOrder *order, const RunView *view)
 {
 	WorkerOrder cancel = *order;
 	BackgroundWorkerHandle *ignored;
 
-	if (!view->recorded)
-		TerminateBackgroundWorker(handle);
 	cancel.kind = RUN_CANCEL;
-	if (!launch(&cancel, &ignored) && view->pid != 0)
+	if (!launch_worker(&cancel, &ignored) && view->pid != 0)
 		kill(view->pid, SIGINT);
 }
 
@@ -393,7 +393,7 @@ run_and_wait(const WorkerOrder *order)
 	BackgroundWorkerHandle *handle;
 	RunView		view = {0};
 
-	if (!launch(order, &handle))
+	if (!launch_worker(order, &handle))
 	{
 		if (order->kind == RUN_TEST)
 			ereport(ERROR,
@@ -410,7 +410,7 @@ run_and_wait(const WorkerOrder *order)
 	}
 	PG_CATCH();
 	{
-		cancel_run(order, handle, &view);
+		cancel_run(order, &view);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
@@ -557,7 +557,7 @@ roster_start(PG_FUNCTION_ARGS)
 				 errdetail("The kinds that can be started are \"fetch\", \"preview\" and \"sync\"."),
 				 errhint("A connection is tested by roster_test_connection, held archives are applied by roster_approve.")));
 	make_order(&order, kind, connection_argument(fcinfo), 0);
-	if (!launch(&order, &handle))
+	if (!launch_worker(&order, &handle))
 		queue_run(&order);
 	PG_RETURN_INT64(order.run);
 }
@@ -573,7 +573,7 @@ roster_run_due(PG_FUNCTION_ARGS)
 	order.kind = RUN_DUTY;
 	order.database = MyDatabaseId;
 	order.requested_by = GetOuterUserId();
-	if (!launch(&order, &handle))
+	if (!launch_worker(&order, &handle))
 		ereport(WARNING,
 				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 				 errmsg("no background worker could be registered for what is due"),

@@ -18,6 +18,10 @@
 /* Names of connections, in bytes (the CHECK on connections says the same). */
 #define CONNECTION_NAME_MAX 63
 
+/* Tells errors in our words from those of the server and of others. */
+#undef TEXTDOMAIN
+#define TEXTDOMAIN "minga_roster"
+
 /*
  * Advisory locks, as pg_locks shows them: classid is the class, objid the
  * number.  Session locks, held by a worker.
@@ -104,6 +108,9 @@ extern bool begin_worker_transaction_if_none(void);
 extern void commit_worker_transaction(void);
 extern void store_progress(RosterRun *run, bool force);
 extern void set_phase(RosterRun *run, const char *phase);
+
+/* in as_owner.c */
+extern bool sqlstate_may_quote_data(int sqlstate);
 
 /* in secret.c */
 extern char *load_secret(const char *connection);

@@ -8,8 +8,10 @@
  *	  failed, in a transaction of its own;
  *	- SIGINT (roster_cancel, pg_cancel_backend): the run is closed as cancelled;
  *	- SIGTERM (pg_terminate_backend, shutdown): the run is closed as failed and
- *	  the worker ends; its handler raises a cancel, since FATAL would leave the
- *	  row to be found dead;
+ *	  the worker ends, and another one works what it left in the queue; its
+ *	  handler raises a cancel, since FATAL would leave the row to be found dead;
+ *	- a cancel as soon as the run is on record: it is kept until the run's work
+ *	  begins;
  *	- a crash: the row stays running, and whoever can take the run's lock closes it;
  *	- another worker that queues a run just as this one looks at the queue for
  *	  the last time: each looks again after it let its locks go, and tries its
@@ -63,6 +65,10 @@ typedef struct RunLocks
 } RunLocks;
 
 static const char *const kind_names[] = {"test", "fetch", "preview", "sync", "approve"};
+
+/* So long a cancel waits for its run to be on record. */
+#define CANCEL_WAIT_MS 5000
+#define CANCEL_POLL_MS 50
 
 static volatile sig_atomic_t terminated = false;
 static char *synchronous_commit_before = NULL;
@@ -213,9 +219,28 @@ work(RosterRun *run)
 		merge(run);
 }
 
+/* A cancel from here on is meant for the run that is about to go on record; perform_run lets it act. */
+static void
+hold_cancels_for_run(void)
+{
+	HOLD_CANCEL_INTERRUPTS();
+	QueryCancelPending = false;
+	if (terminated)
+		InterruptPending = QueryCancelPending = true;
+}
+
+/* Whether the error is in words of this extension: as_owner.c lets nobody else's RAISE through. */
+static bool
+is_in_our_words(const ErrorData *error)
+{
+	return strcmp(error->domain, TEXTDOMAIN) == 0 ||
+		(error->funcname != NULL && strcmp(error->funcname, "exec_stmt_raise") == 0);
+}
+
 /*
- * Closes a run after an error.  The error's own text is kept; where the worker
- * was told to end, or the run to stop, that is the text.
+ * Closes a run after an error.  The error's own text is kept, unless it may
+ * hold data of people; where the worker was told to end, or the run to stop,
+ * that is the text.
  */
 static void
 close_failed_run(RosterRun *run, ErrorData *error)
@@ -228,13 +253,20 @@ close_failed_run(RosterRun *run, ErrorData *error)
 				  "Nothing that was not committed has touched anybody.  Start the run again.");
 	else if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
 		close_run(run->run, "cancelled", "57014", "cancelled while running", NULL, NULL);
-	else
+	else if (is_in_our_words(error) || !sqlstate_may_quote_data(error->sqlerrcode))
 		close_run(run->run, "failed", sqlstate, error->message, error->detail, error->hint);
+	else
+		close_run(run->run, "failed", sqlstate, "a statement of the run failed",
+				  psprintf("Its text may hold data of people and is left out.%s%s%s%s%s%s",
+						   error->table_name ? " Table \"" : "", error->table_name ? error->table_name : "", error->table_name ? "\"." : "",
+						   error->constraint_name ? " Constraint \"" : "", error->constraint_name ? error->constraint_name : "", error->constraint_name ? "\"." : ""),
+				  "Nobody was changed. The DBA looks whether something was altered in schema minga_roster; if not, it is a fault of minga_roster.");
 }
 
 /*
  * Works on a run whose row is running and whose locks are held, and closes it.
- * Throws only when even closing fails.
+ * Cancels are held since before the row was there.  Throws only when even
+ * closing fails.
  */
 static void
 perform_run(RosterRun *run)
@@ -247,8 +279,7 @@ perform_run(RosterRun *run)
 	MemoryContextSwitchTo(run_context);
 	PG_TRY();
 	{
-		if (!terminated)
-			QueryCancelPending = false;
+		RESUME_CANCEL_INTERRUPTS();
 		CHECK_FOR_INTERRUPTS();
 		work(run);
 	}
@@ -278,9 +309,8 @@ perform_run(RosterRun *run)
 				(errmsg("minga_roster run " INT64_FORMAT " of connection \"%s\" did not succeed", run->run, run->connection),
 				 errdetail("The run's row in minga_roster.runs has the error.")));
 	}
-	/* A cancel that came too late for this run must not hit the next. */
-	if (!terminated)
-		QueryCancelPending = false;
+	/* A cancel that came too late for this run must not hit what follows. */
+	QueryCancelPending = false;
 	unlock(LOCK_CLASS_RUN, run_lock_number(run->run));
 	MemoryContextSwitchTo(outer);
 	MemoryContextDelete(run_context);
@@ -346,8 +376,11 @@ try_queued_run(RunLocks *locks, const QueuedRun *queued)
 
 	if (!try_connection(locks, queued->kind, queued->connection_number, queued->site))
 		return false;
+	hold_cancels_for_run();
 	claimed = claim(queued->run);
-	if (claimed)
+	if (!claimed)
+		RESUME_CANCEL_INTERRUPTS();
+	else
 	{
 		run.run = queued->run;
 		run.kind = queued->kind;
@@ -451,6 +484,7 @@ perform_order(const WorkerOrder *order, RunLocks *locks)
 		return;
 	if (try_locks(locks, order, connection, &busy))
 	{
+		hold_cancels_for_run();
 		insert_run(order, "running");
 		perform_run(&run);
 		release_connection(locks);
@@ -485,8 +519,8 @@ perform_duty(void)
 }
 
 /*
- * Cancels a run for a caller who waited for it.  The run may not be on record
- * (its worker was stopped before), or may have ended meanwhile.
+ * Cancels a run for a caller who waited for it.  Its own worker may not have
+ * come so far as to put it on record, and it may have ended meanwhile.
  */
 static void
 perform_cancel(int64 run)
@@ -494,10 +528,27 @@ perform_cancel(int64 run)
 	Oid			types[] = {INT8OID};
 	Datum		values[] = {Int64GetDatum(run)};
 
+	for (int waited = 0; waited < CANCEL_WAIT_MS && !run_is_recorded(run); waited += CANCEL_POLL_MS)
+	{
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, CANCEL_POLL_MS, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
 	begin_worker_transaction();
 	execute("SELECT minga_roster.roster_cancel(run) FROM minga_roster.runs WHERE run = $1 AND state IN ('queued', 'running')",
 			1, types, values, NULL);
 	commit_worker_transaction();
+}
+
+/* A worker that was told to end starts another for what it leaves in the queue. */
+static void
+hand_on_queue(void)
+{
+	WorkerOrder order = {.kind = RUN_DUTY,.database = MyDatabaseId,.requested_by = GetUserId()};
+	BackgroundWorkerHandle *handle;
+
+	if (read_queue() != NIL)
+		(void) launch_worker(&order, &handle);
 }
 
 static bool
@@ -525,6 +576,7 @@ settle_session(void)
 		{"statement_timeout", "0"},
 		{"lock_timeout", "0"},
 		{"idle_in_transaction_session_timeout", "0"},
+		{"transaction_timeout", "0"},	/* since 17 */
 		{"DateStyle", "ISO, YMD"},
 		{"IntervalStyle", "postgres"},
 		{"bytea_output", "hex"},
@@ -536,7 +588,10 @@ settle_session(void)
 
 	synchronous_commit_before = pstrdup(GetConfigOption("synchronous_commit", false, false));
 	for (int i = 0; i < lengthof(settings); i++)
-		SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_SESSION);
+	{
+		if (GetConfigOption(settings[i][0], true, false) != NULL)
+			SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_SESSION);
+	}
 }
 
 void
@@ -566,6 +621,8 @@ roster_worker_main(Datum main_arg)
 	else if (!run_is_recorded(order.run))
 		perform_order(&order, &locks);
 	drain_queue(&locks);
-	if (!terminated)
+	if (terminated)
+		hand_on_queue();
+	else
 		send_waiting_mail();
 }

@@ -27,6 +27,9 @@ extern void close_run(int64 run, const char *state, const char *sqlstate, const 
 extern bool run_is_recorded(int64 run);
 extern void insert_run(const WorkerOrder *order, const char *state);
 
+/* in launch.c */
+extern bool launch_worker(const WorkerOrder *order, BackgroundWorkerHandle **handle);
+
 /* in worker.c */
 extern const char *run_kind_name(RunKind kind);
 extern bool run_kind_of(const char *name, RunKind *kind);

@@ -121,6 +121,15 @@ like($roster->error("SET statement_timeout = '1s'; SELECT roster_fetch('one');")
 $roster->wait_for("SELECT state = 'cancelled' FROM runs ORDER BY run DESC LIMIT 1");
 is($roster->sql("SELECT state FROM runs WHERE run = $first"), 'running', '... cancels the queued run and no other');
 finish();
+hang();
+$runs_before = newest();
+foreach my $ms (10, 20, 20, 20, 30, 40)
+{
+	like($roster->error("SET statement_timeout = '${ms}ms'; SELECT roster_fetch('one');"), qr/ERROR:  57014/, "a timeout after $ms ms, while the worker starts");
+}
+$roster->wait_for("SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'minga_roster'");
+is($roster->sql("SELECT string_agg(DISTINCT state, ',') FROM runs WHERE run > $runs_before"), 'cancelled', '... each run on record is cancelled, none failed or left open');
+$server->clear_faults;
 
 # A worker that is terminated closes its run and goes; one that is gone is found dead
 hang();
@@ -128,6 +137,15 @@ $first = start_hanging('one');
 $roster->sql("SELECT pg_terminate_backend(pid) FROM runs WHERE run = $first");
 $roster->wait_for("SELECT state = 'failed' AND sqlstate = '57P01' FROM runs WHERE run = $first");
 pass('a terminated worker closes its run');
+$first = start_hanging('one');
+$second = $roster->sql("SELECT roster_start('one', 'fetch')");
+$roster->wait_for("SELECT state = 'queued' FROM runs WHERE run = $second");
+$roster->wait_for("SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'minga_roster'");
+$roster->sql("SELECT pg_terminate_backend(pid) FROM runs WHERE run = $first");
+$roster->wait_for("SELECT state = 'running' FROM runs WHERE run = $second");
+pass('... and another worker takes over its queue');
+finish();
+hang();
 $first = start_hanging('one');
 my $pid = $roster->sql("SELECT pid FROM runs WHERE run = $first");
 kill 'KILL', $pid;
@@ -174,6 +192,14 @@ like($roster->error("SELECT pg_advisory_lock(77); SELECT roster_sync('one');"), 
 $roster->wait_for("SELECT state = 'cancelled' FROM runs ORDER BY run DESC LIMIT 1");
 is($roster->sql('SELECT count(*) FROM public.people'), '0', '... and the run is cancelled, nobody touched');
 $roster->sql('DROP TRIGGER wait_for_lock ON public.people');
+
+# An error of the server's in a statement of ours may quote a row
+$roster->sql('ALTER TABLE changes ADD CONSTRAINT no_changes CHECK (false) NOT VALID');
+like($roster->error("SELECT roster_sync('one')"), qr/ERROR:  23514: .*DETAIL:  Its text may hold data of people.*"no_changes"/s, 'an error that quotes a row keeps its text to itself');
+is($roster->sql('SELECT count(*) FROM staged_users s JOIN runs r USING (connection) WHERE r.run = (SELECT max(run) FROM runs) '
+	  . "AND position(s.family_name IN concat_ws(' ', r.error, r.detail, r.hint)) > 0"), '0', '... and no name is on record');
+unlike($roster->log_contents, qr/Failing row contains/, '... nor in the log');
+$roster->sql('ALTER TABLE changes DROP CONSTRAINT no_changes');
 
 # Nothing is held while the network is waited for
 hang();
