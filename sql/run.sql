@@ -132,9 +132,11 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT r.run, r.connection, r.kind, r.of_run, c.number, r.site
     FROM minga_roster.runs r JOIN minga_roster.connections c USING (connection)
     WHERE r.state = 'queued' AND c.retired_at IS NULL
+        AND (r.origin = 'manual' OR c.enabled_origin = minga_roster.server_origin())
     ORDER BY r.run
 $$;
-COMMENT ON FUNCTION queued_runs() IS 'The queue, first come first served.';
+COMMENT ON FUNCTION queued_runs() IS
+'The queue, first come first served; without evening runs that came in a restored copy, which must not ask the SIS.';
 
 CREATE FUNCTION close_run(run bigint, state text, failure_sqlstate text, error text, detail text, hint text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$

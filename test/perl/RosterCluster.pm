@@ -88,11 +88,12 @@ sub connect_school
 	return;
 }
 
-# Waits until a query answers true.
+# Waits until a query answers true; dies when it does not.
 sub wait_for
 {
 	my ($self, $query) = @_;
-	return $self->{node}->poll_query_until('postgres', $query);
+	$self->{node}->poll_query_until('postgres', $query) or die "not reached: $query";
+	return;
 }
 
 sub log_contents
