@@ -115,14 +115,14 @@ client_raise(const ClientFault *fault)
 			 fault->hint != NULL ? errhint("%s", fault->hint) : 0));
 }
 
-/* Host of a URL, for messages; palloc'd. */
+/* Host of a URL, which may be one that a server sent, for messages; palloc'd. */
 static char *
 host_of(const char *url)
 {
 	UrlParts	parts;
 	const char *why;
 
-	return url_parse(url, &parts, &why) ? parts.host : pstrdup("the SIS");
+	return url_parse(url, &parts, &why) ? printable(parts.host, 255) : pstrdup("the SIS");
 }
 
 /* Path of a URL, with the offset of a page and nothing else of the query, for messages; palloc'd. */

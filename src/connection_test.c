@@ -124,13 +124,6 @@ grouped(int64 count)
 	return text.data;
 }
 
-static bool
-is_loopback(const char *host)
-{
-	return strcmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0 ||
-		strcmp(host, "::1") == 0 || strcmp(host, "[::1]") == 0;
-}
-
 /* Whether the addresses are addresses, and of the kind that is allowed. */
 static bool
 test_url(ConnectionTest *test, UrlParts *base, UrlParts *token)
@@ -150,7 +143,7 @@ test_url(ConnectionTest *test, UrlParts *base, UrlParts *token)
 			end_step(test, false, psprintf("\"%s\" is no URL: %s.", urls[i], why), hint, -1);
 			return false;
 		}
-		if (strcmp(parts[i]->scheme, "https") != 0 && !(roster_insecure_loopback && is_loopback(parts[i]->host)))
+		if (strcmp(parts[i]->scheme, "https") != 0 && !(roster_insecure_loopback && url_is_loopback(parts[i])))
 		{
 			end_step(test, false, psprintf("\"%s\" begins with %s; a roster travels over https only.", urls[i], parts[i]->scheme), hint, -1);
 			return false;

@@ -369,13 +369,20 @@ read_endpoint(CollectionRead *read, const char *template)
 static void pg_attribute_printf(2, 3)
 add_sentence(StringInfo detail, const char *format,...)
 {
-	va_list		args;
-	char		sentence[512];
+	int			needed;
 
-	va_start(args, format);
-	vsnprintf(sentence, sizeof(sentence), format, args);
-	va_end(args);
-	appendStringInfo(detail, "%s%s", detail->len > 0 ? " " : "", sentence);
+	if (detail->len > 0)
+		appendStringInfoChar(detail, ' ');
+	do
+	{
+		va_list		args;
+
+		va_start(args, format);
+		needed = appendStringInfoVA(detail, format, args);
+		va_end(args);
+		if (needed > 0)
+			enlargeStringInfo(detail, needed);
+	} while (needed > 0);
 }
 
 /* Judges the end of a collection and writes its row, in a transaction of its own. */

@@ -84,7 +84,6 @@ typedef struct PageReader
 /* in page.c */
 extern ClientFault *read_page(PageReader *reader, HttpResponse *response);
 extern ClientFault *page_without_rows(PageReader *reader, const char *keys);
-extern char *printable(const char *value, int max_bytes);
 
 /* A page made fit for parsing, and where it had to be mended. */
 #define MENDED_PLACES_MAX 100000

@@ -73,24 +73,6 @@ typedef struct PageParse
 	RowMaker	maker;
 } PageParse;
 
-/*
- * A server's words, fit for a message: valid UTF-8 without control characters,
- * at most max_bytes long.  palloc'd.
- */
-char *
-printable(const char *value, int max_bytes)
-{
-	int			len = pg_encoding_verifymbstr(PG_UTF8, value, strnlen(value, max_bytes));
-	char	   *copy = pnstrdup(value, len);
-
-	for (char *c = copy; *c != '\0'; c++)
-	{
-		if ((unsigned char) *c < ' ' || *c == 0x7F)
-			*c = ' ';
-	}
-	return copy;
-}
-
 /* Ends the parse at the current token. */
 static void
 stop_parse(PageParse *parse)

@@ -110,6 +110,8 @@ read_orgs(RosterClient *client, RosterRun *run, SchoolList *list, const char *pa
 			break;
 		hash_before = reader.ids_hash;
 	}
+	if (fault == NULL)			/* else it may live there */
+		MemoryContextDelete(context);
 	return fault;
 }
 

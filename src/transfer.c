@@ -320,6 +320,8 @@ transfer_prepare(Transfer *transfer, const char *url, const char *ca_file, const
 	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->error_text);
 	curl_easy_setopt(easy, CURLOPT_URL, url);
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	/* Else ending a transfer would wait, with signals blocked, for a resolver that hangs. */
+	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
 	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, protocols);
 	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
 	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT, (long) CONNECT_TIMEOUT_S);
@@ -370,6 +372,24 @@ transfer_fault(CURLcode result)
 }
 
 /*
+ * A server's words, fit for a message: valid UTF-8 without control characters,
+ * at most max_bytes long.  palloc'd.
+ */
+char *
+printable(const char *value, int max_bytes)
+{
+	int			len = pg_encoding_verifymbstr(PG_UTF8, value, strnlen(value, max_bytes));
+	char	   *copy = pnstrdup(value, len);
+
+	for (char *c = copy; *c != '\0'; c++)
+	{
+		if ((unsigned char) *c < ' ' || *c == 0x7F)
+			*c = ' ';
+	}
+	return copy;
+}
+
+/*
  * libcurl's words on a transfer that failed; palloc'd.  They name hosts, ports and
  * certificates, never a path, a query or a header.
  */
@@ -383,7 +403,7 @@ transfer_fault_text(const Transfer *transfer)
 		case TRANSFER_TLS:
 		case TRANSFER_TIMEOUT:
 			if (transfer->error_text[0] != '\0')
-				return pstrdup(transfer->error_text);
+				return printable(transfer->error_text, CURL_ERROR_SIZE);
 			/* FALLTHROUGH */
 		default:
 			return pstrdup(curl_easy_strerror(transfer->result));

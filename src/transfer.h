@@ -47,7 +47,7 @@ typedef struct HttpResponse
 	char	   *body;			/* NUL-terminated; malloc'd, see http_release */
 	Size		len;
 	char	   *content_type;	/* or NULL */
-	char	   *location;		/* of a redirect (never followed), or NULL */
+	char	   *location;		/* of a redirect (never followed), or NULL; any bytes */
 	int64		total_count;	/* X-Total-Count, -1 if absent or no number */
 	int			retry_after_ms; /* Retry-After, -1 if absent */
 	int64		elapsed_us;
@@ -82,6 +82,7 @@ typedef struct UrlParts
 
 /* in transfer.c */
 extern TransferPool *transfer_open(void);
+extern char *printable(const char *value, int max_bytes);
 
 /* in transfer_http.c */
 extern void http_perform(TransferPool *pool, const HttpRequest *request, HttpResponse *response);

