@@ -29,6 +29,13 @@ typedef struct WaitingMail
 	MailMessage message;
 } WaitingMail;
 
+/* Bytes of the character there; a setting from a file may break off in one. */
+static int
+character_len(const char *value)
+{
+	return strnlen(value, pg_encoding_mblen(PG_UTF8, value));
+}
+
 /* A header's value as RFC 2047 has it, in words of at most 45 bytes; palloc'd. */
 static char *
 encode_header(const char *value)
@@ -47,8 +54,8 @@ encode_header(const char *value)
 		int			len = 0;
 		int			n;
 
-		while (value[len] != '\0' && len + pg_encoding_mblen(PG_UTF8, value + len) <= 45)
-			len += pg_encoding_mblen(PG_UTF8, value + len);
+		while (value[len] != '\0' && len + character_len(value + len) <= 45)
+			len += character_len(value + len);
 		n = pg_b64_encode((const void *) value, len, word, sizeof(word) - 1);
 		word[Max(n, 0)] = '\0';
 		appendStringInfo(&encoded, "%s=?UTF-8?B?%s?=", encoded.len > 0 ? " " : "", word);
@@ -169,7 +176,8 @@ load_password(void)
 	if (roster_smtp_user[0] == '\0')
 		return NULL;
 	begin_worker_transaction();
-	password = MemoryContextStrdup(owner, load_secret("smtp"));
+	MemoryContextSwitchTo(owner);	/* the one copy, to be wiped */
+	password = load_secret("smtp");
 	commit_worker_transaction();
 	return password;
 }

@@ -184,7 +184,12 @@ ask_token_endpoint(RosterClient *client, const char *secret, HttpResponse *respo
 	if (connection->scope != NULL)
 		appendStringInfo(&form, "&scope=%s", url_encode(connection->scope));
 	if (client->credentials_in_body)
-		appendStringInfo(&form, "&client_id=%s&client_secret=%s", url_encode(connection->client_id), url_encode(secret));
+	{
+		char	   *encoded = url_encode(secret);
+
+		appendStringInfo(&form, "&client_id=%s&client_secret=%s", url_encode(connection->client_id), encoded);
+		explicit_bzero(encoded, strlen(encoded));
+	}
 	else
 	{
 		request.basic_user = connection->client_id;
@@ -261,7 +266,8 @@ client_authorize(RosterClient *client, bool renew)
 		return NULL;
 
 	begin_worker_transaction();
-	secret = MemoryContextStrdup(owner, load_secret(client->connection->name));
+	MemoryContextSwitchTo(owner);	/* the one copy, to be wiped */
+	secret = load_secret(client->connection->name);
 	commit_worker_transaction();
 	for (;;)
 	{

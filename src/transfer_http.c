@@ -251,6 +251,7 @@ url_encode(const char *value)
 	if (encoded == NULL)
 		transfer_out_of_memory();
 	copy = pstrdup(encoded);
+	explicit_bzero(encoded, strlen(encoded));	/* it may be a secret */
 	curl_free(encoded);
 	return copy;
 }
