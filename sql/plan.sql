@@ -183,10 +183,10 @@ BEGIN
     HAVING count(*) > 1 OR bool_or(l.connection <> connection.connection);
     ANALYZE special_people;
 
-    -- Staff rows with a user name or identifier that is also another one's, who is not known to be the same person.
+    -- Staff rows with a user name or identifier that is also another one's, who is not known to be the same person. By hashes too.
     CREATE TEMP TABLE shared_rows ON COMMIT DROP AS
     WITH staff AS MATERIALIZED (
-        SELECT s.sourced_id, lower(s.username COLLATE "C") AS username, lower(s.identifier COLLATE "C") AS identifier
+        SELECT s.sourced_id, hashtextextended(lower(s.username COLLATE "C"), 0) AS username, hashtextextended(lower(s.identifier COLLATE "C"), 0) AS identifier
         FROM minga_roster.staged_users s JOIN roster_rules r ON r.roster_role = s.role AND r.family = 'staff'
         WHERE s.connection = connection.connection AND s.status IS DISTINCT FROM 'tobedeleted'
     ), sharing AS MATERIALIZED (
@@ -194,7 +194,7 @@ BEGIN
         WHERE f.username IN (SELECT k.username FROM staff k WHERE k.username IS NOT NULL GROUP BY k.username HAVING count(*) > 1)
             OR f.identifier IN (SELECT k.identifier FROM staff k WHERE k.identifier IS NOT NULL GROUP BY k.identifier HAVING count(*) > 1)
     ), owned AS MATERIALIZED (
-        SELECT f.sourced_id, f.username, f.identifier, coalesce('person ' || l.person_id, 'row ' || f.sourced_id) AS owner
+        SELECT f.sourced_id, f.username, f.identifier, hashtextextended(coalesce('person ' || l.person_id, 'row ' || f.sourced_id), 0) AS owner
         FROM sharing f
         LEFT JOIN (SELECT * FROM minga_roster.links k WHERE k.connection = find_open_rows.connection.connection) l ON l.sourced_id = f.sourced_id
     )
