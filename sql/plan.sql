@@ -714,7 +714,7 @@ BEGIN
     FROM open_rows o;
     IF plain <> plain_links OR twice > 0 THEN
         RAISE EXCEPTION USING ERRCODE = 'internal_error',
-            MESSAGE = format('the outcomes of run %s do not add up', run.run),
+            MESSAGE = 'the outcomes of the staged users do not add up',
             DETAIL = format('Of %s users listed %s need nothing, but %s of the links do; %s users are listed twice.', listed, plain, plain_links, twice),
             HINT = 'Nobody was touched. Start the run again; if it stays so, the DBA should report it to the makers of minga_roster.';
     END IF;
