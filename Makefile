@@ -29,7 +29,8 @@ SQL_PARTS = \
 DATA_built = sql/minga_roster--$(EXTVERSION).sql
 EXTRA_CLEAN = sql/minga_roster--$(EXTVERSION).sql
 
-PG_CFLAGS = -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
+# The headers of PostgreSQL themselves have unused parameters, and comparisons of signed with unsigned.
+PG_CFLAGS = -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare
 SHLIB_LINK = -lcurl -lcrypto
 
 # setup makes the key file and the settings that the others need.

@@ -490,30 +490,31 @@ roster_sync(PG_FUNCTION_ARGS)
 	return run_of_kind(fcinfo, RUN_SYNC, "roster_sync");
 }
 
-Datum
-roster_preview(PG_FUNCTION_ARGS)
+static Datum
+rows_of_kind(FunctionCallInfo fcinfo, RunKind kind, const char *function, const char *query)
 {
 	WorkerOrder order;
 
-	refuse_on_standby("roster_preview");
-	refuse_in_transaction("roster_preview");
-	make_order(&order, RUN_PREVIEW, connection_argument(fcinfo), 0);
+	refuse_on_standby(function);
+	refuse_in_transaction(function);
+	make_order(&order, kind, connection_argument(fcinfo), 0);
 	run_and_wait(&order);
-	return_rows(fcinfo, "SELECT * FROM minga_roster.changes WHERE run = $1 ORDER BY change", order.run);
+	return_rows(fcinfo, query, order.run);
 	return (Datum) 0;
+}
+
+Datum
+roster_preview(PG_FUNCTION_ARGS)
+{
+	return rows_of_kind(fcinfo, RUN_PREVIEW, "roster_preview",
+						"SELECT * FROM minga_roster.changes WHERE run = $1 ORDER BY change");
 }
 
 Datum
 roster_test_connection(PG_FUNCTION_ARGS)
 {
-	WorkerOrder order;
-
-	refuse_on_standby("roster_test_connection");
-	refuse_in_transaction("roster_test_connection");
-	make_order(&order, RUN_TEST, connection_argument(fcinfo), 0);
-	run_and_wait(&order);
-	return_rows(fcinfo, "SELECT step, ok, detail, hint, elapsed FROM minga_roster.run_steps WHERE run = $1 ORDER BY position", order.run);
-	return (Datum) 0;
+	return rows_of_kind(fcinfo, RUN_TEST, "roster_test_connection",
+						"SELECT step, ok, detail, hint, elapsed FROM minga_roster.run_steps WHERE run = $1 ORDER BY position");
 }
 
 /* The approving run belongs to the connection of the run that it approves. */
