@@ -506,15 +506,51 @@ execute_alone(const char *statement)
 	commit_worker_transaction();
 }
 
+/*
+ * A part of the duty: a statement, or the mail where that is NULL.  Its failure
+ * is logged, by its SQLSTATE alone since its text may quote people, and the
+ * parts behind it go on.  Throws on a cancel alone.
+ */
+static void
+perform_part_of_duty(const char *statement)
+{
+	MemoryContext outer = CurrentMemoryContext;
+	volatile int sqlstate = 0;
+
+	PG_TRY();
+	{
+		if (statement != NULL)
+			execute_alone(statement);
+		else
+			send_waiting_mail();
+	}
+	PG_CATCH();
+	{
+		sqlstate = geterrcode();
+		if (sqlstate == ERRCODE_QUERY_CANCELED)
+			PG_RE_THROW();
+		FlushErrorState();
+		AbortOutOfAnyTransaction();
+		MemoryContextSwitchTo(outer);
+	}
+	PG_END_TRY();
+	if (sqlstate != 0)
+		ereport(LOG,
+				(errcode(sqlstate),
+				 errmsg("minga_roster could not do a part of its minute's duty"),
+				 errdetail("\"%s\" failed with SQLSTATE %s.", statement != NULL ? statement : "sending mail", unpack_sql_state(sqlstate)),
+				 errhint("The DBA runs it by hand to see why; the other parts go on.")));
+}
+
 /* What roster_run_due starts: one worker at a time, the next minute brings another. */
 static void
 perform_duty(void)
 {
 	if (!try_lock(LOCK_CLASS_DUTY, 1))
 		return;
-	execute_alone("SELECT minga_roster.queue_due_runs()");
-	execute_alone("SELECT minga_roster.apply_retention()");
-	send_waiting_mail();
+	perform_part_of_duty("SELECT minga_roster.queue_due_runs()");
+	perform_part_of_duty("SELECT minga_roster.apply_retention()");
+	perform_part_of_duty(NULL);
 	unlock(LOCK_CLASS_DUTY, 1);
 }
 

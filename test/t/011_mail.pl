@@ -125,6 +125,15 @@ is($read, join('|', $subject, 'Minga für Schulen <roster@minga.example>', 'Ming
 		".\n..dot first\n" . ('Zoë ' x 500) . "\nFrom here\n", '<p>Nothing to do.</p>'), 'subject, sender and both parts arrive as they were written');
 is((($smtp->mails)[-1])->{from}, 'roster@minga.example', '... the envelope has the address alone');
 
+# A part of the minute's duty that fails does not keep the mail
+$roster->sql('ALTER FUNCTION minga_roster.apply_retention() RENAME TO apply_no_retention');
+$mail = write_mail('it@mesa.example', 'sent all the same');
+send_mail();
+wait_for("SELECT state = 'sent' FROM outbox WHERE mail = $mail");
+like($roster->log_contents, qr/could not do a part of its minute's duty\n.*"SELECT minga_roster\.apply_retention\(\)" failed with SQLSTATE 42883/,
+	'a part of the duty that fails is logged, and the mail goes out');
+$roster->sql('ALTER FUNCTION minga_roster.apply_no_retention() RENAME TO apply_retention');
+
 # A sender that dies between claiming and sending: the mail is sent at its next attempt
 $mail = write_mail('it@mesa.example', 'claimed and lost');
 is($roster->sql('SELECT mail FROM claim_mail()'), $mail, 'a mail is claimed');
