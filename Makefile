@@ -24,6 +24,7 @@ SQL_PARTS = \
 	sql/mail.sql \
 	sql/evening.sql \
 	sql/status.sql \
+	sql/views.sql \
 	sql/privileges.sql
 
 DATA_built = sql/minga_roster--$(EXTVERSION).sql

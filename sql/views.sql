@@ -1,0 +1,93 @@
+-- Views for people who report with SQL: who came and went, and what the SIS leaves open. They give ids, never names or addresses;
+-- whoever may see those joins the people relation. What they say of the SIS is as of the latest fetch.
+
+CREATE VIEW roster_joiners AS
+    SELECT r.connection, c.site, (c.state_at AT TIME ZONE n.time_zone)::date AS day, c.category, c.person_id, c.sourced_ids,
+        c.action = 'restore' AS came_back, c.state_at AS joined_at, c.run
+    FROM minga_roster.changes c
+    JOIN minga_roster.runs r ON r.run = c.run
+    JOIN minga_roster.connections n ON n.connection = r.connection
+    WHERE c.action IN ('create', 'restore') AND c.state = 'applied';
+COMMENT ON VIEW roster_joiners IS
+'Whom runs created or took out of the archive, as long as changes are kept; day is local to the connection''s time zone.';
+COMMENT ON COLUMN roster_joiners.came_back IS 'The person was there and archived, and was restored.';
+
+CREATE VIEW roster_leavers AS
+    SELECT r.connection, c.site, (c.state_at AT TIME ZONE n.time_zone)::date AS day, c.category, c.person_id, c.sourced_ids,
+        c.state AS state, c.reason, c.state_reason, CASE c.state WHEN 'applied' THEN c.state_at END AS left_at,
+        c.state = 'applied' AND EXISTS (SELECT FROM minga_roster.links l
+            WHERE l.connection = r.connection AND l.site = c.site AND l.person_id = c.person_id AND l.archived_run = c.run) AS still_archived,
+        c.run
+    FROM minga_roster.changes c
+    JOIN minga_roster.runs r ON r.run = c.run
+    JOIN minga_roster.connections n ON n.connection = r.connection
+    WHERE c.action = 'archive' AND c.state IN ('applied', 'held');
+COMMENT ON VIEW roster_leavers IS
+'Whom runs archived, or would have archived and the guard held, as long as changes are kept; day is local to the connection''s time zone.';
+COMMENT ON COLUMN roster_leavers.state IS 'applied, or held: waits for roster_approve.';
+COMMENT ON COLUMN roster_leavers.still_archived IS 'The archive of this run stands; false once a run found the person back, restored by a roster or by hand.';
+
+CREATE VIEW roster_changes_by_day AS
+    SELECT r.connection, c.site, (c.state_at AT TIME ZONE n.time_zone)::date AS day, c.category, c.action, count(*) AS people
+    FROM minga_roster.changes c
+    JOIN minga_roster.runs r ON r.run = c.run
+    JOIN minga_roster.connections n ON n.connection = r.connection
+    WHERE c.state = 'applied'
+    GROUP BY r.connection, c.site, (c.state_at AT TIME ZONE n.time_zone)::date, c.category, c.action;
+COMMENT ON VIEW roster_changes_by_day IS
+'How many people were created, linked, updated, restored and archived on each local day, by category, as long as changes are kept.';
+
+CREATE VIEW roster_listed_twice AS
+    WITH listed AS (
+        SELECT s.connection, n.site, minga_roster.family_of(r.category) AS family, s.sourced_id, s.role, s.identifier, s.username, s.email, l.person_id
+        FROM minga_roster.staged_users s
+        JOIN minga_roster.connections n ON n.connection = s.connection
+        JOIN minga_roster.role_rules r ON r.sis = n.sis AND r.roster_role = s.role AND r.category <> 'contact'
+        LEFT JOIN minga_roster.links l ON l.connection = s.connection AND l.sourced_id = s.sourced_id
+        WHERE n.retired_at IS NULL AND s.status IS DISTINCT FROM 'tobedeleted'
+    ), keyed AS (
+        SELECT d.connection, d.site, d.family, d.sourced_id, d.role, d.person_id, k.shared, lower(k.value COLLATE "C") AS value
+        FROM listed d
+        CROSS JOIN LATERAL (VALUES ('identifier', d.identifier), ('user name', d.username), ('e-mail', d.email)) AS k (shared, value)
+        WHERE k.value IS NOT NULL
+    )
+    SELECT k.connection, k.site, k.family, k.shared, array_agg(k.sourced_id::text ORDER BY k.sourced_id) AS sourced_ids,
+        array_agg(DISTINCT k.role) AS roles, array_agg(DISTINCT k.person_id) FILTER (WHERE k.person_id IS NOT NULL) AS person_ids,
+        count(k.person_id) = count(*) AND count(DISTINCT k.person_id) = 1 AS known_as_one
+    FROM keyed k
+    GROUP BY k.connection, k.site, k.family, k.shared, k.value
+    HAVING count(DISTINCT k.sourced_id) > 1;
+COMMENT ON VIEW roster_listed_twice IS
+'Rows of the latest fetch that share an identifier, a user name or an e-mail address within students or within staff: one person with several rows, or a mistake in the SIS.';
+COMMENT ON COLUMN roster_listed_twice.shared IS 'What they share: identifier, user name or e-mail. The value is in staged_users.';
+COMMENT ON COLUMN roster_listed_twice.known_as_one IS 'All of the rows are linked to one person, as Campus 1.1 lists somebody once for each role.';
+
+CREATE VIEW roster_without_email AS
+    SELECT s.connection, n.site, r.category, s.role, s.sourced_id::text AS sourced_id, l.person_id
+    FROM minga_roster.staged_users s
+    JOIN minga_roster.connections n ON n.connection = s.connection
+    JOIN minga_roster.role_rules r ON r.sis = n.sis AND r.roster_role = s.role AND r.category <> 'contact'
+    LEFT JOIN minga_roster.links l ON l.connection = s.connection AND l.sourced_id = s.sourced_id
+    WHERE n.retired_at IS NULL AND s.email IS NULL AND coalesce(s.status, 'active') = 'active' AND s.enabled;
+COMMENT ON VIEW roster_without_email IS 'Active users of the latest fetch for whom the SIS has no e-mail address; person_id where they are linked.';
+
+CREATE VIEW roster_students_without_guardian AS
+    WITH reachable AS (
+        SELECT DISTINCT s.connection, s.sourced_id
+        FROM minga_roster.staged_users s
+        CROSS JOIN LATERAL unnest(s.agent_ids) AS a (id)
+        JOIN minga_roster.staged_users g ON g.connection = s.connection AND g.sourced_id = a.id COLLATE "C"
+        JOIN minga_roster.connections n ON n.connection = s.connection
+        JOIN minga_roster.role_rules r ON r.sis = n.sis AND r.roster_role = g.role AND r.category = 'contact'
+        WHERE g.status IS DISTINCT FROM 'tobedeleted' AND (g.email IS NOT NULL OR g.phone IS NOT NULL)
+    )
+    SELECT s.connection, n.site, s.sourced_id::text AS sourced_id, l.person_id, coalesce(cardinality(s.agent_ids), 0) AS agents
+    FROM minga_roster.staged_users s
+    JOIN minga_roster.connections n ON n.connection = s.connection AND n.parent_contact
+    JOIN minga_roster.role_rules r ON r.sis = n.sis AND r.roster_role = s.role AND r.category = 'student'
+    LEFT JOIN minga_roster.links l ON l.connection = s.connection AND l.sourced_id = s.sourced_id
+    LEFT JOIN reachable h ON h.connection = s.connection AND h.sourced_id = s.sourced_id
+    WHERE n.retired_at IS NULL AND coalesce(s.status, 'active') = 'active' AND s.enabled AND h.sourced_id IS NULL;
+COMMENT ON VIEW roster_students_without_guardian IS
+'Active students of the latest fetch without a guardian, parent or relative who has an e-mail address or a phone number; of connections with parent_contact, since others do not read contacts.';
+COMMENT ON COLUMN roster_students_without_guardian.agents IS 'How many agents the SIS names for the student; 0: none.';
