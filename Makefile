@@ -17,6 +17,7 @@ SQL_PARTS = \
 	sql/run.sql \
 	sql/stage.sql \
 	sql/plan.sql \
+	sql/match.sql \
 	sql/guard.sql \
 	sql/apply.sql \
 	sql/merge.sql \
