@@ -32,6 +32,7 @@ char	   *roster_smtp_user = NULL;
 char	   *roster_smtp_from = NULL;
 char	   *roster_smtp_ca_file = NULL;
 char	   *roster_ca_file = NULL;
+int			roster_request_timeout = 300;
 bool		roster_insecure_loopback = false;
 static int	keep_runs = 400;
 static int	keep_changes = 90;
@@ -78,6 +79,11 @@ _PG_init(void)
 	define_text("minga_roster.ca_file",
 				"Certificates to trust for student information systems instead of the system's.",
 				&roster_ca_file);
+	DefineCustomIntVariable("minga_roster.request_timeout",
+							"Time that one request to a student information system or a mail server may take.",
+							"It is given up after a fifth of this without data, and after a tenth without a connection.",
+							&roster_request_timeout, 300, 5, 3600,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomBoolVariable("minga_roster.insecure_loopback",
 							 "Allows http and unverified TLS to 127.0.0.1 and ::1, for tests.",
 							 NULL, &roster_insecure_loopback, false,

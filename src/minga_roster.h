@@ -92,6 +92,7 @@ extern char *roster_smtp_user;
 extern char *roster_smtp_from;
 extern char *roster_smtp_ca_file;
 extern char *roster_ca_file;
+extern int	roster_request_timeout;
 extern bool roster_insecure_loopback;
 extern TimestampTz roster_clock_now(void);
 extern char *roster_origin(void);

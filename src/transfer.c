@@ -35,10 +35,10 @@
 #include "minga_roster.h"
 #include "transfer_curl.h"
 
-#define CONNECT_TIMEOUT_S 30
-#define TOTAL_TIMEOUT_S 300
-#define LOW_SPEED_BYTES 100		/* bytes a second ... */
-#define LOW_SPEED_TIME_S 60		/* ... for so long is a time-out */
+/* Shares of roster_request_timeout. */
+#define CONNECT_SHARE 10
+#define LOW_SPEED_SHARE 5
+#define LOW_SPEED_BYTES 100		/* fewer in each second of that share is a time-out */
 #define WAIT_MAX_MS 1000
 
 static bool curl_is_ready = false;
@@ -324,10 +324,10 @@ transfer_prepare(Transfer *transfer, const char *url, const char *ca_file, const
 	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
 	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, protocols);
 	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
-	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT, (long) CONNECT_TIMEOUT_S);
-	curl_easy_setopt(easy, CURLOPT_TIMEOUT, (long) TOTAL_TIMEOUT_S);
+	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, roster_request_timeout * 1000L / CONNECT_SHARE);
+	curl_easy_setopt(easy, CURLOPT_TIMEOUT, (long) roster_request_timeout);
 	curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, (long) LOW_SPEED_BYTES);
-	curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, (long) LOW_SPEED_TIME_S);
+	curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, (long) roster_request_timeout / LOW_SPEED_SHARE);
 	curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
 	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, insecure ? 0L : 1L);
 	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, insecure ? 0L : 2L);
