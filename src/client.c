@@ -255,19 +255,25 @@ tries_for(const HttpResponse *response)
 }
 
 /*
- * One request with its retries, counted up in the run.  The last response,
- * good or bad, is the caller's to release.
+ * One request with its retries, counted up in the run; with "authorized" each
+ * try has an Authorization header of its own.  The last response, good or bad,
+ * is the caller's to release.
  */
 void
-client_perform(RosterClient *client, const HttpRequest *request, HttpResponse *response)
+client_perform(RosterClient *client, const HttpRequest *request, bool authorized, HttpResponse *response)
 {
+	HttpRequest sent = *request;
 	long		paused = 0;
 
 	for (int try = 1;; try++)
 	{
 		long		pause;
 
-		http_perform(client->pool, request, response);
+		if (authorized)
+			sent.authorization = client_authorization(client, "GET", request->url);
+		http_perform(client->pool, &sent, response);
+		if (authorized)
+			explicit_bzero(unconstify(char *, sent.authorization), strlen(sent.authorization));
 		if (client->run != NULL)
 		{
 			client->run->requests++;
@@ -306,8 +312,7 @@ client_try_get(RosterClient *client, const char *url, HttpResponse *response)
 		return fault;
 	for (;;)
 	{
-		request.bearer = client->token;
-		client_perform(client, &request, response);
+		client_perform(client, &request, true, response);
 		if (response->fault != TRANSFER_OK)
 		{
 			fault = client_transfer_fault(url, response);

@@ -36,7 +36,7 @@ typedef struct ClientFault
 /* in client.c */
 extern RosterClient *client_open(RosterConnection *connection, RosterRun *run);
 extern char *client_url(RosterClient *client, const char *path, int limit, int64 offset);
-extern void client_perform(RosterClient *client, const HttpRequest *request, HttpResponse *response);
+extern void client_perform(RosterClient *client, const HttpRequest *request, bool authorized, HttpResponse *response);
 extern ClientFault *client_try_get(RosterClient *client, const char *url, HttpResponse *response);
 pg_noreturn extern void client_raise(const ClientFault *fault);
 extern ClientFault *client_fault(int sqlstate, const char *message, const char *detail, const char *hint);
@@ -45,5 +45,6 @@ extern ClientFault *client_status_fault(RosterClient *client, const char *url, c
 
 /* in oauth.c */
 extern ClientFault *client_authorize(RosterClient *client, bool renew);
+extern char *client_authorization(RosterClient *client, const char *method, const char *url);
 
 #endif							/* MINGA_ROSTER_CLIENT_H */

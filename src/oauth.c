@@ -198,7 +198,7 @@ ask_token_endpoint(RosterClient *client, const char *secret, HttpResponse *respo
 	request.url = connection->token_url;
 	request.form = form.data;
 	request.max_bytes = TOKEN_MAX_BYTES;
-	client_perform(client, &request, response);
+	client_perform(client, &request, false, response);
 	explicit_bzero(form.data, form.len);
 }
 
@@ -297,4 +297,15 @@ client_authorize(RosterClient *client, bool renew)
 	else
 		client->credentials_in_body = false;
 	return fault;
+}
+
+/*
+ * The value of the Authorization header for one try of one request, palloc'd, for
+ * the caller to wipe; client_authorize has to have been called.  Each try needs
+ * its own: a signature holds a time and a nonce, and a token may have been renewed.
+ */
+char *
+client_authorization(RosterClient *client, const char *method, const char *url)
+{
+	return psprintf("Bearer %s", client->token);
 }

@@ -33,7 +33,7 @@ typedef struct HttpRequest
 {
 	const char *url;
 	const char *form;			/* body of a POST, or NULL for a GET */
-	const char *bearer;			/* token for Authorization, or NULL */
+	const char *authorization;	/* value of the Authorization header, or NULL */
 	const char *basic_user;		/* for HTTP Basic, or NULL */
 	const char *basic_password;
 	Size		max_bytes;		/* of the decoded body */

@@ -135,8 +135,8 @@ http_perform(TransferPool *pool, const HttpRequest *request, HttpResponse *respo
 	body.max_bytes = request->max_bytes;
 	body.easy = easy;
 
-	if (request->bearer != NULL)
-		authorization = psprintf("Authorization: Bearer %s", request->bearer);
+	if (request->authorization != NULL)
+		authorization = psprintf("Authorization: %s", request->authorization);
 	transfer_prepare(transfer, request->url, roster_ca_file, transfer_is_insecure(request->url) ? "http,https" : "https");
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, receive_body);
 	curl_easy_setopt(easy, CURLOPT_WRITEDATA, &body);
