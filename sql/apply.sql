@@ -141,11 +141,11 @@ BEGIN
     WHERE s.writes_role AND l.connection = run.connection AND l.person_id = s.person_id AND l.role_written IS DISTINCT FROM s.role_written;
 
     -- Absence is recorded once, where it is proved, and ends with the row's return.
-    UPDATE minga_roster.links l SET missed = l.missed + 1, missed_since = moment
+    UPDATE minga_roster.links l SET missed = l.missed + 1, missed_since = moment, missed_run = run.run
     FROM open_rows o
     WHERE o.standing = 'absent' AND o.linked AND NOT o.missed AND l.connection = run.connection AND l.sourced_id = o.sourced_id
         AND minga_roster.family_of(o.link_category) IN (SELECT f.family FROM proved_families f);
-    UPDATE minga_roster.links l SET missed_since = NULL
+    UPDATE minga_roster.links l SET missed_since = NULL, missed_run = NULL
     FROM open_rows o
     WHERE o.standing <> 'absent' AND o.missed AND l.connection = run.connection AND l.sourced_id = o.sourced_id;
 

@@ -158,6 +158,22 @@ BEGIN
         PERFORM minga_roster.refuse_parameter('guard_floor', settings.guard_floor::text, 'A number of people, 0 or more, is needed.',
             'The guard lets archives of up to this many people of a category pass; 5 is the default.');
     END IF;
+    IF settings.guard_grace NOT BETWEEN 1 AND 30 THEN
+        PERFORM minga_roster.refuse_parameter('guard_grace', settings.guard_grace::text, 'A number of complete full reads from 1 to 30 is needed.',
+            'Whoever is absent from so many of them is archived; 1 is the default.');
+    END IF;
+    IF settings.season_percent NOT BETWEEN 0 AND 99 THEN
+        PERFORM minga_roster.refuse_parameter('season_percent', settings.season_percent::text, 'A percentage from 0 to 99 is needed.',
+            'In the season it takes the place of guard_percent; 60 is the default. A category that goes as a whole is always held.');
+    END IF;
+    IF lower_inf(settings.season_dates) OR upper_inf(settings.season_dates) THEN
+        PERFORM minga_roster.refuse_parameter('season_dates', settings.season_dates::text, 'A range with a first and a last date is needed.',
+            'For example season_dates => ''[2026-08-01,2026-09-15]''; ''empty'' takes it away.');
+    END IF;
+    IF lower_inf(settings.freeze_dates) OR upper_inf(settings.freeze_dates) THEN
+        PERFORM minga_roster.refuse_parameter('freeze_dates', settings.freeze_dates::text, 'A range with a first and a last date is needed.',
+            'For example freeze_dates => ''[2026-06-15,2026-08-10]''; ''empty'' takes it away.');
+    END IF;
     IF settings.page_size NOT BETWEEN 1 AND preset.page_size_limit THEN
         PERFORM minga_roster.refuse_parameter('page_size', settings.page_size::text,
             format('A number of rows from 1 to %s is needed for "%s".', preset.page_size_limit, preset.sis),
@@ -338,7 +354,8 @@ COMMENT ON FUNCTION roster_connect(text, text, text, text, text, text, text, tex
 
 CREATE FUNCTION change_connection(connection text, url text, client_id text, school_id text, app_name text, people_name text, people regclass,
     site text, district text, time_zone text, sis text, auth text, token_url text, sync_at time, window_end time, parent_contact boolean,
-    guard_percent integer, guard_floor integer, page_size integer, max_requests integer, credentials_expire date)
+    guard_percent integer, guard_floor integer, page_size integer, max_requests integer, credentials_expire date, guard_grace integer,
+    season_dates daterange, season_percent integer, freeze_dates daterange)
 RETURNS connections
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -363,6 +380,10 @@ BEGIN
     changed.page_size := coalesce(page_size, former.page_size);
     changed.max_requests := coalesce(max_requests, former.max_requests);
     changed.credentials_expire := coalesce(credentials_expire, former.credentials_expire);
+    changed.guard_grace := coalesce(guard_grace, former.guard_grace);
+    changed.season_dates := nullif(coalesce(season_dates, former.season_dates), 'empty');
+    changed.season_percent := coalesce(season_percent, former.season_percent);
+    changed.freeze_dates := nullif(coalesce(freeze_dates, former.freeze_dates), 'empty');
     IF time_zone IS NOT NULL THEN
         changed.time_zone := minga_roster.known_time_zone(time_zone);
     END IF;
@@ -425,7 +446,8 @@ BEGIN
         school_id = changed.school_id, people = changed.people, time_zone = changed.time_zone, sync_at = changed.sync_at,
         window_end = changed.window_end, parent_contact = changed.parent_contact, guard_percent = changed.guard_percent,
         guard_floor = changed.guard_floor, page_size = changed.page_size, max_requests = changed.max_requests,
-        credentials_expire = changed.credentials_expire, unproven = changed.unproven, unproven_since = changed.unproven_since,
+        credentials_expire = changed.credentials_expire, guard_grace = changed.guard_grace, season_dates = changed.season_dates,
+        season_percent = changed.season_percent, freeze_dates = changed.freeze_dates, unproven = changed.unproven, unproven_since = changed.unproven_since,
         -- An evening that had passed by the new hours was none by the old ones, so it was not missed.
         enabled_at = CASE WHEN c.automatic AND (changed.sync_at, changed.window_end, changed.time_zone)
                               <> (former.sync_at, former.window_end, former.time_zone)
@@ -436,25 +458,26 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION change_connection(text, text, text, text, text, text, regclass, text, text, text, text, text, text, time, time, boolean, integer,
-    integer, integer, integer, date) IS 'roster_configure, once the name of the people relation is resolved.';
+    integer, integer, integer, date, integer, daterange, integer, daterange) IS 'roster_configure, once the name of the people relation is resolved.';
 
 -- Without a search_path of its own, as roster_connect.
 CREATE FUNCTION roster_configure(connection text, url text DEFAULT NULL, client_id text DEFAULT NULL, school_id text DEFAULT NULL,
     app_name text DEFAULT NULL, people text DEFAULT NULL, site text DEFAULT NULL, district text DEFAULT NULL, time_zone text DEFAULT NULL,
     sis text DEFAULT NULL, auth text DEFAULT NULL, token_url text DEFAULT NULL, sync_at time DEFAULT NULL, window_end time DEFAULT NULL,
     parent_contact boolean DEFAULT NULL, guard_percent integer DEFAULT NULL, guard_floor integer DEFAULT NULL, page_size integer DEFAULT NULL,
-    max_requests integer DEFAULT NULL, credentials_expire date DEFAULT NULL)
+    max_requests integer DEFAULT NULL, credentials_expire date DEFAULT NULL, guard_grace integer DEFAULT NULL, season_dates daterange DEFAULT NULL,
+    season_percent integer DEFAULT NULL, freeze_dates daterange DEFAULT NULL)
 RETURNS connections
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER AS $$
 BEGIN
     RETURN minga_roster.change_connection(connection, url, client_id, school_id, app_name, people, pg_catalog.to_regclass(people), site, district,
         time_zone, sis, auth, token_url, sync_at, window_end, parent_contact, guard_percent, guard_floor, page_size, max_requests,
-        credentials_expire);
+        credentials_expire, guard_grace, season_dates, season_percent, freeze_dates);
 END
 $$;
 COMMENT ON FUNCTION roster_configure(text, text, text, text, text, text, text, text, text, text, text, text, time, time, boolean, integer, integer,
-    integer, integer, date) IS
-'Changes settings of a connection and returns it; NULL leaves a setting as it is. An empty district takes it out of its district; an empty token_url goes back to what the preset says. sync_at and window_end are local times of time_zone; guard_percent is 0 to 100, guard_floor a number of people, page_size a number of rows and max_requests one of requests, up to what the SIS bears; credentials_expire is when the school''s credentials end. A changed url, sis or school_id forgets the token and makes the connection unproven: its next full sync holds archives. Errors: 42704 an unknown connection or SIS, 22023 a bad value, with the range; 55000 moving site or people once people are linked; 55006 changing url, sis, school_id, site or people while a run is running; 42P01, 42P16, 42501 the people relation.';
+    integer, integer, date, integer, daterange, integer, daterange) IS
+'Changes settings of a connection and returns it; NULL leaves a setting as it is. An empty district takes it out of its district; an empty token_url goes back to what the preset says. sync_at and window_end are local times of time_zone; guard_percent is 0 to 100, guard_floor a number of people, page_size a number of rows and max_requests one of requests, up to what the SIS bears; credentials_expire is when the school''s credentials end. guard_grace is the number of complete full reads, 1 to 30, that have to miss somebody before he is archived; season_dates is a range of local dates on which season_percent (0 to 99) takes the place of guard_percent and of the half; freeze_dates one on which all archives are held; ''empty'' takes a range away. A changed url, sis or school_id forgets the token and makes the connection unproven: its next full sync holds archives. Errors: 42704 an unknown connection or SIS, 22023 a bad value, with the range; 55000 moving site or people once people are linked; 55006 changing url, sis, school_id, site or people while a run is running; 42P01, 42P16, 42501 the people relation.';
 
 CREATE FUNCTION roster_toggle(connection text, category text DEFAULT NULL, roster boolean DEFAULT NULL, auto_update boolean DEFAULT NULL,
     archive boolean DEFAULT NULL)

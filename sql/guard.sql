@@ -6,6 +6,8 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestl
 DECLARE
     this minga_roster.runs := minga_roster.known_run(guard_run.run);
     connection minga_roster.connections := minga_roster.known_connection(this.connection);
+    today date := (minga_roster.clock() AT TIME ZONE connection.time_zone)::date;
+    in_season boolean := coalesce(today <@ connection.season_dates, false);
 BEGIN
     IF NOT EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = this.run AND c.action = 'archive') THEN
         RETURN;
@@ -46,6 +48,12 @@ BEGIN
             CASE
                 WHEN connection.unproven THEN
                     'No sync has shown yet that the connection reaches the right school.'
+                WHEN today <@ connection.freeze_dates THEN
+                    format('Archives are frozen until %s.', upper(connection.freeze_dates) - 1)
+                WHEN in_season AND f.leavers > connection.guard_floor AND f.leavers * 100 > connection.season_percent * f.people THEN
+                    format('%s of %s would be gone within a week: more than %s and, in the season until %s, more than %s percent.', f.leavers, f.people,
+                        connection.guard_floor, upper(connection.season_dates) - 1, connection.season_percent)
+                WHEN in_season THEN NULL
                 WHEN f.people >= 4 AND f.leavers * 2 >= f.people THEN
                     format('%s of %s would be gone within a week: half or more.', f.leavers, f.people)
                 WHEN f.leavers > connection.guard_floor AND f.leavers * 100 > connection.guard_percent * f.people THEN
@@ -60,4 +68,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION guard_run(bigint) IS
-'Marks planned archives of the run as held, by category: when leavers, those of the last seven days counted in, are more than guard_percent and more than guard_floor of its people, or half or more of four or more, or the connection is unproven. Works on the temp tables of plan_run.';
+'Marks planned archives of the run as held, by category: when leavers, those of the last seven days counted in, are more than guard_percent and more than guard_floor of its people, or half or more of four or more, or the connection is unproven or its archives are frozen. In a season season_percent takes the place of guard_percent and of the half. Works on the temp tables of plan_run.';

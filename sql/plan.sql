@@ -377,7 +377,8 @@ BEGIN
     -- Absent with every link, in families that were proved, and nobody whom a listed row could be.
     CREATE TEMP TABLE leavers ON COMMIT DROP AS
     WITH gone AS MATERIALIZED (
-        SELECT o.person_id, array_agg(o.sourced_id ORDER BY o.sourced_id)::text[] AS sourced_ids, count(*) AS links,
+        SELECT o.person_id, array_agg(o.sourced_id ORDER BY o.sourced_id)::text[] AS sourced_ids, count(*) AS links, c.family,
+            max(coalesce(l.missed_run, run.run)) AS missed_run,
             -- The best rank among the rows seen last.
             (array_agg(o.link_category ORDER BY l.missed_since DESC NULLS FIRST, c.rank))[1] AS category
         FROM open_rows o
@@ -385,7 +386,13 @@ BEGIN
         JOIN category_rules c ON c.category = o.link_category
         JOIN proved_families f ON f.family = c.family
         WHERE o.standing = 'absent' AND o.person_id IS NOT NULL
-        GROUP BY o.person_id
+        GROUP BY o.person_id, c.family
+    ), whole_reads AS MATERIALIZED (
+        SELECT r.run, c.family
+        FROM minga_roster.runs r JOIN minga_roster.collections c ON c.run = r.run
+        WHERE connection.guard_grace > 1 AND r.connection = plan_changes.connection.connection AND r.kind = 'sync' AND r.state = 'succeeded' AND r.is_full
+        GROUP BY r.run, c.family
+        HAVING bool_and(c.complete)
     )
     SELECT g.person_id, g.sourced_ids, g.category,
         CASE WHEN NOT p.managed OR p.role IN ('owner', 'manager') THEN 'protect' ELSE 'archive' END AS action
@@ -394,7 +401,10 @@ BEGIN
     JOIN current_people p ON p.person_id = g.person_id AND NOT p.archived
     LEFT JOIN special_people x ON x.person_id = g.person_id
     WHERE g.links = coalesce(x.own_links, 1) AND x.first_elsewhere IS NULL
-        AND g.person_id NOT IN (SELECT k.person_id FROM candidates k);
+        AND g.person_id NOT IN (SELECT k.person_id FROM candidates k)
+        -- Tonight's read counts with those before it.
+        AND (connection.guard_grace = 1
+            OR 1 + (SELECT count(*) FROM whole_reads w WHERE w.family = g.family AND w.run >= g.missed_run) >= connection.guard_grace);
 
     INSERT INTO minga_roster.changes (run, change, site, category, person_id, sourced_ids, action, rule, reason, before, after, state, state_at)
     SELECT run.run, row_number() OVER (ORDER BY n.action, n.category, n.sourced_ids), run.site, n.category, n.person_id, n.sourced_ids,

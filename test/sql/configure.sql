@@ -52,13 +52,19 @@ SELECT token_url FROM roster_configure('configured', url => 'https://newer.examp
 SELECT token_url FROM roster_configure('configured', token_url => '');
 SELECT base_url, token_url FROM roster_configure('configured', url => 'https://newest.example/campus/api/oneroster/v1p1/minga');
 
+-- A season, a freeze and grace; 'empty' takes a range away.
+SELECT guard_grace, season_dates, season_percent, freeze_dates FROM roster_configure('configured', guard_grace => 3, season_dates => '[2026-08-01,2026-09-15]', season_percent => 40, freeze_dates => '[2026-06-15,2026-08-10]');
+SELECT guard_grace, season_dates, season_percent, freeze_dates FROM roster_configure('configured', guard_grace => 1, freeze_dates => 'empty');
+SELECT season_dates, season_percent FROM roster_configure('configured', season_dates => 'empty', season_percent => 60);
+
 -- Out of range, unknown, empty.
 CREATE TEMP TABLE before_refusals AS SELECT * FROM connections WHERE connection = 'configured';
 SELECT pg_temp.refusal(format('SELECT roster_configure(''configured'', %s)', setting)) FROM (VALUES
     ('guard_percent => -1'), ('guard_percent => 101'), ('guard_floor => -1'), ('page_size => 0'), ('page_size => -5000'), ('page_size => 50001'),
     ('max_requests => 0'), ('max_requests => 6'), ('window_end => ''19:30'''), ('sync_at => ''05:00'''), ('sync_at => ''25:00'''),
     ('credentials_expire => ''-infinity'''), ('time_zone => ''Mountain'''), ('sis => ''powerschool'''), ('auth => ''oauth1'''), ('school_id => '' '''), ('client_id => '''''),
-    ('site => '''''), ('url => ''mesa'''), ('url => '''''), ('token_url => ''x'''), ('people => ''nobody'''), ('people => ''before''')) AS s (setting);
+    ('site => '''''), ('url => ''mesa'''), ('url => '''''), ('token_url => ''x'''), ('people => ''nobody'''), ('people => ''before'''),
+    ('guard_grace => 0'), ('guard_grace => 31'), ('season_percent => 100'), ('season_dates => ''[2026-08-01,)'''), ('freeze_dates => ''(,2026-08-10]''')) AS s (setting);
 SELECT pg_temp.refusal($$SELECT roster_configure('nobody', guard_floor => 1)$$);
 SELECT pg_temp.refusal($$SELECT roster_configure(NULL)$$);
 SELECT b = c AS same FROM before_refusals b, connections c WHERE c.connection = 'configured';
