@@ -121,17 +121,37 @@ BEGIN
     IF to_regclass(partition) IS NULL THEN
         RETURN 0;
     END IF;
-    -- One row for each id: the latest one, and of equals the one from the school's own endpoint.
+    -- One row for each id: one that is more than a contact's, the latest, and of equals the one from the school's own endpoint.
     EXECUTE format($statement$
         DELETE FROM %1$s s
         USING (
             SELECT d.ctid AS place, row_number() OVER (PARTITION BY d.sourced_id
-                ORDER BY d.date_last_modified COLLATE "C" DESC NULLS LAST, d.collection = ANY ($1) DESC, d.collection, d.ctid) AS nth
+                ORDER BY d.collection = ANY ($2), d.date_last_modified COLLATE "C" DESC NULLS LAST, d.collection = ANY ($1) DESC, d.collection, d.ctid) AS nth
             FROM %1$s d
             WHERE d.sourced_id IN (SELECT t.sourced_id FROM %1$s t GROUP BY t.sourced_id HAVING count(*) > 1)
         ) AS duplicate
         WHERE s.ctid = duplicate.place AND duplicate.nth > 1
-    $statement$, partition) USING own;
+    $statement$, partition) USING own, contacts;
+    -- Of several roles at the school: accounts before contacts, then the family of the first, then the best rank.
+    EXECUTE format($statement$
+        UPDATE %1$s s SET role = best.role
+        FROM (
+            SELECT DISTINCT ON (h.sourced_id) h.sourced_id, h.role
+            FROM (
+                SELECT t.sourced_id, held.role, held.nth, r.rank, f.family,
+                    first_value(f.family) OVER (PARTITION BY t.sourced_id ORDER BY f.family = 'contact', held.nth) AS chosen
+                FROM %1$s t
+                CROSS JOIN LATERAL unnest(t.roles) WITH ORDINALITY AS held (role, nth)
+                JOIN minga_roster.role_rules r ON r.roster_role = held.role
+                    AND r.sis = (SELECT c.sis FROM minga_roster.connections c WHERE c.connection = $1)
+                CROSS JOIN LATERAL (SELECT minga_roster.family_of(r.category) AS family) f
+                WHERE t.roles IS NOT NULL
+            ) h
+            WHERE h.family = h.chosen
+            ORDER BY h.sourced_id, h.rank, h.nth
+        ) best
+        WHERE s.sourced_id = best.sourced_id AND s.role IS DISTINCT FROM best.role
+    $statement$, partition) USING settle_stage.connection;
     IF contacts <> '{}' THEN
         EXECUTE format($statement$
             WITH gone AS (
@@ -154,4 +174,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION settle_stage(bigint, text) IS
-'Once all collections are read: keeps one row for each sourcedId, and of contacts only those whom a staged student names as agent (the others are counted as elsewhere). Returns how many users are staged.';
+'Once all collections are read: keeps one row for each sourcedId, gives one who holds several roles at the school the one that counts, and keeps of contacts only those whom a staged student names as agent (the others are counted as elsewhere). Returns how many users are staged.';

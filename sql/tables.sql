@@ -310,14 +310,20 @@ CREATE TABLE staged_users (
     date_last_modified text,
     org_ids text[],
     agent_ids text[],
-    outcome text
+    outcome text,
+    roles text[]
 ) PARTITION BY LIST (connection);
 COMMENT ON TABLE staged_users IS 'The stage: users as received in the latest fetch of each connection, typed, names in NFC and trimmed, absent and empty as NULL.';
 COMMENT ON COLUMN staged_users.status IS 'As sent, in lower case; NULL where it was missing, which means active.';
 COMMENT ON COLUMN staged_users.enabled IS 'enabledUser, true where it was missing.';
 COMMENT ON COLUMN staged_users.damaged IS
 'The row held invalid UTF-8, \u0000, a lone surrogate or a bare control character, each now U+FFFD; or a field of another JSON type than its own or of more than 1024 bytes, now NULL.';
-COMMENT ON COLUMN staged_users.role IS 'As sent, in lower case.';
+COMMENT ON COLUMN staged_users.role IS
+'In lower case. Of a OneRoster 1.2 row, the role at the school: the primary one, and where several are held there, of those of one family the one of the best rank in role_rules.';
+COMMENT ON COLUMN staged_users.roles IS
+'The roles of a OneRoster 1.2 row that are held at the school, the primary ones first; NULL where there are not several.';
+COMMENT ON COLUMN staged_users.date_last_modified IS
+'In UTC and of one form, 2026-01-31T23:59:59.999Z, so that comparing as text compares times; NULL where it was missing or could not be read.';
 COMMENT ON COLUMN staged_users.outcome IS
 'What the latest plan made of the user: create, link, update, restore, unchanged, skip, conflict, reject, protect, merged, contact or ignore. Rows of a run that goes on to plan start as unchanged, so that an unchanged night writes none of them; of a fetch alone it stays NULL.';
 

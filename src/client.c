@@ -32,6 +32,7 @@
 
 /* What is asked for of a user: nothing that is not stored, and never a password. */
 #define USER_FIELDS "sourcedId,status,dateLastModified,enabledUser,givenName,familyName,middleName,role,username,identifier,email,sms,phone,grades,orgs,agents"
+#define USER_FIELDS_1_2 "sourcedId,status,dateLastModified,enabledUser,givenName,familyName,middleName,preferredFirstName,roles,username,identifier,email,sms,phone,grades,agents"
 
 /* A client of the connection; lives in, and its pool is freed with, the current memory context. */
 RosterClient *
@@ -86,7 +87,7 @@ client_url(RosterClient *client, const char *path, int limit, int64 offset)
 			last = c + 1;
 	}
 	if (limit > 0 && strncmp(last, "orgs", 4) != 0 && strncmp(last, "schools", 7) != 0)
-		appendStringInfoString(&url, "fields=" USER_FIELDS "&");
+		appendStringInfo(&url, "fields=%s&", strstr(client->connection->base_url, "/v1p2") != NULL ? USER_FIELDS_1_2 : USER_FIELDS);
 	url.data[url.len - 1] = '\0';	/* the "?" or "&" left over */
 	return url.data;
 }

@@ -302,9 +302,7 @@ try_endpoint(ConnectionTest *test, RosterCollection *collection, const char *tem
 	page->judge.school_id = test->connection->school_id;
 	page->judge.collection = collection;
 	page->judge.school_scoped = is_school_scoped(template);
-	memset(reader, 0, sizeof(PageReader));
-	reader->kind = PAGE_USERS;
-	reader->subject = collection->name;
+	reader_of_users(reader, test->connection, collection);
 	reader->path = path;
 	reader->take_row = take_user;
 	reader->taker = page;

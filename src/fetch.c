@@ -21,6 +21,7 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/datetime.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
@@ -130,6 +131,22 @@ text_equals(const text *value, const char *string)
 	return VARSIZE(value) - VARHDRSZ == len && memcmp(VARDATA(value), string, len) == 0;
 }
 
+/* What is the same for every page of a collection; a role that ended before yesterday is over wherever the school is. */
+void
+reader_of_users(PageReader *reader, RosterConnection *connection, const RosterCollection *collection)
+{
+	int			year;
+	int			month;
+	int			day;
+
+	memset(reader, 0, sizeof(PageReader));
+	reader->kind = PAGE_USERS;
+	reader->subject = collection->name;
+	reader->school_id = connection->school_id;
+	j2date(roster_clock_now() / USECS_PER_DAY + POSTGRES_EPOCH_JDATE - 1, &year, &month, &day);
+	snprintf(reader->ended_before, sizeof(reader->ended_before), "%04d-%02d-%02d", year % 10000, month % 100, day % 100);
+}
+
 /*
  * Whether the user is none of this school's, or of a role that was not asked
  * for: the filter of a request is checked again, since servers ignore them.
@@ -144,7 +161,7 @@ is_elsewhere(const RowJudge *judge, const PageRow *row)
 
 	if (strcmp(collection->family, "contact") != 0 && !row->orgs_unclear)
 	{
-		bool		listed = (row->orgs.count == 0 && judge->school_scoped);
+		bool		listed = (row->orgs.count == 0 && judge->school_scoped && !row->roles_over);
 
 		for (int i = 0; i < row->orgs.count && !listed; i++)
 			listed = text_equals((text *) DatumGetPointer(row->orgs.ids[i]), judge->school_id);
@@ -157,6 +174,11 @@ is_elsewhere(const RowJudge *judge, const PageRow *row)
 		{
 			if (text_equals(role, collection->roles[i]))
 				return false;
+			for (int held = 0; held < row->roles.count; held++)
+			{
+				if (text_equals((text *) DatumGetPointer(row->roles.ids[held]), collection->roles[i]))
+					return false;
+			}
 		}
 		return true;
 	}
@@ -468,8 +490,7 @@ read_collection(RosterClient *client, RosterRun *run, Stage *stage, RosterCollec
 	initStringInfo(&detail);
 	read.judge.school_id = client->connection->school_id;
 	read.judge.collection = collection;
-	read.reader.kind = PAGE_USERS;
-	read.reader.subject = collection->name;
+	reader_of_users(&read.reader, client->connection, collection);
 	read.reader.take_row = take_user;
 	read.reader.taker = &read;
 	read.pages_seen = hash_create("minga_roster pages", 64, &hash_ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);

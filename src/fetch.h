@@ -54,6 +54,8 @@ typedef struct PageRow
 	bool		orgs_unclear;	/* damaged in its orgs */
 	RowList		orgs;
 	RowList		agents;
+	RowList		roles;			/* of roles[], held at the school: the primary ones first */
+	bool		roles_over;		/* roles[] holds none that has not ended */
 } PageRow;
 
 typedef enum PageKind
@@ -73,6 +75,8 @@ typedef struct PageReader
 	const char *path;			/* of the request, below the root */
 	void		(*take_row) (void *taker, PageRow *row);
 	void	   *taker;
+	const char *school_id;		/* whose roles count; users only */
+	char		ended_before[11];	/* a role with an endDate before this day is over */
 	char		envelope[NAMEDATALEN];	/* key that held the rows last; "" at the start */
 
 	bool		bare;			/* an object with no rows in it: {}, or a success status alone */
@@ -151,6 +155,7 @@ typedef struct RowJudge
 extern List *load_collections(RosterConnection *connection);
 extern char *collection_path(RosterConnection *connection, const char *path);
 extern bool is_school_scoped(const char *path);
+extern void reader_of_users(PageReader *reader, RosterConnection *connection, const RosterCollection *collection);
 extern bool is_elsewhere(const RowJudge *judge, const PageRow *row);
 extern bool is_denied(const HttpResponse *response);
 extern ClientFault *get_page(RosterClient *client, const char *path, int limit, int64 offset, HttpResponse **response);

@@ -68,6 +68,7 @@ typedef struct PageParse
 	int			rows_depth;		/* inside their array, 0 outside */
 	bool		in_row;
 	bool		in_list;		/* inside the array of a list field */
+	int			role_depth;		/* inside an element of roles, else 0 */
 	int			reference_depth;	/* inside a reference, else 0 */
 	bool		reference_id;	/* its current key is sourcedId */
 	RowMaker	maker;
@@ -89,6 +90,7 @@ begin_row(PageParse *parse)
 	row_begin(&parse->maker);
 	parse->in_row = true;
 	parse->in_list = false;
+	parse->role_depth = 0;
 	parse->reference_depth = 0;
 	while (parse->damage_passed < parse->page->places_count &&
 		   parse->page->places[parse->damage_passed] < start)
@@ -124,6 +126,17 @@ end_row(PageParse *parse)
 		parse->reader->take_row(parse->reader->taker, row);
 }
 
+/* Within a row: at the value of a field, an element of its list, or a value of an element of roles. */
+static bool
+at_field(const PageParse *parse)
+{
+	int			in_row_depth = parse->depth - parse->rows_depth;
+
+	if (parse->role_depth > 0)
+		return parse->depth == parse->role_depth;
+	return in_row_depth == 1 || (in_row_depth == 2 && parse->in_list);
+}
+
 static JsonActionResult
 object_start(void *state)
 {
@@ -134,9 +147,14 @@ object_start(void *state)
 		stop_parse(parse);
 	else if (parse->in_row)
 	{
-		if (in_row_depth == 1 || (in_row_depth == 2 && parse->in_list))
+		if (parse->maker.field == FIELD_ROLES && parse->role_depth == 0 && at_field(parse))
 		{
-			if (row_field_is_reference(&parse->maker, in_row_depth == 2))
+			parse->role_depth = parse->depth + 1;
+			row_begin_role(&parse->maker);
+		}
+		else if (at_field(parse))
+		{
+			if (row_field_is_reference(&parse->maker, parse->role_depth == 0 && in_row_depth == 2))
 			{
 				parse->reference_depth = parse->depth + 1;
 				parse->reference_id = false;
@@ -158,6 +176,11 @@ object_end(void *state)
 
 	if (parse->reference_depth == parse->depth)
 		parse->reference_depth = 0;
+	else if (parse->role_depth == parse->depth)
+	{
+		parse->role_depth = 0;
+		row_end_role(&parse->maker);
+	}
 	parse->depth--;
 	if (parse->in_row && parse->depth == parse->rows_depth)
 		end_row(parse);
@@ -176,7 +199,7 @@ array_start(void *state)
 	{
 		if (in_row_depth == 1 && row_field_is_list(&parse->maker))
 			parse->in_list = true;
-		else if (parse->maker.field != FIELD_NONE && (in_row_depth == 1 || (in_row_depth == 2 && parse->in_list)))
+		else if (parse->maker.field != FIELD_NONE && at_field(parse))
 			row_spoil_field(&parse->maker);
 	}
 	else if (parse->rows_depth > 0)
@@ -280,6 +303,11 @@ object_field_start(void *state, char *name, bool isnull)
 		key = key_before(parse, &len);
 		row_begin_field(&parse->maker, key, len);
 	}
+	else if (parse->in_row && parse->depth == parse->role_depth)
+	{
+		key = key_before(parse, &len);
+		row_begin_role_field(&parse->maker, key, len);
+	}
 	else if (parse->in_row && parse->depth == parse->reference_depth)
 	{
 		key = key_before(parse, &len);
@@ -318,8 +346,7 @@ scalar(void *state, char *token, JsonTokenType type)
 		count_row(parse, NULL);
 	wanted = parse->in_row
 		? parse->maker.field != FIELD_NONE &&
-		(in_row_depth == 1 || (in_row_depth == 2 && parse->in_list) ||
-		 (parse->depth == parse->reference_depth && parse->reference_id))
+		(at_field(parse) || (parse->depth == parse->reference_depth && parse->reference_id))
 		: parse->rows_depth == 0;
 	if (!wanted)
 		JSON_ACTION_OK;
@@ -368,6 +395,8 @@ parse_page(PageParse *parse, PageReader *reader, const MendedPage *page, const c
 	parse->envelope = envelope;
 	parse->path_key = path_key;
 	parse->maker.kind = reader->kind;
+	parse->maker.school_id = reader->school_id;
+	parse->maker.ended_before = reader->ended_before;
 	parse->maker.values = AllocSetContextCreate(CurrentMemoryContext, "minga_roster row", ALLOCSET_DEFAULT_SIZES);
 	initStringInfo(&parse->key_names);
 	reader->rows = reader->without_id = 0;

@@ -14,26 +14,15 @@
 #include "row.h"
 
 #define FIELD_MAX_BYTES 1024
-#define LIST_MAX 1000			/* orgs or agents of one user */
-
-/* Fields of a row that are no plain text; beside them those of RowText. */
-enum
-{
-	FIELD_ENABLED = ROW_TEXTS,
-	FIELD_GRADES,
-	FIELD_ORGS,
-	FIELD_AGENTS,
-	FIELD_PARENT
-};
 
 /* Its current field cannot be used: the row is there, and damaged. */
 void
 row_spoil_field(RowMaker *maker)
 {
 	maker->row.damaged = true;
-	if (maker->field == ROW_ROLE)
+	if (maker->field == ROW_ROLE || maker->field == FIELD_ROLES || maker->field == FIELD_ROLE_NAME)
 		maker->row.role_unclear = true;
-	else if (maker->field == FIELD_ORGS)
+	if (maker->field == FIELD_ORGS || maker->field == FIELD_ORG_IDS || maker->field == FIELD_ROLES || maker->field == FIELD_ROLE_ORG)
 		maker->row.orgs_unclear = true;
 }
 
@@ -109,8 +98,8 @@ normalize(const char *value, int len)
  * The value as a text of the row, NULL where it is empty or too
  * long, which spoils the field.
  */
-static text *
-make_text(RowMaker *maker, const char *value, int len, bool is_id)
+text *
+row_text(RowMaker *maker, const char *value, int len, bool is_id)
 {
 	char	   *composed = NULL;
 	text	   *result;
@@ -153,19 +142,17 @@ set_text(text **place, text *value)
 	*place = value;
 }
 
-static void
-add_id(RowMaker *maker, RowList *list, const char *value, int len)
+/* NULL is not added; too many spoil the field. */
+void
+row_add_to_list(RowMaker *maker, RowList *list, text *value)
 {
-	text	   *id;
-
+	if (value == NULL)
+		return;
 	if (list->count >= LIST_MAX)
 	{
 		row_spoil_field(maker);
 		return;
 	}
-	id = make_text(maker, value, len, true);
-	if (id == NULL)
-		return;
 	if (list->count == list->size)
 	{
 		list->size = Max(4, list->size * 2);
@@ -173,15 +160,41 @@ add_id(RowMaker *maker, RowList *list, const char *value, int len)
 			? MemoryContextAlloc(maker->values, list->size * sizeof(Datum))
 			: repalloc(list->ids, list->size * sizeof(Datum));
 	}
-	list->ids[list->count++] = PointerGetDatum(id);
+	list->ids[list->count++] = PointerGetDatum(value);
 }
 
 /* The list of ids of the current field; NULL where it is none. */
 static RowList *
 field_list(RowMaker *maker)
 {
-	return maker->field == FIELD_ORGS ? &maker->row.orgs :
-		maker->field == FIELD_AGENTS ? &maker->row.agents : NULL;
+	switch (maker->field)
+	{
+		case FIELD_ORGS:
+		case FIELD_ORG_IDS:
+			return &maker->row.orgs;
+		case FIELD_AGENTS:
+		case FIELD_AGENT_IDS:
+			return &maker->row.agents;
+	}
+	return NULL;
+}
+
+/* An id of a list, or, of ids alone, several of them with commas between. */
+static void
+add_ids(RowMaker *maker, RowList *list, const char *value, int len)
+{
+	bool		several = (maker->field == FIELD_ORG_IDS || maker->field == FIELD_AGENT_IDS);
+	const char *end = value + len;
+
+	for (;;)
+	{
+		const char *comma = several ? memchr(value, ',', end - value) : NULL;
+
+		row_add_to_list(maker, list, row_text(maker, value, (comma == NULL ? end : comma) - value, true));
+		if (comma == NULL)
+			break;
+		value = comma + 1;
+	}
 }
 
 static int
@@ -193,6 +206,7 @@ user_field(const char *key, int len)
 	{
 		case 'a':
 			FIELD("agents", FIELD_AGENTS);
+			FIELD("agentSourcedIds", FIELD_AGENT_IDS);
 			break;
 		case 'd':
 			FIELD("dateLastModified", ROW_DATE_LAST_MODIFIED);
@@ -216,6 +230,7 @@ user_field(const char *key, int len)
 			break;
 		case 'o':
 			FIELD("orgs", FIELD_ORGS);
+			FIELD("orgSourcedIds", FIELD_ORG_IDS);
 			break;
 		case 'p':
 			FIELD("phone", ROW_PHONE);
@@ -223,6 +238,7 @@ user_field(const char *key, int len)
 			break;
 		case 'r':
 			FIELD("role", ROW_ROLE);
+			FIELD("roles", FIELD_ROLES);
 			break;
 		case 's':
 			FIELD("sourcedId", ROW_SOURCED_ID);
@@ -245,6 +261,7 @@ org_field(const char *key, int len)
 	FIELD("name", ROW_NAME);
 	FIELD("type", ROW_TYPE);
 	FIELD("parent", FIELD_PARENT);
+	FIELD("parentSourcedId", FIELD_PARENT);
 	return FIELD_NONE;
 #undef FIELD
 }
@@ -271,7 +288,18 @@ set_grade(RowMaker *maker, const char *value, int len)
 	const char *comma = memchr(value, ',', len);
 
 	if (maker->row.texts[ROW_GRADE] == NULL)
-		maker->row.texts[ROW_GRADE] = make_text(maker, value, comma == NULL ? len : comma - value, false);
+		maker->row.texts[ROW_GRADE] = row_text(maker, value, comma == NULL ? len : comma - value, false);
+}
+
+/* dateLastModified in the form in which dates sort as text; one that cannot be read is none. */
+static void
+set_date(RowMaker *maker, const char *value, int len)
+{
+	char		date[ROW_DATE_LEN + 1];
+
+	trim(&value, &len);
+	set_text(&maker->row.texts[maker->field],
+			 row_date_to_utc(value, len, date) ? row_text(maker, date, ROW_DATE_LEN, true) : NULL);
 }
 
 /* A scalar as the value of the current field, or as an element of its list. */
@@ -292,20 +320,24 @@ row_set_field(RowMaker *maker, const char *value, int len, JsonTokenType type)
 	else if (maker->field == FIELD_GRADES)
 		set_grade(maker, value, len);
 	else if (list != NULL)
-		add_id(maker, list, value, len);
+		add_ids(maker, list, value, len);
+	else if (maker->field >= FIELD_ROLES)
+		row_set_role_field(maker, value, len);
+	else if (maker->field == ROW_DATE_LAST_MODIFIED)
+		set_date(maker, value, len);
 	else if (maker->field == FIELD_PARENT)
-		set_text(&maker->row.texts[ROW_PARENT_ID], make_text(maker, value, len, true));
+		set_text(&maker->row.texts[ROW_PARENT_ID], row_text(maker, value, len, true));
 	else
 	{
 		set_text(&maker->row.texts[maker->field],
-				 make_text(maker, value, len, maker->field == ROW_SOURCED_ID));
+				 row_text(maker, value, len, maker->field == ROW_SOURCED_ID));
 		if (maker->field == ROW_STATUS || maker->field == ROW_ROLE)
 			lower_case(maker->row.texts[maker->field]);
 	}
 }
 
-static bool
-has_replacement(const text *value)
+bool
+row_has_replacement(const text *value)
 {
 	const char *bytes = value == NULL ? "" : VARDATA(value);
 	int			len = value == NULL ? 0 : VARSIZE(value) - VARHDRSZ;
@@ -323,6 +355,8 @@ void
 row_begin(RowMaker *maker)
 {
 	MemoryContextReset(maker->values);
+	maker->roles = NULL;
+	maker->roles_count = maker->roles_size = 0;
 	memset(&maker->row, 0, sizeof(PageRow));
 	maker->row.enabled = true;
 	maker->field = FIELD_NONE;
@@ -339,14 +373,14 @@ row_begin_field(RowMaker *maker, const char *key, int len)
 bool
 row_field_is_list(RowMaker *maker)
 {
-	return field_list(maker) != NULL || maker->field == FIELD_GRADES;
+	return field_list(maker) != NULL || maker->field == FIELD_GRADES || maker->field == FIELD_ROLES;
 }
 
-/* Whether the current field, or an element of its list, may be an object with a sourcedId. */
+/* Whether the current field, or an element of its list or roles, may be an object with a sourcedId. */
 bool
 row_field_is_reference(RowMaker *maker, bool in_list)
 {
-	return field_list(maker) != NULL || (maker->field == FIELD_PARENT && !in_list);
+	return field_list(maker) != NULL || (!in_list && (maker->field == FIELD_PARENT || maker->field == FIELD_ROLE_ORG));
 }
 
 /*
@@ -359,14 +393,15 @@ row_end(RowMaker *maker, bool mended)
 {
 	PageRow    *row = &maker->row;
 
+	row_choose_role(maker, mended);
 	if (mended)
 	{
 		row->damaged = true;
-		if (has_replacement(row->texts[ROW_SOURCED_ID]))
+		if (row_has_replacement(row->texts[ROW_SOURCED_ID]))
 			row->texts[ROW_SOURCED_ID] = NULL;
-		row->role_unclear |= has_replacement(row->texts[ROW_ROLE]);
+		row->role_unclear |= row_has_replacement(row->texts[ROW_ROLE]);
 		for (int i = 0; i < row->orgs.count; i++)
-			row->orgs_unclear |= has_replacement((text *) DatumGetPointer(row->orgs.ids[i]));
+			row->orgs_unclear |= row_has_replacement((text *) DatumGetPointer(row->orgs.ids[i]));
 	}
 	if (row->texts[ROW_PHONE] == NULL)
 		row->texts[ROW_PHONE] = row->texts[ROW_SMS];

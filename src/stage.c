@@ -54,6 +54,7 @@ typedef enum UserColumn
 	USER_ORG_IDS,
 	USER_AGENT_IDS,
 	USER_OUTCOME,
+	USER_ROLES,
 	USER_COLUMNS
 } UserColumn;
 
@@ -260,6 +261,8 @@ stage_user(Stage *stage, PageRow *row, bool elsewhere)
 			set_text_column(stage, texts[i].column, row->texts[texts[i].text]);
 		set_list_column(stage, USER_ORG_IDS, &row->orgs);
 		set_list_column(stage, USER_AGENT_IDS, &row->agents);
+		if (row->roles.count > 1)
+			set_list_column(stage, USER_ROLES, &row->roles);
 		if (stage->goes_on_to_plan)
 			set_column(stage, USER_OUTCOME, stage->outcome);
 	}

@@ -34,7 +34,7 @@ PREDICATE = re.compile(r"\s*([A-Za-z.]+)\s*(!=|>=|<=|=|>|<|~)\s*'([^']*)'\s*")
 ROOT = re.compile(r"(?:/campus/api/oneroster/v1p1/(?P<app>[^/]+)|/campus/oneroster/(?P<legacy>[^/]+)|)/ims/oneroster/v1p1(?P<rest>/.*)?")
 USER_FIELDS = set("sourcedId status dateLastModified metadata username userIds enabledUser givenName familyName middleName role identifier"
                   " email sms phone agents orgs grades password".split())
-FAULTS = set("""status reset_connection delay_ms hang page_cap total link empty_object_at_end missing_envelope rename_envelope html
+FAULTS = set("""status reset_connection delay_ms hang page_cap total link empty_object_at_end missing_envelope rename_envelope html ignore_fields
 failure_status repeat_page empty invalid_utf8 nul_escape lone_surrogate no_sourced_id drop_names status_value ignore_filter ignore_sort
 expire_token_after expires_in token_fields redirect nesting truncated duplicate override add_rows remove_rows""".split())
 
@@ -429,7 +429,7 @@ class RosterHandler(Handler):
         sort = query.get("sort")
         warnings = [f"invalid_sort_field:{sort}"] if sort and sort not in USER_FIELDS else []
         fields = None
-        if "fields" in query:
+        if "fields" in query and "ignore_fields" not in roster.faults:
             fields = query["fields"].split(",")
             if not query["fields"].strip():
                 raise status_info(400, "invalid_blank_selection_field", "fields is empty")
