@@ -24,37 +24,13 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from roster_data import COLLECTION_LETTERS, ROLES, District, mix, with_href
 from roster_export import COPY_COLUMNS, export
+from roster_faults import Answer, as_list, bend_row, check_faults, early_faults, encode, first_row, status_info, token_cookie, wire
 from roster_plan import expected_plan
 
-# The characters that stand for damaged bytes until the page is text, and what goes over the wire in their place.
-DAMAGE = {"invalid_utf8": ("\ue000", b"\xff\xc3\x28"), "nul_escape": ("\ue001", b"\\u0000"), "lone_surrogate": ("\ue002", b"\\ud800")}
-NESTED = "\ue003"
-LOGIN_PAGE = b"<!DOCTYPE html>\n<html><head><title>Campus: Login</title></head><body><form method=\"post\"></form></body></html>\n"
 PREDICATE = re.compile(r"\s*([A-Za-z.]+)\s*(!=|>=|<=|=|>|<|~)\s*'([^']*)'\s*")
 ROOT = re.compile(r"(?:/campus/api/oneroster/v1p1/(?P<app>[^/]+)|/campus/oneroster/(?P<legacy>[^/]+)|)/ims/oneroster/v1p1(?P<rest>/.*)?")
 USER_FIELDS = set("sourcedId status dateLastModified metadata username userIds enabledUser givenName familyName middleName role identifier"
                   " email sms phone agents orgs grades password".split())
-FAULTS = set("""status reset_connection delay_ms hang page_cap total link empty_object_at_end missing_envelope rename_envelope html ignore_fields
-failure_status repeat_page empty invalid_utf8 nul_escape lone_surrogate no_sourced_id drop_names status_value ignore_filter ignore_sort
-expire_token_after expires_in token_fields redirect nesting truncated duplicate override add_rows remove_rows""".split())
-
-
-class Answer(Exception):
-    """Ends a request with this response."""
-
-    def __init__(self, code, body, headers=(), content_type="application/json"):
-        self.code, self.headers, self.content_type = code, dict(headers), content_type
-        self.body = body if isinstance(body, bytes) else json.dumps(body, ensure_ascii=False).encode()
-
-
-def status_info(code, minor, text, severity="error", major="failure"):
-    """An error as OneRoster 1.1 words it."""
-    return Answer(code, {"statusInfoSet": [{"imsx_codeMajor": major, "imsx_severity": severity, "imsx_codeMinor": minor,
-                                            "imsx_description": text}]})
-
-
-def as_list(value):
-    return [] if value is None else value if isinstance(value, list) else [value]
 
 
 class Roster:
@@ -82,13 +58,7 @@ class Roster:
             self.changed.notify_all()
 
     def set_faults(self, switches):
-        unknown = set(switches) - FAULTS - {"reset"}
-        if unknown:
-            raise ValueError(f"unknown fault: {', '.join(sorted(unknown))}")
-        for each in switches.values():
-            for one in as_list(each):
-                if isinstance(one, dict) and "path" in one:
-                    re.compile(one["path"])
+        check_faults(switches)
         with self.lock:
             if switches.pop("reset", False):
                 self.faults = {}
@@ -166,21 +136,7 @@ class Roster:
         if only and only <= {"role", "sourcedId"} and letter != "+" and sid not in override:
             return {"sourcedId": sid, "role": ROLES[letter]}
         row = dict(faults["add_rows"][ref[2]]) if letter == "+" else self.state.row(ref, base_url)
-        row.update(override.get(sid, {}))
-        for one in as_list(faults.get("status_value")):
-            if one["sourced_id"] == sid:
-                row["status"] = one["value"]
-        for one in as_list(faults.get("drop_names")):
-            if one["sourced_id"] == sid:
-                row.update(givenName="", familyName="")
-        for name, (mark, _) in DAMAGE.items():
-            for one in as_list(faults.get(name)):
-                if one["sourced_id"] == sid:
-                    row["givenName"] = f"Da{mark}mage"
-        for one in as_list(faults.get("nesting")):
-            if one["sourced_id"] == sid:
-                row["metadata"] = NESTED + str(one["depth"]) + NESTED
-        return row
+        return bend_row(faults, row)
 
 
 class Predicate:
@@ -264,22 +220,22 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *args):
         """Requests are kept in the log of the control port, not printed."""
 
-    def send(self, code, body, content_type="application/json", headers=None, break_after=None):
-        """Sends a response; with break_after only so many bytes of it, then the connection is reset."""
+    def send(self, code, length, pieces, content_type="application/json", headers=None, broken=False):
+        """Sends a response; broken: half of its first piece, then the connection is reset."""
         self.send_response(code)
         self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Length", str(length))
         for name, value in (headers or {}).items():
             self.send_header(name, value)
         self.end_headers()
-        if break_after is None:
-            self.wfile.write(body)
-            return
-        self.wfile.write(body[:break_after])
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        os.close(self.connection.detach())
-        self.close_connection = True
-        raise ConnectionResetError
+        for piece in pieces:
+            if broken:
+                self.wfile.write(piece[:len(piece) // 2])
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                os.close(self.connection.detach())
+                self.close_connection = True
+                raise ConnectionResetError
+            self.wfile.write(piece)
 
     def body(self):
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -310,17 +266,15 @@ class RosterHandler(Handler):
             with context.lock:      # before the answer goes out, or a client's next request could be counted beside this one
                 context.active -= 1
         entry["code"] = answer.code
-        part = len(answer.body) // 2
-        if answer.code == 200 and context.roster.fault("truncated", self.path):
-            answer.body = answer.body[:part]
         broken = context.roster.fault("reset_connection", self.path)
-        self.send(answer.code, answer.body, answer.content_type, answer.headers, part if broken else None)
+        length, headers, pieces = wire(context.roster, self.path, answer)
+        self.send(answer.code, length, pieces, answer.content_type, {**answer.headers, **headers}, broken)
 
     def answer(self, context, method, url, query, body, entry):
         """The answer to a request; what is wrong with it comes as an answer too."""
         roster = context.roster
         try:
-            self.early_faults(roster, self.path)
+            early_faults(roster, self.path, self.headers.get("Cookie"))
             if url.path in ("/campus/oauth2/token", "/oauth/token"):
                 raise self.token(context, method, url.path, query, body, entry)
             found = ROOT.fullmatch(url.path)
@@ -340,29 +294,6 @@ class RosterHandler(Handler):
             self.endpoint(roster, [unquote(p) for p in (found["rest"] or "/").strip("/").split("/")], query, root, app is not None)
         except Answer as answer:
             return answer
-
-    def early_faults(self, roster, target):
-        """The faults that keep a request from its endpoint."""
-        if roster.fault("hang", target):
-            with roster.changed:
-                while "hang" in roster.faults:
-                    roster.changed.wait(60)
-            raise ConnectionResetError
-        one = roster.fault("status", target)
-        if one:
-            code = int(one["code"])
-            headers = {"Retry-After": str(one["retry_after"])} if one.get("retry_after") is not None else {}
-            minor = {401: "unauthorized", 403: "forbidden", 404: "unknown object", 429: "server_busy"}.get(code, "internal_server_error")
-            answer = status_info(code, minor, one.get("description", "switched on by a test"))
-            answer.headers = headers
-            raise answer
-        if roster.fault("html", target):
-            raise Answer(200, LOGIN_PAGE, content_type="text/html;charset=UTF-8")
-        one = roster.fault("redirect", target)
-        if one:
-            raise Answer(302, b"", {"Location": one["location"]}, "text/plain")
-        if roster.fault("failure_status", target):
-            raise status_info(200, "invalid data", "the roster could not be read")
 
     def token(self, context, method, path, query, body, entry):
         """The token endpoint: client credentials by Basic or in the body."""
@@ -388,7 +319,7 @@ class RosterHandler(Handler):
         answer = {"access_token": context.tokens.give(seconds), "token_type": "bearer", "expires_in": seconds,
                   "scope": entry["scope"] or "https://purl.imsglobal.org/spec/or/v1p1/scope/roster-core.readonly"}
         answer.update(context.roster.faults.get("token_fields", {}))
-        return Answer(200, {k: v for k, v in answer.items() if v is not None}, {"Cache-Control": "no-store"})
+        return Answer(200, {k: v for k, v in answer.items() if v is not None}, {"Cache-Control": "no-store", **token_cookie(context.roster)})
 
     def bearer(self, context):
         scheme, _, token = (self.headers.get("Authorization") or "").partition(" ")
@@ -401,7 +332,8 @@ class RosterHandler(Handler):
         """Finds the endpoint of a path and ends in its answer."""
         district = roster.district
         if parts[0] in ("orgs", "schools"):
-            orgs = [with_href(o, root) for o in district.orgs() if parts[0] == "orgs" or o["type"] == "school"]
+            hidden = district.school_ids[0] if roster.faults.get("hide_school") else None
+            orgs = [with_href(o, root) for o in district.orgs() if (parts[0] == "orgs" or o["type"] == "school") and o["sourcedId"] != hidden]
             if len(parts) == 1:
                 raise self.page(roster, "orgs", orgs, query, root, lambda org: org)
             known = next((o for o in orgs if o["sourcedId"] == parts[1]), None)
@@ -420,7 +352,7 @@ class RosterHandler(Handler):
             if len(parts) == 2:
                 known = next((r for r in roster.listing(None, letter) if r[0] == parts[1]), None)
                 if known:
-                    raise Answer(200, self.encode({"user": roster.row(known, root)}))
+                    raise Answer(200, encode({"user": roster.row(known, root)}))
         raise status_info(404, "unknown object", "no such endpoint or object")
 
     def users(self, roster, school, letter, query, root):
@@ -454,8 +386,7 @@ class RosterHandler(Handler):
             raise status_info(400, "invalid data", "limit and offset must be whole numbers") from None
         limit = min(limit, faults.get("page_cap", limit))
         total = len({i[0] for i in items}) if faults.get("duplicate") and envelope == "users" else len(items)
-        if roster.fault("repeat_page", target):
-            offset = 0
+        offset = first_row(roster, target, offset)
         empty = roster.fault("empty", target)
         if empty:
             items, total = [], empty.get("total", 0)
@@ -472,7 +403,7 @@ class RosterHandler(Handler):
             answer[renamed["key"]] = answer.pop(envelope)
         if roster.fault("missing_envelope", target) or (faults.get("empty_object_at_end") and not rows):
             answer.pop(renamed["key"] if renamed else envelope)
-        return Answer(200, self.encode(answer), self.page_headers(roster, total, limit, offset, query, root))
+        return Answer(200, encode(answer), self.page_headers(roster, total, limit, offset, query, root))
 
     def page_headers(self, roster, total, limit, offset, query, root):
         headers, context = {}, self.server.context
@@ -497,15 +428,6 @@ class RosterHandler(Handler):
             links += [("prev", max(0, offset - limit))] if offset else []
             headers["Link"] = ", ".join(f'<{url}?limit={limit}&offset={at}{kept}>; rel="{rel}"' for rel, at in links)
         return headers
-
-    @staticmethod
-    def encode(answer):
-        """JSON as bytes, with the damage that was asked for."""
-        body = json.dumps(answer, ensure_ascii=False).encode()
-        for mark, wire in DAMAGE.values():
-            body = body.replace(mark.encode(), wire)
-        mark = NESTED.encode()
-        return re.sub(b'"' + mark + rb"(\d+)" + mark + b'"', lambda m: b'{"a":' * int(m[1]) + b"1" + b"}" * int(m[1]), body)
 
 
 class ControlHandler(Handler):
@@ -558,7 +480,8 @@ class ControlHandler(Handler):
         self.reply(200, found)
 
     def reply(self, code, value):
-        self.send(code, json.dumps(value, ensure_ascii=False).encode())
+        body = json.dumps(value, ensure_ascii=False).encode()
+        self.send(code, len(body), (body,))
 
 
 class Context:
@@ -590,6 +513,7 @@ def main():
     parser.add_argument("--schools", type=int, default=3, help="schools of the district")
     parser.add_argument("--day", type=int, default=0, help="the day to start at")
     parser.add_argument("--certs", help="directory with server.crt and server.key (make_certs.sh)")
+    parser.add_argument("--certificate", default="server", help="which of the certificates there: server, expired, self_signed, other_host")
     parser.add_argument("--plain-http", action="store_true", help="no TLS")
     parser.add_argument("--port", type=int, default=0, help="port of the roster; default: any free one")
     parser.add_argument("--control-port", type=int, default=0)
@@ -621,7 +545,7 @@ def main():
     tls = None
     if not args.plain_http:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        tls.load_cert_chain(os.path.join(args.certs, "server.crt"), os.path.join(args.certs, "server.key"))
+        tls.load_cert_chain(os.path.join(args.certs, f"{args.certificate}.crt"), os.path.join(args.certs, "server.key"))
     context = Context(args, Roster(district, args.day))
     servers = [Server(RosterHandler, args.port, tls), Server(ControlHandler, args.control_port)]
     for server in servers:

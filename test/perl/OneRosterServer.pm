@@ -14,7 +14,8 @@ use JSON::PP ();
 my $directory = abs_path(dirname(__FILE__) . '/..');
 my $json = JSON::PP->new->utf8->canonical;
 
-# new(people => 500, seed => 7, schools => 3, day => 0, plain_http => 0, args => [further arguments])
+# new(people => 500, seed => 7, schools => 3, day => 0, plain_http => 0, certificate => one of make_certs.sh, client_id =>,
+# client_secret =>, app_name =>, args => [further arguments])
 # Starts the server; dies when it does not come up.
 sub new
 {
@@ -28,6 +29,8 @@ sub new
 		'--seed', $args{seed} // 7,
 		'--schools', $args{schools} // 3,
 		'--day', $args{day} // 0,
+		'--client-id', $self->client_id, '--client-secret', $self->client_secret, '--app', $self->app_name,
+		'--certificate', $args{certificate} // 'server',
 		$args{plain_http} ? '--plain-http' : ('--certs', "$self->{certs}"),
 		@{ $args{args} // [] });
 	start_server($self, \@command, qr/^port (\d+)\ncontrol (\d+)$/m, 'port', 'control');
@@ -79,9 +82,9 @@ sub port { return $_[0]->{port} }
 sub control_port { return $_[0]->{control} }
 sub certs { return "$_[0]->{certs}" }
 sub ca_file { return "$_[0]->{certs}/ca.crt" }
-sub client_id { return 'minga-client' }
-sub client_secret { return 'S3cret!^*~)+&%' }
-sub app_name { return 'minga' }
+sub client_id { return $_[0]->{client_id} // 'minga-client' }
+sub client_secret { return $_[0]->{client_secret} // 'S3cret!^*~)+&%' }
+sub app_name { return $_[0]->{app_name} // 'minga' }
 sub school_id { return 'CE8DF1FC-3242-4716-A5F5-5A957F86DC36' }
 
 # Moves the district to a day.
