@@ -21,6 +21,7 @@ SQL_PARTS = \
 	sql/guard.sql \
 	sql/apply.sql \
 	sql/merge.sql \
+	sql/decide.sql \
 	sql/report.sql \
 	sql/mail.sql \
 	sql/evening.sql \

@@ -144,6 +144,11 @@ BEGIN
         ON w.role = f.role
     WHERE f.family = coalesce(l.family, w.family, f.family);
 
+    DELETE FROM candidates c
+    USING minga_roster.match_decisions d, open_rows o
+    WHERE d.connection = match_groups.connection.connection AND o.sourced_id = d.sourced_id AND c.label = o.label AND c.step <> 'link'
+        AND c.person_id = coalesce(d.person_id, c.person_id);
+
     TRUNCATE keys;
     INSERT INTO keys
     SELECT g.label, g.family, lower(g.match_family_name), lower(g.match_email COLLATE "C")
@@ -155,6 +160,10 @@ BEGIN
     SELECT k.label, k.family, k.key, p.person_id, p.role
     FROM current_people p JOIN keys k ON k.key = lower(p.email COLLATE "C")
     WHERE NOT p.archived OR lower(p.family_name) = k.family_name;
+    DELETE FROM found_by_email f
+    USING minga_roster.match_decisions d, open_rows o
+    WHERE d.connection = match_groups.connection.connection AND o.sourced_id = d.sourced_id AND f.label = o.label
+        AND f.person_id = coalesce(d.person_id, f.person_id);
     IF EXISTS (SELECT FROM found_by_email) THEN
         DELETE FROM found_by_email f
         USING (
@@ -242,4 +251,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION match_groups(connections) IS
-'Makes the temp tables candidates (whom each group could be: by link, else by identifier within a family, else by an e-mail that is unique on both sides) and conflicts (groups that nothing is done for, and why).';
+'Makes the temp tables candidates (whom each group could be: by link, else by identifier within a family, else by an e-mail that is unique on both sides; nobody whom roster_decide said it is not) and conflicts (groups that nothing is done for, and why).';

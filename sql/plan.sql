@@ -427,6 +427,13 @@ BEGIN
         FROM leavers l
     ) n;
 
+    INSERT INTO minga_roster.conflict_candidates (run, change, person_id, found_by)
+    SELECT DISTINCT c.run, c.change, k.person_id, k.step
+    FROM minga_roster.changes c
+    JOIN decisions d ON d.sourced_ids = c.sourced_ids AND d.outcome = 'conflict'
+    JOIN candidates k ON k.label = d.label
+    WHERE c.run = run.run AND c.action = 'conflict';
+
     UPDATE minga_roster.staged_users s SET outcome = o.outcome
     FROM (
         SELECT o.sourced_id,

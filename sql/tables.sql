@@ -260,6 +260,27 @@ COMMENT ON COLUMN links.missed_since IS 'When a full read first did not list the
 COMMENT ON COLUMN links.missed_run IS 'The run in which the id first went missing; NULL while it is listed.';
 COMMENT ON COLUMN links.archived_run IS 'The run that archived the person, while he is archived by it.';
 
+CREATE TABLE conflict_candidates (
+    run bigint NOT NULL,
+    change integer NOT NULL,
+    person_id text NOT NULL,
+    found_by text NOT NULL CHECK (found_by IN ('link', 'identifier', 'e-mail')),
+    PRIMARY KEY (run, change, person_id, found_by),
+    FOREIGN KEY (run, change) REFERENCES changes ON DELETE CASCADE
+);
+COMMENT ON TABLE conflict_candidates IS 'For each conflict of a plan, who could be meant and what speaks for him.';
+
+CREATE TABLE match_decisions (
+    connection text NOT NULL REFERENCES connections ON DELETE CASCADE,
+    sourced_id text COLLATE "C" NOT NULL,
+    person_id text,
+    decided_by name NOT NULL,
+    decided_at timestamptz NOT NULL
+);
+CREATE UNIQUE INDEX match_decisions_row ON match_decisions (connection, sourced_id, (coalesce(person_id, '')));
+COMMENT ON TABLE match_decisions IS 'What roster_decide remembers against a match: who a row of the roster is not. That a row is somebody is a link.';
+COMMENT ON COLUMN match_decisions.person_id IS 'Whom the row is not; NULL: nobody of the site, it is a new person.';
+
 CREATE TABLE recipients (
     connection text NOT NULL REFERENCES connections ON DELETE CASCADE,
     email text NOT NULL,
@@ -343,7 +364,7 @@ DECLARE
     config text;
 BEGIN
     FOREACH config IN ARRAY ARRAY['people_relations', 'connections', 'connections_number_seq', 'toggles', 'secrets', 'runs', 'runs_run_seq',
-        'run_counts', 'run_steps', 'collections', 'changes', 'links', 'recipients', 'outbox', 'outbox_mail_seq']
+        'run_counts', 'run_steps', 'collections', 'changes', 'conflict_candidates', 'match_decisions', 'links', 'recipients', 'outbox', 'outbox_mail_seq']
     LOOP
         PERFORM pg_catalog.pg_extension_config_dump(('minga_roster.' || config)::regclass, '');
     END LOOP;
