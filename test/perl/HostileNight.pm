@@ -1,0 +1,128 @@
+# Nights of a hostile server: a connection that is proven and archives, a fault, a sync, and what came of it; then the fault off and
+# a sync that finds everybody as before.
+#
+#   my $night = HostileNight->new('pages', people => 60);
+#   $night->falls('a page comes twice', { repeat_page => {} }, sqlstate => '08P01', error => qr/…/, detail => qr/…/, hint => qr/…/);
+#   $night->falls('a cap', { page_cap => 7 }, collection => 'students|t|total');      # without sqlstate: the run succeeds
+#
+# Whatever the fault: nobody is archived or held, and nobody is changed (changes => 1: new people are let in).
+package HostileNight;
+
+use strict;
+use warnings;
+
+use OneRosterServer;
+use RosterCluster;
+use Test::More;
+
+# new(name, people => 60, page_size => 10, guard_percent => 10, conf => '', server => {of OneRosterServer})
+sub new
+{
+	my ($class, $name, %args) = @_;
+	my $server = OneRosterServer->new(people => $args{people} // 60, seed => 61, %{ $args{server} // {} });
+	my $roster = RosterCluster->new("hostile_$name", conf => $args{conf});
+	my $self = bless { server => $server, roster => $roster }, $class;
+
+	$roster->connect_school('mesa', $server);
+	$roster->sql("SELECT roster_toggle('mesa', auto_update => true, archive => true)");
+	$roster->sql("SELECT roster_configure('mesa', page_size => " . ($args{page_size} // 10) . ', guard_percent => ' . ($args{guard_percent} // 10) . ')');
+	is($self->sync, 'succeeded', 'a first sync');
+	is($self->sync, 'succeeded', 'a second one');
+	is($roster->sql("SELECT unproven FROM connections WHERE connection = 'mesa'"), 'f', 'the connection is proven');
+
+	# Archiving works, or the rest would prove nothing.
+	my ($leaver) = $self->students;
+	$server->faults({ remove_rows => [ $leaver ] });
+	$self->sync;
+	is($self->newest('state, archived, held'), 'succeeded|1|0', 'a student who has left is archived');
+	$server->clear_faults;
+	$self->sync;
+	is($self->newest('state, restored'), 'succeeded|1', '... and restored when he is back');
+	$self->{people} = $self->people;
+	return $self;
+}
+
+sub server { return $_[0]{server}; }
+sub roster { return $_[0]{roster}; }
+
+# Syncs, whatever comes of it; the run's state.
+sub sync
+{
+	my ($self) = @_;
+	$self->{roster}->node->psql('postgres', "SELECT roster_sync('mesa')", on_error_die => 0);
+	return $self->newest('state');
+}
+
+sub newest
+{
+	my ($self, $columns) = @_;
+	return $self->{roster}->sql("SELECT $columns FROM runs ORDER BY run DESC LIMIT 1");
+}
+
+# sourcedIds of the students who are staged, in order.
+sub students
+{
+	my ($self) = @_;
+	return split /\n/, $self->{roster}->sql("SELECT sourced_id FROM staged_users WHERE connection = 'mesa' AND collection = 'students' ORDER BY sourced_id");
+}
+
+# What nobody may have changed.
+sub people
+{
+	my ($self) = @_;
+	return $self->{roster}->sql("SELECT count(*), count(archived_at), md5(string_agg(p::text, ',' ORDER BY person_id)) FROM people p WHERE site = 'mesa'");
+}
+
+sub falls
+{
+	my ($self, $name, $faults, %expected) = @_;
+	my $roster = $self->{roster};
+
+	$self->{server}->clear_log;
+	$self->{server}->faults($faults) if %$faults;
+	my $state = $self->sync;
+	$self->{server}->clear_faults if %$faults;
+	is($self->newest("state || ' ' || coalesce(sqlstate, '')"), ($expected{sqlstate} ? 'failed ' : 'succeeded ') . ($expected{sqlstate} // ''), $name)
+	  or diag($self->newest("error || E'\\n' || coalesce(detail, '') || E'\\n' || coalesce(hint, '')"));
+	foreach my $part (grep { $expected{$_} } qw(error detail hint))
+	{
+		like($self->newest($part), $expected{$part}, "... $part");
+	}
+	$self->is_collection($expected{collection}) if $expected{collection};
+	is($self->newest('archived, held') =~ s/^\|$/0|0/r, '0|0', '... nobody is archived or held');
+	note(join(' | ', "$name ", $self->newest("state, coalesce(sqlstate, ''), coalesce(error, ''), coalesce(detail, '')") =~ s/\|/ | /gr,
+			$roster->sql("SELECT coalesce(string_agg(collection || ': ' || coalesce(detail, ''), ' ' ORDER BY collection), '') FROM collections WHERE run = (SELECT max(run) FROM runs) AND NOT complete")));
+	$expected{after}->() if $expected{after};
+	$self->passes(%expected);
+	return;
+}
+
+# The collection's completeness and proof in the newest run.
+sub is_collection
+{
+	my ($self, $expected) = @_;
+	my ($collection) = $expected =~ /^(\w+)/;
+	is($self->{roster}->sql("SELECT collection, complete, proof FROM collections WHERE collection = '$collection' AND run = (SELECT max(run) FROM runs)"),
+		$expected, "... $collection: complete, and by what proof");
+	return;
+}
+
+# A night without a fault finds everybody as before.
+sub passes
+{
+	my ($self, %expected) = @_;
+	$self->sync;
+	is($self->newest('state, archived, held'), 'succeeded|0|0', '... the next good night is a good one');
+	is($self->people, $self->{people}, '... and everybody is as before') unless $expected{changes};
+	$self->{people} = $self->people;
+	return;
+}
+
+# Requests since the log was cleared whose path matches.
+sub requests
+{
+	my ($self, $pattern) = @_;
+	return grep { $_->{path} =~ $pattern } $self->{server}->log;
+}
+
+1;
