@@ -16,6 +16,7 @@ SQL_PARTS = \
 	sql/connect.sql \
 	sql/run.sql \
 	sql/stage.sql \
+	sql/delta.sql \
 	sql/plan.sql \
 	sql/match.sql \
 	sql/guard.sql \

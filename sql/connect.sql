@@ -184,6 +184,10 @@ BEGIN
             format('A number of requests at a time from 1 to %s is needed for "%s".', preset.max_requests_limit, preset.sis),
             format('The default for this product is %s; the school or its vendor says what it bears.', preset.max_requests));
     END IF;
+    IF settings.full_every NOT BETWEEN 1 AND 30 THEN
+        PERFORM minga_roster.refuse_parameter('full_every', settings.full_every::text, 'A number of evenings from 1 to 30 is needed.',
+            'Who is gone is seen in full reads only; 7 is the default.');
+    END IF;
     IF settings.sync_at = settings.window_end THEN
         PERFORM minga_roster.refuse_parameter('window_end', settings.window_end::text,
             format('An evening lasts from sync_at (%s) to window_end; the two must differ.', settings.sync_at),
@@ -355,7 +359,7 @@ COMMENT ON FUNCTION roster_connect(text, text, text, text, text, text, text, tex
 CREATE FUNCTION change_connection(connection text, url text, client_id text, school_id text, app_name text, people_name text, people regclass,
     site text, district text, time_zone text, sis text, auth text, token_url text, sync_at time, window_end time, parent_contact boolean,
     guard_percent integer, guard_floor integer, page_size integer, max_requests integer, credentials_expire date, guard_grace integer,
-    season_dates daterange, season_percent integer, freeze_dates daterange)
+    season_dates daterange, season_percent integer, freeze_dates daterange, delta boolean, full_every integer)
 RETURNS connections
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -384,6 +388,9 @@ BEGIN
     changed.season_dates := nullif(coalesce(season_dates, former.season_dates), 'empty');
     changed.season_percent := coalesce(season_percent, former.season_percent);
     changed.freeze_dates := nullif(coalesce(freeze_dates, former.freeze_dates), 'empty');
+    changed.delta := coalesce(delta, former.delta);
+    changed.full_every := coalesce(full_every, former.full_every);
+    changed.filter_unusable := former.filter_unusable AND delta IS NULL;
     IF time_zone IS NOT NULL THEN
         changed.time_zone := minga_roster.known_time_zone(time_zone);
     END IF;
@@ -434,6 +441,13 @@ BEGIN
     IF (changed.base_url, changed.sis, changed.school_id) <> (former.base_url, former.sis, former.school_id) THEN
         changed.unproven := true;
         changed.unproven_since := minga_roster.clock();
+        changed.filter_unusable := false;
+    END IF;
+    -- What was not asked for until now was not read.
+    IF changed.unproven
+        OR (changed.delta, changed.parent_contact, changed.client_id) <> (former.delta, former.parent_contact, former.client_id)
+    THEN
+        changed.newest_modified := NULL;
     END IF;
     IF (changed.base_url, changed.sis, changed.school_id, changed.token_url, changed.client_id, changed.auth)
         <> (former.base_url, former.sis, former.school_id, former.token_url, former.client_id, former.auth)
@@ -448,6 +462,8 @@ BEGIN
         guard_floor = changed.guard_floor, page_size = changed.page_size, max_requests = changed.max_requests,
         credentials_expire = changed.credentials_expire, guard_grace = changed.guard_grace, season_dates = changed.season_dates,
         season_percent = changed.season_percent, freeze_dates = changed.freeze_dates, unproven = changed.unproven, unproven_since = changed.unproven_since,
+        delta = changed.delta, full_every = changed.full_every, newest_modified = changed.newest_modified,
+        filter_unusable = changed.filter_unusable,
         -- An evening that had passed by the new hours was none by the old ones, so it was not missed.
         enabled_at = CASE WHEN c.automatic AND (changed.sync_at, changed.window_end, changed.time_zone)
                               <> (former.sync_at, former.window_end, former.time_zone)
@@ -458,7 +474,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION change_connection(text, text, text, text, text, text, regclass, text, text, text, text, text, text, time, time, boolean, integer,
-    integer, integer, integer, date, integer, daterange, integer, daterange) IS 'roster_configure, once the name of the people relation is resolved.';
+    integer, integer, integer, date, integer, daterange, integer, daterange, boolean, integer) IS 'roster_configure, once the name of the people relation is resolved.';
 
 -- Without a search_path of its own, as roster_connect.
 CREATE FUNCTION roster_configure(connection text, url text DEFAULT NULL, client_id text DEFAULT NULL, school_id text DEFAULT NULL,
@@ -466,18 +482,19 @@ CREATE FUNCTION roster_configure(connection text, url text DEFAULT NULL, client_
     sis text DEFAULT NULL, auth text DEFAULT NULL, token_url text DEFAULT NULL, sync_at time DEFAULT NULL, window_end time DEFAULT NULL,
     parent_contact boolean DEFAULT NULL, guard_percent integer DEFAULT NULL, guard_floor integer DEFAULT NULL, page_size integer DEFAULT NULL,
     max_requests integer DEFAULT NULL, credentials_expire date DEFAULT NULL, guard_grace integer DEFAULT NULL, season_dates daterange DEFAULT NULL,
-    season_percent integer DEFAULT NULL, freeze_dates daterange DEFAULT NULL)
+    season_percent integer DEFAULT NULL, freeze_dates daterange DEFAULT NULL,
+    delta boolean DEFAULT NULL, full_every integer DEFAULT NULL)
 RETURNS connections
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER AS $$
 BEGIN
     RETURN minga_roster.change_connection(connection, url, client_id, school_id, app_name, people, pg_catalog.to_regclass(people), site, district,
         time_zone, sis, auth, token_url, sync_at, window_end, parent_contact, guard_percent, guard_floor, page_size, max_requests,
-        credentials_expire, guard_grace, season_dates, season_percent, freeze_dates);
+        credentials_expire, guard_grace, season_dates, season_percent, freeze_dates, delta, full_every);
 END
 $$;
 COMMENT ON FUNCTION roster_configure(text, text, text, text, text, text, text, text, text, text, text, text, time, time, boolean, integer, integer,
-    integer, integer, date, integer, daterange, integer, daterange) IS
-'Changes settings of a connection and returns it; NULL leaves a setting as it is. An empty district takes it out of its district; an empty token_url goes back to what the preset says. sync_at and window_end are local times of time_zone; guard_percent is 0 to 100, guard_floor a number of people, page_size a number of rows and max_requests one of requests, up to what the SIS bears; credentials_expire is when the school''s credentials end. guard_grace is the number of complete full reads, 1 to 30, that have to miss somebody before he is archived; season_dates is a range of local dates on which season_percent (0 to 99) takes the place of guard_percent and of the half; freeze_dates one on which all archives are held; ''empty'' takes a range away. A changed url, sis or school_id forgets the token and makes the connection unproven: its next full sync holds archives. Errors: 42704 an unknown connection or SIS, 22023 a bad value, with the range; 55000 moving site or people once people are linked; 55006 changing url, sis, school_id, site or people while a run is running; 42P01, 42P16, 42501 the people relation.';
+    integer, integer, date, integer, daterange, integer, daterange, boolean, integer) IS
+'Changes settings of a connection and returns it; NULL leaves a setting as it is. An empty district takes it out of its district; an empty token_url goes back to what the preset says. sync_at and window_end are local times of time_zone; guard_percent is 0 to 100, guard_floor a number of people, page_size a number of rows and max_requests one of requests, up to what the SIS bears; credentials_expire is when the school''s credentials end. guard_grace is the number of complete full reads, 1 to 30, that have to miss somebody before he is archived; season_dates is a range of local dates on which season_percent (0 to 99) takes the place of guard_percent and of the half; freeze_dates one on which all archives are held; ''empty'' takes a range away. delta (off) lets evenings ask only for students and contacts that changed, with a full read every full_every evenings (7; 1 to 30). A changed url, sis or school_id forgets the token and makes the connection unproven: its next full sync holds archives. Errors: 42704 an unknown connection or SIS, 22023 a bad value, with the range; 55000 moving site or people once people are linked; 55006 changing url, sis, school_id, site or people while a run is running; 42P01, 42P16, 42501 the people relation.';
 
 CREATE FUNCTION roster_toggle(connection text, category text DEFAULT NULL, roster boolean DEFAULT NULL, auto_update boolean DEFAULT NULL,
     archive boolean DEFAULT NULL)
@@ -501,6 +518,9 @@ BEGIN
             RETURNING t.*
         )
         SELECT * FROM changed c ORDER BY array_position(minga_roster.categories(), c.category);
+    -- What was not asked for until now was not read.
+    UPDATE minga_roster.connections c SET newest_modified = NULL
+    WHERE c.connection = known.connection AND c.newest_modified IS NOT NULL AND num_nonnulls(roster, auto_update, archive) > 0;
     SELECT array_agg(t.category ORDER BY array_position(minga_roster.categories(), t.category)) INTO idle
     FROM minga_roster.toggles t
     WHERE t.connection = known.connection AND t.archive AND NOT t.roster AND (roster_toggle.category IS NULL OR t.category = roster_toggle.category);

@@ -121,10 +121,12 @@ BEGIN
     PERFORM minga_roster.plan_run(run);
     PERFORM minga_roster.guard_run(run);
     IF this.kind = 'sync' THEN
+        -- A delta has judged nobody's absence.
         UPDATE minga_roster.changes c SET state = 'expired', state_at = minga_roster.clock()
         FROM minga_roster.runs r
-        WHERE r.run = c.run AND r.connection = this.connection AND c.state = 'held' AND c.run <> this.run;
+        WHERE r.run = c.run AND r.connection = this.connection AND c.state = 'held' AND c.run <> this.run AND this.is_full IS NOT FALSE;
         PERFORM minga_roster.apply_run(run);
+        PERFORM minga_roster.end_read(this);
     END IF;
     PERFORM minga_roster.count_changes(run);
 END

@@ -84,10 +84,11 @@ BEGIN
 
     CREATE TEMP TABLE proved_families ON COMMIT DROP AS
     SELECT e.entry ->> 'family' AS family
-    FROM minga_roster.sis s
+    FROM minga_roster.runs this
+    CROSS JOIN minga_roster.sis s
     CROSS JOIN LATERAL jsonb_array_elements(s.collections) AS e (entry)
     LEFT JOIN minga_roster.collections c ON c.run = read_rules.run AND c.collection = e.entry ->> 'collection'
-    WHERE s.sis = connection.sis AND e.entry ->> 'family' <> 'contact'
+    WHERE this.run = read_rules.run AND this.is_full AND s.sis = connection.sis AND e.entry ->> 'family' <> 'contact'
     GROUP BY e.entry ->> 'family'
     HAVING bool_and(c.run IS NOT NULL AND c.complete AND c.without_id = 0
         AND (c.rows > c.elsewhere
@@ -103,7 +104,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION read_rules(connections, bigint) IS
-'Makes the temp tables roster_rules and category_rules (the preset''s rules with the connection''s toggles) and proved_families: those of which every collection was read whole in this run and not empty, but for one that never had a linked person.';
+'Makes the temp tables roster_rules and category_rules (the preset''s rules with the connection''s toggles) and proved_families: those of which every collection was read whole in this run and not empty, but for one that never had a linked person. A delta proves none.';
 
 CREATE FUNCTION choose_parents(connection connections, run bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
@@ -128,8 +129,10 @@ BEGIN
         ORDER BY s.sourced_id, gr.rank, a.position
     ) c
     WHERE NOT c.damaged;
-    IF EXISTS (SELECT FROM minga_roster.collections c WHERE c.run = choose_parents.run AND c.family = 'contact' AND NOT c.complete) THEN
-        -- An agent who could not be read might come first.
+    IF EXISTS (SELECT FROM minga_roster.runs r WHERE r.run = choose_parents.run AND r.is_full IS FALSE)
+        OR EXISTS (SELECT FROM minga_roster.collections c WHERE c.run = choose_parents.run AND c.family = 'contact' AND NOT c.complete)
+    THEN
+        -- An agent who could not be read, or was not asked for, might come first.
         DELETE FROM parents p
         USING (
             SELECT s.sourced_id
@@ -146,7 +149,7 @@ $$;
 COMMENT ON FUNCTION choose_parents(connections, bigint) IS
 'Makes the temp table parents: for each staged student the primary contact, guardian or parent before relative, then the order of agents. OneRoster 1.1 marks no contact as primary.';
 
-CREATE FUNCTION find_open_rows(connection connections) RETURNS void
+CREATE FUNCTION find_open_rows(run runs, connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
 DECLARE
     map jsonb := (SELECT r.columns FROM minga_roster.people_relations r WHERE r.relation = connection.people);
@@ -229,7 +232,7 @@ BEGIN
             FULL JOIN (SELECT * FROM minga_roster.links WHERE connection = %1$L) l ON l.sourced_id = s.sourced_id
             LEFT JOIN current_people p ON p.person_id = l.person_id%5$s
             WHERE (%6$s AND (l.role_written IS NULL OR l.role_written = %3$s)
-                AND l.person_id NOT IN (SELECT x.person_id FROM special_people x)) IS NOT TRUE
+                AND l.person_id NOT IN (SELECT x.person_id FROM special_people x)) IS NOT TRUE%7$s
             OFFSET 0
         ) j
         LEFT JOIN roster_rules r ON r.roster_role = j.roster_role
@@ -252,7 +255,9 @@ BEGIN
         || CASE WHEN connection.parent_contact THEN
             (SELECT format(' AND (t.parent_name IS NULL OR (%s))', string_agg(format('t.%1$I IS NOT DISTINCT FROM p.%1$I', c), ' AND '))
                 FROM unnest(minga_roster.written_columns()) c WHERE map ? c AND c LIKE 'parent\_%') ELSE '' END
-        || ' AND s.sourced_id NOT IN (SELECT h.sourced_id FROM shared_rows h))');
+        || ' AND s.sourced_id NOT IN (SELECT h.sourced_id FROM shared_rows h))',
+        -- Students whom a delta does not list have not changed.
+        CASE WHEN run.is_full IS FALSE THEN ' AND (s.sourced_id IS NOT NULL OR l.category <> ''student'')' END);
 
     -- A person of several rows is plain when all of them are; the first in rank stands for him.
     CREATE TEMP TABLE settled_rows ON COMMIT DROP AS
@@ -263,7 +268,7 @@ BEGIN
     ANALYZE open_rows (sourced_id, label, person_id, standing);
 END
 $$;
-COMMENT ON FUNCTION find_open_rows(connections) IS
+COMMENT ON FUNCTION find_open_rows(runs, connections) IS
 'Makes the temp table open_rows: of the full join of stage, links and people each row that is not plain. Plain is a readable, active row of a rostered category, linked to one active, managed person whom no other row, link or connection speaks of, with every value as it should be: nothing is to be done and its outcome is unchanged.';
 
 CREATE FUNCTION decide_groups(connection connections) RETURNS void
@@ -482,7 +487,11 @@ BEGIN
     SELECT listed - count(*) FILTER (WHERE o.staged) - CASE WHEN connection.parent_contact THEN
             (SELECT coalesce(sum(c.count), 0) FROM minga_roster.run_counts c WHERE c.run = count_outcomes.run.run AND c.category = 'contact')
             - count(*) FILTER (WHERE o.staged AND o.category = 'contact') ELSE 0 END,
-        (SELECT count(*) FROM minga_roster.links l WHERE l.connection = count_outcomes.run.connection) - count(*) FILTER (WHERE o.linked),
+        CASE WHEN run.is_full IS FALSE THEN
+            (SELECT count(*) FROM minga_roster.links l JOIN minga_roster.staged_users u ON u.sourced_id = l.sourced_id
+                WHERE l.connection = count_outcomes.run.connection AND u.connection = count_outcomes.run.connection)
+            - count(*) FILTER (WHERE o.linked AND o.staged)
+        ELSE (SELECT count(*) FROM minga_roster.links l WHERE l.connection = count_outcomes.run.connection) - count(*) FILTER (WHERE o.linked) END,
         count(*) - count(DISTINCT o.sourced_id)
     INTO plain, plain_links, twice
     FROM open_rows o;
@@ -506,7 +515,7 @@ BEGIN
     PERFORM minga_roster.read_people(connection);
     PERFORM minga_roster.read_rules(connection, run);
     PERFORM minga_roster.choose_parents(connection, run);
-    PERFORM minga_roster.find_open_rows(connection);
+    PERFORM minga_roster.find_open_rows(this, connection);
     PERFORM minga_roster.group_rows();
     PERFORM minga_roster.match_groups(connection);
     PERFORM minga_roster.decide_groups(connection);

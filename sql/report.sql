@@ -73,7 +73,9 @@ BEGIN
     SELECT count(*) FILTER (WHERE c.state = 'held') INTO held FROM minga_roster.changes c WHERE c.run = reported.run;
     SELECT string_agg(c.collection, ' and ' ORDER BY c.collection) || CASE count(*) WHEN 1 THEN ' was not read whole' ELSE ' were not read whole' END INTO unread
     FROM minga_roster.collections c
-    WHERE c.run = reported.run AND (NOT c.complete OR c.proof = 'weak') AND reported.kind <> 'test' AND reported.state = 'succeeded';
+    WHERE c.run = reported.run AND (NOT c.complete OR c.proof = 'weak') AND reported.kind <> 'test' AND reported.state = 'succeeded'
+        -- A delta rests on no proof; what it could not read at all is worth a word.
+        AND (reported.is_full IS NOT FALSE OR c.proof IS NULL);
     kind_in_words := CASE reported.kind WHEN 'test' THEN 'connection test' WHEN 'approve' THEN 'approval' ELSE reported.kind END;
     SELECT s.step INTO failed_step FROM minga_roster.run_steps s WHERE s.run = reported.run AND NOT s.ok ORDER BY s.position LIMIT 1;
 
@@ -188,7 +190,9 @@ BEGIN
         (6, CASE WHEN reported.started_at IS NOT NULL THEN 'Began' WHEN finding.is_missed THEN 'Recorded' ELSE 'Queued' END, to_char(coalesce(reported.started_at, reported.queued_at) AT TIME ZONE zone, 'YYYY-MM-DD HH24:MI') || ' ' || zone),
         (7, 'Took', minga_roster.duration_in_words(reported.finished_at - reported.started_at)),
         (8, 'Read', CASE WHEN reported.pages > 0 THEN format('%s in %s', minga_roster.counted(reported.rows_staged, 'row'), minga_roster.counted(reported.pages, 'page')) END),
-        (9, 'Approves', CASE WHEN reported.kind = 'approve' THEN format('held archives of run %s', reported.of_run) END)
+        (9, 'Asked for', CASE WHEN reported.is_full IS FALSE THEN format('students and contacts changed since %s %s, and all staff; who is gone, the next full read tells',
+            to_char(reported.modified_since AT TIME ZONE zone, 'YYYY-MM-DD HH24:MI'), zone) END),
+        (10, 'Approves', CASE WHEN reported.kind = 'approve' THEN format('held archives of run %s', reported.of_run) END)
         ) AS f (place, label, value)
     WHERE f.value IS NOT NULL;
     RETURN NEXT;
@@ -294,7 +298,9 @@ BEGIN
     SELECT jsonb_agg(jsonb_build_array(c.collection, coalesce(c.detail, 'Its end was not proved'),
             CASE c.family WHEN 'student' THEN 'No student is archived.' WHEN 'staff' THEN 'No teacher, staff member or admin is archived.'
                 ELSE 'Parent contacts may be missing.' END) ORDER BY c.collection) INTO listed
-    FROM minga_roster.collections c WHERE c.run = reported.run AND (NOT c.complete OR c.proof = 'weak') AND reported.state = 'succeeded';
+    FROM minga_roster.collections c
+    WHERE c.run = reported.run AND (NOT c.complete OR c.proof = 'weak') AND reported.state = 'succeeded'
+        AND (reported.is_full IS NOT FALSE OR c.proof IS NULL);
     IF listed IS NOT NULL THEN
         nth := nth + 1;
         part := 'heading';
@@ -329,7 +335,10 @@ BEGIN
         (3, CASE WHEN school.credentials_expire < (minga_roster.clock() AT TIME ZONE zone)::date THEN
                 format('The credentials of the SIS expired on %s: ask the school for new ones.', school.credentials_expire)
             WHEN school.credentials_expire <= (minga_roster.clock() AT TIME ZONE zone)::date + 30 THEN
-                format('The credentials of the SIS expire on %s: ask the school for new ones before.', school.credentials_expire) END)
+                format('The credentials of the SIS expire on %s: ask the school for new ones before.', school.credentials_expire) END),
+        (4, CASE WHEN school.delta AND school.filter_unusable AND school.retired_at IS NULL THEN
+            format('The SIS ignores or refuses the filter on dateLastModified, so that every evening reads the roster in full: switch delta off with SELECT minga_roster.roster_configure(%L, delta => false), or try again with delta => true once the vendor has mended it.',
+                school.connection) END)
         ) AS w (place, line)
     WHERE w.line IS NOT NULL;
     IF listed IS NOT NULL THEN

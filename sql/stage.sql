@@ -1,7 +1,7 @@
 -- The stage: its partitions, one of users and one of orgs for each connection, and what is set right in them once they are filled.
 
-CREATE FUNCTION collections_to_read(connection text,
-    OUT "position" integer, OUT collection text, OUT family text, OUT path text, OUT fallback text, OUT roles text[])
+CREATE FUNCTION collections_to_read(connection text, since timestamptz DEFAULT NULL,
+    OUT "position" integer, OUT collection text, OUT family text, OUT path text, OUT fallback text, OUT roles text[], OUT filtered boolean)
 RETURNS SETOF record
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     WITH entry AS (
@@ -14,8 +14,11 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
         CROSS JOIN LATERAL jsonb_array_elements(s.collections) WITH ORDINALITY AS e (entry, position)
         WHERE c.connection = collections_to_read.connection
     )
-    SELECT e.position::integer, e.collection, e.family, e.path, e.fallback, e.roles
+    SELECT e.position::integer, e.collection, e.family, p.path, p.fallback, e.roles, p.path <> e.path
     FROM entry e
+    -- Which rows of staff are one person is told by their list as a whole.
+    CROSS JOIN LATERAL (SELECT CASE WHEN e.family = 'staff' THEN NULL ELSE since END AS since) AS wanted
+    CROSS JOIN LATERAL (SELECT minga_roster.with_filter(e.path, wanted.since) AS path, minga_roster.with_filter(e.fallback, wanted.since) AS fallback) AS p
     WHERE (e.family <> 'contact' OR e.parent_contact)
         AND EXISTS (
             SELECT FROM minga_roster.toggles t
@@ -25,8 +28,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
                         SELECT FROM entry other WHERE other.family = e.family AND t.category = ANY (other.categories)))))
     ORDER BY e.position
 $$;
-COMMENT ON FUNCTION collections_to_read(text) IS
-'What a fetch of the connection reads, in this order: each collection with a category that is rostered; all collections of a family in which one rostered category is archived, since absence is judged in families; contacts where the parent contact is wanted and students are rostered. roles: kept of an endpoint that is not the school''s own, none for all.';
+COMMENT ON FUNCTION collections_to_read(text, timestamptz) IS
+'What a fetch of the connection reads, in this order: each collection with a category that is rostered; all collections of a family in which one rostered category is archived, since absence is judged in families; contacts where the parent contact is wanted and students are rostered. since: of students and contacts only what changed later, where the preset''s own filter leaves room for that; such a collection is filtered. roles: kept of an endpoint that is not the school''s own, none for all.';
 
 CREATE FUNCTION prepare_stage(connection text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET lock_timeout = 0 AS $$

@@ -82,7 +82,12 @@ CREATE TABLE connections (
     guard_grace integer NOT NULL DEFAULT 1 CHECK (guard_grace BETWEEN 1 AND 30),
     season_dates daterange CHECK (NOT (isempty(season_dates) OR lower_inf(season_dates) OR upper_inf(season_dates))),
     season_percent integer NOT NULL DEFAULT 60 CHECK (season_percent BETWEEN 0 AND 99),
-    freeze_dates daterange CHECK (NOT (isempty(freeze_dates) OR lower_inf(freeze_dates) OR upper_inf(freeze_dates)))
+    freeze_dates daterange CHECK (NOT (isempty(freeze_dates) OR lower_inf(freeze_dates) OR upper_inf(freeze_dates))),
+    delta boolean NOT NULL DEFAULT false,
+    full_every integer NOT NULL DEFAULT 7 CHECK (full_every BETWEEN 1 AND 30),
+    newest_modified timestamptz,
+    full_read_on date,
+    filter_unusable boolean NOT NULL DEFAULT false
 );
 COMMENT ON TABLE connections IS 'How one site reaches one SIS. Written through roster_connect and roster_configure.';
 COMMENT ON COLUMN connections.page_size IS 'Rows asked for in a page; NULL is the preset''s.';
@@ -94,6 +99,13 @@ COMMENT ON COLUMN connections.guard_grace IS 'How many complete full reads have 
 COMMENT ON COLUMN connections.season_dates IS 'Dates, local to time_zone, on which season_percent takes the place of guard_percent and of the half: the rollover of a school year. NULL: none.';
 COMMENT ON COLUMN connections.freeze_dates IS 'Dates, local to time_zone, on which all archives are held: the summer. NULL: none.';
 COMMENT ON COLUMN connections.number IS 'Names the stage partitions and the advisory lock of the connection.';
+COMMENT ON COLUMN connections.delta IS 'Evenings between full reads ask only for students and contacts that changed.';
+COMMENT ON COLUMN connections.full_every IS 'With delta: every so many evenings the roster is read in full.';
+COMMENT ON COLUMN connections.newest_modified IS
+'With delta: the newest dateLastModified that the SIS has sent; NULL or -infinity where the next evening reads in full, after changed settings or a sync that did not end well.';
+COMMENT ON COLUMN connections.full_read_on IS 'With delta: the evening, or local date, of the last full sync.';
+COMMENT ON COLUMN connections.filter_unusable IS
+'With delta: the SIS ignored or refused the filter on dateLastModified, so that every evening reads in full; roster_configure(delta => true) tries it again.';
 
 CREATE TABLE toggles (
     connection text NOT NULL REFERENCES connections ON DELETE CASCADE,
@@ -157,6 +169,7 @@ CREATE TABLE runs (
     hint text,
     pid integer,
     reported boolean NOT NULL DEFAULT false,
+    modified_since timestamptz,
     CHECK ((finished_at IS NOT NULL) = (state IN ('succeeded', 'failed', 'cancelled')))
 );
 CREATE UNIQUE INDEX runs_evening ON runs (connection, evening) WHERE state <> 'failed';
@@ -168,6 +181,9 @@ COMMENT ON TABLE runs IS 'One row for each run. Written by the worker in its own
 COMMENT ON COLUMN runs.of_run IS 'The run that an approve speaks of. No foreign key: retention may have taken it.';
 COMMENT ON COLUMN runs.pid IS 'Process of the worker while the run is running.';
 COMMENT ON COLUMN runs.reported IS 'Whether the owners have been told (or nobody wanted to be).';
+COMMENT ON COLUMN runs.is_full IS
+'The whole roster was read: true once it is fetched. false: a delta, which lists students and contacts that changed, and archives nobody.';
+COMMENT ON COLUMN runs.modified_since IS 'What a delta asked for: rows with a later dateLastModified. is_full true beside it: the SIS ignored that, and all was read.';
 COMMENT ON COLUMN runs.skipped IS 'Staged users with the outcome skip.';
 
 CREATE TABLE run_counts (
@@ -334,7 +350,7 @@ CREATE TABLE staged_users (
     outcome text,
     roles text[]
 ) PARTITION BY LIST (connection);
-COMMENT ON TABLE staged_users IS 'The stage: users as received in the latest fetch of each connection, typed, names in NFC and trimmed, absent and empty as NULL.';
+COMMENT ON TABLE staged_users IS 'The stage: users as received in the latest fetch of each connection, typed, names in NFC and trimmed, absent and empty as NULL. After a delta (runs.is_full false): all staff, and of students and contacts those that changed.';
 COMMENT ON COLUMN staged_users.status IS 'As sent, in lower case; NULL where it was missing, which means active.';
 COMMENT ON COLUMN staged_users.enabled IS 'enabledUser, true where it was missing.';
 COMMENT ON COLUMN staged_users.damaged IS

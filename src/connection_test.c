@@ -385,7 +385,7 @@ test_connection(RosterConnection *connection, RosterRun *run)
 	ListCell   *cell;
 
 	MemoryContextSwitchTo(context);
-	collections = load_collections(connection);
+	collections = load_collections(connection, run);
 	announce_steps(&test, collections);
 	test.client = client_open(connection, run);
 

@@ -60,21 +60,23 @@ typedef struct CollectionRead
 } CollectionRead;
 
 /*
- * The collections to be read, in order, palloc'd in the current memory
- * context.  Not inside a transaction.
+ * The collections to be read by the run, in order, palloc'd in the current
+ * memory context.  Not inside a transaction.
  */
 List *
-load_collections(RosterConnection *connection)
+load_collections(RosterConnection *connection, const RosterRun *run)
 {
 	MemoryContext owner = CurrentMemoryContext;
 	List	   *collections = NIL;
-	Oid			types[] = {TEXTOID};
-	Datum		values[1];
+	Oid			types[] = {TEXTOID, INT8OID};
+	Datum		values[2];
 
 	begin_worker_transaction();
 	values[0] = CStringGetTextDatum(connection->name);
-	SPI_execute_with_args("SELECT collection, family, path, fallback, roles FROM minga_roster.collections_to_read($1)",
-						  1, types, values, NULL, true, 0);
+	values[1] = Int64GetDatum(run->run);
+	SPI_execute_with_args("SELECT collection, family, path, fallback, roles, filtered FROM minga_roster.collections_to_read($1, "
+						  "(SELECT modified_since FROM minga_roster.runs WHERE run = $2 AND NOT is_full))",
+						  2, types, values, NULL, true, 0);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		HeapTuple	tuple = SPI_tuptable->vals[i];
@@ -98,6 +100,7 @@ load_collections(RosterConnection *connection)
 		collection->roles = palloc0((collection->nroles + 1) * sizeof(char *));
 		for (int role = 0; role < collection->nroles; role++)
 			collection->roles[role] = TextDatumGetCString(roles[role]);
+		collection->filtered = DatumGetBool(SPI_getbinval(tuple, tupdesc, 6, &isnull));
 		collections = lappend(collections, collection);
 		MemoryContextSwitchTo(caller);
 	}
@@ -301,7 +304,7 @@ take_page(CollectionRead *read, HttpResponse *response)
 	begin_worker_transaction();
 	stage_begin_page(read->stage, PAGE_USERS, read->judge.collection->name);
 	fault = read_page(reader, response);
-	if (fault == NULL && reader->bare && read->pages == 0)
+	if (fault == NULL && reader->bare && read->pages == 0 && !read->judge.collection->filtered)
 		fault = page_without_rows(reader, "");
 	if (fault != NULL)
 		client_raise(fault);
@@ -513,7 +516,69 @@ read_collection(RosterClient *client, RosterRun *run, Stage *stage, RosterCollec
 	return fault;
 }
 
-/* Sets the stage right and marks the run as a full read. */
+/* Says in the run's row whether it asks only for what changed.  In a transaction of its own, as the next one. */
+static void
+begin_read(RosterRun *run)
+{
+	Oid			types[] = {INT8OID};
+	Datum		values[] = {Int64GetDatum(run->run)};
+
+	begin_worker_transaction();
+	SPI_execute_with_args("SELECT minga_roster.begin_read($1)", 1, types, values, NULL, false, 0);
+	commit_worker_transaction();
+}
+
+/* Whether rows came that were not asked for; the stage is empty and the run a full one then. */
+static bool
+filter_is_ignored(RosterRun *run, RosterCollection *collection)
+{
+	Oid			types[] = {INT8OID, TEXTOID};
+	Datum		values[] = {Int64GetDatum(run->run), CStringGetTextDatum(collection->name)};
+	bool		isnull;
+	bool		ignored;
+
+	begin_worker_transaction();
+	SPI_execute_with_args("SELECT minga_roster.filter_is_ignored($1, $2)", 2, types, values, NULL, false, 1);
+	ignored = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	commit_worker_transaction();
+	if (ignored)
+	{
+		run->rows_staged = 0;
+		run->rows_expected = -1;
+	}
+	return ignored;
+}
+
+/*
+ * Reads the collections of the run into the stage.  False where a delta found
+ * that the SIS ignores what it asked for, and all has to be read again.
+ */
+static bool
+read_collections(RosterClient *client, RosterRun *run, Stage *stage)
+{
+	List	   *collections = load_collections(client->connection, run);
+	ClientFault *first_fault = NULL;
+	ListCell   *cell;
+	int			readable = 0;
+
+	foreach(cell, collections)
+	{
+		RosterCollection *collection = lfirst(cell);
+		ClientFault *fault = read_collection(client, run, stage, collection);
+
+		if (fault == NULL)
+			readable++;
+		else if (first_fault == NULL)
+			first_fault = fault;
+		if (collection->filtered && filter_is_ignored(run, collection))
+			return false;
+	}
+	if (readable == 0 && first_fault != NULL)
+		client_raise(first_fault);
+	return true;
+}
+
+/* Sets the stage right and marks the run as a full read, unless it is a delta. */
 static void
 settle(RosterConnection *connection, RosterRun *run)
 {
@@ -526,7 +591,7 @@ settle(RosterConnection *connection, RosterRun *run)
 	values[1] = CStringGetTextDatum(connection->name);
 	SPI_execute_with_args("SELECT minga_roster.settle_stage($1, $2)", 2, types, values, NULL, false, 0);
 	run->rows_staged = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	SPI_execute_with_args("UPDATE minga_roster.runs SET is_full = true WHERE run = $1", 1, types, values, NULL, false, 0);
+	SPI_execute_with_args("SELECT minga_roster.settle_read($1)", 1, types, values, NULL, false, 0);
 	store_progress(run, true);
 	commit_worker_transaction();
 }
@@ -545,16 +610,11 @@ fetch_roster(RosterConnection *connection, RosterRun *run)
 	Stage	   *stage;
 	SchoolList	schools;
 	ClientFault *fault;
-	ClientFault *first_fault = NULL;
-	List	   *collections;
-	ListCell   *cell;
-	int			readable = 0;
 
 	set_phase(run, "fetch");
 	MemoryContextSwitchTo(context);
 	client = client_open(connection, run);
 	stage = stage_open(connection, run->kind == RUN_PREVIEW || run->kind == RUN_SYNC);
-	collections = load_collections(connection);
 
 	fault = read_schools(client, run, stage, &schools);
 	if (fault == NULL)
@@ -562,16 +622,9 @@ fetch_roster(RosterConnection *connection, RosterRun *run)
 	if (fault != NULL)
 		client_raise(fault);
 
-	foreach(cell, collections)
-	{
-		fault = read_collection(client, run, stage, lfirst(cell));
-		if (fault == NULL)
-			readable++;
-		else if (first_fault == NULL)
-			first_fault = fault;
-	}
-	if (readable == 0 && first_fault != NULL)
-		client_raise(first_fault);
+	begin_read(run);
+	if (!read_collections(client, run, stage))
+		(void) read_collections(client, run, stage);
 	settle(connection, run);
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);

@@ -141,6 +141,7 @@ typedef struct RosterCollection
 	char	   *fallback;		/* or NULL */
 	char	  **roles;			/* kept of a district-wide endpoint */
 	int			nroles;			/* 0: all */
+	bool		filtered;		/* a delta asks for what changed only */
 } RosterCollection;
 
 /* How a user of a page stands to the school. */
@@ -152,7 +153,7 @@ typedef struct RowJudge
 } RowJudge;
 
 /* in fetch.c */
-extern List *load_collections(RosterConnection *connection);
+extern List *load_collections(RosterConnection *connection, const RosterRun *run);
 extern char *collection_path(RosterConnection *connection, const char *path);
 extern bool is_school_scoped(const char *path);
 extern void reader_of_users(PageReader *reader, RosterConnection *connection, const RosterCollection *collection);

@@ -1,0 +1,110 @@
+# Delta: evenings between full reads ask only for what changed; a full read follows in its turn, and at once where the SIS ignores
+# the filter.
+
+use strict;
+use warnings;
+
+use JSON::PP;
+use OneRosterServer;
+use RosterCluster;
+use Test::More;
+
+my $server = OneRosterServer->new(people => 300, seed => 23);
+my $roster = RosterCluster->new('delta');
+my $json = JSON::PP->new->canonical->utf8;
+
+# An evening of the connection, worked as its minute's duty finds it due. Returns its run.
+sub evening
+{
+	my ($date, $day) = @_;
+	$server->day($day);
+	$server->clear_log;
+	$roster->set(test_clock => "$date 20:00:00-06");
+	$roster->sql('SELECT roster_run_due()');
+	$roster->wait_for("SELECT count(*) = 1 FROM runs WHERE evening = '$date' AND finished_at IS NOT NULL");
+	return $roster->sql("SELECT run FROM runs WHERE evening = '$date'");
+}
+
+# What a collection was asked for in the first requests of its pages.
+sub filters
+{
+	my ($collection) = @_;
+	return map { $_->{query}{filter} // 'all' } grep { $_->{path} =~ m{/$collection$} && $_->{query}{offset} == 0 } $server->log;
+}
+
+sub texts_of
+{
+	my ($changes) = @_;
+	return map {
+		$json->encode({
+			action => $_->{action}, category => $_->{category}, sourced_ids => [ sort @{ $_->{sourced_ids} } ],
+			before => $_->{before}, after => $_->{after} })
+	} @$changes;
+}
+
+sub changes_of
+{
+	my ($run) = @_;
+	return texts_of($json->decode($roster->sql("SELECT coalesce(jsonb_agg(jsonb_build_object('action', action, 'category', category, "
+		  . "'sourced_ids', sourced_ids, 'before', before, 'after', after)), '[]') FROM changes WHERE run = $run AND state = 'applied'")));
+}
+
+$roster->set(test_clock => '2026-09-01 12:00:00-06');
+$roster->connect_school('mesa-high', $server);
+$roster->sql("SELECT roster_toggle('mesa-high', auto_update => true, archive => true)");
+$roster->sql("SELECT roster_configure('mesa-high', delta => true, full_every => 3, guard_percent => 100, guard_floor => 100)");
+$roster->sql("UPDATE connections SET automatic = true, enabled_at = minga_roster.clock(), enabled_origin = minga_roster.server_origin()");
+
+# The first sync is full, by hand or not
+is($roster->sql("SELECT is_full, modified_since FROM roster_sync('mesa-high')"), 't|', 'a sync by hand is full');
+is($roster->sql('SELECT unproven, newest_modified < minga_roster.clock(), full_read_on FROM connections'), 'f|t|2026-09-01', '... and what it saw is kept');
+
+# A delta does a part of what a full read would do, and archives nobody
+my %due = map { $_ => 1 } texts_of($server->expected(from => 0, to => 1, auto_update => 1, archive => 1));
+my $run = evening('2026-09-02', 1);
+is($roster->sql("SELECT state, is_full, modified_since = (SELECT newest_modified FROM connections) - interval '1 day' FROM runs WHERE run = $run"), 'succeeded|f|f',
+	'the evening is a delta, and has moved on');
+like((filters('students'))[0], qr/^dateLastModified>'2026-08-\d\dT[\d:]+\.000Z'$/, 'students are asked for by date');
+is_deeply([ filters('teachers') ], ['all'], 'staff is read whole');
+my @done = changes_of($run);
+cmp_ok(scalar(grep { /"action":"create"/ } @done), '>', 0, 'new students and staff come');
+cmp_ok(scalar(grep { /"action":"update"/ && /"category":"student"/ } @done), '>', 0, '... and changed students change');
+is_deeply([ grep { !$due{$_} } @done ], [], '... as a full read would have it');
+is(scalar(grep { /"action":"archive"/ } @done), 0, 'nobody is archived');
+is($roster->sql('SELECT count(*) FROM links WHERE missed_since IS NOT NULL'), '0', '... or marked as missing');
+cmp_ok($roster->sql("SELECT rows_staged FROM runs WHERE run = $run"), '<', $roster->sql('SELECT rows_staged FROM runs ORDER BY run LIMIT 1') / 2, 'less was read');
+is($roster->sql("SELECT (SELECT sum(count) FROM run_counts WHERE run = $run) = (SELECT count(*) FROM staged_users)"), 't', 'each row listed has one outcome');
+like($roster->sql("SELECT roster_report($run)"), qr/^Nothing to do\..*Asked for: .*changed since/s, 'the report says what it is');
+
+# ... and the full read in its turn the rest
+$run = evening('2026-09-04', 1);
+is($roster->sql("SELECT state, is_full FROM runs WHERE run = $run"), 'succeeded|t', 'the third evening reads in full');
+is_deeply([ filters('students') ], ['all'], '... and asks for all');
+is_deeply([ sort @done, changes_of($run) ], [ sort keys %due ], '... and does the rest');
+
+# A filter that is ignored
+$server->faults({ ignore_filter => JSON::PP::true });
+$run = evening('2026-09-05', 2);
+is($roster->sql("SELECT state, is_full, modified_since IS NOT NULL FROM runs WHERE run = $run"), 'succeeded|t|t', 'a filter that is ignored makes the run a full one');
+my @asked = filters('students');
+is(scalar(@asked), 2, '... which asks again');
+is($asked[1], 'all', '... for all');
+is($roster->sql("SELECT complete, detail FROM collections WHERE run = $run AND collection = 'students'"),
+	't|The SIS ignored the filter on dateLastModified: asked again without it.', '... is read whole, and says so');
+is_deeply([ sort(changes_of($run)) ], [ sort(texts_of($server->expected(from => 1, to => 2, auto_update => 1, archive => 1))) ], '... and does all that is due');
+like($roster->sql("SELECT roster_report($run)"), qr/ignores or refuses the filter on dateLastModified/, 'the report says it');
+$run = evening('2026-09-06', 2);
+is($roster->sql("SELECT is_full, modified_since IS NULL FROM runs WHERE run = $run"), 't|t', 'the next evening does not try again');
+is_deeply([ filters('students') ], ['all'], '... and reads once');
+
+# Mended, and an evening with nothing to tell
+$server->clear_faults;
+$roster->sql("SELECT roster_configure('mesa-high', delta => true)");
+$run = evening('2026-09-07', 2);
+is($roster->sql("SELECT state, is_full, created + updated + restored + archived + linked FROM runs WHERE run = $run"), 'succeeded|f|0', 'delta again, and nothing to do');
+$roster->sql("SELECT roster_configure('mesa-high', parent_contact => true)");
+is($roster->sql('SELECT newest_modified IS NULL FROM connections'), 't', 'a setting that asks for more is a full read next');
+
+$roster->stop;
+$server->stop;
+done_testing();
