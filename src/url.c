@@ -16,6 +16,7 @@
 
 #include "catalog/pg_type.h"
 #include "funcapi.h"
+#include "mb/pg_wchar.h"
 #include "nodes/pg_list.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -210,6 +211,14 @@ why_no_url(const char *url, UrlParts *parts)
 		return "There is white space in it.";
 	if (!url_parse(url, parts, &why))
 		return psprintf("It cannot be read as one: %s.", why);
+	/* what stood there as %XX is bytes by now */
+	for (const char *c = parts->host; *c != '\0'; c++)
+	{
+		if ((unsigned char) *c <= ' ' || *c == '\x7f')
+			return "There is a control character in its host.";
+	}
+	if (!pg_verify_mbstr(PG_UTF8, parts->host, strlen(parts->host), true))
+		return "Its host is no text in UTF-8.";
 	if (strstr(url, "://") == NULL && strpbrk(parts->host, ".:") == NULL && !url_is_loopback(parts))
 		return "It begins with neither https:// nor the name of a host.";
 	return NULL;
@@ -413,6 +422,13 @@ roster_normalize_url(PG_FUNCTION_ARGS)
 				 errmsg("the App Name is missing"),
 				 errdetail("URL \"%s\" does not tell it.", shown(url)),
 				 errhint("Give app_name: it is the value after \"appName=\" in the token URL that the student information system shows to the school.")));
+
+	if (app != NULL && (strcmp(app, ".") == 0 || strcmp(app, "..") == 0))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("App Name \"%s\" cannot stand in a URL", app),
+				 errdetail("In a path it stands for the place above or for nothing."),
+				 errhint("Give the App Name that the student information system shows to the school: it is the value after \"appName=\" in the token URL.")));
 
 	base_url = psprintf("%s%s", origin_of(&parts), fill_template(template, match.prefix, path_app));
 	if (token_path != NULL)

@@ -67,6 +67,9 @@ SELECT * FROM pg_temp.campus('minga');
 SELECT * FROM pg_temp.campus('https://campus.mingacityschools.us/campus/api/oneroster/v1p1/ims/oneroster/v1p1');
 SELECT * FROM pg_temp.campus('https://campus.mingacityschools.us/campus/api/oneroster/v1p1/%ff%00');
 SELECT * FROM pg_temp.campus('https://[fe80::1%25eth0]/campus', 'minga');
+SELECT * FROM pg_temp.campus('https://campus.example.org/campus', '..');
+SELECT * FROM pg_temp.campus('https://campus%95.example.org/campus/api/oneroster/v1p1/minga');
+SELECT * FROM pg_temp.campus('https://campus%07.example.org/campus/api/oneroster/v1p1/minga');
 -- http is for tests: to this machine alone, and only where the setting allows it
 ALTER SYSTEM SET minga_roster.insecure_loopback = on;
 SELECT pg_reload_conf();

@@ -1,0 +1,90 @@
+/*
+ * page.c
+ *	  Fuzz target: a page of a collection, whatever its bytes are.
+ *
+ * The first byte of an input chooses users or orgs, and whether a page was read
+ * before under a key of its own.
+ */
+#include "backend.h"
+
+#include "../../src/fetch.h"
+#include "../../src/row.h"
+
+static int	taken;
+
+static void
+check_value(const text *value, const char *what)
+{
+	check(VARSIZE(value) > VARHDRSZ, "an empty value is none");
+	check_text(VARDATA(value), VARSIZE(value) - VARHDRSZ, what);
+}
+
+static void
+check_list(const RowList *list)
+{
+	check(list->count >= 0 && list->count <= LIST_MAX, "lists are short");
+	for (int i = 0; i < list->count; i++)
+		check_value((text *) DatumGetPointer(list->ids[i]), "the elements of a list are text");
+}
+
+static void
+take_row(void *taker, PageRow *row)
+{
+	const text *date = row->texts[ROW_DATE_LAST_MODIFIED];
+	char		again[ROW_DATE_LEN + 1];
+
+	check(taker == &taken, "the taker is handed on");
+	taken++;
+	check(row->texts[ROW_SOURCED_ID] != NULL, "a row that is taken has an id");
+	for (int i = 0; i < ROW_TEXTS; i++)
+	{
+		if (row->texts[i] != NULL)
+			check_value(row->texts[i], "the values of a row are text");
+	}
+	check_list(&row->orgs);
+	check_list(&row->agents);
+	check_list(&row->roles);
+	if (date != NULL)
+		check(VARSIZE(date) - VARHDRSZ == ROW_DATE_LEN && row_date_to_utc(VARDATA(date), ROW_DATE_LEN, again) &&
+			  memcmp(again, VARDATA(date), ROW_DATE_LEN) == 0, "a date is of one form");
+	check(!(row->role_unclear || row->orgs_unclear) || row->damaged, "a row with something unclear is damaged");
+}
+
+static void
+check_fault(const ClientFault *fault)
+{
+	check(fault->message != NULL && fault->detail != NULL && fault->hint != NULL, "a fault says what, why and what to do");
+	check_text(fault->message, strlen(fault->message), "a message is text");
+	check_text(fault->detail, strlen(fault->detail), "a detail is text");
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	PageReader	reader = {.path = "/schools/s/students?limit=1",.subject = "students",.take_row = take_row,.taker = &taken,
+	.school_id = "s",.ended_before = "2026-01-01"};
+	HttpResponse response = {.status = 200,.content_type = "application/json"};
+	ClientFault *fault;
+
+	if (size == 0)
+		return 0;
+	backend_reset();
+	taken = 0;
+	reader.kind = (data[0] & 1) ? PAGE_ORGS : PAGE_USERS;
+	if (data[0] & 2)
+		strcpy(reader.envelope, "students");
+	response.len = size - 1;
+	response.body = malloc(size);
+	memcpy(response.body, data + 1, size - 1);
+	response.body[size - 1] = '\0';
+
+	fault = read_page(&reader, &response);
+	if (fault != NULL)
+		check_fault(fault);
+	else
+		check(reader.rows == taken + reader.without_id, "every row is taken or counted as one without an id");
+	check(!reader.bare || reader.rows == 0, "an object without rows has none");
+	free(response.body);
+	backend_reset();
+	return 0;
+}
