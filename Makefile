@@ -18,6 +18,7 @@ SQL_PARTS = \
 	sql/stage.sql \
 	sql/delta.sql \
 	sql/plan.sql \
+	sql/ownership.sql \
 	sql/match.sql \
 	sql/guard.sql \
 	sql/apply.sql \

@@ -186,6 +186,7 @@ BEGIN
     PERFORM minga_roster.open_writes(this.run, 'planned');
     PERFORM minga_roster.write_people(minga_roster.known_connection(this.connection));
     PERFORM minga_roster.write_links(this);
+    PERFORM minga_roster.remember_written(this.connection);
     UPDATE minga_roster.changes c
     SET state = CASE WHEN coalesce(w.done, true) THEN 'applied' ELSE 'refused' END,
         person_id = CASE WHEN c.action <> 'create' THEN c.person_id WHEN w.done THEN w.person_id END,

@@ -251,8 +251,9 @@ BEGIN
         || coalesce((SELECT 'CASE s.role ' || string_agg(format('WHEN %L THEN %L', r.roster_role, r.category), ' ' ORDER BY r.rank, r.roster_role) || ' END'
             FROM roster_rules r WHERE r.rostered), 'NULL')
         || (SELECT string_agg(format(' AND (s.%1$I IS NULL OR s.%1$I = p.%1$I)', c), '')
-            FROM unnest(minga_roster.written_columns()) c WHERE map ? c AND c NOT LIKE 'parent\_%')
-        || CASE WHEN connection.parent_contact THEN
+            FROM unnest(minga_roster.written_columns()) c WHERE map ? c AND c NOT LIKE 'parent\_%'
+                AND c <> ALL (minga_roster.local_columns(connection.connection)))
+        || CASE WHEN connection.parent_contact AND 'parent_contact' <> ALL (minga_roster.local_columns(connection.connection)) THEN
             (SELECT format(' AND (t.parent_name IS NULL OR (%s))', string_agg(format('t.%1$I IS NOT DISTINCT FROM p.%1$I', c), ' AND '))
                 FROM unnest(minga_roster.written_columns()) c WHERE map ? c AND c LIKE 'parent\_%') ELSE '' END
         || ' AND s.sourced_id NOT IN (SELECT h.sourced_id FROM shared_rows h))',
@@ -275,7 +276,9 @@ CREATE FUNCTION decide_groups(connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
 DECLARE
     map jsonb := (SELECT r.columns FROM minga_roster.people_relations r WHERE r.relation = connection.people);
+    local_columns text[] := minga_roster.local_columns(connection.connection);
 BEGIN
+    PERFORM minga_roster.find_edited(connection);
     CREATE TEMP TABLE decisions ON COMMIT DROP AS
     WITH held AS MATERIALIZED (
         -- Ranks that somebody keeps, and never rises to: of links whose row is not proved absent, or is listed and lends nothing tonight.
@@ -314,6 +317,7 @@ BEGIN
         FROM matched m
         JOIN category_rules r ON r.category = m.due_category
         LEFT JOIN candidate_people p ON p.person_id = m.person_id
+        LEFT JOIN edited_people e ON e.person_id = m.person_id
         CROSS JOIN LATERAL (SELECT p.person_id IS NULL
             OR (m.last_role IS NOT NULL AND m.due_role <> m.last_role AND p.role = m.last_role)) w (writes_role)
         CROSS JOIN LATERAL (
@@ -326,6 +330,7 @@ BEGIN
                 ('parent_rule', p.parent_rule, m.parent_rule)) AS v (name, now, due)
             WHERE (m.active OR p.person_id IS NOT NULL) AND map ? v.name AND v.due IS DISTINCT FROM v.now
                 AND (v.due IS NOT NULL OR (m.parent_name IS NOT NULL AND v.name LIKE 'parent\_%'))
+                AND (p.person_id IS NULL OR minga_roster.ownership_unit(v.name) <> ALL (local_columns || coalesce(e.columns, '{}')))
         ) d
     ), decided AS (
         SELECT f.*,

@@ -297,6 +297,24 @@ CREATE UNIQUE INDEX match_decisions_row ON match_decisions (connection, sourced_
 COMMENT ON TABLE match_decisions IS 'What roster_decide remembers against a match: who a row of the roster is not. That a row is somebody is a link.';
 COMMENT ON COLUMN match_decisions.person_id IS 'Whom the row is not; NULL: nobody of the site, it is a new person.';
 
+CREATE TABLE column_owners (
+    connection text NOT NULL REFERENCES connections ON DELETE CASCADE,
+    column_name text NOT NULL,
+    owner text NOT NULL CHECK (owner IN ('local', 'sis unless edited')),
+    PRIMARY KEY (connection, column_name)
+);
+COMMENT ON TABLE column_owners IS 'Columns of people that Auto update does not, or not always, take from the SIS; those without a row are the SIS''s. Written through roster_own.';
+
+CREATE TABLE written_values (
+    connection text NOT NULL,
+    column_name text NOT NULL,
+    person_id text NOT NULL,
+    hash bigint,
+    PRIMARY KEY (connection, column_name, person_id),
+    FOREIGN KEY (connection, column_name) REFERENCES column_owners ON DELETE CASCADE
+);
+COMMENT ON TABLE written_values IS 'For columns that are the SIS''s unless edited: a hash of the value that a sync wrote last, or found when it first looked. Another value now was edited here.';
+
 CREATE TABLE recipients (
     connection text NOT NULL REFERENCES connections ON DELETE CASCADE,
     email text NOT NULL,
@@ -380,7 +398,8 @@ DECLARE
     config text;
 BEGIN
     FOREACH config IN ARRAY ARRAY['people_relations', 'connections', 'connections_number_seq', 'toggles', 'secrets', 'runs', 'runs_run_seq',
-        'run_counts', 'run_steps', 'collections', 'changes', 'conflict_candidates', 'match_decisions', 'links', 'recipients', 'outbox', 'outbox_mail_seq']
+        'run_counts', 'run_steps', 'collections', 'changes', 'conflict_candidates', 'match_decisions',
+        'column_owners', 'written_values', 'links', 'recipients', 'outbox', 'outbox_mail_seq']
     LOOP
         PERFORM pg_catalog.pg_extension_config_dump(('minga_roster.' || config)::regclass, '');
     END LOOP;
