@@ -22,8 +22,8 @@
 #include "client.h"
 #include "compat.h"
 
-/* 30,000 users or more; what keeps the worker's memory bounded whatever a server sends. */
-#define PAGE_MAX_BYTES (32 * 1024 * 1024)
+/* 20,000 users or more; a page and its copy without bad characters leave the worker well below 64 MB whatever a server sends. */
+#define PAGE_MAX_BYTES (24 * 1024 * 1024)
 
 #define TRIES_MAX 5
 #define FIRST_PAUSE_MS 500

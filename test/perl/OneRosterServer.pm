@@ -14,27 +14,44 @@ use JSON::PP ();
 my $directory = abs_path(dirname(__FILE__) . '/..');
 my $json = JSON::PP->new->utf8->canonical;
 
-# new(people => 500, seed => 7, schools => 3, day => 0, plain_http => 0, certificate => one of make_certs.sh, client_id =>,
-# client_secret =>, app_name =>, args => [further arguments])
+# new(people => 500, seed => 7, schools => 3, day => 0, plain_http => 0, certs => another server's, certificate => one of
+# make_certs.sh, port => any free one, client_id =>, client_secret =>, app_name =>, args => [further arguments])
 # Starts the server; dies when it does not come up.
 sub new
 {
 	my ($class, %args) = @_;
-	my $self = bless { certs => File::Temp->newdir, %args }, $class;
+	my $self = bless {%args}, $class;
 
-	IPC::Run::run([ "$directory/make_certs.sh", "$self->{certs}" ]) or die "could not make certificates";
-	my @command = (
-		'/usr/bin/python3', "$directory/oneroster_server.py",
-		'--people', $args{people} // 500,
-		'--seed', $args{seed} // 7,
-		'--schools', $args{schools} // 3,
-		'--day', $args{day} // 0,
-		'--client-id', $self->client_id, '--client-secret', $self->client_secret, '--app', $self->app_name,
-		'--certificate', $args{certificate} // 'server',
-		$args{plain_http} ? '--plain-http' : ('--certs', "$self->{certs}"),
-		@{ $args{args} // [] });
-	start_server($self, \@command, qr/^port (\d+)\ncontrol (\d+)$/m, 'port', 'control');
+	if (!$self->{certs})
+	{
+		$self->{certs} = File::Temp->newdir;
+		IPC::Run::run([ "$directory/make_certs.sh", "$self->{certs}" ]) or die "could not make certificates";
+	}
+	$self->start;
 	return $self;
+}
+
+# Starts the server, again at the port that it had, without faults; the arguments replace those of new.
+sub start
+{
+	my ($self, %args) = @_;
+
+	%$self = (%$self, %args);
+	start_server(
+		$self,
+		[
+			'/usr/bin/python3', "$directory/oneroster_server.py",
+			'--people', $self->{people} // 500,
+			'--seed', $self->{seed} // 7,
+			'--schools', $self->{schools} // 3,
+			'--day', $self->{day} // 0,
+			'--port', $self->{port} // 0,
+			'--client-id', $self->client_id, '--client-secret', $self->client_secret, '--app', $self->app_name,
+			$self->{plain_http} ? '--plain-http' : ('--certs', "$self->{certs}", '--certificate', $self->{certificate} // 'server'),
+			@{ $self->{args} // [] }
+		],
+		qr/^port (\d+)\ncontrol (\d+)$/m, 'port', 'control');
+	return;
 }
 
 # start_server(object, command, pattern, names …): runs a server until it has printed what the pattern captures. Its stdin
