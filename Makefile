@@ -27,6 +27,7 @@ SQL_PARTS = \
 	sql/report.sql \
 	sql/mail.sql \
 	sql/evening.sql \
+	sql/diagnose.sql \
 	sql/status.sql \
 	sql/views.sql \
 	sql/privileges.sql

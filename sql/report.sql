@@ -76,7 +76,7 @@ BEGIN
     WHERE c.run = reported.run AND (NOT c.complete OR c.proof = 'weak') AND reported.kind <> 'test' AND reported.state = 'succeeded'
         -- A delta rests on no proof; what it could not read at all is worth a word.
         AND (reported.is_full IS NOT FALSE OR c.proof IS NULL);
-    kind_in_words := CASE reported.kind WHEN 'test' THEN 'connection test' WHEN 'approve' THEN 'approval' ELSE reported.kind END;
+    kind_in_words := CASE reported.kind WHEN 'test' THEN 'connection test' WHEN 'approve' THEN 'approval' WHEN 'diagnose' THEN 'diagnosis' ELSE reported.kind END;
     SELECT s.step INTO failed_step FROM minga_roster.run_steps s WHERE s.run = reported.run AND NOT s.ok ORDER BY s.position LIMIT 1;
 
     needs := '{}';
@@ -169,10 +169,11 @@ BEGIN
             RETURN NEXT;
         END IF;
     END IF;
-    IF reported.kind IN ('test', 'fetch', 'preview') AND reported.state = 'succeeded' THEN
+    IF reported.kind IN ('test', 'diagnose', 'fetch', 'preview') AND reported.state = 'succeeded' THEN
         nth := nth + 1;
         content := to_jsonb(CASE reported.kind
             WHEN 'test' THEN CASE WHEN finding.failed_step IS NULL THEN 'The connection test passed.' ELSE 'What the test found stands below.' END
+            WHEN 'diagnose' THEN format('The SIS was examined; nobody was changed. What was found: SELECT minga_roster.roster_diagnosis(%s).', reported.run)
             WHEN 'fetch' THEN 'The roster was fetched into the stage; nobody was changed.'
             ELSE 'This is a preview of what a sync would do; nobody was changed.' END);
         RETURN NEXT;

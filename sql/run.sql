@@ -8,6 +8,13 @@ AS 'MODULE_PATHNAME', 'roster_test_connection';
 COMMENT ON FUNCTION roster_test_connection(text) IS
 'Tries a connection step by step: url, dns, tls, token, school, then each collection that a sync would read, with its count. ok is NULL for steps that were not reached. A fault of the SIS is a row and no error. Waits for a background worker; 53000 when none is free, 55006 while a run of the connection works, 25001 in a transaction block.';
 
+CREATE FUNCTION roster_diagnose(connection text, OUT finding text, OUT value text, OUT ok boolean, OUT detail text, OUT hint text)
+RETURNS SETOF record
+LANGUAGE C VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'roster_diagnose';
+COMMENT ON FUNCTION roster_diagnose(text) IS
+'Examines the SIS of a connection: token, paging, totals, sort, filters, times; then reads the roster into the stage as roster_fetch does and says what its rows are like. ok is false for what is not as it should be, NULL for what is only told. A fault of the SIS is a row and no error; no row holds a value of a person. Waits, as roster_fetch does; roster_diagnosis(run) gives the same as a text for the vendor.';
+
 CREATE FUNCTION roster_fetch(connection text) RETURNS runs
 LANGUAGE C VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'roster_fetch';
@@ -36,7 +43,7 @@ CREATE FUNCTION roster_start(connection text, kind text DEFAULT 'sync') RETURNS 
 LANGUAGE C VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'roster_start';
 COMMENT ON FUNCTION roster_start(text, text) IS
-'Starts a fetch, preview or sync without waiting and returns the run''s number; runs and roster_status show how it fares. Where no worker can be registered the run is queued, with a WARNING.';
+'Starts a diagnosis, fetch, preview or sync without waiting and returns the run''s number; runs and roster_status show how it fares. Where no worker can be registered the run is queued, with a WARNING.';
 
 CREATE FUNCTION roster_run_due() RETURNS void
 LANGUAGE C VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp

@@ -18,6 +18,7 @@ typedef struct RosterClient
 	TransferPool *pool;
 	char	   *token;			/* or NULL: not asked for yet */
 	TimestampTz token_expires_at;
+	int			token_lifetime; /* seconds, as given with the latest token; 0: not said */
 	bool		credentials_in_body;	/* the server refused HTTP Basic */
 } RosterClient;
 

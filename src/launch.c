@@ -61,6 +61,7 @@ typedef struct RunView
 } RunView;
 
 PG_FUNCTION_INFO_V1(roster_test_connection);
+PG_FUNCTION_INFO_V1(roster_diagnose);
 PG_FUNCTION_INFO_V1(roster_fetch);
 PG_FUNCTION_INFO_V1(roster_preview);
 PG_FUNCTION_INFO_V1(roster_sync);
@@ -517,6 +518,13 @@ roster_test_connection(PG_FUNCTION_ARGS)
 						"SELECT step, ok, detail, hint, elapsed FROM minga_roster.run_steps WHERE run = $1 ORDER BY position");
 }
 
+Datum
+roster_diagnose(PG_FUNCTION_ARGS)
+{
+	return rows_of_kind(fcinfo, RUN_DIAGNOSE, "roster_diagnose",
+						"SELECT finding, value, ok, detail, hint FROM minga_roster.findings WHERE run = $1 ORDER BY position");
+}
+
 /* The approving run belongs to the connection of the run that it approves. */
 Datum
 roster_approve(PG_FUNCTION_ARGS)
@@ -551,11 +559,11 @@ roster_start(PG_FUNCTION_ARGS)
 	BackgroundWorkerHandle *handle;
 
 	refuse_on_standby("roster_start");
-	if (!run_kind_of(kind_name, &kind) || (kind != RUN_FETCH && kind != RUN_PREVIEW && kind != RUN_SYNC))
+	if (!run_kind_of(kind_name, &kind) || (kind != RUN_DIAGNOSE && kind != RUN_FETCH && kind != RUN_PREVIEW && kind != RUN_SYNC))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid kind of run \"%s\"", kind_name),
-				 errdetail("The kinds that can be started are \"fetch\", \"preview\" and \"sync\"."),
+				 errdetail("The kinds that can be started are \"diagnose\", \"fetch\", \"preview\" and \"sync\"."),
 				 errhint("A connection is tested by roster_test_connection, held archives are applied by roster_approve.")));
 	make_order(&order, kind, connection_argument(fcinfo), 0);
 	if (!launch_worker(&order, &handle))

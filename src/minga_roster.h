@@ -58,6 +58,7 @@ typedef struct RosterConnection
 typedef enum RunKind
 {
 	RUN_TEST,
+	RUN_DIAGNOSE,
 	RUN_FETCH,
 	RUN_PREVIEW,
 	RUN_SYNC,
@@ -123,6 +124,9 @@ extern void fetch_roster(RosterConnection *connection, RosterRun *run);
 
 /* in connection_test.c */
 extern void test_connection(RosterConnection *connection, RosterRun *run);
+
+/* in diagnose.c */
+extern void diagnose_connection(RosterConnection *connection, RosterRun *run);
 
 /* in mail.c */
 extern void send_waiting_mail(void);

@@ -240,6 +240,7 @@ take_token(RosterClient *client, const TokenAnswer *answer)
 
 	if (!(seconds > 0))
 		seconds = TOKEN_DEFAULT_S;
+	client->token_lifetime = answer->expires_in == NULL ? 0 : (int) Min(seconds, PG_INT32_MAX);
 	seconds = Max(seconds - TOKEN_MARGIN_S, seconds / 2);
 	client->token = MemoryContextStrdup(client->context, answer->access_token);
 	client->token_expires_at = GetCurrentTimestamp() + (int64) (Min(seconds, 86400 * 30) * USECS_PER_SEC);

@@ -64,7 +64,7 @@ typedef struct RunLocks
 	bool		connection_held;
 } RunLocks;
 
-static const char *const kind_names[] = {"test", "fetch", "preview", "sync", "approve"};
+static const char *const kind_names[] = {"test", "diagnose", "fetch", "preview", "sync", "approve"};
 
 /* So long a cancel waits for its run to be on record. */
 #define CANCEL_WAIT_MS 5000
@@ -208,12 +208,15 @@ work(RosterRun *run)
 	{
 		/* The stage can be fetched again: its commits need not reach the disk. */
 		SetConfigOption("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION);
-		fetch_roster(connection, run);
+		if (run->kind == RUN_DIAGNOSE)
+			diagnose_connection(connection, run);
+		else
+			fetch_roster(connection, run);
 		SetConfigOption("synchronous_commit", synchronous_commit_before, PGC_USERSET, PGC_S_SESSION);
 	}
 	if (run->kind != RUN_APPROVE)
 		store_progress(run, true);
-	if (run->kind == RUN_TEST || run->kind == RUN_FETCH)
+	if (run->kind == RUN_TEST || run->kind == RUN_DIAGNOSE || run->kind == RUN_FETCH)
 		close_run(run->run, "succeeded", NULL, NULL, NULL, NULL);
 	else
 		merge(run);

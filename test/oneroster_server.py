@@ -119,7 +119,7 @@ class Roster:
                 else:
                     if sort not in (None, "sourcedId"):
                         refs = sorted(refs, key=lambda r: str(self.row(r, "").get(sort) or ""))
-                    if order == "desc":
+                    if (order == "desc") != ("reverse_sort" in self.faults):
                         refs = refs[::-1]
                 if len(self.selections) > 16:
                     self.selections.clear()

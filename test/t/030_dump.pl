@@ -32,6 +32,7 @@ INSERT INTO links (connection, sourced_id, site, person_id, category, rule, link
 INSERT INTO runs (connection, site, kind, origin, state, requested_by, finished_at) SELECT 'mesa-high', 'mesa', 'sync', 'manual', 'succeeded', 'x', now() FROM generate_series(1, 41);
 INSERT INTO run_counts SELECT run, 'student', 'create', 1 FROM runs;
 INSERT INTO run_steps (run, position, step, ok) SELECT run, 1, 'url', true FROM runs;
+INSERT INTO findings (run, position, finding, value) SELECT run, 1, 'sort', 'honoured' FROM runs;
 INSERT INTO collections (run, collection, family) SELECT run, 'students', 'student' FROM runs;
 INSERT INTO changes (run, change, site, sourced_ids, action, rule, reason, state, state_at) SELECT run, 1, 'mesa', '{s1}', 'create', 'r', 'r', 'applied', now() FROM runs;
 INSERT INTO outbox (run, connection, email, subject, body_text, body_html, next_attempt_at, created_at, origin) SELECT max(run), 'mesa-high', 'it\@mesa.example', 's', 't', 'h', now(), now(), 'x' FROM runs;
@@ -57,7 +58,7 @@ $node->safe_psql('postgres', 'CREATE DATABASE restored TEMPLATE template0');
 command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('restored'), '-f', $file ], 'restored without an error');
 
 # The same rows on both sides
-foreach my $table (qw(people_relations connections toggles secrets runs run_counts run_steps collections changes links recipients outbox sis role_rules))
+foreach my $table (qw(people_relations connections toggles secrets runs run_counts run_steps findings collections changes links recipients outbox sis role_rules))
 {
 	my $rows = "SET search_path = pg_catalog; SELECT t FROM minga_roster.$table t ORDER BY t::text";
 	my $here = $node->safe_psql('school', $rows);
