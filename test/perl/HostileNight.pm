@@ -107,6 +107,26 @@ sub is_collection
 	return;
 }
 
+# Lets the connection go to another host:port, as a name service or a network would; moves_back ends that.
+sub moves
+{
+	my ($self, $there) = @_;
+	my ($from, $to) = map { RosterCluster::quote($_) } 'localhost:' . $self->{server}->port, $there;
+
+	$self->{there} = $there;
+	$self->{roster}->sql("UPDATE connections SET base_url = replace(base_url, $from, $to), token_url = replace(token_url, $from, $to)");
+	return;
+}
+
+sub moves_back
+{
+	my ($self) = @_;
+	my ($from, $to) = map { RosterCluster::quote($_) } delete $self->{there}, 'localhost:' . $self->{server}->port;
+
+	$self->{roster}->sql("UPDATE connections SET base_url = replace(base_url, $from, $to), token_url = replace(token_url, $from, $to)");
+	return;
+}
+
 # A night without a fault finds everybody as before.
 sub passes
 {
