@@ -20,6 +20,7 @@ SQL_PARTS = \
 	sql/plan.sql \
 	sql/ownership.sql \
 	sql/match.sql \
+	sql/relink.sql \
 	sql/guard.sql \
 	sql/apply.sql \
 	sql/merge.sql \

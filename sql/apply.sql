@@ -99,7 +99,9 @@ BEGIN
     CREATE TEMP TABLE writes ON COMMIT DROP AS
     SELECT c.change, c.action, c.category, c.person_id, c.sourced_ids[1] COLLATE "C" AS sourced_id, c.before, c.after, false AS done
     FROM minga_roster.changes c
-    WHERE c.run = of_run AND c.state = of_state AND c.action IN ('create', 'update', 'restore', 'archive');
+    WHERE c.run = of_run AND c.state = of_state AND c.action IN ('create', 'update', 'restore', 'archive')
+        -- What else is held is for roster_relink and the next sync.
+        AND (of_state <> 'held' OR c.action = 'archive');
     ANALYZE writes;
     CREATE TEMP TABLE hits (change integer, person_id text) ON COMMIT DROP;
 END

@@ -104,7 +104,8 @@ BEGIN
     IF NOT connection.delta OR connection.newest_modified IS NULL THEN
         RETURN;
     END IF;
-    SELECT bool_and(c.complete) INTO read_whole FROM minga_roster.collections c WHERE c.run = end_read.run.run;
+    SELECT bool_and(c.complete) AND NOT EXISTS (SELECT FROM minga_roster.changes h WHERE h.run = end_read.run.run AND h.action = 'link' AND h.state = 'held')
+    INTO read_whole FROM minga_roster.collections c WHERE c.run = end_read.run.run;
     IF read_whole THEN
         -- Dates to come are slips, and would hide what is changed until then.
         SELECT greatest(newest, max(s.date_last_modified COLLATE "C")::timestamptz) INTO newest
@@ -121,4 +122,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION end_read(runs) IS
-'At the end of a sync of a connection with delta: stores the newest dateLastModified seen, from which the next delta asks. Where a collection was not read whole, a delta leaves it as it was, and a full read has the next evening read in full.';
+'At the end of a sync of a connection with delta: stores the newest dateLastModified seen, from which the next delta asks. Where a collection was not read whole, a delta leaves it as it was, and a full read has the next evening read in full; so where links wait for roster_relink.';

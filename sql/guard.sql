@@ -46,6 +46,7 @@ BEGIN
     ), verdicts AS (
         SELECT f.category,
             CASE
+                WHEN i.reason IS NOT NULL THEN i.reason
                 WHEN connection.unproven THEN
                     'No sync has shown yet that the connection reaches the right school.'
                 WHEN today <@ connection.freeze_dates THEN
@@ -60,7 +61,7 @@ BEGIN
                     format('%s of %s would be gone within a week: more than %s and more than %s percent.', f.leavers, f.people,
                         connection.guard_floor, connection.guard_percent)
             END AS reason
-        FROM figures f
+        FROM figures f LEFT JOIN changed_ids i ON i.category = f.category
     )
     UPDATE minga_roster.changes c SET state = 'held', state_reason = v.reason
     FROM verdicts v
@@ -68,4 +69,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION guard_run(bigint) IS
-'Marks planned archives of the run as held, by category: when leavers, those of the last seven days counted in, are more than guard_percent and more than guard_floor of its people, or half or more of four or more, or the connection is unproven or its archives are frozen. In a season season_percent takes the place of guard_percent and of the half. Works on the temp tables of plan_run.';
+'Marks planned archives of the run as held, by category: when leavers, those of the last seven days counted in, are more than guard_percent and more than guard_floor of its people, or half or more of four or more, or the connection is unproven or its archives are frozen, or many ids of the category changed. In a season season_percent takes the place of guard_percent and of the half. Works on the temp tables of plan_run.';

@@ -12,9 +12,10 @@ BEGIN
     SET created = n.created, linked = n.linked, updated = n.updated, restored = n.restored, archived = n.archived, held = n.held,
         unchanged = o.unchanged, skipped = o.skipped, conflicts = o.conflicts, rejects = o.rejects + w.without_id
     FROM (
-        SELECT count(*) FILTER (WHERE c.action = 'create') AS created, count(*) FILTER (WHERE c.action = 'link') AS linked,
+        SELECT count(*) FILTER (WHERE c.action = 'create' AND c.state <> 'held') AS created,
+            count(*) FILTER (WHERE c.action = 'link' AND c.state <> 'held') AS linked,
             count(*) FILTER (WHERE c.action = 'update') AS updated, count(*) FILTER (WHERE c.action = 'restore') AS restored,
-            count(*) FILTER (WHERE c.action = 'archive' AND c.state <> 'held') AS archived, count(*) FILTER (WHERE c.state = 'held') AS held
+            count(*) FILTER (WHERE c.action = 'archive' AND c.state <> 'held') AS archived, count(*) FILTER (WHERE c.action = 'archive' AND c.state = 'held') AS held
         FROM minga_roster.changes c WHERE c.run = count_changes.run AND c.state IN ('planned', 'applied', 'held')
     ) n, (
         SELECT coalesce(sum(c.count) FILTER (WHERE c.action = 'unchanged'), 0) AS unchanged,
@@ -41,7 +42,7 @@ BEGIN
     SELECT connection.unproven AND approved.run = max(r.run) INTO proves
     FROM minga_roster.runs r
     WHERE r.connection = this.connection AND r.kind = 'sync' AND r.state = 'succeeded' AND r.is_full;
-    PERFORM FROM minga_roster.changes c WHERE c.run = approved.run AND c.state = 'held' FOR UPDATE;
+    PERFORM FROM minga_roster.changes c WHERE c.run = approved.run AND c.action = 'archive' AND c.state = 'held' FOR UPDATE;
     IF approved.kind <> 'sync' OR approved.connection <> this.connection OR approved.state <> 'succeeded'
         OR NOT (FOUND OR coalesce(proves, false)) THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
@@ -49,7 +50,7 @@ BEGIN
             DETAIL = CASE
                 WHEN approved.kind <> 'sync' THEN format('It is a %s.', approved.kind)
                 WHEN approved.state <> 'succeeded' THEN format('It is %s.', approved.state)
-                WHEN EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = approved.run AND c.state = 'expired') THEN
+                WHEN EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = approved.run AND c.action = 'archive' AND c.state = 'expired') THEN
                     'What it held has expired: a later sync has judged anew.'
                 WHEN EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = approved.run AND c.state_reason LIKE 'approved by run %') THEN
                     'What it held has been approved already.'

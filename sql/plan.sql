@@ -374,7 +374,8 @@ BEGIN
         END AS reason,
         -- A protection is told where something would have been done.
         d.outcome IN ('conflict', 'reject', 'create', 'restore', 'update', 'link')
-            OR (d.outcome = 'protect' AND (d.joins OR (d.archived AND d.active) OR (NOT d.archived AND d.auto_update AND d.after <> '{}'))) AS told
+            OR (d.outcome = 'protect' AND (d.joins OR (d.archived AND d.active) OR (NOT d.archived AND d.auto_update AND d.after <> '{}'))) AS told,
+        NULL::text AS held_as, NULL::text AS held_reason
     FROM decided d;
     ANALYZE decisions (label, person_id);
 END
@@ -416,16 +417,18 @@ BEGIN
         AND (connection.guard_grace = 1
             OR 1 + (SELECT count(*) FROM whole_reads w WHERE w.family = g.family AND w.run >= g.missed_run) >= connection.guard_grace);
 
-    INSERT INTO minga_roster.changes (run, change, site, category, person_id, sourced_ids, action, rule, reason, before, after, state, state_at)
+    INSERT INTO minga_roster.changes (run, change, site, category, person_id, sourced_ids, action, rule, reason, before, after, state, state_at, state_reason)
     SELECT run.run, row_number() OVER (ORDER BY n.action, n.category, n.sourced_ids), run.site, n.category, n.person_id, n.sourced_ids,
         n.action, n.rule, n.reason, n.before, n.after,
-        CASE WHEN n.action IN ('conflict', 'reject', 'protect') THEN 'noted' ELSE 'planned' END, minga_roster.clock()
+        CASE WHEN n.held_reason IS NOT NULL THEN 'held' WHEN n.action IN ('conflict', 'reject', 'protect') THEN 'noted' ELSE 'planned' END,
+        minga_roster.clock(), n.held_reason
     FROM (
-        SELECT d.category, d.person_id, d.sourced_ids, d.outcome AS action, d.rule, d.reason, d.before, d.after FROM decisions d WHERE d.told
+        SELECT d.category, d.person_id, d.sourced_ids, coalesce(d.held_as, d.outcome) AS action, d.rule, d.reason, d.before, d.after, d.held_reason
+        FROM decisions d WHERE d.told
         UNION ALL
         SELECT o.category, o.person_id, ARRAY[o.sourced_id::text], 'reject', 'unreadable',
             CASE o.standing WHEN 'damaged' THEN 'The row holds characters that could not be read.'
-                ELSE 'The row has a status that OneRoster does not have.' END, '{}', '{}'
+                ELSE 'The row has a status that OneRoster does not have.' END, '{}', '{}', NULL
         FROM open_rows o
         LEFT JOIN decisions d ON d.label = o.label AND d.outcome = 'conflict'
         WHERE o.standing IN ('damaged', 'unknown') AND coalesce(o.rostered, true) AND o.family IS DISTINCT FROM 'contact' AND d.label IS NULL
@@ -433,7 +436,7 @@ BEGIN
         SELECT l.category, l.person_id, l.sourced_ids, l.action, CASE l.action WHEN 'archive' THEN 'absent' ELSE 'protected' END,
             CASE l.action WHEN 'archive' THEN 'The roster was read whole and does not list the person any more.'
                 ELSE 'The roster does not list the person any more, but does not archive owners, managers and people who are not managed by a roster.' END,
-            '{}', '{}'
+            '{}', '{}', NULL
         FROM leavers l
     ) n;
 
@@ -524,6 +527,7 @@ BEGIN
     PERFORM minga_roster.group_rows();
     PERFORM minga_roster.match_groups(connection);
     PERFORM minga_roster.decide_groups(connection);
+    PERFORM minga_roster.hold_moves(connection);
     PERFORM minga_roster.plan_changes(this, connection);
     PERFORM minga_roster.count_outcomes(this, connection);
 END

@@ -50,7 +50,7 @@ $$;
 COMMENT ON FUNCTION html_escaped(text) IS 'Fit for text and for quoted attributes of HTML.';
 
 CREATE FUNCTION run_findings(run bigint, OUT place text, OUT is_missed boolean, OUT applied bigint, OUT held bigint, OUT conflicts bigint,
-    OUT rejects bigint, OUT failed_step text, OUT unread text, OUT kind_in_words text, OUT needs text[], OUT is_problem boolean, OUT retry_at timestamptz)
+    OUT rejects bigint, OUT failed_step text, OUT unread text, OUT kind_in_words text, OUT needs text[], OUT is_problem boolean, OUT retry_at timestamptz, OUT moves bigint)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -70,7 +70,8 @@ BEGIN
         + coalesce(reported.restored, 0) + coalesce(reported.archived, 0);
     conflicts := coalesce(reported.conflicts, 0);
     rejects := coalesce(reported.rejects, 0);
-    SELECT count(*) FILTER (WHERE c.state = 'held') INTO held FROM minga_roster.changes c WHERE c.run = reported.run;
+    SELECT count(*) FILTER (WHERE c.action = 'archive'), count(*) FILTER (WHERE c.action = 'link') INTO held, moves
+    FROM minga_roster.changes c WHERE c.run = reported.run AND c.state = 'held';
     SELECT string_agg(c.collection, ' and ' ORDER BY c.collection) || CASE count(*) WHEN 1 THEN ' was not read whole' ELSE ' were not read whole' END INTO unread
     FROM minga_roster.collections c
     WHERE c.run = reported.run AND (NOT c.complete OR c.proof = 'weak') AND reported.kind <> 'test' AND reported.state = 'succeeded'
@@ -80,6 +81,9 @@ BEGIN
     SELECT s.step INTO failed_step FROM minga_roster.run_steps s WHERE s.run = reported.run AND NOT s.ok ORDER BY s.position LIMIT 1;
 
     needs := '{}';
+    IF moves > 0 THEN
+        needs := needs || format('%s changed in the SIS', minga_roster.counted(moves, 'id'));
+    END IF;
     IF held > 0 THEN
         needs := needs || format('%s %s', minga_roster.counted(held, 'archive'),
             CASE WHEN reported.kind = 'preview' THEN 'would be held' WHEN held = 1 THEN 'is held' ELSE 'are held' END);
@@ -105,7 +109,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION run_findings(bigint) IS
-'What a report says first: the school or site, how many changes were applied, archives that are held still, conflicts, rejects, what was not read whole, and in words what needs a person. retry_at: when a failed evening run is tried again.';
+'What a report says first: the school or site, how many changes were applied, archives and links that are held still, conflicts, rejects, what was not read whole, and in words what needs a person. retry_at: when a failed evening run is tried again.';
 
 CREATE FUNCTION report_parts(run bigint, OUT nth integer, OUT part text, OUT content jsonb)
 RETURNS SETOF record
@@ -230,10 +234,35 @@ BEGIN
         RETURN NEXT;
     END IF;
 
+    SELECT jsonb_agg(jsonb_build_array(h.category, h.moves::text, h.newcomers::text, h.why) ORDER BY array_position(categories, h.category), h.why) INTO listed
+    FROM (SELECT c.category, c.state_reason AS why, count(*) FILTER (WHERE c.action = 'link') AS moves, count(*) FILTER (WHERE c.action = 'create') AS newcomers
+          FROM minga_roster.changes c WHERE c.run = reported.run AND c.state = 'held' AND c.action IN ('link', 'create') GROUP BY 1, 2) h;
+    IF listed IS NOT NULL THEN
+        nth := nth + 1;
+        part := 'heading';
+        content := to_jsonb('Ids that changed'::text);
+        RETURN NEXT;
+        nth := nth + 1;
+        part := 'table';
+        content := jsonb_build_object('head', jsonb_build_array('category', 'known people', 'new people', 'why'), 'rows', listed);
+        RETURN NEXT;
+        IF reported.kind = 'sync' AND finding.moves > 0 THEN
+            nth := nth + 1;
+            part := 'text';
+            content := to_jsonb(format('Nobody of them was touched or created. The known people were found by identifier or e-mail: SELECT * FROM minga_roster.changes WHERE run = %s AND action = ''link'' AND state = ''held''. Where the SIS did give them new ids (another version of its API, another SIS), this lets them keep their accounts, and the next sync goes on:',
+                reported.run));
+            RETURN NEXT;
+            nth := nth + 1;
+            part := 'statement';
+            content := to_jsonb(format('SELECT minga_roster.roster_relink(%s);', reported.run));
+            RETURN NEXT;
+        END IF;
+    END IF;
+
     -- Held archives, by what the guard says of each category.
     SELECT jsonb_agg(jsonb_build_array(h.category, h.number::text, h.why) ORDER BY array_position(categories, h.category), h.why) INTO listed
     FROM (SELECT coalesce(c.category, '') AS category, coalesce(c.state_reason, c.reason) AS why, count(*) AS number
-          FROM minga_roster.changes c WHERE c.run = reported.run AND c.state = 'held' GROUP BY 1, 2) h;
+          FROM minga_roster.changes c WHERE c.run = reported.run AND c.action = 'archive' AND c.state = 'held' GROUP BY 1, 2) h;
     IF listed IS NOT NULL THEN
         nth := nth + 1;
         part := 'heading';
@@ -246,7 +275,7 @@ BEGIN
         IF reported.kind = 'sync' THEN
             nth := nth + 1;
             part := 'text';
-            content := to_jsonb(format('They wait until somebody approves them, or the next sync looks again. To see who: SELECT * FROM minga_roster.changes WHERE run = %s AND state = ''held''. To archive them:',
+            content := to_jsonb(format('They wait until somebody approves them, or the next sync looks again. To see who: SELECT * FROM minga_roster.changes WHERE run = %s AND action = ''archive'' AND state = ''held''. To archive them:',
                 reported.run));
             RETURN NEXT;
             nth := nth + 1;
@@ -490,6 +519,7 @@ BEGIN
     what := CASE
         WHEN finding.is_missed THEN 'evening missed'
         WHEN reported.state IN ('failed', 'cancelled', 'queued', 'running') THEN format('%s %s', finding.kind_in_words, reported.state)
+        WHEN finding.moves > 0 THEN format('%s changed in the SIS', minga_roster.counted(finding.moves, 'id'))
         WHEN finding.held > 0 THEN format('%s held', minga_roster.counted(finding.held, 'archive'))
         WHEN finding.unread IS NOT NULL THEN finding.unread
         WHEN finding.conflicts > 0 THEN minga_roster.counted(finding.conflicts, 'conflict')

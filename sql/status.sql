@@ -30,6 +30,7 @@ AS $$
             WHEN NOT EXISTS (SELECT FROM minga_roster.secrets t WHERE t.connection = c.connection) THEN 'no client secret'
             WHEN minga_roster.setting('key_file') = '' THEN 'no key file'
             WHEN e.evening IS NULL THEN format('time zone "%s" is not known', c.time_zone)
+            WHEN h.moves > 0 THEN format('changed ids of run %s wait for roster_relink', h.run)
             WHEN h.held > 0 THEN format('held archives of run %s wait for approval', h.run)
             WHEN m.waiting > 0 AND minga_roster.setting('smtp_url') = ''
                 THEN format('%s: minga_roster.smtp_url is not set', CASE m.waiting WHEN 1 THEN '1 mail waits' ELSE format('%s mails wait', m.waiting) END)
@@ -45,7 +46,8 @@ AS $$
                        ORDER BY r.state = 'running' DESC, r.run LIMIT 1) o ON true
     LEFT JOIN LATERAL (SELECT * FROM minga_roster.runs r WHERE r.connection = c.connection AND r.kind = 'sync' AND r.finished_at IS NOT NULL
                        ORDER BY r.run DESC LIMIT 1) l ON true
-    LEFT JOIN LATERAL (SELECT g.run, g.held FROM (SELECT g.run, count(*) AS held FROM minga_roster.changes g WHERE g.state = 'held' GROUP BY g.run) g
+    LEFT JOIN LATERAL (SELECT g.run, g.held, g.moves FROM (SELECT g.run, count(*) FILTER (WHERE g.action = 'archive') AS held,
+                           count(*) FILTER (WHERE g.action = 'link') AS moves FROM minga_roster.changes g WHERE g.state = 'held' GROUP BY g.run) g
                        JOIN minga_roster.runs r ON r.run = g.run
                        WHERE r.connection = c.connection AND r.kind = 'sync' ORDER BY g.run DESC LIMIT 1) h ON true
     CROSS JOIN LATERAL (SELECT count(*) AS running, max(r.run) FILTER (WHERE r.site = c.site) AS site_run

@@ -1,0 +1,109 @@
+-- Relink: a SIS that gives its people new ids, as with another version of its API or in place of another SIS. Must survive that night
+-- without anybody created twice, archived or quietly taken for somebody else: what follows from the new ids waits for a person.
+
+CREATE FUNCTION hold_moves(connection connections) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+BEGIN
+    CREATE TEMP TABLE changed_ids (category text, reason text) ON COMMIT DROP;
+    CREATE TEMP TABLE moves ON COMMIT DROP AS
+    SELECT d.label, d.person_id FROM decisions d WHERE d.links AND d.step IN ('identifier', 'e-mail') AND d.first_run IS NOT NULL;
+    IF (SELECT count(*) FROM moves) < 5 THEN
+        RETURN;
+    END IF;
+    CREATE TEMP TABLE linked_people ON COMMIT DROP AS
+    SELECT DISTINCT ON (l.person_id) l.person_id, l.category, p.archived
+    FROM minga_roster.links l
+    JOIN category_rules c ON c.category = l.category
+    JOIN current_people p ON p.person_id = l.person_id
+    WHERE l.connection = hold_moves.connection.connection
+    ORDER BY l.person_id, l.missed_since DESC NULLS FIRST, c.rank;
+
+    WITH figures AS (
+        SELECT l.category, count(*) AS people, count(m.person_id) AS moved
+        FROM linked_people l LEFT JOIN moves m ON m.person_id = l.person_id
+        WHERE NOT l.archived
+        GROUP BY l.category
+    ), many AS (
+        SELECT f.*, sum(f.moved) OVER () AS moved_in_all FROM figures f WHERE f.moved > 0 AND f.moved * 3 >= f.people
+    )
+    INSERT INTO changed_ids
+    SELECT m.category, format('Many ids of the SIS changed tonight: %s of %s people have another one.', m.moved, m.people)
+    FROM many m WHERE m.moved_in_all >= 5;
+
+    UPDATE decisions d SET outcome = 'skip', links = false, told = true, before = '{}', after = '{}', held_as = 'link', held_reason = i.reason
+    FROM moves m JOIN linked_people l ON l.person_id = m.person_id JOIN changed_ids i ON i.category = l.category
+    WHERE d.label = m.label;
+    -- Whom no key tells may be somebody known with a new id too.
+    UPDATE decisions d SET outcome = 'skip', links = false, held_as = 'create', held_reason = i.reason
+    FROM changed_ids i
+    WHERE d.outcome = 'create' AND d.category = i.category;
+END
+$$;
+COMMENT ON FUNCTION hold_moves(connections) IS
+'Makes the temp table changed_ids: categories of which a third of the people or more, and five in all or more, are found under another id while their own is gone. Their links do not move and nobody is created there; both become held changes, and the guard holds the archives. Works on the temp tables of plan_run.';
+
+CREATE FUNCTION roster_relink(run bigint) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    this minga_roster.runs := minga_roster.known_run(roster_relink.run);
+    connection minga_roster.connections := minga_roster.known_connection(this.connection);
+    moved bigint;
+BEGIN
+    PERFORM minga_roster.claim_connection(connection);
+    PERFORM FROM minga_roster.changes c WHERE c.run = this.run AND c.action = 'link' AND c.state = 'held' FOR UPDATE;
+    IF NOT FOUND OR this.kind <> 'sync' OR this.state <> 'succeeded' THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = format('run %s has no links to move', this.run),
+            DETAIL = CASE
+                WHEN this.kind <> 'sync' THEN format('It is a %s.', this.kind)
+                WHEN this.state <> 'succeeded' THEN format('It is %s.', this.state)
+                WHEN EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = this.run AND c.state_reason = 'moved by roster_relink') THEN
+                    'They have been moved already.'
+                WHEN EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = this.run AND c.action = 'link' AND c.state = 'expired') THEN
+                    'They have expired: a later sync has judged anew.'
+                ELSE 'It held none: links move by themselves unless many ids change in one night.'
+            END,
+            HINT = format('SELECT DISTINCT c.run FROM minga_roster.changes c JOIN minga_roster.runs r USING (run) WHERE r.connection = %L AND c.action = ''link'' AND c.state = ''held'' shows the sync that holds some.',
+                this.connection);
+    END IF;
+
+    WITH verdicts AS MATERIALIZED (
+        SELECT c.change, c.person_id, c.category, c.sourced_ids, c.rule, o.role_written, o.linked_run, o.archived_run,
+            CASE
+                WHEN o.person_id IS NULL THEN 'The person is not linked any more.'
+                WHEN o.listed THEN 'The roster lists the person by an id known before.'
+                WHEN EXISTS (SELECT FROM minga_roster.links l WHERE l.connection = this.connection AND l.sourced_id = ANY (c.sourced_ids)) THEN
+                    'The id is linked already.'
+            END AS refusal
+        FROM minga_roster.changes c
+        LEFT JOIN (
+            SELECT l.person_id, min(l.role_written) AS role_written, min(l.linked_run) AS linked_run, max(l.archived_run) AS archived_run,
+                bool_or(l.missed_since IS NULL) AS listed
+            FROM minga_roster.links l WHERE l.connection = this.connection
+            GROUP BY l.person_id
+        ) o ON o.person_id = c.person_id
+        WHERE c.run = this.run AND c.action = 'link' AND c.state = 'held'
+    ), gone AS (
+        DELETE FROM minga_roster.links l
+        USING verdicts v
+        WHERE v.refusal IS NULL AND l.connection = this.connection AND l.person_id = v.person_id
+    ), come AS (
+        INSERT INTO minga_roster.links (connection, sourced_id, site, person_id, category, role_written, rule, linked_run, archived_run)
+        SELECT this.connection, n.sourced_id, this.site, v.person_id, v.category, v.role_written, v.rule, v.linked_run, v.archived_run
+        FROM verdicts v CROSS JOIN LATERAL unnest(v.sourced_ids) AS n (sourced_id)
+        WHERE v.refusal IS NULL
+    ), told AS (
+        UPDATE minga_roster.changes c
+        SET state = CASE WHEN v.refusal IS NULL THEN 'applied' ELSE 'refused' END, state_at = minga_roster.clock(),
+            state_reason = coalesce(v.refusal, 'moved by roster_relink')
+        FROM verdicts v
+        WHERE c.run = this.run AND c.change = v.change
+    )
+    SELECT count(*) INTO moved FROM verdicts v WHERE v.refusal IS NULL;
+    -- By the new ids nobody was read.
+    UPDATE minga_roster.connections c SET newest_modified = NULL WHERE c.connection = this.connection AND c.newest_modified IS NOT NULL;
+    RETURN moved;
+END
+$$;
+COMMENT ON FUNCTION roster_relink(bigint) IS
+'Moves the links that a sync held because many ids of the SIS changed in one night: each person keeps his account, under the new id. Returns how many people it moved; those who are listed by a former id again, or whose new id is linked, become refused. People themselves are not touched: the next sync goes on with them, creates whom it held and judges anew who is gone. 42704 an unknown run, 55000 where there is nothing to move, 55006 while a run of the connection works.';
