@@ -90,6 +90,25 @@ $$;
 COMMENT ON FUNCTION evenings() IS
 'Each connection''s evening that began last: its tries that failed, when it is tried again (30 minutes after a failure, three tries at most, not after SQLSTATE classes 22, 28 and 42, and inside the window), and whether a run is due now. runs_here: Automatic Rostering is on and was switched on in this very database.';
 
+CREATE FUNCTION fetch_limits(run bigint, OUT requests integer, OUT seconds_left bigint, OUT evening text)
+RETURNS record
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN n.now >= e.opens AND n.now < e.closes THEN coalesce(c.max_requests, s.max_requests) ELSE 1 END,
+        greatest(extract(epoch FROM w.closes - n.now), 0)::bigint,
+        to_char(w.opens AT TIME ZONE c.time_zone, 'YYYY-MM-DD HH24:MI') || to_char(w.closes AT TIME ZONE c.time_zone, '" to "YYYY-MM-DD HH24:MI')
+            || format(' (%s)', c.time_zone)
+    FROM minga_roster.runs r
+    JOIN minga_roster.connections c USING (connection)
+    JOIN minga_roster.sis s USING (sis)
+    JOIN minga_roster.evenings() e USING (connection)
+    CROSS JOIN (SELECT minga_roster.clock() AS now) n
+    LEFT JOIN LATERAL minga_roster.evening_window(r.evening, c.sync_at, c.window_end, c.time_zone) w ON r.evening IS NOT NULL
+    WHERE r.run = fetch_limits.run
+$$;
+COMMENT ON FUNCTION fetch_limits(bigint) IS
+'What the hour allows the fetch of a run: requests at a time (max_requests from sync_at to window_end, one at any other time, when people work in the SIS), and for a run of an evening how long that lasts yet and which it is.';
+
 CREATE FUNCTION queue_due_runs() RETURNS integer
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$

@@ -4,8 +4,9 @@
  *	  network, of HTTP and of the SIS means to the people who can mend it.
  *
  * What it must survive: a server that is down for moments, one that asks to wait,
- * a token that is withdrawn in the middle.  Other 4xx are never tried again.  All
- * waits end at once on an interrupt.
+ * a token that is withdrawn in the middle, with several requests in flight.  Other
+ * 4xx are never tried again.  All waits end at once on an interrupt, and with the
+ * time that the client is given (run_until).
  *
  * SQLSTATE classes 22, 28 and 42 mean "will be the same in half an hour" to the
  * evening; faults that may pass are of class 08 or 53.
@@ -22,13 +23,11 @@
 #include "client.h"
 #include "compat.h"
 
-/* 20,000 users or more; a page and its copy without bad characters leave the worker well below 64 MB whatever a server sends. */
-#define PAGE_MAX_BYTES (24 * 1024 * 1024)
-
 #define TRIES_MAX 5
 #define FIRST_PAUSE_MS 500
 #define PAUSE_MAX_MS (120 * 1000)
 #define PAUSES_MAX_MS (300 * 1000)	/* of one request in all */
+#define REFUSALS_MAX 3			/* of the token, for one request */
 
 /* What is asked for of a user: nothing that is not stored, and never a password. */
 #define USER_FIELDS "sourcedId,status,dateLastModified,enabledUser,givenName,familyName,middleName,role,username,identifier,email,sms,phone,grades,orgs,agents"
@@ -44,6 +43,7 @@ client_open(RosterConnection *connection, RosterRun *run)
 	client->connection = connection;
 	client->run = run;
 	client->pool = transfer_open();
+	client->run_until = DT_NOEND;
 	return client;
 }
 
@@ -222,19 +222,13 @@ client_status_fault(RosterClient *client, const char *url, const HttpResponse *r
 	}
 }
 
-/* Waits, and ends at once on an interrupt. */
+/* Carries the transfers on for a moment, but not beyond that time; raises when the client's own time is over. */
 static void
-pause_ms(long ms)
+wait_until(RosterClient *client, TimestampTz until)
 {
-	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms);
-	long		left;
-
-	while ((left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until)) > 0)
-	{
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, left, PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-	}
+	transfer_wait(client->pool, Min(until, client->run_until));
+	if (client->run_until < DT_NOEND && GetCurrentTimestamp() >= client->run_until)
+		client_raise(client->run_until_fault);
 }
 
 /* How often a request may be tried that ended so; 1 is never again. */
@@ -256,75 +250,290 @@ tries_for(const HttpResponse *response)
 }
 
 /*
- * One request with its retries, counted up in the run; with "authorized" each
- * try has an Authorization header of its own.  The last response, good or bad,
- * is the caller's to release.
+ * How long to pause before a request that ended so is tried again, in
+ * milliseconds; -1 where it is not.
+ */
+static long
+pause_before_retry(const HttpResponse *response, int try, long paused)
+{
+	long		pause;
+
+	if (try >= tries_for(response))
+		return -1;
+	pause = (long) (FIRST_PAUSE_MS * (1 << (try - 1)) * (0.75 + 0.5 * pg_prng_double(&pg_global_prng_state)));
+	pause = Max(pause, response->retry_after_ms);
+	return pause > PAUSE_MAX_MS || paused + pause > PAUSES_MAX_MS ? -1 : pause;
+}
+
+static Transfer *
+begin_request(RosterClient *client, const HttpRequest *request)
+{
+	if (client->run != NULL)
+		client->run->requests++;
+	return http_begin(client->pool, request);
+}
+
+static void
+end_request(RosterClient *client, Transfer *transfer, HttpResponse *response)
+{
+	http_end(client->pool, transfer, response);
+	if (client->run != NULL)
+		client->run->bytes += response->len;
+}
+
+static void
+count_retry(RosterClient *client)
+{
+	if (client->run != NULL)
+		client->run->retries++;
+}
+
+/*
+ * One request with its retries, counted up in the run, without a token.  The
+ * last response, good or bad, is the caller's to release.
  */
 void
-client_perform(RosterClient *client, const HttpRequest *request, bool authorized, HttpResponse *response)
+client_perform(RosterClient *client, const HttpRequest *request, HttpResponse *response)
 {
-	HttpRequest sent = *request;
 	long		paused = 0;
 
 	for (int try = 1;; try++)
 	{
+		Transfer   *transfer = begin_request(client, request);
 		long		pause;
+		TimestampTz due_at;
 
-		if (authorized)
-			sent.authorization = client_authorization(client, "GET", request->url);
-		http_perform(client->pool, &sent, response);
-		if (authorized)
-			explicit_bzero(unconstify(char *, sent.authorization), strlen(sent.authorization));
-		if (client->run != NULL)
-		{
-			client->run->requests++;
-			client->run->bytes += response->len;
-		}
-		if (try >= tries_for(response))
-			return;
-		pause = (long) (FIRST_PAUSE_MS * (1 << (try - 1)) * (0.75 + 0.5 * pg_prng_double(&pg_global_prng_state)));
-		pause = Max(pause, response->retry_after_ms);
-		if (pause > PAUSE_MAX_MS || paused + pause > PAUSES_MAX_MS)
+		while (!transfer_has_ended(transfer))
+			wait_until(client, DT_NOEND);
+		end_request(client, transfer, response);
+		pause = pause_before_retry(response, try, paused);
+		if (pause < 0)
 			return;
 		http_release(response);
-		pause_ms(pause);
+		due_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), pause);
+		while (GetCurrentTimestamp() < due_at)
+			wait_until(client, due_at);
 		paused += pause;
-		if (client->run != NULL)
-			client->run->retries++;
+		count_retry(client);
 	}
 }
 
-/*
- * GETs a URL with the token, which is asked for when there is none and renewed
- * once when it is refused.  NULL: an answer, whatever its status, is in
- * *response, for http_release; else the fault, with nothing to release.
- */
-ClientFault *
-client_try_get(RosterClient *client, const char *url, HttpResponse *response)
+static void
+release_get(void *arg)
 {
-	HttpRequest request = {0};
-	ClientFault *fault;
-	bool		renewed = false;
+	ClientGet  *get = arg;
+	ClientGet **place = &get->client->gets;
 
-	memset(response, 0, sizeof(*response));
-	request.url = url;
-	request.max_bytes = PAGE_MAX_BYTES;
-	if ((fault = client_authorize(client, false)) != NULL)
-		return fault;
-	for (;;)
+	while (*place != get)
+		place = &(*place)->next;
+	*place = get->next;
+	if (get->transfer != NULL)
+		transfer_put_back(get->client->pool, get->transfer);
+	http_release(&get->response);
+}
+
+/*
+ * Begins to GET a URL with the token; client_wait carries it on.  It lives, with
+ * what it allocates, until client_end_get or the end of the current memory
+ * context, which must not outlive the client's.  slow_is_final: a time-out or
+ * 504 is not tried again.
+ */
+ClientGet *
+client_begin_get(RosterClient *client, const char *url, Size max_bytes, bool slow_is_final)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "minga_roster request", ALLOCSET_SMALL_SIZES);
+	ClientGet  *get = MemoryContextAllocZero(context, sizeof(ClientGet));
+
+	get->client = client;
+	get->context = context;
+	get->url = MemoryContextStrdup(context, url);
+	get->max_bytes = max_bytes;
+	get->slow_is_final = slow_is_final;
+	get->response.total_count = -1;
+	get->next = client->gets;
+	client->gets = get;
+	get->release.func = release_get;
+	get->release.arg = get;
+	MemoryContextRegisterResetCallback(context, &get->release);
+	return get;
+}
+
+/* Sends it once more, with a header of its own for the token as it is now, which is asked for when there is none. */
+static void
+send_get(RosterClient *client, ClientGet *get)
+{
+	HttpRequest request = {.url = get->url,.max_bytes = get->max_bytes};
+	char	   *authorization;
+
+	get->tries++;
+	get->fault = client_authorize(client, false);
+	if (get->fault != NULL)
 	{
-		client_perform(client, &request, true, response);
-		if (response->fault != TRANSFER_OK)
-		{
-			fault = client_transfer_fault(url, response);
-			http_release(response);
-			return fault;
-		}
-		if (response->status != 401 || renewed)
-			return NULL;
-		http_release(response);
-		renewed = true;
-		if ((fault = client_authorize(client, true)) != NULL)
-			return fault;
+		get->ended = true;
+		return;
 	}
+	get->token_number = client->token_number;
+	authorization = client_authorization(client, "GET", get->url);
+	request.authorization = authorization;
+	get->transfer = begin_request(client, &request);
+	explicit_bzero(authorization, strlen(authorization));
+}
+
+/* Whether a request with that token waits for its answer. */
+static bool
+is_in_flight(const RosterClient *client, int token_number)
+{
+	for (const ClientGet *get = client->gets; get != NULL; get = get->next)
+	{
+		if (get->transfer != NULL && get->token_number == token_number)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * A token that was refused is renewed, once for all requests in flight.  One
+ * that nothing was ever answered for will not be better when it is renewed.
+ * False where the refusal stays.
+ */
+static bool
+renew_refused_token(RosterClient *client, ClientGet *get)
+{
+	if (++get->refusals > REFUSALS_MAX)
+		return false;
+	if (get->token_number < client->token_number)
+		return true;
+	if (get->refusals > 1 && client->token_accepted < get->token_number && !is_in_flight(client, get->token_number))
+		return false;
+	client->token_number++;
+	get->fault = client_authorize(client, true);
+	return get->fault == NULL;
+}
+
+static bool
+is_slow(const HttpResponse *response)
+{
+	return response->fault == TRANSFER_TIMEOUT || (response->fault == TRANSFER_OK && response->status == 504);
+}
+
+/* A proxy tells with each answer which revision of the key's permissions it was made under. */
+static void
+note_revision(RosterClient *client, const HttpResponse *response)
+{
+	if (response->permission_revision == NULL)
+		return;
+	if (client->revision == NULL)
+		client->revision = MemoryContextStrdup(client->context, response->permission_revision);
+	else if (strcmp(client->revision, response->permission_revision) != 0)
+		client->revision_changed = true;
+}
+
+/* Forgets the revision that pages were read under, to read them anew. */
+void
+client_forget_revision(RosterClient *client)
+{
+	client->revision = NULL;
+	client->revision_changed = false;
+}
+
+/* What came of the try that has ended: an end, or another try. */
+static void
+judge_try(RosterClient *client, ClientGet *get)
+{
+	HttpResponse *response = &get->response;
+	long		pause;
+
+	end_request(client, get->transfer, response);
+	get->transfer = NULL;
+	if (response->fault == TRANSFER_OK && response->status == 401)
+	{
+		get->ended = !renew_refused_token(client, get);
+		if (!get->ended)
+		{
+			get->tries--;
+			http_release(response);
+		}
+		return;
+	}
+	if (response->fault == TRANSFER_OK)
+		client->token_accepted = Max(client->token_accepted, get->token_number);
+	note_revision(client, response);
+	pause = pause_before_retry(response, get->tries, get->paused);
+	if (pause >= 0 && get->slow_is_final && is_slow(response))
+	{
+		client->quiet_until = Max(client->quiet_until, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), pause));
+		get->slow = true;
+	}
+	if (pause < 0 || get->slow)
+	{
+		get->ended = true;
+		if (response->fault != TRANSFER_OK)
+			get->fault = client_transfer_fault(get->url, response);
+		return;
+	}
+	get->due_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), pause);
+	get->paused += pause;
+	if (response->retry_after_ms >= 0)
+	{
+		client->quiet_until = Max(client->quiet_until, get->due_at);
+		client->was_asked_to_wait = true;
+	}
+	http_release(response);
+	count_retry(client);
+}
+
+bool
+client_get_has_ended(const ClientGet *get)
+{
+	return get->ended;
+}
+
+/*
+ * Carries all GETs that were begun on, until one moves: sends what is due,
+ * waits, judges what came.  To be called in a loop.  Raises on an interrupt and
+ * when the client's time is over.
+ */
+void
+client_wait(RosterClient *client)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz until = DT_NOEND;
+	bool		moved = false;
+
+	CHECK_FOR_INTERRUPTS();
+
+	for (ClientGet *get = client->gets; get != NULL; get = get->next)
+	{
+		MemoryContext caller = MemoryContextSwitchTo(get->context);
+		TimestampTz due_at = Max(get->due_at, client->quiet_until);
+
+		if (get->transfer == NULL && !get->ended && due_at <= now)
+		{
+			send_get(client, get);
+			moved |= get->ended;
+		}
+		else if (get->transfer == NULL && !get->ended)
+			until = Min(until, due_at);
+		MemoryContextSwitchTo(caller);
+	}
+	/* Renewing a token carries the others on too. */
+	for (ClientGet *get = client->gets; get != NULL; get = get->next)
+		moved |= (get->transfer != NULL && transfer_has_ended(get->transfer));
+	if (!moved)
+		wait_until(client, until);
+	for (ClientGet *get = client->gets; get != NULL; get = get->next)
+	{
+		MemoryContext caller = MemoryContextSwitchTo(get->context);
+
+		if (get->transfer != NULL && transfer_has_ended(get->transfer))
+			judge_try(client, get);
+		MemoryContextSwitchTo(caller);
+	}
+}
+
+/* Ends a GET, wherever it is; what it allocated goes with it. */
+void
+client_end_get(ClientGet *get)
+{
+	MemoryContextDelete(get->context);
 }

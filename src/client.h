@@ -9,18 +9,8 @@
 #include "minga_roster.h"
 #include "transfer.h"
 
-/* Lives as long as the memory context that was current at client_open. */
-typedef struct RosterClient
-{
-	MemoryContext context;
-	RosterConnection *connection;
-	RosterRun  *run;			/* its requests, retries, bytes are counted up; may be NULL */
-	TransferPool *pool;
-	char	   *token;			/* or NULL: not asked for yet */
-	TimestampTz token_expires_at;
-	int			token_lifetime; /* seconds, as given with the latest token; 0: not said */
-	bool		credentials_in_body;	/* the server refused HTTP Basic */
-} RosterClient;
+/* 20,000 users or more; a page and its copy without bad characters leave the worker well below 64 MB whatever a server sends. */
+#define PAGE_MAX_BYTES (24 * 1024 * 1024)
 
 /*
  * A fault as a person has to hear of it, also the form in which a connection
@@ -34,11 +24,59 @@ typedef struct ClientFault
 	char	   *hint;			/* what to do, and whose side it is on */
 } ClientFault;
 
+/* One authorised GET with its tries; client.c alone looks inside, but for the last three. */
+typedef struct ClientGet
+{
+	struct RosterClient *client;
+	struct ClientGet *next;		/* of the client */
+	MemoryContext context;
+	MemoryContextCallback release;
+	char	   *url;
+	Size		max_bytes;
+	bool		slow_is_final;
+	int			tries;
+	int			refusals;		/* 401 */
+	int			token_number;	/* that it was sent with */
+	long		paused;			/* milliseconds in all */
+	TimestampTz due_at;			/* of the next try, where no transfer is under way */
+	Transfer   *transfer;
+	bool		ended;
+	bool		slow;			/* it ended with a time-out or 504, and less at a time may do */
+	ClientFault *fault;			/* once it has ended: why there is no answer, or NULL; lives as long as the GET */
+	HttpResponse response;		/* else the answer, whatever its status */
+} ClientGet;
+
+/* Lives as long as the memory context that was current at client_open. */
+typedef struct RosterClient
+{
+	MemoryContext context;
+	RosterConnection *connection;
+	RosterRun  *run;			/* its requests, retries, bytes are counted up; may be NULL */
+	TransferPool *pool;
+	char	   *token;			/* or NULL: not asked for yet */
+	TimestampTz token_expires_at;
+	int			token_lifetime; /* seconds, as given with the latest token; 0: not said */
+	bool		credentials_in_body;	/* the server refused HTTP Basic */
+	ClientGet  *gets;			/* that were begun and not ended */
+	int			token_number;	/* counts the tokens that were refused */
+	int			token_accepted; /* the newest that something was answered for */
+	TimestampTz quiet_until;	/* a server asked for a pause */
+	bool		was_asked_to_wait;	/* ... ever */
+	char	   *revision;		/* of the key's permissions, of the first answer that told one; or NULL */
+	bool		revision_changed;
+	TimestampTz run_until;		/* when all waits end with an error */
+	ClientFault *run_until_fault;
+} RosterClient;
+
 /* in client.c */
 extern RosterClient *client_open(RosterConnection *connection, RosterRun *run);
 extern char *client_url(RosterClient *client, const char *path, int limit, int64 offset);
-extern void client_perform(RosterClient *client, const HttpRequest *request, bool authorized, HttpResponse *response);
-extern ClientFault *client_try_get(RosterClient *client, const char *url, HttpResponse *response);
+extern void client_perform(RosterClient *client, const HttpRequest *request, HttpResponse *response);
+extern ClientGet *client_begin_get(RosterClient *client, const char *url, Size max_bytes, bool slow_is_final);
+extern void client_wait(RosterClient *client);
+extern bool client_get_has_ended(const ClientGet *get);
+extern void client_forget_revision(RosterClient *client);
+extern void client_end_get(ClientGet *get);
 pg_noreturn extern void client_raise(const ClientFault *fault);
 extern ClientFault *client_fault(int sqlstate, const char *message, const char *detail, const char *hint);
 extern ClientFault *client_transfer_fault(const char *url, const HttpResponse *response);

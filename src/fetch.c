@@ -1,18 +1,11 @@
 /*
  * fetch.c
- *	  Reads the roster of a connection, collection by collection, into the stage,
- *	  and proves that each was read to its end.
+ *	  The fetch of a run: the school, then its collections, into the stage; and
+ *	  what readers of pages share.
  *
- * A list that breaks off unnoticed would archive whoever was on the rest of it.
- * So a collection is complete only where its end was seen: an empty page, or as
- * many different ids as the server claims in X-Total-Count.  A short page
- * proves nothing (servers cap and filter pages as they like), a total reached
- * at a full page neither until the next page is empty.  What cannot be a
- * truthful list, a page that comes twice or a total that changes, is an error.
- *
- * Nothing is held while waiting for the network: each page is one transaction,
- * begun when it is there.  Memory is that of one page; what grows with the
- * roster is in the stage.
+ * What it must survive: an evening that ends while the SIS is still answering, a
+ * SIS that does not come to an end, and permissions of the key that change in the
+ * middle, after which everything is read anew.
  */
 #include "postgres.h"
 
@@ -22,42 +15,14 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
-#include "utils/hsearch.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "compat.h"
 #include "fetch.h"
 
-#define PAGES_MAX 100000
-
-/* How a collection came to its end. */
-typedef enum CollectionEnd
-{
-	END_DENIED,					/* 403 or 404 at once */
-	END_EMPTY_PAGE,
-	END_TOTAL,					/* all ids of a total that did not change */
-	END_EMPTY_OBJECT,			/* {} after a page */
-	END_NOT_FOUND				/* 404 after a page */
-} CollectionEnd;
-
-/* The reading of one endpoint. */
-typedef struct CollectionRead
-{
-	RosterClient *client;
-	RosterRun  *run;
-	Stage	   *stage;
-	RowJudge	judge;
-	PageReader	reader;
-	HTAB	   *pages_seen;		/* ids_hash of each page */
-	int			first_rows;		/* of the first page: the page size from then on */
-	int			pages;
-	int64		rows;
-	int64		without_id;
-	int64		elsewhere;
-	int64		total;			/* claimed; -1: none */
-	int64		distinct;		/* -1: not counted */
-	CollectionEnd end;
-} CollectionRead;
+#define FETCH_MAX_HOURS 6
+#define READS_MAX 4				/* the first, and three anew */
 
 /*
  * The collections to be read by the run, in order, palloc'd in the current
@@ -195,325 +160,53 @@ is_denied(const HttpResponse *response)
 	return response->status == 403 || response->status == 404;
 }
 
-static void
-release_response(void *response)
+/*
+ * Begins to ask for a page; client_wait carries it on.  slow_is_final: with a
+ * time-out or 504 it ends, for the caller to ask for fewer rows.
+ */
+ClientGet *
+begin_page(RosterClient *client, const char *path, int limit, int64 offset, Size max_bytes, bool slow_is_final)
 {
-	http_release(response);
+	char	   *url = client_url(client, path, limit, offset);
+	ClientGet  *get = client_begin_get(client, url, max_bytes, slow_is_final);
+
+	pfree(url);
+	return get;
 }
 
 /*
- * Asks for a page.  NULL: its 200 is in *response; else the fault, with
- * (*response)->status as answered, 0 where nothing was.  Fault and response,
- * body included, live in the current memory context.  Not inside a
- * transaction.
+ * What a page that has ended came to.  NULL: its 200 is in get->response; else
+ * the fault, with the status as answered, 0 where nothing was.  Lives as long
+ * as the GET.
+ */
+ClientFault *
+page_fault(RosterClient *client, ClientGet *get)
+{
+	if (get->fault == NULL && get->response.status != 200)
+	{
+		MemoryContext caller = MemoryContextSwitchTo(get->context);
+
+		get->fault = client_status_fault(client, get->url, &get->response);
+		MemoryContextSwitchTo(caller);
+	}
+	return get->fault;
+}
+
+/*
+ * Asks for a page and waits for it.  NULL: its 200 is in *response; else the
+ * fault, with (*response)->status as answered, 0 where nothing was.  Fault and
+ * response, body included, live as long as the current memory context.  Not
+ * inside a transaction.
  */
 ClientFault *
 get_page(RosterClient *client, const char *path, int limit, int64 offset, HttpResponse **response)
 {
-	char	   *url = client_url(client, path, limit, offset);
-	MemoryContextCallback *release = palloc0(sizeof(MemoryContextCallback));
-	ClientFault *fault;
+	ClientGet  *get = begin_page(client, path, limit, offset, PAGE_MAX_BYTES, false);
 
-	*response = palloc0(sizeof(HttpResponse));
-	(*response)->total_count = -1;
-	fault = client_try_get(client, url, *response);
-	release->func = release_response;
-	release->arg = *response;
-	MemoryContextRegisterResetCallback(CurrentMemoryContext, release);
-	if (fault == NULL && (*response)->status != 200)
-		fault = client_status_fault(client, url, *response);
-	return fault;
-}
-
-static void
-take_user(void *taker, PageRow *row)
-{
-	CollectionRead *read = taker;
-	bool		elsewhere = is_elsewhere(&read->judge, row);
-
-	stage_user(read->stage, row, elsewhere);
-	if (elsewhere)
-		read->elsewhere++;
-	else
-		read->run->rows_staged++;
-}
-
-/* In the open transaction. */
-static int64
-count_distinct(CollectionRead *read)
-{
-	Oid			types[] = {TEXTOID, TEXTOID};
-	Datum		values[] = {CStringGetTextDatum(read->judge.collection->name), CStringGetTextDatum(read->client->connection->name)};
-	bool		isnull;
-
-	if (read->pages == 0)
-		return 0;
-	SPI_execute_with_args("SELECT minga_roster.distinct_staged(connection => $2, collection => $1)",
-						  2, types, values, NULL, false, 1);
-	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-}
-
-/* Raises unless the page was never there before. */
-static void
-check_page_is_new(CollectionRead *read)
-{
-	bool		found;
-
-	if (read->reader.rows == read->reader.without_id)
-		return;					/* nothing to know it by */
-	hash_search(read->pages_seen, &read->reader.ids_hash, HASH_ENTER, &found);
-	if (found)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROTOCOL_VIOLATION),
-				 errmsg("the SIS sent the same page of %s twice", read->judge.collection->name),
-				 errdetail("The page at offset " INT64_FORMAT " holds the same %d rows as one before it.", read->rows, read->reader.rows),
-				 errhint("The SIS ignores the offset, so its list cannot be read to its end: ask the SIS vendor. A larger page_size (roster_configure) may fetch the list in one page.")));
-}
-
-/* Keeps what the server claims as the number of rows; raises where it changes. */
-static void
-note_total(CollectionRead *read, int64 claimed)
-{
-	if (claimed < 0 || claimed == read->total)
-		return;
-	if (read->total < 0)
-	{
-		read->total = claimed;
-		read->run->rows_expected = Max(read->run->rows_expected, read->run->rows_staged) + claimed;
-	}
-	else if (claimed > 0 || read->reader.rows > 0)	/* an empty page may say 0 */
-		ereport(ERROR,
-				(errcode(ERRCODE_PROTOCOL_VIOLATION),
-				 errmsg("the number of %s changed while they were read", read->judge.collection->name),
-				 errdetail("X-Total-Count was " INT64_FORMAT " and became " INT64_FORMAT " at offset " INT64_FORMAT ".",
-						   read->total, claimed, read->rows),
-				 errhint("The SIS was being changed during the run; start it again when nobody works in the SIS. If it happens every night, ask the SIS vendor.")));
-}
-
-/*
- * Stages one page in a transaction of its own; false where the collection is
- * at its end.
- */
-static bool
-take_page(CollectionRead *read, HttpResponse *response)
-{
-	PageReader *reader = &read->reader;
-	ClientFault *fault;
-	bool		more = true;
-
-	begin_worker_transaction();
-	stage_begin_page(read->stage, PAGE_USERS, read->judge.collection->name);
-	fault = read_page(reader, response);
-	if (fault == NULL && reader->bare && read->pages == 0 && !read->judge.collection->filtered)
-		fault = page_without_rows(reader, "");
-	if (fault != NULL)
-		client_raise(fault);
-	stage_end_page(read->stage);
-
-	note_total(read, response->total_count);
-	if (reader->rows == 0)
-	{
-		read->end = reader->bare ? END_EMPTY_OBJECT : END_EMPTY_PAGE;
-		more = false;
-	}
-	else
-	{
-		check_page_is_new(read);
-		read->pages++;
-		read->run->pages++;
-		read->rows += reader->rows;
-		read->without_id += reader->without_id;
-		if (read->first_rows == 0)
-			read->first_rows = reader->rows;
-		if (read->total >= 0 && read->rows >= read->total && reader->rows < read->first_rows)
-		{
-			if (count_distinct(read) == read->total)
-			{
-				read->end = END_TOTAL;
-				more = false;
-			}
-		}
-		store_progress(read->run, false);
-	}
-	commit_worker_transaction();
-	return more;
-}
-
-/*
- * Reads one endpoint to its end.  NULL, or the fault with which it denied
- * itself (read->end END_DENIED); raises any other.
- */
-static ClientFault *
-read_endpoint(CollectionRead *read, const char *template)
-{
-	RosterConnection *connection = read->client->connection;
-	MemoryContext caller = CurrentMemoryContext;
-	MemoryContext context = AllocSetContextCreate(caller, "minga_roster page of a collection", ALLOCSET_DEFAULT_SIZES);
-	char	   *path = collection_path(connection, template);
-	bool		more = true;
-
-	read->judge.school_scoped = is_school_scoped(template);
-	read->reader.path = path;
-	while (more)
-	{
-		HttpResponse *response;
-		ClientFault *fault;
-
-		MemoryContextReset(context);
-		if (read->pages == PAGES_MAX)
-			ereport(ERROR,
-					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-					 errmsg("the SIS does not come to an end of its %s", read->judge.collection->name),
-					 errdetail("%d pages with " INT64_FORMAT " rows were read.", read->pages, read->rows),
-					 errhint("Ask the SIS vendor, or ask for larger pages with roster_configure(page_size => ...).")));
-
-		MemoryContextSwitchTo(context);
-		fault = get_page(read->client, path, read->first_rows > 0 ? read->first_rows : connection->page_size,
-						 read->rows, &response);
-		if (fault != NULL)
-		{
-			if (read->pages == 0 && is_denied(response))
-			{
-				MemoryContextSwitchTo(caller);
-				read->end = END_DENIED;
-				return fault;
-			}
-			if (response->status != 404)
-				client_raise(fault);
-			read->end = END_NOT_FOUND;
-			break;
-		}
-		more = take_page(read, response);
-	}
-	MemoryContextSwitchTo(caller);
-	MemoryContextDelete(context);
-	return NULL;
-}
-
-/* Adds a sentence to a detail. */
-static void pg_attribute_printf(2, 3)
-add_sentence(StringInfo detail, const char *format,...)
-{
-	int			needed;
-
-	if (detail->len > 0)
-		appendStringInfoChar(detail, ' ');
-	do
-	{
-		va_list		args;
-
-		va_start(args, format);
-		needed = appendStringInfoVA(detail, format, args);
-		va_end(args);
-		if (needed > 0)
-			enlargeStringInfo(detail, needed);
-	} while (needed > 0);
-}
-
-/* Judges the end of a collection and writes its row, in a transaction of its own. */
-static void
-store_collection(CollectionRead *read, bool fallback, StringInfo detail)
-{
-	static Oid	types[] = {INT8OID, TEXTOID, TEXTOID, TEXTOID, BOOLOID, TEXTOID, INT4OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, BOOLOID, TEXTOID};
-	const RosterCollection *collection = read->judge.collection;
-	const char *proof = NULL;
-	bool		complete = false;
-	int64		distinct;
-	Datum		values[14];
-	char		nulls[] = "              ";
-
-	begin_worker_transaction();
-	distinct = count_distinct(read);
-	if (read->end == END_DENIED)
-		;
-	else if (read->total >= 0 && distinct == read->total)
-	{
-		complete = true;
-		proof = "total";
-	}
-	else if (read->end == END_EMPTY_PAGE && read->total < 0)
-	{
-		complete = true;
-		proof = "empty page";
-	}
-	else
-	{
-		proof = "weak";
-		if (read->end == END_EMPTY_OBJECT)
-			add_sentence(detail, "The SIS ended the list with an object without a list instead of an empty page.");
-		if (read->end == END_NOT_FOUND)
-			add_sentence(detail, "The SIS ended the list with status 404 instead of an empty page.");
-		if (read->total >= 0)
-			add_sentence(detail, "The SIS claims " INT64_FORMAT " rows (X-Total-Count) and listed " INT64_FORMAT " different ones.", read->total, distinct);
-		else
-			add_sentence(detail, "It claims no total that would prove the end.");
-	}
-	if (read->without_id > 0)
-	{
-		complete = false;
-		add_sentence(detail, "Rows without a usable sourcedId: " INT64_FORMAT ".", read->without_id);
-	}
-
-	values[0] = Int64GetDatum(read->run->run);
-	values[1] = CStringGetTextDatum(read->client->connection->name);
-	values[2] = CStringGetTextDatum(collection->name);
-	values[3] = CStringGetTextDatum(collection->family);
-	values[4] = BoolGetDatum(complete);
-	values[5] = proof == NULL ? (Datum) 0 : CStringGetTextDatum(proof);
-	nulls[5] = proof == NULL ? 'n' : ' ';
-	values[6] = Int32GetDatum(read->pages);
-	values[7] = Int64GetDatum(read->rows);
-	values[8] = Int64GetDatum(distinct);
-	values[9] = Int64GetDatum(read->total);
-	nulls[9] = read->total < 0 ? 'n' : ' ';
-	values[10] = Int64GetDatum(read->without_id);
-	values[11] = Int64GetDatum(read->elsewhere);
-	values[12] = BoolGetDatum(fallback);
-	values[13] = CStringGetTextDatum(detail->data);
-	nulls[13] = detail->len == 0 ? 'n' : ' ';
-	SPI_execute_with_args("SELECT minga_roster.store_collection($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
-						  lengthof(types), types, values, nulls, false, 0);
-	store_progress(read->run, true);
-	commit_worker_transaction();
-}
-
-/*
- * Reads a collection, by its fallback where its own endpoint is denied.  NULL,
- * or the fault where both are.
- */
-static ClientFault *
-read_collection(RosterClient *client, RosterRun *run, Stage *stage, RosterCollection *collection)
-{
-	HASHCTL		hash_ctl = {.keysize = sizeof(uint64),.entrysize = sizeof(uint64),.hcxt = CurrentMemoryContext};
-	CollectionRead read = {.client = client,.run = run,.stage = stage,.total = -1};
-	ClientFault *fault;
-	StringInfoData detail;
-	bool		fallback = false;
-
-	initStringInfo(&detail);
-	read.judge.school_id = client->connection->school_id;
-	read.judge.collection = collection;
-	reader_of_users(&read.reader, client->connection, collection);
-	read.reader.take_row = take_user;
-	read.reader.taker = &read;
-	read.pages_seen = hash_create("minga_roster pages", 64, &hash_ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-
-	fault = read_endpoint(&read, collection->path);
-	if (fault != NULL)
-	{
-		add_sentence(&detail, "%s: %s.", collection->path, fault->message);
-		if (collection->fallback != NULL)
-		{
-			fault = read_endpoint(&read, collection->fallback);
-			fallback = (fault == NULL);
-			if (fault == NULL)
-				add_sentence(&detail, "Read from %s instead.", collection->fallback);
-			else
-				add_sentence(&detail, "%s: %s.", collection->fallback, fault->message);
-		}
-	}
-	store_collection(&read, fallback, &detail);
-	return fault;
+	while (!client_get_has_ended(get))
+		client_wait(client);
+	*response = &get->response;
+	return page_fault(client, get);
 }
 
 /* Says in the run's row whether it asks only for what changed.  In a transaction of its own, as the next one. */
@@ -529,8 +222,8 @@ begin_read(RosterRun *run)
 }
 
 /* Whether rows came that were not asked for; the stage is empty and the run a full one then. */
-static bool
-filter_is_ignored(RosterRun *run, RosterCollection *collection)
+bool
+filter_is_ignored(RosterRun *run, const RosterCollection *collection)
 {
 	Oid			types[] = {INT8OID, TEXTOID};
 	Datum		values[] = {Int64GetDatum(run->run), CStringGetTextDatum(collection->name)};
@@ -547,35 +240,6 @@ filter_is_ignored(RosterRun *run, RosterCollection *collection)
 		run->rows_expected = -1;
 	}
 	return ignored;
-}
-
-/*
- * Reads the collections of the run into the stage.  False where a delta found
- * that the SIS ignores what it asked for, and all has to be read again.
- */
-static bool
-read_collections(RosterClient *client, RosterRun *run, Stage *stage)
-{
-	List	   *collections = load_collections(client->connection, run);
-	ClientFault *first_fault = NULL;
-	ListCell   *cell;
-	int			readable = 0;
-
-	foreach(cell, collections)
-	{
-		RosterCollection *collection = lfirst(cell);
-		ClientFault *fault = read_collection(client, run, stage, collection);
-
-		if (fault == NULL)
-			readable++;
-		else if (first_fault == NULL)
-			first_fault = fault;
-		if (collection->filtered && filter_is_ignored(run, collection))
-			return false;
-	}
-	if (readable == 0 && first_fault != NULL)
-		client_raise(first_fault);
-	return true;
 }
 
 /* Sets the stage right and marks the run as a full read, unless it is a delta. */
@@ -597,6 +261,95 @@ settle(RosterConnection *connection, RosterRun *run)
 }
 
 /*
+ * What the hour allows: how many requests at a time, and until when.  An evening's
+ * run ends with its evening.
+ */
+static int
+limit_fetch(RosterClient *client, RosterRun *run)
+{
+	MemoryContext owner = CurrentMemoryContext;
+	Oid			types[] = {INT8OID};
+	Datum		values[] = {Int64GetDatum(run->run)};
+	int64		seconds_left = FETCH_MAX_HOURS * SECS_PER_HOUR;
+	int			requests;
+	char	   *evening;
+	bool		isnull;
+
+	begin_worker_transaction();
+	SPI_execute_with_args("SELECT requests, seconds_left, evening FROM minga_roster.fetch_limits($1)", 1, types, values, NULL, true, 1);
+	requests = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	evening = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3);
+	if (evening != NULL)
+	{
+		evening = MemoryContextStrdup(owner, evening);
+		seconds_left = Min(seconds_left, DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull)));
+	}
+	commit_worker_transaction();
+
+	client->run_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), seconds_left * 1000);
+	if (evening != NULL && seconds_left < FETCH_MAX_HOURS * SECS_PER_HOUR)
+		client->run_until_fault = client_fault(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+											   "the evening ended before the roster was read",
+											   psprintf("The evening is %s, and the SIS is not asked outside of it.", evening),
+											   "Nobody was changed, and the next evening begins anew. If it happens again, make the evening longer with roster_configure(sync_at => ..., window_end => ...), or ask the SIS vendor why its lists take so long.");
+	else
+		client->run_until_fault = client_fault(ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+											   "the roster could not be read in time",
+											   psprintf("The SIS was asked for %d hours.", FETCH_MAX_HOURS),
+											   "Ask the SIS vendor why its lists take so long; larger pages may help (roster_configure(page_size => ...)).");
+	return requests;
+}
+
+/* The stage and what is on record of the run are as they were before it read anything. */
+static void
+begin_anew(RosterClient *client, RosterRun *run)
+{
+	Oid			types[] = {INT8OID};
+	Datum		values[] = {Int64GetDatum(run->run)};
+
+	client_forget_revision(client);
+	run->pages = 0;
+	run->rows_staged = 0;
+	run->rows_expected = -1;
+	begin_worker_transaction();
+	SPI_execute_with_args("DELETE FROM minga_roster.collections WHERE run = $1", 1, types, values, NULL, false, 0);
+	store_progress(run, true);
+	commit_worker_transaction();
+}
+
+/* Reads school and collections; false where what the key may see changed meanwhile. */
+static bool
+read_roster(RosterClient *client, RosterRun *run, int requests, bool *begun)
+{
+	RosterConnection *connection = client->connection;
+	Stage	   *stage = stage_open(connection, run->kind == RUN_PREVIEW || run->kind == RUN_SYNC);
+	SchoolList	schools;
+	ClientFault *fault;
+	bool		filter_ignored;
+
+	fault = read_schools(client, run, stage, &schools);
+	if (fault == NULL)
+		fault = school_fault(&schools);
+	if (fault == NULL && !*begun)
+	{
+		begin_read(run);
+		*begun = true;
+	}
+	do
+	{
+		filter_ignored = false;
+		if (fault == NULL && !client->revision_changed)
+			fault = read_collections(client, run, stage, load_collections(connection, run), requests, &filter_ignored);
+	} while (filter_ignored);
+	if (client->revision_changed)
+		return false;
+	if (fault != NULL)
+		client_raise(fault);
+	settle(connection, run);
+	return true;
+}
+
+/*
  * Fetches the roster of the connection into its stage, with a row of
  * collections for each that was read.  Raises what stops the run; pages staged
  * before stay in the stage.  Not inside a transaction.
@@ -607,25 +360,33 @@ fetch_roster(RosterConnection *connection, RosterRun *run)
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext context = AllocSetContextCreate(caller, "minga_roster fetch", ALLOCSET_DEFAULT_SIZES);
 	RosterClient *client;
-	Stage	   *stage;
-	SchoolList	schools;
-	ClientFault *fault;
+	int			requests;
+	int			reads = 1;
+	bool		begun = false;
 
 	set_phase(run, "fetch");
 	MemoryContextSwitchTo(context);
 	client = client_open(connection, run);
-	stage = stage_open(connection, run->kind == RUN_PREVIEW || run->kind == RUN_SYNC);
+	requests = limit_fetch(client, run);
+	for (;;)
+	{
+		MemoryContext reading = AllocSetContextCreate(context, "minga_roster reading", ALLOCSET_DEFAULT_SIZES);
+		bool		complete;
 
-	fault = read_schools(client, run, stage, &schools);
-	if (fault == NULL)
-		fault = school_fault(&schools);
-	if (fault != NULL)
-		client_raise(fault);
-
-	begin_read(run);
-	if (!read_collections(client, run, stage))
-		(void) read_collections(client, run, stage);
-	settle(connection, run);
+		MemoryContextSwitchTo(reading);
+		complete = read_roster(client, run, requests, &begun);
+		MemoryContextSwitchTo(context);
+		MemoryContextDelete(reading);
+		if (complete)
+			break;
+		if (reads++ == READS_MAX)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("what the SIS shares with connection \"%s\" changed again and again while it was read", connection->name),
+					 errdetail("The revision in the header x-perm-rev changed in each of %d readings.", READS_MAX),
+					 errhint("Somebody may be changing what is shared: start the run again later. If it happens again, ask the SIS vendor.")));
+		begin_anew(client, run);
+	}
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);
 }

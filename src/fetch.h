@@ -2,8 +2,8 @@
  * fetch.h
  *	  Shared by the files of the fetch: a page taken apart (page.c,
  *	  mend.c, row.c), the stage
- *	  (stage.c), the reading of collections (fetch.c) and the connection test
- *	  (connection_test.c).
+ *	  (stage.c), the reading of collections (collection.c), the fetch of a run
+ *	  (fetch.c) and the connection test (connection_test.c).
  */
 #ifndef MINGA_ROSTER_FETCH_H
 #define MINGA_ROSTER_FETCH_H
@@ -153,12 +153,17 @@ typedef struct RowJudge
 } RowJudge;
 
 /* in fetch.c */
+extern bool filter_is_ignored(RosterRun *run, const RosterCollection *collection);
 extern List *load_collections(RosterConnection *connection, const RosterRun *run);
 extern char *collection_path(RosterConnection *connection, const char *path);
 extern bool is_school_scoped(const char *path);
 extern void reader_of_users(PageReader *reader, RosterConnection *connection, const RosterCollection *collection);
 extern bool is_elsewhere(const RowJudge *judge, const PageRow *row);
 extern bool is_denied(const HttpResponse *response);
+extern ClientGet *begin_page(RosterClient *client, const char *path, int limit, int64 offset, Size max_bytes, bool slow_is_final);
+extern ClientFault *page_fault(RosterClient *client, ClientGet *get);
 extern ClientFault *get_page(RosterClient *client, const char *path, int limit, int64 offset, HttpResponse **response);
+/* in collection.c */
+extern ClientFault *read_collections(RosterClient *client, RosterRun *run, Stage *stage, List *collections, int requests, bool *filter_ignored);
 
 #endif							/* MINGA_ROSTER_FETCH_H */

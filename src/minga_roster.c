@@ -33,6 +33,7 @@ char	   *roster_smtp_from = NULL;
 char	   *roster_smtp_ca_file = NULL;
 char	   *roster_ca_file = NULL;
 int			roster_request_timeout = 300;
+char	   *roster_proxy = NULL;
 bool		roster_insecure_loopback = false;
 static int	keep_runs = 400;
 static int	keep_changes = 90;
@@ -84,6 +85,10 @@ _PG_init(void)
 							"It is given up after a fifth of this without data, and after a tenth without a connection.",
 							&roster_request_timeout, 300, 5, 3600,
 							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomStringVariable("minga_roster.proxy",
+							   "Proxy to student information systems, http://host:port; empty leaves it to the server's environment.",
+							   NULL, &roster_proxy, "",
+							   PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
 	DefineCustomBoolVariable("minga_roster.insecure_loopback",
 							 "Allows http and unverified TLS to 127.0.0.1 and ::1, for tests.",
 							 NULL, &roster_insecure_loopback, false,

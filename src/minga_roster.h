@@ -94,6 +94,7 @@ extern char *roster_smtp_from;
 extern char *roster_smtp_ca_file;
 extern char *roster_ca_file;
 extern int	roster_request_timeout;
+extern char *roster_proxy;
 extern bool roster_insecure_loopback;
 extern TimestampTz roster_clock_now(void);
 extern char *roster_origin(void);
@@ -108,6 +109,7 @@ extern PGDLLEXPORT void roster_worker_main(Datum main_arg);
 extern void begin_worker_transaction(void);
 extern bool begin_worker_transaction_if_none(void);
 extern void commit_worker_transaction(void);
+extern void abort_worker_transaction(void);
 extern void store_progress(RosterRun *run, bool force);
 extern void set_phase(RosterRun *run, const char *phase);
 

@@ -198,7 +198,7 @@ ask_token_endpoint(RosterClient *client, const char *secret, HttpResponse *respo
 	request.url = connection->token_url;
 	request.form = form.data;
 	request.max_bytes = TOKEN_MAX_BYTES;
-	client_perform(client, &request, false, response);
+	client_perform(client, &request, response);
 	explicit_bzero(form.data, form.len);
 }
 

@@ -62,6 +62,15 @@ commit_worker_transaction(void)
 	MemoryContextSwitchTo(context_outside);
 }
 
+/* Undoes what the open transaction did instead. */
+void
+abort_worker_transaction(void)
+{
+	AbortCurrentTransaction();
+	pgstat_report_stat(false);
+	MemoryContextSwitchTo(context_outside);
+}
+
 /* Executes one statement inside the open transaction. */
 void
 execute(const char *statement, int nargs, Oid *types, Datum *values, const char *nulls)

@@ -16,8 +16,9 @@
  * libcurl's frames would leave it broken.  They use malloc and say no by their
  * return value.
  *
- * The loop carries as many transfers as are in the pool's multi handle, each with
- * an end of its own.
+ * The loop carries as many transfers as were started, each with an end of its
+ * own; they share connections (HTTP/2 puts them on one) and cookies, which a load
+ * balancer may have sent with the token.
  */
 #include "postgres.h"
 
@@ -101,21 +102,26 @@ release_pool(void *arg)
 	sigset_t	saved;
 
 	block_signals(&saved);
-	if (pool->multi != NULL && pool->transfer.easy != NULL)
-		curl_multi_remove_handle(pool->multi, pool->transfer.easy);
-	if (pool->transfer.easy != NULL)
-		curl_easy_cleanup(pool->transfer.easy);
+	for (Transfer *transfer = pool->transfers; transfer != NULL; transfer = transfer->next)
+	{
+		if (transfer->in_multi)
+			curl_multi_remove_handle(pool->multi, transfer->easy);
+		curl_easy_cleanup(transfer->easy);
+		curl_slist_free_all(transfer->headers);
+		free(transfer->body.data);
+		ReleaseExternalFD();
+	}
+	pool->transfers = NULL;
 	if (pool->multi != NULL)
 		curl_multi_cleanup(pool->multi);
-	restore_signals(&saved);
-	pool->transfer.easy = NULL;
 	pool->multi = NULL;
+	if (pool->cookies != NULL)
+		curl_share_cleanup(pool->cookies);
+	pool->cookies = NULL;
+	restore_signals(&saved);
 	if (pool->events != NULL)
 		FreeWaitEventSet(pool->events);
 	pool->events = NULL;
-	if (pool->descriptor_reserved)
-		ReleaseExternalFD();
-	pool->descriptor_reserved = false;
 }
 
 void
@@ -128,7 +134,7 @@ transfer_out_of_memory(void)
 }
 
 /*
- * A pool for transfers one after the other, with its connections and cookies.
+ * A pool for transfers at a time, which share its connections and cookies.
  * Freed with the current memory context.
  */
 TransferPool *
@@ -137,15 +143,10 @@ transfer_open(void)
 	TransferPool *pool = palloc0(sizeof(TransferPool));
 	sigset_t	saved;
 
+	pool->context = CurrentMemoryContext;
 	pool->release.func = release_pool;
 	pool->release.arg = pool;
 	MemoryContextRegisterResetCallback(CurrentMemoryContext, &pool->release);
-	if (!AcquireExternalFD())
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
-				 errmsg("no file descriptor is free for a network connection"),
-				 errhint("The DBA may raise max_files_per_process or the system's limit.")));
-	pool->descriptor_reserved = true;
 
 	block_signals(&saved);
 	if (!curl_is_ready)
@@ -153,16 +154,75 @@ transfer_open(void)
 	if (curl_is_ready)
 	{
 		pool->multi = curl_multi_init();
-		pool->transfer.easy = curl_easy_init();
+		pool->cookies = curl_share_init();
 	}
 	restore_signals(&saved);
-	if (pool->multi == NULL || pool->transfer.easy == NULL)
+	if (pool->multi == NULL || pool->cookies == NULL ||
+		curl_share_setopt(pool->cookies, CURLSHOPT_SHARE, CURL_LOCK_DATA_COOKIE) != CURLSHE_OK)
 		transfer_out_of_memory();
 	curl_multi_setopt(pool->multi, CURLMOPT_SOCKETFUNCTION, watch_socket);
 	curl_multi_setopt(pool->multi, CURLMOPT_SOCKETDATA, pool);
 	curl_multi_setopt(pool->multi, CURLMOPT_TIMERFUNCTION, set_timer);
 	curl_multi_setopt(pool->multi, CURLMOPT_TIMERDATA, pool);
+	curl_multi_setopt(pool->multi, CURLMOPT_PIPELINING, (long) CURLPIPE_MULTIPLEX);
 	return pool;
+}
+
+/* A handle that nobody uses, until transfer_put_back or the end of the pool. */
+Transfer *
+transfer_take(TransferPool *pool)
+{
+	Transfer   *transfer = pool->transfers;
+	sigset_t	saved;
+
+	while (transfer != NULL && transfer->taken)
+		transfer = transfer->next;
+	if (transfer == NULL)
+	{
+		transfer = MemoryContextAllocZero(pool->context, sizeof(Transfer));
+		if (!AcquireExternalFD())
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+					 errmsg("no file descriptor is free for a network connection"),
+					 errhint("The DBA may raise max_files_per_process or the system's limit.")));
+		block_signals(&saved);
+		transfer->easy = curl_easy_init();
+		restore_signals(&saved);
+		if (transfer->easy == NULL)
+		{
+			ReleaseExternalFD();
+			transfer_out_of_memory();
+		}
+		/* survives curl_easy_reset */
+		curl_easy_setopt(transfer->easy, CURLOPT_SHARE, pool->cookies);
+		transfer->next = pool->transfers;
+		pool->transfers = transfer;
+	}
+	transfer->taken = true;
+	transfer->ended = false;
+	return transfer;
+}
+
+/*
+ * Ends a transfer where it is under way, and leaves nothing of it behind: no
+ * credentials, no pointers.  What the caller keeps of it, it has taken out.
+ */
+void
+transfer_put_back(TransferPool *pool, Transfer *transfer)
+{
+	sigset_t	saved;
+
+	block_signals(&saved);
+	if (transfer->in_multi)
+		curl_multi_remove_handle(pool->multi, transfer->easy);
+	curl_easy_reset(transfer->easy);
+	curl_slist_free_all(transfer->headers);
+	restore_signals(&saved);
+	free(transfer->body.data);
+	memset(&transfer->body, 0, sizeof(transfer->body));
+	transfer->headers = NULL;
+	transfer->in_multi = false;
+	transfer->taken = false;
 }
 
 /* The set that we wait on follows the sockets of libcurl; a set cannot lose a member, so it is made anew. */
@@ -222,18 +282,19 @@ note_ends(TransferPool *pool)
 	}
 }
 
-/* Waits until a socket is ready, a timer is due or an interrupt comes, and acts on it.  False when libcurl cannot go on. */
+/* Waits until a socket is ready, a timer or that time is due or an interrupt comes, and acts on it.  False when libcurl cannot go on. */
 static bool
-wait_and_act(TransferPool *pool)
+wait_and_act(TransferPool *pool, TimestampTz until)
 {
 	WaitEvent	occurred[MAX_SOCKETS + 2];
-	long		timeout_ms = WAIT_MAX_MS;
+	TimestampTz now = GetCurrentTimestamp();
+	long		timeout_ms = Min(WAIT_MAX_MS, TimestampDifferenceMilliseconds(now, until));
 	int			noccurred;
 	bool		goes_on = true;
 
 	watch_events(pool);
 	if (pool->timer_set)
-		timeout_ms = Min(timeout_ms, TimestampDifferenceMilliseconds(GetCurrentTimestamp(), pool->timer_at));
+		timeout_ms = Min(timeout_ms, TimestampDifferenceMilliseconds(now, pool->timer_at));
 	noccurred = WaitEventSetWait(pool->events, timeout_ms, occurred, lengthof(occurred), PG_WAIT_EXTENSION);
 	for (int i = 0; i < noccurred; i++)
 	{
@@ -255,46 +316,47 @@ wait_and_act(TransferPool *pool)
 	return goes_on;
 }
 
-/*
- * Lets a prepared transfer run to its end.  Throws on an interrupt alone.  No
- * transaction may be open: this waits for the network.
- */
-CURLcode
-transfer_drive(TransferPool *pool, Transfer *transfer)
+/* Starts a prepared transfer; transfer_wait carries it on. */
+void
+transfer_start(TransferPool *pool, Transfer *transfer)
 {
 	sigset_t	saved;
-	CURLMcode	added;
 
+	block_signals(&saved);
+	transfer->in_multi = (curl_multi_add_handle(pool->multi, transfer->easy) == CURLM_OK);
+	restore_signals(&saved);
+	transfer->ended = !transfer->in_multi;
+	transfer->result = CURLE_FAILED_INIT;
+}
+
+bool
+transfer_has_ended(const Transfer *transfer)
+{
+	return transfer->ended;
+}
+
+/*
+ * Carries all transfers of the pool on until one of them has moved, but not
+ * beyond that time; to be called in a loop.  Throws on an interrupt alone.  No
+ * transaction may be open: this waits for the network.
+ */
+void
+transfer_wait(TransferPool *pool, TimestampTz until)
+{
 	Assert(!IsTransactionState());
 	CHECK_FOR_INTERRUPTS();
-	transfer->ended = false;
-	block_signals(&saved);
-	added = curl_multi_add_handle(pool->multi, transfer->easy);
-	restore_signals(&saved);
-	if (added != CURLM_OK)
-		return CURLE_FAILED_INIT;
-	PG_TRY();
+	if (!wait_and_act(pool, until))
 	{
-		while (!transfer->ended)
+		for (Transfer *transfer = pool->transfers; transfer != NULL; transfer = transfer->next)
 		{
-			bool		goes_on = wait_and_act(pool);
-
-			note_ends(pool);
-			if (!goes_on && !transfer->ended)
+			if (transfer->in_multi && !transfer->ended)
 			{
 				transfer->ended = true;
 				transfer->result = CURLE_OUT_OF_MEMORY;
 			}
 		}
 	}
-	PG_FINALLY();
-	{
-		block_signals(&saved);
-		curl_multi_remove_handle(pool->multi, transfer->easy);
-		restore_signals(&saved);
-	}
-	PG_END_TRY();
-	return transfer->result;
+	note_ends(pool);
 }
 
 /* Whether the setting for tests covers this URL's host. */
@@ -351,6 +413,7 @@ transfer_fault(CURLcode result)
 		case CURLE_SEND_ERROR:
 		case CURLE_RECV_ERROR:
 		case CURLE_PARTIAL_FILE:
+		case CURLE_PROXY:
 		case CURLE_HTTP2:
 		case CURLE_HTTP2_STREAM:
 			return TRANSFER_CONNECT;

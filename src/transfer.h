@@ -9,11 +9,16 @@
 
 #include "postgres.h"
 
+#include "datatype/timestamp.h"
+
 /*
  * A set of connections kept open between transfers, with its cookies.
  * Freed with the memory context that was current at transfer_open.
  */
 typedef struct TransferPool TransferPool;
+
+/* One transfer of a pool. */
+typedef struct Transfer Transfer;
 
 /* What went wrong before an answer was there, or that nothing did. */
 typedef enum TransferFault
@@ -50,6 +55,7 @@ typedef struct HttpResponse
 	char	   *location;		/* of a redirect (never followed), or NULL; any bytes */
 	int64		total_count;	/* X-Total-Count, -1 if absent or no number */
 	int			retry_after_ms; /* Retry-After, -1 if absent */
+	char	   *permission_revision;	/* x-perm-rev, or NULL */
 	int64		elapsed_us;
 	/* for the connection test: how far it came, in microseconds from the start, 0 = not reached */
 	int64		resolved_us;
@@ -82,9 +88,14 @@ typedef struct UrlParts
 
 /* in transfer.c */
 extern TransferPool *transfer_open(void);
+extern bool transfer_has_ended(const Transfer *transfer);
+extern void transfer_wait(TransferPool *pool, TimestampTz until);
+extern void transfer_put_back(TransferPool *pool, Transfer *transfer);
 extern char *printable(const char *value, int max_bytes);
 
 /* in transfer_http.c */
+extern Transfer *http_begin(TransferPool *pool, const HttpRequest *request);
+extern void http_end(TransferPool *pool, Transfer *transfer, HttpResponse *response);
 extern void http_perform(TransferPool *pool, const HttpRequest *request, HttpResponse *response);
 extern void http_release(HttpResponse *response);
 extern bool url_parse(const char *url, UrlParts *parts, const char **why);

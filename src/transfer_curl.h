@@ -14,22 +14,42 @@
 #include "compat.h"
 #include "transfer.h"
 
-#define MAX_SOCKETS 32
+#define MAX_SOCKETS 64
 
-/* One transfer under way in a pool. */
-typedef struct Transfer
+/* A body on its way; malloc'd. */
+typedef struct Body
 {
+	char	   *data;
+	Size		len;
+	Size		allocated;
+	Size		max_bytes;
+	bool		too_large;
+	bool		sized;
 	CURL	   *easy;
+} Body;
+
+/* A handle of a pool, used again and again. */
+struct Transfer
+{
+	Transfer   *next;			/* of the pool */
+	CURL	   *easy;
+	bool		taken;
+	bool		in_multi;
 	bool		ended;
 	CURLcode	result;			/* once it has ended */
 	char		error_text[CURL_ERROR_SIZE];	/* libcurl's words on it, or empty */
-} Transfer;
+	/* of HTTP */
+	Body		body;
+	struct curl_slist *headers;
+};
 
 struct TransferPool
 {
+	MemoryContext context;
 	MemoryContextCallback release;
 	CURLM	   *multi;
-	Transfer	transfer;		/* its handle is used again and again, and holds the cookies */
+	CURLSH	   *cookies;
+	Transfer   *transfers;
 	WaitEventSet *events;
 	bool		sockets_changed;
 	int			nsockets;
@@ -40,13 +60,13 @@ struct TransferPool
 	}			sockets[MAX_SOCKETS];
 	bool		timer_set;
 	TimestampTz timer_at;
-	bool		descriptor_reserved;
 };
 
 /* in transfer.c */
 pg_noreturn extern void transfer_out_of_memory(void);
 extern void transfer_prepare(Transfer *transfer, const char *url, const char *ca_file, const char *protocols);
-extern CURLcode transfer_drive(TransferPool *pool, Transfer *transfer);
+extern Transfer *transfer_take(TransferPool *pool);
+extern void transfer_start(TransferPool *pool, Transfer *transfer);
 extern TransferFault transfer_fault(CURLcode result);
 extern char *transfer_fault_text(const Transfer *transfer);
 extern bool transfer_is_insecure(const char *url);

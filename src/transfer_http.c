@@ -14,19 +14,8 @@
 #include "transfer_curl.h"
 
 #define RECEIVE_BUFFER (512 * 1024L)
+#define PERMISSION_REVISION_MAX 200
 #define RETRY_AFTER_MAX_S (24 * 3600)
-
-/* A body on its way; malloc'd. */
-typedef struct Body
-{
-	char	   *data;
-	Size		len;
-	Size		allocated;
-	Size		max_bytes;
-	bool		too_large;
-	bool		sized;
-	CURL	   *easy;
-} Body;
 
 /* Called by libcurl: must not ereport, must not palloc. */
 static size_t
@@ -94,6 +83,8 @@ response_headers(CURL *easy, HttpResponse *response)
 		if (errno != 0 || end == header->value || *end != '\0' || response->total_count < 0)
 			response->total_count = -1;
 	}
+	if (curl_easy_header(easy, "x-perm-rev", 0, CURLH_HEADER, -1, &header) == CURLHE_OK)
+		response->permission_revision = pnstrdup(header->value, PERMISSION_REVISION_MAX);
 }
 
 static void
@@ -114,36 +105,39 @@ response_times(CURL *easy, HttpResponse *response)
 	response->elapsed_us = microseconds;
 }
 
-/*
- * Performs one request.  What goes wrong on the way is a fault in the response
- * and no error; throws on an interrupt alone.  The body is malloc'd, for
- * http_release; the other texts are palloc'd.
- */
-void
-http_perform(TransferPool *pool, const HttpRequest *request, HttpResponse *response)
+/* The encodings that are decoded in memory that is small, of those that this libcurl knows. */
+static const char *
+accepted_encodings(void)
 {
-	Transfer   *transfer = &pool->transfer;
+	int			features = curl_version_info(CURLVERSION_NOW)->features;
+
+	if ((features & CURL_VERSION_LIBZ) == 0)
+		return "identity";
+	return (features & CURL_VERSION_BROTLI) ? "gzip, br" : "gzip";
+}
+
+/*
+ * Starts a request, which transfer_wait carries on; its form has to live until
+ * http_end.
+ */
+Transfer *
+http_begin(TransferPool *pool, const HttpRequest *request)
+{
+	Transfer   *transfer = transfer_take(pool);
 	CURL	   *easy = transfer->easy;
-	struct curl_slist *volatile headers = NULL;
-	char	   *volatile authorization = NULL;
-	Body		body = {0};
-	volatile bool performed = false;
 
-	memset(response, 0, sizeof(*response));
-	response->total_count = -1;
-	response->retry_after_ms = -1;
-	body.max_bytes = request->max_bytes;
-	body.easy = easy;
-
-	if (request->authorization != NULL)
-		authorization = psprintf("Authorization: %s", request->authorization);
+	transfer->body.max_bytes = request->max_bytes;
+	transfer->body.easy = easy;
 	transfer_prepare(transfer, request->url, roster_ca_file, transfer_is_insecure(request->url) ? "http,https" : "https");
+	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_2TLS);
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, receive_body);
-	curl_easy_setopt(easy, CURLOPT_WRITEDATA, &body);
+	curl_easy_setopt(easy, CURLOPT_WRITEDATA, &transfer->body);
 	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, RECEIVE_BUFFER);
-	curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");
+	curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, accepted_encodings());
 	curl_easy_setopt(easy, CURLOPT_COOKIEFILE, "");
 	curl_easy_setopt(easy, CURLOPT_USERAGENT, "minga_roster");
+	if (roster_proxy[0] != '\0')
+		curl_easy_setopt(easy, CURLOPT_PROXY, roster_proxy);
 	if (request->form != NULL)
 		curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->form);
 	if (request->basic_user != NULL)
@@ -152,34 +146,51 @@ http_perform(TransferPool *pool, const HttpRequest *request, HttpResponse *respo
 		curl_easy_setopt(easy, CURLOPT_USERNAME, request->basic_user);
 		curl_easy_setopt(easy, CURLOPT_PASSWORD, request->basic_password);
 	}
+	transfer->headers = curl_slist_append(NULL, "Accept: application/json");
+	if (request->authorization != NULL)
+	{
+		char	   *authorization = psprintf("Authorization: %s", request->authorization);
 
-	PG_TRY();
-	{
-		headers = curl_slist_append(headers, "Accept: application/json");
-		if (authorization != NULL)
-			headers = curl_slist_append(headers, authorization);
-		curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
-		transfer->result = transfer_drive(pool, transfer);
-		response_headers(easy, response);
-		response_times(easy, response);
-		response->fault = body.too_large ? TRANSFER_TOO_LARGE : transfer_fault(transfer->result);
-		if (response->fault != TRANSFER_OK)
-			response->fault_text = transfer_fault_text(transfer);
-		performed = true;
-	}
-	PG_FINALLY();
-	{
-		/* Leaves no credentials and no pointer into this function behind. */
-		curl_easy_reset(easy);
-		curl_slist_free_all(headers);
-		if (!performed)
-			free(body.data);
-	}
-	PG_END_TRY();
-	response->body = body.data;
-	response->len = body.len;
-	if (authorization != NULL)
+		transfer->headers = curl_slist_append(transfer->headers, authorization);
 		explicit_bzero(authorization, strlen(authorization));
+		pfree(authorization);
+	}
+	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->headers);
+	transfer_start(pool, transfer);
+	return transfer;
+}
+
+/*
+ * The response of a request that has ended; its transfer goes back to the pool.
+ * What went wrong on the way is a fault in the response and no error.  The body
+ * is malloc'd, for http_release; the other texts are palloc'd.
+ */
+void
+http_end(TransferPool *pool, Transfer *transfer, HttpResponse *response)
+{
+	memset(response, 0, sizeof(*response));
+	response->total_count = -1;
+	response->retry_after_ms = -1;
+	response_headers(transfer->easy, response);
+	response_times(transfer->easy, response);
+	response->fault = transfer->body.too_large ? TRANSFER_TOO_LARGE : transfer_fault(transfer->result);
+	if (response->fault != TRANSFER_OK)
+		response->fault_text = transfer_fault_text(transfer);
+	response->body = transfer->body.data;
+	response->len = transfer->body.len;
+	transfer->body.data = NULL;
+	transfer_put_back(pool, transfer);
+}
+
+/* One request from its start to its end. */
+void
+http_perform(TransferPool *pool, const HttpRequest *request, HttpResponse *response)
+{
+	Transfer   *transfer = http_begin(pool, request);
+
+	while (!transfer->ended)
+		transfer_wait(pool, DT_NOEND);
+	http_end(pool, transfer, response);
 }
 
 /* Frees the body; the rest of a response goes with its memory context. */

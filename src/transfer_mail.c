@@ -67,7 +67,7 @@ mail_fault(const Transfer *transfer)
 TransferFault
 mail_perform(TransferPool *pool, const MailMessage *message, const char *user, const char *password, char **fault_text)
 {
-	Transfer   *transfer = &pool->transfer;
+	Transfer   *transfer = transfer_take(pool);
 	CURL	   *easy = transfer->easy;
 	struct curl_slist *volatile headers = NULL;
 	struct curl_slist *volatile recipients = NULL;
@@ -97,7 +97,9 @@ mail_perform(TransferPool *pool, const MailMessage *message, const char *user, c
 		curl_easy_setopt(easy, CURLOPT_MAIL_RCPT, recipients);
 		mail = mail_body(easy, message);
 		curl_easy_setopt(easy, CURLOPT_MIMEPOST, mail);
-		transfer->result = transfer_drive(pool, transfer);
+		transfer_start(pool, transfer);
+		while (!transfer->ended)
+			transfer_wait(pool, DT_NOEND);
 		if (transfer->result != CURLE_OK)
 		{
 			curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
@@ -108,7 +110,7 @@ mail_perform(TransferPool *pool, const MailMessage *message, const char *user, c
 	}
 	PG_FINALLY();
 	{
-		curl_easy_reset(easy);
+		transfer_put_back(pool, transfer);
 		curl_mime_free(mail);
 		curl_slist_free_all(headers);
 		curl_slist_free_all(recipients);
