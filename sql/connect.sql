@@ -518,9 +518,9 @@ BEGIN
             RETURNING t.*
         )
         SELECT * FROM changed c ORDER BY array_position(minga_roster.categories(), c.category);
-    -- What was not asked for until now was not read.
-    UPDATE minga_roster.connections c SET newest_modified = NULL
-    WHERE c.connection = known.connection AND c.newest_modified IS NOT NULL AND num_nonnulls(roster, auto_update, archive) > 0;
+    IF num_nonnulls(roster, auto_update, archive) > 0 THEN
+        PERFORM minga_roster.require_full_read(known.connection);
+    END IF;
     SELECT array_agg(t.category ORDER BY array_position(minga_roster.categories(), t.category)) INTO idle
     FROM minga_roster.toggles t
     WHERE t.connection = known.connection AND t.archive AND NOT t.roster AND (roster_toggle.category IS NULL OR t.category = roster_toggle.category);

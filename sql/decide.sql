@@ -37,6 +37,7 @@ BEGIN
             HINT = 'SELECT sourced_ids, candidate, reason FROM minga_roster.roster_conflicts shows both.';
     END IF;
     PERFORM minga_roster.claim_connection(known);
+    PERFORM minga_roster.require_full_read(known.connection);
 
     SELECT r.category, s.role INTO staged
     FROM minga_roster.staged_users s

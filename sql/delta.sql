@@ -16,6 +16,14 @@ $$;
 COMMENT ON FUNCTION with_filter(text, timestamptz) IS
 'A path of a preset that asks only for rows with a later dateLastModified too; the path as it is where its own filter leaves no room for that.';
 
+CREATE FUNCTION require_full_read(connection text) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    UPDATE minga_roster.connections c SET newest_modified = NULL
+    WHERE c.connection = require_full_read.connection AND c.newest_modified IS NOT NULL
+$$;
+COMMENT ON FUNCTION require_full_read(text) IS
+'After whatever asks for more than the rows that change: the next evening of a connection with delta reads in full, also where a run is at work now.';
+
 CREATE FUNCTION begin_read(run bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

@@ -27,6 +27,7 @@ BEGIN
             '"sis" is the default: Auto update writes what the SIS has.');
     END IF;
     PERFORM minga_roster.claim_connection(known);
+    PERFORM minga_roster.require_full_read(known.connection);
     DELETE FROM minga_roster.column_owners o
     WHERE o.connection = known.connection AND o.column_name = roster_own.column_name AND o.owner <> roster_own.owner;
     INSERT INTO minga_roster.column_owners (connection, column_name, owner)

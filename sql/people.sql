@@ -191,9 +191,7 @@ BEGIN
     INSERT INTO minga_roster.people_relations (relation, columns, roles)
     VALUES (roster_attach_people.relation, resolved, words)
     ON CONFLICT ON CONSTRAINT people_relations_pkey DO UPDATE SET columns = excluded.columns, roles = excluded.roles;
-    -- Columns that were not written until now wait for a full read.
-    UPDATE minga_roster.connections c SET newest_modified = NULL
-    WHERE c.people = roster_attach_people.relation AND c.newest_modified IS NOT NULL;
+    PERFORM minga_roster.require_full_read(c.connection) FROM minga_roster.connections c WHERE c.people = roster_attach_people.relation;
 END
 $$;
 COMMENT ON FUNCTION roster_attach_people(regclass, jsonb, jsonb) IS

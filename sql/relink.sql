@@ -100,8 +100,7 @@ BEGIN
         WHERE c.run = this.run AND c.change = v.change
     )
     SELECT count(*) INTO moved FROM verdicts v WHERE v.refusal IS NULL;
-    -- By the new ids nobody was read.
-    UPDATE minga_roster.connections c SET newest_modified = NULL WHERE c.connection = this.connection AND c.newest_modified IS NOT NULL;
+    PERFORM minga_roster.require_full_read(this.connection);
     RETURN moved;
 END
 $$;
