@@ -23,6 +23,8 @@ SQL_PARTS = \
 	sql/relink.sql \
 	sql/guard.sql \
 	sql/apply.sql \
+	sql/preview.sql \
+	sql/undo.sql \
 	sql/merge.sql \
 	sql/decide.sql \
 	sql/report.sql \

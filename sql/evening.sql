@@ -369,6 +369,23 @@ BEGIN
         ORDER BY o.run, o.change
         LIMIT batch);
 
+    DELETE FROM minga_roster.planned_links p
+    WHERE (p.run, p.sourced_id) IN (
+        SELECT o.run, o.sourced_id
+        FROM minga_roster.planned_links o
+        JOIN minga_roster.runs r ON r.run = o.run
+        WHERE o.run <= (SELECT max(l.run) FROM minga_roster.runs l WHERE l.queued_at < changes_before) AND r.queued_at < changes_before
+        ORDER BY o.run, o.sourced_id
+        LIMIT batch);
+    DELETE FROM minga_roster.link_changes p
+    WHERE (p.run, p.sourced_id) IN (
+        SELECT o.run, o.sourced_id
+        FROM minga_roster.link_changes o
+        JOIN minga_roster.runs r ON r.run = o.run
+        WHERE o.run <= (SELECT max(l.run) FROM minga_roster.runs l WHERE l.queued_at < changes_before) AND r.queued_at < changes_before
+        ORDER BY o.run, o.sourced_id
+        LIMIT batch);
+
     DELETE FROM minga_roster.runs r
     WHERE r.run IN (
         SELECT o.run
@@ -401,4 +418,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION apply_retention() IS
-'Deletes changes older than minga_roster.keep_changes days (8 at least), runs and sent mail older than keep_runs days (8 at least), and pg_cron''s details of our job older than a day; at most 10,000 rows of each a call. Gives up mail that waited five days for minga_roster.smtp_url. Keeps held archives that can be approved still.';
+'Deletes changes and what previews and undo keep of links older than minga_roster.keep_changes days (8 at least), runs and sent mail older than keep_runs days (8 at least), and pg_cron''s details of our job older than a day; at most 10,000 rows of each a call. Gives up mail that waited five days for minga_roster.smtp_url. Keeps held archives that can be approved still.';

@@ -1,4 +1,4 @@
--- What a run does once the roster is staged, in one transaction: plan, guard and apply, or the approval of what an earlier run held.
+-- What a run does once the roster is staged, in one transaction: plan, guard and apply, or what it does to an earlier run: approve, apply, undo.
 
 CREATE FUNCTION count_changes(run bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -35,7 +35,10 @@ CREATE FUNCTION approve_run(run bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     this minga_roster.runs := minga_roster.known_run(approve_run.run);
-    approved minga_roster.runs := minga_roster.known_run(this.of_run);
+    approved minga_roster.runs := minga_roster.known_run((SELECT CASE r.kind WHEN 'apply' THEN r.of_run ELSE r.run END
+        FROM minga_roster.known_run(this.of_run) r));
+    is_applied boolean := approved.kind = 'sync' OR EXISTS (SELECT FROM minga_roster.runs r
+        WHERE r.connection = this.connection AND r.kind = 'apply' AND r.of_run = approved.run AND r.state = 'succeeded');
     connection minga_roster.connections := minga_roster.known_connection(this.connection);
     proves boolean;
 BEGIN
@@ -43,12 +46,13 @@ BEGIN
     FROM minga_roster.runs r
     WHERE r.connection = this.connection AND r.kind = 'sync' AND r.state = 'succeeded' AND r.is_full;
     PERFORM FROM minga_roster.changes c WHERE c.run = approved.run AND c.action = 'archive' AND c.state = 'held' FOR UPDATE;
-    IF approved.kind <> 'sync' OR approved.connection <> this.connection OR approved.state <> 'succeeded'
+    IF approved.kind NOT IN ('sync', 'preview') OR NOT is_applied OR approved.connection <> this.connection OR approved.state <> 'succeeded'
         OR NOT (FOUND OR coalesce(proves, false)) THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
             MESSAGE = format('run %s has nothing to approve', approved.run),
             DETAIL = CASE
-                WHEN approved.kind <> 'sync' THEN format('It is a %s.', approved.kind)
+                WHEN approved.kind = 'preview' AND NOT is_applied THEN 'It is a preview that has not been applied.'
+                WHEN approved.kind NOT IN ('sync', 'preview') THEN format('It is a %s.', approved.kind)
                 WHEN approved.state <> 'succeeded' THEN format('It is %s.', approved.state)
                 WHEN EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = approved.run AND c.action = 'archive' AND c.state = 'expired') THEN
                     'What it held has expired: a later sync has judged anew.'
@@ -90,9 +94,15 @@ BEGIN
     UPDATE minga_roster.changes c
     SET state = CASE WHEN w.done THEN 'applied' ELSE 'refused' END, state_at = minga_roster.clock(),
         state_reason = CASE WHEN w.done THEN format('approved by run %s', this.run)
-            ELSE coalesce(f.reason, 'The person was changed after the plan was made.') END
+            ELSE coalesce(f.reason, w.failure, 'The person was changed after the plan was made.') END,
+        after = CASE WHEN w.done THEN c.after || jsonb_build_object('archived_at', minga_roster.clock()) ELSE c.after END,
+        seen = w.seen, done_by = CASE WHEN w.done THEN this.run END
     FROM refusals f LEFT JOIN writes w ON w.change = f.change
     WHERE c.run = approved.run AND c.change = f.change;
+    INSERT INTO minga_roster.link_changes (run, sourced_id, before)
+    SELECT this.run, l.sourced_id, to_jsonb(l)
+    FROM writes w JOIN minga_roster.links l ON l.person_id = w.person_id
+    WHERE w.done AND l.connection = this.connection AND l.site = this.site;
     UPDATE minga_roster.links l SET archived_run = approved.run
     FROM writes w
     WHERE w.done AND l.connection = this.connection AND l.person_id = w.person_id;
@@ -108,17 +118,26 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION approve_run(bigint) IS
-'Applies the held archives of the run that this one is of, each checked again; what fails becomes refused. Approving the newest full sync also proves the connection. 55000 where there is nothing to approve.';
+'Applies the held archives of the run that this one is of, each checked again; what fails becomes refused. Of an applied preview the number of either run will do. Approving the newest full sync also proves the connection. 55000 where there is nothing to approve.';
 
 CREATE FUNCTION merge_run(run bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     this minga_roster.runs := minga_roster.known_run(merge_run.run);
 BEGIN
-    IF this.kind = 'approve' THEN
-        PERFORM minga_roster.approve_run(run);
-        RETURN;
-    END IF;
+    CASE this.kind
+        WHEN 'approve' THEN
+            PERFORM minga_roster.approve_run(run);
+            RETURN;
+        WHEN 'apply' THEN
+            PERFORM minga_roster.apply_preview(run);
+            RETURN;
+        WHEN 'undo' THEN
+            PERFORM minga_roster.undo_run(run);
+            RETURN;
+        ELSE
+            NULL;
+    END CASE;
     PERFORM minga_roster.plan_run(run);
     PERFORM minga_roster.guard_run(run);
     IF this.kind = 'sync' THEN
@@ -128,9 +147,11 @@ BEGIN
         WHERE r.run = c.run AND r.connection = this.connection AND c.state = 'held' AND c.run <> this.run AND this.is_full IS NOT FALSE;
         PERFORM minga_roster.apply_run(run);
         PERFORM minga_roster.end_read(this);
+    ELSE
+        PERFORM minga_roster.keep_preview(this);
     END IF;
     PERFORM minga_roster.count_changes(run);
 END
 $$;
 COMMENT ON FUNCTION merge_run(bigint) IS
-'What a run of kind preview, sync or approve does in the one transaction after its fetch: plan and guard; apply too; or the approval. Stores the counts, not the state.';
+'What a run of kind preview, sync, approve, apply or undo does in the one transaction after its fetch: plan and guard; apply too; or what it does to the run that it is of. Stores the counts, not the state.';

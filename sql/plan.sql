@@ -46,15 +46,15 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET default_stat
 DECLARE
     map jsonb := (SELECT r.columns FROM minga_roster.people_relations r WHERE r.relation = connection.people);
 BEGIN
-    CREATE TEMP TABLE current_people (person_id text, role text, archived boolean, managed boolean,
+    CREATE TEMP TABLE current_people (person_id text, role text, archived boolean, archived_at timestamptz, managed boolean,
         given_name text, family_name text, middle_name text, preferred_name text, email text, username text, identifier text,
         grade text, phone text, parent_name text, parent_email text, parent_phone text, parent_rule text) ON COMMIT DROP;
     PERFORM minga_roster.grant_temp(connection.people, 'current_people');
     -- A deferred trigger could not fire inside the restricted operation; from here to the end of the transaction none is.
     SET CONSTRAINTS ALL IMMEDIATE;
     PERFORM minga_roster.as_owner(connection.people, format(
-        'INSERT INTO pg_temp.current_people (person_id, role, archived, managed%s) '
-        'SELECT p.%I::pg_catalog.text, %s, p.%I IS NOT NULL, %s%s FROM %s p WHERE p.%I = $1',
+        'INSERT INTO pg_temp.current_people (person_id, role, archived, archived_at, managed%1$s) '
+        'SELECT p.%2$I::pg_catalog.text, %3$s, p.%4$I IS NOT NULL, p.%4$I, %5$s%6$s FROM %7$s p WHERE p.%8$I = $1',
         (SELECT string_agg(', ' || c, '' ORDER BY c) FROM unnest(minga_roster.written_columns()) c WHERE map ? c),
         map ->> 'person_id', minga_roster.role_words(connection.people, format('p.%I::pg_catalog.text', map ->> 'role'), true),
         map ->> 'archived_at', CASE WHEN map ? 'roster_managed' THEN format('coalesce(p.%I, true)', map ->> 'roster_managed') ELSE 'true' END,
@@ -423,8 +423,11 @@ BEGIN
         CASE WHEN n.held_reason IS NOT NULL THEN 'held' WHEN n.action IN ('conflict', 'reject', 'protect') THEN 'noted' ELSE 'planned' END,
         minga_roster.clock(), n.held_reason
     FROM (
-        SELECT d.category, d.person_id, d.sourced_ids, coalesce(d.held_as, d.outcome) AS action, d.rule, d.reason, d.before, d.after, d.held_reason
-        FROM decisions d WHERE d.told
+        SELECT d.category, d.person_id, d.sourced_ids, coalesce(d.held_as, d.outcome) AS action, d.rule, d.reason,
+            CASE d.outcome WHEN 'restore' THEN d.before || jsonb_build_object('archived_at', p.archived_at) ELSE d.before END AS before,
+            CASE d.outcome WHEN 'restore' THEN d.after || '{"archived_at": null}' ELSE d.after END AS after, d.held_reason
+        FROM decisions d LEFT JOIN candidate_people p ON p.person_id = d.person_id AND d.outcome = 'restore'
+        WHERE d.told
         UNION ALL
         SELECT o.category, o.person_id, ARRAY[o.sourced_id::text], 'reject', 'unreadable',
             CASE o.standing WHEN 'damaged' THEN 'The row holds characters that could not be read.'
@@ -436,7 +439,7 @@ BEGIN
         SELECT l.category, l.person_id, l.sourced_ids, l.action, CASE l.action WHEN 'archive' THEN 'absent' ELSE 'protected' END,
             CASE l.action WHEN 'archive' THEN 'The roster was read whole and does not list the person any more.'
                 ELSE 'The roster does not list the person any more, but does not archive owners, managers and people who are not managed by a roster.' END,
-            '{}', '{}', NULL
+            CASE l.action WHEN 'archive' THEN '{"archived_at": null}'::jsonb ELSE '{}' END, '{}', NULL
         FROM leavers l
     ) n;
 

@@ -50,7 +50,7 @@ $$;
 COMMENT ON FUNCTION html_escaped(text) IS 'Fit for text and for quoted attributes of HTML.';
 
 CREATE FUNCTION run_findings(run bigint, OUT place text, OUT is_missed boolean, OUT applied bigint, OUT held bigint, OUT conflicts bigint,
-    OUT rejects bigint, OUT failed_step text, OUT unread text, OUT kind_in_words text, OUT needs text[], OUT is_problem boolean, OUT retry_at timestamptz, OUT moves bigint)
+    OUT rejects bigint, OUT kept bigint, OUT failed_step text, OUT unread text, OUT kind_in_words text, OUT needs text[], OUT is_problem boolean, OUT retry_at timestamptz, OUT moves bigint)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -71,13 +71,14 @@ BEGIN
     conflicts := coalesce(reported.conflicts, 0);
     rejects := coalesce(reported.rejects, 0);
     SELECT count(*) FILTER (WHERE c.action = 'archive'), count(*) FILTER (WHERE c.action = 'link') INTO held, moves
-    FROM minga_roster.changes c WHERE c.run = reported.run AND c.state = 'held';
+    FROM minga_roster.changes c WHERE c.run = minga_roster.planned_in(reported) AND reported.kind <> 'approve' AND c.state = 'held';
     SELECT string_agg(c.collection, ' and ' ORDER BY c.collection) || CASE count(*) WHEN 1 THEN ' was not read whole' ELSE ' were not read whole' END INTO unread
     FROM minga_roster.collections c
     WHERE c.run = reported.run AND (NOT c.complete OR c.proof = 'weak') AND reported.kind <> 'test' AND reported.state = 'succeeded'
         -- A delta rests on no proof; what it could not read at all is worth a word.
         AND (reported.is_full IS NOT FALSE OR c.proof IS NULL);
     kind_in_words := CASE reported.kind WHEN 'test' THEN 'connection test' WHEN 'approve' THEN 'approval' WHEN 'diagnose' THEN 'diagnosis' ELSE reported.kind END;
+    SELECT coalesce(sum(c.count), 0) INTO kept FROM minga_roster.run_counts c WHERE c.run = reported.run AND c.action = 'kept';
     SELECT s.step INTO failed_step FROM minga_roster.run_steps s WHERE s.run = reported.run AND NOT s.ok ORDER BY s.position LIMIT 1;
 
     needs := '{}';
@@ -96,6 +97,9 @@ BEGIN
     END IF;
     IF rejects > 0 THEN
         needs := needs || minga_roster.counted(rejects, 'reject');
+    END IF;
+    IF kept > 0 THEN
+        needs := needs || format('%s could not be taken back', minga_roster.counted(kept, 'change'));
     END IF;
     IF failed_step IS NOT NULL THEN
         needs := needs || format('the connection test failed at "%s"', failed_step);
@@ -124,9 +128,12 @@ DECLARE
     zone text;
     counts jsonb;
     listed jsonb;
+    planned_in bigint := minga_roster.planned_in(reported);
+    taken_back bigint;
     categories CONSTANT text[] := ARRAY['student', 'teacher', 'staff', 'admin', 'contact', 'none'];
 BEGIN
     SELECT * INTO school FROM minga_roster.connections c WHERE c.connection = reported.connection;
+    SELECT minga_roster.planned_in(r) INTO taken_back FROM minga_roster.runs r WHERE r.run = reported.of_run;
     SELECT * INTO finding FROM minga_roster.run_findings(reported.run);
     zone := coalesce(school.time_zone, 'UTC');
     -- Once people are being compared or written, a text that is not ours may hold a person's values: Postgres' of data
@@ -167,7 +174,7 @@ BEGIN
             content := to_jsonb(format('It is tried again at %s.', to_char(finding.retry_at AT TIME ZONE zone, 'HH24:MI')));
             RETURN NEXT;
         END IF;
-        IF reported.kind IN ('sync', 'approve') AND NOT finding.is_missed THEN
+        IF reported.kind IN ('sync', 'approve', 'apply', 'undo') AND NOT finding.is_missed THEN
             nth := nth + 1;
             content := to_jsonb('Nobody was changed by this run.'::text);
             RETURN NEXT;
@@ -197,7 +204,9 @@ BEGIN
         (8, 'Read', CASE WHEN reported.pages > 0 THEN format('%s in %s', minga_roster.counted(reported.rows_staged, 'row'), minga_roster.counted(reported.pages, 'page')) END),
         (9, 'Asked for', CASE WHEN reported.is_full IS FALSE THEN format('students and contacts changed since %s %s, and all staff; who is gone, the next full read tells',
             to_char(reported.modified_since AT TIME ZONE zone, 'YYYY-MM-DD HH24:MI'), zone) END),
-        (10, 'Approves', CASE WHEN reported.kind = 'approve' THEN format('held archives of run %s', reported.of_run) END)
+        (10, 'Approves', CASE WHEN reported.kind = 'approve' THEN format('held archives of run %s', reported.of_run) END),
+        (11, 'Applies', CASE WHEN reported.kind = 'apply' THEN format('the preview that is run %s', reported.of_run) END),
+        (12, 'Takes back', CASE WHEN reported.kind = 'undo' THEN format('run %s', reported.of_run) END)
         ) AS f (place, label, value)
     WHERE f.value IS NOT NULL;
     RETURN NEXT;
@@ -218,7 +227,7 @@ BEGIN
             LEFT JOIN (VALUES (1, 'create', 'created'), (2, 'link', 'linked'), (3, 'update', 'updated'), (4, 'restore', 'restored'),
                 (5, 'archive', 'archived'), (6, 'held', 'archives held'), (7, 'unchanged', 'unchanged'), (8, 'skip', 'skipped'),
                 (9, 'conflict', 'conflicts'), (10, 'reject', 'rejects'), (11, 'protect', 'protected'), (12, 'merged', 'further rows of a person'),
-                (13, 'contact', 'parents and guardians'), (14, 'ignore', 'ignored')) w (place, action, label) USING (action)
+                (13, 'contact', 'parents and guardians'), (14, 'ignore', 'ignored'), (15, 'kept', 'kept as they are')) w (place, action, label) USING (action)
             WHERE c.run = reported.run AND c.count <> 0 GROUP BY c.action, w.label, w.place
         )
         SELECT jsonb_build_object(
@@ -262,7 +271,7 @@ BEGIN
     -- Held archives, by what the guard says of each category.
     SELECT jsonb_agg(jsonb_build_array(h.category, h.number::text, h.why) ORDER BY array_position(categories, h.category), h.why) INTO listed
     FROM (SELECT coalesce(c.category, '') AS category, coalesce(c.state_reason, c.reason) AS why, count(*) AS number
-          FROM minga_roster.changes c WHERE c.run = reported.run AND c.action = 'archive' AND c.state = 'held' GROUP BY 1, 2) h;
+          FROM minga_roster.changes c WHERE c.run = planned_in AND reported.kind <> 'approve' AND c.action = 'archive' AND c.state = 'held' GROUP BY 1, 2) h;
     IF listed IS NOT NULL THEN
         nth := nth + 1;
         part := 'heading';
@@ -272,11 +281,11 @@ BEGIN
         part := 'table';
         content := jsonb_build_object('head', jsonb_build_array('category', 'archives', 'why'), 'rows', listed);
         RETURN NEXT;
-        IF reported.kind = 'sync' THEN
+        IF reported.kind IN ('sync', 'apply') THEN
             nth := nth + 1;
             part := 'text';
             content := to_jsonb(format('They wait until somebody approves them, or the next sync looks again. To see who: SELECT * FROM minga_roster.changes WHERE run = %s AND action = ''archive'' AND state = ''held''. To archive them:',
-                reported.run));
+                planned_in));
             RETURN NEXT;
             nth := nth + 1;
             part := 'statement';
@@ -291,14 +300,15 @@ BEGIN
           FROM minga_roster.changes c
           JOIN minga_roster.runs s ON s.run = c.run
           WHERE CASE reported.kind
-                WHEN 'approve' THEN c.run = reported.of_run AND c.action = 'archive'
+                WHEN 'approve' THEN c.run = planned_in AND c.action = 'archive'
                     AND (c.state_reason = format('approved by run %s', reported.run) OR (c.state = 'refused' AND c.state_at >= s.finished_at))
-                ELSE c.run = reported.run AND c.state IN ('refused', 'expired') END
+                WHEN 'undo' THEN c.run = taken_back AND c.done_by = reported.of_run AND c.state = 'kept'
+                ELSE c.run = planned_in AND c.state IN ('refused', 'expired') END
           GROUP BY 1, 2, 3) d;
     IF listed IS NOT NULL AND reported.state = 'succeeded' THEN
         nth := nth + 1;
         part := 'heading';
-        content := to_jsonb(CASE reported.kind WHEN 'approve' THEN 'Approved archives' ELSE 'Not carried out' END);
+        content := to_jsonb(CASE reported.kind WHEN 'approve' THEN 'Approved archives' WHEN 'undo' THEN 'Kept as they are' ELSE 'Not carried out' END);
         RETURN NEXT;
         nth := nth + 1;
         part := 'table';
@@ -308,7 +318,7 @@ BEGIN
 
     SELECT jsonb_agg(jsonb_build_array(n.action, n.category, n.number::text, n.reason) ORDER BY n.action, n.number DESC, n.category, n.reason) INTO listed
     FROM (SELECT c.action, coalesce(c.category, '') AS category, c.reason, count(*) AS number
-          FROM minga_roster.changes c WHERE c.run = reported.run AND c.action IN ('conflict', 'reject') GROUP BY 1, 2, 3) n;
+          FROM minga_roster.changes c WHERE c.run = planned_in AND reported.kind <> 'approve' AND c.action IN ('conflict', 'reject') GROUP BY 1, 2, 3) n;
     IF listed IS NOT NULL THEN
         nth := nth + 1;
         part := 'heading';
@@ -321,7 +331,7 @@ BEGIN
         nth := nth + 1;
         part := 'text';
         content := to_jsonb(format('Nobody named in them was touched. To see who: SELECT * FROM minga_roster.changes WHERE run = %s AND action IN (''conflict'', ''reject'').',
-            reported.run));
+            planned_in));
         RETURN NEXT;
     END IF;
 
@@ -360,6 +370,8 @@ BEGIN
     FROM (VALUES
         (1, CASE WHEN school.enabled_origin IS NOT NULL AND school.enabled_origin <> minga_roster.server_origin() THEN
             'This database is a copy of the one that Automatic Rostering was switched on in: its evenings are paused and nobody is told.' END),
+        (4, CASE WHEN school.automatic AND school.retired_at IS NULL AND school.paused_reason <> 'restored' THEN
+            format('Automatic Rostering is paused, as %s: SELECT minga_roster.roster_enable(%L) goes on.', school.paused_reason, school.connection) END),
         (2, CASE WHEN school.unproven AND school.retired_at IS NULL THEN
             'The connection is unproven: archives are held until a full sync has shown that address and school are the right ones.' END),
         (3, CASE WHEN school.credentials_expire < (minga_roster.clock() AT TIME ZONE zone)::date THEN
@@ -524,6 +536,7 @@ BEGIN
         WHEN finding.unread IS NOT NULL THEN finding.unread
         WHEN finding.conflicts > 0 THEN minga_roster.counted(finding.conflicts, 'conflict')
         WHEN finding.rejects > 0 THEN minga_roster.counted(finding.rejects, 'reject')
+        WHEN finding.kept > 0 THEN format('%s kept', minga_roster.counted(finding.kept, 'change'))
         WHEN finding.failed_step IS NOT NULL THEN 'connection test failed'
         ELSE 'nothing to do' END;
     RETURN format('%s: %s', left(finding.place, 80), what);
@@ -547,7 +560,7 @@ BEGIN
     IF finding.retry_at IS NOT NULL THEN
         RETURN;
     END IF;
-    IF reported.origin = 'evening' OR reported.kind IN ('sync', 'approve') THEN
+    IF reported.origin = 'evening' OR reported.kind IN ('sync', 'approve', 'apply', 'undo') THEN
         wants := ARRAY['always'] || CASE WHEN finding.is_problem THEN ARRAY['problems', 'changes']
                                          WHEN finding.applied > 0 THEN ARRAY['changes'] ELSE '{}' END;
         INSERT INTO minga_roster.outbox (run, connection, email, subject, body_text, body_html, next_attempt_at, created_at, origin)
@@ -570,4 +583,4 @@ EXCEPTION
 END
 $$;
 COMMENT ON FUNCTION post_report(bigint) IS
-'Writes the mail of a finished run for the recipients who want it: after an evening run always, on problems, or on changes; after a manual sync or approval where the recipient asked for that. Nobody is told of a failure that will be tried again, nor by a restored copy. Never raises; a second call does nothing.';
+'Writes the mail of a finished run for the recipients who want it: after an evening run always, on problems, or on changes; after a manual sync, approval, apply or undo where the recipient asked for that. Nobody is told of a failure that will be tried again, nor by a restored copy. Never raises; a second call does nothing.';

@@ -37,7 +37,19 @@ CREATE FUNCTION roster_approve(run bigint) RETURNS runs
 LANGUAGE C VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'roster_approve';
 COMMENT ON FUNCTION roster_approve(bigint) IS
-'Applies the held archives of a sync, each checked again (those that no longer hold become refused), and returns the approving run. 42704 for an unknown run, 55000 where there is nothing left to approve. Waits, as roster_fetch does.';
+'Applies the held archives of a sync or an applied preview, each checked again (those that no longer hold become refused), and returns the approving run. 42704 for an unknown run, 55000 where there is nothing left to approve. Waits, as roster_fetch does.';
+
+CREATE FUNCTION roster_apply(run bigint) RETURNS runs
+LANGUAGE C VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'roster_apply';
+COMMENT ON FUNCTION roster_apply(bigint) IS
+'Applies exactly the planned changes of a preview, without fetching again, and returns the applying run. Each is checked again: who was changed after the preview is refused, with the reason. The changes stay with the preview, which has what became of them; what it held stays held for roster_approve. 42704 for an unknown run, 55000 for one that is no preview, has not succeeded, was applied already, or is out of date. Waits, as roster_fetch does.';
+
+CREATE FUNCTION roster_undo(run bigint) RETURNS runs
+LANGUAGE C VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'roster_undo';
+COMMENT ON FUNCTION roster_undo(bigint) IS
+'Takes back what a sync, an apply or an approval changed, in one transaction, and returns the undoing run: new people are archived, archives, restores, updates and links reverted (state undone); whoever was changed since is kept (state kept, with the reason). Pauses Automatic Rostering of the connection until roster_enable. 42704 for an unknown run; 55000 for an undo, for one that changes nobody, has not succeeded or was undone already. Waits, as roster_fetch does.';
 
 CREATE FUNCTION roster_start(connection text, kind text DEFAULT 'sync') RETURNS bigint
 LANGUAGE C VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp

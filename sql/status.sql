@@ -49,7 +49,8 @@ AS $$
     LEFT JOIN LATERAL (SELECT g.run, g.held, g.moves FROM (SELECT g.run, count(*) FILTER (WHERE g.action = 'archive') AS held,
                            count(*) FILTER (WHERE g.action = 'link') AS moves FROM minga_roster.changes g WHERE g.state = 'held' GROUP BY g.run) g
                        JOIN minga_roster.runs r ON r.run = g.run
-                       WHERE r.connection = c.connection AND r.kind = 'sync' ORDER BY g.run DESC LIMIT 1) h ON true
+                       WHERE r.connection = c.connection AND (r.kind = 'sync' OR EXISTS (SELECT FROM minga_roster.runs a WHERE a.connection = c.connection
+                           AND a.kind = 'apply' AND a.of_run = r.run AND a.state = 'succeeded')) ORDER BY g.run DESC LIMIT 1) h ON true
     CROSS JOIN LATERAL (SELECT count(*) AS running, max(r.run) FILTER (WHERE r.site = c.site) AS site_run
                         FROM minga_roster.runs r WHERE r.state = 'running') k
     CROSS JOIN LATERAL (SELECT count(*) AS waiting FROM minga_roster.outbox b WHERE b.connection = c.connection AND b.state = 'waiting'
@@ -70,5 +71,5 @@ COMMENT ON COLUMN roster_status.run IS 'The run in progress, else the one queued
 COMMENT ON COLUMN roster_status.last_run IS 'The last sync that ended, evening or manual; last_state, last_finished_at and last_error are its.';
 COMMENT ON COLUMN roster_status.next_evening IS 'When the next evening run is due: the begin of the next window, or the next try of a failed run; NULL while none will be.';
 COMMENT ON COLUMN roster_status.why_nothing_happens IS 'The first obstacle there is, in words; NULL while a run works or is about to be queued.';
-COMMENT ON COLUMN roster_status.held IS 'Held archives of the newest sync that has any.';
+COMMENT ON COLUMN roster_status.held IS 'Held archives of the newest sync or applied preview that has any.';
 COMMENT ON COLUMN roster_status.waiting_mail IS 'Mail that has not been sent yet.';

@@ -178,7 +178,7 @@ CREATE INDEX runs_connection ON runs (connection, run);
 CREATE INDEX runs_open ON runs (run) WHERE state IN ('queued', 'running');
 CREATE INDEX runs_queued_at ON runs (queued_at);
 COMMENT ON TABLE runs IS 'One row for each run. Written by the worker in its own transactions, so that a failed run is on record.';
-COMMENT ON COLUMN runs.of_run IS 'The run that an approve speaks of. No foreign key: retention may have taken it.';
+COMMENT ON COLUMN runs.of_run IS 'The run that an approve, apply or undo speaks of. No foreign key: retention may have taken it.';
 COMMENT ON COLUMN runs.pid IS 'Process of the worker while the run is running.';
 COMMENT ON COLUMN runs.reported IS 'Whether the owners have been told (or nobody wanted to be).';
 COMMENT ON COLUMN runs.is_full IS
@@ -257,6 +257,8 @@ CREATE TABLE changes (
     state text NOT NULL CHECK (state IN ('planned', 'applied', 'refused', 'held', 'expired', 'undone', 'kept', 'noted')),
     state_at timestamptz NOT NULL,
     state_reason text,
+    seen bigint,
+    done_by bigint,
     PRIMARY KEY (run, change)
 );
 CREATE INDEX changes_person ON changes (site, person_id);
@@ -264,6 +266,9 @@ CREATE INDEX changes_held ON changes (run) WHERE state = 'held';
 COMMENT ON TABLE changes IS 'The plan: each intended change of a run, and what was not done and why.';
 COMMENT ON COLUMN changes.before IS 'Values of the columns written, as they were.';
 COMMENT ON COLUMN changes.after IS 'Values of the columns written, as they become.';
+COMMENT ON COLUMN changes.seen IS
+'A hash of the person as the run that carried the change out left him, which its undo has to find. Before that, of a preview, of the person as the plan saw him, or for a create of those who had the same identifier or e-mail, which its apply has to find.';
+COMMENT ON COLUMN changes.done_by IS 'The run that carried the change out: the sync itself, the apply of a preview, the approval of what was held.';
 
 CREATE TABLE links (
     connection text NOT NULL REFERENCES connections ON DELETE CASCADE,
@@ -327,6 +332,38 @@ CREATE TABLE written_values (
     FOREIGN KEY (connection, column_name) REFERENCES column_owners ON DELETE CASCADE
 );
 COMMENT ON TABLE written_values IS 'For columns that are the SIS''s unless edited: a hash of the value that a sync wrote last, or found when it first looked. Another value now was edited here.';
+
+CREATE TABLE planned_links (
+    run bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
+    sourced_id text COLLATE "C" NOT NULL,
+    deed text NOT NULL CHECK (deed IN ('insert', 'replace', 'update', 'delete')),
+    change integer,
+    person_id text,
+    category text,
+    role_written text,
+    rule text,
+    linked_run bigint,
+    missing boolean NOT NULL,
+    returned boolean NOT NULL,
+    archived boolean,
+    seen bigint,
+    PRIMARY KEY (run, sourced_id)
+);
+COMMENT ON TABLE planned_links IS 'Of each preview, what its apply writes to the links; emptied by it.';
+COMMENT ON COLUMN planned_links.change IS 'The change that has to be carried out for it; NULL: none. A link to be inserted for a create has no person before.';
+COMMENT ON COLUMN planned_links.linked_run IS 'Of a link that takes the place of older ones the run that linked first.';
+COMMENT ON COLUMN planned_links.archived IS 'Whether archived_run is set or cleared; NULL: neither.';
+COMMENT ON COLUMN planned_links.seen IS 'A hash of the link as the plan saw it; NULL: there was none.';
+
+CREATE TABLE link_changes (
+    run bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
+    sourced_id text COLLATE "C" NOT NULL,
+    before jsonb,
+    PRIMARY KEY (run, sourced_id)
+);
+CREATE INDEX link_changes_sourced_id ON link_changes (sourced_id);
+COMMENT ON TABLE link_changes IS 'The links that a sync, apply or approval wrote, as they were before, for its undo. A link that is new has a row only where its linked_run is another run.';
+COMMENT ON COLUMN link_changes.before IS 'The row of links; NULL: there was none.';
 
 CREATE TABLE recipients (
     connection text NOT NULL REFERENCES connections ON DELETE CASCADE,
@@ -412,7 +449,7 @@ DECLARE
 BEGIN
     FOREACH config IN ARRAY ARRAY['people_relations', 'connections', 'connections_number_seq', 'toggles', 'secrets', 'runs', 'runs_run_seq',
         'run_counts', 'run_steps', 'findings', 'collections', 'changes', 'conflict_candidates', 'match_decisions',
-        'column_owners', 'written_values', 'links', 'recipients', 'outbox', 'outbox_mail_seq']
+        'column_owners', 'written_values', 'links', 'planned_links', 'link_changes', 'recipients', 'outbox', 'outbox_mail_seq']
     LOOP
         PERFORM pg_catalog.pg_extension_config_dump(('minga_roster.' || config)::regclass, '');
     END LOOP;

@@ -66,6 +66,8 @@ PG_FUNCTION_INFO_V1(roster_fetch);
 PG_FUNCTION_INFO_V1(roster_preview);
 PG_FUNCTION_INFO_V1(roster_sync);
 PG_FUNCTION_INFO_V1(roster_approve);
+PG_FUNCTION_INFO_V1(roster_apply);
+PG_FUNCTION_INFO_V1(roster_undo);
 PG_FUNCTION_INFO_V1(roster_start);
 PG_FUNCTION_INFO_V1(roster_run_due);
 
@@ -525,9 +527,9 @@ roster_diagnose(PG_FUNCTION_ARGS)
 						"SELECT finding, value, ok, detail, hint FROM minga_roster.findings WHERE run = $1 ORDER BY position");
 }
 
-/* The approving run belongs to the connection of the run that it approves. */
-Datum
-roster_approve(PG_FUNCTION_ARGS)
+/* A run that does something to another one; it belongs to that one's connection. */
+static Datum
+run_of_run(FunctionCallInfo fcinfo, RunKind kind, const char *function)
 {
 	int64		of_run;
 	WorkerOrder order;
@@ -540,14 +542,32 @@ roster_approve(PG_FUNCTION_ARGS)
 				 errmsg("no run is named"),
 				 errhint("SELECT run, connection, kind, state FROM minga_roster.runs ORDER BY run DESC lists them.")));
 	of_run = PG_GETARG_INT64(0);
-	refuse_on_standby("roster_approve");
-	refuse_in_transaction("roster_approve");
+	refuse_on_standby(function);
+	refuse_in_transaction(function);
 	SPI_connect();
 	connection = MemoryContextStrdup(caller, look_text("SELECT connection FROM minga_roster.known_run($1)", of_run));
 	SPI_finish();
-	make_order(&order, RUN_APPROVE, connection, of_run);
+	make_order(&order, kind, connection, of_run);
 	run_and_wait(&order);
 	return run_row(order.run);
+}
+
+Datum
+roster_approve(PG_FUNCTION_ARGS)
+{
+	return run_of_run(fcinfo, RUN_APPROVE, "roster_approve");
+}
+
+Datum
+roster_apply(PG_FUNCTION_ARGS)
+{
+	return run_of_run(fcinfo, RUN_APPLY, "roster_apply");
+}
+
+Datum
+roster_undo(PG_FUNCTION_ARGS)
+{
+	return run_of_run(fcinfo, RUN_UNDO, "roster_undo");
 }
 
 Datum

@@ -63,6 +63,8 @@ typedef enum RunKind
 	RUN_PREVIEW,
 	RUN_SYNC,
 	RUN_APPROVE,
+	RUN_APPLY,
+	RUN_UNDO,
 	RUN_DUTY,					/* no run row: what roster_run_due starts */
 	RUN_CANCEL					/* no run row of its own: cancels the order's run */
 } RunKind;

@@ -64,7 +64,7 @@ typedef struct RunLocks
 	bool		connection_held;
 } RunLocks;
 
-static const char *const kind_names[] = {"test", "diagnose", "fetch", "preview", "sync", "approve"};
+static const char *const kind_names[] = {"test", "diagnose", "fetch", "preview", "sync", "approve", "apply", "undo"};
 
 /* So long a cancel waits for its run to be on record. */
 #define CANCEL_WAIT_MS 5000
@@ -82,7 +82,7 @@ run_kind_name(RunKind kind)
 bool
 run_kind_of(const char *name, RunKind *kind)
 {
-	for (int i = RUN_TEST; i <= RUN_APPROVE; i++)
+	for (int i = RUN_TEST; i <= RUN_UNDO; i++)
 	{
 		if (strcmp(name, kind_names[i]) == 0)
 		{
@@ -183,6 +183,13 @@ run_lock_number(int64 run)
 	return (uint32) (run & 0x7FFFFFFF);
 }
 
+/* Whether runs of the kind ask the SIS; the others go on from what an earlier run has stored. */
+static bool
+reads_roster(RunKind kind)
+{
+	return kind == RUN_TEST || kind == RUN_DIAGNOSE || kind == RUN_FETCH || kind == RUN_PREVIEW || kind == RUN_SYNC;
+}
+
 /* The one transaction that plans, guards, applies and closes. */
 static void
 merge(RosterRun *run)
@@ -190,7 +197,7 @@ merge(RosterRun *run)
 	Oid			types[] = {INT8OID};
 	Datum		values[] = {Int64GetDatum(run->run)};
 
-	set_phase(run, run->kind == RUN_APPROVE ? "apply" : "plan");
+	set_phase(run, reads_roster(run->kind) ? "plan" : "apply");
 	begin_worker_transaction();
 	execute("SELECT minga_roster.merge_run($1)", 1, types, values, NULL);
 	close_run(run->run, "succeeded", NULL, NULL, NULL, NULL);
@@ -204,7 +211,7 @@ work(RosterRun *run)
 
 	if (run->kind == RUN_TEST)
 		test_connection(connection, run);
-	else if (run->kind != RUN_APPROVE)
+	else if (reads_roster(run->kind))
 	{
 		/* The stage can be fetched again: its commits need not reach the disk. */
 		SetConfigOption("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION);
@@ -214,7 +221,7 @@ work(RosterRun *run)
 			fetch_roster(connection, run);
 		SetConfigOption("synchronous_commit", synchronous_commit_before, PGC_USERSET, PGC_S_SESSION);
 	}
-	if (run->kind != RUN_APPROVE)
+	if (reads_roster(run->kind))
 		store_progress(run, true);
 	if (run->kind == RUN_TEST || run->kind == RUN_DIAGNOSE || run->kind == RUN_FETCH)
 		close_run(run->run, "succeeded", NULL, NULL, NULL, NULL);
@@ -301,7 +308,7 @@ perform_run(RosterRun *run)
 
 	if (error != NULL)
 	{
-		if (run->kind != RUN_APPROVE)
+		if (reads_roster(run->kind))
 		{
 			HOLD_CANCEL_INTERRUPTS();
 			store_progress(run, true);

@@ -12,7 +12,7 @@
 typedef struct WorkerOrder
 {
 	int64		run;			/* drawn by the caller; 0 for RUN_DUTY */
-	int64		of_run;			/* for RUN_APPROVE, else 0 */
+	int64		of_run;			/* for a run that is of another one, else 0 */
 	Oid			database;
 	Oid			requested_by;
 	RunKind		kind;

@@ -41,7 +41,8 @@ CREATE OR REPLACE FUNCTION peek() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN S
 SELECT refused('SELECT run_merge()');
 -- what its errors say about people stays inside; the transaction goes on as who it was
 CREATE OR REPLACE FUNCTION peek() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no % here', NEW.given_name USING DETAIL = NEW.family_name, HINT = NEW.given_name; END $$;
-SELECT refused('SELECT run_merge()');
+SELECT FROM run_merge();
+SELECT action, state, reason, before, after FROM changes WHERE run = last_run() AND rule = 'refused by people';
 -- whatever the SQLSTATE
 CREATE OR REPLACE FUNCTION peek() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN EXECUTE format('SELECT %I', NEW.given_name); RETURN NEW; END $$;
 SELECT refused('SELECT run_merge()');
@@ -55,11 +56,13 @@ SELECT action, state, state_reason FROM changes WHERE run = last_run();
 SELECT linked();
 DROP TRIGGER peek ON people;
 ALTER TABLE people ADD CONSTRAINT no_seven CHECK (given_name <> 'Sam7');
-SELECT refused('SELECT run_merge()');
+SELECT FROM run_merge();
+SELECT action, state, reason, before, after FROM changes WHERE run = last_run() AND rule = 'refused by people';
 ALTER TABLE people DROP CONSTRAINT no_seven;
 ALTER TABLE people ALTER grade TYPE varchar(2);
 SELECT stage('s7', 'student', 'Sam7', 'Day', grade => 'Kindergarten');
-SELECT refused('SELECT run_merge()');
+SELECT FROM run_merge();
+SELECT action, state, reason, before, after FROM changes WHERE run = last_run() AND rule = 'refused by people';
 SELECT stage('s7', 'student', 'Sam7', 'Day');
 ALTER TABLE people RENAME phone TO telephone;
 SELECT refused('SELECT run_merge()');

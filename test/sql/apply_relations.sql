@@ -19,7 +19,7 @@ $$;
 CREATE FUNCTION steps(relation regclass) RETURNS SETOF text LANGUAGE plpgsql AS $$
 BEGIN
     RETURN QUERY SELECT 'run ' || kind || ': ' || concat_ws(' ', created, linked, updated, restored, archived) FROM runs WHERE connection = 'north' ORDER BY run DESC LIMIT 1;
-    RETURN QUERY SELECT c.action || ' ' || c.person_id || ' ' || c.before::text || ' ' || c.after::text || ' ' || c.state FROM changes c
+    RETURN QUERY SELECT c.action || ' ' || c.person_id || ' ' || (c.before - 'archived_at')::text || ' ' || (c.after - 'archived_at')::text || ' ' || c.state FROM changes c
         WHERE run = (SELECT max(run) FROM runs WHERE connection = 'north') AND NOT sourced_ids && ARRAY['s3', 's4', 's5', 's6', 's7', 's8'] ORDER BY change;
 END
 $$;
