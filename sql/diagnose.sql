@@ -26,11 +26,16 @@ AS $$
         SELECT s.role, coalesce(l.role, 'other role') AS shown_role,
             CASE WHEN l.category = 'student' THEN 'students' WHEN l.category = 'contact' THEN 'guardians' WHEN l.category IS NOT NULL THEN 'staff' END AS family,
             s.status, s.enabled, s.damaged, s.given_name, s.family_name, s.username, s.identifier, lower(s.email) AS email, s.grade,
-            s.date_last_modified, s.org_ids, s.agent_ids
+            s.date_last_modified, s.sourced_id, s.org_ids, s.agent_ids, cardinality(s.roles) > 1 AS holds_several
         FROM this
         JOIN minga_roster.staged_users s USING (connection)
         LEFT JOIN LATERAL (SELECT r.roster_role AS role, r.category FROM minga_roster.role_rules r
                            WHERE r.sis = this.sis AND r.roster_role = s.role) l ON true
+    ), by_org AS MATERIALIZED (
+        SELECT org.id, p.shown_role, count(*) AS people
+        FROM person p CROSS JOIN LATERAL (SELECT DISTINCT unnest(p.org_ids) COLLATE "C" AS id) org
+        WHERE p.family IN ('students', 'staff')
+        GROUP BY org.id, p.shown_role
     ), measure AS (
         SELECT p.family, m.place, m.what, m.strict, m.hint, count(*) FILTER (WHERE m.lacks) AS part, count(*) AS whole
         FROM person p
@@ -45,12 +50,16 @@ AS $$
         ) AS m (place, what, lacks, strict, hint)
         WHERE p.family IN ('students', 'staff') AND m.lacks IS NOT NULL
         GROUP BY p.family, m.place, m.what, m.strict, m.hint
-    ), by_key AS (
-        SELECT p.family, k.kind, count(DISTINCT p.role) > 1 AS several_roles, count(*) > count(DISTINCT p.role) AS twice_in_a_role
+    ), by_role AS (
+        SELECT p.family, k.kind, k.key COLLATE "C" AS key, p.role, count(*) AS people
         FROM person p
         CROSS JOIN LATERAL (VALUES ('identifier', p.identifier), ('username', p.username), ('e-mail', p.email)) AS k (kind, key)
         WHERE k.key IS NOT NULL AND p.family IN ('students', 'staff')
-        GROUP BY p.family, k.kind, k.key HAVING count(*) > 1
+        GROUP BY p.family, k.kind, k.key COLLATE "C", p.role
+    ), by_key AS (
+        SELECT r.family, r.kind, count(*) > 1 AS several_roles, max(r.people) > 1 AS twice_in_a_role
+        FROM by_role r
+        GROUP BY r.family, r.kind, r.key HAVING sum(r.people) > 1
     ), shared AS (
         SELECT f.family, k.kind, k.place, count(*) FILTER (WHERE b.several_roles) AS several_roles, count(*) FILTER (WHERE b.twice_in_a_role) AS twice_in_a_role
         FROM (VALUES ('students'), ('staff')) f (family)
@@ -97,10 +106,7 @@ AS $$
         CASE WHEN NOT o.own THEN 'Those of this school''s people who are there too.' END, NULL
     FROM (SELECT c.sourced_id, c.name, c.sourced_id = this.school_id AS own, sum(c.people) AS people,
               string_agg(format('%s %s', c.people, c.shown_role), ', ' ORDER BY c.people DESC, c.shown_role) AS roles
-          FROM this CROSS JOIN (SELECT s.sourced_id, s.name, p.shown_role, count(*) AS people
-                FROM person p CROSS JOIN LATERAL (SELECT DISTINCT unnest(p.org_ids) COLLATE "C" AS id) org JOIN school s ON s.sourced_id = org.id
-                WHERE p.family IN ('students', 'staff')
-                GROUP BY s.sourced_id, s.name, p.shown_role) c
+          FROM this CROSS JOIN (SELECT s.sourced_id, s.name, b.shown_role, b.people FROM by_org b JOIN school s ON s.sourced_id = b.id) c
           GROUP BY c.sourced_id, c.name, this.school_id
           ORDER BY own DESC, people DESC, c.name LIMIT 50) o
     UNION ALL
@@ -117,7 +123,9 @@ AS $$
         CASE WHEN max(s.several_roles) > 0 THEN 'Rows that share an identifier or username are taken for one person; those that share an e-mail address alone are not.' END
     FROM shared s WHERE s.family = 'staff'
     UNION ALL
-    SELECT 8, CASE s.family WHEN 'students' THEN 3 ELSE 4 END, format('%s who share a key in one role', s.family), max(s.twice_in_a_role)::text, max(s.twice_in_a_role) = 0,
+    SELECT 8, 3, 'people with several roles in one row', count(*) FILTER (WHERE p.holds_several)::text, NULL, NULL, NULL FROM person p
+    UNION ALL
+    SELECT 8, CASE s.family WHEN 'students' THEN 4 ELSE 5 END, format('%s who share a key in one role', s.family), max(s.twice_in_a_role)::text, max(s.twice_in_a_role) = 0,
         'By ' || string_agg(format('%s: %s', s.kind, s.twice_in_a_role), ', ' ORDER BY s.place) || '.',
         CASE WHEN max(s.twice_in_a_role) > 0 THEN 'Rows of one role with the same identifier or username are conflicts and not written; the same e-mail address tells nobody apart. The school corrects them in its SIS.' END
     FROM shared s GROUP BY s.family
@@ -131,10 +139,9 @@ AS $$
         CASE WHEN this.parent_contact AND a.named > 0 THEN a.found = a.named END,
         CASE WHEN this.parent_contact THEN 'Of the guardians whom students name, so many are listed.' ELSE 'Primary parent contacts are off for this connection.' END,
         CASE WHEN this.parent_contact AND a.found < a.named THEN 'The others are named by their sourcedId and not listed: ask the SIS vendor, or the district which contacts it shares.' END
-    FROM this CROSS JOIN LATERAL (
-        SELECT count(*) AS named, count(*) FILTER (WHERE EXISTS (SELECT FROM minga_roster.staged_users g
-            WHERE g.connection = this.connection AND g.sourced_id = agent.id)) AS found
-        FROM agent) a
+    FROM this CROSS JOIN (
+        SELECT (SELECT count(*) FROM agent) AS named,
+            (SELECT count(*) FROM (SELECT agent.id FROM agent INTERSECT SELECT p.sourced_id FROM person p) listed) AS found) a
 $$;
 COMMENT ON FUNCTION statistics_of_stage(bigint) IS
 'What the rows in the stage of a diagnosis are like: lists, schools, roles, what is missing, who has several roles or shares a key, guardians. Numbers alone.';

@@ -142,15 +142,17 @@ for my $case (
 }
 
 # Rows that are not as they should be
-my ($first, $second, $third) = split /\n/, $roster->sql("SELECT sourced_id FROM staged_users WHERE role = 'student' AND identifier IS NOT NULL AND email IS NOT NULL ORDER BY sourced_id LIMIT 3");
+my ($first, $second, $third, $fourth) = split /\n/, $roster->sql("SELECT sourced_id FROM staged_users WHERE role = 'student' AND identifier IS NOT NULL AND email IS NOT NULL ORDER BY sourced_id LIMIT 4");
 my ($taken) = $roster->sql("SELECT identifier FROM staged_users WHERE sourced_id = '$second'");
 my $without = $roster->sql("SELECT count(*) FROM staged_users WHERE role = 'student' AND email IS NULL AND identifier IS NULL");
-$found = diagnose({ override => { $first => { identifier => $taken }, $third => { email => '', identifier => '', role => 'wizard' } },
-	drop_names => { sourced_id => $second }, invalid_utf8 => { sourced_id => $first }, duplicate => { sourced_id => $first, at => 'end' } });
+$found = diagnose({ override => { $first => { identifier => $taken }, $third => { email => '', identifier => '', role => 'wizard' },
+		$fourth => { role => undef, roles => [ map { { role => $_, roleType => 'secondary', org => { sourcedId => $school } } } 'teacher', 'aide' ] } },
+	ignore_fields => 1, drop_names => { sourced_id => $second }, invalid_utf8 => { sourced_id => $first }, duplicate => { sourced_id => $first, at => 'end' } });
 is(verdict($found, 'students who share a key in one role'), '1!', 'students who share an identifier');
 like(verdict($found, 'students without a given or family name'), qr/^1 of \d+ \(0\.\d %\)!$/, 'a student without a name');
 like(verdict($found, 'students that cannot be read cleanly'), qr/^1 of \d+ \(0\.\d %\)!$/, 'a damaged row');
 is(verdict($found, 'role other role'), '1!', 'a role that is none is not quoted');
+is(verdict($found, 'people with several roles in one row'), '1?', 'a row with several roles');
 is(verdict($found, 'rows listed twice'), '1!', 'a row listed twice');
 names_nobody('rows with faults');
 unlike(text(), qr/wizard/, '... nor is the word');
@@ -186,11 +188,23 @@ $roster->sql("SELECT roster_set_secret('mesa', '" . $server->client_secret . "')
 is($roster->sql("SELECT roster_start('mesa', 'diagnose') > 0"), 't', 'a diagnosis is started without waiting');
 $roster->node->poll_query_until('postgres', "SELECT state = 'succeeded' FROM minga_roster.runs ORDER BY run DESC LIMIT 1");
 like(text(), qr/^ok sort: honoured/m, '... and its text read afterwards');
+
+# Cancelled in the middle
+$server->faults({ hang => { path => '/teachers' } });
+my $run = $roster->sql("SELECT roster_start('mesa', 'diagnose')");
+$roster->node->poll_query_until('postgres', "SELECT count(*) > 0 FROM minga_roster.collections WHERE run = $run");
+is($roster->sql("SELECT run FROM roster_cancel($run)"), $run, 'a diagnosis is cancelled while it reads');
+$roster->node->poll_query_until('postgres', "SELECT state <> 'running' FROM minga_roster.runs WHERE run = $run");
+$server->clear_faults;
+is($roster->sql("SELECT state, sqlstate FROM runs WHERE run = $run"), 'cancelled|57014', '... and says so');
+is($roster->sql("SELECT count(*) FROM findings WHERE run = $run AND finding = 'whole read'"), '0', '... which is no finding');
+like(text(), qr/^The diagnosis is cancelled; what follows is what it found\..*^ok sort: honoured/ms, '... but what it had found stays');
+
 $server->stop;
 $found = diagnose();
 is("@order " . verdict($found, 'token'), 'token none given!', 'a SIS that is down');
 like($found->{token}{detail}, qr/"localhost"/, '... is named');
-is($roster->sql("SELECT string_agg(DISTINCT state, ' ') FROM runs"), 'succeeded', 'no fault of the SIS is an error');
+is($roster->sql("SELECT string_agg(DISTINCT state, ' ') FROM runs WHERE run <> $run"), 'succeeded', 'no fault of the SIS is an error');
 
 like($roster->error("SELECT * FROM roster_diagnose('nobody')"), qr/42704: .*"nobody"/, 'an unknown connection');
 like($roster->error("BEGIN; SELECT * FROM roster_diagnose('mesa')"), qr/25001: roster_diagnose cannot run inside a transaction block/, 'in a transaction block');
