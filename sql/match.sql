@@ -123,18 +123,26 @@ BEGIN
     INSERT INTO candidates
     SELECT DISTINCT o.label, o.person_id, 'link' FROM open_rows o WHERE o.standing <> 'absent' AND o.person_id IS NOT NULL;
 
-    -- Whom a group could be by a key. Archived people only with the same family name; a person whose role says nothing about the
-    -- family, and who has no link, may be of either.
-    CREATE TEMP TABLE keys (label text COLLATE "C", family text, family_name text, key text) ON COMMIT DROP;
-    INSERT INTO keys
-    SELECT g.label, g.family, lower(g.match_family_name), lower(g.match_identifier COLLATE "C")
+    -- Whom a group could be by a key, and whom it is linked to.
+    CREATE TEMP TABLE keys ON COMMIT DROP AS
+    SELECT g.label, g.family, lower(g.match_family_name) AS family_name,
+        lower(g.match_identifier COLLATE "C") AS identifier, lower(g.match_email COLLATE "C") AS email
     FROM groups g
-    WHERE g.linked_person IS NULL AND g.match_identifier IS NOT NULL AND g.family IN ('student', 'staff');
+    WHERE g.linked_person IS NULL AND g.family IN ('student', 'staff') AND (g.match_identifier IS NOT NULL OR g.match_email IS NOT NULL);
     ANALYZE keys;
+    CREATE TEMP TABLE candidate_people ON COMMIT DROP AS
+    SELECT p.* FROM current_people p
+    WHERE (EXISTS (SELECT FROM keys) OR EXISTS (SELECT FROM candidates))
+        AND (lower(p.identifier COLLATE "C") IN (SELECT k.identifier FROM keys k WHERE k.identifier IS NOT NULL)
+            OR lower(p.email COLLATE "C") IN (SELECT k.email FROM keys k WHERE k.email IS NOT NULL)
+            OR p.person_id IN (SELECT c.person_id FROM candidates c));
+    ANALYZE candidate_people;
+
+    -- Archived people only with the same family name; a person whose role says nothing about the family, and who has no link, may be of either.
     INSERT INTO candidates
     WITH found AS MATERIALIZED (
         SELECT k.label, k.family, p.person_id, p.role
-        FROM current_people p JOIN keys k ON k.key = lower(p.identifier COLLATE "C")
+        FROM candidate_people p JOIN keys k ON k.identifier = lower(p.identifier COLLATE "C")
         WHERE NOT p.archived OR lower(p.family_name) = k.family_name
     )
     SELECT f.label, f.person_id, 'identifier'
@@ -149,17 +157,10 @@ BEGIN
     WHERE d.connection = match_groups.connection.connection AND o.sourced_id = d.sourced_id AND c.label = o.label AND c.step <> 'link'
         AND c.person_id = coalesce(d.person_id, c.person_id);
 
-    TRUNCATE keys;
-    INSERT INTO keys
-    SELECT g.label, g.family, lower(g.match_family_name), lower(g.match_email COLLATE "C")
-    FROM groups g
-    WHERE g.match_email IS NOT NULL AND g.family IN ('student', 'staff')
-        AND g.label NOT IN (SELECT c.label FROM candidates c);
-    ANALYZE keys;
     CREATE TEMP TABLE found_by_email ON COMMIT DROP AS
-    SELECT k.label, k.family, k.key, p.person_id, p.role
-    FROM current_people p JOIN keys k ON k.key = lower(p.email COLLATE "C")
-    WHERE NOT p.archived OR lower(p.family_name) = k.family_name;
+    SELECT k.label, k.family, k.email AS key, p.person_id, p.role
+    FROM candidate_people p JOIN keys k ON k.email = lower(p.email COLLATE "C")
+    WHERE (NOT p.archived OR lower(p.family_name) = k.family_name) AND k.label NOT IN (SELECT c.label FROM candidates c);
     DELETE FROM found_by_email f
     USING minga_roster.match_decisions d, open_rows o
     WHERE d.connection = match_groups.connection.connection AND o.sourced_id = d.sourced_id AND f.label = o.label
@@ -188,9 +189,6 @@ BEGIN
         HAVING count(DISTINCT f.person_id) = 1;
     END IF;
     ANALYZE candidates;
-    CREATE TEMP TABLE candidate_people ON COMMIT DROP AS
-    SELECT p.* FROM current_people p WHERE p.person_id IN (SELECT c.person_id FROM candidates c) AND EXISTS (SELECT FROM candidates);
-    ANALYZE candidate_people (person_id);
 
     CREATE TEMP TABLE conflicts (label text COLLATE "C", reason text) ON COMMIT DROP;
     INSERT INTO conflicts
@@ -228,9 +226,9 @@ BEGIN
     SELECT DISTINCT c.person_id FROM candidates c JOIN conflicts k USING (label);
     IF EXISTS (SELECT FROM conflict_people) THEN
         WITH pulled AS (
-            INSERT INTO open_rows (sourced_id, label, staged, standing, usable, roster_role, category, family, role, rank, rostered,
+            INSERT INTO open_rows (sourced_id, label, staged, place, standing, usable, roster_role, category, family, role, rank, rostered,
                 linked, person_id, link_category, role_written, linked_run, missed)
-            SELECT s.sourced_id, s.sourced_id, true, 'active', true, s.role, r.category, r.family, r.role, r.rank, r.rostered,
+            SELECT s.sourced_id, s.sourced_id, true, s.ctid, 'active', true, s.role, r.category, r.family, r.role, r.rank, r.rostered,
                 true, l.person_id, l.category, l.role_written, l.linked_run, false
             FROM conflict_people c
             JOIN minga_roster.links l ON l.person_id = c.person_id AND l.connection = connection.connection

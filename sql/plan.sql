@@ -7,6 +7,21 @@ LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_as_owner';
 COMMENT ON FUNCTION as_owner(regclass, text, text[]) IS
 'Runs a statement with the rights of the relation''s owner inside a security-restricted operation, with row_security off and the search_path of a new session, and returns how many rows it processed. Superusers only. Its errors keep their SQLSTATE but not their text where that may quote a row.';
 
+CREATE FUNCTION repeated_add(internal, text) RETURNS internal
+LANGUAGE C IMMUTABLE AS 'MODULE_PATHNAME', 'roster_repeated_add';
+COMMENT ON FUNCTION repeated_add(internal, text) IS 'Transition function of the aggregate repeated.';
+
+CREATE FUNCTION repeated_values(internal) RETURNS text[]
+LANGUAGE C IMMUTABLE AS 'MODULE_PATHNAME', 'roster_repeated_values';
+COMMENT ON FUNCTION repeated_values(internal) IS 'Final function of the aggregate repeated.';
+
+CREATE AGGREGATE repeated(text) (SFUNC = repeated_add, STYPE = internal, SSPACE = 16777216, FINALFUNC = repeated_values);
+COMMENT ON AGGREGATE repeated(text) IS 'The values that come more than once, each once, compared byte for byte; an empty array where there are none.';
+
+CREATE FUNCTION agrees(VARIADIC pairs "any") RETURNS boolean
+LANGUAGE C IMMUTABLE AS 'MODULE_PATHNAME', 'roster_agrees';
+COMMENT ON FUNCTION agrees("any") IS 'Whether of each pair of texts the first is NULL or, byte for byte, the second.';
+
 CREATE FUNCTION family_of(category text) RETURNS text
 LANGUAGE sql IMMUTABLE
 RETURN CASE category WHEN 'student' THEN 'student' WHEN 'contact' THEN 'contact' WHEN NULL THEN NULL ELSE 'staff' END;
@@ -23,7 +38,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     -- Owners and managers are known in any spelling, so that none of them is taken for somebody else.
     SELECT 'CASE' || coalesce(string_agg(CASE WHEN reading THEN format(' WHEN %s = %L THEN %L', expression, w.value, w.key)
             ELSE format(' WHEN %s = %L THEN %L', expression, w.key, w.value) END, '' ORDER BY w.key), '')
-        || CASE WHEN reading THEN format(' WHEN pg_catalog.lower(%1$s) IN (''owner'', ''manager'') THEN pg_catalog.lower(%1$s)', expression)
+        || CASE WHEN reading THEN
+                format(' WHEN pg_catalog.lower(%1$s COLLATE pg_catalog."C") IN (''owner'', ''manager'') THEN pg_catalog.lower(%1$s COLLATE pg_catalog."C")', expression)
             ELSE ' WHEN false THEN NULL' END
         || format(' ELSE %s END', expression)
     FROM minga_roster.people_relations r CROSS JOIN LATERAL jsonb_each_text(r.roles) w
@@ -149,35 +165,44 @@ $$;
 COMMENT ON FUNCTION choose_parents(connections, bigint) IS
 'Makes the temp table parents: for each staged student the primary contact, guardian or parent before relative, then the order of agents. OneRoster 1.1 marks no contact as primary.';
 
+CREATE FUNCTION find_repeated(connection connections, OUT people text[], OUT usernames text[], OUT identifiers text[])
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET enable_sort = off SET jit = off SET work_mem = '64MB' AS $$
+BEGIN
+    SELECT minga_roster.repeated(l.person_id) INTO people FROM minga_roster.links l WHERE l.site = connection.site;
+    CREATE TEMP TABLE listed_roles (role text, rows bigint) ON COMMIT DROP;
+    WITH listed AS MATERIALIZED (
+        SELECT s.role, count(*) AS rows,
+            array_agg(lower(s.username COLLATE "C")) FILTER (WHERE r.family = 'staff' AND s.status IS DISTINCT FROM 'tobedeleted') AS usernames,
+            array_agg(lower(s.identifier COLLATE "C")) FILTER (WHERE r.family = 'staff' AND s.status IS DISTINCT FROM 'tobedeleted') AS identifiers
+        FROM minga_roster.staged_users s LEFT JOIN roster_rules r ON r.roster_role = s.role
+        WHERE s.connection = find_repeated.connection.connection
+        GROUP BY s.role
+    ), kept AS (
+        INSERT INTO listed_roles SELECT l.role, l.rows FROM listed l
+    )
+    SELECT (SELECT minga_roster.repeated(k) FROM listed l CROSS JOIN LATERAL unnest(l.usernames) k),
+        (SELECT minga_roster.repeated(k) FROM listed l CROSS JOIN LATERAL unnest(l.identifiers) k)
+    INTO usernames, identifiers;
+END
+$$;
+COMMENT ON FUNCTION find_repeated(connections) IS
+'People of the site with more than one link, and user names and identifiers that more than one listed row of staff has; makes the temp table listed_roles, how many rows the stage has of each role.';
+
 CREATE FUNCTION find_open_rows(run runs, connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
 DECLARE
     map jsonb := (SELECT r.columns FROM minga_roster.people_relations r WHERE r.relation = connection.people);
+    others text[] := ARRAY(SELECT c.connection FROM minga_roster.connections c WHERE c.site = connection.site AND c.connection <> find_open_rows.connection.connection);
+    repeated record := minga_roster.find_repeated(connection);
 BEGIN
-    -- Hashes of ids that come more than once, which are cheaper to count than the ids; two ids with one hash do no harm.
-    CREATE TEMP TABLE several_links (hash bigint) ON COMMIT DROP;
-    INSERT INTO several_links
-    SELECT l.hash
-    FROM (SELECT hashtextextended(k.person_id, 0) AS hash FROM minga_roster.links k WHERE k.site = connection.site) l
-    GROUP BY l.hash HAVING count(*) > 1;
-    INSERT INTO several_links
-    SELECT hashtextextended(k.person_id, 0)
-    FROM minga_roster.links k
-    WHERE k.site = connection.site AND k.connection IN (SELECT c.connection FROM minga_roster.connections c
-        WHERE c.site = find_open_rows.connection.site AND c.connection <> find_open_rows.connection.connection)
-    EXCEPT TABLE several_links;
-    ANALYZE several_links;
     CREATE TEMP TABLE special_people ON COMMIT DROP AS
-    WITH several AS MATERIALIZED (
-        SELECT l.* FROM several_links p JOIN minga_roster.links l ON hashtextextended(l.person_id, 0) = p.hash AND l.site = connection.site
-    )
     SELECT l.person_id, count(*) FILTER (WHERE l.connection = connection.connection) AS own_links,
         min(l.linked_run) FILTER (WHERE l.connection = connection.connection) AS first_own,
         min(l.linked_run) FILTER (WHERE l.connection <> connection.connection) AS first_elsewhere,
         -- Rows of several roles and of this connection alone: nothing special as long as each of them is plain.
         bool_and(l.connection = connection.connection) AND count(*) = count(DISTINCT l.category) AS several_roles,
         (array_agg(r.role ORDER BY r.rank))[1] AS best_role
-    FROM several l
+    FROM (SELECT * FROM minga_roster.links k WHERE k.site = connection.site AND (k.person_id = ANY (repeated.people) OR k.connection = ANY (others))) l
     LEFT JOIN category_rules r ON r.category = l.category
     LEFT JOIN minga_roster.connections c ON c.connection = l.connection
     WHERE l.connection = find_open_rows.connection.connection
@@ -186,30 +211,10 @@ BEGIN
     HAVING count(*) > 1 OR bool_or(l.connection <> connection.connection);
     ANALYZE special_people;
 
-    -- Staff rows with a user name or identifier that is also another one's, who is not known to be the same person. By hashes too.
-    CREATE TEMP TABLE shared_rows ON COMMIT DROP AS
-    WITH staff AS MATERIALIZED (
-        SELECT s.sourced_id, hashtextextended(lower(s.username COLLATE "C"), 0) AS username, hashtextextended(lower(s.identifier COLLATE "C"), 0) AS identifier
-        FROM minga_roster.staged_users s JOIN roster_rules r ON r.roster_role = s.role AND r.family = 'staff'
-        WHERE s.connection = connection.connection AND s.status IS DISTINCT FROM 'tobedeleted'
-    ), sharing AS MATERIALIZED (
-        SELECT f.* FROM staff f
-        WHERE f.username IN (SELECT k.username FROM staff k WHERE k.username IS NOT NULL GROUP BY k.username HAVING count(*) > 1)
-            OR f.identifier IN (SELECT k.identifier FROM staff k WHERE k.identifier IS NOT NULL GROUP BY k.identifier HAVING count(*) > 1)
-    ), owned AS MATERIALIZED (
-        SELECT f.sourced_id, f.username, f.identifier, hashtextextended(coalesce('person ' || l.person_id, 'row ' || f.sourced_id), 0) AS owner
-        FROM sharing f
-        LEFT JOIN (SELECT * FROM minga_roster.links k WHERE k.connection = find_open_rows.connection.connection) l ON l.sourced_id = f.sourced_id
-    )
-    SELECT o.sourced_id FROM owned o
-    WHERE o.username IN (SELECT k.username FROM owned k WHERE k.username IS NOT NULL GROUP BY k.username HAVING count(DISTINCT k.owner) > 1)
-        OR o.identifier IN (SELECT k.identifier FROM owned k WHERE k.identifier IS NOT NULL GROUP BY k.identifier HAVING count(DISTINCT k.owner) > 1);
-    ANALYZE shared_rows;
-
     -- The join tells plain rows of single links by what it has at hand; only what is left is looked at closely.
     EXECUTE format($statement$
         CREATE TEMP TABLE open_rows ON COMMIT DROP AS
-        SELECT j.sourced_id, j.sourced_id AS label, j.staged,
+        SELECT j.sourced_id, j.sourced_id AS label, j.staged, j.place,
             CASE WHEN NOT j.staged OR j.status = 'tobedeleted' THEN 'absent'
                 WHEN j.damaged THEN 'damaged'
                 WHEN j.status NOT IN ('active', 'inactive') THEN 'unknown'
@@ -221,18 +226,20 @@ BEGIN
             j.linked, j.person_id, j.link_category, j.role_written, j.linked_run, j.missed_since IS NOT NULL AS missed, j.archived_run,
             j.given_name, j.family_name, j.middle_name, j.preferred_name, j.email, j.username, j.identifier, j.grade, j.phone,
             j.parent_name, j.parent_email, j.parent_phone, j.parent_rule,
-            x.several_roles AND j.plain AND (j.role_written IS NULL OR j.role_written = x.best_role) AS settled
+            j.plain AND x.several_roles AND (j.role_written IS NULL OR j.role_written = x.best_role) AS settled
         FROM (
-            SELECT coalesce(s.sourced_id, l.sourced_id) AS sourced_id, s.sourced_id IS NOT NULL AS staged, s.status, s.damaged, s.enabled,
+            SELECT coalesce(s.sourced_id, l.sourced_id) AS sourced_id, s.sourced_id IS NOT NULL AS staged, s.place, s.status, s.damaged, s.enabled,
                 s.role AS roster_role, l.sourced_id IS NOT NULL AS linked, p.person_id, l.category AS link_category, l.role_written,
                 l.linked_run, l.missed_since, l.archived_run,
                 s.given_name, s.family_name, s.middle_name, s.preferred_name, s.email, s.username, s.identifier, s.grade, s.phone, %4$s,
                 %6$s AS plain
-            FROM (SELECT * FROM minga_roster.staged_users WHERE connection = %1$L) s
+            FROM (SELECT *, ctid AS place FROM minga_roster.staged_users WHERE connection = %1$L) s
             FULL JOIN (SELECT * FROM minga_roster.links WHERE connection = %1$L) l ON l.sourced_id = s.sourced_id
             LEFT JOIN current_people p ON p.person_id = l.person_id%5$s
             WHERE (%6$s AND (l.role_written IS NULL OR l.role_written = %3$s)
-                AND l.person_id NOT IN (SELECT x.person_id FROM special_people x)) IS NOT TRUE%7$s
+                AND l.person_id <> ALL ($1)
+                AND (l.category = 'student'
+                    OR (lower(s.username COLLATE "C") = ANY ($2) OR lower(s.identifier COLLATE "C") = ANY ($3)) IS NOT TRUE)) IS NOT TRUE%7$s
             OFFSET 0
         ) j
         LEFT JOIN roster_rules r ON r.roster_role = j.roster_role
@@ -246,23 +253,39 @@ BEGIN
         (SELECT string_agg(format(CASE WHEN connection.parent_contact THEN 't.%1$I' ELSE 'NULL::text AS %1$I' END, c), ', ' ORDER BY c)
             FROM unnest(minga_roster.written_columns()) c WHERE c LIKE 'parent\_%'),
         CASE WHEN connection.parent_contact THEN ' LEFT JOIN parents t ON t.sourced_id = s.sourced_id' END,
-        '(l.missed_since IS NULL AND l.archived_run IS NULL AND NOT p.archived AND p.managed AND p.role NOT IN (''owner'', ''manager'') '
+        '(l.missed_since IS NULL AND l.archived_run IS NULL AND NOT p.archived AND p.managed AND p.role <> ''owner'' AND p.role <> ''manager'' '
         'AND coalesce(s.status, ''active'') = ''active'' AND s.enabled AND NOT s.damaged AND l.category = '
         || coalesce((SELECT 'CASE s.role ' || string_agg(format('WHEN %L THEN %L', r.roster_role, r.category), ' ' ORDER BY r.rank, r.roster_role) || ' END'
             FROM roster_rules r WHERE r.rostered), 'NULL')
-        || (SELECT string_agg(format(' AND (s.%1$I IS NULL OR s.%1$I = p.%1$I)', c), '')
+        || (SELECT format(' AND minga_roster.agrees(%s)', string_agg(format('s.%1$I, p.%1$I', c), ', '))
             FROM unnest(minga_roster.written_columns()) c WHERE map ? c AND c NOT LIKE 'parent\_%'
                 AND c <> ALL (minga_roster.local_columns(connection.connection)))
         || CASE WHEN connection.parent_contact AND 'parent_contact' <> ALL (minga_roster.local_columns(connection.connection)) THEN
             (SELECT format(' AND (t.parent_name IS NULL OR (%s))', string_agg(format('t.%1$I IS NOT DISTINCT FROM p.%1$I', c), ' AND '))
                 FROM unnest(minga_roster.written_columns()) c WHERE map ? c AND c LIKE 'parent\_%') ELSE '' END
-        || ' AND s.sourced_id NOT IN (SELECT h.sourced_id FROM shared_rows h))',
+        || ')',
         -- Students whom a delta does not list have not changed.
-        CASE WHEN run.is_full IS FALSE THEN ' AND (s.sourced_id IS NOT NULL OR l.category <> ''student'')' END);
+        CASE WHEN run.is_full IS FALSE THEN ' AND (s.sourced_id IS NOT NULL OR l.category <> ''student'')' END)
+    USING ARRAY(SELECT x.person_id FROM special_people x), repeated.usernames, repeated.identifiers;
+
+    -- Staff rows with a user name or identifier that is also another one's, who is not known to be the same person.
+    CREATE TEMP TABLE shared_rows ON COMMIT DROP AS
+    WITH owned AS MATERIALIZED (
+        SELECT o.sourced_id, lower(o.username COLLATE "C") AS username, lower(o.identifier COLLATE "C") AS identifier,
+            coalesce('person ' || o.person_id, 'row ' || o.sourced_id) AS owner
+        FROM open_rows o
+        WHERE o.standing <> 'absent' AND o.family = 'staff'
+            AND (lower(o.username COLLATE "C") = ANY (repeated.usernames) OR lower(o.identifier COLLATE "C") = ANY (repeated.identifiers))
+    )
+    SELECT o.sourced_id FROM owned o
+    WHERE o.username IN (SELECT k.username FROM owned k WHERE k.username IS NOT NULL GROUP BY k.username HAVING count(DISTINCT k.owner) > 1)
+        OR o.identifier IN (SELECT k.identifier FROM owned k WHERE k.identifier IS NOT NULL GROUP BY k.identifier HAVING count(DISTINCT k.owner) > 1);
+    ANALYZE shared_rows;
+    UPDATE open_rows o SET settled = false FROM shared_rows h WHERE h.sourced_id = o.sourced_id AND o.settled;
 
     -- A person of several rows is plain when all of them are; the first in rank stands for him.
     CREATE TEMP TABLE settled_rows ON COMMIT DROP AS
-    SELECT o.sourced_id, row_number() OVER (PARTITION BY o.person_id ORDER BY o.rank, o.sourced_id) = 1 AS main
+    SELECT o.sourced_id, o.place, o.category, row_number() OVER (PARTITION BY o.person_id ORDER BY o.rank, o.sourced_id) = 1 AS main
     FROM open_rows o
     WHERE o.settled AND o.person_id NOT IN (SELECT n.person_id FROM open_rows n WHERE n.person_id IS NOT NULL AND n.settled IS NOT TRUE);
     DELETE FROM open_rows o USING settled_rows t WHERE t.sourced_id = o.sourced_id;
@@ -450,25 +473,29 @@ BEGIN
     JOIN candidates k ON k.label = d.label
     WHERE c.run = run.run AND c.action = 'conflict';
 
+    -- What was not looked at closely is unchanged, as it was staged.
+    CREATE TEMP TABLE outcomes ON COMMIT DROP AS
+    SELECT o.place, o.category,
+        CASE
+            WHEN o.family = 'contact' THEN 'contact'
+            WHEN o.standing = 'absent' THEN 'ignore'
+            WHEN d.outcome = 'conflict' THEN 'conflict'
+            WHEN NOT o.rostered THEN 'ignore'
+            WHEN o.standing IN ('damaged', 'unknown') THEN 'reject'
+            WHEN o.category IS NULL THEN 'ignore'
+            WHEN o.sourced_id = d.main_row THEN d.outcome
+            ELSE 'merged'
+        END AS outcome
+    FROM open_rows o LEFT JOIN decisions d ON d.label = o.label
+    WHERE o.staged
+    UNION ALL
+    SELECT t.place, t.category, CASE WHEN t.main THEN 'unchanged' ELSE 'merged' END
+    FROM settled_rows t LEFT JOIN open_rows p ON p.sourced_id = t.sourced_id
+    WHERE p.sourced_id IS NULL;
     UPDATE minga_roster.staged_users s SET outcome = o.outcome
-    FROM (
-        SELECT o.sourced_id,
-            CASE
-                WHEN o.family = 'contact' THEN 'contact'
-                WHEN o.standing = 'absent' THEN 'ignore'
-                WHEN d.outcome = 'conflict' THEN 'conflict'
-                WHEN NOT o.rostered THEN 'ignore'
-                WHEN o.standing IN ('damaged', 'unknown') THEN 'reject'
-                WHEN o.category IS NULL THEN 'ignore'
-                WHEN o.sourced_id = d.main_row THEN d.outcome
-                ELSE 'merged'
-            END AS outcome
-        FROM open_rows o LEFT JOIN decisions d ON d.label = o.label
-        WHERE o.staged
-        UNION ALL
-        SELECT t.sourced_id, 'merged' FROM settled_rows t LEFT JOIN open_rows p ON p.sourced_id = t.sourced_id WHERE NOT t.main AND p.sourced_id IS NULL
-    ) o
-    WHERE s.connection = connection.connection AND s.sourced_id = o.sourced_id AND s.outcome IS DISTINCT FROM o.outcome;
+    FROM outcomes o
+    WHERE s.connection = connection.connection AND s.ctid = ANY (ARRAY(SELECT place FROM outcomes)) AND s.ctid = o.place
+        AND s.outcome IS DISTINCT FROM o.outcome;
     IF connection.parent_contact THEN
         UPDATE minga_roster.staged_users s SET outcome = 'contact'
         FROM roster_rules r
@@ -488,13 +515,26 @@ DECLARE
     twice bigint;
 BEGIN
     INSERT INTO minga_roster.run_counts (run, category, action, count)
-    SELECT run.run, coalesce(r.category, 'none'), s.outcome, sum(s.count)
-    FROM (SELECT u.role, u.outcome, count(*) FROM minga_roster.staged_users u WHERE u.connection = run.connection GROUP BY u.role, u.outcome) s
-    LEFT JOIN roster_rules r ON r.roster_role = s.role
-    GROUP BY coalesce(r.category, 'none'), s.outcome;
+    WITH seen AS MATERIALIZED (
+        SELECT coalesce(o.category, 'none') AS category, o.outcome, count(*) AS rows FROM outcomes o GROUP BY o.category, o.outcome
+    ), known AS MATERIALIZED (
+        SELECT coalesce(r.category, 'none') AS category, sum(l.rows) AS rows
+        FROM listed_roles l LEFT JOIN roster_rules r ON r.roster_role = l.role
+        GROUP BY coalesce(r.category, 'none')
+    )
+    SELECT run.run, n.category, n.outcome, sum(n.rows)
+    FROM (
+        SELECT s.category, s.outcome, s.rows FROM seen s
+        UNION ALL
+        SELECT k.category, CASE k.category WHEN 'contact' THEN 'contact' ELSE 'unchanged' END,
+            k.rows - coalesce((SELECT sum(s.rows) FROM seen s WHERE s.category = k.category), 0)
+        FROM known k
+    ) n
+    GROUP BY n.category, n.outcome
+    HAVING sum(n.rows) <> 0;
 
     -- Nobody is dropped in silence: whoever the plan did not look at closely is one listed row with one link.
-    SELECT coalesce(sum(c.count), 0) INTO listed FROM minga_roster.run_counts c WHERE c.run = count_outcomes.run.run;
+    SELECT coalesce(sum(l.rows), 0) INTO listed FROM listed_roles l;
     SELECT listed - count(*) FILTER (WHERE o.staged) - CASE WHEN connection.parent_contact THEN
             (SELECT coalesce(sum(c.count), 0) FROM minga_roster.run_counts c WHERE c.run = count_outcomes.run.run AND c.category = 'contact')
             - count(*) FILTER (WHERE o.staged AND o.category = 'contact') ELSE 0 END,
@@ -515,7 +555,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION count_outcomes(runs, connections) IS
-'Counts the outcomes of the staged users into run_counts, and checks that each of them was either looked at closely or is one row with one link; XX000 where that does not add up.';
+'Counts the outcomes of the staged users into run_counts, those looked at closely one by one and the others as what is left of the stage, and checks that each of these is one row with one link; XX000 where that does not add up.';
 
 CREATE FUNCTION plan_run(run bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$

@@ -1,0 +1,155 @@
+/*
+ * plan.c
+ *	  What the plan does for each row of a roster, where SQL's own means cost too
+ *	  much: the aggregate repeated(text), the values that come more than once, and
+ *	  agrees(VARIADIC "any"), whether nothing that a roster gives differs.
+ *
+ * Both compare byte for byte.  Must survive as many values as there are people:
+ * repeated keeps each once, in one table.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "fmgr.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "compat.h"
+
+typedef struct SeenValue
+{
+	text	   *value;
+	uint32		hash;
+	bool		repeated;
+	char		status;
+} SeenValue;
+
+static inline bool
+same_bytes(const text *a, const text *b)
+{
+	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
+		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
+}
+
+#define SH_PREFIX seen
+#define SH_ELEMENT_TYPE SeenValue
+#define SH_KEY_TYPE text *
+#define SH_KEY value
+#define SH_HASH_KEY(table, key) hash_bytes((const unsigned char *) VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key))
+#define SH_EQUAL(table, a, b) same_bytes(a, b)
+#define SH_SCOPE static inline
+#define SH_STORE_HASH
+#define SH_GET_HASH(table, element) ((element)->hash)
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
+typedef struct Repeated
+{
+	seen_hash  *seen;
+	MemoryContext values;
+	int			count;			/* of repeated ones */
+} Repeated;
+
+PG_FUNCTION_INFO_V1(roster_repeated_add);
+PG_FUNCTION_INFO_V1(roster_repeated_values);
+PG_FUNCTION_INFO_V1(roster_agrees);
+
+Datum
+roster_repeated_add(PG_FUNCTION_ARGS)
+{
+	Repeated   *repeated;
+	MemoryContext aggregate;
+	text	   *value;
+	SeenValue  *seen;
+	bool		found;
+
+	if (!AggCheckCallContext(fcinfo, &aggregate))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("repeated_add was called outside an aggregate"),
+				 errhint("Call the aggregate: SELECT minga_roster.repeated(value) FROM ...")));
+	if (PG_ARGISNULL(0))
+	{
+		repeated = MemoryContextAllocZero(aggregate, sizeof(Repeated));
+		repeated->seen = seen_create(aggregate, 1024, NULL);
+		repeated->values = GenerationContextCreate(aggregate, "minga_roster repeated values", ALLOCSET_DEFAULT_SIZES);
+	}
+	else
+		repeated = (Repeated *) PG_GETARG_POINTER(0);
+	if (PG_ARGISNULL(1))
+		PG_RETURN_POINTER(repeated);
+
+	value = PG_GETARG_TEXT_PP(1);
+	seen = seen_insert(repeated->seen, value, &found);
+	if (!found)
+	{
+		seen->value = MemoryContextAlloc(repeated->values, VARSIZE_ANY(value));
+		memcpy(seen->value, value, VARSIZE_ANY(value));
+		seen->repeated = false;
+	}
+	else if (!seen->repeated)
+	{
+		seen->repeated = true;
+		repeated->count++;
+	}
+	PG_RETURN_POINTER(repeated);
+}
+
+Datum
+roster_repeated_values(PG_FUNCTION_ARGS)
+{
+	Repeated   *repeated;
+	seen_iterator position;
+	SeenValue  *seen;
+	Datum	   *values;
+	int			count = 0;
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_ARRAYTYPE_P(construct_empty_array(TEXTOID));
+	repeated = (Repeated *) PG_GETARG_POINTER(0);
+	values = palloc(sizeof(Datum) * (repeated->count + 1));
+	seen_start_iterate(repeated->seen, &position);
+	while ((seen = seen_iterate(repeated->seen, &position)) != NULL)
+		if (seen->repeated)
+			values[count++] = PointerGetDatum(seen->value);
+	PG_RETURN_ARRAYTYPE_P(construct_array(values, count, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+/*
+ * agrees(a, b, c, d, ...): whether of each pair the first is NULL or the same
+ * as the second.  All of them are text.
+ */
+Datum
+roster_agrees(PG_FUNCTION_ARGS)
+{
+	int			count = PG_NARGS();
+
+	if (fcinfo->flinfo->fn_extra == NULL)
+	{
+		for (int i = 0; i < count; i++)
+			if (get_fn_expr_argtype(fcinfo->flinfo, i) != TEXTOID)
+				ereport(ERROR,
+						(errcode(ERRCODE_DATATYPE_MISMATCH),
+						 errmsg("argument %d of agrees is not of type text", i + 1),
+						 errdetail("Found: %s.", format_type_be(get_fn_expr_argtype(fcinfo->flinfo, i))),
+						 errhint("Cast it to text.")));
+		if (count % 2 != 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("agrees takes pairs"),
+					 errdetail("It was called with %d arguments.", count),
+					 errhint("Give for each value the one that it is compared with.")));
+		fcinfo->flinfo->fn_extra = fcinfo->flinfo;
+	}
+	for (int i = 0; i < count; i += 2)
+	{
+		if (PG_ARGISNULL(i))
+			continue;
+		if (PG_ARGISNULL(i + 1) || !same_bytes(PG_GETARG_TEXT_PP(i), PG_GETARG_TEXT_PP(i + 1)))
+			PG_RETURN_BOOL(false);
+	}
+	PG_RETURN_BOOL(true);
+}
