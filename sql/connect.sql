@@ -138,15 +138,20 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     preset minga_roster.sis := minga_roster.known_sis(settings.sis);
 BEGIN
-    IF settings.auth IS DISTINCT FROM 'oauth2' THEN
-        PERFORM minga_roster.refuse_parameter('auth', settings.auth, 'Known is "oauth2": OAuth 2.0 client credentials.',
-            'In Infinite Campus the school makes a connection "OneRoster 1.1 with OAuth 2.0".');
+    IF settings.auth NOT IN ('oauth2', 'oauth1_sha256', 'oauth1_sha1', 'bearer') THEN
+        PERFORM minga_roster.refuse_parameter('auth', settings.auth,
+            'Known are "oauth2" (client credentials), "oauth1_sha256" and "oauth1_sha1" (each request signed) and "bearer" (the client secret is the token).',
+            format('The default for "%s" is "%s".', preset.sis, preset.auth));
+    END IF;
+    IF settings.scope ~ '[^\x21\x23-\x5b\x5d-\x7e ]' THEN
+        PERFORM minga_roster.refuse_parameter('scope', settings.scope, 'Words of ASCII without quotes and backslashes are needed, separated by blanks.',
+            'Copy it as the student information system shows it; an empty scope sends none.');
     END IF;
     IF settings.site = '' OR settings.site ~ '[[:cntrl:]]' THEN
         PERFORM minga_roster.refuse_parameter('site', settings.site, 'A name that is not empty and holds no control characters is needed.',
             'It is the value of the column "site" of the school''s people.');
     END IF;
-    IF settings.client_id = '' OR settings.client_id ~ '[[:cntrl:]]' THEN
+    IF settings.client_id = '' OR settings.client_id ~ '[[:cntrl:]]' OR (settings.client_id IS NULL AND settings.auth <> 'bearer') THEN
         PERFORM minga_roster.refuse_parameter('client_id', settings.client_id, 'A client id that is not empty and holds no control characters is needed.',
             'Copy the Client ID as the student information system shows it.');
     END IF;
@@ -246,9 +251,20 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION address_of(sis, text, text) IS 'Normal form of a pasted URL by the path templates of a preset, with the token URL and App Name that follow from it.';
 
-CREATE FUNCTION require_token_url(token_url text, preset sis) RETURNS text
-LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION settle_token_url(auth text, given text, derived text, preset sis) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    token_url text := coalesce(minga_roster.clean_token_url(nullif(btrim(given), '')), derived);
 BEGIN
+    IF auth <> 'oauth2' THEN
+        IF btrim(given) <> '' THEN
+            RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+                MESSAGE = format('token_url is not used with auth "%s"', auth),
+                DETAIL = 'No token is asked for: the client secret signs each request, or is the token itself.',
+                HINT = 'Leave token_url out, or take auth => ''oauth2''.';
+        END IF;
+        RETURN NULL;
+    END IF;
     IF token_url IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed',
             MESSAGE = 'token_url is needed',
@@ -258,10 +274,11 @@ BEGIN
     RETURN token_url;
 END
 $$;
-COMMENT ON FUNCTION require_token_url(text, sis) IS 'The token URL; 22004 where neither the caller nor the preset has one.';
+COMMENT ON FUNCTION settle_token_url(text, text, text, sis) IS
+'The token URL of a connection: the one given, else the one that follows from preset and URL, and none where auth needs none. 22004 where one is needed and neither is there, 22023 where one is given and none is needed.';
 
 CREATE FUNCTION make_connection(connection text, url text, client_id text, client_secret text, school_id text, app_name text, people_name text,
-    people regclass, site text, district text, time_zone text, sis text, auth text, token_url text)
+    people regclass, site text, district text, time_zone text, sis text, auth text, token_url text, scope text)
 RETURNS connections
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -269,13 +286,14 @@ DECLARE
     preset minga_roster.sis;
     missing text;
 BEGIN
+    SELECT * INTO preset FROM minga_roster.sis s WHERE s.sis = coalesce(make_connection.sis, 'infinite_campus');
     SELECT string_agg(p.parameter, ', ') INTO missing
     FROM (VALUES ('connection', connection), ('url', url), ('client_id', client_id), ('school_id', school_id), ('people', people_name)) AS p (parameter, value)
-    WHERE coalesce(btrim(p.value), '') = '';
+    WHERE coalesce(btrim(p.value), '') = '' AND NOT (p.parameter = 'client_id' AND coalesce(auth, preset.auth, '') = 'bearer');
     IF missing IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed',
             MESSAGE = format('roster_connect needs %s', missing),
-            DETAIL = 'Required are connection, url, client_id, school_id and people.',
+            DETAIL = 'Required are connection, url, client_id (but for auth "bearer"), school_id and people.',
             HINT = 'Address, Client ID and School ID come from the school; people names the relation with its people.';
     END IF;
     IF octet_length(connection) > 63 OR connection = 'smtp' OR connection ~ '^\s|\s$|[[:cntrl:]]' THEN
@@ -296,18 +314,16 @@ BEGIN
     made.sis := preset.sis;
     made.auth := coalesce(auth, preset.auth);
     made.api_version := preset.api_version;
-    made.client_id := btrim(client_id);
+    made.client_id := nullif(btrim(client_id), '');
+    made.scope := btrim(scope);
     made.school_id := minga_roster.clean_school_id(school_id);
     made.people := people;
     SELECT a.base_url, a.token_url, a.app_name_used INTO made.base_url, made.token_url, made.app_name
     FROM minga_roster.address_of(preset, url, nullif(btrim(app_name), '')) AS a;
-    IF btrim(token_url) <> '' THEN
-        made.token_url := minga_roster.clean_token_url(token_url);
-    END IF;
-    made.token_url := minga_roster.require_token_url(made.token_url, preset);
     -- What the server goes by when a session has set nothing.
     made.time_zone := minga_roster.known_time_zone(coalesce(time_zone, (SELECT s.reset_val FROM pg_settings s WHERE s.name = 'TimeZone')));
     PERFORM minga_roster.check_settings(made);
+    made.token_url := minga_roster.settle_token_url(made.auth, token_url, made.token_url, preset);
 
     IF NOT EXISTS (SELECT FROM minga_roster.people_relations p WHERE p.relation = made.people) THEN
         PERFORM minga_roster.roster_attach_people(made.people);
@@ -315,9 +331,9 @@ BEGIN
     -- A retired connection of the name makes room, with its links.
     DELETE FROM minga_roster.connections c WHERE c.connection = made.connection AND c.retired_at IS NOT NULL;
     INSERT INTO minga_roster.connections (connection, site, district, sis, base_url, token_url, auth, api_version, client_id, app_name, school_id,
-        people, time_zone, unproven_since)
+        people, time_zone, unproven_since, scope)
     VALUES (made.connection, made.site, made.district, made.sis, made.base_url, made.token_url, made.auth, made.api_version, made.client_id,
-        made.app_name, made.school_id, made.people, made.time_zone, minga_roster.clock())
+        made.app_name, made.school_id, made.people, made.time_zone, minga_roster.clock(), made.scope)
     ON CONFLICT ON CONSTRAINT connections_pkey DO NOTHING
     RETURNING * INTO made;
     IF NOT FOUND THEN
@@ -338,28 +354,28 @@ BEGIN
     RETURN made;
 END
 $$;
-COMMENT ON FUNCTION make_connection(text, text, text, text, text, text, text, regclass, text, text, text, text, text, text) IS
+COMMENT ON FUNCTION make_connection(text, text, text, text, text, text, text, regclass, text, text, text, text, text, text, text) IS
 'roster_connect, once the name of the people relation is resolved.';
 
 -- Without a search_path of its own, to find the people relation as the caller would; so it names everything in full.
 CREATE FUNCTION roster_connect(connection text, url text DEFAULT NULL, client_id text DEFAULT NULL, client_secret text DEFAULT NULL,
     school_id text DEFAULT NULL, app_name text DEFAULT NULL, people text DEFAULT NULL, site text DEFAULT NULL, district text DEFAULT NULL,
-    time_zone text DEFAULT NULL, sis text DEFAULT 'infinite_campus', auth text DEFAULT NULL, token_url text DEFAULT NULL)
+    time_zone text DEFAULT NULL, sis text DEFAULT 'infinite_campus', auth text DEFAULT NULL, token_url text DEFAULT NULL, scope text DEFAULT NULL)
 RETURNS connections
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER AS $$
 BEGIN
     PERFORM minga_roster.hide_statement(pg_catalog.format('roster_connect(%L, ...)', connection));
     RETURN minga_roster.make_connection(connection, url, client_id, client_secret, school_id, app_name, people, pg_catalog.to_regclass(people),
-        site, district, time_zone, sis, auth, token_url);
+        site, district, time_zone, sis, auth, token_url, scope);
 END
 $$;
-COMMENT ON FUNCTION roster_connect(text, text, text, text, text, text, text, text, text, text, text, text, text) IS
-'Makes a connection of a site to its SIS and returns it. Required: connection (1 to 63 bytes), url (as pasted: too long, too short, the token URL), client_id, school_id and people (a table or view; attached when it is not yet). client_secret may follow by roster_set_secret; app_name is left out where the URL tells it; site defaults to the connection''s name, time_zone to the server''s TimeZone, token_url to what the preset says. The connection is unproven: its first sync holds archives. Errors: 22004 what is missing, 22023 a bad value, 42704 an unknown SIS, 42710 an existing name, 42P01, 42P16, 42501 the people relation, F0000 the key file. Nothing is stored unless all is. The statement is hidden from pg_stat_activity and errors, yet log_statement, log_min_duration_statement and a mistyped function or parameter name would log it.';
+COMMENT ON FUNCTION roster_connect(text, text, text, text, text, text, text, text, text, text, text, text, text, text) IS
+'Makes a connection of a site to its SIS and returns it. Required: connection (1 to 63 bytes), url (as pasted: too long, too short, the token URL), client_id (but for auth bearer), school_id and people (a table or view; attached when it is not yet). client_secret may follow by roster_set_secret; app_name is left out where the URL tells it; site defaults to the connection''s name, time_zone to the server''s TimeZone, auth (oauth2, oauth1_sha256, oauth1_sha1, bearer), token_url and scope to what the preset says; an empty scope sends none. The connection is unproven: its first sync holds archives. Errors: 22004 what is missing, 22023 a bad value, 42704 an unknown SIS, 42710 an existing name, 42P01, 42P16, 42501 the people relation, F0000 the key file. Nothing is stored unless all is. The statement is hidden from pg_stat_activity and errors, yet log_statement, log_min_duration_statement and a mistyped function or parameter name would log it.';
 
 CREATE FUNCTION change_connection(connection text, url text, client_id text, school_id text, app_name text, people_name text, people regclass,
     site text, district text, time_zone text, sis text, auth text, token_url text, sync_at time, window_end time, parent_contact boolean,
     guard_percent integer, guard_floor integer, page_size integer, max_requests integer, credentials_expire date, guard_grace integer,
-    season_dates daterange, season_percent integer, freeze_dates daterange, delta boolean, full_every integer)
+    season_dates daterange, season_percent integer, freeze_dates daterange, delta boolean, full_every integer, scope text)
 RETURNS connections
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -371,11 +387,12 @@ BEGIN
     SELECT * INTO former FROM minga_roster.connections c WHERE c.connection = former.connection FOR UPDATE;
     changed := former;
     changed.client_id := coalesce(btrim(client_id), former.client_id);
+    changed.scope := coalesce(btrim(scope), former.scope);
     changed.school_id := coalesce(minga_roster.clean_school_id(school_id), former.school_id);
     changed.site := coalesce(btrim(site), former.site);
     changed.district := CASE WHEN district IS NULL THEN former.district ELSE nullif(btrim(district), '') END;
     changed.sis := coalesce(sis, former.sis);
-    changed.auth := coalesce(auth, former.auth);
+    changed.auth := coalesce(auth, CASE WHEN changed.sis = former.sis THEN former.auth ELSE (SELECT s.auth FROM minga_roster.sis s WHERE s.sis = changed.sis) END);
     changed.sync_at := coalesce(sync_at, former.sync_at);
     changed.window_end := coalesce(window_end, former.window_end);
     changed.parent_contact := coalesce(parent_contact, former.parent_contact);
@@ -406,19 +423,17 @@ BEGIN
 
     preset := minga_roster.known_sis(changed.sis);
     changed.api_version := preset.api_version;
-    IF num_nonnulls(url, sis, app_name, token_url) > 0 THEN
+    IF num_nonnulls(url, sis, app_name, token_url, auth) > 0 THEN
         SELECT a.token_url INTO former_token_url
         FROM minga_roster.address_of(minga_roster.known_sis(former.sis), former.base_url, former.app_name) AS a;
         SELECT a.base_url, a.token_url, a.app_name_used INTO changed.base_url, changed.token_url, changed.app_name
         FROM minga_roster.address_of(preset, coalesce(url, former.base_url),
             CASE WHEN app_name IS NOT NULL THEN nullif(btrim(app_name), '') WHEN url IS NULL THEN former.app_name END) AS a;
-        IF btrim(token_url) <> '' THEN
-            changed.token_url := minga_roster.clean_token_url(token_url);
-        ELSIF token_url IS NULL AND former.token_url IS DISTINCT FROM former_token_url THEN
+        IF token_url IS NULL AND former.token_url IS DISTINCT FROM former_token_url THEN
             -- Somebody gave it.
-            changed.token_url := former.token_url;
+            changed.token_url := coalesce(former.token_url, changed.token_url);
         END IF;
-        changed.token_url := minga_roster.require_token_url(changed.token_url, preset);
+        changed.token_url := minga_roster.settle_token_url(changed.auth, token_url, changed.token_url, preset);
     END IF;
 
     IF (changed.site, changed.people) <> (former.site, former.people)
@@ -445,18 +460,18 @@ BEGIN
     END IF;
     -- What was not asked for until now was not read.
     IF changed.unproven
-        OR (changed.delta, changed.parent_contact, changed.client_id) <> (former.delta, former.parent_contact, former.client_id)
+        OR (changed.delta, changed.parent_contact, changed.client_id) IS DISTINCT FROM (former.delta, former.parent_contact, former.client_id)
     THEN
         changed.newest_modified := NULL;
     END IF;
-    IF (changed.base_url, changed.sis, changed.school_id, changed.token_url, changed.client_id, changed.auth)
-        <> (former.base_url, former.sis, former.school_id, former.token_url, former.client_id, former.auth)
+    IF (changed.base_url, changed.sis, changed.school_id, changed.token_url, changed.client_id, changed.auth, changed.scope)
+        IS DISTINCT FROM (former.base_url, former.sis, former.school_id, former.token_url, former.client_id, former.auth, former.scope)
     THEN
         DELETE FROM minga_roster.tokens t WHERE t.connection = former.connection;
     END IF;
     UPDATE minga_roster.connections c
     SET site = changed.site, district = changed.district, sis = changed.sis, base_url = changed.base_url, token_url = changed.token_url,
-        auth = changed.auth, api_version = changed.api_version, client_id = changed.client_id, app_name = changed.app_name,
+        auth = changed.auth, scope = changed.scope, api_version = changed.api_version, client_id = changed.client_id, app_name = changed.app_name,
         school_id = changed.school_id, people = changed.people, time_zone = changed.time_zone, sync_at = changed.sync_at,
         window_end = changed.window_end, parent_contact = changed.parent_contact, guard_percent = changed.guard_percent,
         guard_floor = changed.guard_floor, page_size = changed.page_size, max_requests = changed.max_requests,
@@ -474,7 +489,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION change_connection(text, text, text, text, text, text, regclass, text, text, text, text, text, text, time, time, boolean, integer,
-    integer, integer, integer, date, integer, daterange, integer, daterange, boolean, integer) IS 'roster_configure, once the name of the people relation is resolved.';
+    integer, integer, integer, date, integer, daterange, integer, daterange, boolean, integer, text) IS 'roster_configure, once the name of the people relation is resolved.';
 
 -- Without a search_path of its own, as roster_connect.
 CREATE FUNCTION roster_configure(connection text, url text DEFAULT NULL, client_id text DEFAULT NULL, school_id text DEFAULT NULL,
@@ -483,18 +498,18 @@ CREATE FUNCTION roster_configure(connection text, url text DEFAULT NULL, client_
     parent_contact boolean DEFAULT NULL, guard_percent integer DEFAULT NULL, guard_floor integer DEFAULT NULL, page_size integer DEFAULT NULL,
     max_requests integer DEFAULT NULL, credentials_expire date DEFAULT NULL, guard_grace integer DEFAULT NULL, season_dates daterange DEFAULT NULL,
     season_percent integer DEFAULT NULL, freeze_dates daterange DEFAULT NULL,
-    delta boolean DEFAULT NULL, full_every integer DEFAULT NULL)
+    delta boolean DEFAULT NULL, full_every integer DEFAULT NULL, scope text DEFAULT NULL)
 RETURNS connections
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER AS $$
 BEGIN
     RETURN minga_roster.change_connection(connection, url, client_id, school_id, app_name, people, pg_catalog.to_regclass(people), site, district,
         time_zone, sis, auth, token_url, sync_at, window_end, parent_contact, guard_percent, guard_floor, page_size, max_requests,
-        credentials_expire, guard_grace, season_dates, season_percent, freeze_dates, delta, full_every);
+        credentials_expire, guard_grace, season_dates, season_percent, freeze_dates, delta, full_every, scope);
 END
 $$;
 COMMENT ON FUNCTION roster_configure(text, text, text, text, text, text, text, text, text, text, text, text, time, time, boolean, integer, integer,
-    integer, integer, date, integer, daterange, integer, daterange, boolean, integer) IS
-'Changes settings of a connection and returns it; NULL leaves a setting as it is. An empty district takes it out of its district; an empty token_url goes back to what the preset says. sync_at and window_end are local times of time_zone; guard_percent is 0 to 100, guard_floor a number of people, page_size a number of rows and max_requests one of requests, up to what the SIS bears; credentials_expire is when the school''s credentials end. guard_grace is the number of complete full reads, 1 to 30, that have to miss somebody before he is archived; season_dates is a range of local dates on which season_percent (0 to 99) takes the place of guard_percent and of the half; freeze_dates one on which all archives are held; ''empty'' takes a range away. delta (off) lets evenings ask only for students and contacts that changed, with a full read every full_every evenings (7; 1 to 30). A changed url, sis or school_id forgets the token and makes the connection unproven: its next full sync holds archives. Errors: 42704 an unknown connection or SIS, 22023 a bad value, with the range; 55000 moving site or people once people are linked; 55006 changing url, sis, school_id, site or people while a run is running; 42P01, 42P16, 42501 the people relation.';
+    integer, integer, date, integer, daterange, integer, daterange, boolean, integer, text) IS
+'Changes settings of a connection and returns it; NULL leaves a setting as it is. An empty district takes it out of its district; an empty token_url goes back to what the preset says, and an empty scope sends none. A changed sis brings its auth, unless one is given. sync_at and window_end are local times of time_zone; guard_percent is 0 to 100, guard_floor a number of people, page_size a number of rows and max_requests one of requests, up to what the SIS bears; credentials_expire is when the school''s credentials end. guard_grace is the number of complete full reads, 1 to 30, that have to miss somebody before he is archived; season_dates is a range of local dates on which season_percent (0 to 99) takes the place of guard_percent and of the half; freeze_dates one on which all archives are held; ''empty'' takes a range away. delta (off) lets evenings ask only for students and contacts that changed, with a full read every full_every evenings (7; 1 to 30). A changed url, sis, school_id, client_id, auth, token_url or scope forgets the token; a changed url, sis or school_id makes the connection unproven: its next full sync holds archives. Errors: 42704 an unknown connection or SIS, 22023 a bad value, with the range; 55000 moving site or people once people are linked; 55006 changing url, sis, school_id, site or people while a run is running; 42P01, 42P16, 42501 the people relation.';
 
 CREATE FUNCTION roster_toggle(connection text, category text DEFAULT NULL, roster boolean DEFAULT NULL, auto_update boolean DEFAULT NULL,
     archive boolean DEFAULT NULL)

@@ -3,8 +3,8 @@
 CREATE TABLE sis (
     sis text NOT NULL PRIMARY KEY,
     title text NOT NULL,
-    api_version text NOT NULL DEFAULT '1.1' CHECK (api_version IN ('1.1')),
-    auth text NOT NULL DEFAULT 'oauth2' CHECK (auth IN ('oauth2')),
+    api_version text NOT NULL DEFAULT '1.1' CHECK (api_version IN ('1.1', '1.2')),
+    auth text NOT NULL DEFAULT 'oauth2' CHECK (auth IN ('oauth2', 'oauth1_sha256', 'oauth1_sha1', 'bearer')),
     base_paths text[] NOT NULL CHECK (cardinality(base_paths) > 0),
     token_path text,
     scope text,
@@ -17,11 +17,15 @@ CREATE TABLE sis (
     max_requests_limit integer NOT NULL DEFAULT 16 CHECK (max_requests_limit BETWEEN 1 AND 16)
 );
 COMMENT ON TABLE sis IS 'Presets: what is known of a student information system. Adding a product is adding a row here and rows in role_rules.';
-COMMENT ON COLUMN sis.auth IS 'oauth2: client credentials, sent as HTTP Basic and, where a server refuses that, in the form body.';
+COMMENT ON COLUMN sis.api_version IS 'Version of OneRoster that the paths are of. What the objects look like is told by the objects themselves.';
+COMMENT ON COLUMN sis.auth IS
+'How requests are authorised where the connection does not say: oauth2 (client credentials, for a token that expires), oauth1_sha256 and oauth1_sha1 (each request signed with HMAC), bearer (the client secret is the token).';
 COMMENT ON COLUMN sis.base_paths IS
 'Path templates of the OneRoster root, the current one first. {app} stands for one segment (the App Name), {prefix} for any number of leading segments.';
-COMMENT ON COLUMN sis.token_path IS 'Path template of the token endpoint on the same host, query included; NULL where token_url has to be given.';
-COMMENT ON COLUMN sis.scope IS 'OAuth 2.0 scope to ask for; NULL sends none.';
+COMMENT ON COLUMN sis.token_path IS
+'Path template of the token endpoint on the same host, query included; {prefix} is that of the base path. NULL where there is none or token_url has to be given.';
+COMMENT ON COLUMN sis.scope IS 'OAuth 2.0 scope to ask for where the connection names none; NULL sends none.';
+COMMENT ON COLUMN sis.source IS 'Where all this was read, and what of it could not be confirmed.';
 COMMENT ON COLUMN sis.collections IS
 'What is read, in this order: an array of {"collection": name, "family": "student"|"staff"|"contact", "categories": [category, …], "path": path below the root with {school} for the School ID, "fallback": path, used when the first answers 403 or 404, "roles": roles kept of a fallback}.';
 COMMENT ON COLUMN sis.page_size_limit IS 'The largest page that the product serves; a connection''s page_size may not be above it.';
@@ -54,10 +58,10 @@ CREATE TABLE connections (
     district text,
     sis text NOT NULL REFERENCES sis,
     base_url text NOT NULL,
-    token_url text NOT NULL,
-    auth text NOT NULL CHECK (auth IN ('oauth2')),
+    token_url text,
+    auth text NOT NULL CHECK (auth IN ('oauth2', 'oauth1_sha256', 'oauth1_sha1', 'bearer')),
     api_version text NOT NULL,
-    client_id text NOT NULL,
+    client_id text,
     app_name text,
     school_id text NOT NULL,
     people regclass NOT NULL REFERENCES people_relations,
@@ -87,9 +91,15 @@ CREATE TABLE connections (
     full_every integer NOT NULL DEFAULT 7 CHECK (full_every BETWEEN 1 AND 30),
     newest_modified timestamptz,
     full_read_on date,
-    filter_unusable boolean NOT NULL DEFAULT false
+    filter_unusable boolean NOT NULL DEFAULT false,
+    scope text,
+    CHECK ((token_url IS NOT NULL) = (auth = 'oauth2')),
+    CHECK (client_id IS NOT NULL OR auth = 'bearer')
 );
 COMMENT ON TABLE connections IS 'How one site reaches one SIS. Written through roster_connect and roster_configure.';
+COMMENT ON COLUMN connections.token_url IS 'Where tokens come from, on whatever host it names; NULL where auth needs none.';
+COMMENT ON COLUMN connections.client_id IS 'NULL only where the client secret is the token (auth bearer).';
+COMMENT ON COLUMN connections.scope IS 'OAuth 2.0 scope to ask for: NULL is the preset''s, empty sends none.';
 COMMENT ON COLUMN connections.page_size IS 'Rows asked for in a page; NULL is the preset''s.';
 COMMENT ON COLUMN connections.max_requests IS 'Requests at a time; NULL is the preset''s.';
 COMMENT ON COLUMN connections.unproven IS 'No full sync has shown yet that address, SIS and school are the right ones: archives are held.';
@@ -128,9 +138,11 @@ CREATE TABLE tokens (
     connection text NOT NULL PRIMARY KEY REFERENCES connections ON DELETE CASCADE,
     binding uuid NOT NULL,
     sealed bytea NOT NULL,
-    expires_at timestamptz NOT NULL
+    expires_at timestamptz NOT NULL,
+    sent_as text NOT NULL DEFAULT 'basic' CHECK (sent_as IN ('basic', 'body', 'encoded basic'))
 );
 COMMENT ON TABLE tokens IS 'OAuth tokens until they expire, sealed as secrets are. Never dumped.';
+COMMENT ON COLUMN tokens.sent_as IS 'How the credentials were sent for it, which is tried first the next time: HTTP Basic as they are, in the form body, HTTP Basic form-encoded.';
 
 CREATE TABLE runs (
     run bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,

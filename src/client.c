@@ -190,9 +190,7 @@ client_status_fault(RosterClient *client, const char *url, const HttpResponse *r
 	switch (response->status)
 	{
 		case 401:
-			return client_fault(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
-								"the SIS refused a token that it had just issued", found,
-								"Ask the school whether the connection is enabled for rostering; if it is, ask the SIS vendor.");
+			return client_refusal(client, response, found);
 		case 403:
 			return client_fault(ERRCODE_INSUFFICIENT_PRIVILEGE,
 								"the SIS does not share this list with the connection", found,
@@ -399,7 +397,7 @@ is_in_flight(const RosterClient *client, int token_number)
 static bool
 renew_refused_token(RosterClient *client, ClientGet *get)
 {
-	if (++get->refusals > REFUSALS_MAX)
+	if (client->connection->auth != AUTH_OAUTH2 || ++get->refusals > REFUSALS_MAX)
 		return false;
 	if (get->token_number < client->token_number)
 		return true;

@@ -5,12 +5,22 @@
 #ifndef MINGA_ROSTER_CLIENT_H
 #define MINGA_ROSTER_CLIENT_H
 
+#include "common/cryptohash.h"
+
 #include "compat.h"
 #include "minga_roster.h"
 #include "transfer.h"
 
 /* 20,000 users or more; a page and its copy without bad characters leave the worker well below 64 MB whatever a server sends. */
 #define PAGE_MAX_BYTES (24 * 1024 * 1024)
+
+/* How client credentials go to a token endpoint. */
+typedef enum CredentialsForm
+{
+	CREDENTIALS_BASIC,			/* HTTP Basic, as they are */
+	CREDENTIALS_BODY,			/* in the form */
+	CREDENTIALS_ENCODED_BASIC	/* HTTP Basic, form-encoded first (RFC 6749, 2.3.1) */
+} CredentialsForm;
 
 /*
  * A fault as a person has to hear of it, also the form in which a connection
@@ -53,10 +63,10 @@ typedef struct RosterClient
 	RosterConnection *connection;
 	RosterRun  *run;			/* its requests, retries, bytes are counted up; may be NULL */
 	TransferPool *pool;
-	char	   *token;			/* or NULL: not asked for yet */
-	TimestampTz token_expires_at;
+	char	   *token;			/* what authorises or signs; NULL: not asked for yet */
+	TimestampTz token_expires_at;	/* DT_NOEND for a client secret */
 	int			token_lifetime; /* seconds, as given with the latest token; 0: not said */
-	bool		credentials_in_body;	/* the server refused HTTP Basic */
+	CredentialsForm credentials_sent;	/* how they got the last token */
 	ClientGet  *gets;			/* that were begun and not ended */
 	int			token_number;	/* counts the tokens that were refused */
 	int			token_accepted; /* the newest that something was answered for */
@@ -85,5 +95,10 @@ extern ClientFault *client_status_fault(RosterClient *client, const char *url, c
 /* in oauth.c */
 extern ClientFault *client_authorize(RosterClient *client, bool renew);
 extern char *client_authorization(RosterClient *client, const char *method, const char *url);
+extern ClientFault *client_refusal(RosterClient *client, const HttpResponse *response, const char *found);
+
+/* in oauth1.c */
+extern char *oauth1_authorization(pg_cryptohash_type hash, const char *client_id, const char *secret,
+								  const char *method, const char *url);
 
 #endif							/* MINGA_ROSTER_CLIENT_H */

@@ -18,6 +18,17 @@ column_text(HeapTuple tuple, TupleDesc tupdesc, const char *column, MemoryContex
 	return value == NULL ? NULL : MemoryContextStrdup(owner, value);
 }
 
+static RosterAuth
+auth_named(const char *name)
+{
+	static const char *const names[] = {"oauth2", "oauth1_sha256", "oauth1_sha1", "bearer"};
+	int			i = 0;
+
+	while (i < AUTH_BEARER && strcmp(names[i], name) != 0)
+		i++;
+	return (RosterAuth) i;
+}
+
 /*
  * The connection of that name, palloc'd in the current memory context.
  * Throws 42704 for one that is unknown or retired.  Runs in the open
@@ -34,7 +45,9 @@ load_connection(const char *name)
 	HeapTuple	tuple;
 	TupleDesc	tupdesc;
 
-	SPI_execute_with_args("SELECT c.connection, c.number, c.site, c.sis, c.base_url, c.token_url, s.scope, c.client_id, c.app_name,"
+	SPI_execute_with_args("SELECT c.connection, c.number, c.site, c.sis, c.base_url, c.auth, c.token_url,"
+						  " nullif(coalesce(c.scope, s.scope), '') AS scope, c.client_id, c.app_name,"
+						  " CASE WHEN c.credentials_expire < (minga_roster.clock() AT TIME ZONE c.time_zone)::date THEN c.credentials_expire END AS credentials_ended,"
 						  " c.school_id, c.parent_contact, coalesce(c.page_size, s.page_size) AS page_size,"
 						  " coalesce(c.max_requests, s.max_requests) AS max_requests, s.collections"
 						  " FROM minga_roster.known_connection($1) AS c JOIN minga_roster.sis s USING (sis)",
@@ -46,9 +59,11 @@ load_connection(const char *name)
 	connection->site = column_text(tuple, tupdesc, "site", owner);
 	connection->sis = column_text(tuple, tupdesc, "sis", owner);
 	connection->base_url = column_text(tuple, tupdesc, "base_url", owner);
+	connection->auth = auth_named(column_text(tuple, tupdesc, "auth", owner));
 	connection->token_url = column_text(tuple, tupdesc, "token_url", owner);
 	connection->scope = column_text(tuple, tupdesc, "scope", owner);
 	connection->client_id = column_text(tuple, tupdesc, "client_id", owner);
+	connection->credentials_ended = column_text(tuple, tupdesc, "credentials_ended", owner);
 	connection->app_name = column_text(tuple, tupdesc, "app_name", owner);
 	connection->school_id = column_text(tuple, tupdesc, "school_id", owner);
 	connection->parent_contact = column_text(tuple, tupdesc, "parent_contact", owner)[0] == 't';

@@ -124,7 +124,7 @@ grouped(int64 count)
 	return text.data;
 }
 
-/* Whether the addresses are addresses, and of the kind that is allowed. */
+/* Whether the addresses are addresses, and of the kind that is allowed.  Without a token URL *token stays empty. */
 static bool
 test_url(ConnectionTest *test, UrlParts *base, UrlParts *token)
 {
@@ -134,7 +134,7 @@ test_url(ConnectionTest *test, UrlParts *base, UrlParts *token)
 								quote_literal_cstr(test->connection->name));
 
 	begin_step(test);
-	for (int i = 0; i < lengthof(urls); i++)
+	for (int i = 0; i < lengthof(urls) && urls[i] != NULL; i++)
 	{
 		const char *why;
 
@@ -149,7 +149,8 @@ test_url(ConnectionTest *test, UrlParts *base, UrlParts *token)
 			return false;
 		}
 	}
-	end_step(test, true, psprintf("Roster from %s, token from %s.", urls[0], urls[1]), NULL, -1);
+	end_step(test, true, urls[1] == NULL ? psprintf("Roster from %s.", urls[0])
+			 : psprintf("Roster from %s, token from %s.", urls[0], urls[1]), NULL, -1);
 	return true;
 }
 
@@ -190,8 +191,9 @@ test_hosts(ConnectionTest *test, const UrlParts *base, const UrlParts *token)
 	const UrlParts *urls[] = {base, token};
 	const char *addresses[] = {test->connection->base_url, test->connection->token_url};
 	HttpResponse *responses[2];
-	bool		same_host = (strcmp(base->host, token->host) == 0 &&
-							 strcmp(base->port != NULL ? base->port : "", token->port != NULL ? token->port : "") == 0);
+	bool		same_host = (token->host == NULL ||
+							 (strcmp(base->host, token->host) == 0 &&
+							  strcmp(base->port != NULL ? base->port : "", token->port != NULL ? token->port : "") == 0));
 	int			hosts = same_host ? 1 : 2;
 	int64		resolved_us = 0;
 	int64		secured_us = 0;
@@ -241,6 +243,12 @@ test_token(ConnectionTest *test)
 	{
 		end_step_with_fault(test, fault);
 		return false;
+	}
+	if (test->connection->auth != AUTH_OAUTH2)
+	{
+		end_step(test, true, test->connection->auth == AUTH_BEARER ? "The client secret is the token; no other is asked for."
+				 : "Each request is signed with the client secret; no token is asked for.", NULL, -1);
+		return true;
 	}
 	seconds = (test->client->token_expires_at - GetCurrentTimestamp()) / USECS_PER_SEC;
 	end_step(test, true, seconds > 0 ? psprintf("A token was given; it is kept for " INT64_FORMAT " seconds.", seconds)
@@ -379,8 +387,8 @@ test_connection(RosterConnection *connection, RosterRun *run)
 	MemoryContext context = AllocSetContextCreate(caller, "minga_roster connection test", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext page_context = AllocSetContextCreate(context, "minga_roster page of a collection", ALLOCSET_DEFAULT_SIZES);
 	ConnectionTest test = {.connection = connection,.run = run};
-	UrlParts	base;
-	UrlParts	token;
+	UrlParts	base = {0};
+	UrlParts	token = {0};
 	List	   *collections;
 	ListCell   *cell;
 

@@ -254,7 +254,10 @@ diagnose_token(Diagnosis *diagnosis)
 		note_fault(diagnosis, "token", NOT_AS_IT_SHOULD, "none given", fault);
 		return false;
 	}
-	if (client->token_lifetime > 0)
+	if (client->connection->auth != AUTH_OAUTH2)
+		note(diagnosis, "token", TOLD, "none asked for",
+			 client->connection->auth == AUTH_BEARER ? "The client secret is the token." : "Each request is signed with the client secret.", NULL);
+	else if (client->token_lifetime > 0)
 		note(diagnosis, "token", AS_IT_SHOULD, psprintf("%d seconds", client->token_lifetime),
 			 psprintf("The token endpoint answered in %s and gives its tokens that long.", took), NULL);
 	else

@@ -32,6 +32,15 @@
 #define LOCK_CLASS_SLOT 0x4D520004	/* 1 .. max_workers */
 #define LOCK_CLASS_DUTY 0x4D520005	/* 1: the worker of roster_run_due */
 
+/* How requests are authorised (connections.auth). */
+typedef enum RosterAuth
+{
+	AUTH_OAUTH2,
+	AUTH_OAUTH1_SHA256,
+	AUTH_OAUTH1_SHA1,
+	AUTH_BEARER
+} RosterAuth;
+
 /*
  * A connection as a run needs it: a row of connections with the preset's
  * values where its own are NULL.  Everything is palloc'd in the context that
@@ -44,9 +53,11 @@ typedef struct RosterConnection
 	char	   *site;
 	char	   *sis;
 	char	   *base_url;		/* up to and including /v1p1, no trailing slash */
-	char	   *token_url;
+	RosterAuth	auth;
+	char	   *token_url;		/* NULL but for AUTH_OAUTH2 */
 	char	   *scope;			/* or NULL */
-	char	   *client_id;
+	char	   *client_id;		/* or NULL for AUTH_BEARER */
+	char	   *credentials_ended;	/* credentials_expire where that has passed, else NULL */
 	char	   *app_name;		/* or NULL */
 	char	   *school_id;
 	bool		parent_contact;

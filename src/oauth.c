@@ -1,12 +1,17 @@
 /*
  * oauth.c
- *	  Tokens: OAuth 2.0 client credentials, kept sealed until they expire.
+ *	  What authorises a request: OAuth 2.0 tokens for client credentials, kept
+ *	  sealed until they expire; signatures (oauth1.c); or a token that the school
+ *	  handed over as the secret.
  *
- * The secret is unsealed for the length of one request and wiped after it.  What a
- * token endpoint answers is shown to nobody but for the OAuth error code in it:
- * servers have been seen to repeat credentials in their errors.
+ * The secret is unsealed for the length of one request for a token and wiped
+ * after it; where it signs or is the token, it is kept for the run and wiped with
+ * the client.  What a token endpoint answers is shown to nobody but for the OAuth
+ * error code in it: servers have been seen to repeat credentials in their errors.
  */
 #include "postgres.h"
+
+#include <time.h>
 
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -21,6 +26,12 @@
 #define TOKEN_DEFAULT_S 300
 #define TOKEN_MAX_BYTES (256 * 1024)
 #define TOKEN_MAX_DEPTH 32
+
+/* Clocks that differ by more than this are named where a signature is refused. */
+#define CLOCK_SKEW_S 60
+
+/* As tokens.sent_as has them. */
+static const char *const credentials_forms[] = {"basic", "body", "encoded basic"};
 
 /* What of a token endpoint's JSON is looked at; palloc'd, NULL where absent. */
 typedef struct TokenAnswer
@@ -117,9 +128,31 @@ is_token(const char *text)
 	return *text == '\0';
 }
 
-/* The token kept from before, if it is good for a while yet.  In a transaction of its own. */
-static bool
-recall_token(RosterClient *client)
+static void
+wipe(void *text)
+{
+	explicit_bzero(text, strlen(text));
+}
+
+/* Takes a copy of what authorises from now on, which is wiped with the client. */
+static void
+hold_token(RosterClient *client, const char *token, TimestampTz expires_at)
+{
+	MemoryContextCallback *callback = MemoryContextAllocZero(client->context, sizeof(MemoryContextCallback));
+
+	client->token = MemoryContextStrdup(client->context, token);
+	client->token_expires_at = expires_at;
+	callback->func = wipe;
+	callback->arg = client->token;
+	MemoryContextRegisterResetCallback(client->context, callback);
+}
+
+/*
+ * The token kept from before, if it is good for a while yet and wanted, and how
+ * the credentials were sent for it.  In a transaction of its own.
+ */
+static void
+recall_token(RosterClient *client, bool wanted)
 {
 	MemoryContext owner = CurrentMemoryContext;
 	Oid			types[] = {TEXTOID};
@@ -128,7 +161,7 @@ recall_token(RosterClient *client)
 
 	begin_worker_transaction();
 	values[0] = CStringGetTextDatum(client->connection->name);
-	SPI_execute_with_args("SELECT binding::text, sealed, expires_at FROM minga_roster.tokens WHERE connection = $1",
+	SPI_execute_with_args("SELECT binding::text, sealed, expires_at, sent_as FROM minga_roster.tokens WHERE connection = $1",
 						  1, types, values, NULL, true, 1);
 	if (SPI_processed > 0)
 	{
@@ -136,22 +169,32 @@ recall_token(RosterClient *client)
 		TupleDesc	tupdesc = SPI_tuptable->tupdesc;
 		char	   *binding = SPI_getvalue(tuple, tupdesc, 1);
 		bytea	   *sealed = DatumGetByteaPP(SPI_getbinval(tuple, tupdesc, 2, &isnull));
+		TimestampTz expires_at = DatumGetTimestampTz(SPI_getbinval(tuple, tupdesc, 3, &isnull));
+		char	   *sent_as = SPI_getvalue(tuple, tupdesc, 4);
 
-		client->token_expires_at = DatumGetTimestampTz(SPI_getbinval(tuple, tupdesc, 3, &isnull));
-		if (client->token_expires_at > GetCurrentTimestamp())
-			client->token = MemoryContextStrdup(client->context, unseal_value(binding, VARDATA_ANY(sealed), VARSIZE_ANY_EXHDR(sealed)));
+		for (int form = 0; form < lengthof(credentials_forms); form++)
+		{
+			if (strcmp(sent_as, credentials_forms[form]) == 0)
+				client->credentials_sent = (CredentialsForm) form;
+		}
+		if (wanted && expires_at > GetCurrentTimestamp())
+		{
+			char	   *token = unseal_value(binding, VARDATA_ANY(sealed), VARSIZE_ANY_EXHDR(sealed));
+
+			hold_token(client, token, expires_at);
+			wipe(token);
+		}
 	}
 	commit_worker_transaction();
 	MemoryContextSwitchTo(owner);
-	return client->token != NULL;
 }
 
 /* Keeps the token for later runs.  In a transaction of its own. */
 static void
 keep_token(RosterClient *client)
 {
-	Oid			types[] = {TEXTOID, TEXTOID, BYTEAOID, TIMESTAMPTZOID};
-	Datum		values[4];
+	Oid			types[] = {TEXTOID, TEXTOID, BYTEAOID, TIMESTAMPTZOID, TEXTOID};
+	Datum		values[5];
 	char	   *binding;
 	char	   *sealed;
 	Size		sealed_len;
@@ -164,62 +207,133 @@ keep_token(RosterClient *client)
 	values[1] = CStringGetTextDatum(binding);
 	values[2] = PointerGetDatum(cstring_to_text_with_len(sealed, sealed_len));
 	values[3] = TimestampTzGetDatum(client->token_expires_at);
-	SPI_execute_with_args("INSERT INTO minga_roster.tokens (connection, binding, sealed, expires_at)"
-						  " SELECT $1, $2::uuid, $3, $4 WHERE EXISTS (SELECT FROM minga_roster.connections WHERE connection = $1)"
-						  " ON CONFLICT (connection) DO UPDATE SET binding = excluded.binding, sealed = excluded.sealed, expires_at = excluded.expires_at",
-						  4, types, values, NULL, false, 0);
+	values[4] = CStringGetTextDatum(credentials_forms[client->credentials_sent]);
+	SPI_execute_with_args("INSERT INTO minga_roster.tokens (connection, binding, sealed, expires_at, sent_as)"
+						  " SELECT $1, $2::uuid, $3, $4, $5 WHERE EXISTS (SELECT FROM minga_roster.connections WHERE connection = $1)"
+						  " ON CONFLICT (connection) DO UPDATE SET binding = excluded.binding, sealed = excluded.sealed,"
+						  " expires_at = excluded.expires_at, sent_as = excluded.sent_as",
+						  5, types, values, NULL, false, 0);
 	commit_worker_transaction();
 }
 
-/* One request to the token endpoint, the credentials in the header or in the body. */
+/* Whether the credentials can be sent so, and differently from how they are in plain HTTP Basic. */
+static bool
+is_form_of_its_own(CredentialsForm form, const char *client_id, const char *secret)
+{
+	switch (form)
+	{
+		case CREDENTIALS_BASIC:
+			return strchr(client_id, ':') == NULL;
+		case CREDENTIALS_ENCODED_BASIC:
+			{
+				char	   *encoded = url_encode(secret);
+				bool		differs = strcmp(encoded, secret) != 0 || strcmp(url_encode(client_id), client_id) != 0;
+
+				wipe(encoded);
+				return differs;
+			}
+		default:
+			return true;
+	}
+}
+
+/* One request to the token endpoint. */
 static void
-ask_token_endpoint(RosterClient *client, const char *secret, HttpResponse *response)
+ask_token_endpoint(RosterClient *client, const char *secret, CredentialsForm credentials, HttpResponse *response)
 {
 	RosterConnection *connection = client->connection;
 	HttpRequest request = {0};
 	StringInfoData form;
+	char	   *encoded = url_encode(secret);
 
 	initStringInfo(&form);
 	appendStringInfoString(&form, "grant_type=client_credentials");
 	if (connection->scope != NULL)
 		appendStringInfo(&form, "&scope=%s", url_encode(connection->scope));
-	if (client->credentials_in_body)
-	{
-		char	   *encoded = url_encode(secret);
-
+	if (credentials == CREDENTIALS_BODY)
 		appendStringInfo(&form, "&client_id=%s&client_secret=%s", url_encode(connection->client_id), encoded);
-		explicit_bzero(encoded, strlen(encoded));
-	}
 	else
 	{
-		request.basic_user = connection->client_id;
-		request.basic_password = secret;
+		request.basic_user = credentials == CREDENTIALS_BASIC ? connection->client_id : url_encode(connection->client_id);
+		request.basic_password = credentials == CREDENTIALS_BASIC ? secret : encoded;
 	}
 	request.url = connection->token_url;
 	request.form = form.data;
 	request.max_bytes = TOKEN_MAX_BYTES;
 	client_perform(client, &request, response);
 	explicit_bzero(form.data, form.len);
+	wipe(encoded);
+}
+
+/* What was found, and that the credentials have ended where that is known. */
+static char *
+with_their_end(RosterClient *client, const char *found)
+{
+	return client->connection->credentials_ended == NULL ? pstrdup(found) :
+		psprintf("%s By credentials_expire of the connection they ended on %s.", found, client->connection->credentials_ended);
+}
+
+/* What it means that no answer came from the token endpoint. */
+static ClientFault *
+token_transfer_fault(RosterClient *client, const HttpResponse *response)
+{
+	ClientFault *fault = client_transfer_fault(client->connection->token_url, response);
+
+	if (response->fault == TRANSFER_TIMEOUT)
+		fault->hint = pstrdup("The token endpoint may be overloaded: try again later; if it stays so, ask the school's SIS administrator, and compare the token URL (connections.token_url) with the one that the SIS shows.");
+	else if (response->fault == TRANSFER_TOO_LARGE)
+		return client_fault(ERRCODE_PROTOCOL_VIOLATION,
+							"the token endpoint's answer holds no access token",
+							psprintf("It is larger than %d kB.", TOKEN_MAX_BYTES / 1024),
+							"Compare the token URL (connections.token_url) with the one that the SIS shows to the school; if it is right, ask the SIS vendor.");
+	return fault;
+}
+
+static bool
+knows_no_app(const HttpResponse *response)
+{
+	return response->body != NULL && strstr(response->body, "No Campus Application selected") != NULL;
+}
+
+static bool
+is_about_scope(const TokenAnswer *answer)
+{
+	return answer->error != NULL && strcmp(answer->error, "invalid_scope") == 0;
+}
+
+/* Whether the answer may be another one when the credentials are sent in another form. */
+static bool
+is_about_form(const HttpResponse *response, const TokenAnswer *answer)
+{
+	return (response->status == 400 || response->status == 401) && !knows_no_app(response) && !is_about_scope(answer) &&
+		(answer->error == NULL || (strcmp(answer->error, "unsupported_grant_type") != 0 && strcmp(answer->error, "unauthorized_client") != 0));
 }
 
 /* What a refused token means, in words for the school. */
 static ClientFault *
 token_fault(RosterClient *client, const HttpResponse *response, const TokenAnswer *answer)
 {
+	RosterConnection *connection = client->connection;
 	char	   *found = is_error_code(answer->error) ? psprintf("The token endpoint answered %d, %s.", response->status, answer->error) :
 		psprintf("The token endpoint answered %d.", response->status);
 
-	if (response->body != NULL && strstr(response->body, "No Campus Application selected") != NULL)
+	if (knows_no_app(response))
 		return client_fault(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
-							client->connection->app_name == NULL ? pstrdup("the SIS does not know the App Name") :
-							psprintf("the SIS does not know the App Name \"%s\"", client->connection->app_name),
+							connection->app_name == NULL ? pstrdup("the SIS does not know the App Name") :
+							psprintf("the SIS does not know the App Name \"%s\"", connection->app_name),
 							"The token endpoint answered \"No Campus Application selected\".",
 							"The App Name is the value after \"appName=\" in the token URL that the SIS shows to the school; correct it with roster_configure(app_name => ...).");
+	if (is_about_scope(answer))
+		return client_fault(ERRCODE_INVALID_PARAMETER_VALUE,
+							"the SIS does not grant the scope that is asked for",
+							connection->scope == NULL ? psprintf("%s None was asked for.", found) : psprintf("%s \"%s\" was asked for.", found, connection->scope),
+							"Ask the school which scopes the SIS shows for the connection, and set them with roster_configure(scope => ...); an empty scope asks for none.");
 	if (response->status == 400 || response->status == 401 || response->status == 403)
 		return client_fault(ERRCODE_INVALID_PASSWORD,
-							psprintf("the SIS refused the credentials of connection \"%s\"", client->connection->name),
-							found,
-							"Compare client_id and client_secret with what the SIS shows to the school (roster_set_secret), and ask the school whether the connection is enabled and its credentials have not expired.");
+							psprintf("the SIS refused the credentials of connection \"%s\"", connection->name),
+							with_their_end(client, found),
+							psprintf("Compare client_id and client_secret with what the SIS shows to the school (roster_set_secret), and ask the school whether the connection is enabled and its credentials have not expired.%s",
+									 response->status == 400 && connection->scope == NULL ? " If all that is right, the SIS may want a scope: roster_configure(scope => ...)." : ""));
 	if (response->status == 404)
 		return client_fault(ERRCODE_UNDEFINED_OBJECT,
 							"the SIS has no token endpoint at this URL",
@@ -230,7 +344,7 @@ token_fault(RosterClient *client, const HttpResponse *response, const TokenAnswe
 							"the token endpoint's answer holds no access token",
 							"It answered 200 with something that is no OAuth 2.0 token.",
 							"Compare the token URL (connections.token_url) with the one that the SIS shows to the school; if it is right, ask the SIS vendor.");
-	return client_status_fault(client, client->connection->token_url, response);
+	return client_status_fault(client, connection->token_url, response);
 }
 
 static void
@@ -242,8 +356,84 @@ take_token(RosterClient *client, const TokenAnswer *answer)
 		seconds = TOKEN_DEFAULT_S;
 	client->token_lifetime = answer->expires_in == NULL ? 0 : (int) Min(seconds, PG_INT32_MAX);
 	seconds = Max(seconds - TOKEN_MARGIN_S, seconds / 2);
-	client->token = MemoryContextStrdup(client->context, answer->access_token);
-	client->token_expires_at = GetCurrentTimestamp() + (int64) (Min(seconds, 86400 * 30) * USECS_PER_SEC);
+	hold_token(client, answer->access_token,
+			   GetCurrentTimestamp() + (int64) (Min(seconds, 86400 * 30) * USECS_PER_SEC));
+	wipe(answer->access_token);
+}
+
+/* The secret, palloc'd in the current memory context, to be wiped.  In a transaction of its own. */
+static char *
+read_secret(RosterClient *client)
+{
+	MemoryContext owner = CurrentMemoryContext;
+	char	   *secret;
+
+	begin_worker_transaction();
+	MemoryContextSwitchTo(owner);	/* the one copy */
+	secret = load_secret(client->connection->name);
+	commit_worker_transaction();
+	return secret;
+}
+
+/*
+ * A new token, the credentials sent in each form that they have, the one that
+ * was right the last time first.  The fault is that of the first form.
+ */
+static ClientFault *
+fetch_token(RosterClient *client)
+{
+	char	   *secret = read_secret(client);
+	CredentialsForm first = client->credentials_sent;
+	ClientFault *fault = NULL;
+	bool		again = true;
+
+	for (int i = -1; i < (int) lengthof(credentials_forms) && again; i++)
+	{
+		CredentialsForm form = i < 0 ? first : (CredentialsForm) i;
+		HttpResponse response;
+		TokenAnswer answer;
+		ClientFault *found = NULL;
+
+		if ((i >= 0 && form == first) || !is_form_of_its_own(form, client->connection->client_id, secret))
+			continue;
+		ask_token_endpoint(client, secret, form, &response);
+		again = false;
+		if (response.fault != TRANSFER_OK)
+			found = token_transfer_fault(client, &response);
+		else if (read_answer(&response, &answer) && response.status == 200 && is_token(answer.access_token))
+		{
+			client->credentials_sent = form;
+			take_token(client, &answer);
+		}
+		else
+		{
+			found = token_fault(client, &response, &answer);
+			again = is_about_form(&response, &answer);
+		}
+		if (found == NULL || fault == NULL)
+			fault = found;
+		if (response.body != NULL)
+			explicit_bzero(response.body, response.len);
+		http_release(&response);
+	}
+	wipe(secret);
+	return fault;
+}
+
+/* The secret itself, for the length of the client. */
+static ClientFault *
+hold_secret(RosterClient *client)
+{
+	char	   *secret = read_secret(client);
+	bool		fit = client->connection->auth != AUTH_BEARER || is_token(secret);
+
+	if (fit)
+		hold_token(client, secret, DT_NOEND);
+	wipe(secret);
+	return fit ? NULL : client_fault(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+									 psprintf("the client secret of connection \"%s\" cannot be a token", client->connection->name),
+									 "With auth \"bearer\" the secret is sent as the token itself, which consists of visible ASCII characters without blanks.",
+									 "Copy the access token again as the SIS shows it (roster_set_secret), or take another auth (roster_configure).");
 }
 
 /*
@@ -254,49 +444,22 @@ take_token(RosterClient *client, const TokenAnswer *answer)
 ClientFault *
 client_authorize(RosterClient *client, bool renew)
 {
-	HttpResponse response;
-	TokenAnswer answer;
 	ClientFault *fault;
-	char	   *secret;
-	MemoryContext owner = CurrentMemoryContext;
+	bool		is_good = client->token != NULL && client->token_expires_at > GetCurrentTimestamp();
 
-	if (!renew && client->token != NULL && client->token_expires_at > GetCurrentTimestamp())
+	if (client->connection->auth != AUTH_OAUTH2)
+		return client->token != NULL ? NULL : hold_secret(client);
+	if (is_good && !renew)
 		return NULL;
+	if (client->token != NULL)
+		wipe(client->token);
 	client->token = NULL;
-	if (!renew && recall_token(client))
+	recall_token(client, !renew);
+	if (client->token != NULL)
 		return NULL;
-
-	begin_worker_transaction();
-	MemoryContextSwitchTo(owner);	/* the one copy, to be wiped */
-	secret = load_secret(client->connection->name);
-	commit_worker_transaction();
-	for (;;)
-	{
-		ask_token_endpoint(client, secret, &response);
-		if (response.fault != TRANSFER_OK)
-		{
-			fault = client_transfer_fault(client->connection->token_url, &response);
-			break;
-		}
-		if (read_answer(&response, &answer) && response.status == 200 && is_token(answer.access_token))
-		{
-			take_token(client, &answer);
-			fault = NULL;
-			break;
-		}
-		fault = token_fault(client, &response, &answer);
-		/* Some servers take the credentials in the body only. */
-		if (client->credentials_in_body || (response.status != 400 && response.status != 401))
-			break;
-		client->credentials_in_body = true;
-		http_release(&response);
-	}
-	http_release(&response);
-	explicit_bzero(secret, strlen(secret));
+	fault = fetch_token(client);
 	if (fault == NULL)
 		keep_token(client);
-	else
-		client->credentials_in_body = false;
 	return fault;
 }
 
@@ -308,5 +471,44 @@ client_authorize(RosterClient *client, bool renew)
 char *
 client_authorization(RosterClient *client, const char *method, const char *url)
 {
+	RosterConnection *connection = client->connection;
+
+	if (connection->auth == AUTH_OAUTH1_SHA256 || connection->auth == AUTH_OAUTH1_SHA1)
+		return oauth1_authorization(connection->auth == AUTH_OAUTH1_SHA1 ? PG_SHA1 : PG_SHA256,
+									connection->client_id, client->token, method, url);
 	return psprintf("Bearer %s", client->token);
+}
+
+/* What a 401 to an authorised request means, in words for the school; "found" says what was answered.  palloc'd. */
+ClientFault *
+client_refusal(RosterClient *client, const HttpResponse *response, const char *found)
+{
+	RosterConnection *connection = client->connection;
+	int64		skew = response->server_time < 0 ? 0 : (int64) time(NULL) - response->server_time;
+
+	switch (connection->auth)
+	{
+		case AUTH_BEARER:
+			return client_fault(ERRCODE_INVALID_PASSWORD,
+								psprintf("the SIS refused the token of connection \"%s\"", connection->name),
+								with_their_end(client, found),
+								"Compare the token with the one that the SIS shows to the school (roster_set_secret), and ask the school whether the connection is still enabled.");
+		case AUTH_OAUTH1_SHA256:
+		case AUTH_OAUTH1_SHA1:
+			if (Abs(skew) > CLOCK_SKEW_S)
+				return client_fault(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+									psprintf("the clock of the database server is " INT64_FORMAT " seconds %s that of the SIS", Abs(skew), skew > 0 ? "ahead of" : "behind"),
+									psprintf("%s A signature of OAuth 1 holds the time, and is refused where that is off by more than some minutes.", found),
+									"Let the DBA check that the clock of the database server is right; if it is, ask the school's SIS administrator to set that of the SIS.");
+			return client_fault(ERRCODE_INVALID_PASSWORD,
+								psprintf("the SIS refused the signature of connection \"%s\"", connection->name),
+								psprintf("%s %s", with_their_end(client, found),
+										 response->server_time < 0 ? "It did not say what time its clock shows." : "Its clock and that of the database server agree."),
+								psprintf("Compare client_id and client_secret with what the SIS shows to the school (roster_set_secret), and ask the school whether the connection is enabled and its credentials have not expired. If all that is right, it may want the other signature: roster_configure(auth => '%s').",
+										 connection->auth == AUTH_OAUTH1_SHA256 ? "oauth1_sha1" : "oauth1_sha256"));
+		default:
+			return client_fault(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+								"the SIS refused a token that it had just issued", with_their_end(client, found),
+								"Ask the school whether the connection is enabled for rostering; if it is, ask the SIS vendor.");
+	}
 }

@@ -56,6 +56,7 @@ typedef struct HttpResponse
 	int64		total_count;	/* X-Total-Count, -1 if absent or no number */
 	int			retry_after_ms; /* Retry-After, -1 if absent */
 	char	   *permission_revision;	/* x-perm-rev, or NULL */
+	int64		server_time;	/* Date, in seconds since 1970, -1 if absent or no date */
 	int64		elapsed_us;
 	/* for the connection test: how far it came, in microseconds from the start, 0 = not reached */
 	int64		resolved_us;

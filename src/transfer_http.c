@@ -76,6 +76,8 @@ response_headers(CURL *easy, HttpResponse *response)
 	curl_easy_getinfo(easy, CURLINFO_RETRY_AFTER, &retry_after);
 	if (curl_easy_header(easy, "Retry-After", 0, CURLH_HEADER, -1, &header) == CURLHE_OK)
 		response->retry_after_ms = (int) Min(retry_after, RETRY_AFTER_MAX_S) * 1000;
+	if (curl_easy_header(easy, "Date", 0, CURLH_HEADER, -1, &header) == CURLHE_OK)
+		response->server_time = curl_getdate(header->value, NULL);
 	if (curl_easy_header(easy, "X-Total-Count", 0, CURLH_HEADER, -1, &header) == CURLHE_OK)
 	{
 		errno = 0;
@@ -171,6 +173,7 @@ http_end(TransferPool *pool, Transfer *transfer, HttpResponse *response)
 	memset(response, 0, sizeof(*response));
 	response->total_count = -1;
 	response->retry_after_ms = -1;
+	response->server_time = -1;
 	response_headers(transfer->easy, response);
 	response_times(transfer->easy, response);
 	response->fault = transfer->body.too_large ? TRANSFER_TOO_LARGE : transfer_fault(transfer->result);

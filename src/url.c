@@ -306,35 +306,69 @@ app_in_query(const char *url, const char *query, const char *token_path)
 	return NULL;
 }
 
-/* Whether the path is the template's token path, query aside. */
-static bool
-is_token_path(List *path, const char *token_path)
+/* How many segments the path has before the template's token path, query aside; -1 where it is none. */
+static int
+segments_before_token_path(List *path, const char *token_path)
 {
 	List	   *template;
 	TemplateMatch match = {0};
+	int			first;
+	int			start;
 
 	if (token_path == NULL)
-		return false;
+		return -1;
 	template = split_path(pnstrdup(token_path, strcspn(token_path, "?")));
-	return list_length(template) == list_length(path) && match_from(template, 0, path, 0, &match);
+	first = (template != NIL && is_placeholder(linitial(template), "{prefix}")) ? 1 : 0;
+	start = list_length(path) - (list_length(template) - first);
+	if (start < 0 || (start > 0 && first == 0))
+		return -1;
+	return match_from(template, first, path, start, &match) ? start : -1;
 }
 
-static void
-refuse_other_version(const char *url, List *path)
+/* The version of OneRoster that a segment of a path speaks of, or NULL. */
+static const char *
+version_of(const char *segment)
 {
+	static const char *const versions[][2] = {{"learningdata", "1.0"}, {"v1p1", "1.1"}, {"v1p2", "1.2"}};
+
+	for (int i = 0; i < lengthof(versions); i++)
+	{
+		if (pg_strcasecmp(segment, versions[i][0]) == 0)
+			return versions[i][1];
+	}
+	return NULL;
+}
+
+/* Throws 22023 for a path that speaks of another version than the templates do. */
+static void
+refuse_other_version(const char *url, List *path, ArrayType *templates)
+{
+	Datum	   *values;
+	int			nvalues;
+	const char *wanted = NULL;
 	ListCell   *cell;
 
+	deconstruct_array(templates, TEXTOID, -1, false, TYPALIGN_INT, &values, NULL, &nvalues);
+	for (int i = 0; i < nvalues && wanted == NULL; i++)
+	{
+		List	   *template = split_path(TextDatumGetCString(values[i]));
+
+		if (template != NIL)
+			wanted = version_of(llast(template));
+	}
+	if (wanted == NULL)
+		return;
 	foreach(cell, path)
 	{
 		const char *segment = lfirst(cell);
+		const char *found = version_of(segment);
 
-		if (pg_strcasecmp(segment, "v1p2") == 0 || pg_strcasecmp(segment, "learningdata") == 0)
+		if (found != NULL && strcmp(found, wanted) != 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("URL \"%s\" is not of OneRoster 1.1", shown(url)),
-					 errdetail("The segment \"%s\" belongs to OneRoster %s.", segment,
-							   pg_strcasecmp(segment, "v1p2") == 0 ? "1.2" : "1.0"),
-					 errhint("Ask the school for a connection of OneRoster 1.1 with OAuth 2.0.")));
+					 errmsg("URL \"%s\" is not of OneRoster %s", shown(url), wanted),
+					 errdetail("The segment \"%s\" belongs to OneRoster %s.", segment, found),
+					 errhint("Choose the sis of that version (SELECT sis, title FROM minga_roster.sis), or ask the school for a connection of OneRoster %s.", wanted)));
 	}
 }
 
@@ -380,6 +414,7 @@ roster_normalize_url(PG_FUNCTION_ARGS)
 	char	   *token_url = NULL;
 	UrlParts	parts;
 	List	   *path;
+	int			before_token_path;
 	TemplateMatch match;
 	TupleDesc	tupdesc;
 	Datum		values[3];
@@ -399,13 +434,14 @@ roster_normalize_url(PG_FUNCTION_ARGS)
 	url = trim(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	parse_pasted(url, &parts);
 	path = split_path(parts.path);
-	if (is_token_path(path, token_path))
+	before_token_path = segments_before_token_path(path, token_path);
+	if (before_token_path >= 0)
 	{
 		if (app == NULL)
 			app = app_in_query(url, parts.query, token_path);
-		path = NIL;
+		path = split_path(join_segments(path, before_token_path));
 	}
-	refuse_other_version(url, path);
+	refuse_other_version(url, path, PG_GETARG_ARRAYTYPE_P(1));
 	match = choose_template(PG_GETARG_ARRAYTYPE_P(1), path, &template);
 	if (template == NULL)
 		ereport(ERROR,
@@ -421,7 +457,7 @@ roster_normalize_url(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the App Name is missing"),
 				 errdetail("URL \"%s\" does not tell it.", shown(url)),
-				 errhint("Give app_name: it is the value after \"appName=\" in the token URL that the student information system shows to the school.")));
+				 errhint("Give app_name: it is the value after \"appName=\" in the token URL that the student information system shows to the school, and with the ClassLink proxy the application's id.")));
 
 	if (app != NULL && (strcmp(app, ".") == 0 || strcmp(app, "..") == 0))
 		ereport(ERROR,

@@ -62,7 +62,7 @@ CREATE TEMP TABLE before_refusals AS SELECT * FROM connections WHERE connection 
 SELECT pg_temp.refusal(format('SELECT roster_configure(''configured'', %s)', setting)) FROM (VALUES
     ('guard_percent => -1'), ('guard_percent => 101'), ('guard_floor => -1'), ('page_size => 0'), ('page_size => -5000'), ('page_size => 50001'),
     ('max_requests => 0'), ('max_requests => 6'), ('window_end => ''19:30'''), ('sync_at => ''05:00'''), ('sync_at => ''25:00'''),
-    ('credentials_expire => ''-infinity'''), ('time_zone => ''Mountain'''), ('sis => ''powerschool'''), ('auth => ''oauth1'''), ('school_id => '' '''), ('client_id => '''''),
+    ('credentials_expire => ''-infinity'''), ('time_zone => ''Mountain'''), ('sis => ''sasi'''), ('auth => ''oauth1'''), ('school_id => '' '''), ('client_id => '''''), ('scope => ''a"b'''),
     ('site => '''''), ('url => ''mesa'''), ('url => '''''), ('token_url => ''x'''), ('people => ''nobody'''), ('people => ''before'''),
     ('guard_grace => 0'), ('guard_grace => 31'), ('season_percent => 100'), ('season_dates => ''[2026-08-01,)'''), ('freeze_dates => ''(,2026-08-10]''')) AS s (setting);
 SELECT pg_temp.refusal($$SELECT roster_configure('nobody', guard_floor => 1)$$);

@@ -25,6 +25,30 @@ FROM roster_connect('connect-plain', url => 'https://sis.example/ims/oneroster/v
 SELECT count(*) FROM people_relations WHERE relation = '"Other People"'::regclass;
 SELECT count(*) FROM secrets WHERE connection = 'connect-plain';
 
+-- How requests are authorised: as the preset says, or as told; a token URL belongs to oauth2 alone, a client id to all but bearer.
+SELECT auth, api_version, token_url, client_id, scope, base_url
+FROM roster_connect('connect-signed', url => 'https://mesa.oneroster.com', client_id => 'k', school_id => '1', people => 'people', sis => 'classlink', time_zone => 'Europe/Vienna') \gx
+SELECT auth, token_url, client_id, app_name, base_url
+FROM roster_connect('connect-static', url => 'https://oneroster-proxy.classlink.io/MoYPlyQWmG0%3D', school_id => '1', people => 'people', sis => 'classlink_proxy', time_zone => 'Europe/Vienna') \gx
+SELECT auth, token_url, client_id FROM roster_connect('connect-told', url => 'https://sis.example/ims/oneroster/v1p1', client_id => 'k', school_id => '1', people => 'people',
+    sis => 'oneroster_1.1', auth => 'oauth1_sha1', time_zone => 'Europe/Vienna') \gx
+SELECT auth, api_version, token_url, scope FROM roster_connect('connect-scope', url => 'https://campus.mesa.example/campus/api/oneroster/v1p2/minga', client_id => 'k', school_id => '1',
+    people => 'people', sis => 'infinite_campus_1.2', scope => ' a:b https://purl.imsglobal.org/spec/or/v1p2/scope/roster.readonly ', time_zone => 'Europe/Vienna') \gx
+SELECT token_url FROM roster_connect('connect-elsewhere', url => 'https://api.sky.blackbaud.com/afe-rostr/ims/oneroster/v1p1/', client_id => 'k', school_id => '1', people => 'people',
+    sis => 'blackbaud', token_url => 'https://oauth2.sky.blackbaud.com/token', time_zone => 'Europe/Vienna');
+SELECT pg_temp.refusal($$SELECT roster_connect('bad', url => 'https://mesa.oneroster.com', school_id => '1', people => 'people', sis => 'classlink')$$);
+SELECT pg_temp.refusal($$SELECT roster_connect('bad', url => 'https://api.sky.blackbaud.com', client_id => 'k', school_id => '1', people => 'people', sis => 'blackbaud')$$);
+SELECT pg_temp.refusal($$SELECT roster_connect('bad', url => 'https://mesa.oneroster.com', client_id => 'k', school_id => '1', people => 'people', sis => 'classlink', token_url => 'https://login.example/token?secret=hidden')$$);
+-- Changed from one to another, there and back.
+SELECT auth, token_url FROM roster_configure('connect-scope', auth => 'oauth1_sha256');
+SELECT auth, token_url FROM roster_configure('connect-scope', auth => 'oauth2');
+SELECT auth, token_url, scope = '' FROM roster_configure('connect-scope', auth => 'bearer', scope => '');
+SELECT sis, auth, token_url FROM roster_configure('connect-told', sis => 'powerschool', token_url => '');
+SELECT sis, auth, token_url FROM roster_configure('connect-told', sis => 'classlink');
+SELECT pg_temp.refusal($$SELECT roster_configure('connect-static', auth => 'oauth1_sha1')$$);
+SELECT pg_temp.refusal($$SELECT roster_configure('connect-static', auth => 'oauth2', client_id => 'k')$$);
+SELECT auth, client_id FROM roster_configure('connect-static', auth => 'oauth1_sha1', client_id => 'k');
+
 -- The server's time zone where none is given, also when the session goes by another; a warning where it is nobody's.
 \getenv server_zone PGTZ
 SET TimeZone = 'Asia/Tokyo';
@@ -57,7 +81,7 @@ CREATE FUNCTION pg_temp.refused_with(arguments text) RETURNS text LANGUAGE sql A
 $$;
 SELECT pg_temp.refused_with('{"time_zone": "Mountain"}');
 SELECT pg_temp.refused_with('{"time_zone": "UTC-7"}');
-SELECT pg_temp.refused_with('{"sis": "powerschool"}');
+SELECT pg_temp.refused_with('{"sis": "sasi"}');
 SELECT pg_temp.refused_with('{"auth": "oauth1"}');
 SELECT pg_temp.refused_with('{"school_id": "{ }"}');
 SELECT pg_temp.refused_with('{"site": " "}');
