@@ -47,15 +47,25 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 DECLARE
     this minga_roster.runs := minga_roster.known_run(roster_relink.run);
     connection minga_roster.connections := minga_roster.known_connection(this.connection);
+    carried_out_by bigint;
     moved bigint;
 BEGIN
     PERFORM minga_roster.claim_connection(connection);
+    -- Of an applied preview the number of either run will do.
+    IF this.kind = 'apply' THEN
+        this := minga_roster.known_run(this.of_run);
+    END IF;
+    SELECT max(r.run) INTO carried_out_by
+    FROM minga_roster.runs r
+    WHERE r.connection = this.connection AND r.state = 'succeeded'
+        AND ((this.kind = 'sync' AND r.run = this.run) OR (this.kind = 'preview' AND r.kind = 'apply' AND r.of_run = this.run));
     PERFORM FROM minga_roster.changes c WHERE c.run = this.run AND c.action = 'link' AND c.state = 'held' FOR UPDATE;
-    IF NOT FOUND OR this.kind <> 'sync' OR this.state <> 'succeeded' THEN
+    IF NOT FOUND OR carried_out_by IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
             MESSAGE = format('run %s has no links to move', this.run),
             DETAIL = CASE
-                WHEN this.kind <> 'sync' THEN format('It is a %s.', this.kind)
+                WHEN this.kind = 'preview' AND carried_out_by IS NULL THEN 'It is a preview that has not been applied.'
+                WHEN this.kind NOT IN ('sync', 'preview') THEN format('It is %s %s.', CASE WHEN this.kind IN ('approve', 'undo') THEN 'an' ELSE 'a' END, this.kind)
                 WHEN this.state <> 'succeeded' THEN format('It is %s.', this.state)
                 WHEN EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = this.run AND c.state_reason = 'moved by roster_relink') THEN
                     'They have been moved already.'
@@ -92,10 +102,22 @@ BEGIN
         SELECT this.connection, n.sourced_id, this.site, v.person_id, v.category, v.role_written, v.rule, v.linked_run, v.archived_run
         FROM verdicts v CROSS JOIN LATERAL unnest(v.sourced_ids) AS n (sourced_id)
         WHERE v.refusal IS NULL
+    ), kept AS (
+        INSERT INTO minga_roster.link_changes (run, sourced_id, before)
+        SELECT carried_out_by, k.sourced_id, k.before
+        FROM (
+            SELECT l.sourced_id, to_jsonb(l) AS before
+            FROM verdicts v JOIN minga_roster.links l ON l.connection = this.connection AND l.person_id = v.person_id
+            WHERE v.refusal IS NULL
+            UNION ALL
+            SELECT n.sourced_id, NULL FROM verdicts v CROSS JOIN LATERAL unnest(v.sourced_ids) AS n (sourced_id) WHERE v.refusal IS NULL
+        ) k
+        -- A former link that the run marked as missing is kept as it was before that.
+        WHERE NOT EXISTS (SELECT FROM minga_roster.link_changes c WHERE c.run = carried_out_by AND c.sourced_id = k.sourced_id)
     ), told AS (
         UPDATE minga_roster.changes c
         SET state = CASE WHEN v.refusal IS NULL THEN 'applied' ELSE 'refused' END, state_at = minga_roster.clock(),
-            state_reason = coalesce(v.refusal, 'moved by roster_relink')
+            state_reason = coalesce(v.refusal, 'moved by roster_relink'), done_by = CASE WHEN v.refusal IS NULL THEN carried_out_by END
         FROM verdicts v
         WHERE c.run = this.run AND c.change = v.change
     )
@@ -105,4 +127,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION roster_relink(bigint) IS
-'Moves the links that a sync held because many ids of the SIS changed in one night: each person keeps his account, under the new id. Returns how many people it moved; those who are listed by a former id again, or whose new id is linked, become refused. People themselves are not touched: the next sync goes on with them, creates whom it held and judges anew who is gone. 42704 an unknown run, 55000 where there is nothing to move, 55006 while a run of the connection works.';
+'Moves the links that a sync held because many ids of the SIS changed in one night: each person keeps his account, under the new id. Returns how many people it moved; those who are listed by a former id again, or whose new id is linked, become refused. People themselves are not touched: the next sync goes on with them, creates whom it held and judges anew who is gone. roster_undo of the sync moves them back. Of an applied preview the number of either run will do. 42704 an unknown run, 55000 where there is nothing to move, 55006 while a run of the connection works.';

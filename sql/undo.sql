@@ -134,6 +134,7 @@ BEGIN
     FROM undoing u
     WHERE c.run = u.run AND c.change = u.change;
 
+    PERFORM minga_roster.require_full_read(this.connection);
     PERFORM minga_roster.lock_evenings();
     UPDATE minga_roster.connections c SET paused_reason = format('run %s was undone', target.run)
     WHERE c.connection = this.connection AND c.automatic;

@@ -109,5 +109,36 @@ SELECT newest_modified FROM connections WHERE connection = 'north';
 UPDATE connections SET newest_modified = '-infinity' WHERE connection = 'north';
 SELECT FROM run_merge();
 SELECT newest_modified FROM connections WHERE connection = 'north';
+-- a preview that was applied holds them too; an undo of what carried them out moves the links back
+SELECT clear();
+SELECT toggle(archive => true, auto_update => true);
+SELECT stage('s' || n, 'student', 'Sam' || n, 'Day', identifier => n::text) FROM generate_series(1, 6) n;
+SELECT FROM run_merge();
+SELECT last_run() AS first \gset
+SELECT string_agg(to_jsonb(l)::text, ' ' ORDER BY sourced_id) AS before FROM links l WHERE connection = 'north' \gset
+UPDATE staged_users SET sourced_id = 'x' || sourced_id WHERE connection = 'north';
+SELECT FROM run_merge('preview');
+SELECT last_run() AS preview \gset
+SELECT refused(format('SELECT roster_relink(%s)', :preview));
+SELECT FROM run_merge('apply', :preview);
+SELECT last_run() AS applied \gset
+SELECT action, ids, state FROM shown(:preview);
+SELECT count(*) FILTER (WHERE missed_since IS NOT NULL), count(*) FROM links WHERE connection = 'north';
+SELECT roster_relink(:applied);
+SELECT linked();
+SELECT FROM run_merge('undo', :first);
+SELECT created, archived, unchanged FROM runs WHERE run = last_run();
+SELECT DISTINCT regexp_replace(state_reason, '\d+', 'N') FROM changes WHERE run = :first;
+SELECT FROM run_merge('undo', :applied);
+SELECT DISTINCT state FROM changes WHERE run = :preview;
+SELECT string_agg(to_jsonb(l)::text, ' ' ORDER BY sourced_id) = :'before' FROM links l WHERE connection = 'north';
+-- a connection that is unproven, since it was led to another SIS, is proven once its people are known again
+UPDATE connections SET unproven = true, unproven_since = now() WHERE connection = 'north';
+SELECT stage('s7', 'student', 'Sam7', 'Day', identifier => '7');
+SELECT FROM run_merge();
+SELECT unproven, roster_relink(last_run()) FROM connections WHERE connection = 'north';
+SELECT FROM run_merge();
+SELECT unproven FROM connections WHERE connection = 'north';
+SELECT count(*) FROM people;
 \set ECHO none
 \i :fixture_end
