@@ -488,18 +488,17 @@ client_get_has_ended(const ClientGet *get)
 
 /*
  * Carries all GETs that were begun on, until one moves: sends what is due,
- * waits, judges what came.  To be called in a loop.  Raises on an interrupt and
- * when the client's time is over.
+ * waits, unless block is false, and judges what came.  To be called in a loop.
+ * Raises on an interrupt and when the client's time is over.
  */
 void
-client_wait(RosterClient *client)
+client_wait(RosterClient *client, bool block)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz until = DT_NOEND;
 	bool		moved = false;
 
 	CHECK_FOR_INTERRUPTS();
-
 	for (ClientGet *get = client->gets; get != NULL; get = get->next)
 	{
 		MemoryContext caller = MemoryContextSwitchTo(get->context);
@@ -518,7 +517,7 @@ client_wait(RosterClient *client)
 	for (ClientGet *get = client->gets; get != NULL; get = get->next)
 		moved |= (get->transfer != NULL && transfer_has_ended(get->transfer));
 	if (!moved)
-		wait_until(client, until);
+		wait_until(client, block ? until : now);
 	for (ClientGet *get = client->gets; get != NULL; get = get->next)
 	{
 		MemoryContext caller = MemoryContextSwitchTo(get->context);

@@ -83,7 +83,7 @@ extern RosterClient *client_open(RosterConnection *connection, RosterRun *run);
 extern char *client_url(RosterClient *client, const char *path, int limit, int64 offset);
 extern void client_perform(RosterClient *client, const HttpRequest *request, HttpResponse *response);
 extern ClientGet *client_begin_get(RosterClient *client, const char *url, Size max_bytes, bool slow_is_final);
-extern void client_wait(RosterClient *client);
+extern void client_wait(RosterClient *client, bool block);
 extern bool client_get_has_ended(const ClientGet *get);
 extern void client_forget_revision(RosterClient *client);
 extern void client_end_get(ClientGet *get);

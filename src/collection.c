@@ -581,6 +581,13 @@ end_endpoint(CollectionRead *read)
 	store_collection(read);
 }
 
+/* The page that is due has come, or will not come. */
+static bool
+is_page_ready(const CollectionRead *read)
+{
+	return read->nrequests > 0 && client_get_has_ended(read->requests[0].get);
+}
+
 /*
  * Reads the collections into the stage, with up to so many requests in flight,
  * and stores a row for each.  NULL, or the first fault where all were denied.
@@ -597,6 +604,7 @@ read_collections(RosterClient *client, RosterRun *run, Stage *stage, List *colle
 	ListCell   *cell;
 	int			left = list_length(collections);
 	bool		readable = false;
+	bool		ready = false;
 	ClientFault *first_fault = NULL;
 
 	roster.requests = Min(requests, REQUESTS_MAX);
@@ -611,26 +619,28 @@ read_collections(RosterClient *client, RosterRun *run, Stage *stage, List *colle
 			if (!((CollectionRead *) lfirst(cell))->done)
 				request_pages(lfirst(cell));
 		}
-		client_wait(client);
+		/* While there are pages to take, the others are only helped on their way. */
+		client_wait(client, !ready);
+		ready = false;
 		foreach(cell, reads)
 		{
 			CollectionRead *read = lfirst(cell);
 
-			while (read->nrequests > 0 && client_get_has_ended(read->requests[0].get) &&
-				   !client->revision_changed && !*filter_ignored)
-			{
-				take_first_request(read);
-				if (!read->done)
-					continue;
+			if (client->revision_changed || *filter_ignored)
+				break;
+			if (!is_page_ready(read))
+				continue;
+			take_first_request(read);
+			ready |= is_page_ready(read);
+			if (read->done)
 				end_endpoint(read);
-				if (!read->done)
-					continue;
-				left--;
-				readable |= (read->fault == NULL);
-				if (first_fault == NULL)
-					first_fault = read->fault;
-				*filter_ignored = (read->judge.collection->filtered && filter_is_ignored(run, read->judge.collection));
-			}
+			if (!read->done)
+				continue;
+			left--;
+			readable |= (read->fault == NULL);
+			if (first_fault == NULL)
+				first_fault = read->fault;
+			*filter_ignored = (read->judge.collection->filtered && filter_is_ignored(run, read->judge.collection));
 		}
 	}
 	foreach(cell, reads)

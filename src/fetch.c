@@ -204,7 +204,7 @@ get_page(RosterClient *client, const char *path, int limit, int64 offset, HttpRe
 	ClientGet  *get = begin_page(client, path, limit, offset, PAGE_MAX_BYTES, false);
 
 	while (!client_get_has_ended(get))
-		client_wait(client);
+		client_wait(client, true);
 	*response = &get->response;
 	return page_fault(client, get);
 }

@@ -14,6 +14,7 @@ work=$(mktemp -d /tmp/minga_roster_bench.XXXXXX)
 cleanup() {
 	status=$?
 	[ ! -f "$work/nginx.pid" ] || kill "$(cat "$work/nginx.pid")" 2>/dev/null || true
+	[ ! -f "$work/slow.pid" ] || kill "$(cat "$work/slow.pid")" 2>/dev/null || true
 	[ ! -f "$work/data/postmaster.pid" ] || as_postgres "$bindir/pg_ctl" -D "$work/data" -m immediate -w stop >/dev/null || true
 	if [ $status -eq 0 ]; then rm -rf "$work"; else echo "The bench's files are left in $work" >&2; fi
 	exit $status
@@ -39,6 +40,11 @@ port=$((20000 + RANDOM % 10000))
 	done
 	echo "}"
 } > "$work/nginx.conf"
+# Small pages that take 50 ms each
+/usr/bin/python3 "$work/src/test/oneroster_server.py" --people 20000 --seed 3 --schools 1 --export "$work/pages_slow" --page-size 50 >/dev/null
+/usr/bin/python3 "$work/src/test/bench/slow_server.py" --dir "$work/pages_slow" --delay-ms 50 > "$work/slow.port" & echo $! > "$work/slow.pid"
+while [ ! -s "$work/slow.port" ]; do sleep 0.2; done
+port_slow=$(cat "$work/slow.port")
 give_to_postgres "$work"
 chmod -R a+rX "$work/pages_full" "$work/pages_tenth" "$work/pages_half"
 /usr/sbin/nginx -c "$work/nginx.conf" -p "$work"
@@ -67,6 +73,11 @@ for size in full tenth half; do
 		client_id => 'i', client_secret => 's', school_id => 'CE8DF1FC-3242-4716-A5F5-5A957F86DC36', people => 'public.people_$size', time_zone => 'America/Denver');
 		SELECT roster_configure('$size', page_size => $page_size)" >/dev/null
 done
+
+value "SELECT roster_create_people('public.people_slow'); SELECT roster_connect('slow', sis => 'oneroster_1.1', url => 'http://127.0.0.1:$port_slow', token_url => 'http://127.0.0.1:$port_slow/token',
+	client_id => 'i', client_secret => 's', school_id => 'CE8DF1FC-3242-4716-A5F5-5A957F86DC36', people => 'public.people_slow', time_zone => 'America/Denver');
+	SELECT roster_configure('slow', page_size => 50, sync_at => '00:00', window_end => '23:59');
+	SELECT roster_toggle('slow', category, roster => category = 'student') FROM toggles WHERE connection = 'slow'" >/dev/null
 
 # --- measuring
 
@@ -115,6 +126,10 @@ recordset() {
 			END LOOP;
 		END \$\$
 	SQL
+}
+fetch_at_a_time() { # REQUESTS
+	value "SELECT roster_configure('slow', max_requests => $1)" >/dev/null
+	run_time "roster_fetch('slow')"
 }
 # Peak of the worker's private memory in KB, sampled while it fetches.
 private_memory() {
@@ -165,6 +180,9 @@ curl_ms=$(repeat curl_parallel)
 copy_ms=$(repeat copy_rows)
 python_ms=$(repeat python_copy)
 recordset_ms=$(repeat recordset)
+one_ms=$(repeat fetch_at_a_time 1)
+four_ms=$(repeat fetch_at_a_time 4)
+eight_ms=$(repeat fetch_at_a_time 8)
 memory_full=$(repeat private_memory full)
 memory_tenth=$(repeat private_memory tenth)
 first_half=$(repeat first_sync half)
@@ -202,6 +220,9 @@ check "fetch into the stage, of curl + COPY" "$fetch_ms ms" "$(ratio "$fetch_ms"
 line "peer: python3 urllib + psycopg2 COPY" "$python_ms ms" "" "" ""
 check "fetch into the stage, of that" "$fetch_ms ms" "$(ratio "$fetch_ms" "$python_ms")" 0.50
 line "peer: INSERT ... SELECT from jsonb, pages already on disk" "$recordset_ms ms" "$(ratio "$recordset_ms" "$fetch_ms")" "" "x of ours"
+line "fetch of pages that take 50 ms each, one at a time" "$one_ms ms" "" "" ""
+check "4 at a time, of that" "$four_ms ms" "$(ratio "$four_ms" "$one_ms")" 0.30
+check "8 at a time, of that" "$eight_ms ms" "$(ratio "$eight_ms" "$one_ms")" 0.16
 check "private memory of the worker, $users users, of 16 MB + 4 pages" "$memory_full KB" "$(ratio "$memory_full" $((16384 + 4 * page_bytes / 1024)))" 1
 check "private memory, $users users, of that with a tenth of them" "$memory_tenth KB" "$(ratio "$memory_full" "$memory_tenth")" 1.10
 line "bare FULL JOIN of stage, links and people on the same columns" "$join_ms ms" "" "" ""

@@ -143,6 +143,30 @@ is(scalar(grep { $_ > 200 } offsets()), 0, 'a server that asked for a pause is a
 $server->clear_faults;
 is(wait_for_end($run), 'succeeded', '... to the end');
 
+# Cookies of a load balancer, which come with the token
+
+$roster->sql('DELETE FROM tokens');
+is(fetch({ cookie => { path => 'students' } }), 'succeeded', 'each of several requests sends the cookies that came with the token');
+is(tokens(), 1, '... of which one was enough');
+
+# Lists that move while they are read
+
+my ($first) = split /\n/, $roster->sql('SELECT sourced_id FROM staged_users ORDER BY sourced_id');
+my $proof = 'SELECT complete, proof, rows - distinct_ids FROM collections WHERE run = (SELECT max(run) FROM runs)';
+fetch({ total => 'none', duplicate => { sourced_id => $first, at => 'end' } });
+is($roster->sql($proof), 'f|weak|1', 'an id on two pages, without a total');
+like($roster->sql('SELECT detail FROM collections WHERE run = (SELECT max(run) FROM runs)'), qr/came on more than one page: 1; the list moved/, '... and it says so');
+fetch({ total => 'none', duplicate => { sourced_id => $first } });
+is($roster->sql($proof), 't|empty page|1', 'an id twice on one page moves nothing');
+fetch({ duplicate => { sourced_id => $first, at => 'end' } });
+is($roster->sql($proof), 't|total|1', '... and all ids of a total are all');
+
+# A proxy
+
+$roster->set(proxy => 'http://127.0.0.1:1');
+like($roster->error("SELECT roster_fetch('mesa')"), qr/ERROR:  08006: .*DETAIL: .*127\.0\.0\.1 port 1\b.*HINT: .*firewall/s, 'a proxy that does not answer');
+$roster->set(proxy => '');
+
 # Pages too large to have several of them
 
 $roster->sql("SELECT roster_configure('mesa', page_size => 100)");
