@@ -21,6 +21,7 @@ SQL_PARTS = \
 	sql/ownership.sql \
 	sql/match.sql \
 	sql/relink.sql \
+	sql/collide.sql \
 	sql/guard.sql \
 	sql/apply.sql \
 	sql/preview.sql \

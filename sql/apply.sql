@@ -308,11 +308,13 @@ BEGIN
     FROM offender_counts o
     WHERE c.run = count_offenders.run.run AND c.category = o.category AND c.action = o.outcome;
     INSERT INTO minga_roster.run_counts AS c (run, category, action, count)
-    SELECT count_offenders.run.run, o.category, 'reject', sum(o.count) FROM offender_counts o GROUP BY o.category
+    SELECT count_offenders.run.run, o.category, CASE WHEN o.outcome IS NULL THEN 'refused archive' ELSE 'reject' END, sum(o.count)
+    FROM offender_counts o
+    GROUP BY 2, 3
     ON CONFLICT ON CONSTRAINT run_counts_pkey DO UPDATE SET count = c.count + excluded.count;
 END
 $$;
-COMMENT ON FUNCTION count_offenders(runs) IS 'Moves those whom the people relation refused from the outcome that was planned to reject, in the stage and in run_counts.';
+COMMENT ON FUNCTION count_offenders(runs) IS 'Moves those whom the people relation refused from the outcome that was planned to reject, in the stage and in run_counts; those who are gone and could not be archived stand apart, as refused archive.';
 
 CREATE FUNCTION prove_connection(run runs) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$

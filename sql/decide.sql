@@ -15,7 +15,7 @@ CREATE VIEW roster_conflicts AS
 COMMENT ON VIEW roster_conflicts IS
 'The conflicts of each connection''s latest plan, a row for each person who could be meant; roster_decide settles them.';
 COMMENT ON COLUMN roster_conflicts.candidate IS 'person_id of somebody whom the rows could be; NULL where the rows contradict each other and nobody of the site is meant.';
-COMMENT ON COLUMN roster_conflicts.found_by IS 'What speaks for him: link, identifier or e-mail.';
+COMMENT ON COLUMN roster_conflicts.found_by IS 'What speaks for him: link, identifier or e-mail; unique index: he has a value that the rows bring too, and that an index of people allows once.';
 
 CREATE FUNCTION roster_decide(connection text, sourced_id text, decision text, person_id text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

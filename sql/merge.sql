@@ -21,7 +21,7 @@ BEGIN
         SELECT coalesce(sum(c.count) FILTER (WHERE c.action = 'unchanged'), 0) AS unchanged,
             coalesce(sum(c.count) FILTER (WHERE c.action = 'skip'), 0) AS skipped,
             coalesce(sum(c.count) FILTER (WHERE c.action = 'conflict'), 0) AS conflicts,
-            coalesce(sum(c.count) FILTER (WHERE c.action = 'reject'), 0) AS rejects
+            coalesce(sum(c.count) FILTER (WHERE c.action IN ('reject', 'refused archive')), 0) AS rejects
         FROM minga_roster.run_counts c WHERE c.run = count_changes.run
     ) o, (
         SELECT coalesce(sum(c.without_id), 0) AS without_id FROM minga_roster.collections c WHERE c.run = count_changes.run

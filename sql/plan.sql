@@ -570,8 +570,10 @@ BEGIN
     PERFORM minga_roster.group_rows();
     PERFORM minga_roster.match_groups(connection);
     PERFORM minga_roster.decide_groups(connection);
+    PERFORM minga_roster.find_collisions(connection);
     PERFORM minga_roster.hold_moves(connection);
     PERFORM minga_roster.plan_changes(this, connection);
+    PERFORM minga_roster.name_collisions(run);
     PERFORM minga_roster.count_outcomes(this, connection);
 END
 $$;

@@ -227,7 +227,7 @@ BEGIN
             LEFT JOIN (VALUES (1, 'create', 'created'), (2, 'link', 'linked'), (3, 'update', 'updated'), (4, 'restore', 'restored'),
                 (5, 'archive', 'archived'), (6, 'held', 'archives held'), (7, 'unchanged', 'unchanged'), (8, 'skip', 'skipped'),
                 (9, 'conflict', 'conflicts'), (10, 'reject', 'rejects'), (11, 'protect', 'protected'), (12, 'merged', 'further rows of a person'),
-                (13, 'contact', 'parents and guardians'), (14, 'ignore', 'ignored'), (15, 'kept', 'kept as they are')) w (place, action, label) USING (action)
+                (13, 'contact', 'parents and guardians'), (14, 'ignore', 'ignored'), (15, 'kept', 'kept as they are'), (16, 'refused archive', 'archives refused')) w (place, action, label) USING (action)
             WHERE c.run = reported.run AND c.count <> 0 GROUP BY c.action, w.label, w.place
         )
         SELECT jsonb_build_object(

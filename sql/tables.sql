@@ -206,7 +206,7 @@ CREATE TABLE run_counts (
     PRIMARY KEY (run, category, action)
 );
 COMMENT ON TABLE run_counts IS
-'Of each run, by category: the outcomes of its staged users (create, link, update, restore, unchanged, skip, conflict, reject, protect, merged, contact, ignore) and, of people who are gone, archive and held. A row whose role has no rule counts under the category "none", a guardian under "contact".';
+'Of each run, by category: the outcomes of its staged users (create, link, update, restore, unchanged, skip, conflict, reject, protect, merged, contact, ignore) and, of people who are gone, archive, held and refused archive (by the people relation); of an undo what was done to people, and kept. A row whose role has no rule counts under the category "none", a guardian under "contact".';
 
 CREATE TABLE run_steps (
     run bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
@@ -310,7 +310,7 @@ CREATE TABLE conflict_candidates (
     run bigint NOT NULL,
     change integer NOT NULL,
     person_id text NOT NULL,
-    found_by text NOT NULL CHECK (found_by IN ('link', 'identifier', 'e-mail')),
+    found_by text NOT NULL CHECK (found_by IN ('link', 'identifier', 'e-mail', 'unique index')),
     PRIMARY KEY (run, change, person_id, found_by),
     FOREIGN KEY (run, change) REFERENCES changes ON DELETE CASCADE
 );
