@@ -11,6 +11,8 @@
  */
 #include "postgres.h"
 
+#include <time.h>
+
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -25,6 +27,7 @@
 #define SMALL_PAGE 10			/* rows asked for where the answer is only looked at */
 #define ROLE_PAGE 100			/* and where a filter is to be caught */
 #define SMALL_PAGES_MAX 16
+#define CLOCK_TOLERANCE_US (60 * USECS_PER_SEC)
 #define PROBE_FIELDS "sourcedId,status,role,orgs"
 #define PROBE_FIELDS_1_2 "sourcedId,status,roles"
 #define NO_DATE "dateLastModified>'9999-12-31T00:00:00.000Z'"
@@ -60,6 +63,8 @@ typedef struct ProbePage
 	int			rows;
 	int64		total;			/* claimed; -1: none */
 	int64		elapsed_us;
+	bool		clock_known;	/* a header Date came */
+	int64		clock_ahead;	/* seconds, of the database server's clock */
 	char	   *ids[SMALL_PAGE];	/* of the first rows */
 	int			ids_count;
 	const char *wanted_role;
@@ -160,6 +165,8 @@ ask(Diagnosis *diagnosis, const RosterCollection *collection, const char *path, 
 	page->denied = page->fault != NULL && is_denied(response);
 	page->total = response->total_count;
 	page->elapsed_us = response->elapsed_us;
+	page->clock_known = page->fault == NULL && response->server_time >= 0;
+	page->clock_ahead = response->server_time - (int64) time(NULL);
 	if (page->fault == NULL)
 	{
 		MemoryContextSwitchTo(caller);
@@ -410,6 +417,21 @@ diagnose_repetition(Diagnosis *diagnosis, const ProbePage *first)
 }
 
 static void
+diagnose_clock(Diagnosis *diagnosis, const ProbePage *first)
+{
+	int64		apart = first->clock_ahead < 0 ? -first->clock_ahead : first->clock_ahead;
+
+	if (!first->clock_known)
+		note(diagnosis, "clock", TOLD, "not known", "No header Date came.", NULL);
+	else if (apart * USECS_PER_SEC <= CLOCK_TOLERANCE_US + first->elapsed_us)
+		note(diagnosis, "clock", AS_IT_SHOULD, "agrees", "The header Date is less than a minute from the clock of the database server.", NULL);
+	else
+		note(diagnosis, "clock", NOT_AS_IT_SHOULD, psprintf(INT64_FORMAT " seconds %s", apart, first->clock_ahead < 0 ? "behind" : "ahead"),
+			 "The header Date is that far from the clock of the database server.",
+			 "Requests that are signed are refused where clocks differ by minutes. The DBA checks the database server's clock; if that is right, tell the SIS vendor.");
+}
+
+static void
 diagnose_fields(Diagnosis *diagnosis, const ProbePage *first)
 {
 	if (first->named > 0)
@@ -617,6 +639,7 @@ diagnose_connection(RosterConnection *connection, RosterRun *run)
 			diagnose_paging(&diagnosis, first);
 			diagnose_sort(&diagnosis, first);
 			diagnose_fields(&diagnosis, first);
+			diagnose_clock(&diagnosis, first);
 			diagnose_filters(&diagnosis);
 			diagnose_repetition(&diagnosis, first);
 			note_time(&diagnosis);
