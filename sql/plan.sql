@@ -7,6 +7,11 @@ LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_as_owner';
 COMMENT ON FUNCTION as_owner(regclass, text, text[]) IS
 'Runs a statement with the rights of the relation''s owner inside a security-restricted operation, with row_security off and the search_path of a new session, and returns how many rows it processed. Superusers only. Its errors keep their SQLSTATE but not their text where that may quote a row.';
 
+CREATE FUNCTION read_as_owner(relation regclass, query text, target regclass, VARIADIC arguments text[] DEFAULT '{}') RETURNS bigint
+LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_read_as_owner';
+COMMENT ON FUNCTION read_as_owner(regclass, text, regclass, text[]) IS
+'Runs a query as as_owner runs a statement, and puts its rows into a temp table with the same columns, on which the owner needs no right. Superusers only.';
+
 CREATE FUNCTION repeated_add(internal, text) RETURNS internal
 LANGUAGE C IMMUTABLE AS 'MODULE_PATHNAME', 'roster_repeated_add';
 COMMENT ON FUNCTION repeated_add(internal, text) IS 'Transition function of the aggregate repeated.';
@@ -65,18 +70,16 @@ BEGIN
     CREATE TEMP TABLE current_people (person_id text, role text, archived boolean, archived_at timestamptz, managed boolean,
         given_name text, family_name text, middle_name text, preferred_name text, email text, username text, identifier text,
         grade text, phone text, parent_name text, parent_email text, parent_phone text, parent_rule text) ON COMMIT DROP;
-    PERFORM minga_roster.grant_temp(connection.people, 'current_people');
     -- A deferred trigger could not fire inside the restricted operation; from here to the end of the transaction none is.
     SET CONSTRAINTS ALL IMMEDIATE;
-    PERFORM minga_roster.as_owner(connection.people, format(
-        'INSERT INTO pg_temp.current_people (person_id, role, archived, archived_at, managed%1$s) '
-        'SELECT p.%2$I::pg_catalog.text, %3$s, p.%4$I IS NOT NULL, p.%4$I, %5$s%6$s FROM %7$s p WHERE p.%8$I = $1',
-        (SELECT string_agg(', ' || c, '' ORDER BY c) FROM unnest(minga_roster.written_columns()) c WHERE map ? c),
+    PERFORM minga_roster.read_as_owner(connection.people, format(
+        'SELECT p.%1$I::pg_catalog.text, %2$s, p.%3$I IS NOT NULL, p.%3$I, %4$s, %5$s FROM %6$s p WHERE p.%7$I = $1',
         map ->> 'person_id', minga_roster.role_words(connection.people, format('p.%I::pg_catalog.text', map ->> 'role'), true),
         map ->> 'archived_at', CASE WHEN map ? 'roster_managed' THEN format('coalesce(p.%I, true)', map ->> 'roster_managed') ELSE 'true' END,
-        (SELECT string_agg(format(', p.%I::pg_catalog.text', map ->> c), '' ORDER BY c)
-            FROM unnest(minga_roster.written_columns()) c WHERE map ? c),
-        connection.people, map ->> 'site'), connection.site);
+        (SELECT string_agg(CASE WHEN map ? c.name THEN format('p.%I::pg_catalog.text', map ->> c.name) ELSE 'NULL::pg_catalog.text' END, ', '
+            ORDER BY c.position)
+            FROM unnest(minga_roster.written_columns()) WITH ORDINALITY AS c (name, position)),
+        connection.people, map ->> 'site'), 'pg_temp.current_people', connection.site);
     ANALYZE current_people (person_id, identifier, email);
 END
 $$;

@@ -111,7 +111,7 @@ COMMENT ON FUNCTION store_collection(bigint, text, text, text, boolean, text, in
 'Records what reading a collection came to, and takes the rows of people elsewhere, staged by id to judge its end, out of the stage.';
 
 CREATE FUNCTION settle_stage(run bigint, connection text) RETURNS bigint
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET work_mem = '1MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET work_mem = '1MB' SET enable_hashagg = off AS $$
 DECLARE
     partition text := format('minga_roster.%I', format('staged_users_%s',
         (SELECT c.number FROM minga_roster.connections c WHERE c.connection = settle_stage.connection)));

@@ -10,25 +10,43 @@
  */
 #include "postgres.h"
 
+#include "access/heapam.h"
 #include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "executor/tuptable.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/syscache.h"
 
 #include "minga_roster.h"
 
-/* Statements that copy people out begin with this. */
-#define READING "INSERT INTO pg_temp."
+#define BATCH_ROWS 1000
+
+/* Takes the rows of a query into a temp table, a batch at a time. */
+typedef struct RowReceiver
+{
+	DestReceiver receiver;
+	Relation	target;
+	BulkInsertState bulk;
+	CommandId	command;
+	MemoryContext batch;		/* tuples that wait */
+	TupleTableSlot *slots[BATCH_ROWS];
+	int			used;			/* slots */
+} RowReceiver;
 
 PG_FUNCTION_INFO_V1(roster_as_owner);
+PG_FUNCTION_INFO_V1(roster_read_as_owner);
 
 static Oid
 owner_of(Oid relation)
@@ -99,11 +117,10 @@ may_quote_data(const char *statement, const ErrorData *edata)
 
 /* Raises what the statement ran into as an error of ours; edata is palloc'd by the caller. */
 static void
-rethrow(Oid relation, const char *statement, ErrorData *edata)
+rethrow(Oid relation, const char *statement, bool reading, ErrorData *edata)
 {
 	char	   *schema = get_namespace_name(get_rel_namespace(relation));
 	char	   *name = quote_qualified_identifier(schema, get_rel_name(relation));
-	bool		reading = strncmp(statement, READING, strlen(READING)) == 0;
 	StringInfoData found;
 
 	initStringInfo(&found);
@@ -132,9 +149,8 @@ rethrow(Oid relation, const char *statement, ErrorData *edata)
 }
 
 /*
- * as_owner(relation, statement, VARIADIC arguments): runs the statement as the
- * relation's owner, arguments as text, and returns the number of rows that it
- * processed.
+ * Runs the statement as the relation's owner, arguments as text, and returns
+ * the number of rows that it processed; rows of a query go to dest, where given.
  *
  * The statement runs inside a security-restricted operation: it can neither
  * change the role back nor leave a deferred trigger behind (callers set
@@ -142,18 +158,15 @@ rethrow(Oid relation, const char *statement, ErrorData *edata)
  * filter rows is an error.  search_path is what a new session of this role
  * would have, which triggers written without one rely on.
  */
-Datum
-roster_as_owner(PG_FUNCTION_ARGS)
+static int64
+run_as_owner(Oid relation, const char *statement, ArrayType *arguments, DestReceiver *dest)
 {
-	Oid			relation = PG_GETARG_OID(0);
-	char	   *statement = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	Oid			owner;
 	const char *search_path;
 	Datum	   *values = NULL;
 	bool	   *nulls = NULL;
 	int			count = 0;
-	Oid		   *types;
-	char	   *null_marks;
+	SPIExecuteOptions options = {0};
 	Oid			saved_user;
 	int			saved_context;
 	int			guc_level;
@@ -164,20 +177,22 @@ roster_as_owner(PG_FUNCTION_ARGS)
 	if (!superuser())
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied for function as_owner"),
+				 errmsg("permission denied for function %s", dest ? "read_as_owner" : "as_owner"),
 				 errdetail("It is called by runs, whose worker is a superuser."),
 				 errhint("Use the functions whose names begin with \"roster_\".")));
 
 	owner = owner_of(relation);
-	if (!PG_ARGISNULL(2))
-		deconstruct_array(PG_GETARG_ARRAYTYPE_P(2), TEXTOID, -1, false, TYPALIGN_INT, &values, &nulls, &count);
-	types = palloc(sizeof(Oid) * (count + 1));
-	null_marks = palloc(count + 1);
+	if (arguments != NULL)
+		deconstruct_array(arguments, TEXTOID, -1, false, TYPALIGN_INT, &values, &nulls, &count);
+	options.params = makeParamList(count);
 	for (int i = 0; i < count; i++)
 	{
-		types[i] = TEXTOID;
-		null_marks[i] = nulls[i] ? 'n' : ' ';
+		options.params->params[i].value = values[i];
+		options.params->params[i].isnull = nulls[i];
+		options.params->params[i].pflags = PARAM_FLAG_CONST;
+		options.params->params[i].ptype = TEXTOID;
 	}
+	options.dest = dest;
 
 	GetUserIdAndSecContext(&saved_user, &saved_context);
 	SetUserIdAndSecContext(owner, saved_context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
@@ -192,11 +207,11 @@ roster_as_owner(PG_FUNCTION_ARGS)
 		/* So that the context of its errors is that of the statement and what it calls. */
 		error_context_stack = NULL;
 		SPI_connect();
-		result = SPI_execute_with_args(statement, count, types, values, null_marks, false, 0);
+		result = SPI_execute_extended(statement, &options);
 		if (result < 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_INTERNAL_ERROR),
-					 errmsg_internal("SPI_execute_with_args failed: %s", SPI_result_code_string(result))));
+					 errmsg_internal("SPI_execute_extended failed: %s", SPI_result_code_string(result))));
 		rows = (int64) SPI_processed;
 		SPI_finish();
 	}
@@ -212,11 +227,114 @@ roster_as_owner(PG_FUNCTION_ARGS)
 		if (ERRCODE_TO_CATEGORY(edata->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION && !may_quote_data(statement, edata))
 			PG_RE_THROW();
 		FlushErrorState();
-		rethrow(relation, statement, edata);
+		rethrow(relation, statement, dest != NULL, edata);
 	}
 	PG_END_TRY();
 	AtEOXact_GUC(false, guc_level);
 	SetUserIdAndSecContext(saved_user, saved_context);
 
-	PG_RETURN_INT64(rows);
+	return rows;
+}
+
+/* as_owner(relation, statement, VARIADIC arguments): how many rows it processed. */
+Datum
+roster_as_owner(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT64(run_as_owner(PG_GETARG_OID(0), text_to_cstring(PG_GETARG_TEXT_PP(1)),
+								 PG_ARGISNULL(2) ? NULL : PG_GETARG_ARRAYTYPE_P(2), NULL));
+}
+
+static void
+flush(RowReceiver *rows)
+{
+	MemoryContext caller = MemoryContextSwitchTo(rows->batch);
+
+	if (rows->used > 0)
+		table_multi_insert(rows->target, rows->slots, rows->used, rows->command, 0, rows->bulk);
+	for (int i = 0; i < rows->used; i++)
+		ExecClearTuple(rows->slots[i]);
+	rows->used = 0;
+	MemoryContextSwitchTo(caller);
+	MemoryContextReset(rows->batch);
+}
+
+static void
+receive_startup(DestReceiver *receiver, int operation, TupleDesc found)
+{
+	RowReceiver *rows = (RowReceiver *) receiver;
+	TupleDesc	due = RelationGetDescr(rows->target);
+
+	if (found->natts != due->natts)
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg_internal("%d columns where %d are due", found->natts, due->natts)));
+	for (int i = 0; i < due->natts; i++)
+		if (TupleDescAttr(found, i)->atttypid != TupleDescAttr(due, i)->atttypid)
+			ereport(ERROR,
+					(errcode(ERRCODE_INTERNAL_ERROR),
+					 errmsg_internal("column %d is not of the type of column \"%s\"", i + 1, NameStr(TupleDescAttr(due, i)->attname))));
+	rows->bulk = GetBulkInsertState();
+	rows->command = GetCurrentCommandId(true);
+}
+
+static bool
+receive_row(TupleTableSlot *slot, DestReceiver *receiver)
+{
+	RowReceiver *rows = (RowReceiver *) receiver;
+	MemoryContext caller = MemoryContextSwitchTo(rows->batch);
+
+	/* the slot owns the tuple, so that inserting it makes no copy */
+	ExecStoreHeapTuple(ExecCopySlotHeapTuple(slot), rows->slots[rows->used++], true);
+	MemoryContextSwitchTo(caller);
+	if (rows->used == BATCH_ROWS)
+		flush(rows);
+	return true;
+}
+
+static void
+receive_shutdown(DestReceiver *receiver)
+{
+	RowReceiver *rows = (RowReceiver *) receiver;
+
+	flush(rows);
+	FreeBulkInsertState(rows->bulk);
+}
+
+static void
+receive_destroy(DestReceiver *receiver)
+{
+}
+
+/*
+ * read_as_owner(relation, query, target, VARIADIC arguments): the rows of the
+ * query, which runs as the relation's owner, go into target, a temp table with
+ * its columns.  The owner needs no right on that.
+ */
+Datum
+roster_read_as_owner(PG_FUNCTION_ARGS)
+{
+	RowReceiver *rows = palloc0(sizeof(RowReceiver));
+	int64		count;
+
+	rows->receiver.receiveSlot = receive_row;
+	rows->receiver.rStartup = receive_startup;
+	rows->receiver.rShutdown = receive_shutdown;
+	rows->receiver.rDestroy = receive_destroy;
+	rows->receiver.mydest = DestTuplestore;
+	rows->target = table_open(PG_GETARG_OID(2), RowExclusiveLock);
+	if (rows->target->rd_rel->relpersistence != RELPERSISTENCE_TEMP)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is no temporary table", RelationGetRelationName(rows->target)),
+				 errhint("People are copied into nothing that others could read.")));
+	rows->batch = AllocSetContextCreate(CurrentMemoryContext, "minga_roster people", ALLOCSET_DEFAULT_SIZES);
+	for (int i = 0; i < BATCH_ROWS; i++)
+		rows->slots[i] = MakeSingleTupleTableSlot(RelationGetDescr(rows->target), &TTSOpsHeapTuple);
+	count = run_as_owner(PG_GETARG_OID(0), text_to_cstring(PG_GETARG_TEXT_PP(1)),
+						 PG_ARGISNULL(3) ? NULL : PG_GETARG_ARRAYTYPE_P(3), &rows->receiver);
+	for (int i = 0; i < BATCH_ROWS; i++)
+		ExecDropSingleTupleTableSlot(rows->slots[i]);
+	MemoryContextDelete(rows->batch);
+	table_close(rows->target, NoLock);
+	PG_RETURN_INT64(count);
 }
