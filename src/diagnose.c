@@ -317,6 +317,7 @@ diagnose_paging(Diagnosis *diagnosis, const ProbePage *first)
 	int			asked = diagnosis->connection->page_size;
 	ProbePage  *second;
 	ProbePage  *large;
+	ProbePage  *later = NULL;	/* one with another total */
 	bool		all_seen = first->total >= 0 ? first->rows >= first->total : first->rows < SMALL_PAGE;
 
 	second = ask_small(diagnosis, psprintf("limit=%d&offset=%d", SMALL_PAGE, first->rows), "asc");
@@ -357,13 +358,17 @@ diagnose_paging(Diagnosis *diagnosis, const ProbePage *first)
 				 psprintf("%d were asked for, and nothing lies behind those that came.", asked), NULL);
 	}
 
+	if (second->fault == NULL && second->rows > 0 && second->total != first->total)
+		later = second;
+	else if (large->fault == NULL && large->total != first->total)
+		later = large;
 	if (first->total < 0)
 		note(diagnosis, "total", TOLD, "not sent", "No header X-Total-Count came.",
 			 "It is recommended, not required. Without it the end of a list is proved by an empty page alone.");
-	else if ((second->fault == NULL && second->rows > 0 && second->total != first->total) ||
-			 (large->fault == NULL && large->total != first->total))
-		note(diagnosis, "total", NOT_AS_IT_SHOULD, "changes",
-			 psprintf("X-Total-Count was " INT64_FORMAT ", then " INT64_FORMAT ", then " INT64_FORMAT " within one examination.", first->total, second->total, large->total),
+	else if (later != NULL)
+		note(diagnosis, "total", NOT_AS_IT_SHOULD, later->total < 0 ? "not on each page" : "changes",
+			 later->total < 0 ? psprintf("X-Total-Count was " INT64_FORMAT " and was missing on a later page.", first->total)
+			 : psprintf("X-Total-Count was " INT64_FORMAT " and on a later page " INT64_FORMAT ".", first->total, later->total),
 			 "Ask the SIS vendor why, unless somebody was working in the SIS meanwhile.");
 	else
 		note(diagnosis, "total", AS_IT_SHOULD, psprintf(INT64_FORMAT, first->total), "X-Total-Count is sent and was the same on each page.", NULL);
@@ -454,7 +459,7 @@ diagnose_impossible_filter(Diagnosis *diagnosis, const char *finding, const char
 	}
 	page = ask_small(diagnosis, psprintf("limit=%d&offset=0&filter=%s", SMALL_PAGE, filter), "asc");
 	if (page->fault != NULL)
-		note_fault(diagnosis, finding, page->denied ? TOLD : NOT_AS_IT_SHOULD, page->denied ? "404 where nothing is left" : "refused", page->fault);
+		note_fault(diagnosis, finding, page->denied ? TOLD : NOT_AS_IT_SHOULD, page->denied ? "not known" : "refused", page->fault);
 	else if (page->rows > 0)
 		note(diagnosis, finding, NOT_AS_IT_SHOULD, "ignored", ignored_detail, ignored_hint);
 	else

@@ -113,6 +113,8 @@ for my $case (
 	[ { total => 'none' }, 'total', 'not sent?' ],
 	[ { total => 'wrong' }, 'whole list of students', "$students rows, @{[ $students + 7 ]} claimed!" ],
 	[ { total => 'changing' }, 'total', 'changes!' ],
+	[ { status => { path => 'filter=dateLastModified', code => 403 } }, 'filter by date', 'not known?' ],
+	[ { total => { path => 'limit=5000', mode => 'none' } }, 'total', 'not on each page!' ],
 	[ { total => 'changing', page_cap => 50 }, 'whole read', 'broken off!' ],
 	[ { repeat_page => { path => 'students' } }, 'offset', 'ignored!' ],
 	[ { repeat_page => { path => 'students' }, page_cap => 50 }, 'whole read', 'broken off!' ],
