@@ -46,7 +46,7 @@ sub changes_of
 {
 	my ($run) = @_;
 	return texts_of($json->decode($roster->sql("SELECT coalesce(jsonb_agg(jsonb_build_object('action', action, 'category', category, "
-		  . "'sourced_ids', sourced_ids, 'before', before, 'after', after)), '[]') FROM changes WHERE run = $run AND state = 'applied'")));
+		  . "'sourced_ids', sourced_ids, 'before', before - 'archived_at', 'after', after - 'archived_at')), '[]') FROM changes WHERE run = $run AND state = 'applied'")));
 }
 
 $roster->set(test_clock => '2026-09-01 12:00:00-06');
