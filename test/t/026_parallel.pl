@@ -192,6 +192,11 @@ is($roster->sql("SELECT complete, proof FROM collections WHERE run = (SELECT max
 is(fetch({ status => { path => 'students.*limit=120&offset=120&', code => 504, times => 1 } }), 'succeeded', 'in the middle too');
 is(join(', ', map { "$_->{query}{limit} $_->{query}{offset}" } grep { $_->{query}{limit} == 60 } asked()), '60 120, 60 180, 60 240', '... from the rows received');
 
+$roster->set(request_timeout => '5s');
+is(fetch({ hang => { path => 'students.*limit=120&', times => 1 } }), 'succeeded', 'a page that never comes');
+is(join(', ', map { "$_->{query}{limit} $_->{query}{offset}" } (asked())[0 .. 1]), '120 0, 60 0', '... is asked for by halves too');
+$roster->set(request_timeout => '5min');
+
 # Permissions that change
 
 my $changed = { path => 'students.*offset=120&', value => '2' };
