@@ -7,7 +7,6 @@ people at any offset.
 """
 
 import argparse
-import base64
 import json
 import os
 import re
@@ -22,6 +21,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
+from roster_auth import check_client, check_request
 from roster_data import COLLECTION_LETTERS, ROLES, District, mix, with_href
 from roster_export import COPY_COLUMNS, export
 from roster_faults import Answer, as_list, bend_row, check_faults, early_faults, encode, first_row, status_info, token_cookie, wire
@@ -287,14 +287,15 @@ class RosterHandler(Handler):
             app = found["app"] or found["legacy"]
             if app is not None and unquote(app) != context.app:
                 raise status_info(404, "unknown object", "unknown application")
-            self.bearer(context)
+            scheme = "https" if self.server.tls else "http"
+            check_request(context, method, f"{scheme}://{self.headers.get('Host')}{self.path}", self.headers, entry)
             if method != "GET":
                 raise status_info(405, "unsupported", "only GET is supported")
             delay = roster.faults.get("delay_ms")
             if delay:
                 with roster.changed:
                     roster.changed.wait_for(lambda: "delay_ms" not in roster.faults, delay / 1000)
-            root = f"{'https' if self.server.tls else 'http'}://{self.headers.get('Host')}{url.path[:found.start('rest')] if found['rest'] else url.path}"
+            root = f"{scheme}://{self.headers.get('Host')}{url.path[:found.start('rest')] if found['rest'] else url.path}"
             self.endpoint(roster, [unquote(p) for p in (found["rest"] or "/").strip("/").split("/")], query, root, app is not None)
         except Answer as answer:
             return answer
@@ -307,16 +308,7 @@ class RosterHandler(Handler):
             return Answer(400, b"No Campus Application selected", content_type="text/plain")
         form = {k: v[-1] for k, v in parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True).items()}
         entry["scope"] = form.get("scope", query.get("scope"))
-        given = (form.get("client_id"), form.get("client_secret"))
-        if entry["authorization"] == "Basic":
-            try:
-                given = tuple(base64.b64decode(self.headers["Authorization"][6:], validate=True).decode().split(":", 1))
-            except ValueError:
-                given = None
-        elif given[0] is not None:
-            entry["authorization"] = "body"
-        if given != (context.client_id, context.client_secret):
-            return Answer(401, {"error": "invalid_client"}, {"WWW-Authenticate": "Basic"})
+        check_client(context, self.headers, form, entry)
         if form.get("grant_type", query.get("grant_type")) != "client_credentials":
             return Answer(400, {"error": "unsupported_grant_type"})
         seconds = context.roster.faults.get("expires_in", context.expires_in)
@@ -324,13 +316,6 @@ class RosterHandler(Handler):
                   "scope": entry["scope"] or "https://purl.imsglobal.org/spec/or/v1p1/scope/roster-core.readonly"}
         answer.update(context.roster.faults.get("token_fields", {}))
         return Answer(200, {k: v for k, v in answer.items() if v is not None}, {"Cache-Control": "no-store", **token_cookie(context.roster)})
-
-    def bearer(self, context):
-        scheme, _, token = (self.headers.get("Authorization") or "").partition(" ")
-        if scheme.lower() != "bearer" or not context.tokens.use(token, context.roster.faults.get("expire_token_after")):
-            answer = status_info(401, "unauthorized", "a valid token is needed")
-            answer.headers["WWW-Authenticate"] = "Bearer"
-            raise answer
 
     def endpoint(self, roster, parts, query, root, is_campus):
         """Finds the endpoint of a path and ends in its answer."""
@@ -495,7 +480,7 @@ class Context:
         self.roster, self.tokens, self.lock = roster, Tokens(), threading.Lock()
         self.client_id, self.client_secret, self.app = args.client_id, args.client_secret, args.app
         self.expires_in, self.totals, self.links = args.expires_in, not args.no_total, not args.no_link
-        self.log, self.active, self.most, self.drift = [], 0, 0, 0
+        self.log, self.active, self.most, self.drift, self.nonces = [], 0, 0, 0, set()
 
 
 def plan_arguments(text):

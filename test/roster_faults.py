@@ -18,7 +18,8 @@ NEXT_GRADE = {"09": "10", "10": "11", "11": "12", "12": "09"}
 FAULTS = set("""status reset_connection delay_ms hang page_cap total link empty_object_at_end missing_envelope rename_envelope html ignore_fields
 failure_status repeat_page empty invalid_utf8 nul_escape lone_surrogate no_sourced_id drop_names status_value ignore_filter ignore_sort reverse_sort
 expire_token_after expires_in token_fields redirect nesting truncated duplicate override add_rows remove_rows
-moving byte_order_mark padding gzip drip cookie hide_school rollover revision clock_ahead""".split())
+moving byte_order_mark padding gzip drip cookie hide_school rollover revision clock_ahead
+auth client sent_as scope_wanted scope_refused""".split())
 
 
 class Answer(Exception):
