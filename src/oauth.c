@@ -495,9 +495,9 @@ client_refusal(RosterClient *client, const HttpResponse *response, const char *f
 								"Compare the token with the one that the SIS shows to the school (roster_set_secret), and ask the school whether the connection is still enabled.");
 		case AUTH_OAUTH1_SHA256:
 		case AUTH_OAUTH1_SHA1:
-			if (Abs(skew) > CLOCK_SKEW_S)
+			if (skew > CLOCK_SKEW_S || skew < -CLOCK_SKEW_S)
 				return client_fault(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
-									psprintf("the clock of the database server is " INT64_FORMAT " seconds %s that of the SIS", Abs(skew), skew > 0 ? "ahead of" : "behind"),
+									psprintf("the clock of the database server is " INT64_FORMAT " seconds %s that of the SIS", skew > 0 ? skew : -skew, skew > 0 ? "ahead of" : "behind"),
 									psprintf("%s A signature of OAuth 1 holds the time, and is refused where that is off by more than some minutes.", found),
 									"Let the DBA check that the clock of the database server is right; if it is, ask the school's SIS administrator to set that of the SIS.");
 			return client_fault(ERRCODE_INVALID_PASSWORD,

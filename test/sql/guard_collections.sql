@@ -11,8 +11,8 @@ SELECT toggle(archive => true);
 -- several collections hold one category: one that never had anybody may stay empty
 UPDATE sis SET collections = collections || '[{"collection": "aides", "family": "staff", "categories": ["staff"], "path": "/users"}]' WHERE sis = 'infinite_campus';
 SELECT stage('a' || n, 'administrator', 'Kim' || n, 'Day') FROM generate_series(1, 5) n;
-INSERT INTO role_rules (sis, roster_role, category, role, rank) VALUES ('infinite_campus', 'counselor', 'staff', 'staff', 3);
-SELECT stage('c1', 'counselor', 'Lou', 'Day'), stage('t1', 'teacher', 'Di', 'Fox');
+INSERT INTO role_rules (sis, roster_role, category, role, rank) VALUES ('infinite_campus', 'monitor', 'staff', 'staff', 3);
+SELECT stage('c1', 'monitor', 'Lou', 'Day'), stage('t1', 'teacher', 'Di', 'Fox');
 SELECT FROM run_merge();
 SELECT unstage('a5');
 SELECT FROM run_merge();
@@ -41,6 +41,6 @@ SELECT stage('s1', 'student', 'Sam1', 'Day'), stage('s2', 'student', 'Sam2', 'Da
 SELECT FROM run_merge();
 SELECT unproven FROM connections WHERE connection = 'north';
 UPDATE sis SET collections = collections - (jsonb_array_length(collections) - 1) WHERE sis = 'infinite_campus';
-DELETE FROM role_rules WHERE roster_role = 'counselor';
+DELETE FROM role_rules WHERE roster_role = 'monitor';
 \set ECHO none
 \i :fixture_end
