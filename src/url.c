@@ -260,7 +260,7 @@ origin_of(const UrlParts *parts)
 	return psprintf("%s://%s%s%s", parts->scheme, parts->host, parts->port == NULL ? "" : ":", parts->port == NULL ? "" : parts->port);
 }
 
-/* An App Name as it reads; throws 22023 where the URL has bytes there that are no text. */
+/* An App Name as it reads, NULL where it is but spaces; throws 22023 where the URL has bytes there that are no text. */
 static char *
 decode_app(const char *url, const char *encoded)
 {
@@ -272,7 +272,8 @@ decode_app(const char *url, const char *encoded)
 				 errmsg("URL \"%s\" holds an App Name that is no text", shown(url)),
 				 errdetail("\"%s\" does not stand for characters in UTF-8.", encoded),
 				 errhint("Copy the URL again, or give the App Name as app_name.")));
-	return app;
+	app = trim(app);
+	return app[0] == '\0' ? NULL : app;
 }
 
 /* The value of the token path's "name={app}" in a pasted query, or NULL. */
@@ -449,9 +450,14 @@ roster_normalize_url(PG_FUNCTION_ARGS)
 				 errmsg("URL \"%s\" does not look like one of this student information system", shown(url)),
 				 errdetail("Its path is \"%s\"; a path like \"%s\" is expected.", parts.path, match.prefix),
 				 errhint("Compare it with the base URL that the student information system shows to the school, or choose another sis.")));
-	path_app = match.app != NULL ? match.app : (app != NULL ? url_encode(app) : NULL);
+	path_app = match.app;
 	if (app == NULL && match.app != NULL)
+	{
 		app = decode_app(url, match.app);
+		path_app = NULL;
+	}
+	if (path_app == NULL && app != NULL)
+		path_app = url_encode(app);
 	if (app == NULL && (strstr(template, "{app}") != NULL || (token_path != NULL && strstr(token_path, "{app}") != NULL)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -124,8 +124,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check(strncmp(first.out[1], "https://", 8) == 0 || strncmp(first.out[1], "http://", 7) == 0, "a base URL has a scheme");
 		second.url = first.out[1];
 		second.app = first.out[0];
-		check(!backend_raises(normalize, &second), "a normal URL is one");
-		check(strcmp(first.out[1], second.out[1]) == 0, "a normal URL is normal");
+		/* what is another version's segment passes for an App Name beside the URL, and not in it */
+		if (pg_strcasecmp(first.out[0], "v1p2") != 0 && pg_strcasecmp(first.out[0], "learningdata") != 0)
+		{
+			check(!backend_raises(normalize, &second), "a normal URL is one");
+			check(strcmp(first.out[1], second.out[1]) == 0, "a normal URL is normal");
+		}
 	}
 	backend_reset();
 	return 0;
