@@ -12,7 +12,7 @@
 #include "transfer.h"
 
 /* 20,000 users or more; a page and its copy without bad characters leave the worker well below 64 MB whatever a server sends. */
-#define PAGE_MAX_BYTES (24 * 1024 * 1024)
+#define PAGE_MAX_BYTES (20 * 1024 * 1024)
 
 /* How client credentials go to a token endpoint. */
 typedef enum CredentialsForm
