@@ -1,4 +1,4 @@
-# What strangers write, and fuzzing has found to reach furthest (test/fuzz/corpus): pages, URLs and token answers, read under
+# What strangers write, and fuzzing has found to reach furthest (test/fuzz/corpus): pages, URLs and token answers, and URLs that are signed, read under
 # the address and undefined-behaviour sanitizers.
 
 use strict;
@@ -17,7 +17,7 @@ my $pg_config = $ENV{PG_CONFIG} // 'pg_config';
 my ($version) = `$pg_config --version` =~ /(\d+)/;
 plan skip_all => 'the targets link the libpgcommon of PostgreSQL 15' unless $version == 15;
 
-foreach my $target (qw(page url token))
+foreach my $target (qw(page url token signature))
 {
 	my ($out, $err) = ('', '');
 	my @make = ('make', '-s', '-C', $directory, "PG_CONFIG=$pg_config", "OUT=$built", "$built/replay_$target");
