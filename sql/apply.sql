@@ -235,7 +235,6 @@ BEGIN
     UPDATE link_writes l SET role_written = NULL, archived = NULL FROM undone_changes u WHERE l.change = u.change;
     DELETE FROM link_writes l
     WHERE l.deed = 'update' AND l.category IS NULL AND l.role_written IS NULL AND NOT l.missing AND NOT l.returned AND l.archived IS NULL;
-    UPDATE link_writes l SET person_id = w.person_id FROM writes w WHERE w.change = l.change AND w.action = 'create';
 
     INSERT INTO minga_roster.link_changes (run, sourced_id, before)
     SELECT run.run, w.sourced_id, to_jsonb(l)
@@ -247,8 +246,8 @@ BEGIN
     DELETE FROM minga_roster.links l USING link_writes w
     WHERE w.deed IN ('delete', 'replace') AND l.connection = run.connection AND l.sourced_id = w.sourced_id;
     INSERT INTO minga_roster.links (connection, sourced_id, site, person_id, category, role_written, rule, linked_run)
-    SELECT run.connection, w.sourced_id, run.site, w.person_id, w.category, w.role_written, w.rule, coalesce(w.linked_run, run.run)
-    FROM link_writes w
+    SELECT run.connection, w.sourced_id, run.site, coalesce(w.person_id, p.person_id), w.category, w.role_written, w.rule, coalesce(w.linked_run, run.run)
+    FROM link_writes w LEFT JOIN writes p ON p.change = w.change AND p.action = 'create'
     WHERE w.deed IN ('insert', 'replace');
     UPDATE minga_roster.links l
     SET category = coalesce(w.category, l.category), role_written = coalesce(w.role_written, l.role_written), missed = l.missed + w.missing::integer,
