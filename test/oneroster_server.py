@@ -28,7 +28,7 @@ from roster_faults import Answer, as_list, bend_row, check_faults, early_faults,
 from roster_plan import expected_plan
 
 PREDICATE = re.compile(r"\s*([A-Za-z.]+)\s*(!=|>=|<=|=|>|<|~)\s*'([^']*)'\s*")
-ROOT = re.compile(r"(?:/campus/api/oneroster/v1p1/(?P<app>[^/]+)|/campus/oneroster/(?P<legacy>[^/]+)|)/ims/oneroster/v1p1(?P<rest>/.*)?")
+ROOT = re.compile(r"(?:/campus/api/oneroster/v1p[12]/(?P<app>[^/]+)|/campus/oneroster/(?P<legacy>[^/]+)|)/ims/oneroster/(?:v1p1|rostering/v1p2)(?P<rest>/.*)?")
 USER_FIELDS = set("sourcedId status dateLastModified metadata username userIds enabledUser givenName familyName middleName role identifier"
                   " email sms phone agents orgs grades password".split())
 
@@ -410,7 +410,7 @@ class RosterHandler(Handler):
         if mode != "none":
             headers["X-Total-Count"] = str(total)
         if roster.faults.get("link", "right" if context.links else "none") != "none" and limit:
-            url = f"{root.split('/ims/')[0]}/ims/oneroster/v1p1{urlsplit(self.path).path.split('/ims/oneroster/v1p1')[1]}"
+            url = f"{root.split('/ims/')[0]}/ims/{urlsplit(self.path).path.split('/ims/')[1]}"
             kept = "".join(f"&{k}={quote(v, safe='')}" for k, v in query.items() if k not in ("limit", "offset"))
             links = [("first", 0), ("last", max(0, (total - 1) // limit * limit))]
             links += [("next", offset + limit)] if offset + limit < total else []
