@@ -13,7 +13,7 @@ set -euo pipefail
 top=$(cd "$(dirname "$0")/.." && pwd)
 . "$top/test/environment.sh"
 require_packages postgresql-15 postgresql-server-dev-15 postgresql-15-cron libcurl4-openssl-dev libssl-dev \
-	libipc-run-perl python3-aiosmtpd python3-oauthlib openssl curl make gcc
+	libipc-run-perl python3-aiosmtpd python3-oauthlib python3-psycopg2 openssl curl make gcc
 
 what=${1:-all}
 [ $# -eq 0 ] || shift
