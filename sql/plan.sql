@@ -307,22 +307,31 @@ BEGIN
     PERFORM minga_roster.find_edited(connection);
     CREATE TEMP TABLE decisions ON COMMIT DROP AS
     WITH held AS MATERIALIZED (
-        -- Ranks that somebody keeps, and never rises to: of links whose row is not proved absent, or is listed and lends nothing tonight.
-        SELECT DISTINCT ON (o.person_id) o.person_id, c.category, c.role, c.rank
-        FROM open_rows o
-        JOIN category_rules c ON c.category = CASE WHEN o.standing = 'inactive' OR (o.standing = 'active' AND o.family <> 'contact')
-            THEN o.category ELSE o.link_category END
-        WHERE o.person_id IS NOT NULL AND NOT (o.usable AND o.standing = 'active')
-            AND (o.standing <> 'absent' OR minga_roster.family_of(o.link_category) NOT IN (SELECT f.family FROM proved_families f))
-        ORDER BY o.person_id, c.rank
+        -- Ranks of rows that are not active: somebody keeps one, and never rises to it, with the role that was written (the role he is created
+        -- with); who never got a role, marked by an empty text, has the best.
+        SELECT DISTINCT ON (r.label, r.role_written) r.*
+        FROM (
+            SELECT o.label, unnest(ARRAY[c.role, CASE WHEN c.rostered THEN '' END]) AS role_written, c.category, c.role, c.rank, c.rostered
+            FROM (
+                SELECT n.label, CASE WHEN n.standing = 'inactive' OR (n.standing = 'active' AND n.family <> 'contact')
+                    THEN n.category ELSE n.link_category END AS category
+                FROM open_rows n
+                WHERE n.standing <> 'absent' AND NOT (n.usable AND n.standing = 'active') AND (n.usable OR n.person_id IS NOT NULL)
+                UNION ALL
+                SELECT k.label, n.link_category
+                FROM open_rows n JOIN candidates k ON k.person_id = n.person_id
+                WHERE n.standing = 'absent' AND minga_roster.family_of(n.link_category) NOT IN (SELECT f.family FROM proved_families f)
+            ) o JOIN category_rules c ON c.category = o.category
+        ) r
+        WHERE r.role_written IS NOT NULL
+        ORDER BY r.label, r.role_written, r.rank
     ), moved AS MATERIALIZED (
         SELECT o.person_id, min(o.role_written) AS role_written, min(o.linked_run) AS linked_run
         FROM open_rows o WHERE o.standing = 'absent' AND o.person_id IS NOT NULL
         GROUP BY o.person_id
     ), matched AS MATERIALIZED (
         SELECT g.*, c.person_id, c.step, k.reason AS conflict, n.person_id AS named_person, coalesce(g.role_written, v.role_written) AS last_role, v.linked_run AS first_run,
-            CASE WHEN h.rank < g.rank AND hc.rostered AND coalesce(h.role = coalesce(g.role_written, v.role_written), true)
-                THEN h.category ELSE g.category END AS due_category,
+            CASE WHEN h.rank < g.rank AND h.rostered THEN h.category ELSE g.category END AS due_category,
             CASE WHEN h.rank < g.rank AND h.role = coalesce(g.role_written, v.role_written) THEN h.role ELSE g.role END AS due_role,
             coalesce(x.first_elsewhere < coalesce(x.first_own, x.first_elsewhere + 1), false) AS owned_elsewhere
         FROM groups g
@@ -332,8 +341,8 @@ BEGIN
             ON n.label = k.label
         LEFT JOIN special_people x ON x.person_id = c.person_id
         LEFT JOIN moved v ON v.person_id = c.person_id
-        LEFT JOIN held h ON h.person_id = c.person_id AND minga_roster.family_of(h.category) = g.family
-        LEFT JOIN category_rules hc ON hc.category = h.category
+        LEFT JOIN held h ON h.label = g.label AND k.label IS NULL AND minga_roster.family_of(h.category) = g.family
+            AND h.role_written = coalesce(g.role_written, v.role_written, CASE WHEN c.person_id IS NULL THEN g.role ELSE '' END)
         WHERE g.usable
     ), faced AS MATERIALIZED (
         SELECT m.*, r.auto_update AND NOT m.owned_elsewhere AS auto_update, r.auto_update AS wants_update,

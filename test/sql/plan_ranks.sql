@@ -55,5 +55,19 @@ SELECT * FROM shown();
 SELECT unstage('t1');
 SELECT FROM run_merge();
 SELECT action, ids FROM shown();
+-- a new inactive row lends somebody who never got a role its rank at once, not only the night after; and whom it gives no other role its category
+SELECT clear();
+INSERT INTO people (site, role, given_name, family_name, identifier) VALUES ('north', 'teacher', 'Flo', 'Hay', '7');
+SELECT toggle(auto_update => true, category => 'teacher'), toggle(auto_update => true, category => 'admin');
+SELECT stage('a1', 'administrator', 'Flo', 'Hay', identifier => '7', username => 'flo'), stage('i2', 'aide', 'Guy', 'Ivy', username => 'guy'),
+    stage('a2', 'administrator', 'Gus', 'Ivy', username => 'guy', grade => '1', enabled => false);
+SELECT FROM run_merge();
+SELECT * FROM shown();
+SELECT again();
+SELECT stage('t1', 'teacher', 'Flo', 'Hay', username => 'flo', phone => '5', enabled => false);
+SELECT toggle(auto_update => false, category => 'admin');
+SELECT FROM run_merge();
+SELECT * FROM shown();
+SELECT again();
 \set ECHO none
 \i :fixture_end
