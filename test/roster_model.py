@@ -45,6 +45,10 @@ def family(category):
     return 'student' if category == 'student' else 'staff'
 
 
+def best(categories):
+    return min(categories, key=lambda c: RANK[c])
+
+
 def family_of_role(role):
     """What a role of the people relation says of the family; a role of the school's own says nothing."""
     if role.lower() == 'student':
@@ -191,26 +195,21 @@ class Model:
         return False
 
     def place(self, rows, person):
-        """Category and role due: the best rank among active rows and those that gave a rank before and are not proved absent."""
-        of_rows = [RULES[r['role']][0] for r in rows if self.kind(r) == 'active']
-        active = {r['sourced_id'] for r in rows if self.kind(r) == 'active'}
+        """Category and role due: the best rank among active rows, and among those that have the rank but are not active now."""
+        active = [r for r in rows if self.kind(r) == 'active']
+        of_rows = [RULES[r['role']][0] for r in active or rows]
+        kept = [RULES[r['role']][0] for r in rows if r not in active and r['sourced_id'] not in self.links]
         by_id = {r['sourced_id']: r for r in self.rows}
-        if not of_rows:
-            of_rows = [RULES[r['role']][0] for r in rows]
-        categories, roles = list(of_rows), list(of_rows)
-        written = self.role_written(person)
         for link in self.links.values():
-            if person is None or link['person_id'] != person or link['sourced_id'] in active or self.proved_absent(link):
+            if person is None or link['person_id'] != person or by_id.get(link['sourced_id']) in active or self.proved_absent(link):
                 continue
             row = by_id.get(link['sourced_id'])
-            given = RULES[row['role']][0] if row and self.kind(row) in ('inactive', 'off') else link['category']
-            if family(given) != family(of_rows[0]):
-                continue
-            if written in (None, ROLE_DUE[given]) and self.toggles[given]['roster']:
-                categories.append(given)
-            if written == ROLE_DUE[given]:
-                roles.append(given)
-        return min(categories, key=lambda c: RANK[c]), ROLE_DUE[min(roles, key=lambda c: RANK[c])]
+            kept.append(RULES[row['role']][0] if row and self.kind(row) in ('inactive', 'off') else link['category'])
+        # A rank that comes with another role than was written has never been the person's; one who never got a role has the best.
+        written = self.role_written(person) if person is not None else ROLE_DUE[best(of_rows)]
+        kept = [k for k in kept if family(k) == family(of_rows[0]) and written in (None, ROLE_DUE[k])]
+        return best(of_rows + [k for k in kept if self.toggles[k]['roster']]), \
+            ROLE_DUE[best(of_rows + [k for k in kept if written is not None])]
 
     def role_written(self, person):
         return next((l['role_written'] for l in self.links.values() if l['person_id'] == person and l['role_written']), None)
@@ -287,14 +286,15 @@ class Model:
         rows = group['rows']
         ids = [r['sourced_id'] for r in rows]
         person_id = next(iter(group['people'])) if len(group['people']) == 1 else None
-        category, role = self.place(rows, person_id)
         if group['conflict']:
             # Each row of such a person is in the conflict, and is told there.
             of_group = [r['sourced_id'] for r in group['all'] if self.kind(r) != 'contact']
             self.outcome.update({i: 'conflict' for i in of_group})
             self.changes = [c for c in self.changes if c['action'] != 'reject' or c['ids'][0] not in of_group]
-            self.change('conflict', category, person_id, ids, state='noted')
+            ranked = [RULES[r['role']][0] for r in rows if self.kind(r) == 'active'] or [RULES[r['role']][0] for r in rows]
+            self.change('conflict', best(ranked), person_id, ids, state='noted')
             return
+        category, role = self.place(rows, person_id)
         self.outcome.update({i: 'merged' for i in ids})
         self.outcome[ids[0]] = self.settle(group, rows, ids, person_id, category, role)
 
@@ -632,7 +632,7 @@ class Night:
 
 
 def main():
-    database = psycopg2.connect(dbname='postgres', user=os.environ.get('PGUSER'), host=os.environ.get('PGHOST'), port=os.environ.get('PGPORT'))
+    database = psycopg2.connect(dbname=os.environ.get('PGDATABASE', 'postgres'), user=os.environ.get('PGUSER'), host=os.environ.get('PGHOST'), port=os.environ.get('PGPORT'))
     database.autocommit = True
     cursor = database.cursor(cursor_factory=psycopg2.extras.DictCursor)
     cursor.execute("SET search_path = school, public, minga_roster; SET timezone = 'UTC'; SET client_min_messages = warning")
