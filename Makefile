@@ -56,7 +56,8 @@ PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
 ifneq ($(PGXS),)
 include $(PGXS)
 # Makefile.global sets it anew.
-PROVE_FLAGS += -I $(CURDIR)/test/perl
+# Tests have clusters and servers of their own, and wait a good part of their time.
+PROVE_FLAGS += -j 2 -I $(CURDIR)/test/perl
 else
 all install installcheck:
 	@echo 'pg_config was not found: install postgresql-server-dev-15, or name it with PG_CONFIG=.' >&2; exit 1
