@@ -355,7 +355,9 @@ BEGIN
     FROM (SELECT max(r.run) AS run
           FROM minga_roster.runs r
           JOIN minga_roster.connections c USING (connection)
-          WHERE r.kind = 'sync' AND c.retired_at IS NULL
+          WHERE c.retired_at IS NULL
+              AND (r.kind = 'sync' OR EXISTS (SELECT FROM minga_roster.runs a
+                  WHERE a.connection = r.connection AND a.kind = 'apply' AND a.of_run = r.run AND a.state = 'succeeded'))
               AND r.run IN (SELECT h.run FROM minga_roster.changes h WHERE h.state = 'held')
           GROUP BY r.connection) newest;
 
@@ -390,7 +392,7 @@ BEGIN
     WHERE r.run IN (
         SELECT o.run
         FROM minga_roster.runs o
-        WHERE o.queued_at < runs_before AND o.state NOT IN ('queued', 'running') AND o.run <> ALL (needed)
+        WHERE o.queued_at < runs_before AND o.state NOT IN ('queued', 'running') AND o.run <> ALL (needed) AND coalesce(o.of_run, 0) <> ALL (needed)
             AND NOT EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = o.run)
         ORDER BY o.queued_at
         LIMIT batch / 10);

@@ -7,7 +7,7 @@ CREATE TABLE retention_people (site text, person_id text, role text, given_name 
 INSERT INTO minga_roster.people_relations (relation, columns) VALUES ('retention_people', '{}');
 INSERT INTO minga_roster.connections (connection, site, sis, base_url, token_url, auth, api_version, client_id, school_id, people, time_zone, retired_at)
 SELECT connection, connection, 'infinite_campus', 'https://sis.example', 'https://sis.example/token', 'oauth2', '1.1', 'id', 'school-1', 'retention_people', 'UTC', retired_at
-FROM (VALUES ('t-high', NULL), ('t-held', NULL), ('t-retired', timestamptz '2025-01-01')) v (connection, retired_at);
+FROM (VALUES ('t-high', NULL), ('t-held', NULL), ('t-applied', NULL), ('t-retired', timestamptz '2025-01-01')) v (connection, retired_at);
 -- The present of this test is 2030; a run is named by how many days ago it was queued.
 \set clock '2030-01-01 12:30:00+00'
 \i :set_clock
@@ -44,6 +44,11 @@ SELECT pg_temp.run('t-held', 800, 'sync', 'succeeded', 'held');
 SELECT pg_temp.run('t-held', 700, 'preview', 'succeeded', 'held');
 SELECT pg_temp.run('t-held', 600, 'sync', 'failed', 'applied');
 SELECT pg_temp.run('t-retired', 800, 'sync', 'succeeded', 'held');
+-- Those of an applied preview can.
+SELECT pg_temp.run('t-applied', 700, 'preview', 'succeeded', 'held');
+INSERT INTO minga_roster.runs (connection, site, kind, origin, of_run, state, requested_by, queued_at, finished_at)
+SELECT 't-applied', 't-applied', 'apply', 'manual', r.run, 'succeeded', 'postgres', r.finished_at, r.finished_at
+FROM minga_roster.runs r WHERE r.connection = 't-applied';
 -- links name the run that archived, without a foreign key.
 INSERT INTO minga_roster.links (connection, sourced_id, site, person_id, category, rule, linked_run, archived_run)
 SELECT 't-high', 's1', 't-high', 'p1', 'student', 'new', min(run), min(run) FROM minga_roster.runs WHERE connection = 't-high';
