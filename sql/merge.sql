@@ -41,8 +41,13 @@ DECLARE
         WHERE r.connection = this.connection AND r.kind = 'apply' AND r.of_run = approved.run AND r.state = 'succeeded');
     connection minga_roster.connections := minga_roster.known_connection(this.connection);
     proves boolean;
+    undone_by bigint;
 BEGIN
-    SELECT connection.unproven AND approved.run = max(r.run) INTO proves
+    SELECT max(r.run) INTO undone_by
+    FROM minga_roster.runs r JOIN minga_roster.runs u ON u.run = r.of_run
+    WHERE r.connection = this.connection AND r.kind = 'undo' AND r.state = 'succeeded' AND u.kind IN ('sync', 'apply')
+        AND minga_roster.planned_in(u) = approved.run;
+    SELECT connection.unproven AND undone_by IS NULL AND approved.run = max(r.run) INTO proves
     FROM minga_roster.runs r
     WHERE r.connection = this.connection AND r.kind = 'sync' AND r.state = 'succeeded' AND r.is_full;
     PERFORM FROM minga_roster.changes c WHERE c.run = approved.run AND c.action = 'archive' AND c.state = 'held' FOR UPDATE;
@@ -54,6 +59,7 @@ BEGIN
                 WHEN approved.kind = 'preview' AND NOT is_applied THEN 'It is a preview that has not been applied.'
                 WHEN approved.kind NOT IN ('sync', 'preview') THEN format('It is a %s.', approved.kind)
                 WHEN approved.state <> 'succeeded' THEN format('It is %s.', approved.state)
+                WHEN undone_by IS NOT NULL THEN format('It was undone by run %s, and what it held with it.', undone_by)
                 WHEN EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = approved.run AND c.action = 'archive' AND c.state = 'expired') THEN
                     'What it held has expired: a later sync has judged anew.'
                 WHEN EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = approved.run AND c.state_reason LIKE 'approved by run %') THEN

@@ -435,10 +435,15 @@ BEGIN
         GROUP BY o.person_id, c.family
     ), whole_reads AS MATERIALIZED (
         SELECT r.run, c.family
-        FROM minga_roster.runs r JOIN minga_roster.collections c ON c.run = r.run
-        WHERE connection.guard_grace > 1 AND r.connection = plan_changes.connection.connection AND r.kind = 'sync' AND r.state = 'succeeded' AND r.is_full
+        FROM minga_roster.runs r
+        -- An apply goes by what its preview read.
+        JOIN minga_roster.collections c ON c.run = CASE r.kind WHEN 'apply' THEN r.of_run ELSE r.run END
+        LEFT JOIN minga_roster.collections tonight ON tonight.run = plan_changes.run.run AND tonight.collection = c.collection
+        WHERE connection.guard_grace > 1 AND r.connection = plan_changes.connection.connection AND r.kind IN ('sync', 'apply')
+            AND r.state = 'succeeded' AND r.is_full
         GROUP BY r.run, c.family
-        HAVING bool_and(c.complete)
+        -- Of a collection that is empty tonight too nothing else is known.
+        HAVING bool_and(c.complete AND (c.rows > c.elsewhere OR coalesce(tonight.rows <= tonight.elsewhere, false)))
     )
     SELECT g.person_id, g.sourced_ids, g.category,
         CASE WHEN NOT p.managed OR p.role IN ('owner', 'manager') THEN 'protect' ELSE 'archive' END AS action

@@ -109,6 +109,36 @@ BEGIN
     FROM minga_roster.planned_links w
     LEFT JOIN (SELECT * FROM minga_roster.links k WHERE k.connection = this.connection) l ON l.sourced_id = w.sourced_id
     WHERE w.run = preview.run AND minga_roster.link_hash(l) IS DISTINCT FROM w.seen;
+    -- The plan went by every decision there was; a link that roster_decide made since has the number of the preview or a later run.
+    CREATE TEMP TABLE decided_since ON COMMIT DROP AS
+    WITH planned AS MATERIALIZED (
+        SELECT c.change, c.person_id, c.rule, i.sourced_id
+        FROM minga_roster.changes c CROSS JOIN LATERAL unnest(c.sourced_ids) i (sourced_id)
+        WHERE c.run = preview.run AND c.state = 'planned'
+        UNION ALL
+        SELECT NULL, w.person_id, w.rule, w.sourced_id
+        FROM minga_roster.planned_links w
+        WHERE w.run = preview.run AND w.change IS NULL AND w.deed IN ('insert', 'replace')
+    ), decided AS MATERIALIZED (
+        SELECT l.sourced_id, l.person_id
+        FROM minga_roster.links l
+        WHERE l.connection = this.connection AND l.rule = 'decided' AND l.linked_run >= preview.run
+    )
+    SELECT p.change, p.sourced_id FROM planned p JOIN decided d ON d.sourced_id = p.sourced_id
+    UNION
+    SELECT p.change, p.sourced_id FROM planned p JOIN decided d ON d.person_id = p.person_id
+    UNION
+    SELECT p.change, p.sourced_id
+    FROM planned p JOIN minga_roster.match_decisions d ON d.connection = this.connection AND d.sourced_id = p.sourced_id
+    WHERE p.rule IN ('identifier', 'e-mail', 'protected') AND coalesce(d.person_id, p.person_id) = p.person_id
+    UNION
+    SELECT p.change, min(p.sourced_id)
+    FROM planned p
+    LEFT JOIN (SELECT k.sourced_id, k.person_id FROM minga_roster.links k WHERE k.connection = this.connection) l
+        ON l.sourced_id = p.sourced_id AND l.person_id = p.person_id
+    WHERE p.rule IN ('linked', 'same person')
+    GROUP BY p.change
+    HAVING count(l.sourced_id) = 0;
     CREATE TEMP TABLE refusals ON COMMIT DROP AS
     SELECT c.change,
         CASE
@@ -122,6 +152,8 @@ BEGIN
                 WHERE o.connection = this.connection AND o.owner = 'local') THEN 'A column of it is not taken from the SIS any more.'
             WHEN c.action = 'create' AND s.seen IS DISTINCT FROM c.seen THEN 'Somebody with the same identifier or e-mail came or went after the preview.'
             WHEN c.change IN (SELECT m.change FROM moved_links m) THEN 'A link of the roster''s row was changed after the preview.'
+            WHEN c.change IN (SELECT d.change FROM decided_since d WHERE d.change IS NOT NULL) THEN
+                'It was decided after the preview who the row of the roster is, or is not.'
             WHEN c.action = 'create' THEN NULL
             WHEN p.person_id IS NULL THEN 'The person does not exist any more.'
             WHEN p.archived AND c.action = 'archive' THEN 'The person is archived already.'
@@ -130,6 +162,7 @@ BEGIN
             WHEN NOT p.managed THEN 'The person is not managed by a roster any more.'
             WHEN p.role IN ('owner', 'manager') THEN 'The person is owner or manager.'
             WHEN s.seen IS DISTINCT FROM c.seen THEN 'The person was changed after the preview.'
+            WHEN c.action = 'archive' AND elsewhere.person_id IS NOT NULL THEN 'Another connection lists the person.'
             WHEN e.run IS NOT NULL THEN format('Run %s of another connection has changed the person after the preview.', e.run)
         END AS reason
     FROM minga_roster.changes c
@@ -142,6 +175,12 @@ BEGIN
         WHERE d.site = this.site AND d.done_by > preview.run
         GROUP BY d.person_id
     ) e ON e.person_id = c.person_id
+    LEFT JOIN (
+        SELECT DISTINCT k.person_id
+        FROM minga_roster.links k JOIN minga_roster.connections o USING (connection)
+        WHERE k.site = this.site AND k.connection <> this.connection AND k.missed_since IS NULL
+            AND o.people = connection.people AND o.retired_at IS NULL
+    ) elsewhere ON elsewhere.person_id = c.person_id
     WHERE c.run = preview.run AND c.state = 'planned';
     UPDATE minga_roster.changes c SET state = 'refused', state_at = minga_roster.clock(), state_reason = f.reason
     FROM refusals f
@@ -153,6 +192,7 @@ BEGIN
     SELECT l.sourced_id, l.deed, l.change, l.person_id, l.category, l.role_written, l.rule, l.linked_run, l.missing, l.returned, l.archived
     FROM minga_roster.planned_links l
     WHERE l.run = preview.run AND l.sourced_id NOT IN (SELECT m.sourced_id FROM moved_links m)
+        AND (l.change IS NOT NULL OR l.sourced_id NOT IN (SELECT d.sourced_id FROM decided_since d WHERE d.change IS NULL))
         -- A link without a change of its own, as of an owner, needs the person to be there still.
         AND (l.deed NOT IN ('insert', 'replace') OR l.change IS NOT NULL OR l.person_id IN (SELECT p.person_id FROM current_people p));
     ANALYZE link_writes;

@@ -70,7 +70,9 @@ BEGIN
                 WHEN EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = this.run AND c.state_reason = 'moved by roster_relink') THEN
                     'They have been moved already.'
                 WHEN EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = this.run AND c.action = 'link' AND c.state = 'expired') THEN
-                    'They have expired: a later sync has judged anew.'
+                    coalesce((SELECT min(c.state_reason) FROM minga_roster.changes c
+                            WHERE c.run = this.run AND c.action = 'link' AND c.state = 'expired' AND c.state_reason = format('Run %s was undone.', carried_out_by)),
+                        'They have expired: a later sync has judged anew.')
                 ELSE 'It held none: links move by themselves unless many ids change in one night.'
             END,
             HINT = format('SELECT DISTINCT c.run FROM minga_roster.changes c JOIN minga_roster.runs r USING (run) WHERE r.connection = %L AND c.action = ''link'' AND c.state = ''held'' shows the sync that holds some.',

@@ -296,7 +296,8 @@ BEGIN
 
     -- What became of the archives that an approval spoke of; of a sync, what it was too late for.
     SELECT jsonb_agg(jsonb_build_array(d.action, d.state, d.number::text, d.why) ORDER BY d.action, d.state, d.number DESC, d.why) INTO listed
-    FROM (SELECT c.action, c.state, CASE c.state WHEN 'expired' THEN 'A later sync has judged anew.' ELSE coalesce(c.state_reason, '') END AS why, count(*) AS number
+    FROM (SELECT c.action, c.state, CASE WHEN c.state = 'expired' AND (c.state_reason LIKE 'Run % was undone.') IS NOT TRUE THEN 'A later sync has judged anew.'
+                ELSE coalesce(c.state_reason, '') END AS why, count(*) AS number
           FROM minga_roster.changes c
           JOIN minga_roster.runs s ON s.run = c.run
           WHERE CASE reported.kind

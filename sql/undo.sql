@@ -49,7 +49,7 @@ BEGIN
         SELECT c.sourced_id, c.before FROM minga_roster.link_changes c WHERE c.run = target.run
         UNION ALL
         SELECT l.sourced_id, NULL FROM minga_roster.links l
-        WHERE l.connection = target.connection AND l.linked_run = target.run
+        WHERE l.connection = target.connection AND l.linked_run = target.run AND l.rule <> 'decided'
             AND l.sourced_id NOT IN (SELECT c.sourced_id FROM minga_roster.link_changes c WHERE c.run = target.run)
     ) t
     LEFT JOIN (SELECT * FROM minga_roster.links k WHERE k.connection = target.connection) l ON l.sourced_id = t.sourced_id
@@ -58,7 +58,9 @@ BEGIN
         FROM minga_roster.link_changes c JOIN minga_roster.runs r ON r.run = c.run AND r.connection = target.connection
         WHERE c.run > target.run
         GROUP BY c.sourced_id
-    ) later ON later.sourced_id = t.sourced_id;
+    ) later ON later.sourced_id = t.sourced_id
+    -- What roster_decide has made of a row since stays.
+    WHERE (l.rule = 'decided' AND l.linked_run >= target.run) IS NOT TRUE;
 
     PERFORM minga_roster.hash_people();
     CREATE TEMP TABLE undoing ON COMMIT DROP AS
@@ -133,6 +135,9 @@ BEGIN
         state_reason = coalesce(u.reason, format('undone by run %s', this.run))
     FROM undoing u
     WHERE c.run = u.run AND c.change = u.change;
+    -- What the run held rested on what is taken back.
+    UPDATE minga_roster.changes c SET state = 'expired', state_at = minga_roster.clock(), state_reason = format('Run %s was undone.', target.run)
+    WHERE target.kind <> 'approve' AND c.run = minga_roster.planned_in(target) AND c.state = 'held';
 
     PERFORM minga_roster.require_full_read(this.connection);
     PERFORM minga_roster.lock_evenings();
