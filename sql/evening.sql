@@ -338,6 +338,13 @@ $$;
 COMMENT ON FUNCTION roster_disable(text) IS
 'Switches Automatic Rostering off; a run that is queued for this evening is cancelled, a running one goes on (roster_cancel). The last one switched off removes the pg_cron job.';
 
+CREATE FUNCTION changes_kept_since() RETURNS timestamptz
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT minga_roster.clock() - make_interval(days => greatest(least(minga_roster.setting('keep_runs')::integer, minga_roster.setting('keep_changes')::integer), 8))
+$$;
+COMMENT ON FUNCTION changes_kept_since() IS
+'Runs that were queued before it may have lost some of their changes to apply_retention already, and can neither be applied nor undone.';
+
 CREATE FUNCTION apply_retention() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -346,8 +353,7 @@ DECLARE
     now CONSTANT timestamptz := minga_roster.clock();
     -- The guard counts the archives of the last seven days.
     runs_before CONSTANT timestamptz := now - make_interval(days => greatest(minga_roster.setting('keep_runs')::integer, 8));
-    changes_before CONSTANT timestamptz := greatest(runs_before,
-        now - make_interval(days => greatest(minga_roster.setting('keep_changes')::integer, 8)));
+    changes_before CONSTANT timestamptz := minga_roster.changes_kept_since();
     needed bigint[];
 BEGIN
     -- Held archives that somebody may still approve.

@@ -82,6 +82,8 @@ BEGIN
         WHEN preview.kind <> 'preview' THEN format('It is %s %s.', CASE WHEN preview.kind IN ('apply', 'approve', 'undo') THEN 'an' ELSE 'a' END, preview.kind)
         WHEN preview.connection <> this.connection OR preview.site <> connection.site THEN 'It is of another connection or site.'
         WHEN preview.state <> 'succeeded' THEN format('It is %s.', preview.state)
+        WHEN preview.queued_at < minga_roster.changes_kept_since() THEN
+            'Its changes are older than minga_roster.keep_changes, and some of them may have been removed.'
         ELSE coalesce(
             (SELECT format('It was applied by run %s.', r.run) FROM minga_roster.runs r
                 WHERE r.connection = this.connection AND r.kind = 'apply' AND r.of_run = preview.run AND r.state = 'succeeded' ORDER BY r.run LIMIT 1),

@@ -13,6 +13,9 @@ BEGIN
             WHEN target.connection <> this.connection THEN 'It is of another connection.'
             WHEN target.state <> 'succeeded' THEN format('It is %s, and has changed nobody.', target.state)
             WHEN u.run IS NOT NULL THEN format('It was undone by run %s.', u.run)
+            WHEN EXISTS (SELECT FROM minga_roster.runs r
+                WHERE r.run IN (target.run, minga_roster.planned_in(target)) AND r.queued_at < minga_roster.changes_kept_since()) THEN
+                'Its changes are older than minga_roster.keep_changes, and some of them may have been removed.'
             WHEN NOT EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = minga_roster.planned_in(target) AND c.done_by = target.run)
                 AND NOT EXISTS (SELECT FROM minga_roster.link_changes l WHERE l.run = target.run) THEN
                 CASE WHEN coalesce(target.created, 0) + coalesce(target.linked, 0) + coalesce(target.updated, 0) + coalesce(target.restored, 0)

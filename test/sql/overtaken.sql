@@ -117,5 +117,16 @@ SELECT action, ids FROM shown();
 SELECT FROM run_merge('apply', last_run());
 SELECT FROM run_merge('preview');
 SELECT action, ids, state FROM shown();
+
+-- what retention may have begun to remove is neither applied nor undone
+SELECT FROM run_merge();
+SELECT last_run() AS sync \gset
+SELECT FROM run_merge('preview');
+SELECT last_run() AS preview \gset
+SELECT (setting('keep_changes')::integer + 1) * interval '1 day' AS age \gset
+UPDATE runs SET queued_at = queued_at - :'age'::interval WHERE run IN (:sync, :preview);
+SELECT refused('SELECT run_merge(''apply'', ' || :preview || ')');
+SELECT refused('SELECT run_merge(''undo'', ' || :sync || ')');
+SELECT count(archived_at) FROM people;
 \set ECHO none
 \i :fixture_end
