@@ -522,10 +522,19 @@ read_page(PageReader *reader, HttpResponse *response)
 
 	path_key = last_segment(reader->path);
 	result = parse_page(&parse, reader, &page, reader->envelope[0] != '\0' ? reader->envelope : spec_key, path_key);
-	if (result == JSON_SUCCESS && !parse.envelope_found && !parse.failure &&
-		(parse.path_key_found || parse.other_arrays == 1))
-		result = parse_page(&parse, reader, &page,
-							parse.path_key_found ? path_key : pstrdup(parse.other_key), path_key);
+	if (result == JSON_SUCCESS && !parse.envelope_found && !parse.failure)
+	{
+		if (parse.path_key_found)
+			result = parse_page(&parse, reader, &page, path_key, path_key);
+		else if (parse.other_arrays == 1 && (reader->envelope[0] == '\0' || strcmp(parse.other_key, spec_key) == 0))
+		{
+			char	   *other_key = pstrdup(parse.other_key);
+
+			result = parse_page(&parse, reader, &page, other_key, path_key);
+			if (reader->rows > 0 && reader->rows == reader->without_id)
+				parse.envelope_found = false;	/* a list of something else, such as errors */
+		}
+	}
 
 	MemoryContextSwitchTo(caller);
 	if (result != JSON_SUCCESS)

@@ -62,6 +62,12 @@ $night->falls('no envelope', { missing_envelope => { path => 'students' } }, sql
 	error => qr/^the answer of the SIS to the request for students holds no list$/, hint => qr/SIS vendor/);
 $night->falls('an envelope of the path\'s name', { rename_envelope => { path => 'students', key => 'students' } }, collection => 'students|t|total');
 $night->falls('an envelope of a name of its own', { rename_envelope => { path => 'students', key => 'people' } }, collection => 'students|t|total');
+$night->falls('an empty list of something else in the middle', { total => 'none',
+		empty => { path => 'students.*offset=30&' }, rename_envelope => { path => 'students.*offset=30&', key => 'warnings' } },
+	sqlstate => '08P01', error => qr/request for students holds no list$/, detail => qr/its keys are "warnings"/);
+$night->falls('a list of something else from the beginning on', { total => 'none',
+		rename_envelope => { path => 'students', key => 'errors' }, no_sourced_id => [ map { { path => 'students', index => $_ } } 0 .. $count ] },
+	sqlstate => '08P01', error => qr/request for students holds no list$/, detail => qr/its keys are "errors"/);
 $night->falls('a failure in a 200', { failure_status => { path => 'students.*offset=20&' } }, sqlstate => '08P01',
 	error => qr/^the SIS reported a failure to the request for students$/, detail => qr/the roster could not be read/, hint => qr/SIS vendor/);
 $night->falls('rows without a sourcedId', { no_sourced_id => { path => 'students', index => 12 } }, collection => 'students|f|weak');
