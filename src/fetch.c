@@ -189,6 +189,8 @@ page_fault(RosterClient *client, ClientGet *get)
 		get->fault = client_status_fault(client, get->url, &get->response);
 		MemoryContextSwitchTo(caller);
 	}
+	if (get->fault != NULL)
+		http_release(&get->response);	/* nobody looks into it */
 	return get->fault;
 }
 

@@ -245,8 +245,10 @@ ask_token_endpoint(RosterClient *client, const char *secret, CredentialsForm cre
 	HttpRequest request = {0};
 	StringInfoData form;
 	char	   *encoded = url_encode(secret);
+	MemoryContext caller = MemoryContextSwitchTo(client->context);
 
-	initStringInfo(&form);
+	initStringInfo(&form);		/* lives as long as the pool, should a cancel end the request */
+	MemoryContextSwitchTo(caller);
 	appendStringInfoString(&form, "grant_type=client_credentials");
 	if (connection->scope != NULL)
 		appendStringInfo(&form, "&scope=%s", url_encode(connection->scope));
@@ -262,6 +264,7 @@ ask_token_endpoint(RosterClient *client, const char *secret, CredentialsForm cre
 	request.max_bytes = TOKEN_MAX_BYTES;
 	client_perform(client, &request, response);
 	explicit_bzero(form.data, form.len);
+	pfree(form.data);
 	wipe(encoded);
 }
 

@@ -233,6 +233,7 @@ watch_events(TransferPool *pool)
 		return;
 	if (pool->events != NULL)
 		FreeWaitEventSet(pool->events);
+	pool->events = NULL;		/* making the next one may raise */
 	pool->events = compat_create_wait_event_set(MAX_SOCKETS + 2);
 	AddWaitEventToSet(pool->events, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
 	AddWaitEventToSet(pool->events, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
