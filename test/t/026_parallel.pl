@@ -124,11 +124,9 @@ is(staged(), $students, '... in their places');
 
 is(fetch({ repeat_page => { path => 'students.*offset=60&', times => 1 } }), 'succeeded', 'a page that comes twice when several are asked for');
 is(scalar(grep { $_ == 60 } offsets()), 2, '... is asked for again, alone');
-my @after = offsets();
-shift @after until $after[0] == 60;
-shift @after;
-shift @after until $after[0] == 60;
-is(join(' ', @after), join(' ', map { 20 * $_ } 3 .. $pages - 1), '... and so is what is behind it, one after the other');
+# One that was thrown away may reach the server's log behind the page that is asked for again.
+my @after = (offsets())[4 - $pages .. -1];
+is(join(' ', @after), join(' ', map { 20 * $_ } 4 .. $pages - 1), '... and so is what is behind it, one after the other');
 is(staged(), $students, '... with the same stage');
 like(fetch_error({ repeat_page => { path => 'students' } }), qr/ERROR:  08P01: .*same page of students twice.*offset 20 /s, 'one that comes twice then too is an error');
 like(fetch_error({ html => { path => 'students.*offset=100&' } }), qr/ERROR:  08P01: .*web page/, 'a page that cannot be read');
