@@ -86,6 +86,8 @@ BEGIN
                 WHEN o.listed THEN 'The roster lists the person by an id known before.'
                 WHEN EXISTS (SELECT FROM minga_roster.links l WHERE l.connection = this.connection AND l.sourced_id = ANY (c.sourced_ids)) THEN
                     'The id is linked already.'
+                WHEN EXISTS (SELECT FROM minga_roster.match_decisions d WHERE d.connection = this.connection AND d.sourced_id = ANY (c.sourced_ids)
+                    AND coalesce(d.person_id, c.person_id) = c.person_id) THEN 'It was decided that the row is not this person.'
             END AS refusal
         FROM minga_roster.changes c
         LEFT JOIN (
@@ -129,4 +131,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION roster_relink(bigint) IS
-'Moves the links that a sync held because many ids of the SIS changed in one night: each person keeps his account, under the new id. Returns how many people it moved; those who are listed by a former id again, or whose new id is linked, become refused. People themselves are not touched: the next sync goes on with them, creates whom it held and judges anew who is gone. roster_undo of the sync moves them back. Of an applied preview the number of either run will do. 42704 an unknown run, 55000 where there is nothing to move, 55006 while a run of the connection works.';
+'Moves the links that a sync held because many ids of the SIS changed in one night: each person keeps his account, under the new id. Returns how many people it moved; those who are listed by a former id again, whose new id is linked, or of whom roster_decide says that the row is not theirs, become refused. People themselves are not touched: the next sync goes on with them, creates whom it held and judges anew who is gone. roster_undo of the sync moves them back. Of an applied preview the number of either run will do. 42704 an unknown run, 55000 where there is nothing to move, 55006 while a run of the connection works.';

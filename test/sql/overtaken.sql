@@ -83,6 +83,20 @@ SELECT FROM run_merge('undo', :first);
 SELECT sourced_id, person_id, rule FROM links;
 SELECT person_id, given_name, archived_at IS NOT NULL FROM people ORDER BY 1;
 
+-- nor does a link that waited for roster_relink move against a decision
+SELECT clear();
+SELECT stage('o' || n, 'student', 'Sam' || n, 'Day', identifier => n::text) FROM generate_series(1, 7) n;
+SELECT FROM run_merge();
+DELETE FROM staged_users WHERE connection = 'north';
+SELECT stage('n' || n, 'student', 'Sam' || n, 'Day', identifier => n::text) FROM generate_series(1, 7) n;
+SELECT FROM run_merge();
+SELECT last_run() AS holds \gset
+SELECT roster_decide('north', 'n1', 'never the same', 'P1'), roster_decide('north', 'n2', 'new person'), roster_decide('north', 'n3', 'never the same', 'P1');
+SELECT roster_relink(:holds);
+SELECT person_id, state, state_reason FROM changes WHERE run = :holds AND state = 'refused' ORDER BY 1;
+SELECT linked();
+DELETE FROM match_decisions;
+
 -- what a run held goes with it
 SELECT clear();
 SELECT toggle(archive => true);
