@@ -79,6 +79,7 @@ BEGIN
             WHEN k.later_run IS NOT NULL THEN format('Run %s has changed a link of the person since.', k.later_run)
             WHEN c.action <> 'link' AND s.seen IS DISTINCT FROM c.seen THEN 'The person was changed since.'
             WHEN c.action = 'create' AND e.person_id IS NOT NULL THEN 'Another connection has linked the person since.'
+            WHEN c.action = 'create' AND h.person_id IS NOT NULL THEN 'It was decided since that a row of the roster is the person.'
         END AS reason
     FROM minga_roster.changes c
     LEFT JOIN current_people p ON p.person_id = c.person_id
@@ -95,6 +96,10 @@ BEGIN
     LEFT JOIN (
         SELECT DISTINCT l.person_id FROM minga_roster.links l WHERE l.site = target.site AND l.connection <> target.connection
     ) e ON e.person_id = c.person_id
+    LEFT JOIN (
+        SELECT DISTINCT l.person_id FROM minga_roster.links l
+        WHERE l.connection = target.connection AND l.rule = 'decided' AND l.linked_run >= target.run
+    ) h ON h.person_id = c.person_id
     WHERE c.run = minga_roster.planned_in(target) AND c.done_by = target.run AND c.state = 'applied';
 END
 $$;

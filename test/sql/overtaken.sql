@@ -75,12 +75,15 @@ SELECT FROM links WHERE sourced_id = 'f1' AND missed_since IS NOT NULL;
 SELECT clear();
 DELETE FROM links WHERE connection = 'second';
 INSERT INTO people (site, role, given_name, family_name) VALUES ('north', 'student', 'Ana', 'Day'), ('north', 'student', 'Bo', 'Day');
-SELECT stage('a1', 'student', 'Anna', 'Day', identifier => '1'), stage('a2', 'student', 'Bob', 'Day', damaged => true);
+SELECT stage('a1', 'student', 'Anna', 'Day', identifier => '1'), stage('a2', 'student', 'Bob', 'Day', damaged => true),
+    stage('a3', 'teacher', 'Cy', 'Day'), stage('a4', 'administrator', 'Cyrus', 'Day', damaged => true);
 SELECT FROM run_merge();
 SELECT last_run() AS first \gset
 SELECT roster_decide('north', 'a1', 'same person', 'P1'), roster_decide('north', 'a2', 'same person', 'P2');
+SELECT roster_decide('north', 'a4', 'same person', p.person_id) FROM people p WHERE p.given_name = 'Cy';
 SELECT FROM run_merge('undo', :first);
-SELECT sourced_id, person_id, rule FROM links;
+SELECT sourced_id, person_id, rule FROM links ORDER BY 1;
+SELECT sourced_ids, state, CASE state WHEN 'kept' THEN state_reason END FROM changes WHERE run = :first AND state <> 'noted' ORDER BY 1;
 SELECT person_id, given_name, archived_at IS NOT NULL FROM people ORDER BY 1;
 
 -- nor does a link that waited for roster_relink move against a decision
