@@ -25,20 +25,36 @@ BEGIN
         ORDER BY c.person_id, c.run DESC
     ), leaver AS (
         SELECT person_id, category FROM tonight UNION ALL SELECT person_id, category FROM recent
+    ), links_then AS (
+        -- The links as tonight's run leaves them: tomorrow's base, and so tonight's.
+        SELECT l.person_id, CASE WHEN o.usable AND d.outcome NOT IN ('conflict', 'reject') THEN o.category ELSE l.category END AS category,
+            CASE WHEN o.standing <> 'absent' THEN false
+                ELSE l.missed_since IS NOT NULL OR coalesce(o.standing = 'absent' AND minga_roster.family_of(l.category) IN (SELECT f.family FROM proved_families f), false)
+            END AS missed, l.missed_since
+        FROM minga_roster.links l
+        LEFT JOIN open_rows o ON o.sourced_id = l.sourced_id
+        LEFT JOIN decisions d ON d.label = o.label
+        LEFT JOIN (SELECT DISTINCT m.person_id FROM decisions m WHERE m.links AND m.step IN ('identifier', 'e-mail')) moved
+            ON moved.person_id = l.person_id AND o.standing = 'absent'
+        WHERE l.connection = this.connection AND moved.person_id IS NULL
+        UNION ALL
+        SELECT d.person_id, o.category, false, NULL
+        FROM decisions d JOIN open_rows o ON o.label = d.label
+        WHERE d.links AND d.outcome <> 'create' AND o.usable AND o.person_id IS NULL
     ), linked AS (
         SELECT DISTINCT ON (l.person_id) l.person_id, l.category
-        FROM minga_roster.links l
+        FROM links_then l
         JOIN category_rules c ON c.category = l.category
-        JOIN current_people p ON p.person_id = l.person_id AND NOT p.archived
-        WHERE l.connection = this.connection
-        ORDER BY l.person_id, l.missed_since DESC NULLS FIRST, c.rank
+        JOIN current_people p ON p.person_id = l.person_id
+        LEFT JOIN (SELECT d.person_id FROM decisions d WHERE d.outcome = 'restore') back ON back.person_id = l.person_id
+        WHERE NOT p.archived OR back.person_id IS NOT NULL
+        ORDER BY l.person_id, l.missed, l.missed_since DESC NULLS FIRST, c.rank
     ), base AS (
         SELECT category FROM linked
         UNION ALL
         SELECT category FROM recent
         UNION ALL
-        SELECT d.category FROM decisions d
-        WHERE d.outcome IN ('create', 'restore') OR (d.outcome IN ('link', 'update') AND d.step <> 'link' AND d.first_run IS NULL)
+        SELECT d.category FROM decisions d WHERE d.outcome = 'create'
     ), figures AS (
         SELECT l.category, l.leavers, b.people
         FROM (SELECT category, count(*) AS leavers FROM leaver GROUP BY category) l

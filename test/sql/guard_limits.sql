@@ -110,5 +110,15 @@ SELECT unproven FROM connections WHERE connection = 'north';
 UPDATE connections SET unproven_since = now() WHERE connection = 'north';
 SELECT FROM run_merge();
 SELECT unproven FROM connections WHERE connection = 'north';
+-- who sinks to a category tonight is of its people already tonight: two of five, not two of four; the sync after would judge so
+SELECT clear();
+SELECT toggle(archive => true);
+SELECT stage('t1', 'teacher', 'Ana', 'Lee', username => 'alee'), stage('i1', 'aide', 'Ana', 'Lee', username => 'alee'), stage('t2', 'teacher', 'Bo', 'Ray');
+SELECT stage('i' || n, 'aide', 'Kim' || n, 'Day') FROM generate_series(2, 5) n;
+SELECT FROM run_merge();
+SELECT unstage('t1', 'i2', 'i3');
+SELECT FROM run_merge();
+SELECT verdicts();
+SELECT again();
 \set ECHO none
 \i :fixture_end
