@@ -18,6 +18,7 @@ A case is determined by its seed alone: SEED=<seed> CASES=1 VERBOSE=1 replays it
 Prints TAP. The database must have test/fixtures/merge.sql loaded.
 """
 
+import datetime
 import json
 import os
 import random
@@ -39,6 +40,7 @@ VALUES = ('given_name', 'family_name', 'middle_name', 'username', 'identifier', 
 ROW = ('sourced_id', 'collection', 'status', 'role', 'enabled', 'damaged') + VALUES
 PERSON = ('person_id', 'role') + VALUES + ('roster_managed', 'archived_at')
 GONE = 'archived tonight'
+TONIGHT = datetime.datetime.max.replace(tzinfo=datetime.timezone.utc)
 
 
 def family(category):
@@ -93,6 +95,9 @@ class Model:
         self.after = {p['person_id']: dict(p) for p in people}
         self.present = set()                                    # people who must not be archived
         self.moves = []
+        self.moved = set()                                      # people whose link moves
+        self.settled = {}                                       # sourced id -> category, of rows that are in no conflict
+        self.joining = []                                       # person and category of each row that gets a link
 
     # Rows
 
@@ -100,14 +105,14 @@ class Model:
         """contact, ignore (no rule), absent, off, unreadable, inactive or active."""
         if row['role'] in CONTACTS:
             return 'contact'
-        if row['role'] not in RULES:
-            return 'unreadable' if row['role'] is None and row['damaged'] else 'no rule'
         if row['status'] == 'tobedeleted':
             return 'absent'
-        if not self.toggles[RULES[row['role']][0]]['roster']:
+        if row['role'] in RULES and not self.toggles[RULES[row['role']][0]]['roster']:
             return 'off'
         if row['damaged'] or row['status'] not in (None, 'active', 'inactive'):
             return 'unreadable'
+        if row['role'] not in RULES:
+            return 'no rule'
         return 'inactive' if row['status'] == 'inactive' or not row['enabled'] else 'active'
 
     def listed(self, sourced_id):
@@ -237,7 +242,7 @@ class Model:
                 self.outcome[row['sourced_id']] = 'contact' if kind == 'contact' else 'ignore'
             elif kind == 'unreadable':
                 self.outcome[row['sourced_id']] = 'reject'
-                self.change('reject', RULES[row['role']][0] if row['role'] else None, self.linked_to(row), [row['sourced_id']], state='noted')
+                self.change('reject', RULES[row['role']][0] if row['role'] in RULES else None, self.linked_to(row), [row['sourced_id']], state='noted')
         # Whoever a row could be that is not to be acted on counts as well; guardians and unknown roles only where they are linked.
         speaking = [r for r in self.rows if r['status'] != 'tobedeleted' and (r['role'] in RULES or self.linked_to(r))]
         groups = []
@@ -296,7 +301,13 @@ class Model:
             return
         category, role = self.place(rows, person_id)
         self.outcome.update({i: 'merged' for i in ids})
-        self.outcome[ids[0]] = self.settle(group, rows, ids, person_id, category, role)
+        outcome = self.outcome[ids[0]] = self.settle(group, rows, ids, person_id, category, role)
+        if outcome != 'reject':
+            self.settled.update({r['sourced_id']: RULES[r['role']][0] for r in rows})
+        if outcome in ('protect', 'restore', 'update', 'link'):
+            self.joining += [(person_id, RULES[r['role']][0]) for r in rows if r['sourced_id'] not in self.links]
+            if group['by'] != 'linked':
+                self.moved.add(person_id)
 
     def settle(self, group, rows, ids, person_id, category, role):
         values = self.values(rows)
@@ -335,6 +346,10 @@ class Model:
         self.after[person_id].update(writes, archived_at=None)
         return action
 
+    def seen_last(self, links):
+        newest = [l for l in links if l['missed_since'] is None]
+        return newest or [l for l in links if l['missed_since'] == max(m['missed_since'] for m in links)]
+
     def archive(self):
         leaving = {}
         for person_id, person in self.people.items():
@@ -343,10 +358,7 @@ class Model:
                 continue
             if any(l['person_id'] == person_id and l['connection'] != self.connection and l['missed_since'] is None for l in self.all_links):
                 continue
-            of_last = [l for l in links if l['missed_since'] is None]
-            if not of_last:
-                of_last = [l for l in links if l['missed_since'] == max(m['missed_since'] for m in links)]
-            category = min((l['category'] for l in of_last), key=lambda c: RANK[c])
+            category = best([l['category'] for l in self.seen_last(links)])
             if not (self.toggles[category]['roster'] and self.toggles[category]['archive']):
                 continue
             ids = [l['sourced_id'] for l in links]
@@ -368,12 +380,16 @@ class Model:
         back = {c['person'] for c in self.changes if c['action'] == 'restore'}
         before = {p for p, c in self.recent.items() if c == category and p in self.people and self.people[p]['archived_at'] and p not in back}
         for person_id, person in self.people.items():
-            mine = [c['category'] for c in self.changes if c['person'] == person_id and c['action'] in ('link', 'update', 'restore')]
-            categories = [l['category'] for l in self.links.values() if l['person_id'] == person_id]
-            if (person['archived_at'] is None or person_id in back) and (mine or categories):
-                best = mine[0] if mine else min(categories, key=lambda c: RANK[c])
-                if best == category:
-                    base.add(person_id)
+            if person['archived_at'] is not None and person_id not in back:
+                continue
+            # The links as they are once the night is over.
+            links = [{**l, 'category': self.settled.get(l['sourced_id'], l['category']),
+                      'missed_since': None if self.listed(l['sourced_id']) else l['missed_since'] or (TONIGHT if self.proved_absent(l) else None)}
+                     for l in self.links.values()
+                     if l['person_id'] == person_id and not (person_id in self.moved and not self.listed(l['sourced_id']))]
+            links += [{'category': c, 'missed_since': None} for p, c in self.joining if p == person_id]
+            if links and best([l['category'] for l in self.seen_last(links)]) == category:
+                base.add(person_id)
         base |= before
         created = sum(1 for c in self.changes if c['action'] == 'create' and c['category'] == category)
         leavers, all_of_them = len(set(tonight) | before), len(base) + created
