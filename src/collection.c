@@ -38,6 +38,7 @@
 #include "fetch.h"
 
 #define PAGES_MAX 100000
+#define NAMELESS_PAGES_MAX 100	/* in a row, without one usable id: they may be the same one */
 #define SMALL_PAGE 50			/* rows; smaller ones do not make a slow server faster */
 #define PAGES_TO_GROW 3			/* after so many good ones a page size that was halved is doubled; later after more */
 #define REQUESTS_MAX 16
@@ -95,6 +96,7 @@ typedef struct CollectionRead
 	int			nids;
 	int			ids_size;
 	int			pages;
+	int			nameless_pages;	/* of them, the last ones */
 	int64		rows;
 	int64		repeated;		/* ids that came again on the same page */
 	int64		without_id;
@@ -179,6 +181,22 @@ raise_known_page(const CollectionRead *read)
 			 errmsg("the SIS sent the same page of %s twice", read->judge.collection->name),
 			 errdetail("The page at offset " INT64_FORMAT " holds the same %d rows as one before it.", read->rows, read->reader.rows),
 			 errhint("The SIS ignores the offset, so its list cannot be read to its end: ask the SIS vendor. A larger page_size (roster_configure) may fetch the list in one page.")));
+}
+
+/* Pages that cannot be told apart would be asked for until the limit of pages. */
+static void
+note_nameless_page(CollectionRead *read)
+{
+	bool		nameless = (read->reader.rows == read->reader.without_id);
+
+	read->nameless_pages = nameless ? read->nameless_pages + 1 : 0;
+	if (read->nameless_pages == NAMELESS_PAGES_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("the SIS sends %s without ids", read->judge.collection->name),
+				 errdetail("None of the rows on the last %d pages, up to offset " INT64_FORMAT ", has a usable sourcedId.",
+						   read->nameless_pages, read->rows),
+				 errhint("Without it nobody can be told from anybody else: ask the SIS vendor.")));
 }
 
 /* Keeps what the server claims as the number of rows; raises where it changes. */
@@ -367,6 +385,7 @@ take_page(CollectionRead *read, const PageRequest *request)
 		read->rows += reader->rows;
 		read->repeated += count_repeated(read);
 		read->without_id += reader->without_id;
+		note_nameless_page(read);
 		if (read->total >= 0 && read->rows >= read->total && read->pages > 1 && reader->rows < request->limit &&
 			count_distinct(read) == read->total)
 		{

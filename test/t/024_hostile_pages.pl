@@ -68,6 +68,9 @@ $night->falls('an empty list of something else in the middle', { total => 'none'
 $night->falls('a list of something else from the beginning on', { total => 'none',
 		rename_envelope => { path => 'students', key => 'errors' }, no_sourced_id => [ map { { path => 'students', index => $_ } } 0 .. $count ] },
 	sqlstate => '08P01', error => qr/request for students holds no list$/, detail => qr/its keys are "errors"/);
+$night->falls('the same rows without ids again and again', { total => 'none',
+		repeat_page => { path => 'students' }, no_sourced_id => [ map { { path => 'students', index => $_ } } 0 .. $count ] },
+	sqlstate => '08P01', error => qr/^the SIS sends students without ids$/, detail => qr/last 100 pages, up to offset 1000,/, hint => qr/SIS vendor/);
 $night->falls('a failure in a 200', { failure_status => { path => 'students.*offset=20&' } }, sqlstate => '08P01',
 	error => qr/^the SIS reported a failure to the request for students$/, detail => qr/the roster could not be read/, hint => qr/SIS vendor/);
 $night->falls('rows without a sourcedId', { no_sourced_id => { path => 'students', index => 12 } }, collection => 'students|f|weak');
