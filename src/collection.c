@@ -10,7 +10,9 @@
  * at a full page neither until the next page is empty.  What cannot be a
  * truthful list, a page that comes twice or a total that changes, is an error.
  * An id on two pages shows that the list moved while it was read: without a
- * total nobody knows who was passed over, and the proof is weak.
+ * total nobody knows who was passed over, and the proof is weak.  Where there
+ * is no total, each page behind a full one is asked for from the last row of
+ * that on, which has to come again: else rows before it came or went.
  *
  * Collections are read side by side, and pages of one at a time, as far as the
  * run may have requests in flight.  Pages are taken in the order of their
@@ -68,8 +70,9 @@ typedef struct RosterRead
 /* A page that was asked for. */
 typedef struct PageRequest
 {
-	int64		offset;
+	int64		offset;			/* of the first row that is new */
 	int			limit;
+	bool		overlaps;		/* begins with the last row of the page before */
 	Size		max_bytes;
 	ClientGet  *get;
 } PageRequest;
@@ -95,6 +98,11 @@ typedef struct CollectionRead
 	uint64	   *ids;			/* hashes of the page that is being taken */
 	int			nids;
 	int			ids_size;
+	uint64		last_id;		/* hash of the last row of the page before it */
+	bool		last_was_full;	/* that page, or it was the first one */
+	bool		overlap_is_due; /* the next row should be that one */
+	bool		overlap_came;
+	bool		moved;			/* it was another one */
 	int			pages;
 	int			nameless_pages;	/* of them, the last ones */
 	int64		rows;
@@ -112,7 +120,16 @@ take_user(void *taker, PageRow *row)
 {
 	CollectionRead *read = taker;
 	const text *id = row->texts[ROW_SOURCED_ID];
+	uint64		hash = hash_bytes_extended((const unsigned char *) VARDATA_ANY(id), VARSIZE_ANY_EXHDR(id), 0);
 	bool		elsewhere = is_elsewhere(&read->judge, row);
+
+	if (read->overlap_is_due)
+	{
+		read->overlap_is_due = false;
+		read->overlap_came = (hash == read->last_id);
+		if (read->overlap_came)
+			return;
+	}
 
 	if (read->nids == read->ids_size)
 	{
@@ -120,7 +137,7 @@ take_user(void *taker, PageRow *row)
 		read->ids = read->ids == NULL ? MemoryContextAllocHuge(read->context, read->ids_size * sizeof(uint64)) :
 			repalloc_huge(read->ids, read->ids_size * sizeof(uint64));
 	}
-	read->ids[read->nids++] = hash_bytes_extended((const unsigned char *) VARDATA_ANY(id), VARSIZE_ANY_EXHDR(id), 0);
+	read->ids[read->nids++] = hash;
 	stage_user(read->roster->stage, row, elsewhere);
 	if (elsewhere)
 		read->elsewhere++;
@@ -229,8 +246,11 @@ request_page(CollectionRead *read, int64 offset, Size max_bytes)
 
 	request->offset = offset;
 	request->limit = read->page_size;
+	request->overlaps = (read->total < 0 && offset > 0 && request->limit > 1 &&
+						 (offset > read->rows || read->last_was_full));
 	request->max_bytes = max_bytes;
-	request->get = begin_page(roster->client, read->reader.path, request->limit, offset, max_bytes,
+	request->get = begin_page(roster->client, read->reader.path, request->limit,
+							  request->overlaps ? offset - 1 : offset, max_bytes,
 							  request->limit > SMALL_PAGE);
 	MemoryContextSwitchTo(caller);
 	read->nrequests++;
@@ -275,7 +295,7 @@ request_pages(CollectionRead *read)
 		{
 			const PageRequest *last = &read->requests[read->nrequests - 1];
 
-			offset = last->offset + last->limit;
+			offset = last->offset + last->limit - (last->overlaps ? 1 : 0);
 			if (!read->ahead || (read->total >= 0 && offset >= read->total))
 				break;
 		}
@@ -350,9 +370,12 @@ take_page(CollectionRead *read, const PageRequest *request)
 	int64		staged_before = roster->run->rows_staged;
 	int64		elsewhere_before = read->elsewhere;
 	ClientFault *fault;
+	int			new_rows;
 
 	begin_worker_transaction();
 	read->nids = 0;
+	read->overlap_is_due = request->overlaps;
+	read->overlap_came = false;
 	stage_begin_page(roster->stage, PAGE_USERS, read->judge.collection->name);
 	fault = read_page(reader, response);
 	if (fault == NULL && reader->bare && read->pages == 0 && !read->judge.collection->filtered)
@@ -370,7 +393,12 @@ take_page(CollectionRead *read, const PageRequest *request)
 	stage_end_page(roster->stage);
 
 	note_total(read, response->total_count);
-	if (reader->rows == 0)
+	read->moved |= (request->overlaps && !read->overlap_came);
+	new_rows = reader->rows - (read->overlap_came ? 1 : 0);
+	read->last_was_full = (reader->rows >= request->limit || read->pages == 0);
+	if (new_rows == 0 && reader->rows > 0)
+		;						/* the end is there, and has to be seen */
+	else if (reader->rows == 0)
 	{
 		read->end = reader->bare ? END_EMPTY_OBJECT : END_EMPTY_PAGE;
 		read->done = true;
@@ -382,7 +410,9 @@ take_page(CollectionRead *read, const PageRequest *request)
 		(void) hash_search(read->pages_seen, &reader->ids_hash, HASH_ENTER, NULL);
 		read->pages++;
 		roster->run->pages++;
-		read->rows += reader->rows;
+		read->rows += new_rows;
+		if (read->nids > 0)
+			read->last_id = read->ids[read->nids - 1];
 		read->repeated += count_repeated(read);
 		read->without_id += reader->without_id;
 		note_nameless_page(read);
@@ -497,7 +527,7 @@ store_collection(CollectionRead *read)
 		complete = true;
 		proof = "total";
 	}
-	else if (read->end == END_EMPTY_PAGE && read->total < 0 && moved == 0)
+	else if (read->end == END_EMPTY_PAGE && read->total < 0 && moved == 0 && !read->moved)
 	{
 		complete = true;
 		proof = "empty page";
@@ -511,6 +541,8 @@ store_collection(CollectionRead *read)
 			add_sentence(detail, "The SIS ended the list with status 404 instead of an empty page.");
 		if (moved > 0)
 			add_sentence(detail, "Rows that came on more than one page: " INT64_FORMAT "; the list moved while it was read, and others may have been passed over.", moved);
+		else if (read->moved && read->total < 0)
+			add_sentence(detail, "A page did not begin with the last row of the one before it: the list moved while it was read, and others may have been passed over.");
 		if (read->total >= 0)
 			add_sentence(detail, "The SIS claims " INT64_FORMAT " rows (X-Total-Count) and listed " INT64_FORMAT " different ones.", read->total, distinct);
 		else
