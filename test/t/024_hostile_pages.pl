@@ -64,7 +64,7 @@ $night->falls('no envelope', { missing_envelope => { path => 'students' } }, sql
 $night->falls('an envelope of the path\'s name', { rename_envelope => { path => 'students', key => 'students' } }, collection => 'students|t|total');
 $night->falls('an envelope of a name of its own', { rename_envelope => { path => 'students', key => 'people' } }, collection => 'students|t|total');
 $night->falls('an empty list of something else in the middle', { total => 'none',
-		empty => { path => 'students.*offset=30&' }, rename_envelope => { path => 'students.*offset=30&', key => 'warnings' } },
+		empty => { path => 'students.*offset=27&' }, rename_envelope => { path => 'students.*offset=27&', key => 'warnings' } },
 	sqlstate => '08P01', error => qr/request for students holds no list$/, detail => qr/its keys are "warnings"/);
 $night->falls('a list of something else from the beginning on', { total => 'none',
 		rename_envelope => { path => 'students', key => 'errors' }, no_sourced_id => [ map { { path => 'students', index => $_ } } 0 .. $count ] },
