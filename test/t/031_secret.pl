@@ -96,7 +96,7 @@ is($roster->sql("SELECT query FROM roster_connect('seen', client_secret => 'hush
 	"roster_connect('seen', ...)", 'pg_stat_activity shows the statement without the secret');
 $roster->error("SELECT roster_connect('seen', client_secret => 'hush-hush', $connect)");
 $roster->error("SELECT roster_connect('seen2', url => 'nonsense', client_secret => 'hush-hush', client_id => 'c', school_id => '1', people => 'public.people')");
-$roster->error("SELECT roster_connect('seen2', client_secret => 'hush-hush', $connect, sis => 'powerschool')");
+$roster->error("SELECT roster_connect('seen2', client_secret => 'hush-hush', $connect, sis => 'blackboard')");
 $roster->error("SELECT roster_connect('seen2', client_secret => ' hush-hush', $connect)");
 $roster->error("SELECT roster_set_secret('nobody', 'hush-hush')");
 $roster->error("SELECT roster_set_secret('smtp', 'hush-hush ')");
