@@ -75,6 +75,16 @@ BEGIN
             HINT = 'Ask the school to remove one of the two rows in its SIS, or decide "undecided" of the other row first.';
     END IF;
 
+    IF decision = 'same person' AND EXISTS (SELECT FROM minga_roster.links l
+        WHERE l.connection = known.connection AND l.site = known.site AND l.person_id = roster_decide.person_id
+            AND l.sourced_id <> roster_decide.sourced_id AND minga_roster.family_of(l.category) <> minga_roster.family_of(staged.category))
+    THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = 'nobody is a student and staff at once',
+            DETAIL = format('The row is of a %s, and the person is linked to a row of the other family.', staged.role),
+            HINT = 'Decide "new person": a student who joins the staff is somebody new there.';
+    END IF;
+
     -- That a row is somebody is a link. One that a decision made is taken back by the next.
     DELETE FROM minga_roster.links l
     WHERE l.connection = known.connection AND l.sourced_id = roster_decide.sourced_id
