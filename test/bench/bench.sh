@@ -102,7 +102,7 @@ done > "$work/curl.list"
 page_bytes=$(stat -c %s "$work/pages_full/students_0.json")
 
 fetch() { run_time "roster_fetch('full')"; }
-curl_parallel() { milliseconds curl -sZ --parallel-max 4 -K "$work/curl.list"; }
+curl_parallel() { milliseconds curl -sZ --parallel-max 4 -K "$work/curl.list" 2>/dev/null; }
 copy_rows() {
 	psql_bench -c "TRUNCATE copied"
 	milliseconds psql_bench -c "COPY copied FROM '$work/pages_full/users.copy'"
