@@ -19,7 +19,8 @@ sub private_memory
 	my ($faults) = @_;
 	my ($roster, $peak) = ($night->roster, 0);
 
-	$night->server->faults($faults);
+	# Slow enough that the run is still there when it is looked at.
+	$night->server->faults({ %$faults, delay_ms => 100 });
 	my $run = $roster->sql("SELECT roster_start('mesa')");
 	$roster->wait_for("SELECT count(*) = 1 FROM runs WHERE run = $run AND pid IS NOT NULL");
 	my $pid = $roster->sql("SELECT pid FROM runs WHERE run = $run");
