@@ -113,7 +113,8 @@ $roster->sql("SELECT roster_toggle('mesa', category, roster => category = 'stude
 is(fetch(), 'succeeded', 'students alone');
 my $students = staged();
 
-is(fetch({ status => { path => 'students.*offset=(20|40|60)&', code => 401, times => 3 } }), 'succeeded', 'a token that is refused with several in flight');
+my @each_once = map { { path => "students.*offset=$_&", code => 401, times => 1 } } 20, 40, 60;
+is(fetch({ status => \@each_once }), 'succeeded', 'a token that is refused with several in flight');
 is(tokens(), 1, '... is renewed once');
 is(staged(), $students, '... and all pages come');
 is(fetch({ expire_token_after => 3 }), 'succeeded', 'a token that is withdrawn again and again');
