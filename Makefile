@@ -13,6 +13,7 @@ SQL_PARTS = \
 	sql/tables.sql \
 	sql/presets.sql \
 	sql/people.sql \
+	sql/archive.sql \
 	sql/connect.sql \
 	sql/run.sql \
 	sql/stage.sql \

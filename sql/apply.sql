@@ -1,30 +1,26 @@
 -- Apply: the only writer of people. Each person is checked again as he is written; who was changed since the plan is left alone.
 -- Then the links, which say who is who, and whether the connection is proven.
 
-CREATE FUNCTION default_id(relation regclass) RETURNS text
+CREATE FUNCTION column_default(relation regclass, attribute text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT coalesce(
         pg_get_expr(d.adbin, d.adrelid),
-        format('nextval(%L::regclass)', pg_get_serial_sequence(relation::text, a.attname)))
-    FROM minga_roster.people_relations r
-    JOIN pg_attribute a ON a.attrelid = r.relation AND a.attname = r.columns ->> 'person_id'
+        CASE WHEN a.attidentity <> '' THEN format('nextval(%L::regclass)', pg_get_serial_sequence(relation::text, a.attname)) END,
+        pg_get_expr(t.typdefaultbin, 0))
+    FROM pg_attribute a
+    JOIN pg_type t ON t.oid = a.atttypid
     LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-    WHERE r.relation = default_id.relation
+    WHERE a.attrelid = relation AND a.attname = attribute
 $$;
-COMMENT ON FUNCTION default_id(regclass) IS 'The expression by which the people relation draws an id.';
-
-CREATE FUNCTION column_type(relation regclass, attribute text) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT format_type(a.atttypid, NULL) FROM pg_attribute a WHERE a.attrelid = relation AND a.attname = attribute
-$$;
-COMMENT ON FUNCTION column_type(regclass, text) IS 'Type of a column, without its length: a cast must not cut a value short in silence.';
+COMMENT ON FUNCTION column_default(regclass, text) IS
+'The expression of a column''s default or, of an identity column, of its next value; NULL where there is none. Of a view its own defaults only.';
 
 CREATE FUNCTION person_hash(relation regclass) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT format('pg_catalog.hashtextextended(ROW(%s, %s, pg_catalog.date_part(''epoch'', p.%I)%s)::pg_catalog.text, 0)',
+    SELECT format('pg_catalog.hashtextextended(ROW(%s, %s, %s%s)::pg_catalog.text, 0)',
         minga_roster.role_words(relation, format('p.%I::pg_catalog.text', r.columns ->> 'role'), true),
         CASE WHEN r.columns ? 'roster_managed' THEN format('coalesce(p.%I, true)', r.columns ->> 'roster_managed') ELSE 'true' END,
-        r.columns ->> 'archived_at',
+        (minga_roster.archive_terms(relation)).hashed,
         (SELECT string_agg(CASE WHEN r.columns ? c.name THEN format(', p.%I::pg_catalog.text', r.columns ->> c.name) ELSE ', NULL' END, '' ORDER BY c.place)
             FROM unnest(minga_roster.written_columns()) WITH ORDINALITY c (name, place)))
     FROM minga_roster.people_relations r
@@ -45,6 +41,7 @@ DECLARE
     written text[];
     compared text[];
     hash text := minga_roster.person_hash(people);
+    archive record := minga_roster.archive_terms(people);
 BEGIN
     FOREACH kind IN ARRAY ARRAY['archive', 'update', 'restore'] LOOP
         CONTINUE WHEN kind <> ALL (actions);
@@ -59,8 +56,8 @@ BEGIN
             'RETURNING w.change, %12$s AS seen) INSERT INTO pg_temp.hits (change, seen) SELECT change, seen FROM hit',
             people,
             concat_ws(', ',
-                CASE kind WHEN 'restore' THEN format('%I = NULL', map ->> 'archived_at')
-                    WHEN 'archive' THEN format('%I = coalesce((w.after ->> ''archived_at'')::pg_catalog.timestamptz, $2::pg_catalog.timestamptz)', map ->> 'archived_at') END,
+                CASE WHEN kind <> 'update' THEN
+                    format('%I = %s', map ->> 'archived_at', CASE kind WHEN 'archive' THEN archive.as_archived ELSE archive.as_restored END) END,
                 (SELECT string_agg(format('%1$I = CASE WHEN w.after ? %2$L THEN (%3$s)::%4$s ELSE p.%1$I END', map ->> c, c,
                     CASE c WHEN 'role' THEN minga_roster.role_words(people, 'w.after ->> ''role''', false) ELSE format('w.after ->> %L', c) END,
                     minga_roster.column_type(people, map ->> c)), ', ' ORDER BY c) FROM unnest(written) c),
@@ -68,8 +65,7 @@ BEGIN
             map ->> 'site', map ->> 'person_id', minga_roster.column_type(people, map ->> 'person_id'), in_range, kind,
             minga_roster.role_words(people, format('p.%I::pg_catalog.text', map ->> 'role'), true),
             CASE WHEN map ? 'roster_managed' THEN format(' AND p.%I IS NOT FALSE', map ->> 'roster_managed') END,
-            CASE kind WHEN 'restore' THEN format('p.%I = (w.before ->> ''archived_at'')::pg_catalog.timestamptz', map ->> 'archived_at')
-                ELSE format('p.%I IS NULL', map ->> 'archived_at') END,
+            format(CASE kind WHEN 'restore' THEN '%s AND %s' ELSE 'NOT (%s) AND %s' END, archive.archived, archive.unchanged),
             (SELECT string_agg(format(' AND (NOT w.before ? %2$L OR %1$s IS NOT DISTINCT FROM w.before ->> %2$L)',
                 CASE c WHEN 'role' THEN minga_roster.role_words(people, format('p.%I::pg_catalog.text', map ->> c), true)
                     ELSE format('p.%I::pg_catalog.text', map ->> c) END, c), '' ORDER BY c) FROM unnest(compared) c),
@@ -80,8 +76,8 @@ BEGIN
         written := ARRAY(SELECT DISTINCT k FROM writes w CROSS JOIN LATERAL jsonb_object_keys(w.after) k
             WHERE w.action = 'create' AND w.nth BETWEEN low AND high AND k <> 'role');
         PERFORM minga_roster.as_owner(people, format(
-            'WITH hit AS (INSERT INTO %1$s AS p (%2$I, %3$I, %4$I%5$s%6$s) OVERRIDING SYSTEM VALUE '
-            'SELECT $1, w.person_id::%7$s, (%8$s)::%9$s%10$s%11$s FROM pg_temp.writes w WHERE w.action = ''create'' AND %12$s ORDER BY w.change '
+            'WITH hit AS (INSERT INTO %1$s AS p (%2$I, %3$I, %4$I%5$s%6$s%14$s) OVERRIDING SYSTEM VALUE '
+            'SELECT $1, w.person_id::%7$s, (%8$s)::%9$s%10$s%11$s%15$s FROM pg_temp.writes w WHERE w.action = ''create'' AND %12$s ORDER BY w.change '
             'RETURNING p.%3$I::pg_catalog.text AS person_id, %13$s AS seen) '
             'INSERT INTO pg_temp.hits (person_id, seen) SELECT person_id, seen FROM hit',
             people, map ->> 'site', map ->> 'person_id', map ->> 'role',
@@ -89,9 +85,13 @@ BEGIN
             CASE WHEN map ? 'updated_at' THEN format(', %I', map ->> 'updated_at') END,
             minga_roster.column_type(people, map ->> 'person_id'),
             minga_roster.role_words(people, 'w.after ->> ''role''', false), minga_roster.column_type(people, map ->> 'role'),
-            (SELECT string_agg(format(', (w.after ->> %L)::%s', c, minga_roster.column_type(people, map ->> c)), '' ORDER BY c) FROM unnest(written) c),
+            -- Where others have a value and the roster none, the column's default stays in its place.
+            (SELECT string_agg(', ' || CASE WHEN d IS NULL THEN format('(w.after ->> %L)::%s', c, t)
+                ELSE format('CASE WHEN w.after ? %1$L THEN (w.after ->> %1$L)::%2$s ELSE (%3$s)::%2$s END', c, t, d) END, '' ORDER BY c)
+                FROM unnest(written) c, minga_roster.column_type(people, map ->> c) t, minga_roster.column_default(people, map ->> c) d),
             CASE WHEN map ? 'updated_at' THEN ', $2::pg_catalog.timestamptz' END,
-            in_range, hash),
+            in_range, hash,
+            CASE WHEN archive.as_created IS NOT NULL THEN format(', %I', map ->> 'archived_at') END, ', ' || archive.as_created),
             VARIADIC arguments);
     END IF;
 END
@@ -117,7 +117,8 @@ BEGIN
     PERFORM minga_roster.grant_temp(connection.people, 'hits');
     IF EXISTS (SELECT FROM writes w WHERE w.action = 'create') THEN
         PERFORM minga_roster.as_owner(connection.people, format(
-            'UPDATE pg_temp.writes SET person_id = (%s)::pg_catalog.text WHERE action = ''create''', minga_roster.default_id(connection.people)));
+            'UPDATE pg_temp.writes SET person_id = (%s)::pg_catalog.text WHERE action = ''create''', minga_roster.column_default(connection.people,
+                (SELECT r.columns ->> 'person_id' FROM minga_roster.people_relations r WHERE r.relation = connection.people))));
     END IF;
     WHILE lows <> '{}' LOOP
         low := lows[cardinality(lows)];
@@ -273,7 +274,7 @@ BEGIN
         reason = coalesce(w.failure, c.reason),
         state = CASE WHEN w.failure IS NOT NULL THEN 'noted' WHEN coalesce(w.done, true) THEN 'applied' ELSE 'refused' END,
         person_id = CASE WHEN c.action <> 'create' THEN c.person_id WHEN w.done THEN w.person_id END,
-        after = CASE WHEN c.action = 'archive' AND w.done THEN c.after || jsonb_build_object('archived_at', minga_roster.clock()) ELSE c.after END,
+        after = CASE WHEN c.action = 'archive' AND w.done THEN jsonb_build_object('archived_at', minga_roster.clock()) || c.after ELSE c.after END,
         state_at = minga_roster.clock(),
         state_reason = CASE
             WHEN w.failure IS NOT NULL OR coalesce(w.done, true) THEN NULL

@@ -101,7 +101,7 @@ BEGIN
     SET state = CASE WHEN w.done THEN 'applied' ELSE 'refused' END, state_at = minga_roster.clock(),
         state_reason = CASE WHEN w.done THEN format('approved by run %s', this.run)
             ELSE coalesce(f.reason, w.failure, 'The person was changed after the plan was made.') END,
-        after = CASE WHEN w.done THEN c.after || jsonb_build_object('archived_at', minga_roster.clock()) ELSE c.after END,
+        after = CASE WHEN w.done THEN jsonb_build_object('archived_at', minga_roster.clock()) || c.after ELSE c.after END,
         seen = w.seen, done_by = CASE WHEN w.done THEN this.run END
     FROM refusals f LEFT JOIN writes w ON w.change = f.change
     WHERE c.run = approved.run AND c.change = f.change;

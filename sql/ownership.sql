@@ -64,15 +64,21 @@ COMMENT ON FUNCTION written_hash(text, jsonb) IS 'What written_values remembers 
 
 CREATE FUNCTION remember_written(connection text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+DECLARE
+    defaulted text[] := ARRAY(SELECT minga_roster.ownership_unit(m.key)
+        FROM minga_roster.connections c JOIN minga_roster.people_relations r ON r.relation = c.people CROSS JOIN LATERAL jsonb_each_text(r.columns) m
+        WHERE c.connection = remember_written.connection AND m.key = ANY (minga_roster.written_columns())
+            AND minga_roster.column_default(c.people, m.value) IS NOT NULL);
 BEGIN
     IF NOT EXISTS (SELECT FROM minga_roster.column_owners o WHERE o.connection = remember_written.connection AND o.owner = 'sis unless edited') THEN
         RETURN;
     END IF;
     CREATE TEMP TABLE seen_values ON COMMIT DROP AS
     SELECT o.column_name, s.person_id, minga_roster.written_hash(o.column_name, s.person) AS hash,
-        s.written IS NOT NULL AND EXISTS (SELECT FROM jsonb_object_keys(s.written) k WHERE minga_roster.ownership_unit(k) = o.column_name) AS wrote
+        s.written IS NOT NULL AND EXISTS (SELECT FROM jsonb_object_keys(s.written) k WHERE minga_roster.ownership_unit(k) = o.column_name) AS wrote,
+        s.is_new
     FROM (
-        SELECT coalesce(p.person_id, w.person_id) AS person_id, coalesce(to_jsonb(p), '{}') || coalesce(w.after, '{}') AS person, w.after AS written
+        SELECT p.person_id IS NULL AS is_new, coalesce(p.person_id, w.person_id) AS person_id, coalesce(to_jsonb(p), '{}') || coalesce(w.after, '{}') AS person, w.after AS written
         FROM (SELECT p.* FROM current_people p WHERE p.person_id IN (SELECT l.person_id FROM minga_roster.links l
             WHERE l.connection = remember_written.connection)) p
         FULL JOIN (SELECT w.person_id, w.after FROM writes w WHERE w.done AND w.action <> 'archive') w ON w.person_id = p.person_id
@@ -89,7 +95,9 @@ BEGIN
     FROM seen_values s
     LEFT JOIN minga_roster.written_values v
         ON v.connection = remember_written.connection AND v.column_name = s.column_name AND v.person_id = s.person_id
-    WHERE v.person_id IS NULL;
+    WHERE v.person_id IS NULL
+        -- What a default made of a new person's column is seen by the next sync.
+        AND (s.wrote OR NOT s.is_new OR s.column_name <> ALL (defaulted));
 END
 $$;
 COMMENT ON FUNCTION remember_written(text) IS

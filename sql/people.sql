@@ -15,7 +15,7 @@ BEGIN ATOMIC
     FROM (VALUES
         (1, 'site', 'text', true, false),
         (2, 'person_id', 'any', true, false),
-        (3, 'role', 'text', true, false),
+        (3, 'role', 'text or enum', true, false),
         (4, 'given_name', 'text', true, false),
         (5, 'family_name', 'text', true, false),
         (6, 'archived_at', 'timestamp with time zone', true, true),
@@ -38,14 +38,22 @@ END;
 COMMENT ON FUNCTION people_columns() IS
 'The columns of the people relation''s contract. Required ones must be there; the others are written where present, but for roster_managed, which is only read. may_be_empty: NULL is written to it, so it cannot be NOT NULL.';
 
+CREATE FUNCTION base_type(type oid) RETURNS oid
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    WITH RECURSIVE made_of (oid, typbasetype) AS (
+        SELECT t.oid, t.typbasetype FROM pg_type t WHERE t.oid = base_type.type
+        UNION ALL
+        SELECT t.oid, t.typbasetype FROM made_of m JOIN pg_type t ON t.oid = m.typbasetype
+    )
+    SELECT m.oid FROM made_of m WHERE m.typbasetype = 0
+$$;
+COMMENT ON FUNCTION base_type(oid) IS 'What a domain is made of in the end; any other type itself.';
+
 CREATE FUNCTION fits_type(column_type oid, wanted text) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    base oid := column_type;
+    base oid := minga_roster.base_type(column_type);
 BEGIN
-    WHILE EXISTS (SELECT FROM pg_type t WHERE t.oid = base AND t.typtype = 'd') LOOP
-        SELECT t.typbasetype INTO base FROM pg_type t WHERE t.oid = base;
-    END LOOP;
     RETURN CASE wanted
         WHEN 'any' THEN true
         WHEN 'text' THEN base IN ('text'::regtype, 'varchar'::regtype)
@@ -54,18 +62,48 @@ BEGIN
                             AND c.castmethod = 'b' AND c.castcontext = 'i')
                 AND EXISTS (SELECT FROM pg_cast c WHERE c.castsource = 'text'::regtype AND c.casttarget = base AND c.castcontext IN ('a', 'i')))
         WHEN 'date or text' THEN base = 'date'::regtype OR minga_roster.fits_type(base, 'text')
+        WHEN 'text or enum' THEN EXISTS (SELECT FROM pg_type t WHERE t.oid = base AND t.typtype = 'e') OR minga_roster.fits_type(base, 'text')
+        WHEN 'text, boolean or enum' THEN base = 'boolean'::regtype OR minga_roster.fits_type(base, 'text or enum')
         ELSE base = to_regtype(wanted)
     END;
 END
 $$;
 COMMENT ON FUNCTION fits_type(oid, text) IS 'Whether a column of this type (domains count as what they are made of) can hold what people_columns() names as type.';
 
-CREATE FUNCTION roster_attach_people(relation regclass, columns jsonb DEFAULT '{}', roles jsonb DEFAULT '{}') RETURNS void
+CREATE FUNCTION column_type(relation regclass, attribute text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT format_type(a.atttypid, NULL) FROM pg_attribute a WHERE a.attrelid = relation AND a.attname = attribute
+$$;
+COMMENT ON FUNCTION column_type(regclass, text) IS 'Type of a column, without its length: a cast must not cut a value short in silence.';
+
+-- A domain's checks are its maker's: they get the rights of the relation's owner.
+CREATE FUNCTION takes_word(relation regclass, type text, word text) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN minga_roster.as_owner(relation, format('SELECT WHERE ($1::%s)::pg_catalog.text = $1', type), word) = 1;
+EXCEPTION
+    WHEN data_exception OR integrity_constraint_violation OR raise_exception THEN
+        RETURN false;
+END
+$$;
+COMMENT ON FUNCTION takes_word(regclass, text, text) IS 'Whether a column of this type would hold the word as it is.';
+
+CREATE FUNCTION words_of_type(type oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT '; it has ' || CASE WHEN base = 'boolean'::regtype THEN 'true, false'
+        ELSE (SELECT string_agg(e.enumlabel, ', ' ORDER BY e.enumsortorder) FROM pg_enum e WHERE e.enumtypid = base) END
+    FROM minga_roster.base_type(words_of_type.type) AS base
+$$;
+COMMENT ON FUNCTION words_of_type(oid) IS 'The words of a type that has but some, as the end of a sentence; NULL of others.';
+
+CREATE FUNCTION roster_attach_people(relation regclass, columns jsonb DEFAULT '{}', roles jsonb DEFAULT '{}', archive_words jsonb DEFAULT '{}') RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     class record;
     map jsonb := coalesce(columns, '{}');
     words jsonb := coalesce(roles, '{}');
+    archive jsonb := coalesce(archive_words, '{}');
+    misshapen text;
     resolved jsonb;
     problems text;
 BEGIN
@@ -74,11 +112,13 @@ BEGIN
             MESSAGE = 'no people relation is named',
             HINT = 'Name a table or an updatable view: SELECT minga_roster.roster_attach_people(''public.people'').';
     END IF;
-    IF jsonb_typeof(map) <> 'object' OR jsonb_typeof(words) <> 'object' THEN
+    misshapen := CASE WHEN jsonb_typeof(map) <> 'object' THEN 'columns' WHEN jsonb_typeof(words) <> 'object' THEN 'roles'
+        WHEN jsonb_typeof(archive) <> 'object' THEN 'archive_words' END;
+    IF misshapen IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
-            MESSAGE = format('%s must be a JSON object', CASE WHEN jsonb_typeof(map) <> 'object' THEN 'columns' ELSE 'roles' END),
-            DETAIL = format('Found: %s.', CASE WHEN jsonb_typeof(map) <> 'object' THEN map ELSE words END),
-            HINT = 'Examples: columns => ''{"given_name": "first_name"}'', roles => ''{"student": "STUDENT"}''.';
+            MESSAGE = format('%s must be a JSON object', misshapen),
+            DETAIL = format('Found: %s.', CASE misshapen WHEN 'columns' THEN map WHEN 'roles' THEN words ELSE archive END),
+            HINT = 'Examples: columns => ''{"given_name": "first_name"}'', roles => ''{"student": "STUDENT"}'', archive_words => ''{"active": "ACTIVE", "archived": "ARCHIVED"}''.';
     END IF;
     SELECT c.relkind, c.relpersistence, c.relowner, CASE c.relpersistence WHEN 't' THEN 'pg_temp' ELSE n.nspname END || '.' || c.relname AS title,
         c.relkind = 'v' AND pg_relation_is_updatable(c.oid, true) & 12 <> 12 AS read_only,
@@ -115,7 +155,11 @@ BEGIN
         SELECT e.key AS "column", e.value #>> '{}' AS attribute FROM jsonb_each(map) e WHERE jsonb_typeof(e.value) = 'string'
     ), meant AS (
         -- A column that is named for something else does not stand for the contract's column of its own name.
-        SELECT c.*, coalesce(n.attribute, c."column") AS attribute, n.attribute IS NOT NULL AS is_named
+        SELECT c."position", c."column", c.required,
+            CASE WHEN c."column" = 'archived_at' AND archive <> '{}' THEN 'text, boolean or enum' ELSE c.type END AS type,
+            -- Whoever is not archived has a status too.
+            c.may_be_empty AND NOT (c."column" = 'archived_at' AND archive <> '{}') AS may_be_empty,
+            coalesce(n.attribute, c."column") AS attribute, n.attribute IS NOT NULL AS is_named
         FROM minga_roster.people_columns() c LEFT JOIN named n USING ("column")
         WHERE n.attribute IS NOT NULL OR c."column" NOT IN (SELECT attribute FROM named)
     ), present AS (
@@ -141,7 +185,11 @@ BEGIN
         FROM minga_roster.people_columns() c LEFT JOIN named n USING ("column")
         WHERE (c.required OR n.attribute IS NOT NULL) AND c."column" NOT IN (SELECT p."column" FROM present p)
         UNION ALL
-        SELECT 5, p.position, format('Column %s is of type %s; %s is needed.', p.title, format_type(p.atttypid, p.atttypmod), p.type)
+        SELECT 5, p.position, format('Column %s is of type %s; %s is needed%s.', p.title, format_type(p.atttypid, p.atttypmod), p.type,
+            CASE WHEN p."column" <> 'archived_at' THEN ''
+                WHEN archive <> '{}' THEN ' where archive_words are given'
+                WHEN minga_roster.fits_type(p.atttypid, 'text, boolean or enum') THEN
+                    ', or archive_words that tell its statuses: {"active": ..., "archived": ...}' ELSE '' END)
         FROM present p WHERE NOT minga_roster.fits_type(p.atttypid, p.type)
         UNION ALL
         SELECT 6, p.position, format('Column %s is generated and cannot be written.', p.title)
@@ -175,6 +223,32 @@ BEGIN
         SELECT 13, 0, format('The roles %s would all be "%s".', string_agg(w.role, ', ' ORDER BY w.role), w.word)
         FROM (SELECT k.role, coalesce(words ->> k.role, k.role) AS word FROM minga_roster.known_roles() AS k (role)) w
         GROUP BY w.word HAVING count(*) > 1
+        UNION ALL
+        SELECT 14, 0, format('Role %s would be written as "%s", which column %s of type %s does not take%s.', k.role, k.word, p.title,
+            format_type(p.atttypid, p.atttypmod), minga_roster.words_of_type(p.atttypid))
+        FROM present p
+        CROSS JOIN (SELECT DISTINCT r.role, coalesce(words ->> r.role, r.role) AS word FROM minga_roster.role_rules r WHERE r.role IS NOT NULL) k
+        WHERE p."column" = 'role' AND minga_roster.fits_type(p.atttypid, p.type)
+            AND NOT minga_roster.takes_word(relation, format_type(p.atttypid, p.atttypmod), k.word)
+        UNION ALL
+        SELECT 15, 0, format('archive_words takes no "%s"; it has the words for active and archived.', e.key)
+        FROM jsonb_object_keys(archive) e (key) WHERE e.key NOT IN ('active', 'archived')
+        UNION ALL
+        SELECT 16, 0, format('archive_words lacks the word for %s.', k.state)
+        FROM (VALUES ('active'), ('archived')) k (state) WHERE archive <> '{}' AND NOT archive ? k.state
+        UNION ALL
+        SELECT 17, 0, format('The word given for %s is no string with something in it: %s.', e.key, e.value)
+        FROM jsonb_each(archive) e
+        WHERE e.key IN ('active', 'archived') AND (jsonb_typeof(e.value) NOT IN ('string', 'boolean') OR btrim(e.value #>> '{}') = '')
+        UNION ALL
+        SELECT 18, 0, format('The words given for active and archived are both "%s".', archive ->> 'active')
+        WHERE archive ->> 'active' = archive ->> 'archived'
+        UNION ALL
+        SELECT 19, 0, format('Column %s is of type %s and does not take "%s" for %s%s.', p.title, format_type(p.atttypid, p.atttypmod),
+            e.value, e.key, minga_roster.words_of_type(p.atttypid))
+        FROM present p CROSS JOIN jsonb_each_text(archive) e
+        WHERE p."column" = 'archived_at' AND minga_roster.fits_type(p.atttypid, p.type) AND e.key IN ('active', 'archived') AND btrim(e.value) <> ''
+            AND NOT minga_roster.takes_word(relation, format_type(p.atttypid, p.atttypmod), e.value)
     )
     SELECT (SELECT jsonb_object_agg(p."column", p.attribute) FROM present p),
         (SELECT string_agg(p.problem, E'\n' ORDER BY p.section, p.position, p.problem) FROM problem p)
@@ -188,14 +262,15 @@ BEGIN
                 relation);
     END IF;
 
-    INSERT INTO minga_roster.people_relations (relation, columns, roles)
-    VALUES (roster_attach_people.relation, resolved, words)
-    ON CONFLICT ON CONSTRAINT people_relations_pkey DO UPDATE SET columns = excluded.columns, roles = excluded.roles;
+    INSERT INTO minga_roster.people_relations (relation, columns, roles, archive_words)
+    VALUES (roster_attach_people.relation, resolved, words, archive)
+    ON CONFLICT ON CONSTRAINT people_relations_pkey DO UPDATE
+    SET columns = excluded.columns, roles = excluded.roles, archive_words = excluded.archive_words;
     PERFORM minga_roster.require_full_read(c.connection) FROM minga_roster.connections c WHERE c.people = roster_attach_people.relation;
 END
 $$;
-COMMENT ON FUNCTION roster_attach_people(regclass, jsonb, jsonb) IS
-'Attaches a table or updatable view of people, or attaches it anew. columns maps a column of the contract to its name in the relation, {"given_name": "first_name"}; what is not named goes by its own name. roles maps a role to the deployment''s word for it, {"student": "STUDENT"}. Required: site, person_id (with a default or identity), role, given_name, family_name, archived_at (timestamptz); written where present: email, username, identifier, grade, phone, middle_name, preferred_name, birth_date, parent_name, parent_email, parent_phone, parent_rule, updated_at (timestamptz); read where present: roster_managed (boolean). Checks the shape and reads no row. 42P16 names everything that is missing or unfit; 42809 for what is no table or updatable view; 42501 unless the caller owns the relation or is superuser.';
+COMMENT ON FUNCTION roster_attach_people(regclass, jsonb, jsonb, jsonb) IS
+'Attaches a table or updatable view of people, or attaches it anew. columns maps a column of the contract to its name in the relation, {"given_name": "first_name"}; what is not named goes by its own name. roles maps a role to the deployment''s word for it, {"student": "STUDENT"}. archive_words are given where archived_at is mapped to a status column (text, boolean or enum): the status of those who are active and of those who are archived, {"active": "ACTIVE", "archived": "ARCHIVED"}; any other status is not archived. Required: site, person_id (with a default or identity), role, given_name, family_name, archived_at (timestamptz, or a status column); written where present: email, username, identifier, grade, phone, middle_name, preferred_name, birth_date, parent_name, parent_email, parent_phone, parent_rule, updated_at (timestamptz); read where present: roster_managed (boolean). Checks the shape and reads no row. 42P16 names everything that is missing or unfit; 42809 for what is no table or updatable view; 42501 unless the caller owns the relation or is superuser.';
 
 CREATE FUNCTION known_roles() RETURNS SETOF text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp

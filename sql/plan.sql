@@ -66,16 +66,17 @@ CREATE FUNCTION read_people(connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET default_statistics_target = 1 AS $$
 DECLARE
     map jsonb := (SELECT r.columns FROM minga_roster.people_relations r WHERE r.relation = connection.people);
+    archive record := minga_roster.archive_terms(connection.people);
 BEGIN
-    CREATE TEMP TABLE current_people (person_id text, role text, archived boolean, archived_at timestamptz, managed boolean,
+    CREATE TEMP TABLE current_people (person_id text, role text, archived boolean, archived_at timestamptz, status text, managed boolean,
         given_name text, family_name text, middle_name text, preferred_name text, email text, username text, identifier text,
         grade text, phone text, parent_name text, parent_email text, parent_phone text, parent_rule text) ON COMMIT DROP;
     -- A deferred trigger could not fire inside the restricted operation; from here to the end of the transaction none is.
     SET CONSTRAINTS ALL IMMEDIATE;
     PERFORM minga_roster.read_as_owner(connection.people, format(
-        'SELECT p.%1$I::pg_catalog.text, %2$s, p.%3$I IS NOT NULL, p.%3$I, %4$s, %5$s FROM %6$s p WHERE p.%7$I = $1',
+        'SELECT p.%1$I::pg_catalog.text, %2$s, %3$s, %4$s, %5$s FROM %6$s p WHERE p.%7$I = $1',
         map ->> 'person_id', minga_roster.role_words(connection.people, format('p.%I::pg_catalog.text', map ->> 'role'), true),
-        map ->> 'archived_at', CASE WHEN map ? 'roster_managed' THEN format('coalesce(p.%I, true)', map ->> 'roster_managed') ELSE 'true' END,
+        archive.archived || ', ' || archive.read_columns, CASE WHEN map ? 'roster_managed' THEN format('coalesce(p.%I, true)', map ->> 'roster_managed') ELSE 'true' END,
         (SELECT string_agg(CASE WHEN map ? c.name THEN format('p.%I::pg_catalog.text', map ->> c.name) ELSE 'NULL::pg_catalog.text' END, ', '
             ORDER BY c.position)
             FROM unnest(minga_roster.written_columns()) WITH ORDINALITY AS c (name, position)),
@@ -419,6 +420,8 @@ COMMENT ON FUNCTION decide_groups(connections) IS 'Makes the temp table decision
 
 CREATE FUNCTION plan_changes(run runs, connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+DECLARE
+    word text := (SELECT r.archive_words ->> 'archived' FROM minga_roster.people_relations r WHERE r.relation = connection.people);
 BEGIN
     -- Absent with every link, in families that were proved, and nobody whom a listed row could be.
     CREATE TEMP TABLE leavers ON COMMIT DROP AS
@@ -445,7 +448,7 @@ BEGIN
         -- Of a collection that is empty tonight too nothing else is known.
         HAVING bool_and(c.complete AND (c.rows > c.elsewhere OR coalesce(tonight.rows <= tonight.elsewhere, false)))
     )
-    SELECT g.person_id, g.sourced_ids, g.category,
+    SELECT g.person_id, g.sourced_ids, g.category, p.status,
         CASE WHEN NOT p.managed OR p.role IN ('owner', 'manager') THEN 'protect' ELSE 'archive' END AS action
     FROM gone g
     JOIN category_rules c ON c.category = g.category AND c.rostered AND c.archive
@@ -457,6 +460,7 @@ BEGIN
         AND (connection.guard_grace = 1
             OR 1 + (SELECT count(*) FROM whole_reads w WHERE w.family = g.family AND w.run >= g.missed_run) >= connection.guard_grace);
 
+    PERFORM minga_roster.find_former_statuses(connection);
     INSERT INTO minga_roster.changes (run, change, site, category, person_id, sourced_ids, action, rule, reason, before, after, state, state_at, state_reason)
     SELECT run.run, row_number() OVER (ORDER BY n.action, n.category, n.sourced_ids), run.site, n.category, n.person_id, n.sourced_ids,
         n.action, n.rule, n.reason, n.before, n.after,
@@ -464,9 +468,11 @@ BEGIN
         minga_roster.clock(), n.held_reason
     FROM (
         SELECT d.category, d.person_id, d.sourced_ids, coalesce(d.held_as, d.outcome) AS action, d.rule, d.reason,
-            CASE d.outcome WHEN 'restore' THEN d.before || jsonb_build_object('archived_at', p.archived_at) ELSE d.before END AS before,
-            CASE d.outcome WHEN 'restore' THEN d.after || '{"archived_at": null}' ELSE d.after END AS after, d.held_reason
-        FROM decisions d LEFT JOIN candidate_people p ON p.person_id = d.person_id AND d.outcome = 'restore'
+            CASE d.outcome WHEN 'restore' THEN d.before || jsonb_build_object('archived_at', coalesce(to_jsonb(p.status), to_jsonb(p.archived_at))) ELSE d.before END AS before,
+            CASE d.outcome WHEN 'restore' THEN d.after || jsonb_build_object('archived_at', f.status) ELSE d.after END AS after, d.held_reason
+        FROM decisions d
+        LEFT JOIN candidate_people p ON p.person_id = d.person_id AND d.outcome = 'restore'
+        LEFT JOIN former_statuses f ON f.person_id = d.person_id AND d.outcome = 'restore'
         WHERE d.told
         UNION ALL
         SELECT o.category, o.person_id, ARRAY[o.sourced_id::text], 'reject', 'unreadable',
@@ -479,7 +485,8 @@ BEGIN
         SELECT l.category, l.person_id, l.sourced_ids, l.action, CASE l.action WHEN 'archive' THEN 'absent' ELSE 'protected' END,
             CASE l.action WHEN 'archive' THEN 'The roster was read whole and does not list the person any more.'
                 ELSE 'The roster does not list the person any more, but does not archive owners, managers and people who are not managed by a roster.' END,
-            CASE l.action WHEN 'archive' THEN '{"archived_at": null}'::jsonb ELSE '{}' END, '{}', NULL
+            CASE l.action WHEN 'archive' THEN jsonb_build_object('archived_at', l.status) ELSE '{}' END,
+            CASE WHEN l.action = 'archive' AND word IS NOT NULL THEN jsonb_build_object('archived_at', word) ELSE '{}' END, NULL
         FROM leavers l
     ) n;
 

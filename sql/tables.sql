@@ -46,11 +46,14 @@ COMMENT ON TABLE role_rules IS
 CREATE TABLE people_relations (
     relation regclass NOT NULL PRIMARY KEY,
     columns jsonb NOT NULL CHECK (jsonb_typeof(columns) = 'object'),
-    roles jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(roles) = 'object')
+    roles jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(roles) = 'object'),
+    archive_words jsonb NOT NULL DEFAULT '{}' CHECK (archive_words = '{}' OR archive_words ?& ARRAY['active', 'archived'])
 );
 COMMENT ON TABLE people_relations IS 'Attached people relations with their column maps.';
 COMMENT ON COLUMN people_relations.columns IS 'The resolved map: for each column of the contract that the relation has, its name there.';
 COMMENT ON COLUMN people_relations.roles IS 'Words of the deployment for roles, {"student": "STUDENT"}; a role not named here is written as it is.';
+COMMENT ON COLUMN people_relations.archive_words IS
+'The status of those who are active and of those who are archived, {"active": "ACTIVE", "archived": "ARCHIVED"}, where archived_at is mapped to a status column; {} where it is a time.';
 
 CREATE TABLE connections (
     connection text NOT NULL PRIMARY KEY CHECK (octet_length(connection) BETWEEN 1 AND 63 AND connection <> 'smtp'),

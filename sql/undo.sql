@@ -69,7 +69,7 @@ BEGIN
     CREATE TEMP TABLE undoing ON COMMIT DROP AS
     SELECT c.run, c.change, c.person_id, c.category, c.action AS did, row_number() OVER (ORDER BY c.run, c.change)::integer AS nth,
         CASE c.action WHEN 'create' THEN 'archive' WHEN 'archive' THEN 'restore' WHEN 'restore' THEN 'archive' ELSE c.action END AS action,
-        CASE c.action WHEN 'archive' THEN jsonb_build_object('archived_at', p.archived_at) ELSE c.after END AS before,
+        CASE c.action WHEN 'archive' THEN jsonb_build_object('archived_at', coalesce(to_jsonb(p.status), to_jsonb(p.archived_at))) ELSE c.after END AS before,
         CASE c.action WHEN 'create' THEN '{}' ELSE c.before END AS after,
         CASE
             WHEN p.person_id IS NULL THEN 'The person does not exist any more.'

@@ -35,5 +35,36 @@ DROP TRIGGER refuse ON people;
 CREATE TRIGGER refuse BEFORE UPDATE ON people FOR EACH ROW EXECUTE FUNCTION refuse('insufficient_privilege');
 SELECT refused('SELECT run_merge()');
 DROP TRIGGER refuse ON people;
+
+-- a new person has the column's default where the roster has no value, whatever others have; the owner's rights draw it
+SELECT clear();
+DROP TRIGGER sets_email ON people;
+CREATE SEQUENCE lockers;
+CREATE DOMAIN wing AS text DEFAULT 'west';
+ALTER TABLE people ALTER grade SET DEFAULT 'none', ALTER phone SET DEFAULT 'ext. ' || nextval('school.lockers'), ALTER middle_name TYPE wing,
+    ALTER email TYPE varchar(30), ALTER email SET DEFAULT 'nobody@x.example';
+SELECT stage('s1', 'student', 'Sam1', 'Day', grade => '9', phone => '555', middle_name => 'Lee', email => 'sam1@x.example'), stage('s2', 'student', 'Sam2', 'Day', grade => '8'),
+    stage('s3', 'student', 'Sam3', 'Day');
+INSERT INTO column_owners VALUES ('north', 'grade', 'sis unless edited');
+SELECT FROM run_merge();
+SELECT given_name, grade, phone, middle_name, email, username FROM people ORDER BY 1;
+SELECT ids, after FROM shown();
+SELECT again();
+-- a default is nobody's edit
+SELECT toggle(auto_update => true);
+SELECT stage('s2', 'student', 'Sam2', 'Day', grade => '9'), stage('s3', 'student', 'Sam3', 'Day', grade => '9');
+UPDATE people SET grade = '1' WHERE given_name = 'Sam2';
+SELECT FROM run_merge();
+SELECT ids, before, after FROM shown();
+SELECT stage('s3', 'student', 'Sam3', 'Day');
+-- of a view its own default; where it has none, nothing tells that of the table below
+CREATE TABLE base (site text, person_id text DEFAULT 'none', role text, given_name text, family_name text, archived_at timestamptz, grade text DEFAULT 'none', phone text DEFAULT 'none');
+CREATE VIEW viewed AS SELECT * FROM base;
+ALTER VIEW viewed ALTER person_id SET DEFAULT gen_random_uuid()::text, ALTER grade SET DEFAULT 'some';
+SELECT roster_attach_people('viewed');
+UPDATE connections SET people = 'viewed' WHERE connection = 'north';
+DELETE FROM links WHERE connection = 'north';
+SELECT FROM run_merge();
+SELECT given_name, grade, phone FROM base ORDER BY 1;
 \set ECHO none
 \i :fixture_end

@@ -85,7 +85,7 @@ CREATE TABLE owned (LIKE updatable);
 ALTER TABLE owned ALTER person_id SET DEFAULT 1, OWNER TO regress_roster_owner;
 GRANT ALL ON owned TO regress_roster_stranger;
 GRANT USAGE ON SCHEMA minga_roster, attach_people TO regress_roster_owner, regress_roster_stranger;
-GRANT EXECUTE ON FUNCTION roster_attach_people(regclass, jsonb, jsonb) TO regress_roster_owner, regress_roster_stranger;
+GRANT EXECUTE ON FUNCTION roster_attach_people(regclass, jsonb, jsonb, jsonb) TO regress_roster_owner, regress_roster_stranger;
 SET ROLE regress_roster_stranger;
 SELECT pg_temp.refusal($$SELECT roster_attach_people('owned')$$);
 SET ROLE regress_roster_member;

@@ -27,7 +27,7 @@ SELECT count(DISTINCT person_id), bool_and(roster_managed), bool_and(archived_at
 -- The table is the caller's, and no part of the extension.
 CREATE ROLE regress_roster_dba;
 GRANT USAGE ON SCHEMA minga_roster TO regress_roster_dba;
-GRANT EXECUTE ON FUNCTION minga_roster.roster_create_people(text), minga_roster.roster_attach_people(regclass, jsonb, jsonb) TO regress_roster_dba;
+GRANT EXECUTE ON FUNCTION minga_roster.roster_create_people(text), minga_roster.roster_attach_people(regclass, jsonb, jsonb, jsonb) TO regress_roster_dba;
 GRANT USAGE, CREATE ON SCHEMA create_people TO regress_roster_dba;
 SET ROLE regress_roster_dba;
 SELECT minga_roster.roster_create_people('theirs');
