@@ -324,7 +324,7 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     UPDATE minga_roster.connections c SET unproven = false
     WHERE c.connection = run.connection AND c.unproven AND run.is_full
-        AND EXISTS (SELECT FROM proved_families)
+        AND EXISTS (SELECT FROM proved_families f WHERE f.family <> 'contact')
         AND NOT EXISTS (SELECT FROM minga_roster.links l WHERE l.connection = c.connection AND l.missed_since >= c.unproven_since)
         -- Nor not listed in a family that was not read whole, where that is no proof of absence.
         AND NOT EXISTS (

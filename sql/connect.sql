@@ -198,6 +198,10 @@ BEGIN
             format('An evening lasts from sync_at (%s) to window_end; the two must differ.', settings.sync_at),
             'The defaults are 19:00 and 06:00.');
     END IF;
+    IF settings.clear_parent_contact AND NOT settings.parent_contact THEN
+        PERFORM minga_roster.refuse_parameter('clear_parent_contact', 'true', 'parent_contact is off, so that no contacts are read.',
+            'Turn on both, or turn off both.');
+    END IF;
     IF settings.credentials_expire = '-infinity' THEN
         PERFORM minga_roster.refuse_parameter('credentials_expire', settings.credentials_expire::text, 'A date is needed, or "infinity" for never.',
             'Campus shows when the credentials of a connection expire.');
@@ -375,7 +379,7 @@ COMMENT ON FUNCTION roster_connect(text, text, text, text, text, text, text, tex
 CREATE FUNCTION change_connection(connection text, url text, client_id text, school_id text, app_name text, people_name text, people regclass,
     site text, district text, time_zone text, sis text, auth text, token_url text, sync_at time, window_end time, parent_contact boolean,
     guard_percent integer, guard_floor integer, page_size integer, max_requests integer, credentials_expire date, guard_grace integer,
-    season_dates daterange, season_percent integer, freeze_dates daterange, delta boolean, full_every integer, scope text)
+    season_dates daterange, season_percent integer, freeze_dates daterange, delta boolean, full_every integer, scope text, clear_parent_contact boolean)
 RETURNS connections
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -396,6 +400,7 @@ BEGIN
     changed.sync_at := coalesce(sync_at, former.sync_at);
     changed.window_end := coalesce(window_end, former.window_end);
     changed.parent_contact := coalesce(parent_contact, former.parent_contact);
+    changed.clear_parent_contact := coalesce(clear_parent_contact, former.clear_parent_contact);
     changed.guard_percent := coalesce(guard_percent, former.guard_percent);
     changed.guard_floor := coalesce(guard_floor, former.guard_floor);
     changed.page_size := coalesce(page_size, former.page_size);
@@ -453,6 +458,11 @@ BEGIN
     IF changed.people <> former.people AND NOT EXISTS (SELECT FROM minga_roster.people_relations p WHERE p.relation = changed.people) THEN
         PERFORM minga_roster.roster_attach_people(changed.people);
     END IF;
+    IF clear_parent_contact AND NOT (SELECT p.columns ? 'parent_rule' FROM minga_roster.people_relations p WHERE p.relation = changed.people) THEN
+        PERFORM minga_roster.refuse_parameter('clear_parent_contact', 'true',
+            format('"%s" has no column parent_rule, which tells the contacts that a roster wrote from the school''s own.', changed.people),
+            'Add the column, of type text, and attach the relation anew with roster_attach_people.');
+    END IF;
     IF (changed.base_url, changed.sis, changed.school_id) <> (former.base_url, former.sis, former.school_id) THEN
         changed.unproven := true;
         changed.unproven_since := minga_roster.clock();
@@ -460,7 +470,8 @@ BEGIN
     END IF;
     -- What was not asked for until now was not read.
     IF changed.unproven
-        OR (changed.delta, changed.parent_contact, changed.client_id) IS DISTINCT FROM (former.delta, former.parent_contact, former.client_id)
+        OR (changed.delta, changed.parent_contact, changed.clear_parent_contact, changed.client_id)
+            IS DISTINCT FROM (former.delta, former.parent_contact, former.clear_parent_contact, former.client_id)
     THEN
         changed.newest_modified := NULL;
     END IF;
@@ -473,7 +484,8 @@ BEGIN
     SET site = changed.site, district = changed.district, sis = changed.sis, base_url = changed.base_url, token_url = changed.token_url,
         auth = changed.auth, scope = changed.scope, api_version = changed.api_version, client_id = changed.client_id, app_name = changed.app_name,
         school_id = changed.school_id, people = changed.people, time_zone = changed.time_zone, sync_at = changed.sync_at,
-        window_end = changed.window_end, parent_contact = changed.parent_contact, guard_percent = changed.guard_percent,
+        window_end = changed.window_end, parent_contact = changed.parent_contact,
+        clear_parent_contact = changed.clear_parent_contact, guard_percent = changed.guard_percent,
         guard_floor = changed.guard_floor, page_size = changed.page_size, max_requests = changed.max_requests,
         credentials_expire = changed.credentials_expire, guard_grace = changed.guard_grace, season_dates = changed.season_dates,
         season_percent = changed.season_percent, freeze_dates = changed.freeze_dates, unproven = changed.unproven, unproven_since = changed.unproven_since,
@@ -489,7 +501,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION change_connection(text, text, text, text, text, text, regclass, text, text, text, text, text, text, time, time, boolean, integer,
-    integer, integer, integer, date, integer, daterange, integer, daterange, boolean, integer, text) IS 'roster_configure, once the name of the people relation is resolved.';
+    integer, integer, integer, date, integer, daterange, integer, daterange, boolean, integer, text, boolean) IS 'roster_configure, once the name of the people relation is resolved.';
 
 -- Without a search_path of its own, as roster_connect.
 CREATE FUNCTION roster_configure(connection text, url text DEFAULT NULL, client_id text DEFAULT NULL, school_id text DEFAULT NULL,
@@ -498,18 +510,19 @@ CREATE FUNCTION roster_configure(connection text, url text DEFAULT NULL, client_
     parent_contact boolean DEFAULT NULL, guard_percent integer DEFAULT NULL, guard_floor integer DEFAULT NULL, page_size integer DEFAULT NULL,
     max_requests integer DEFAULT NULL, credentials_expire date DEFAULT NULL, guard_grace integer DEFAULT NULL, season_dates daterange DEFAULT NULL,
     season_percent integer DEFAULT NULL, freeze_dates daterange DEFAULT NULL,
-    delta boolean DEFAULT NULL, full_every integer DEFAULT NULL, scope text DEFAULT NULL)
+    delta boolean DEFAULT NULL, full_every integer DEFAULT NULL, scope text DEFAULT NULL,
+    clear_parent_contact boolean DEFAULT NULL)
 RETURNS connections
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER AS $$
 BEGIN
     RETURN minga_roster.change_connection(connection, url, client_id, school_id, app_name, people, pg_catalog.to_regclass(people), site, district,
         time_zone, sis, auth, token_url, sync_at, window_end, parent_contact, guard_percent, guard_floor, page_size, max_requests,
-        credentials_expire, guard_grace, season_dates, season_percent, freeze_dates, delta, full_every, scope);
+        credentials_expire, guard_grace, season_dates, season_percent, freeze_dates, delta, full_every, scope, clear_parent_contact);
 END
 $$;
 COMMENT ON FUNCTION roster_configure(text, text, text, text, text, text, text, text, text, text, text, text, time, time, boolean, integer, integer,
-    integer, integer, date, integer, daterange, integer, daterange, boolean, integer, text) IS
-'Changes settings of a connection and returns it; NULL leaves a setting as it is. An empty district takes it out of its district; an empty token_url goes back to what the preset says, and an empty scope sends none. A changed sis brings its auth, unless one is given. sync_at and window_end are local times of time_zone; guard_percent is 0 to 100, guard_floor a number of people, page_size a number of rows and max_requests one of requests, up to what the SIS bears; credentials_expire is when the school''s credentials end. guard_grace is the number of complete full reads, 1 to 30, that have to miss somebody before he is archived; season_dates is a range of local dates on which season_percent (0 to 99) takes the place of guard_percent and of the half; freeze_dates one on which all archives are held; ''empty'' takes a range away. delta (off) lets evenings ask only for students and contacts that changed, with a full read every full_every evenings (7; 1 to 30). A changed url, sis, school_id, client_id, auth, token_url or scope forgets the token; a changed url, sis or school_id makes the connection unproven: its next full sync holds archives. Errors: 42704 an unknown connection or SIS, 22023 a bad value, with the range; 55000 moving site or people once people are linked; 55006 changing url, sis, school_id, site or people while a run is running; 42P01, 42P16, 42501 the people relation.';
+    integer, integer, date, integer, daterange, integer, daterange, boolean, integer, text, boolean) IS
+'Changes settings of a connection and returns it; NULL leaves a setting as it is. An empty district takes it out of its district; an empty token_url goes back to what the preset says, and an empty scope sends none. A changed sis brings its auth, unless one is given. sync_at and window_end are local times of time_zone; guard_percent is 0 to 100, guard_floor a number of people, page_size a number of rows and max_requests one of requests, up to what the SIS bears; credentials_expire is when the school''s credentials end. guard_grace is the number of complete full reads, 1 to 30, that have to miss somebody before he is archived; season_dates is a range of local dates on which season_percent (0 to 99) takes the place of guard_percent and of the half; freeze_dates one on which all archives are held; ''empty'' takes a range away. delta (off) lets evenings ask only for students and contacts that changed, with a full read every full_every evenings (7; 1 to 30). clear_parent_contact (off; needs parent_contact) takes a contact that a roster wrote away once the SIS names none for the student. A changed url, sis, school_id, client_id, auth, token_url or scope forgets the token; a changed url, sis or school_id makes the connection unproven: its next full sync holds archives. Errors: 42704 an unknown connection or SIS, 22023 a bad value, with the range; 55000 moving site or people once people are linked; 55006 changing url, sis, school_id, site or people while a run is running; 42P01, 42P16, 42501 the people relation.';
 
 CREATE FUNCTION roster_toggle(connection text, category text DEFAULT NULL, roster boolean DEFAULT NULL, auto_update boolean DEFAULT NULL,
     archive boolean DEFAULT NULL)

@@ -108,7 +108,7 @@ BEGIN
     CROSS JOIN minga_roster.sis s
     CROSS JOIN LATERAL jsonb_array_elements(s.collections) AS e (entry)
     LEFT JOIN minga_roster.collections c ON c.run = read_rules.run AND c.collection = e.entry ->> 'collection'
-    WHERE this.run = read_rules.run AND this.is_full AND s.sis = connection.sis AND e.entry ->> 'family' <> 'contact'
+    WHERE this.run = read_rules.run AND this.is_full AND s.sis = connection.sis
     GROUP BY e.entry ->> 'family'
     HAVING bool_and(c.run IS NOT NULL AND c.complete AND c.without_id = 0
         AND (c.rows > c.elsewhere
@@ -124,7 +124,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION read_rules(connections, bigint) IS
-'Makes the temp tables roster_rules and category_rules (the preset''s rules with the connection''s toggles) and proved_families: those of which every collection was read whole in this run and not empty, but for one that never had a linked person. A delta proves none.';
+'Makes the temp tables roster_rules and category_rules (the preset''s rules with the connection''s toggles) and proved_families: those of which every collection was read whole in this run and not empty, but for one that never had a linked person (of contacts: a row). A delta proves none.';
 
 CREATE FUNCTION choose_parents(connection connections, run bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
@@ -134,23 +134,34 @@ BEGIN
     IF NOT connection.parent_contact THEN
         RETURN;
     END IF;
-    -- Where the first contact cannot be read, the next one is not the right one either.
+    -- Where the first contact cannot be read, the next one is not the right one either; nor where a row might be a contact's.
     INSERT INTO parents
-    SELECT c.sourced_id, c.name, c.email, c.phone, c.role
+    WITH steps AS MATERIALIZED (
+        SELECT r.rank, r.roles, string_agg('no ' || r.roles || '; ', '') OVER (ORDER BY r.rank ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS passed
+        FROM (SELECT c.rank, string_agg(c.roster_role, ' or ' ORDER BY c.roster_role) AS roles
+            FROM roster_rules c WHERE c.family = 'contact' GROUP BY c.rank) r
+    )
+    SELECT c.sourced_id, c.name, c.email, c.phone,
+        concat(c.role, ': ', w.passed, CASE WHEN c.several THEN format('first %s in the order of agents', w.roles) ELSE format('only %s', w.roles) END)
     FROM (
-        SELECT DISTINCT ON (s.sourced_id) s.sourced_id, g.damaged, concat_ws(' ', g.given_name, g.family_name) AS name, g.email, g.phone, g.role
+        SELECT DISTINCT ON (s.sourced_id) s.sourced_id, g.damaged, concat_ws(' ', g.given_name, g.family_name) AS name, g.email, g.phone, g.role, gr.rank,
+            min(g.sourced_id) OVER equals <> max(g.sourced_id) OVER equals AS several
         FROM minga_roster.staged_users s
         JOIN roster_rules sr ON sr.roster_role = s.role AND sr.family = 'student'
         CROSS JOIN LATERAL unnest(s.agent_ids) WITH ORDINALITY AS a (id, position)
         JOIN minga_roster.staged_users g ON g.connection = connection.connection AND g.sourced_id = a.id COLLATE "C"
-        JOIN roster_rules gr ON gr.roster_role = g.role AND gr.family = 'contact'
+        LEFT JOIN roster_rules gr ON gr.roster_role = g.role
         WHERE s.connection = connection.connection AND g.status IS DISTINCT FROM 'tobedeleted'
-            AND (g.given_name IS NOT NULL OR g.family_name IS NOT NULL)
-        ORDER BY s.sourced_id, gr.rank, a.position
+            AND (gr.family = 'contact' OR (g.damaged AND gr.roster_role IS NULL))
+            AND (g.damaged OR g.given_name IS NOT NULL OR g.family_name IS NOT NULL)
+        WINDOW equals AS (PARTITION BY s.sourced_id, gr.rank)
+        ORDER BY s.sourced_id, gr.rank NULLS FIRST, a.position
     ) c
+    JOIN steps w ON w.rank = c.rank
     WHERE NOT c.damaged;
     IF EXISTS (SELECT FROM minga_roster.runs r WHERE r.run = choose_parents.run AND r.is_full IS FALSE)
-        OR EXISTS (SELECT FROM minga_roster.collections c WHERE c.run = choose_parents.run AND c.family = 'contact' AND NOT c.complete)
+        OR EXISTS (SELECT FROM minga_roster.collections c
+            WHERE c.run = choose_parents.run AND c.family = 'contact' AND (NOT c.complete OR c.without_id > 0))
     THEN
         -- An agent who could not be read, or was not asked for, might come first.
         DELETE FROM parents p
@@ -163,11 +174,23 @@ BEGIN
         ) unread
         WHERE unread.sourced_id = p.sourced_id;
     END IF;
+    IF connection.clear_parent_contact AND (SELECT count(*) FROM proved_families f WHERE f.family IN ('student', 'contact')) = 2 THEN
+        -- Gone is a contact whom the SIS does not name any more, or calls deleted; who is named and not listed may be anybody.
+        INSERT INTO parents (sourced_id)
+        SELECT s.sourced_id
+        FROM minga_roster.staged_users s
+        JOIN roster_rules sr ON sr.roster_role = s.role AND sr.family = 'student'
+        LEFT JOIN LATERAL unnest(s.agent_ids) AS a (id) ON true
+        LEFT JOIN minga_roster.staged_users g ON g.connection = connection.connection AND g.sourced_id = a.id COLLATE "C"
+        WHERE s.connection = connection.connection
+        GROUP BY s.sourced_id
+        HAVING bool_and(a.id IS NULL OR coalesce(g.status = 'tobedeleted' AND NOT g.damaged, false));
+    END IF;
     ANALYZE parents (sourced_id);
 END
 $$;
 COMMENT ON FUNCTION choose_parents(connections, bigint) IS
-'Makes the temp table parents: for each staged student the primary contact, guardian or parent before relative, then the order of agents. OneRoster 1.1 marks no contact as primary.';
+'Makes the temp table parents: for each staged student the primary contact, guardian or parent before relative, then the order of agents, with the rule that chose in words. OneRoster 1.1 marks no contact as primary. With clear_parent_contact also, all but the id NULL, each student of whose contacts a proved read has none left.';
 
 CREATE FUNCTION find_repeated(connection connections, OUT people text[], OUT usernames text[], OUT identifiers text[])
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET enable_sort = off SET jit = off SET work_mem = '64MB' AS $$
@@ -265,8 +288,9 @@ BEGIN
             FROM unnest(minga_roster.written_columns()) c WHERE map ? c AND c NOT LIKE 'parent\_%'
                 AND c <> ALL (minga_roster.local_columns(connection.connection)))
         || CASE WHEN connection.parent_contact AND 'parent_contact' <> ALL (minga_roster.local_columns(connection.connection)) THEN
-            (SELECT format(' AND (t.parent_name IS NULL OR (%s))', string_agg(format('t.%1$I IS NOT DISTINCT FROM p.%1$I', c), ' AND '))
-                FROM unnest(minga_roster.written_columns()) c WHERE map ? c AND c LIKE 'parent\_%') ELSE '' END
+            coalesce((SELECT ' AND ((t.parent_name IS NULL AND (t.sourced_id IS NULL OR p.parent_rule IS NULL)) OR ('
+                    || string_agg(format('t.%1$I IS NOT DISTINCT FROM p.%1$I', c), ' AND ') || '))'
+                FROM unnest(minga_roster.written_columns()) c WHERE map ? c AND c LIKE 'parent\_%'), '') ELSE '' END
         || ')',
         -- Students whom a delta does not list have not changed.
         CASE WHEN run.is_full IS FALSE THEN ' AND (s.sourced_id IS NOT NULL OR l.category <> ''student'')' END)
@@ -354,6 +378,8 @@ BEGIN
         JOIN category_rules r ON r.category = m.due_category
         LEFT JOIN candidate_people p ON p.person_id = m.person_id
         LEFT JOIN edited_people e ON e.person_id = m.person_id
+        -- A contact with a rule beside it was written by a roster; any other is the school's own.
+        LEFT JOIN parents gone ON gone.sourced_id = m.main_row AND gone.parent_name IS NULL AND p.parent_rule IS NOT NULL
         CROSS JOIN LATERAL (SELECT p.person_id IS NULL
             OR (m.last_role IS NOT NULL AND m.due_role <> m.last_role AND p.role = m.last_role)) w (writes_role)
         CROSS JOIN LATERAL (
@@ -365,7 +391,7 @@ BEGIN
                 ('parent_email', p.parent_email, m.parent_email), ('parent_phone', p.parent_phone, m.parent_phone),
                 ('parent_rule', p.parent_rule, m.parent_rule)) AS v (name, now, due)
             WHERE (m.active OR p.person_id IS NOT NULL) AND map ? v.name AND v.due IS DISTINCT FROM v.now
-                AND (v.due IS NOT NULL OR (m.parent_name IS NOT NULL AND v.name LIKE 'parent\_%'))
+                AND (v.due IS NOT NULL OR ((m.parent_name IS NOT NULL OR gone.sourced_id IS NOT NULL) AND v.name LIKE 'parent\_%'))
                 AND (p.person_id IS NULL OR minga_roster.ownership_unit(v.name) <> ALL (local_columns || coalesce(e.columns, '{}')))
         ) d
     ), decided AS (
@@ -404,7 +430,10 @@ BEGIN
             WHEN 'create' THEN 'Nobody of the site is this person.'
             WHEN 'protect' THEN 'Rosters do not write to owners, managers and people who are not managed by a roster.'
             WHEN 'restore' THEN 'The roster lists the archived person as active again.'
-            WHEN 'update' THEN 'The roster has other values.'
+            WHEN 'update' THEN CASE WHEN d.after -> 'parent_rule' = 'null' THEN
+                    CASE WHEN EXISTS (SELECT FROM jsonb_each(d.after) a WHERE a.value <> 'null') THEN 'The roster has other values, and names no parent contact of the student any more.'
+                    ELSE 'The roster names no parent contact of the student any more.' END
+                ELSE 'The roster has other values.' END
             WHEN 'link' THEN CASE WHEN d.step = 'link' THEN 'A further row of the roster is this person.'
                 ELSE format('A person of the site has the same %s.', d.step) END
         END AS reason,

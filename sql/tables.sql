@@ -96,6 +96,8 @@ CREATE TABLE connections (
     full_read_on date,
     filter_unusable boolean NOT NULL DEFAULT false,
     scope text,
+    clear_parent_contact boolean NOT NULL DEFAULT false,
+    CHECK (parent_contact OR NOT clear_parent_contact),
     CHECK ((token_url IS NOT NULL) = (auth = 'oauth2')),
     CHECK (client_id IS NOT NULL OR auth = 'bearer')
 );
@@ -103,6 +105,8 @@ COMMENT ON TABLE connections IS 'How one site reaches one SIS. Written through r
 COMMENT ON COLUMN connections.token_url IS 'Where tokens come from, on whatever host it names; NULL where auth needs none.';
 COMMENT ON COLUMN connections.client_id IS 'NULL only where the client secret is the token (auth bearer).';
 COMMENT ON COLUMN connections.scope IS 'OAuth 2.0 scope to ask for: NULL is the preset''s, empty sends none.';
+COMMENT ON COLUMN connections.clear_parent_contact IS
+'A contact that a roster wrote is cleared once the SIS names none for the student any more. Needs parent_contact.';
 COMMENT ON COLUMN connections.page_size IS 'Rows asked for in a page; NULL is the preset''s.';
 COMMENT ON COLUMN connections.max_requests IS 'Requests at a time; NULL is the preset''s.';
 COMMENT ON COLUMN connections.unproven IS 'No full sync has shown yet that address, SIS and school are the right ones: archives are held.';

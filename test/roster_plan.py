@@ -111,8 +111,15 @@ class Client:
             if chosen:
                 parent = state.guardian_facts(chosen)
                 found.update(parent_name=f"{clean(parent['given'])} {clean(parent['family'])}", parent_email=clean(parent["email"]),
-                             parent_phone=clean(parent["phone"] or parent["sms"]), parent_rule=ROLES[chosen[1]])
+                             parent_phone=clean(parent["phone"] or parent["sms"]), parent_rule=self.parent_rule(chosen, refs))
         return found
+
+    @staticmethod
+    def parent_rule(chosen, refs):
+        """The rule that chose, as the extension words it: better kinds of contact that there are none of, then the order of agents."""
+        kind, passed = ("guardian or parent", "") if chosen[1] == "g" else ("relative", "no guardian or parent; ")
+        several = len({r[0] for r in refs if r[1] == chosen[1]}) > 1
+        return f"{ROLES[chosen[1]]}: {passed}" + (f"first {kind} in the order of agents" if several else f"only {kind}")
 
     @staticmethod
     def differences(known, found, role):

@@ -195,6 +195,15 @@ is_deeply(
 my %role_of = (student => 'student', teacher => 'teacher', admin => 'staff');
 my @rank = qw(teacher admin);
 
+sub parent_rule
+{
+	my ($chosen, @agents) = @_;
+	my $kind = $chosen->{role} eq 'guardian' ? 'guardian or parent' : 'relative';
+	my $passed = $chosen->{role} eq 'guardian' ? '' : 'no guardian or parent; ';
+	my $equals = grep { $_->{role} eq $chosen->{role} } @agents;
+	return "$chosen->{role}: $passed" . ($equals > 1 ? "first $kind in the order of agents" : "only $kind");
+}
+
 # The people of a day as { key, ids, category, active, columns, parent }.
 sub listed
 {
@@ -226,7 +235,7 @@ sub listed
 		push @people, { key => $row->{sourcedId}, ids => [ $row->{sourcedId} ], category => 'student', active => $active->($row),
 			columns => $columns->($row),
 			parent => $first && { parent_name => "$of->{given_name} $of->{family_name}", parent_email => $of->{email},
-				parent_phone => $of->{phone}, parent_rule => $first->{role} } };
+				parent_phone => $of->{phone}, parent_rule => parent_rule($first, @agents) } };
 	}
 	push @{ $staff{ $_->{username} } }, [ 'teacher', $_ ] foreach rows("$school/teachers");
 	push @{ $staff{ $_->{username} } }, [ 'admin', $_ ] foreach rows("$school/administrators");
