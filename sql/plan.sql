@@ -21,7 +21,7 @@ LANGUAGE C IMMUTABLE AS 'MODULE_PATHNAME', 'roster_repeated_values';
 COMMENT ON FUNCTION repeated_values(internal) IS 'Final function of the aggregate repeated.';
 
 CREATE AGGREGATE repeated(text) (SFUNC = repeated_add, STYPE = internal, SSPACE = 16777216, FINALFUNC = repeated_values);
-COMMENT ON AGGREGATE repeated(text) IS 'The values that come more than once, each once, compared byte for byte; an empty array where there are none.';
+COMMENT ON AGGREGATE repeated(text) IS 'The values that come more than once, each at least once, byte for byte; an empty array where there are none. Two values of one 64-bit hash count as one that came twice.';
 
 CREATE FUNCTION agrees(VARIADIC pairs "any") RETURNS boolean
 LANGUAGE C IMMUTABLE AS 'MODULE_PATHNAME', 'roster_agrees';
@@ -192,52 +192,41 @@ $$;
 COMMENT ON FUNCTION choose_parents(connections, bigint) IS
 'Makes the temp table parents: for each staged student the primary contact, guardian or parent before relative, then the order of agents, with the rule that chose in words. OneRoster 1.1 marks no contact as primary. With clear_parent_contact also, all but the id NULL, each student of whose contacts a proved read has none left.';
 
-CREATE FUNCTION find_repeated(connection connections, OUT people text[], OUT usernames text[], OUT identifiers text[])
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET enable_sort = off SET jit = off SET work_mem = '64MB' AS $$
+CREATE FUNCTION find_repeated(connection connections, others text[], OUT people text[], OUT usernames text[], OUT identifiers text[])
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+DECLARE
+    staff_roles text[] := ARRAY(SELECT r.roster_role FROM roster_rules r WHERE r.family = 'staff');
+    contact_roles text[] := ARRAY(SELECT r.roster_role FROM roster_rules r WHERE r.family = 'contact' AND connection.parent_contact);
+    listed record;
 BEGIN
-    SELECT minga_roster.repeated(l.person_id) INTO people FROM minga_roster.links l WHERE l.site = connection.site;
-    CREATE TEMP TABLE listed_roles (role text, rows bigint) ON COMMIT DROP;
-    WITH listed AS MATERIALIZED (
-        SELECT s.role, count(*) AS rows,
-            array_agg(lower(s.username COLLATE "C")) FILTER (WHERE r.family = 'staff' AND s.status IS DISTINCT FROM 'tobedeleted') AS usernames,
-            array_agg(lower(s.identifier COLLATE "C")) FILTER (WHERE r.family = 'staff' AND s.status IS DISTINCT FROM 'tobedeleted') AS identifiers
-        FROM minga_roster.staged_users s LEFT JOIN roster_rules r ON r.roster_role = s.role
-        WHERE s.connection = find_repeated.connection.connection
-        GROUP BY s.role
-    ), kept AS (
-        INSERT INTO listed_roles SELECT l.role, l.rows FROM listed l
-    )
-    SELECT (SELECT minga_roster.repeated(k) FROM listed l CROSS JOIN LATERAL unnest(l.usernames) k),
-        (SELECT minga_roster.repeated(k) FROM listed l CROSS JOIN LATERAL unnest(l.identifiers) k)
-    INTO usernames, identifiers;
+    SELECT minga_roster.repeated(l.person_id) INTO people
+    FROM minga_roster.links l
+    WHERE l.site = connection.site
+        AND (l.connection = find_repeated.connection.connection OR (l.connection = ANY (others) AND l.missed_since IS NULL));
+    SELECT count(*) AS rows, count(*) FILTER (WHERE s.role = ANY (contact_roles)) AS contacts,
+        minga_roster.repeated(lower(s.username COLLATE "C")) FILTER (WHERE s.role = ANY (staff_roles) AND s.status IS DISTINCT FROM 'tobedeleted') AS usernames,
+        minga_roster.repeated(lower(s.identifier COLLATE "C")) FILTER (WHERE s.role = ANY (staff_roles) AND s.status IS DISTINCT FROM 'tobedeleted') AS identifiers
+    INTO listed
+    FROM minga_roster.staged_users s
+    WHERE s.connection = find_repeated.connection.connection;
+    CREATE TEMP TABLE listed_users ON COMMIT DROP AS SELECT listed.rows, listed.contacts;
+    usernames := listed.usernames;
+    identifiers := listed.identifiers;
 END
 $$;
-COMMENT ON FUNCTION find_repeated(connections) IS
-'People of the site with more than one link, and user names and identifiers that more than one listed row of staff has; makes the temp table listed_roles, how many rows the stage has of each role.';
+COMMENT ON FUNCTION find_repeated(connections, text[]) IS
+'People with more than one link of this connection and the others, and user names and identifiers that more than one listed row of staff has; makes the temp table listed_users, how many rows the stage has, and how many of them are contacts that the plan leaves aside.';
 
 CREATE FUNCTION find_open_rows(run runs, connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
 DECLARE
     map jsonb := (SELECT r.columns FROM minga_roster.people_relations r WHERE r.relation = connection.people);
-    others text[] := ARRAY(SELECT c.connection FROM minga_roster.connections c WHERE c.site = connection.site AND c.connection <> find_open_rows.connection.connection);
-    repeated record := minga_roster.find_repeated(connection);
+    others text[] := ARRAY(
+        SELECT c.connection FROM minga_roster.connections c
+        WHERE c.site = connection.site AND c.people = connection.people AND c.retired_at IS NULL
+            AND c.connection <> find_open_rows.connection.connection);
+    repeated record := minga_roster.find_repeated(connection, others);
 BEGIN
-    CREATE TEMP TABLE special_people ON COMMIT DROP AS
-    SELECT l.person_id, count(*) FILTER (WHERE l.connection = connection.connection) AS own_links,
-        min(l.linked_run) FILTER (WHERE l.connection = connection.connection) AS first_own,
-        min(l.linked_run) FILTER (WHERE l.connection <> connection.connection) AS first_elsewhere,
-        -- Rows of several roles and of this connection alone: nothing special as long as each of them is plain.
-        bool_and(l.connection = connection.connection) AND count(*) = count(DISTINCT l.category) AS several_roles,
-        (array_agg(r.role ORDER BY r.rank))[1] AS best_role
-    FROM (SELECT * FROM minga_roster.links k WHERE k.site = connection.site AND (k.person_id = ANY (repeated.people) OR k.connection = ANY (others))) l
-    LEFT JOIN category_rules r ON r.category = l.category
-    LEFT JOIN minga_roster.connections c ON c.connection = l.connection
-    WHERE l.connection = find_open_rows.connection.connection
-        OR (c.retired_at IS NULL AND c.people = find_open_rows.connection.people AND l.missed_since IS NULL)
-    GROUP BY l.person_id
-    HAVING count(*) > 1 OR bool_or(l.connection <> connection.connection);
-    ANALYZE special_people;
-
     -- The join tells plain rows of single links by what it has at hand; only what is left is looked at closely.
     EXECUTE format($statement$
         CREATE TEMP TABLE open_rows ON COMMIT DROP AS
@@ -253,7 +242,7 @@ BEGIN
             j.linked, j.person_id, j.link_category, j.role_written, j.linked_run, j.missed_since IS NOT NULL AS missed, j.archived_run,
             j.given_name, j.family_name, j.middle_name, j.preferred_name, j.email, j.username, j.identifier, j.grade, j.phone,
             j.parent_name, j.parent_email, j.parent_phone, j.parent_rule,
-            j.plain AND x.several_roles AND (j.role_written IS NULL OR j.role_written = x.best_role) AS settled
+            j.plain
         FROM (
             SELECT coalesce(s.sourced_id, l.sourced_id) AS sourced_id, s.sourced_id IS NOT NULL AS staged, s.place, s.status, s.damaged, s.enabled,
                 s.role AS roster_role, l.sourced_id IS NOT NULL AS linked, p.person_id, l.category AS link_category, l.role_written,
@@ -270,7 +259,6 @@ BEGIN
             OFFSET 0
         ) j
         LEFT JOIN roster_rules r ON r.roster_role = j.roster_role
-        LEFT JOIN special_people x ON x.person_id = j.person_id
         WHERE NOT %2$L OR j.linked OR r.category IS DISTINCT FROM 'contact'
         $statement$,
         connection.connection,
@@ -294,7 +282,30 @@ BEGIN
         || ')',
         -- Students whom a delta does not list have not changed.
         CASE WHEN run.is_full IS FALSE THEN ' AND (s.sourced_id IS NOT NULL OR l.category <> ''student'')' END)
-    USING ARRAY(SELECT x.person_id FROM special_people x), repeated.usernames, repeated.identifiers;
+    USING repeated.people, repeated.usernames, repeated.identifiers;
+
+    CREATE TEMP TABLE special_people ON COMMIT DROP AS
+    SELECT l.person_id, count(*) FILTER (WHERE l.own) AS own_links,
+        min(l.linked_run) FILTER (WHERE l.own) AS first_own, min(l.linked_run) FILTER (WHERE NOT l.own) AS first_elsewhere,
+        -- Rows of several roles and of this connection alone: nothing special as long as each of them is plain.
+        bool_and(l.own) AND count(*) = count(DISTINCT l.category) AS several_roles,
+        (array_agg(r.role ORDER BY r.rank))[1] AS best_role
+    FROM (
+        SELECT o.person_id, true AS own, o.linked_run, o.link_category AS category
+        FROM open_rows o WHERE o.person_id IS NOT NULL AND run.is_full IS NOT FALSE
+        UNION ALL
+        -- A delta leaves out links of those whom it does not list.
+        SELECT k.person_id, true, k.linked_run, k.category
+        FROM minga_roster.links k
+        WHERE k.connection = find_open_rows.connection.connection AND k.person_id = ANY (repeated.people) AND run.is_full IS FALSE
+        UNION ALL
+        SELECT k.person_id, false, k.linked_run, k.category
+        FROM minga_roster.links k WHERE k.connection = ANY (others) AND k.site = connection.site AND k.missed_since IS NULL
+    ) l
+    LEFT JOIN category_rules r ON r.category = l.category
+    GROUP BY l.person_id
+    HAVING count(*) > 1 OR NOT bool_and(l.own);
+    ANALYZE special_people;
 
     -- Staff rows with a user name or identifier that is also another one's, who is not known to be the same person.
     CREATE TEMP TABLE shared_rows ON COMMIT DROP AS
@@ -306,16 +317,19 @@ BEGIN
             AND (lower(o.username COLLATE "C") = ANY (repeated.usernames) OR lower(o.identifier COLLATE "C") = ANY (repeated.identifiers))
     )
     SELECT o.sourced_id FROM owned o
-    WHERE o.username IN (SELECT k.username FROM owned k WHERE k.username IS NOT NULL GROUP BY k.username HAVING count(DISTINCT k.owner) > 1)
-        OR o.identifier IN (SELECT k.identifier FROM owned k WHERE k.identifier IS NOT NULL GROUP BY k.identifier HAVING count(DISTINCT k.owner) > 1);
-    ANALYZE shared_rows;
-    UPDATE open_rows o SET settled = false FROM shared_rows h WHERE h.sourced_id = o.sourced_id AND o.settled;
+    WHERE o.username IN (SELECT k.username FROM owned k WHERE k.username IS NOT NULL GROUP BY k.username HAVING min(k.owner) <> max(k.owner))
+        OR o.identifier IN (SELECT k.identifier FROM owned k WHERE k.identifier IS NOT NULL GROUP BY k.identifier HAVING min(k.owner) <> max(k.owner));
 
     -- A person of several rows is plain when all of them are; the first in rank stands for him.
     CREATE TEMP TABLE settled_rows ON COMMIT DROP AS
-    SELECT o.sourced_id, o.place, o.category, row_number() OVER (PARTITION BY o.person_id ORDER BY o.rank, o.sourced_id) = 1 AS main
-    FROM open_rows o
-    WHERE o.settled AND o.person_id NOT IN (SELECT n.person_id FROM open_rows n WHERE n.person_id IS NOT NULL AND n.settled IS NOT TRUE);
+    SELECT j.sourced_id, j.place, j.category, j.nth = 1 AS main
+    FROM (
+        SELECT o.sourced_id, o.place, o.category, row_number() OVER (PARTITION BY o.person_id ORDER BY o.rank, o.sourced_id) AS nth,
+            every(o.plain IS TRUE AND (o.role_written IS NULL OR o.role_written = x.best_role)
+                AND o.sourced_id NOT IN (SELECT h.sourced_id FROM shared_rows h)) OVER (PARTITION BY o.person_id) AS settled
+        FROM open_rows o JOIN special_people x ON x.person_id = o.person_id AND x.several_roles
+    ) j
+    WHERE j.settled;
     DELETE FROM open_rows o USING settled_rows t WHERE t.sourced_id = o.sourced_id;
     ANALYZE open_rows (sourced_id, label, person_id, standing);
 END
@@ -563,52 +577,50 @@ CREATE FUNCTION count_outcomes(run runs, connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off AS $$
 DECLARE
     listed bigint;
-    plain bigint;
-    plain_links bigint;
+    counted bigint;
     twice bigint;
 BEGIN
     INSERT INTO minga_roster.run_counts (run, category, action, count)
     WITH seen AS MATERIALIZED (
         SELECT coalesce(o.category, 'none') AS category, o.outcome, count(*) AS rows FROM outcomes o GROUP BY o.category, o.outcome
-    ), known AS MATERIALIZED (
-        SELECT coalesce(r.category, 'none') AS category, sum(l.rows) AS rows
-        FROM listed_roles l LEFT JOIN roster_rules r ON r.roster_role = l.role
-        GROUP BY coalesce(r.category, 'none')
+    ), plain AS MATERIALIZED (
+        SELECT l.category, count(*) AS rows
+        FROM minga_roster.links l
+        WHERE l.connection = count_outcomes.run.connection
+            AND (count_outcomes.run.is_full IS NOT FALSE
+                OR l.sourced_id IN (SELECT u.sourced_id FROM minga_roster.staged_users u WHERE u.connection = count_outcomes.run.connection))
+        GROUP BY l.category
     )
     SELECT run.run, n.category, n.outcome, sum(n.rows)
     FROM (
         SELECT s.category, s.outcome, s.rows FROM seen s
         UNION ALL
-        SELECT k.category, CASE k.category WHEN 'contact' THEN 'contact' ELSE 'unchanged' END,
-            k.rows - coalesce((SELECT sum(s.rows) FROM seen s WHERE s.category = k.category), 0)
-        FROM known k
+        SELECT p.category, 'unchanged', p.rows FROM plain p
+        UNION ALL
+        SELECT o.link_category, 'unchanged', -count(*) FROM open_rows o WHERE o.linked AND (o.staged OR run.is_full IS NOT FALSE) GROUP BY o.link_category
+        UNION ALL
+        SELECT t.category, 'unchanged', -count(*) FROM settled_rows t GROUP BY t.category
+        UNION ALL
+        SELECT 'contact', 'contact', l.contacts - (SELECT count(*) FROM outcomes o WHERE o.category = 'contact') FROM listed_users l
+        WHERE connection.parent_contact
     ) n
     GROUP BY n.category, n.outcome
     HAVING sum(n.rows) <> 0;
 
-    -- Nobody is dropped in silence: whoever the plan did not look at closely is one listed row with one link.
-    SELECT coalesce(sum(l.rows), 0) INTO listed FROM listed_roles l;
-    SELECT listed - count(*) FILTER (WHERE o.staged) - CASE WHEN connection.parent_contact THEN
-            (SELECT coalesce(sum(c.count), 0) FROM minga_roster.run_counts c WHERE c.run = count_outcomes.run.run AND c.category = 'contact')
-            - count(*) FILTER (WHERE o.staged AND o.category = 'contact') ELSE 0 END,
-        CASE WHEN run.is_full IS FALSE THEN
-            (SELECT count(*) FROM minga_roster.links l JOIN minga_roster.staged_users u ON u.sourced_id = l.sourced_id
-                WHERE l.connection = count_outcomes.run.connection AND u.connection = count_outcomes.run.connection)
-            - count(*) FILTER (WHERE o.linked AND o.staged)
-        ELSE (SELECT count(*) FROM minga_roster.links l WHERE l.connection = count_outcomes.run.connection) - count(*) FILTER (WHERE o.linked) END,
-        count(*) - count(DISTINCT o.sourced_id)
-    INTO plain, plain_links, twice
-    FROM open_rows o;
-    IF plain <> plain_links OR twice > 0 THEN
+    -- Nobody is dropped in silence: whoever the plan did not look at closely has one link.
+    SELECT l.rows INTO listed FROM listed_users l;
+    SELECT coalesce(sum(c.count), 0) INTO counted FROM minga_roster.run_counts c WHERE c.run = count_outcomes.run.run;
+    SELECT count(*) - count(DISTINCT o.sourced_id) INTO twice FROM open_rows o;
+    IF counted <> listed OR twice > 0 THEN
         RAISE EXCEPTION USING ERRCODE = 'internal_error',
             MESSAGE = 'the outcomes of the staged users do not add up',
-            DETAIL = format('Of %s users listed %s need nothing, but %s of the links do; %s users are listed twice.', listed, plain, plain_links, twice),
+            DETAIL = format('Users listed: %s; outcomes: %s; users listed twice: %s.', listed, counted, twice),
             HINT = 'Nobody was touched. Start the run again; if it stays so, the DBA should report it to the makers of minga_roster.';
     END IF;
 END
 $$;
 COMMENT ON FUNCTION count_outcomes(runs, connections) IS
-'Counts the outcomes of the staged users into run_counts, those looked at closely one by one and the others as what is left of the stage, and checks that each of these is one row with one link; XX000 where that does not add up.';
+'Counts the outcomes of the staged users into run_counts, those looked at closely one by one and the others, unchanged, by their links, and checks that the sum is the number of users staged; XX000 where it is not.';
 
 CREATE FUNCTION plan_run(run bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$

@@ -4,8 +4,9 @@
  *	  much: the aggregate repeated(text), the values that come more than once, and
  *	  agrees(VARIADIC "any"), whether nothing that a roster gives differs.
  *
- * Both compare byte for byte.  Must survive as many values as there are people:
- * repeated keeps each once, in one table.
+ * agrees compares byte for byte; repeated keeps 64 bits of a hash of each value
+ * and takes those of one hash for one value.  Must survive as many values as
+ * there are people.
  */
 #include "postgres.h"
 
@@ -14,17 +15,14 @@
 #include "fmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/memutils.h"
 
 #include "compat.h"
 
-typedef struct SeenValue
+typedef struct SeenHash
 {
-	text	   *value;
-	uint32		hash;
-	bool		repeated;
+	uint64		hash;
 	char		status;
-} SeenValue;
+} SeenHash;
 
 static inline bool
 same_bytes(const text *a, const text *b)
@@ -34,14 +32,12 @@ same_bytes(const text *a, const text *b)
 }
 
 #define SH_PREFIX seen
-#define SH_ELEMENT_TYPE SeenValue
-#define SH_KEY_TYPE text *
-#define SH_KEY value
-#define SH_HASH_KEY(table, key) hash_bytes((const unsigned char *) VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key))
-#define SH_EQUAL(table, a, b) same_bytes(a, b)
+#define SH_ELEMENT_TYPE SeenHash
+#define SH_KEY_TYPE uint64
+#define SH_KEY hash
+#define SH_HASH_KEY(table, key) ((uint32) (key))
+#define SH_EQUAL(table, a, b) ((a) == (b))
 #define SH_SCOPE static inline
-#define SH_STORE_HASH
-#define SH_GET_HASH(table, element) ((element)->hash)
 #define SH_DECLARE
 #define SH_DEFINE
 #include "lib/simplehash.h"
@@ -49,8 +45,7 @@ same_bytes(const text *a, const text *b)
 typedef struct Repeated
 {
 	seen_hash  *seen;
-	MemoryContext values;
-	int			count;			/* of repeated ones */
+	ArrayBuildState *values;	/* each that had been seen before, as often as it was */
 } Repeated;
 
 PG_FUNCTION_INFO_V1(roster_repeated_add);
@@ -63,7 +58,6 @@ roster_repeated_add(PG_FUNCTION_ARGS)
 	Repeated   *repeated;
 	MemoryContext aggregate;
 	text	   *value;
-	SeenValue  *seen;
 	bool		found;
 
 	if (!AggCheckCallContext(fcinfo, &aggregate))
@@ -75,7 +69,6 @@ roster_repeated_add(PG_FUNCTION_ARGS)
 	{
 		repeated = MemoryContextAllocZero(aggregate, sizeof(Repeated));
 		repeated->seen = seen_create(aggregate, 1024, NULL);
-		repeated->values = GenerationContextCreate(aggregate, "minga_roster repeated values", ALLOCSET_DEFAULT_SIZES);
 	}
 	else
 		repeated = (Repeated *) PG_GETARG_POINTER(0);
@@ -83,39 +76,20 @@ roster_repeated_add(PG_FUNCTION_ARGS)
 		PG_RETURN_POINTER(repeated);
 
 	value = PG_GETARG_TEXT_PP(1);
-	seen = seen_insert(repeated->seen, value, &found);
-	if (!found)
-	{
-		seen->value = MemoryContextAlloc(repeated->values, VARSIZE_ANY(value));
-		memcpy(seen->value, value, VARSIZE_ANY(value));
-		seen->repeated = false;
-	}
-	else if (!seen->repeated)
-	{
-		seen->repeated = true;
-		repeated->count++;
-	}
+	seen_insert(repeated->seen, hash_bytes_extended((const unsigned char *) VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value), 0), &found);
+	if (found)
+		repeated->values = accumArrayResult(repeated->values, PointerGetDatum(value), false, TEXTOID, aggregate);
 	PG_RETURN_POINTER(repeated);
 }
 
 Datum
 roster_repeated_values(PG_FUNCTION_ARGS)
 {
-	Repeated   *repeated;
-	seen_iterator position;
-	SeenValue  *seen;
-	Datum	   *values;
-	int			count = 0;
+	Repeated   *repeated = PG_ARGISNULL(0) ? NULL : (Repeated *) PG_GETARG_POINTER(0);
 
-	if (PG_ARGISNULL(0))
+	if (repeated == NULL || repeated->values == NULL)
 		PG_RETURN_ARRAYTYPE_P(construct_empty_array(TEXTOID));
-	repeated = (Repeated *) PG_GETARG_POINTER(0);
-	values = palloc(sizeof(Datum) * (repeated->count + 1));
-	seen_start_iterate(repeated->seen, &position);
-	while ((seen = seen_iterate(repeated->seen, &position)) != NULL)
-		if (seen->repeated)
-			values[count++] = PointerGetDatum(seen->value);
-	PG_RETURN_ARRAYTYPE_P(construct_array(values, count, TEXTOID, -1, false, TYPALIGN_INT));
+	PG_RETURN_DATUM(makeArrayResult(repeated->values, CurrentMemoryContext));
 }
 
 /*
