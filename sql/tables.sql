@@ -448,6 +448,7 @@ COMMENT ON COLUMN staged_users.roles IS
 'The roles of a OneRoster 1.2 row that are held at the school, the primary ones first; NULL where there are not several.';
 COMMENT ON COLUMN staged_users.date_last_modified IS
 'In UTC and of one form, 2026-01-31T23:59:59.999Z, so that comparing as text compares times; NULL where it was missing or could not be read.';
+COMMENT ON COLUMN staged_users.agent_ids IS 'Whom the row names as agents, in its order; an empty text for each that is named without an id.';
 COMMENT ON COLUMN staged_users.outcome IS
 'What the latest plan made of the user: create, link, update, restore, unchanged, skip, conflict, reject, protect, merged, contact or ignore. Rows of a run that goes on to plan start as unchanged, so that an unchanged night writes none of them; of a fetch alone it stays NULL.';
 

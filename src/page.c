@@ -158,6 +158,7 @@ object_start(void *state)
 			{
 				parse->reference_depth = parse->depth + 1;
 				parse->reference_id = false;
+				row_begin_reference(&parse->maker);
 			}
 			else if (parse->maker.field != FIELD_NONE)
 				row_spoil_field(&parse->maker);
@@ -175,7 +176,10 @@ object_end(void *state)
 	PageParse  *parse = state;
 
 	if (parse->reference_depth == parse->depth)
+	{
 		parse->reference_depth = 0;
+		row_end_reference(&parse->maker);
+	}
 	else if (parse->role_depth == parse->depth)
 	{
 		parse->role_depth = 0;

@@ -336,6 +336,30 @@ row_set_field(RowMaker *maker, const char *value, int len, JsonTokenType type)
 	}
 }
 
+void
+row_begin_reference(RowMaker *maker)
+{
+	maker->agents_before = maker->row.agents.count;
+}
+
+/*
+ * An agent without an id is somebody all the same: the empty id, which nobody
+ * has, keeps the user from passing for one who has no agents.
+ */
+void
+row_end_reference(RowMaker *maker)
+{
+	RowList    *agents = &maker->row.agents;
+
+	if (field_list(maker) == agents && agents->count == maker->agents_before)
+	{
+		text	   *nobody = MemoryContextAlloc(maker->values, VARHDRSZ);
+
+		SET_VARSIZE(nobody, VARHDRSZ);
+		row_add_to_list(maker, agents, nobody);
+	}
+}
+
 bool
 row_has_replacement(const text *value)
 {

@@ -45,6 +45,7 @@ typedef struct RowMaker
 	const char *ended_before;
 	MemoryContext values;		/* what the row points to */
 	int			field;			/* the one whose value is being read */
+	int			agents_before;	/* how many there were at the begin of the reference */
 	RowRole    *roles;
 	int			roles_count;
 	int			roles_size;
@@ -55,6 +56,8 @@ extern void row_begin(RowMaker *maker);
 extern void row_begin_field(RowMaker *maker, const char *key, int len);
 extern bool row_field_is_list(RowMaker *maker);
 extern bool row_field_is_reference(RowMaker *maker, bool in_list);
+extern void row_begin_reference(RowMaker *maker);
+extern void row_end_reference(RowMaker *maker);
 extern void row_spoil_field(RowMaker *maker);
 extern void row_set_field(RowMaker *maker, const char *value, int len, JsonTokenType type);
 extern void row_end(RowMaker *maker, bool mended);

@@ -127,7 +127,7 @@ is_deeply(
 		{ orgs => [$school], agents => [ 'a1', { sourcedId => 18 }, { href => 'x' }, undef ] },
 		{ orgs => { sourcedId => $school }, agents => { sourcedId => 'a1' } },
 		{ orgs => [], orgSourcedIds => undef, agents => '' }) ],
-	[ "{$school,other}|{a1,a2}|f", "{$school,17}||f", "{$school}|{\"a,1\"}|f", "{$school}|{a1,18}|f", "{$school}|{a1}|f", '||f' ],
+	[ "{$school,other}|{a1,a2}|f", "{$school,17}||f", "{$school}|{\"a,1\"}|f", "{$school}|{a1,18,\"\"}|f", "{$school}|{a1}|f", '||f' ],
 	'orgs and agents as references, as ids, as lists of ids in one string');
 
 # Spellings
