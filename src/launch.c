@@ -469,8 +469,9 @@ connection_argument(FunctionCallInfo fcinfo)
 	return text_to_cstring(PG_GETARG_TEXT_PP(0));
 }
 
-static Datum
-run_of_kind(FunctionCallInfo fcinfo, RunKind kind, const char *function)
+/* Starts a run of the connection that is the first argument, waits for its end and returns its number. */
+static int64
+run_to_end(FunctionCallInfo fcinfo, RunKind kind, const char *function)
 {
 	WorkerOrder order;
 
@@ -478,53 +479,43 @@ run_of_kind(FunctionCallInfo fcinfo, RunKind kind, const char *function)
 	refuse_in_transaction(function);
 	make_order(&order, kind, connection_argument(fcinfo), 0);
 	run_and_wait(&order);
-	return run_row(order.run);
+	return order.run;
 }
 
 Datum
 roster_fetch(PG_FUNCTION_ARGS)
 {
-	return run_of_kind(fcinfo, RUN_FETCH, "roster_fetch");
+	return run_row(run_to_end(fcinfo, RUN_FETCH, "roster_fetch"));
 }
 
 Datum
 roster_sync(PG_FUNCTION_ARGS)
 {
-	return run_of_kind(fcinfo, RUN_SYNC, "roster_sync");
-}
-
-static Datum
-rows_of_kind(FunctionCallInfo fcinfo, RunKind kind, const char *function, const char *query)
-{
-	WorkerOrder order;
-
-	refuse_on_standby(function);
-	refuse_in_transaction(function);
-	make_order(&order, kind, connection_argument(fcinfo), 0);
-	run_and_wait(&order);
-	return_rows(fcinfo, query, order.run);
-	return (Datum) 0;
+	return run_row(run_to_end(fcinfo, RUN_SYNC, "roster_sync"));
 }
 
 Datum
 roster_preview(PG_FUNCTION_ARGS)
 {
-	return rows_of_kind(fcinfo, RUN_PREVIEW, "roster_preview",
-						"SELECT * FROM minga_roster.changes WHERE run = $1 ORDER BY change");
+	return_rows(fcinfo, "SELECT * FROM minga_roster.changes WHERE run = $1 ORDER BY change",
+				run_to_end(fcinfo, RUN_PREVIEW, "roster_preview"));
+	return (Datum) 0;
 }
 
 Datum
 roster_test_connection(PG_FUNCTION_ARGS)
 {
-	return rows_of_kind(fcinfo, RUN_TEST, "roster_test_connection",
-						"SELECT step, ok, detail, hint, elapsed FROM minga_roster.run_steps WHERE run = $1 ORDER BY position");
+	return_rows(fcinfo, "SELECT step, ok, detail, hint, elapsed FROM minga_roster.run_steps WHERE run = $1 ORDER BY position",
+				run_to_end(fcinfo, RUN_TEST, "roster_test_connection"));
+	return (Datum) 0;
 }
 
 Datum
 roster_diagnose(PG_FUNCTION_ARGS)
 {
-	return rows_of_kind(fcinfo, RUN_DIAGNOSE, "roster_diagnose",
-						"SELECT finding, value, ok, detail, hint FROM minga_roster.findings WHERE run = $1 ORDER BY position");
+	return_rows(fcinfo, "SELECT finding, value, ok, detail, hint FROM minga_roster.findings WHERE run = $1 ORDER BY position",
+				run_to_end(fcinfo, RUN_DIAGNOSE, "roster_diagnose"));
+	return (Datum) 0;
 }
 
 /* A run that does something to another one; it belongs to that one's connection. */

@@ -22,13 +22,17 @@ sub new
 	my ($class, %args) = @_;
 	my $self = bless {%args}, $class;
 
-	if (!$self->{certs})
-	{
-		$self->{certs} = File::Temp->newdir;
-		IPC::Run::run([ "$directory/make_certs.sh", "$self->{certs}" ]) or die "could not make certificates";
-	}
+	$self->{certs} //= new_certs();
 	$self->start;
 	return $self;
+}
+
+# A directory with certificates of a CA of its own.
+sub new_certs
+{
+	my $certs = File::Temp->newdir;
+	IPC::Run::run([ "$directory/make_certs.sh", "$certs" ]) or die "could not make certificates";
+	return $certs;
 }
 
 # Starts the server, again at the port that it had, without faults; the arguments replace those of new.
@@ -127,6 +131,17 @@ sub expected
 {
 	my ($self, %args) = @_;
 	return $self->order('GET', '/expected?' . join('&', map { "$_=$args{$_}" } sort keys %args));
+}
+
+# The changes of a plan as texts that can be compared, one each.
+sub change_texts
+{
+	my ($changes) = @_;
+	return map {
+		$json->encode({
+			action => $_->{action}, category => $_->{category}, sourced_ids => [ sort @{ $_->{sourced_ids} } ],
+			before => $_->{before}, after => $_->{after} })
+	} @$changes;
 }
 
 # One order to the control port; dies on anything but success.

@@ -7,7 +7,6 @@ use warnings;
 use Cwd qw(abs_path);
 use File::Basename qw(dirname);
 use File::Temp ();
-use IPC::Run ();
 use JSON::PP ();
 use OneRosterServer;
 
@@ -23,11 +22,7 @@ sub new
 		dir => File::Temp->newdir, %args
 	}, $class;
 
-	if (!$self->{certs})
-	{
-		$self->{certs} = File::Temp->newdir;
-		IPC::Run::run([ "$directory/make_certs.sh", "$self->{certs}" ]) or die "could not make certificates";
-	}
+	$self->{certs} //= OneRosterServer::new_certs();
 	$self->start;
 	return $self;
 }

@@ -32,20 +32,10 @@ sub filters
 	return map { $_->{query}{filter} // 'all' } grep { $_->{path} =~ m{/$collection$} && $_->{query}{offset} == 0 } $server->log;
 }
 
-sub texts_of
-{
-	my ($changes) = @_;
-	return map {
-		$json->encode({
-			action => $_->{action}, category => $_->{category}, sourced_ids => [ sort @{ $_->{sourced_ids} } ],
-			before => $_->{before}, after => $_->{after} })
-	} @$changes;
-}
-
 sub changes_of
 {
 	my ($run) = @_;
-	return texts_of($json->decode($roster->sql("SELECT coalesce(jsonb_agg(jsonb_build_object('action', action, 'category', category, "
+	return OneRosterServer::change_texts($json->decode($roster->sql("SELECT coalesce(jsonb_agg(jsonb_build_object('action', action, 'category', category, "
 		  . "'sourced_ids', sourced_ids, 'before', before - 'archived_at', 'after', after - 'archived_at')), '[]') FROM changes WHERE run = $run AND state = 'applied'")));
 }
 
@@ -60,7 +50,7 @@ is($roster->sql("SELECT is_full, modified_since FROM roster_sync('mesa-high')"),
 is($roster->sql('SELECT unproven, newest_modified < minga_roster.clock(), full_read_on FROM connections'), 'f|t|2026-09-01', '... and what it saw is kept');
 
 # A delta does a part of what a full read would do, and archives nobody
-my %due = map { $_ => 1 } texts_of($server->expected(from => 0, to => 1, auto_update => 1, archive => 1));
+my %due = map { $_ => 1 } OneRosterServer::change_texts($server->expected(from => 0, to => 1, auto_update => 1, archive => 1));
 my $run = evening('2026-09-02', 1);
 is($roster->sql("SELECT state, is_full, modified_since = (SELECT newest_modified FROM connections) - interval '1 day' FROM runs WHERE run = $run"), 'succeeded|f|f',
 	'the evening is a delta, and has moved on');
@@ -91,7 +81,7 @@ is(scalar(@asked), 2, '... which asks again');
 is($asked[1], 'all', '... for all');
 is($roster->sql("SELECT complete, detail FROM collections WHERE run = $run AND collection = 'students'"),
 	't|The SIS ignored the filter on dateLastModified: asked again without it.', '... is read whole, and says so');
-is_deeply([ sort(changes_of($run)) ], [ sort(texts_of($server->expected(from => 1, to => 2, auto_update => 1, archive => 1))) ], '... and does all that is due');
+is_deeply([ sort(changes_of($run)) ], [ sort(OneRosterServer::change_texts($server->expected(from => 1, to => 2, auto_update => 1, archive => 1))) ], '... and does all that is due');
 like($roster->sql("SELECT roster_report($run)"), qr/ignores or refuses the filter on dateLastModified/, 'the report says it');
 $run = evening('2026-09-06', 2);
 is($roster->sql("SELECT is_full, modified_since IS NULL FROM runs WHERE run = $run"), 't|t', 'the next evening does not try again');

@@ -13,17 +13,6 @@ my $server = OneRosterServer->new(people => 300, seed => 23);
 my $roster = RosterCluster->new('days');
 my $json = JSON::PP->new->canonical->utf8;
 
-# The changes of a plan, one text each.
-sub texts_of
-{
-	my ($changes) = @_;
-	return map {
-		$json->encode({
-			action => $_->{action}, category => $_->{category}, sourced_ids => [ sort @{ $_->{sourced_ids} } ],
-			before => $_->{before}, after => $_->{after} })
-	} @$changes;
-}
-
 # Compares the changes of a run with the expected ones, and shows those that only one side has. When somebody was archived is the run's to say.
 sub is_plan
 {
@@ -32,8 +21,8 @@ sub is_plan
 		  . "'before', before - 'archived_at', 'after', after - 'archived_at')), '[]') FROM changes WHERE run = $run AND state IN ('planned', 'applied', 'held')");
 	my %count;
 
-	$count{$_}++ foreach texts_of($json->decode($rows));
-	$count{$_}-- foreach texts_of($expected);
+	$count{$_}++ foreach OneRosterServer::change_texts($json->decode($rows));
+	$count{$_}-- foreach OneRosterServer::change_texts($expected);
 	my @different = map { ($count{$_} > 0 ? 'only planned: ' : 'only expected: ') . $_ } grep { $count{$_} != 0 } sort keys %count;
 	is(scalar(@different), 0, $name) or diag(join "\n", @different[0 .. ($#different > 5 ? 5 : $#different)]);
 	return;
