@@ -32,7 +32,7 @@ $$;
 COMMENT ON FUNCTION count_changes(bigint) IS 'Stores the counts of a run, from its changes and the outcomes of its staged users.';
 
 CREATE FUNCTION approve_run(run bigint) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
 DECLARE
     this minga_roster.runs := minga_roster.known_run(approve_run.run);
     approved minga_roster.runs := minga_roster.known_run((SELECT CASE r.kind WHEN 'apply' THEN r.of_run ELSE r.run END

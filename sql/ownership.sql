@@ -56,7 +56,7 @@ COMMENT ON FUNCTION find_edited(connections) IS
 'Makes the temp table edited_people: of the people whom the roster speaks of, the columns that are the SIS''s unless edited, and were.';
 
 CREATE FUNCTION written_hash(column_name text, person jsonb) RETURNS bigint
-LANGUAGE sql IMMUTABLE
+LANGUAGE sql STABLE
 RETURN hashtextextended(CASE column_name
     WHEN 'parent_contact' THEN jsonb_build_array(person -> 'parent_name', person -> 'parent_email', person -> 'parent_phone', person -> 'parent_rule')::text
     ELSE person ->> column_name END, 0);

@@ -39,7 +39,7 @@ COMMENT ON FUNCTION mark_seen(bigint) IS
 'Makes the temp table sights: for each change of the run a hash of the person as he is now, for a create of those with the same identifier or e-mail.';
 
 CREATE FUNCTION link_hash(link links) RETURNS bigint
-LANGUAGE sql IMMUTABLE
+LANGUAGE sql STABLE
 RETURN CASE WHEN (link).sourced_id IS NOT NULL THEN
     hashtextextended(ROW((link).person_id, (link).category, (link).role_written, (link).linked_run, (link).missed, (link).archived_run)::text, 0) END;
 COMMENT ON FUNCTION link_hash(links) IS 'A hash of what a plan goes by in a link; NULL for none.';
@@ -76,6 +76,7 @@ DECLARE
     this minga_roster.runs := minga_roster.known_run(apply_preview.run);
     preview minga_roster.runs := minga_roster.known_run(this.of_run);
     connection minga_roster.connections := minga_roster.known_connection(this.connection);
+    local_columns text[] := minga_roster.local_columns(this.connection);
     why text;
 BEGIN
     why := CASE
@@ -150,8 +151,7 @@ BEGIN
                 format('Archives are frozen until %s.', upper(connection.freeze_dates) - 1)
             WHEN c.action IN ('update', 'restore') AND c.after - 'archived_at' <> '{}' AND NOT t.auto_update THEN 'Auto update is off for this category.'
             WHEN c.action IN ('update', 'restore') AND EXISTS (
-                SELECT FROM jsonb_object_keys(c.after) k JOIN minga_roster.column_owners o ON o.column_name = minga_roster.ownership_unit(k)
-                WHERE o.connection = this.connection AND o.owner = 'local') THEN 'A column of it is not taken from the SIS any more.'
+                SELECT FROM jsonb_object_keys(c.after) k WHERE minga_roster.ownership_unit(k) = ANY (local_columns)) THEN 'A column of it is not taken from the SIS any more.'
             WHEN c.action = 'create' AND s.seen IS DISTINCT FROM c.seen THEN 'Somebody with the same identifier or e-mail came or went after the preview.'
             WHEN c.change IN (SELECT m.change FROM moved_links m) THEN 'A link of the roster''s row was changed after the preview.'
             WHEN c.change IN (SELECT d.change FROM decided_since d WHERE d.change IS NOT NULL) THEN

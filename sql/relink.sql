@@ -43,7 +43,7 @@ COMMENT ON FUNCTION hold_moves(connections) IS
 'Makes the temp table changed_ids: categories of which a third of the people or more, and five in all or more, are found under another id while their own is gone. Their links do not move and nobody is created there; both become held changes, and the guard holds the archives. Works on the temp tables of plan_run.';
 
 CREATE FUNCTION roster_relink(run bigint) RETURNS bigint
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
 DECLARE
     this minga_roster.runs := minga_roster.known_run(roster_relink.run);
     connection minga_roster.connections := minga_roster.known_connection(this.connection);
@@ -79,24 +79,35 @@ BEGIN
                 this.connection);
     END IF;
 
-    WITH verdicts AS MATERIALIZED (
-        SELECT c.change, c.person_id, c.category, c.sourced_ids, c.rule, o.role_written, o.linked_run, o.archived_run,
+    WITH held AS MATERIALIZED (
+        SELECT c.change, c.person_id, c.category, c.sourced_ids, c.rule
+        FROM minga_roster.changes c
+        WHERE c.run = this.run AND c.action = 'link' AND c.state = 'held'
+    ), ids AS MATERIALIZED (
+        SELECT h.change, h.person_id, i.sourced_id FROM held h CROSS JOIN LATERAL unnest(h.sourced_ids) AS i (sourced_id)
+    ), verdicts AS MATERIALIZED (
+        SELECT h.change, h.person_id, h.category, h.sourced_ids, h.rule, o.role_written, o.linked_run, o.archived_run,
             CASE
                 WHEN o.person_id IS NULL THEN 'The person is not linked any more.'
                 WHEN o.listed THEN 'The roster lists the person by an id known before.'
-                WHEN EXISTS (SELECT FROM minga_roster.links l WHERE l.connection = this.connection AND l.sourced_id = ANY (c.sourced_ids)) THEN
-                    'The id is linked already.'
-                WHEN EXISTS (SELECT FROM minga_roster.match_decisions d WHERE d.connection = this.connection AND d.sourced_id = ANY (c.sourced_ids)
-                    AND coalesce(d.person_id, c.person_id) = c.person_id) THEN 'It was decided that the row is not this person.'
+                WHEN taken.change IS NOT NULL THEN 'The id is linked already.'
+                WHEN decided.change IS NOT NULL THEN 'It was decided that the row is not this person.'
             END AS refusal
-        FROM minga_roster.changes c
+        FROM held h
         LEFT JOIN (
             SELECT l.person_id, min(l.role_written) AS role_written, min(l.linked_run) AS linked_run, max(l.archived_run) AS archived_run,
                 bool_or(l.missed_since IS NULL) AS listed
             FROM minga_roster.links l WHERE l.connection = this.connection
             GROUP BY l.person_id
-        ) o ON o.person_id = c.person_id
-        WHERE c.run = this.run AND c.action = 'link' AND c.state = 'held'
+        ) o ON o.person_id = h.person_id
+        LEFT JOIN (
+            SELECT DISTINCT i.change FROM ids i JOIN minga_roster.links l ON l.connection = this.connection AND l.sourced_id = i.sourced_id
+        ) taken ON taken.change = h.change
+        LEFT JOIN (
+            SELECT DISTINCT i.change
+            FROM ids i JOIN minga_roster.match_decisions d ON d.connection = this.connection AND d.sourced_id = i.sourced_id
+            WHERE coalesce(d.person_id, i.person_id) = i.person_id
+        ) decided ON decided.change = h.change
     ), gone AS (
         DELETE FROM minga_roster.links l
         USING verdicts v
