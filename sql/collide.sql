@@ -1,33 +1,68 @@
 -- Collisions: values of the plan that a unique index of the people relation would refuse. They become conflicts before anybody is written.
 -- Must survive indexes that it does not understand: what it leaves out, apply finds.
 
-CREATE FUNCTION unique_keys(relation regclass, OUT index_name text, OUT expressions text[], OUT types text[], OUT operators text[], OUT attributes text[])
+CREATE FUNCTION unique_keys(relation regclass, OUT index_name text, OUT expressions text[], OUT types text[], OUT collations text[], OUT operators text[],
+    OUT predicate text, OUT nulls_equal boolean, OUT key_columns text[], OUT attributes text[])
 RETURNS SETOF record
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT c.relname, k.expressions, k.types, k.operators,
-        ARRAY(SELECT a.attname::text FROM pg_attribute a
-            WHERE a.attrelid = i.indrelid AND a.attnum > 0 AND (a.attnum = ANY (i.indkey)
-                OR a.attnum IN (SELECT d.refobjsubid FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid
-                    AND d.refclassid = 'pg_class'::regclass AND d.refobjid = i.indrelid AND d.refobjsubid > 0)))
+    SELECT c.relname, k.expressions, k.types, k.collations, k.operators, pg_get_expr(i.indpred, i.indrelid), i.indnullsnotdistinct, u.key_columns, u.attributes
     FROM pg_index i
     JOIN pg_class c ON c.oid = i.indexrelid
     CROSS JOIN LATERAL (
         SELECT array_agg(pg_get_indexdef(i.indexrelid, n, true) ORDER BY n) AS expressions,
-            array_agg(format_type(a.atttypid, a.atttypmod) ORDER BY n) AS types,
+            -- An index keeps a name as cstring, which no table can.
+            array_agg(CASE WHEN a.atttypid = 'cstring'::regtype THEN 'name' ELSE format_type(a.atttypid, a.atttypmod) END ORDER BY n) AS types,
+            array_agg(CASE WHEN l.oid IS NULL THEN '' ELSE format(' COLLATE %I.%I', ls.nspname, l.collname) END ORDER BY n) AS collations,
             array_agg(format('OPERATOR(%I.%s)', s.nspname, o.oprname) ORDER BY n) AS operators,
             bool_and(o.oid IS NOT NULL) AS known
         FROM generate_series(1, i.indnkeyatts) n
         JOIN pg_attribute a ON a.attrelid = i.indexrelid AND a.attnum = n
         JOIN pg_opclass oc ON oc.oid = i.indclass[n - 1]
+        LEFT JOIN pg_collation l ON l.oid = i.indcollation[n - 1]
+        LEFT JOIN pg_namespace ls ON ls.oid = l.collnamespace
         LEFT JOIN pg_amop m ON m.amopfamily = oc.opcfamily AND m.amoplefttype = oc.opcintype AND m.amoprighttype = oc.opcintype AND m.amopstrategy = 3
             AND m.amopmethod = (SELECT oid FROM pg_am WHERE amname = 'btree')
         LEFT JOIN pg_operator o ON o.oid = m.amopopr
         LEFT JOIN pg_namespace s ON s.oid = o.oprnamespace
     ) k
-    WHERE i.indrelid = relation AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND NOT i.indnullsnotdistinct AND k.known
+    CROSS JOIN LATERAL (
+        SELECT array_agg(a.attname::text) AS attributes, coalesce(bool_or(a.attgenerated <> ''), false) AS generated,
+            array_agg(a.attname::text) FILTER (WHERE a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])) AS key_columns
+        FROM pg_attribute a
+        WHERE a.attrelid = i.indrelid AND a.attnum > 0 AND (a.attnum = ANY (i.indkey)
+            OR a.attnum IN (SELECT d.refobjsubid FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid
+                AND d.refclassid = 'pg_class'::regclass AND d.refobjid = i.indrelid AND d.refobjsubid > 0))
+    ) u
+    WHERE i.indrelid = relation AND i.indisunique AND i.indisvalid AND k.known AND NOT u.generated
 $$;
 COMMENT ON FUNCTION unique_keys(regclass) IS
-'The unique indexes of a relation that can be checked beforehand, with their keys and the columns that these are of; neither partial ones nor those for which NULLs are equal.';
+'The unique indexes of a relation that can be checked beforehand, with their keys and predicate, the columns that are keys themselves, and all columns that keys and predicate are of; none over generated columns.';
+
+CREATE FUNCTION planned_value(connection connections, attribute text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE
+        WHEN attribute = r.columns ->> 'site' THEN format('$1::%s', t)
+        WHEN attribute = r.columns ->> 'archived_at' THEN
+            format('CASE w.outcome WHEN ''create'' THEN %s WHEN ''restore'' THEN %s ELSE p.%I END', coalesce(a.as_created, d.value, 'NULL'), a.as_restored, attribute)
+        WHEN m.name IS NOT NULL THEN
+            format('CASE WHEN w.after ? %L THEN (%s)::%s WHEN w.outcome = ''create'' THEN %s ELSE p.%I END', m.name,
+                CASE m.name WHEN 'role' THEN minga_roster.role_words(r.relation, 'w.after ->> ''role''', false) ELSE format('w.after ->> %L', m.name) END,
+                t, coalesce(d.value, 'NULL'), attribute)
+        ELSE format('CASE WHEN w.outcome = ''create'' THEN %s ELSE p.%I END', coalesce(d.value, 'NULL'), attribute)
+    END
+    FROM minga_roster.people_relations r
+    CROSS JOIN LATERAL minga_roster.archive_terms(r.relation) a
+    CROSS JOIN LATERAL minga_roster.column_type(r.relation, attribute) t
+    LEFT JOIN LATERAL (SELECT min(c.key) AS name FROM jsonb_each_text(r.columns) c
+        WHERE c.value = attribute AND c.key = ANY (minga_roster.written_columns() || 'role'::text)) m ON true
+    -- Any other default than a constant might do something.
+    LEFT JOIN LATERAL (SELECT format('(%s)::%s', pg_get_expr(f.adbin, f.adrelid), t) AS value
+        FROM pg_attrdef f JOIN pg_attribute b ON b.attrelid = f.adrelid AND b.attnum = f.adnum
+        WHERE f.adrelid = r.relation AND b.attname = attribute AND f.adbin::text LIKE '{CONST %') d ON true
+    WHERE r.relation = connection.people
+$$;
+COMMENT ON FUNCTION planned_value(connections, text) IS
+'An SQL expression of what a column of people will hold once a row w of planned_values is carried out on the person p; $1 is the site. Of new people a default is known where it is a constant, else NULL.';
 
 CREATE FUNCTION find_collisions(connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
@@ -40,53 +75,60 @@ BEGIN
     CREATE TEMP TABLE collisions (label text COLLATE "C", index_name text, other text) ON COMMIT DROP;
     FOR index IN
         -- Ids are drawn by the relation itself.
-        SELECT k.*, format('%s', (SELECT string_agg(format('%s AS k%s', e, n), ', ' ORDER BY n) FROM unnest(k.expressions) WITH ORDINALITY u (e, n))) AS keys
+        SELECT k.*, n.*, coalesce('(' || k.predicate || ')', 'true') AS covered, map ->> 'archived_at' = ANY (k.attributes) AS of_archive
         FROM minga_roster.unique_keys(people) k
-        WHERE NOT map ->> 'person_id' = ANY (k.attributes) AND names ?| k.attributes
+        CROSS JOIN LATERAL (
+            SELECT string_agg(format('%s%s AS k%s', e, c, n), ', ' ORDER BY n) AS keys,
+                string_agg(format('k%s %s%s', n, t, c), ', ' ORDER BY n) AS key_types,
+                string_agg(format('k%s', n), ', ' ORDER BY n) AS key_names,
+                string_agg(format('q.k%1$s %2$s k.k%1$s', n, o), ' AND ' ORDER BY n) AS equal,
+                string_agg(format('k%s IS NOT NULL', n), ' AND ' ORDER BY n) AS comparable
+            FROM unnest(k.expressions, k.types, k.collations, k.operators) WITH ORDINALITY u (e, t, c, o, n)
+        ) n
+        WHERE NOT map ->> 'person_id' = ANY (k.attributes) AND (names ?| k.attributes OR map ->> 'archived_at' = ANY (k.attributes))
         ORDER BY k.index_name
     LOOP
         BEGIN
-            EXECUTE (SELECT format('CREATE TEMP TABLE planned_keys (label text COLLATE "C", person_id text, %s) ON COMMIT DROP', string_agg(format('k%s %s', n, t), ', ' ORDER BY n))
-                FROM unnest(index.types) WITH ORDINALITY u (t, n));
+            EXECUTE format('CREATE TEMP TABLE planned_keys (label text COLLATE "C", person_id text, %s) ON COMMIT DROP', index.key_types);
             CREATE TEMP TABLE planned_values ON COMMIT DROP AS
-            SELECT d.label, d.person_id, d.after
+            SELECT d.label, CASE WHEN d.outcome <> 'create' THEN d.person_id END AS person_id, d.outcome,
+                CASE d.outcome WHEN 'restore' THEN d.after || jsonb_build_object('archived_at', f.status) ELSE d.after END AS after
             FROM decisions d
-            WHERE d.outcome IN ('create', 'update', 'restore') AND (d.outcome = 'create'
-                OR d.after ?| ARRAY(SELECT names ->> a FROM unnest(index.attributes) a WHERE names ? a));
+            LEFT JOIN former_statuses f ON f.person_id = d.person_id AND d.outcome = 'restore'
+            WHERE d.outcome = 'create' OR (d.outcome = 'restore' AND index.of_archive)
+                OR (d.outcome IN ('update', 'restore') AND d.after ?| ARRAY(SELECT names ->> a FROM unnest(index.attributes) a WHERE names ? a));
             PERFORM minga_roster.grant_temp(people, 'planned_keys');
             PERFORM minga_roster.grant_temp(people, 'planned_values');
             PERFORM minga_roster.grant_temp(people, 'collisions');
             PERFORM minga_roster.as_owner(people, format(
                 'INSERT INTO pg_temp.planned_keys SELECT "minga_roster label", "minga_roster person", %s FROM '
                 '(SELECT w.label AS "minga_roster label", w.person_id AS "minga_roster person", %s '
-                'FROM pg_temp.planned_values w LEFT JOIN %s p ON p.%I = $1 AND p.%I = w.person_id::%s) f',
+                'FROM pg_temp.planned_values w LEFT JOIN %s p ON p.%I = $1 AND p.%I = w.person_id::%s) f WHERE %s',
                 array_to_string(index.expressions, ', '),
-                (SELECT string_agg(format('%s AS %I', CASE
-                        WHEN a = map ->> 'site' THEN format('$1::%s', minga_roster.column_type(people, a))
-                        WHEN names ->> a = 'role' THEN format('CASE WHEN w.after ? ''role'' THEN (%s)::%s ELSE p.%I END',
-                            minga_roster.role_words(people, 'w.after ->> ''role''', false), minga_roster.column_type(people, a), a)
-                        WHEN names ? a THEN format('CASE WHEN w.after ? %1$L THEN (w.after ->> %1$L)::%2$s ELSE p.%3$I END', names ->> a, minga_roster.column_type(people, a), a)
-                        ELSE format('p.%I', a) END, a), ', ') FROM unnest(index.attributes) a),
-                people, map ->> 'site', map ->> 'person_id', minga_roster.column_type(people, map ->> 'person_id')), connection.site);
+                (SELECT string_agg(format('%s AS %I', minga_roster.planned_value(connection, a), a), ', ') FROM unnest(index.attributes) a),
+                people, map ->> 'site', map ->> 'person_id', minga_roster.column_type(people, map ->> 'person_id'), index.covered), connection.site);
+            -- Rows as a whole are equal where both have NULL.
             PERFORM minga_roster.as_owner(people, format(
                 'INSERT INTO pg_temp.collisions (label, index_name, other) '
-                'SELECT k.label, $2, pg_catalog.min(q."minga_roster person") FROM pg_temp.planned_keys k '
-                'JOIN (SELECT p.%I::pg_catalog.text AS "minga_roster person", %s FROM %s p%s) q ON %s '
+                'SELECT k.label, $2, pg_catalog.min(q."minga_roster person") '
+                'FROM (SELECT label, person_id, %1$s, ROW(%1$s) AS "minga_roster keys" FROM pg_temp.planned_keys) k '
+                'JOIN (SELECT r.*, ROW(%1$s) AS "minga_roster keys" '
+                'FROM (SELECT p.%2$I::pg_catalog.text AS "minga_roster person", %3$s FROM %4$s p WHERE %5$s%6$s) r) q ON %7$s '
                 'WHERE q."minga_roster person" IS DISTINCT FROM k.person_id GROUP BY k.label',
-                map ->> 'person_id', index.keys, people,
-                CASE WHEN map ->> 'site' = ANY (index.attributes) THEN format(' WHERE p.%I = $1', map ->> 'site') END,
-                (SELECT string_agg(format('q.k%1$s %2$s k.k%1$s', n, o), ' AND ' ORDER BY n) FROM unnest(index.operators) WITH ORDINALITY u (o, n))),
+                index.key_names, map ->> 'person_id', index.keys, people, index.covered,
+                CASE WHEN map ->> 'site' = ANY (index.key_columns) THEN format(' AND p.%I = $1', map ->> 'site') END,
+                CASE WHEN index.nulls_equal THEN 'q."minga_roster keys" OPERATOR(pg_catalog.=) k."minga_roster keys"' ELSE index.equal END),
                 connection.site, index.index_name);
             PERFORM minga_roster.as_owner(people, format(
                 'INSERT INTO pg_temp.collisions (label, index_name) '
-                'SELECT k.label, $1 FROM pg_temp.planned_keys k JOIN (SELECT %1$s FROM pg_temp.planned_keys GROUP BY %1$s HAVING pg_catalog.count(*) > 1) q ON %2$s',
-                (SELECT string_agg(format('k%s', n), ', ' ORDER BY n) FROM generate_subscripts(index.types, 1) n),
-                (SELECT string_agg(format('q.k%1$s %2$s k.k%1$s', n, o), ' AND ' ORDER BY n) FROM unnest(index.operators) WITH ORDINALITY u (o, n))),
+                'SELECT c.label, $1 FROM (SELECT k.label, pg_catalog.count(*) OVER (PARTITION BY %s) AS alike FROM pg_temp.planned_keys k WHERE %s) c WHERE c.alike > 1',
+                index.key_names, CASE WHEN index.nulls_equal THEN 'true' ELSE index.comparable END),
                 index.index_name);
             DROP TABLE planned_keys, planned_values;
         EXCEPTION
-            -- A value that does not fit its column keeps the index from being checked, and nobody else from being written.
-            WHEN data_exception OR integrity_constraint_violation OR raise_exception OR undefined_function THEN
+            -- A value that does not fit its column keeps the index from being checked, and nobody else from being written. So does a key or
+            -- a predicate of the whole row.
+            WHEN data_exception OR integrity_constraint_violation OR raise_exception OR undefined_function OR undefined_table THEN
                 NULL;
         END;
     END LOOP;

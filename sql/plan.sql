@@ -503,7 +503,6 @@ BEGIN
         AND (connection.guard_grace = 1
             OR 1 + (SELECT count(*) FROM whole_reads w WHERE w.family = g.family AND w.run >= g.missed_run) >= connection.guard_grace);
 
-    PERFORM minga_roster.find_former_statuses(connection);
     INSERT INTO minga_roster.changes (run, change, site, category, person_id, sourced_ids, action, rule, reason, before, after, state, state_at, state_reason)
     SELECT run.run, row_number() OVER (ORDER BY n.action, n.category, n.sourced_ids), run.site, n.category, n.person_id, n.sourced_ids,
         n.action, n.rule, n.reason, n.before, n.after,
@@ -635,6 +634,7 @@ BEGIN
     PERFORM minga_roster.group_rows();
     PERFORM minga_roster.match_groups(connection);
     PERFORM minga_roster.decide_groups(connection);
+    PERFORM minga_roster.find_former_statuses(connection);
     PERFORM minga_roster.find_collisions(connection);
     PERFORM minga_roster.hold_moves(connection);
     PERFORM minga_roster.plan_changes(this, connection);

@@ -20,7 +20,7 @@ CREATE FUNCTION sums() RETURNS text LANGUAGE sql AS $$
             FULL JOIN (SELECT action AS outcome, sum(count) AS n FROM run_counts WHERE run = last_run() AND count > 0 AND action NOT IN ('archive', 'held', 'refused archive') GROUP BY 1) c USING (outcome) WHERE s.n IS DISTINCT FROM c.n)
 $$;
 
--- unique indexes: of a column, of an expression, over sites, with the site; not for ids, partial ones, NULLs
+-- unique indexes: of a column, of an expression, over sites, with the site; not for ids, NULLs
 CREATE UNIQUE INDEX people_email ON people (site, lower(email));
 CREATE UNIQUE INDEX people_username ON people (username);
 SELECT toggle(auto_update => true, archive => true);
@@ -54,11 +54,11 @@ SELECT unstage('g1', 'g2', 'g3', 'n1', 'n2', 'n3', 'n4');
 DROP INDEX people_grade, people_email, people_username;
 ALTER TABLE people ALTER grade TYPE text;
 
--- partial indexes, checks, triggers: found by halving, and everybody else is written
+-- exclusion constraints, checks, triggers: found by halving, and everybody else is written
 SELECT clear();
 SELECT toggle(auto_update => true, archive => true);
 UPDATE connections SET guard_percent = 100, guard_floor = 1000 WHERE connection = 'north';
-CREATE UNIQUE INDEX people_active ON people (email) WHERE archived_at IS NULL;
+ALTER TABLE people ADD CONSTRAINT people_active EXCLUDE USING btree (email WITH =) WHERE (archived_at IS NULL);
 ALTER TABLE people ADD CONSTRAINT short_phone CHECK (length(phone) < 9);
 ALTER TABLE people ALTER middle_name TYPE varchar(3);
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
