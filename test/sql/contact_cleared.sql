@@ -122,6 +122,10 @@ SELECT FROM run_merge();
 SELECT empty();
 SELECT parent_name FROM people WHERE family_name = 'No1';
 SELECT again();
+-- nor where the student has other new values
+SELECT stage('s1', 'student', 'Kit', 'No1');
+SELECT FROM run_merge();
+SELECT ids, before, after FROM shown();
 SELECT roster_own('north', 'parent_contact', 'local');
 SELECT leave_alone('s5');
 SELECT again();
