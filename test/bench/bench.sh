@@ -146,15 +146,30 @@ first_sync() { # SIZE: into an empty table
 	value "TRUNCATE people_$1; DELETE FROM links WHERE connection = '$1'" >/dev/null
 	run_time "roster_sync('$1')"
 }
+# A run 0 of this kind on what is staged
+run_zero() {
+	echo "INSERT INTO runs (run, connection, site, kind, origin, state, requested_by) VALUES (0, 'full', 'full', '$1', 'manual', 'running', current_user);
+		INSERT INTO collections SELECT (jsonb_populate_record(c, '{\"run\": 0}')).* FROM collections c WHERE run = (SELECT max(run) FROM runs WHERE connection = 'full' AND state = 'succeeded' AND kind = 'sync');"
+}
 plan_unchanged() {
 	value "CHECKPOINT;
 		BEGIN;
-		INSERT INTO runs (run, connection, site, kind, origin, state, requested_by) VALUES (0, 'full', 'full', 'preview', 'manual', 'running', current_user);
-		INSERT INTO collections SELECT (jsonb_populate_record(c, '{\"run\": 0}')).* FROM collections c WHERE run = (SELECT max(run) FROM runs WHERE connection = 'full' AND state = 'succeeded' AND kind = 'sync');
+		$(run_zero preview)
 		CREATE TEMP TABLE t AS SELECT clock_timestamp() AS began;
 		SET CONSTRAINTS ALL IMMEDIATE;
 		DO 'BEGIN PERFORM minga_roster.plan_run(0); END';
 		SELECT round(extract(epoch FROM clock_timestamp() - began) * 1000) FROM t;
+		ROLLBACK"
+}
+# merge STATEMENT [PREPARATION]: milliseconds, KB of WAL and rows of changes after the preparation; all of it is taken back
+merge() {
+	value "CHECKPOINT;
+		BEGIN;
+		${2:-}
+		$(run_zero sync)
+		CREATE TEMP TABLE t AS SELECT clock_timestamp() AS began, pg_current_wal_insert_lsn() AS lsn;
+		$1;
+		SELECT round(extract(epoch FROM clock_timestamp() - began) * 1000) || ' ' || round((pg_current_wal_insert_lsn() - lsn) / 1024) FROM t;
 		ROLLBACK"
 }
 full_join() {
@@ -172,6 +187,19 @@ wal_of_unchanged() {
 	value "SELECT FROM roster_sync('full')" >/dev/null
 	value "SELECT round((pg_current_wal_insert_lsn() - '$before'::pg_lsn) / 1024)"
 }
+
+# The plain formulations: a table with one row for each of the roster, of the stage's columns
+columns="status role given_name family_name middle_name preferred_name email username identifier grade phone"
+listed() { local c out=; for c in $columns; do out+="${out:+, }${1:-}$c"; done; echo "$out"; }
+assigned() { local c out=; for c in $columns; do out+="${out:+, }$c = $1$c"; done; echo "$out"; }
+ours="DO 'BEGIN PERFORM minga_roster.merge_run(0); END'"
+merge_statement="MERGE INTO peer p USING (SELECT * FROM staged_users WHERE connection = 'full') s ON p.sourced_id = s.sourced_id
+	WHEN MATCHED AND ($(listed p.)) IS DISTINCT FROM ($(listed s.)) THEN UPDATE SET $(assigned s.)
+	WHEN NOT MATCHED THEN INSERT (sourced_id, $(listed)) VALUES (s.sourced_id, $(listed s.))"
+upsert_statement="INSERT INTO peer AS p (sourced_id, $(listed)) SELECT sourced_id, $(listed) FROM staged_users WHERE connection = 'full'
+	ON CONFLICT (sourced_id) DO UPDATE SET $(assigned excluded.) WHERE ($(listed p.)) IS DISTINCT FROM ($(listed excluded.))"
+changed_night="UPDATE toggles SET auto_update = true WHERE connection = 'full';
+	UPDATE staged_users SET phone = '555-0100' WHERE connection = 'full' AND mod(hashtext(sourced_id), 50) = 0;"
 
 echo "Measuring, medians of $rounds"
 fetch >/dev/null
@@ -192,6 +220,17 @@ value "VACUUM (FULL, ANALYZE) people_full" >/dev/null
 value "VACUUM (FULL, ANALYZE) links" >/dev/null
 value "SELECT FROM roster_sync('full')" >/dev/null
 plan_ms=$(repeat plan_unchanged)
+value "CREATE TABLE peer AS SELECT sourced_id, $(listed) FROM staged_users WHERE connection = 'full'; ALTER TABLE peer ADD PRIMARY KEY (sourced_id)" >/dev/null
+value "VACUUM (FREEZE, ANALYZE) peer" >/dev/null
+read -r ours_ms ours_kb <<< "$(repeat merge "$ours")"
+read -r merge_ms merge_kb <<< "$(repeat merge "$merge_statement")"
+read -r upsert_ms upsert_kb <<< "$(repeat merge "$upsert_statement")"
+value "VACUUM peer" >/dev/null
+read -r ours_changed_ms ours_changed_kb <<< "$(repeat merge "$ours" "$changed_night")"
+read -r merge_changed_ms merge_changed_kb <<< "$(repeat merge "$merge_statement" "$changed_night")"
+value "VACUUM peer" >/dev/null
+read -r upsert_changed_ms upsert_changed_kb <<< "$(repeat merge "$upsert_statement" "$changed_night")"
+value "VACUUM staged_users" >/dev/null
 join_ms=$(repeat full_join)
 unchanged_ms=$(repeat run_time "roster_sync('full')")
 value "CHECKPOINT" >/dev/null
@@ -228,6 +267,13 @@ check "private memory, $users users, of that with a tenth of them" "$memory_tent
 line "bare FULL JOIN of stage, links and people on the same columns" "$join_ms ms" "" "" ""
 check "plan of an unchanged night, of that" "$plan_ms ms" "$(ratio "$plan_ms" "$join_ms")" 2.5
 check "WAL of an unchanged evening, of 2 MB" "$wal_kb KB" "$(ratio "$wal_kb" 2048)" 1
+line "merge of an unchanged night: plan, guard, apply" "$ours_ms ms" "" "" "$ours_kb KB of WAL"
+line "peer: MERGE, which looks for nobody, holds nothing, keeps no record" "$merge_ms ms" "$(ratio "$merge_ms" "$ours_ms")" "" "x of ours, $merge_kb KB of WAL"
+line "peer: INSERT ... ON CONFLICT DO UPDATE ... WHERE, the same" "$upsert_ms ms" "$(ratio "$upsert_ms" "$ours_ms")" "" "x of ours, $upsert_kb KB of WAL"
+check "WAL of our merge of an unchanged night, of that of ON CONFLICT" "$ours_kb KB" "$(ratio "$ours_kb" "$upsert_kb")" 1
+line "merge of a night in which 2 % have another phone" "$ours_changed_ms ms" "" "" "$ours_changed_kb KB of WAL"
+line "peer: MERGE" "$merge_changed_ms ms" "$(ratio "$merge_changed_ms" "$ours_changed_ms")" "" "x of ours, $merge_changed_kb KB of WAL"
+line "peer: INSERT ... ON CONFLICT" "$upsert_changed_ms ms" "$(ratio "$upsert_changed_ms" "$ours_changed_ms")" "" "x of ours, $upsert_changed_kb KB of WAL"
 line "an unchanged evening in all" "$unchanged_ms ms" "" "" ""
 line "first sync of half of the users" "$first_half ms" "" "" ""
 check "first sync of all into an empty table, of that" "$first_full ms" "$(ratio "$first_full" "$first_half")" 2.5
