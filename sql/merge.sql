@@ -126,11 +126,26 @@ $$;
 COMMENT ON FUNCTION approve_run(bigint) IS
 'Applies the held archives of the run that this one is of, each checked again; what fails becomes refused. Of an applied preview the number of either run will do. Approving the newest full sync also proves the connection. 55000 where there is nothing to approve.';
 
+CREATE FUNCTION lock_people(connection connections) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- EXPLAIN locks what the apply will, tables under a view and partitions as well, asks for no right that it does not, and fires no trigger.
+    PERFORM minga_roster.as_owner(connection.people, (
+        SELECT format('EXPLAIN UPDATE %s p SET %I = DEFAULT WHERE p.%I = $1', connection.people, r.columns ->> 'given_name', r.columns ->> 'site')
+        FROM minga_roster.people_relations r WHERE r.relation = connection.people), connection.site);
+END
+$$;
+COMMENT ON FUNCTION lock_people(connections) IS
+'Takes the lock that writing to the people relation needs before anything is read from it: a run that took it later could meet somebody who holds a lock that lets him read and waits for a stronger one.';
+
 CREATE FUNCTION merge_run(run bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     this minga_roster.runs := minga_roster.known_run(merge_run.run);
 BEGIN
+    IF this.kind <> 'preview' THEN
+        PERFORM minga_roster.lock_people(minga_roster.known_connection(this.connection));
+    END IF;
     CASE this.kind
         WHEN 'approve' THEN
             PERFORM minga_roster.approve_run(run);
