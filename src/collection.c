@@ -1,23 +1,11 @@
 /*
  * collection.c
- *	  Reads collections, page after page, into the stage, and proves that each
- *	  was read to its end.
- *
- * A list that breaks off unnoticed would archive whoever was on the rest of it.
- * So a collection is complete only where its end was seen: an empty page, or as
- * many different ids as the server claims in X-Total-Count.  A short page
- * proves nothing (servers cap and filter pages as they like), a total reached
- * at a full page neither until the next page is empty.  What cannot be a
- * truthful list, a page that comes twice or a total that changes, is an error.
- * An id on two pages shows that the list moved while it was read: without a
- * total nobody knows who was passed over, and the proof is weak.  Where there
- * is no total, each page behind a full one is asked for from the last row of
- * that on, which has to come again: else rows before it came or went.
+ *	  Reads collections, page after page, into the stage.  Whether each was read
+ *	  to its end is proof.c's to say.
  *
  * Collections are read side by side, and pages of one at a time, as far as the
  * run may have requests in flight.  Pages are taken in the order of their
- * offsets, each only where it begins at the number of rows received so far, so
- * that what was read is what reading one after the other would have read.  A
+ * offsets, each only where it begins at the row that is due, so that what was read is what reading one after the other would have read.  A
  * page that does not fit drops its collection back to that: what was asked for
  * beyond it is thrown away, and asked for again.  Servers that are slow or ask
  * for a pause are asked one thing at a time from then on.
@@ -28,92 +16,16 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_type.h"
 #include "common/hashfn.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
-#include "utils/builtins.h"
-#include "utils/hsearch.h"
 #include "utils/memutils.h"
 
+#include "collection.h"
 #include "compat.h"
-#include "fetch.h"
 
 #define PAGES_MAX 100000
-#define NAMELESS_PAGES_MAX 100	/* in a row, without one usable id: they may be the same one */
 #define SMALL_PAGE 50			/* rows; smaller ones do not make a slow server faster */
 #define PAGES_TO_GROW 3			/* after so many good ones a page size that was halved is doubled; later after more */
-#define REQUESTS_MAX 16
-
-/* How a collection came to its end. */
-typedef enum CollectionEnd
-{
-	END_DENIED,					/* 403 or 404 at once */
-	END_EMPTY_PAGE,
-	END_TOTAL,					/* all ids of a total that did not change */
-	END_EMPTY_OBJECT,			/* {} after a page */
-	END_NOT_FOUND				/* 404 after a page */
-} CollectionEnd;
-
-/* What the collections of a run have in common. */
-typedef struct RosterRead
-{
-	RosterClient *client;
-	RosterRun  *run;
-	Stage	   *stage;
-	int			requests;		/* at a time, as far as they may be */
-	int			in_flight;
-	Size		bytes_in_flight;	/* at the most */
-	int			page_size;		/* to begin a collection with */
-} RosterRead;
-
-/* A page that was asked for. */
-typedef struct PageRequest
-{
-	int64		offset;			/* of the first row that is new */
-	int			limit;
-	bool		overlaps;		/* begins with the last row of the page before */
-	Size		max_bytes;
-	ClientGet  *get;
-} PageRequest;
-
-/* The reading of one collection. */
-typedef struct CollectionRead
-{
-	RosterRead *roster;
-	MemoryContext context;
-	RowJudge	judge;
-	PageReader	reader;
-	const char *path;			/* as the preset has it: its own, or the fallback */
-	StringInfoData detail;
-	PageRequest requests[REQUESTS_MAX]; /* by offset, without gaps */
-	int			nrequests;
-	bool		ahead;			/* ask for pages ahead of the one that is due */
-	bool		odd;			/* a page did not fit: never again */
-	int			page_size;		/* rows asked for */
-	int			whole_page_size;	/* where it was not halved */
-	int			good_pages;		/* since it was */
-	int			pages_to_grow;	/* so many of them double it */
-	HTAB	   *pages_seen;		/* ids_hash of each page */
-	uint64	   *ids;			/* hashes of the page that is being taken */
-	int			nids;
-	int			ids_size;
-	uint64		last_id;		/* hash of the last row of the page before it */
-	bool		last_was_full;	/* that page, or it was the first one */
-	bool		overlap_is_due; /* the next row should be that one */
-	bool		overlap_came;
-	bool		moved;			/* it was another one */
-	int			pages;
-	int			nameless_pages;	/* of them, the last ones */
-	int64		rows;
-	int64		repeated;		/* ids that came again on the same page */
-	int64		without_id;
-	int64		elsewhere;
-	int64		total;			/* claimed; -1: none */
-	CollectionEnd end;
-	bool		done;
-	ClientFault *fault;			/* once done: why it was denied, or NULL */
-} CollectionRead;
 
 static void
 take_user(void *taker, PageRow *row)
@@ -145,97 +57,6 @@ take_user(void *taker, PageRow *row)
 		read->roster->run->rows_staged++;
 }
 
-static int
-compare_hashes(const void *a, const void *b)
-{
-	uint64		left = *(const uint64 *) a;
-	uint64		right = *(const uint64 *) b;
-
-	return left < right ? -1 : left > right;
-}
-
-/* How many rows of the page that was taken last have the id of another one on it. */
-static int
-count_repeated(CollectionRead *read)
-{
-	int			repeated = 0;
-
-	qsort(read->ids, read->nids, sizeof(uint64), compare_hashes);
-	for (int i = 1; i < read->nids; i++)
-		repeated += (read->ids[i] == read->ids[i - 1]);
-	return repeated;
-}
-
-/* In the open transaction. */
-static int64
-count_distinct(CollectionRead *read)
-{
-	Oid			types[] = {TEXTOID, TEXTOID};
-	Datum		values[] = {CStringGetTextDatum(read->judge.collection->name), CStringGetTextDatum(read->roster->client->connection->name)};
-	bool		isnull;
-
-	if (read->pages == 0)
-		return 0;
-	SPI_execute_with_args("SELECT minga_roster.distinct_staged(connection => $2, collection => $1)",
-						  2, types, values, NULL, false, 1);
-	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-}
-
-/* Whether the page was there before. */
-static bool
-is_page_known(CollectionRead *read)
-{
-	if (read->reader.rows == read->reader.without_id)
-		return false;			/* nothing to know it by */
-	return hash_search(read->pages_seen, &read->reader.ids_hash, HASH_FIND, NULL) != NULL;
-}
-
-static void
-raise_known_page(const CollectionRead *read)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_PROTOCOL_VIOLATION),
-			 errmsg("the SIS sent the same page of %s twice", read->judge.collection->name),
-			 errdetail("The page at offset " INT64_FORMAT " holds the same %d rows as one before it.", read->rows, read->reader.rows),
-			 errhint("The SIS ignores the offset, so its list cannot be read to its end: ask the SIS vendor. A larger page_size (roster_configure) may fetch the list in one page.")));
-}
-
-/* Pages that cannot be told apart would be asked for until the limit of pages. */
-static void
-note_nameless_page(CollectionRead *read)
-{
-	bool		nameless = (read->reader.rows == read->reader.without_id);
-
-	read->nameless_pages = nameless ? read->nameless_pages + 1 : 0;
-	if (read->nameless_pages == NAMELESS_PAGES_MAX)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROTOCOL_VIOLATION),
-				 errmsg("the SIS sends %s without ids", read->judge.collection->name),
-				 errdetail("None of the rows on the last %d pages, up to offset " INT64_FORMAT ", has a usable sourcedId.",
-						   read->nameless_pages, read->rows),
-				 errhint("Without it nobody can be told from anybody else: ask the SIS vendor.")));
-}
-
-/* Keeps what the server claims as the number of rows; raises where it changes. */
-static void
-note_total(CollectionRead *read, int64 claimed)
-{
-	if (claimed < 0 || claimed == read->total)
-		return;
-	if (read->total < 0)
-	{
-		read->total = claimed;
-		read->roster->run->rows_expected = Max(read->roster->run->rows_expected, read->roster->run->rows_staged) + claimed;
-	}
-	else if (claimed > 0 || read->reader.rows > 0)	/* an empty page may say 0 */
-		ereport(ERROR,
-				(errcode(ERRCODE_PROTOCOL_VIOLATION),
-				 errmsg("the number of %s changed while they were read", read->judge.collection->name),
-				 errdetail("X-Total-Count was " INT64_FORMAT " and became " INT64_FORMAT " at offset " INT64_FORMAT ".",
-						   read->total, claimed, read->rows),
-				 errhint("The SIS was being changed during the run; start it again when nobody works in the SIS. If it happens every night, ask the SIS vendor.")));
-}
-
 /* Asks for one page more. */
 static void
 request_page(CollectionRead *read, int64 offset, Size max_bytes)
@@ -245,9 +66,9 @@ request_page(CollectionRead *read, int64 offset, Size max_bytes)
 	MemoryContext caller = MemoryContextSwitchTo(read->context);
 
 	request->offset = offset;
-	request->limit = read->page_size;
-	request->overlaps = (read->total < 0 && offset > 0 && request->limit > 1 &&
-						 (offset > read->rows || read->last_was_full));
+	request->overlaps = (read->total < 0 && offset > 0 && !read->plain &&
+						 (offset > read->position || read->last_was_full));
+	request->limit = request->overlaps ? Max(read->page_size, 2) : read->page_size;
 	request->max_bytes = max_bytes;
 	request->get = begin_page(roster->client, read->reader.path, request->limit,
 							  request->overlaps ? offset - 1 : offset, max_bytes,
@@ -289,7 +110,7 @@ request_pages(CollectionRead *read)
 	max_bytes = PAGE_MAX_BYTES / roster->requests;
 	while (roster->in_flight < roster->requests && roster->bytes_in_flight + max_bytes <= PAGE_MAX_BYTES)
 	{
-		int64		offset = read->rows;
+		int64		offset = read->position;
 
 		if (read->nrequests > 0)
 		{
@@ -316,6 +137,14 @@ drop_back(CollectionRead *read)
 	forget_requests(read);
 	read->ahead = false;
 	read->odd = true;
+}
+
+/* From here on no page is asked for from the last row of the one before: some servers give whole pages alone. */
+static void
+ask_plainly(CollectionRead *read)
+{
+	forget_requests(read);
+	read->plain = true;
 }
 
 /* Half a page, one request at a time: the server did not manage the whole one. */
@@ -359,7 +188,8 @@ note_good_page(CollectionRead *read, const PageRequest *request)
 
 /*
  * Stages the page that is due, in a transaction of its own.  False where it does
- * not fit and was asked for among others: nothing of it is kept.
+ * not fit and might when it is asked for otherwise, alone or without an overlap:
+ * nothing of it is kept.
  */
 static bool
 take_page(CollectionRead *read, const PageRequest *request)
@@ -380,8 +210,8 @@ take_page(CollectionRead *read, const PageRequest *request)
 	fault = read_page(reader, response);
 	if (fault == NULL && reader->bare && read->pages == 0 && !read->judge.collection->filtered)
 		fault = page_without_rows(reader, "");
-	if (read->ahead &&
-		(fault != NULL || is_page_known(read) || (reader->rows == 0 && read->total >= 0 && read->rows < read->total)))
+	if ((read->ahead && (fault != NULL || (reader->rows == 0 && read->total >= 0 && read->rows < read->total))) ||
+		(fault == NULL && (read->ahead || request->overlaps) && is_page_known(read)))
 	{
 		abort_worker_transaction();
 		roster->run->rows_staged = staged_before;
@@ -394,23 +224,23 @@ take_page(CollectionRead *read, const PageRequest *request)
 
 	note_total(read, response->total_count);
 	read->moved |= (request->overlaps && !read->overlap_came);
+	read->unchecked |= (!request->overlaps && read->pages > 0 && reader->rows > 0);
 	new_rows = reader->rows - (read->overlap_came ? 1 : 0);
 	read->last_was_full = (reader->rows >= request->limit || read->pages == 0);
 	if (new_rows == 0 && reader->rows > 0)
 		;						/* the end is there, and has to be seen */
 	else if (reader->rows == 0)
 	{
-		read->end = reader->bare ? END_EMPTY_OBJECT : END_EMPTY_PAGE;
+		read->end = (reader->bare || reader->null_list) ? END_EMPTY_OBJECT : END_EMPTY_PAGE;
 		read->done = true;
 	}
 	else
 	{
-		if (is_page_known(read))
-			raise_known_page(read);
-		(void) hash_search(read->pages_seen, &reader->ids_hash, HASH_ENTER, NULL);
+		note_page(read);
 		read->pages++;
 		roster->run->pages++;
 		read->rows += new_rows;
+		read->position = request->offset - (request->overlaps ? 1 : 0) + reader->rows;
 		if (read->nids > 0)
 			read->last_id = read->ids[read->nids - 1];
 		read->repeated += count_repeated(read);
@@ -452,6 +282,8 @@ judge_fault(CollectionRead *read, const PageRequest *request, ClientFault *fault
 	}
 	else if (read->ahead)
 		drop_back(read);
+	else if (request->overlaps && response->status == 400)
+		ask_plainly(read);
 	else if (response->status == 404)
 	{
 		read->end = END_NOT_FOUND;
@@ -471,110 +303,20 @@ take_first_request(CollectionRead *read)
 	if (fault != NULL)
 		judge_fault(read, &request, fault);
 	else if (!take_page(read, &request))
-		drop_back(read);
+	{
+		if (read->ahead)
+			drop_back(read);
+		else
+			ask_plainly(read);
+	}
 	else
 	{
 		forget_first_request(read);
-		if (read->nrequests > 0 && read->requests[0].offset != read->rows)
+		if (read->nrequests > 0 && read->requests[0].offset != read->position)
 			drop_back(read);
 	}
 	if (read->done)
 		forget_requests(read);
-}
-
-/* Adds a sentence to a detail. */
-static void pg_attribute_printf(2, 3)
-add_sentence(StringInfo detail, const char *format,...)
-{
-	int			needed;
-
-	if (detail->len > 0)
-		appendStringInfoChar(detail, ' ');
-	do
-	{
-		va_list		args;
-
-		va_start(args, format);
-		needed = appendStringInfoVA(detail, format, args);
-		va_end(args);
-		if (needed > 0)
-			enlargeStringInfo(detail, needed);
-	} while (needed > 0);
-}
-
-/* Judges the end of a collection and writes its row, in a transaction of its own. */
-static void
-store_collection(CollectionRead *read)
-{
-	static Oid	types[] = {INT8OID, TEXTOID, TEXTOID, TEXTOID, BOOLOID, TEXTOID, INT4OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, BOOLOID, TEXTOID};
-	const RosterCollection *collection = read->judge.collection;
-	RosterRun  *run = read->roster->run;
-	StringInfo	detail = &read->detail;
-	const char *proof = NULL;
-	bool		complete = false;
-	int64		distinct;
-	int64		moved;
-	Datum		values[14];
-	char		nulls[] = "              ";
-
-	begin_worker_transaction();
-	distinct = count_distinct(read);
-	moved = read->rows - read->without_id - read->repeated - distinct;
-	if (read->end == END_DENIED)
-		;
-	else if (read->total >= 0 && distinct == read->total)
-	{
-		complete = true;
-		proof = "total";
-	}
-	else if (read->end == END_EMPTY_PAGE && read->total < 0 && moved == 0 && !read->moved)
-	{
-		complete = true;
-		proof = "empty page";
-	}
-	else
-	{
-		proof = "weak";
-		if (read->end == END_EMPTY_OBJECT)
-			add_sentence(detail, "The SIS ended the list with an object without a list instead of an empty page.");
-		if (read->end == END_NOT_FOUND)
-			add_sentence(detail, "The SIS ended the list with status 404 instead of an empty page.");
-		if (moved > 0)
-			add_sentence(detail, "Rows that came on more than one page: " INT64_FORMAT "; the list moved while it was read, and others may have been passed over.", moved);
-		else if (read->moved && read->total < 0)
-			add_sentence(detail, "A page did not begin with the last row of the one before it: the list moved while it was read, and others may have been passed over.");
-		if (read->total >= 0)
-			add_sentence(detail, "The SIS claims " INT64_FORMAT " rows (X-Total-Count) and listed " INT64_FORMAT " different ones.", read->total, distinct);
-		else
-			add_sentence(detail, "It claims no total that would prove the end.");
-	}
-	if (read->without_id > 0)
-	{
-		complete = false;
-		add_sentence(detail, "Rows without a usable sourcedId: " INT64_FORMAT ".", read->without_id);
-	}
-
-	values[0] = Int64GetDatum(run->run);
-	values[1] = CStringGetTextDatum(read->roster->client->connection->name);
-	values[2] = CStringGetTextDatum(collection->name);
-	values[3] = CStringGetTextDatum(collection->family);
-	values[4] = BoolGetDatum(complete);
-	values[5] = proof == NULL ? (Datum) 0 : CStringGetTextDatum(proof);
-	nulls[5] = proof == NULL ? 'n' : ' ';
-	values[6] = Int32GetDatum(read->pages);
-	values[7] = Int64GetDatum(read->rows);
-	values[8] = Int64GetDatum(distinct);
-	values[9] = Int64GetDatum(read->total);
-	nulls[9] = read->total < 0 ? 'n' : ' ';
-	values[10] = Int64GetDatum(read->without_id);
-	values[11] = Int64GetDatum(read->elsewhere);
-	values[12] = BoolGetDatum(read->end != END_DENIED && read->path != collection->path);
-	values[13] = CStringGetTextDatum(detail->data);
-	nulls[13] = detail->len == 0 ? 'n' : ' ';
-	SPI_execute_with_args("SELECT minga_roster.store_collection($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
-						  lengthof(types), types, values, nulls, false, 0);
-	store_progress(run, true);
-	commit_worker_transaction();
 }
 
 /* Begins with an endpoint of the collection. */

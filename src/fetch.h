@@ -1,9 +1,9 @@
 /*
  * fetch.h
- *	  Shared by the files of the fetch: a page taken apart (page.c,
- *	  mend.c, row.c), the stage
- *	  (stage.c), the reading of collections (collection.c), the fetch of a run
- *	  (fetch.c) and the connection test (connection_test.c).
+ *	  Shared by the files of the fetch: a page taken apart (page.c, mend.c,
+ *	  row.c), the stage (stage.c), the reading of collections (collection.c,
+ *	  proof.c), the fetch of a run (fetch.c) and the connection test
+ *	  (connection_test.c).
  */
 #ifndef MINGA_ROSTER_FETCH_H
 #define MINGA_ROSTER_FETCH_H
@@ -80,6 +80,7 @@ typedef struct PageReader
 	char		envelope[NAMEDATALEN];	/* key that held the rows last; "" at the start */
 
 	bool		bare;			/* an object with no rows in it: {}, or a success status alone */
+	bool		null_list;		/* null in the place of the rows */
 	int			rows;
 	int			without_id;
 	uint64		ids_hash;		/* of the sourcedIds, in whatever order */

@@ -54,6 +54,7 @@ typedef struct PageParse
 	const char *envelope;		/* key whose array is read */
 	const char *path_key;		/* last segment of the path */
 	bool		envelope_found;
+	bool		envelope_is_null;
 	bool		path_key_found;
 	int			other_arrays;
 	int			keys;			/* but those of a status */
@@ -270,7 +271,7 @@ outside_scalar(PageParse *parse, const char *value, int len, JsonTokenType type)
 	else if (parse->outside_key == OUTSIDE_DESCRIPTION && parse->description == NULL)
 		parse->description = printable(pnstrdup(value, len), 200);
 	else if (parse->depth == 1 && type == JSON_TOKEN_NULL && strcmp(parse->key, parse->envelope) == 0)
-		parse->envelope_found = true;
+		parse->envelope_found = parse->envelope_is_null = true;
 }
 
 /*
@@ -502,7 +503,7 @@ read_page(PageReader *reader, HttpResponse *response)
 	char	   *path_key;
 	char		first;
 
-	reader->bare = false;
+	reader->bare = reader->null_list = false;
 	reader->rows = reader->without_id = 0;
 	reader->ids_hash = 0;
 
@@ -552,6 +553,7 @@ read_page(PageReader *reader, HttpResponse *response)
 						   "Ask the SIS vendor, with the words of the SIS.");
 	else if (parse.envelope_found)
 	{
+		reader->null_list = parse.envelope_is_null && reader->rows == 0;
 		if (parse.envelope != reader->envelope)
 			strlcpy(reader->envelope, parse.envelope, sizeof(reader->envelope));
 	}

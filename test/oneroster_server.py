@@ -112,7 +112,7 @@ class Roster:
         with self.lock:
             if key not in self.selections:
                 refs = self.listing(school, letter)
-                if predicate and "ignore_filter" not in self.faults:
+                if predicate and not {"ignore_filter", "filter_after_paging"} & set(self.faults):
                     refs = [r for r in refs if predicate.accepts(self.row(r, "", predicate.fields))]
                 if "ignore_sort" in self.faults:
                     refs = sorted(refs, key=lambda r: mix(int.from_bytes(r[0].encode()[-8:], "big")))
@@ -362,9 +362,13 @@ class RosterHandler(Handler):
         def make(ref):
             row = roster.row(ref, root)
             return {k: row[k] for k in fields if k in row} if fields else row
-        raise self.page(roster, "users", refs, query, root, make, warnings)
+        keep = None
+        if predicate and "filter_after_paging" in roster.faults:
+            def keep(ref):
+                return predicate.accepts(roster.row(ref, "", predicate.fields))
+        raise self.page(roster, "users", refs, query, root, make, warnings, keep)
 
-    def page(self, roster, envelope, items, query, root, make, warnings=()):
+    def page(self, roster, envelope, items, query, root, make, warnings=(), keep=None):
         """One page of a collection as an answer, with the faults that bend pages."""
         faults, target = roster.faults, self.path
         try:
@@ -376,10 +380,15 @@ class RosterHandler(Handler):
         limit = min(limit, faults.get("page_cap", limit))
         total = len({i[0] for i in items}) if faults.get("duplicate") and envelope == "users" else len(items)
         offset = first_row(roster, target, offset)
+        if limit and roster.fault("round_offset", target):
+            offset -= offset % limit
+        short = roster.fault("short_page", target)
+        if short:
+            limit = min(limit, short["rows"])
         empty = roster.fault("empty", target)
         if empty:
             items, total = [], empty.get("total", 0)
-        rows = [make(item) for item in items[offset:offset + limit]]
+        rows = [make(item) for item in items[offset:offset + limit] if keep is None or keep(item)]
         for one in as_list(faults.get("no_sourced_id")):
             if re.search(one.get("path", "students"), target) and offset <= one["index"] < offset + len(rows):
                 rows[one["index"] - offset].pop("sourcedId", None)
@@ -392,6 +401,8 @@ class RosterHandler(Handler):
             answer[renamed["key"]] = answer.pop(envelope)
         if roster.fault("missing_envelope", target) or (faults.get("empty_object_at_end") and not rows):
             answer.pop(renamed["key"] if renamed else envelope)
+        if roster.fault("null_list", target):
+            answer = {envelope: None}
         return Answer(200, encode(answer), self.page_headers(roster, total, limit, offset, query, root))
 
     def page_headers(self, roster, total, limit, offset, query, root):

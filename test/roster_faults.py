@@ -19,6 +19,7 @@ FAULTS = set("""status reset_connection delay_ms hang page_cap total link empty_
 failure_status repeat_page empty invalid_utf8 nul_escape lone_surrogate no_sourced_id drop_names status_value ignore_filter ignore_sort reverse_sort
 expire_token_after expires_in token_fields redirect nesting truncated duplicate override add_rows remove_rows
 moving byte_order_mark padding gzip drip cookie hide_school rollover revision clock_ahead
+null_list short_page round_offset filter_after_paging
 auth client sent_as scope_wanted scope_refused""".split())
 
 

@@ -30,7 +30,15 @@ $night->falls('a total that changes', { total => { mode => 'changing', path => '
 $night->roster->sql("SELECT roster_configure('mesa', page_size => $count)");
 $night->falls('the last page is exactly full', {}, collection => 'students|t|total');
 $night->falls('... without a total', { total => 'none' }, collection => 'students|t|empty page');
+$night->falls('offsets rounded to whole pages', { round_offset => { path => 'students' }, total => 'none' }, collection => 'students|t|empty page');
+$night->falls('offsets within a page refused', { status => { path => 'students.*offset=' . ($count - 1) . '&', code => 400 }, total => 'none' },
+	collection => 'students|t|empty page');
 $night->roster->sql("SELECT roster_configure('mesa', page_size => 10)");
+$night->falls('offsets rounded to whole pages, of which there are several', { round_offset => { path => 'students' }, total => 'none' }, sqlstate => '08P01',
+	error => qr/same page of students twice/, hint => qr/larger page_size/);
+$night->falls('... with a total', { round_offset => { path => 'students' } }, collection => 'students|t|total');
+$night->falls('offsets within a page refused, and a page behind them', { status => { path => 'students.*offset=[1-4]?9&', code => 400 }, total => 'none' },
+	collection => 'students|f|weak');
 
 # Pages and rows in the wrong place
 $night->falls('the offset is ignored', { repeat_page => { path => 'students' } }, sqlstate => '08P01',
@@ -41,6 +49,9 @@ $night->falls('a page comes twice', { repeat_page => { path => 'students.*offset
 $night->falls('rows move towards the end between pages', { moving => { path => 'students', by => -1 } }, collection => 'students|t|total');
 $night->falls('rows move towards the beginning between pages', { moving => { path => 'students', by => 1 } }, collection => 'students|f|weak');
 $night->falls('... without a total: nobody comes twice, and somebody is passed over', { moving => { path => 'students', by => 1 }, total => 'none' }, collection => 'students|f|weak');
+my $behind = { path => 'students.*offset=(3[2-9]|[4-9].)&', by => 1 };
+$night->falls('... behind a page shorter than asked for', { short_page => { path => 'students.*offset=27&', rows => 5 }, moving => $behind, total => 'none' },
+	collection => 'students|f|weak');
 $night->falls('an order of its own', { ignore_sort => {} }, collection => 'students|t|total');
 $night->falls('duplicates within a page', { duplicate => { sourced_id => $students[3] } }, collection => 'students|t|total');
 $night->falls('duplicates on other pages', { duplicate => [ { sourced_id => $students[3], at => 'end' }, { sourced_id => $students[4], at => 'end' } ] },
@@ -54,9 +65,18 @@ $night->falls('an empty 200 without a total', { empty => { path => 'students' },
 $night->falls('{} as the last page', { empty_object_at_end => 1, total => 'none' }, collection => 'students|f|weak');
 $night->falls('{} in the middle', { missing_envelope => { path => 'students.*offset=27&' }, total => 'none' }, collection => 'students|f|weak');
 $night->falls('{} in the middle, with a total', { missing_envelope => { path => 'students.*offset=30&' } }, collection => 'students|f|weak');
+$night->falls('null for a list in the middle, without a total', { null_list => { path => 'students.*offset=27&' }, total => 'none' }, collection => 'students|f|weak');
+$night->falls('null for a list behind a short page', { null_list => { path => "students.*offset=$count&" }, total => 'none' }, collection => 'students|f|weak');
+$night->falls('null for a list at once, without a total', { null_list => { path => 'students' }, total => 'none' }, collection => 'students|f|weak');
 $night->falls('404 in the middle', { status => { path => 'students.*offset=30&', code => 404 } }, collection => 'students|f|weak');
 $night->falls('403 in the middle', { status => { path => 'students.*offset=30&', code => 403 } }, sqlstate => '42501',
 	error => qr/does not share this list/, detail => qr/answered 403 for .*students from offset 30\.$/, hint => qr/Ask the school/);
+
+# A server that filters each page after it was cut: one administrator on the first page, behind others
+my @aides = map { { sourcedId => sprintf('00-%02d', $_), role => 'aide', givenName => 'A', familyName => 'B' } } 0 .. 20;
+$aides[5]{role} = 'administrator';
+$night->falls('pages that are filtered after they were cut, without a total',
+	{ status => { path => 'schools/.*administrators', code => 404 }, filter_after_paging => 1, add_rows => \@aides, total => 'none' }, collection => 'administrators|f|weak');
 
 # Envelopes
 $night->falls('no envelope', { missing_envelope => { path => 'students' } }, sqlstate => '08P01',
@@ -71,7 +91,7 @@ $night->falls('a list of something else from the beginning on', { total => 'none
 	sqlstate => '08P01', error => qr/request for students holds no list$/, detail => qr/its keys are "errors"/);
 $night->falls('the same rows without ids again and again', { total => 'none',
 		repeat_page => { path => 'students' }, no_sourced_id => [ map { { path => 'students', index => $_ } } 0 .. $count ] },
-	sqlstate => '08P01', error => qr/^the SIS sends students without ids$/, detail => qr/last 100 pages, up to offset 1000,/, hint => qr/SIS vendor/);
+	sqlstate => '08P01', error => qr/^the SIS sends students without ids$/, detail => qr/last 100 pages, up to offset 901,/, hint => qr/SIS vendor/);
 $night->falls('a failure in a 200', { failure_status => { path => 'students.*offset=20&' } }, sqlstate => '08P01',
 	error => qr/^the SIS reported a failure to the request for students$/, detail => qr/the roster could not be read/, hint => qr/SIS vendor/);
 $night->falls('rows without a sourcedId', { no_sourced_id => { path => 'students', index => 12 } }, collection => 'students|f|weak');
