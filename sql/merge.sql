@@ -40,6 +40,7 @@ DECLARE
     is_applied boolean := approved.kind = 'sync' OR EXISTS (SELECT FROM minga_roster.runs r
         WHERE r.connection = this.connection AND r.kind = 'apply' AND r.of_run = approved.run AND r.state = 'succeeded');
     connection minga_roster.connections := minga_roster.known_connection(this.connection);
+    foreign_why text := minga_roster.why_foreign(approved, connection);
     proves boolean;
     undone_by bigint;
 BEGIN
@@ -51,23 +52,28 @@ BEGIN
     FROM minga_roster.runs r
     WHERE r.connection = this.connection AND r.kind = 'sync' AND r.state = 'succeeded' AND r.is_full;
     PERFORM FROM minga_roster.changes c WHERE c.run = approved.run AND c.action = 'archive' AND c.state = 'held' FOR UPDATE;
-    IF approved.kind NOT IN ('sync', 'preview') OR NOT is_applied OR approved.connection <> this.connection OR approved.state <> 'succeeded'
+    IF approved.kind NOT IN ('sync', 'preview') OR NOT is_applied OR foreign_why IS NOT NULL OR approved.state <> 'succeeded'
         OR NOT (FOUND OR coalesce(proves, false)) THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
             MESSAGE = format('run %s has nothing to approve', approved.run),
             DETAIL = CASE
-                WHEN approved.kind = 'preview' AND NOT is_applied THEN 'It is a preview that has not been applied.'
-                WHEN approved.kind NOT IN ('sync', 'preview') THEN format('It is a %s.', approved.kind)
-                WHEN approved.state <> 'succeeded' THEN format('It is %s.', approved.state)
+                WHEN approved.kind NOT IN ('sync', 'preview') THEN
+                    format('It is %s %s, which holds no archives.', CASE WHEN approved.kind IN ('approve', 'undo') THEN 'an' ELSE 'a' END, approved.kind)
+                WHEN foreign_why IS NOT NULL THEN foreign_why
+                WHEN approved.kind = 'preview' AND approved.state = 'succeeded' AND NOT is_applied THEN 'It is a preview that has not been applied.'
+                WHEN approved.state <> 'succeeded' THEN minga_roster.state_words(approved.state) || '.'
                 WHEN undone_by IS NOT NULL THEN format('It was undone by run %s, and what it held with it.', undone_by)
                 WHEN EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = approved.run AND c.action = 'archive' AND c.state = 'expired') THEN
                     'What it held has expired: a later sync has judged anew.'
                 WHEN EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = approved.run AND c.state_reason LIKE 'approved by run %') THEN
                     'What it held has been approved already.'
+                WHEN approved.queued_at < minga_roster.changes_kept_since() THEN 'Its changes are older than minga_roster.keep_changes and have been removed.'
                 ELSE 'It holds no archives.'
             END,
-            HINT = format('SELECT run, held FROM minga_roster.runs WHERE connection = %L AND held > 0 ORDER BY run DESC shows the syncs that held archives.',
-                this.connection);
+            HINT = CASE WHEN approved.kind IN ('sync', 'preview') AND approved.state IN ('queued', 'running') THEN
+                    'Call again when it has ended; minga_roster.roster_status shows how it fares.'
+                ELSE format('SELECT run, held FROM minga_roster.runs WHERE connection = %L AND held > 0 ORDER BY run DESC shows the syncs that held archives.',
+                    this.connection) END;
     END IF;
 
     PERFORM minga_roster.read_people(connection);

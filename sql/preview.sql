@@ -77,15 +77,16 @@ DECLARE
     preview minga_roster.runs := minga_roster.known_run(this.of_run);
     connection minga_roster.connections := minga_roster.known_connection(this.connection);
     local_columns text[] := minga_roster.local_columns(this.connection);
+    columns jsonb := (SELECT r.columns FROM minga_roster.people_relations r WHERE r.relation = connection.people);
     why text;
 BEGIN
     why := CASE
         WHEN preview.kind <> 'preview' THEN format('It is %s %s.', CASE WHEN preview.kind IN ('apply', 'approve', 'undo') THEN 'an' ELSE 'a' END, preview.kind)
-        WHEN preview.connection <> this.connection OR preview.site <> connection.site THEN 'It is of another connection or site.'
-        WHEN preview.state <> 'succeeded' THEN format('It is %s.', preview.state)
+        WHEN preview.state <> 'succeeded' THEN minga_roster.state_words(preview.state) || '.'
         WHEN preview.queued_at < minga_roster.changes_kept_since() THEN
             'Its changes are older than minga_roster.keep_changes, and some of them may have been removed.'
         ELSE coalesce(
+            minga_roster.why_foreign(preview, connection),
             (SELECT format('It was applied by run %s.', r.run) FROM minga_roster.runs r
                 WHERE r.connection = this.connection AND r.kind = 'apply' AND r.of_run = preview.run AND r.state = 'succeeded' ORDER BY r.run LIMIT 1),
             (SELECT format('Run %s, %s %s, has changed people since, so the preview is out of date.', r.run,
@@ -101,8 +102,9 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
             MESSAGE = format('run %s cannot be applied', preview.run),
             DETAIL = why,
-            HINT = format('Only the changes of a preview that nothing has overtaken are applied. Make a new one: SELECT * FROM minga_roster.roster_preview(%L).',
-                this.connection);
+            HINT = CASE WHEN preview.kind = 'preview' AND preview.state IN ('queued', 'running') THEN 'Call again when it has ended; minga_roster.roster_status shows how it fares.'
+                ELSE format('Only the changes of a preview that nothing has overtaken are applied. Make a new one: SELECT * FROM minga_roster.roster_preview(%L).',
+                    this.connection) END;
     END IF;
 
     PERFORM minga_roster.read_people(connection);
@@ -152,6 +154,7 @@ BEGIN
             WHEN c.action IN ('update', 'restore') AND c.after - 'archived_at' <> '{}' AND NOT t.auto_update THEN 'Auto update is off for this category.'
             WHEN c.action IN ('update', 'restore') AND EXISTS (
                 SELECT FROM jsonb_object_keys(c.after) k WHERE minga_roster.ownership_unit(k) = ANY (local_columns)) THEN 'A column of it is not taken from the SIS any more.'
+            WHEN c.action <> 'archive' AND NOT columns ?& ARRAY(SELECT jsonb_object_keys(c.after)) THEN 'The people relation has not all columns of it any more.'
             WHEN c.action = 'create' AND s.seen IS DISTINCT FROM c.seen THEN 'Somebody with the same identifier or e-mail came or went after the preview.'
             WHEN c.change IN (SELECT m.change FROM moved_links m) THEN 'A link of the roster''s row was changed after the preview.'
             WHEN c.change IN (SELECT d.change FROM decided_since d WHERE d.change IS NOT NULL) THEN

@@ -85,6 +85,19 @@ END
 $$;
 COMMENT ON FUNCTION known_run(bigint) IS 'The row of a run; 42704 for a number that is none, 22004 for NULL.';
 
+CREATE FUNCTION state_words(state text) RETURNS text
+LANGUAGE sql IMMUTABLE
+RETURN CASE state WHEN 'failed' THEN 'It failed' WHEN 'cancelled' THEN 'It was cancelled' ELSE 'It is ' || state END;
+COMMENT ON FUNCTION state_words(text) IS 'The state of a run, as an error tells it.';
+
+CREATE FUNCTION why_foreign(run runs, connection connections) RETURNS text
+LANGUAGE sql IMMUTABLE
+RETURN CASE
+    WHEN (run).connection <> (connection).connection OR (run).site <> (connection).site THEN 'It is of another connection or site.'
+    WHEN (run).queued_at < (connection).created_at THEN 'It is of an earlier connection of this name, which was retired.'
+END;
+COMMENT ON FUNCTION why_foreign(runs, connections) IS 'Why what a run planned or did is not of the connection as it is now; NULL where it is.';
+
 CREATE FUNCTION roster_cancel(run bigint) RETURNS runs
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

@@ -1,7 +1,7 @@
 -- Undo: takes back what a sync, an apply or an approval did to people and links, in one transaction, and pauses Automatic Rostering,
 -- which would do it all again. Must survive everything that happened since: whoever was changed since is kept as he is.
 
-CREATE FUNCTION check_undo(this runs, target runs) RETURNS void
+CREATE FUNCTION check_undo(connection connections, target runs) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     why text;
@@ -10,12 +10,12 @@ BEGIN
     SELECT CASE
             WHEN target.kind = 'undo' THEN 'It is an undo, and an undo is not taken back.'
             WHEN target.kind NOT IN ('sync', 'apply', 'approve') THEN format('It is a %s, which changes nobody.', target.kind)
-            WHEN target.connection <> this.connection THEN 'It is of another connection.'
-            WHEN target.state <> 'succeeded' THEN format('It is %s, and has changed nobody.', target.state)
+            WHEN target.state <> 'succeeded' THEN minga_roster.state_words(target.state) || ', and has changed nobody.'
             WHEN u.run IS NOT NULL THEN format('It was undone by run %s.', u.run)
             WHEN EXISTS (SELECT FROM minga_roster.runs r
                 WHERE r.run IN (target.run, minga_roster.planned_in(target)) AND r.queued_at < minga_roster.changes_kept_since()) THEN
                 'Its changes are older than minga_roster.keep_changes, and some of them may have been removed.'
+            WHEN f.why IS NOT NULL THEN f.why
             WHEN NOT EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = minga_roster.planned_in(target) AND c.done_by = target.run)
                 AND NOT EXISTS (SELECT FROM minga_roster.link_changes l WHERE l.run = target.run) THEN
                 CASE WHEN coalesce(target.created, 0) + coalesce(target.linked, 0) + coalesce(target.updated, 0) + coalesce(target.restored, 0)
@@ -24,13 +24,15 @@ BEGIN
                     ELSE 'It changed nobody.' END
         END,
         CASE
+            WHEN target.kind IN ('sync', 'apply', 'approve') AND target.state IN ('queued', 'running') THEN
+                'Call again when it has ended; minga_roster.roster_status shows how it fares.'
             WHEN target.kind = 'undo' THEN format('Preview what a sync would do now, and apply it: SELECT * FROM minga_roster.roster_preview(%L).', target.connection)
             WHEN target.kind = 'preview' AND a.run IS NOT NULL THEN format('Its changes were applied by run %s: SELECT minga_roster.roster_undo(%s).', a.run, a.run)
             ELSE format('SELECT run, kind, finished_at FROM minga_roster.runs WHERE connection = %L AND kind IN (''sync'', ''apply'', ''approve'') AND state = ''succeeded'' ORDER BY run DESC shows the runs that changed people.',
                 target.connection)
         END
     INTO why, next_step
-    FROM (VALUES (1)) one
+    FROM minga_roster.why_foreign(target, connection) f (why)
     LEFT JOIN LATERAL (SELECT r.run FROM minga_roster.runs r WHERE r.connection = target.connection AND r.kind = 'undo' AND r.of_run = target.run
         AND r.state = 'succeeded' ORDER BY r.run LIMIT 1) u ON true
     LEFT JOIN LATERAL (SELECT r.run FROM minga_roster.runs r WHERE r.connection = target.connection AND r.kind = 'apply' AND r.of_run = target.run
@@ -41,7 +43,7 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION check_undo(runs, runs) IS '55000 where the target is nothing that can be taken back, with the reason and the next step.';
+COMMENT ON FUNCTION check_undo(connections, runs) IS '55000 where the target is nothing that can be taken back, with the reason and the next step.';
 
 CREATE FUNCTION find_undo(target runs) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
@@ -113,7 +115,7 @@ DECLARE
     target minga_roster.runs := minga_roster.known_run(this.of_run);
     connection minga_roster.connections := minga_roster.known_connection(this.connection);
 BEGIN
-    PERFORM minga_roster.check_undo(this, target);
+    PERFORM minga_roster.check_undo(connection, target);
     PERFORM minga_roster.read_people(connection);
     PERFORM minga_roster.find_undo(target);
 

@@ -23,8 +23,9 @@ is(people(), '0 0', '... and touches nobody');
 # Refusals of the call leave no run
 like($roster->error("BEGIN; SELECT roster_apply($preview);"), qr/ERROR:  25001: roster_apply cannot run inside a transaction block/, 'apply in a transaction block');
 like($roster->error("BEGIN; SELECT roster_undo($preview);"), qr/ERROR:  25001: roster_undo cannot run inside a transaction block/, 'undo in a transaction block');
-like($roster->error("SELECT $_(999999)"), qr/ERROR:  42704: run 999999 does not exist.*HINT: /s, "$_ of an unknown run") foreach qw(roster_apply roster_undo);
-like($roster->error("SELECT $_(NULL)"), qr/ERROR:  22004: no run is named.*HINT: /s, "$_ of no run") foreach qw(roster_apply roster_undo);
+like($roster->error("BEGIN; SELECT roster_approve($preview);"), qr/ERROR:  25001: roster_approve cannot run inside a transaction block/, 'approve in a transaction block');
+like($roster->error("SELECT $_(999999)"), qr/ERROR:  42704: run 999999 does not exist.*HINT: /s, "$_ of an unknown run") foreach qw(roster_approve roster_apply roster_undo);
+like($roster->error("SELECT $_(NULL)"), qr/ERROR:  22004: no run is named.*HINT: /s, "$_ of no run") foreach qw(roster_approve roster_apply roster_undo);
 is(newest(), $preview, 'a refused call leaves no run');
 like($roster->error("SELECT roster_undo($preview)"), qr/ERROR:  55000: run \d+ of connection "one": run $preview cannot be undone.*DETAIL:  It is a preview.*HINT: /s,
 	'undo of a preview');
@@ -57,6 +58,26 @@ like($roster->error("SELECT roster_apply($old)"), qr/ERROR:  55000: .*DETAIL:  R
 # Whoever may call them needs no other right
 $roster->sql('CREATE ROLE operator LOGIN; GRANT USAGE ON SCHEMA minga_roster TO operator; GRANT EXECUTE ON FUNCTION roster_apply, roster_undo TO operator');
 like($roster->error("SET ROLE operator; SELECT roster_undo($undo)"), qr/ERROR:  55000: /, 'a role with EXECUTE may call');
+
+# A connection that was retired, and another one under its name
+sub everything { return $roster->sql("SELECT md5(concat((SELECT string_agg(p::text, ' ' ORDER BY person_id) FROM public.people p), (SELECT string_agg(c::text, ' ' ORDER BY run, change) FROM changes c)))"); }
+my $sync = $roster->sql("SELECT max(run) FROM runs WHERE kind = 'sync' AND state = 'succeeded'");
+$roster->sql("SELECT count(*) FROM roster_preview('one')");
+my $last = newest();
+$roster->sql("SELECT roster_disconnect('one')");
+my $before = everything();
+my %of = (roster_apply => $last, roster_approve => $sync, roster_undo => $sync);
+foreach my $call (sort keys %of)
+{
+	like($roster->error("SELECT $call($of{$call})"), qr/ERROR:  42704: connection "one" does not exist any more.*DETAIL:  roster_disconnect retired it at .*HINT:  roster_connect makes it anew/s, "$call once the connection is retired");
+}
+is(newest(), $last, '... leaves no run');
+$roster->connect_school('one', $server);
+foreach my $call (sort keys %of)
+{
+	like($roster->error("SELECT $call($of{$call})"), qr/ERROR:  55000: .*run $of{$call} .*DETAIL:  It is of an earlier connection of this name, which was retired\..*HINT: /s, "$call of a run of the former connection");
+}
+is(everything(), $before, '... and nobody is changed');
 
 $roster->stop;
 $server->stop;
