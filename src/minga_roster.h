@@ -132,6 +132,7 @@ extern bool sqlstate_may_quote_data(int sqlstate);
 /* in secret.c */
 extern char *load_secret(const char *connection);
 extern char *seal_value(const char *binding, const char *value, Size *sealed_len);
+extern void wipe_with_context(char *value, Size size);
 extern char *unseal_value(const char *binding, const char *sealed, Size sealed_len);
 
 /* in fetch.c */

@@ -5,9 +5,10 @@
  *	  handed over as the secret.
  *
  * The secret is unsealed for the length of one request for a token and wiped
- * after it; where it signs or is the token, it is kept for the run and wiped with
- * the client.  What a token endpoint answers is shown to nobody but for the OAuth
- * error code in it: servers have been seen to repeat credentials in their errors.
+ * after it, or with its memory where a cancel comes first; where it signs or is
+ * the token, it is kept for the run and wiped with the client.  What a token
+ * endpoint answers is shown to nobody but for the OAuth error code in it:
+ * servers have been seen to repeat credentials in their errors.
  */
 #include "postgres.h"
 
@@ -138,13 +139,12 @@ wipe(void *text)
 static void
 hold_token(RosterClient *client, const char *token, TimestampTz expires_at)
 {
-	MemoryContextCallback *callback = MemoryContextAllocZero(client->context, sizeof(MemoryContextCallback));
+	MemoryContext caller = MemoryContextSwitchTo(client->context);
 
-	client->token = MemoryContextStrdup(client->context, token);
+	client->token = pstrdup(token);
 	client->token_expires_at = expires_at;
-	callback->func = wipe;
-	callback->arg = client->token;
-	MemoryContextRegisterResetCallback(client->context, callback);
+	wipe_with_context(client->token, strlen(token));
+	MemoryContextSwitchTo(caller);
 }
 
 /*
@@ -226,7 +226,7 @@ is_form_of_its_own(CredentialsForm form, const char *client_id, const char *secr
 			return strchr(client_id, ':') == NULL;
 		case CREDENTIALS_ENCODED_BASIC:
 			{
-				char	   *encoded = url_encode(secret);
+				char	   *encoded = url_encode(secret);	/* nothing ends this before it is wiped */
 				bool		differs = strcmp(encoded, secret) != 0 || strcmp(url_encode(client_id), client_id) != 0;
 
 				wipe(encoded);
@@ -245,26 +245,32 @@ ask_token_endpoint(RosterClient *client, const char *secret, CredentialsForm cre
 	HttpRequest request = {0};
 	StringInfoData form;
 	char	   *encoded = url_encode(secret);
-	MemoryContext caller = MemoryContextSwitchTo(client->context);
+	MemoryContext caller;
 
-	initStringInfo(&form);		/* lives as long as the pool, should a cancel end the request */
-	MemoryContextSwitchTo(caller);
+	wipe_with_context(encoded, strlen(encoded));
+	caller = MemoryContextSwitchTo(client->context);	/* as long as the pool, should a cancel end the request */
+	initStringInfo(&form);
 	appendStringInfoString(&form, "grant_type=client_credentials");
 	if (connection->scope != NULL)
 		appendStringInfo(&form, "&scope=%s", url_encode(connection->scope));
 	if (credentials == CREDENTIALS_BODY)
-		appendStringInfo(&form, "&client_id=%s&client_secret=%s", url_encode(connection->client_id), encoded);
+	{
+		appendStringInfo(&form, "&client_id=%s&client_secret=", url_encode(connection->client_id));
+		enlargeStringInfo(&form, strlen(encoded));	/* it does not move with the secret in it */
+		appendStringInfoString(&form, encoded);
+	}
 	else
 	{
 		request.basic_user = credentials == CREDENTIALS_BASIC ? connection->client_id : url_encode(connection->client_id);
 		request.basic_password = credentials == CREDENTIALS_BASIC ? secret : encoded;
 	}
+	wipe_with_context(form.data, form.len);
+	MemoryContextSwitchTo(caller);
 	request.url = connection->token_url;
 	request.form = form.data;
 	request.max_bytes = TOKEN_MAX_BYTES;
 	client_perform(client, &request, response);
 	explicit_bzero(form.data, form.len);
-	pfree(form.data);
 	wipe(encoded);
 }
 

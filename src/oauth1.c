@@ -200,6 +200,7 @@ oauth1_authorization(pg_cryptohash_type hash, const char *client_id, const char 
 	UrlParts	parts;
 	const char *why;
 	List	   *parameters;
+	char	   *encoded;
 	char	   *key;
 	char	   *signature;
 	StringInfoData header;
@@ -228,9 +229,11 @@ oauth1_authorization(pg_cryptohash_type hash, const char *client_id, const char 
 		parameters = add_parameter(parameters, pstrdup(parameters_sent[i][0]), value);
 		appendStringInfo(&header, "%s=\"%s\", ", parameters_sent[i][0], value);
 	}
-	key = encode(secret);
-	key = repalloc(key, strlen(key) + 2);
+	encoded = encode(secret);
+	key = palloc(strlen(encoded) + 2);
+	strcpy(key, encoded);
 	strcat(key, "&");
+	explicit_bzero(encoded, strlen(encoded));
 	signature = hmac_base64(hash, key, signature_base(method, &parts, parameters));
 	explicit_bzero(key, strlen(key));
 	appendStringInfo(&header, "oauth_signature=\"%s\"", encode(signature));

@@ -79,11 +79,44 @@ seal_value(const char *binding, const char *value, Size *sealed_len)
 	return (char *) sealed;
 }
 
+/* A secret in memory that ends with its context. */
+typedef struct HeldSecret
+{
+	MemoryContextCallback end;
+	char	   *value;
+	Size		size;
+} HeldSecret;
+
+static void
+wipe_held_secret(void *arg)
+{
+	HeldSecret *held = arg;
+
+	OPENSSL_cleanse(held->value, held->size);
+}
+
+/*
+ * Wipes memory of the current memory context when that ends, also by an error
+ * or a cancel before the caller could.  It must not be freed or moved before.
+ */
+void
+wipe_with_context(char *value, Size size)
+{
+	HeldSecret *held = palloc(sizeof(HeldSecret));
+
+	held->value = value;
+	held->size = size;
+	held->end.func = wipe_held_secret;
+	held->end.arg = held;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, &held->end);
+}
+
 /*
  * The value that was sealed for the row that binding names, palloc'd.  Throws
  * when there is no good key file, when the value was sealed with another key,
  * or when it was altered or taken from another row.  The caller wipes the
- * value with explicit_bzero once it is used.
+ * value with explicit_bzero once it is used, and does not free it; its memory
+ * context does so else.
  */
 char *
 unseal_value(const char *binding, const char *sealed, Size sealed_len)
@@ -104,7 +137,8 @@ unseal_value(const char *binding, const char *sealed, Size sealed_len)
 				 errhint("Set it again with roster_set_secret.")));
 
 	len = (int) (sealed_len - HEADER_LEN - TAG_LEN);
-	value = palloc(len + 1);
+	value = palloc0(len + 1);
+	wipe_with_context(value, len);
 	load_key(key);
 	if (!key_id(key, id) || memcmp(id, bytes + 1, KEY_ID_LEN) != 0)
 	{

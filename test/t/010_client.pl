@@ -187,6 +187,16 @@ $roster->sql("SELECT roster_cancel($run)");
 $roster->wait_for("SELECT state <> 'running' FROM runs WHERE run = $run");
 pass('a cancel ends a hanging request');
 is($roster->sql("SELECT state FROM runs WHERE run = $run"), 'cancelled', '... as cancelled, not by a time-out');
+
+$roster->sql('DELETE FROM tokens');
+$server->faults({ hang => { path => 'oauth2/token' } });
+$server->clear_log;
+$run = $roster->sql("SELECT roster_start('mesa-high', 'fetch')");
+sleep 1 until requests('oauth2/token');
+$roster->sql("SELECT roster_cancel($run)");
+$roster->wait_for("SELECT state <> 'running' FROM runs WHERE run = $run");
+is($roster->sql("SELECT state FROM runs WHERE run = $run"), 'cancelled', 'a cancel while a token is asked for');
+$server->faults({ hang => { path => 'students' } });
 like($roster->error("SET statement_timeout = '500ms'; SELECT roster_fetch('mesa-high')"), qr/ERROR:  57014/, 'a hanging request is interrupted');
 $roster->wait_for("SELECT count(*) = 0 FROM runs WHERE state IN ('queued', 'running')");
 pass('... and its run does not go on');
