@@ -39,6 +39,8 @@ SELECT stage('j1', 'student', 'Jo', 'Iner', identifier => '300001', grade => '9'
     stage('j3', 'administrator', 'Jon', 'Iner');
 CREATE FUNCTION written() RETURNS TABLE (inserted bigint, updated bigint, deleted bigint) LANGUAGE sql AS $$
     SELECT n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_all_tables WHERE relid = 'school.users'::regclass $$;
+CREATE FUNCTION people_now() RETURNS text LANGUAGE sql AS $$
+    SELECT md5(string_agg(ROW(id, tenant, role, first_name, last_name, mail, number, class, locale, deleted_at)::text, ' ' ORDER BY id)) FROM users WHERE first_name <> 'Jim' $$;
 SELECT pg_stat_force_next_flush();
 SELECT updated FROM written() \gset
 
@@ -54,7 +56,7 @@ SELECT again('users');
 
 -- a night with everything
 SELECT toggle(auto_update => true, archive => true);
-SELECT md5(string_agg((to_jsonb(u) - 'changed_at')::text, ' ' ORDER BY id)) AS before FROM users u \gset
+SELECT people_now() AS before \gset
 SELECT unstage('u1', 'u101', 'u20');
 SELECT stage('u2', 'student', 'First2', 'Last2', identifier => '2', grade => '10', email => 'User2@North.Example'),
     stage('u40', 'administrator', 'First40', 'Last40', email => 'User40@North.Example'),
@@ -73,7 +75,7 @@ SELECT again('users');
 SELECT FROM run_merge('undo', :night);
 SELECT did();
 SELECT deleted_at IS NOT NULL FROM users WHERE first_name = 'Jim';
-SELECT md5(string_agg((to_jsonb(u) - 'changed_at')::text, ' ' ORDER BY id)) = :'before' FROM users u WHERE first_name <> 'Jim';
+SELECT people_now() = :'before';
 SELECT count(*) FROM users WHERE tenant = 'south' AND (deleted_at IS NOT NULL OR mail <> 'User' || id || '@North.Example');
 SELECT FROM run_merge();
 SELECT stage('u1', 'student', 'First1', 'Last1', identifier => '1', email => 'User1@North.Example');
