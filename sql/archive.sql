@@ -16,7 +16,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
         CASE WHEN n.word IS NULL THEN 'coalesce((w.after ->> ''archived_at'')::pg_catalog.timestamptz, $2::pg_catalog.timestamptz)'
             ELSE format('coalesce(w.after ->> ''archived_at'', %L)::%s', n.word, n.type) END,
         CASE WHEN n.word IS NULL THEN 'NULL' ELSE format('(w.after ->> ''archived_at'')::%s', n.type) END,
-        format('%L::%s', n.active, n.type)
+        CASE WHEN n.word IS NOT NULL THEN format('%L::%s', n.active, n.type) END
     FROM (
         SELECT r.columns ->> 'archived_at' AS attribute, r.archive_words ->> 'archived' AS word, r.archive_words ->> 'active' AS active,
             minga_roster.column_type(r.relation, r.columns ->> 'archived_at') AS type
