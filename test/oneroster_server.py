@@ -28,7 +28,9 @@ from roster_faults import Answer, as_list, bend_row, check_faults, early_faults,
 from roster_plan import expected_plan
 
 PREDICATE = re.compile(r"\s*([A-Za-z.]+)\s*(!=|>=|<=|=|>|<|~)\s*'([^']*)'\s*")
-ROOT = re.compile(r"(?:/campus/api/oneroster/v1p[12]/(?P<app>[^/]+)|/campus/oneroster/(?P<legacy>[^/]+)|)/ims/oneroster/(?:v1p1|rostering/v1p2)(?P<rest>/.*)?")
+TOKEN_PATHS = ("/campus/oauth2/token", "/oauth/token", "/oauth/access_token", "/aeries/token")
+ROOT = re.compile(r"(?:/campus/api/oneroster/v1p[12]/(?P<app>[^/]+)|/campus/oneroster/(?P<legacy>[^/]+)|(?:/proxy/v1p0)?/(?P<proxied>minga)|"
+                  r"/(?:aeries|api|afe-rostr)|)/ims/oneroster/(?:v1p1|rostering/v1p2)(?P<rest>/.*)?")
 USER_FIELDS = set("sourcedId status dateLastModified metadata username userIds enabledUser givenName familyName middleName role identifier"
                   " email sms phone agents orgs grades password".split())
 
@@ -279,7 +281,7 @@ class RosterHandler(Handler):
         roster = context.roster
         try:
             early_faults(roster, self.path, self.headers.get("Cookie"))
-            if url.path in ("/campus/oauth2/token", "/oauth/token"):
+            if url.path in TOKEN_PATHS:
                 raise self.token(context, method, url.path, query, body, entry)
             found = ROOT.fullmatch(url.path)
             if not found:
