@@ -250,3 +250,24 @@ END
 $$;
 COMMENT ON FUNCTION match_groups(connections) IS
 'Makes the temp tables candidates (whom each group could be: by link, else by identifier within a family, else by an e-mail that is unique on both sides; nobody whom roster_decide said it is not) and conflicts (groups that nothing is done for, and why).';
+
+CREATE FUNCTION withhold_identifiers() RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+BEGIN
+    UPDATE decisions d
+    SET outcome = 'conflict', links = false, told = true, before = '{}', after = '{}', rule = 'conflict',
+        reason = 'Another row of the roster with the same identifier could be somebody else by e-mail.'
+    FROM (
+        SELECT g.family, lower(g.match_identifier COLLATE "C") AS identifier
+        FROM groups g
+        JOIN candidates c ON c.label = g.label AND c.step = 'e-mail'
+        LEFT JOIN decisions o ON o.label = g.label AND o.links
+        WHERE g.match_identifier IS NOT NULL AND o.label IS NULL
+        GROUP BY 1, 2
+    ) unsettled
+    WHERE d.outcome IN ('create', 'update', 'restore') AND unsettled.identifier = lower((d.after ->> 'identifier') COLLATE "C")
+        AND unsettled.family = minga_roster.family_of(d.category);
+END
+$$;
+COMMENT ON FUNCTION withhold_identifiers() IS
+'Turns decisions into conflicts that would give somebody the identifier of a row that could be somebody else by e-mail, but is linked to nobody tonight: the identifier comes first, so the next sync would not know that person in it any more.';

@@ -115,11 +115,11 @@ BEGIN
             OR NOT EXISTS (
                 SELECT FROM minga_roster.links l
                 WHERE l.connection = read_rules.connection.connection AND e.entry -> 'categories' ? l.category)
-            -- Several collections may hold one category: what no sync on record ever found somebody in linked nobody.
+            -- Several collections may hold one category: what no sync or preview on record ever found somebody in linked nobody.
             OR (SELECT bool_and(b.rows <= b.elsewhere)
                 FROM minga_roster.collections b
                 JOIN minga_roster.runs r ON r.run = b.run
-                WHERE r.connection = read_rules.connection.connection AND r.kind = 'sync' AND r.state = 'succeeded'
+                WHERE r.connection = read_rules.connection.connection AND r.kind IN ('sync', 'preview') AND r.state = 'succeeded'
                     AND b.collection = c.collection)));
 END
 $$;
@@ -637,6 +637,7 @@ BEGIN
     PERFORM minga_roster.find_former_statuses(connection);
     PERFORM minga_roster.find_collisions(connection);
     PERFORM minga_roster.hold_moves(connection);
+    PERFORM minga_roster.withhold_identifiers();
     PERFORM minga_roster.plan_changes(this, connection);
     PERFORM minga_roster.name_collisions(run);
     PERFORM minga_roster.count_outcomes(this, connection);

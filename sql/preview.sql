@@ -141,9 +141,13 @@ BEGIN
     FROM planned p
     LEFT JOIN (SELECT k.sourced_id, k.person_id FROM minga_roster.links k WHERE k.connection = this.connection) l
         ON l.sourced_id = p.sourced_id AND l.person_id = p.person_id
+    -- Further rows of somebody whose linked row is none that is acted on: of a category that is off, or unreadable.
+    LEFT JOIN (SELECT w.sourced_id FROM minga_roster.planned_links w WHERE w.run = preview.run AND w.deed IN ('insert', 'replace')) n
+        ON n.sourced_id = p.sourced_id
+    LEFT JOIN (SELECT DISTINCT k.person_id FROM minga_roster.links k WHERE k.connection = this.connection) known ON known.person_id = p.person_id
     WHERE p.rule IN ('linked', 'same person')
     GROUP BY p.change
-    HAVING count(l.sourced_id) = 0;
+    HAVING count(l.sourced_id) = 0 AND (count(n.sourced_id) < count(*) OR count(known.person_id) = 0);
     CREATE TEMP TABLE refusals ON COMMIT DROP AS
     SELECT c.change,
         CASE
