@@ -11,8 +11,9 @@
  *	- no worker to be had: the caller queues the run itself;
  *	- a worker that ends before the run is on record, or without closing it;
  *	- a cancel or statement_timeout of the caller: passed on to the run;
- *	- a run that waits for a lock of the very session that waits for the run,
- *	  which the deadlock detector cannot see.
+ *	- a run that waits for a lock of the very session that waits for the run, or
+ *	  for somebody who waits for that lock (DROP EXTENSION), which the deadlock
+ *	  detector cannot see.
  */
 #include "postgres.h"
 
@@ -238,18 +239,35 @@ view_run(int64 run, RunView *view)
 	SPI_finish();
 }
 
-/* Whether the process waits for a lock that this session holds. */
+/*
+ * Whether the process waits for a lock that this session holds, or for somebody
+ * who in turn does.  *through is who does, where it is not the
+ * process itself, else 0.
+ */
 static bool
-blocked_by_us(int pid)
+blocked_by_us(int pid, int *through)
 {
-	ArrayType  *blockers = DatumGetArrayTypeP(DirectFunctionCall1(pg_blocking_pids, Int32GetDatum(pid)));
-	int			nblockers = ArrayGetNItems(ARR_NDIM(blockers), ARR_DIMS(blockers));
-	int32	   *pids = (int32 *) ARR_DATA_PTR(blockers);
+	List	   *waiting = list_make1_int(pid);
 
-	for (int i = 0; i < nblockers; i++)
+	*through = 0;
+	/* The list grows while it is walked. */
+	for (int i = 0; i < list_length(waiting); i++)
 	{
-		if (pids[i] == MyProcPid)
-			return true;
+		ArrayType  *blockers = DatumGetArrayTypeP(DirectFunctionCall1(pg_blocking_pids, Int32GetDatum(list_nth_int(waiting, i))));
+		int			nblockers = ArrayGetNItems(ARR_NDIM(blockers), ARR_DIMS(blockers));
+		int32	   *pids = (int32 *) ARR_DATA_PTR(blockers);
+
+		for (int j = 0; j < nblockers; j++)
+		{
+			if (pids[j] == MyProcPid)
+			{
+				*through = i == 0 ? 0 : list_nth_int(waiting, i);
+				return true;
+			}
+			/* 0 is a prepared transaction. */
+			if (pids[j] != 0)
+				waiting = list_append_unique_int(waiting, pids[j]);
+		}
 	}
 	return false;
 }
@@ -292,10 +310,12 @@ wait_for_run(const WorkerOrder *order, BackgroundWorkerHandle *handle, RunView *
 	TimestampTz launched = noticed;
 	TimestampTz seen_alive = noticed;
 	pid_t		worker_pid;
+	int			through;
 
 	for (;;)
 	{
-		bool		worker_gone = GetBackgroundWorkerPid(handle, &worker_pid) == BGWH_STOPPED;
+		BgwHandleStatus status = GetBackgroundWorkerPid(handle, &worker_pid);
+		bool		worker_gone = status == BGWH_STOPPED;
 		TimestampTz now = GetCurrentTimestamp();
 
 		view_run(order->run, view);
@@ -330,14 +350,27 @@ wait_for_run(const WorkerOrder *order, BackgroundWorkerHandle *handle, RunView *
 			strlcpy(shown_phase, view->phase, sizeof(shown_phase));
 			notice_progress(order->run, view);
 		}
-		if (view->pid != 0 && due(&block_checked, now, BLOCK_CHECK_MS) && blocked_by_us(view->pid))
+		/* Before the run is on record, and while it is queued, it is for the worker that was started last. */
+		if (view->pid != 0)
+			worker_pid = view->pid;
+		if ((view->pid != 0 || status == BGWH_STARTED) && due(&block_checked, now, BLOCK_CHECK_MS) && blocked_by_us(worker_pid, &through))
 		{
+			int			pid = view->pid;
+
+			/* Of the work that follows a run nobody waits for the end. */
+			view_run(order->run, view);
+			if (view->finished)
+				return;
+			if (view->pid != pid)
+				continue;
 			/* It waits, so it is still this run; and our lock may be gone as soon as we raise. */
-			kill(view->pid, SIGINT);
+			kill(worker_pid, SIGINT);
 			ereport(ERROR,
 					(errcode(ERRCODE_T_R_DEADLOCK_DETECTED),
 					 errmsg("run " INT64_FORMAT " waits for a lock of the session that waits for it", order->run),
-					 errdetail("The worker, process %d, is blocked by this session, process %d.", view->pid, MyProcPid),
+					 through == 0 ? errdetail("The worker, process %d, is blocked by this session, process %d.", worker_pid, MyProcPid)
+					 : errdetail("The worker, process %d, waits for process %d, which is blocked by this session, process %d.",
+								 worker_pid, through, MyProcPid),
 					 errhint("Let the lock go first, or use roster_start, which does not wait.")));
 		}
 

@@ -119,6 +119,7 @@ extern RosterConnection *load_connection(const char *name);
 extern PGDLLEXPORT void roster_worker_main(Datum main_arg);
 
 /* in run_row.c */
+extern bool try_begin_worker_transaction(void);
 extern void begin_worker_transaction(void);
 extern bool begin_worker_transaction_if_none(void);
 extern void commit_worker_transaction(void);

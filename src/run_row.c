@@ -3,16 +3,20 @@
  *	  The row of a run, and the short transactions in which a worker writes.
  *
  * What it must survive: a cancel while a run is being closed (it has to be closed
- * all the same), and being called inside a transaction as well as outside of one.
+ * all the same), being called inside a transaction as well as outside of one, and
+ * DROP EXTENSION between two of its transactions.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/pg_extension.h"
 #include "catalog/pg_type.h"
+#include "commands/extension.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -24,11 +28,25 @@
 static MemoryContext context_outside = NULL;
 
 /*
- * A short transaction with a snapshot and SPI; the memory context current
- * before is current again after commit_worker_transaction.
+ * Locks the extension until the end of the transaction, before anything of it:
+ * DROP EXTENSION waits for that lock first, and holds no table while a run
+ * wants it.  False where the extension is not there.
  */
-void
-begin_worker_transaction(void)
+static bool
+lock_extension(void)
+{
+	Oid			extension = get_extension_oid("minga_roster", true);
+
+	if (!OidIsValid(extension))
+		return false;
+	LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
+	/* It may have been dropped while the lock was waited for. */
+	return get_extension_oid("minga_roster", true) == extension;
+}
+
+/* The same as begin_worker_transaction, unless the extension is not there: false, and no transaction is open. */
+bool
+try_begin_worker_transaction(void)
 {
 	context_outside = CurrentMemoryContext;
 	if (ConfigReloadPending)
@@ -38,8 +56,30 @@ begin_worker_transaction(void)
 	}
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
+	if (!lock_extension())
+	{
+		CommitTransactionCommand();
+		MemoryContextSwitchTo(context_outside);
+		return false;
+	}
 	SPI_connect();
 	PushActiveSnapshot(GetTransactionSnapshot());
+	return true;
+}
+
+/*
+ * A short transaction with a snapshot and SPI; the memory context current
+ * before is current again after commit_worker_transaction.
+ */
+void
+begin_worker_transaction(void)
+{
+	if (!try_begin_worker_transaction())
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("extension \"minga_roster\" was dropped meanwhile"),
+				 errdetail("What was not committed is undone, and there is no row left to say so."),
+				 errhint("Nothing more is to be done.  Where the extension is wanted, the DBA creates it anew.")));
 }
 
 /* The same where none is open; says whether it opened one. */

@@ -27,7 +27,6 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "commands/extension.h"
 #include "common/hashfn.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -600,12 +599,10 @@ hand_on_queue(void)
 static bool
 extension_is_there(void)
 {
-	bool		there;
-
-	begin_worker_transaction();
-	there = OidIsValid(get_extension_oid("minga_roster", true));
+	if (!try_begin_worker_transaction())
+		return false;
 	commit_worker_transaction();
-	return there;
+	return true;
 }
 
 /*
