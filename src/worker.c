@@ -35,6 +35,7 @@
 #include "postmaster/interrupt.h"
 #include "storage/latch.h"
 #include "storage/lock.h"
+#include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -103,6 +104,13 @@ worker_terminate(SIGNAL_ARGS)
 	QueryCancelPending = true;
 	SetLatch(MyLatch);
 	errno = save_errno;
+}
+
+/* SIGTERM where nothing may be broken off. */
+static void
+worker_note_termination(SIGNAL_ARGS)
+{
+	terminated = true;
 }
 
 /* Session advisory locks; none waits. */
@@ -307,13 +315,15 @@ perform_run(RosterRun *run)
 
 	if (error != NULL)
 	{
+		/* Neither a hold of cancels nor a blocked signal outlasts an error that a function catches while the run is closed. */
+		pqsignal(SIGINT, SIG_IGN);
+		pqsignal(SIGTERM, worker_note_termination);
+		QueryCancelPending = false;
 		if (reads_roster(run->kind))
-		{
-			HOLD_CANCEL_INTERRUPTS();
 			store_progress(run, true);
-			RESUME_CANCEL_INTERRUPTS();
-		}
 		close_failed_run(run, error);
+		pqsignal(SIGTERM, worker_terminate);
+		pqsignal(SIGINT, StatementCancelHandler);
 		ereport(LOG,
 				(errmsg("minga_roster run " INT64_FORMAT " of connection \"%s\" did not succeed", run->run, run->connection),
 				 errdetail("The run's row in minga_roster.runs has the error.")));
