@@ -20,20 +20,30 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "address.h"
 #include "client.h"
 #include "compat.h"
+#include "text.h"
 
 #define TRIES_MAX 5
 #define FIRST_PAUSE_MS 500
 #define PAUSE_MAX_MS (120 * 1000)
 #define PAUSES_MAX_MS (300 * 1000)	/* of one request in all */
 #define REFUSALS_MAX 3			/* of the token, for one request */
+#define FAULT_TEXT_MAX 16384
+
+/* How long a run may ask a SIS, which else could keep it for ever. */
+#define TEST_MAX_MINUTES 15
+#define FETCH_MAX_HOURS 6
 
 /* What is asked for of a user: nothing that is not stored, and never a password. */
 #define USER_FIELDS "sourcedId,status,dateLastModified,enabledUser,givenName,familyName,middleName,role,username,identifier,email,sms,phone,grades,orgs,agents"
 #define USER_FIELDS_1_2 "sourcedId,status,dateLastModified,enabledUser,givenName,familyName,middleName,preferredFirstName,roles,username,identifier,email,sms,phone,grades,agents"
 
-/* A client of the connection; lives in, and its pool is freed with, the current memory context. */
+/*
+ * A client of the connection; lives in, and its pool is freed with, the current
+ * memory context.  All clients of a run have one end.
+ */
 RosterClient *
 client_open(RosterConnection *connection, RosterRun *run)
 {
@@ -43,7 +53,20 @@ client_open(RosterConnection *connection, RosterRun *run)
 	client->connection = connection;
 	client->run = run;
 	client->pool = transfer_open();
-	client->run_until = DT_NOEND;
+	if (run->asks_until == 0)
+		run->asks_until = GetCurrentTimestamp() +
+			(run->kind == RUN_TEST ? TEST_MAX_MINUTES * USECS_PER_MINUTE : FETCH_MAX_HOURS * USECS_PER_HOUR);
+	client->run_until = run->asks_until;
+	if (run->kind == RUN_TEST)
+		client->run_until_fault = client_fault(ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+											   "the connection could not be tested in time",
+											   psprintf("The SIS was asked for %d minutes.", TEST_MAX_MINUTES),
+											   "Ask the SIS vendor why its answers take so long.");
+	else
+		client->run_until_fault = client_fault(ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+											   "the roster could not be read in time",
+											   psprintf("The SIS was asked for %d hours.", FETCH_MAX_HOURS),
+											   "Ask the SIS vendor why its lists take so long; larger pages may help (roster_configure(page_size => ...)).");
 	return client;
 }
 
@@ -92,16 +115,16 @@ client_url(RosterClient *client, const char *path, int limit, int64 offset)
 	return url.data;
 }
 
-/* A fault from texts that live long enough; palloc'd. */
+/* A fault from texts, which are made fit to be read, whoever's words are in them; palloc'd. */
 ClientFault *
 client_fault(int sqlstate, const char *message, const char *detail, const char *hint)
 {
 	ClientFault *fault = palloc0(sizeof(ClientFault));
 
 	fault->sqlstate = sqlstate;
-	fault->message = pstrdup(message);
-	fault->detail = detail == NULL ? NULL : pstrdup(detail);
-	fault->hint = hint == NULL ? NULL : pstrdup(hint);
+	fault->message = printable(message, FAULT_TEXT_MAX);
+	fault->detail = detail == NULL ? NULL : printable(detail, FAULT_TEXT_MAX);
+	fault->hint = hint == NULL ? NULL : printable(hint, FAULT_TEXT_MAX);
 	return fault;
 }
 
@@ -143,12 +166,33 @@ path_of(const char *url)
 	return psprintf("%s from offset %.*s", parts.path, (int) strspn(offset, "0123456789"), offset);
 }
 
+/* What it means that the URL's host is not allowed; palloc'd, and without the address that a name led to. */
+static ClientFault *
+forbidden_fault(const char *url, const char *host)
+{
+	UrlParts	parts;
+	const char *why;
+	char	   *refusal;
+
+	if (!url_parse(url, &parts, &why))
+		return client_fault(ERRCODE_INVALID_PARAMETER_VALUE,
+							"a URL of the connection cannot be read", psprintf("%s.", why),
+							"Set it again with roster_configure(url => ...).");
+	refusal = host_refusal(parts.host, url_port(&parts));
+	return client_fault(ERRCODE_INSUFFICIENT_PRIVILEGE,
+						psprintf("connections to \"%s\" are not allowed", host),
+						refusal != NULL ? refusal :
+						"Its name leads to no address of the Internet, but into a private network or another special range.",
+						host_hint(parts.host, url_port(&parts)));
+}
+
 /* What it means that no answer came; palloc'd. */
 ClientFault *
 client_transfer_fault(const char *url, const HttpResponse *response)
 {
 	char	   *host = host_of(url);
-	char	   *found = psprintf("libcurl says of %s: %s.", path_of(url), response->fault_text);
+	char	   *found = response->fault_text == NULL ? NULL :
+		psprintf("libcurl says of %s: %s.", path_of(url), response->fault_text);
 
 	switch (response->fault)
 	{
@@ -156,10 +200,19 @@ client_transfer_fault(const char *url, const HttpResponse *response)
 			return client_fault(ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION,
 								psprintf("the host name \"%s\" was not found", host), found,
 								"Compare the URL with the one that the SIS shows to the school; if it is right, let the DBA check that the database server can look up names.");
+		case TRANSFER_FORBIDDEN:
+			return forbidden_fault(url, host);
+		case TRANSFER_UNREACHABLE:
+			return client_fault(ERRCODE_CONNECTION_FAILURE,
+								psprintf("\"%s\" could not be reached over TLS", host),
+								psprintf("No request for %s could be sent. The log of the database server has libcurl's words on it.",
+										 path_of(url)),
+								"The SIS may be down, its port may be another, or a firewall on either side may be closed: "
+								"ask the school's SIS administrator, and let the DBA look into the log of the database server.");
 		case TRANSFER_CONNECT:
 			return client_fault(ERRCODE_CONNECTION_FAILURE,
-								psprintf("the connection to \"%s\" failed or broke off", host), found,
-								"The SIS may be down, or a firewall on either side may be closed: ask the school's SIS administrator, and let the DBA check that the database server may reach the host.");
+								psprintf("the connection to \"%s\" broke off", host), found,
+								"The SIS may be overloaded, or something on the way may cut connections: ask the school's SIS administrator.");
 		case TRANSFER_TLS:
 			return client_fault(ERRCODE_SQLSERVER_REJECTED_ESTABLISHMENT_OF_SQLCONNECTION,
 								psprintf("no trusted TLS connection to \"%s\" could be made", host), found,
@@ -220,13 +273,37 @@ client_status_fault(RosterClient *client, const char *url, const HttpResponse *r
 	}
 }
 
-/* Carries the transfers on for a moment, but not beyond that time; raises when the client's own time is over. */
+/* Raises what a SIS is that has no end. */
+pg_noreturn static void
+raise_endless(const char *detail, const char *setting)
+{
+	client_raise(client_fault(ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+							  "the SIS sends more than a run may read", detail,
+							  psprintf("Ask the SIS vendor why its lists do not end. For a roster that is so large, "
+									   "let the DBA raise minga_roster.%s.", setting)));
+}
+
+/*
+ * Carries the transfers on for a moment, but not beyond that time; raises when
+ * the client's time is over or its bytes are used up.
+ */
 static void
 wait_until(RosterClient *client, TimestampTz until)
 {
 	transfer_wait(client->pool, Min(until, client->run_until));
-	if (client->run_until < DT_NOEND && GetCurrentTimestamp() >= client->run_until)
+	if (GetCurrentTimestamp() >= client->run_until)
 		client_raise(client->run_until_fault);
+	if (client->run->bytes / (1024 * 1024) >= roster_max_fetch_megabytes)
+		raise_endless(psprintf("%d MB were read.", roster_max_fetch_megabytes), "max_fetch_megabytes");
+}
+
+/* Counts rows that came; raises when the client's are used up. */
+void
+client_count_rows(RosterClient *client, int rows)
+{
+	client->rows += rows;
+	if (client->rows > roster_max_fetch_rows)
+		raise_endless(psprintf("More than %d rows were read.", roster_max_fetch_rows), "max_fetch_rows");
 }
 
 /* How often a request may be tried that ended so; 1 is never again. */
@@ -238,6 +315,7 @@ tries_for(const HttpResponse *response)
 		case TRANSFER_OK:
 			return (response->status == 429 || response->status == 502 || response->status == 503 || response->status == 504) ? TRIES_MAX : 1;
 		case TRANSFER_CONNECT:
+		case TRANSFER_UNREACHABLE:
 			return TRIES_MAX;
 		case TRANSFER_DNS:
 		case TRANSFER_TIMEOUT:
@@ -266,8 +344,7 @@ pause_before_retry(const HttpResponse *response, int try, long paused)
 static Transfer *
 begin_request(RosterClient *client, const HttpRequest *request)
 {
-	if (client->run != NULL)
-		client->run->requests++;
+	client->run->requests++;
 	return http_begin(client->pool, request);
 }
 
@@ -275,15 +352,18 @@ static void
 end_request(RosterClient *client, Transfer *transfer, HttpResponse *response)
 {
 	http_end(client->pool, transfer, response);
-	if (client->run != NULL)
-		client->run->bytes += response->len;
+	client->run->bytes += response->len;
 }
 
-static void
-count_retry(RosterClient *client)
+/* One try, counted up in the run, without a token.  The response, good or bad, is the caller's to release. */
+void
+client_try(RosterClient *client, const HttpRequest *request, HttpResponse *response)
 {
-	if (client->run != NULL)
-		client->run->retries++;
+	Transfer   *transfer = begin_request(client, request);
+
+	while (!transfer_has_ended(transfer))
+		wait_until(client, DT_NOEND);
+	end_request(client, transfer, response);
 }
 
 /*
@@ -297,13 +377,10 @@ client_perform(RosterClient *client, const HttpRequest *request, HttpResponse *r
 
 	for (int try = 1;; try++)
 	{
-		Transfer   *transfer = begin_request(client, request);
 		long		pause;
 		TimestampTz due_at;
 
-		while (!transfer_has_ended(transfer))
-			wait_until(client, DT_NOEND);
-		end_request(client, transfer, response);
+		client_try(client, request, response);
 		pause = pause_before_retry(response, try, paused);
 		if (pause < 0)
 			return;
@@ -312,7 +389,7 @@ client_perform(RosterClient *client, const HttpRequest *request, HttpResponse *r
 		while (GetCurrentTimestamp() < due_at)
 			wait_until(client, due_at);
 		paused += pause;
-		count_retry(client);
+		client->run->retries++;
 	}
 }
 
@@ -477,7 +554,7 @@ judge_try(RosterClient *client, ClientGet *get)
 		client->was_asked_to_wait = true;
 	}
 	http_release(response);
-	count_retry(client);
+	client->run->retries++;
 }
 
 bool

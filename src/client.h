@@ -61,7 +61,7 @@ typedef struct RosterClient
 {
 	MemoryContext context;
 	RosterConnection *connection;
-	RosterRun  *run;			/* its requests, retries, bytes are counted up; may be NULL */
+	RosterRun  *run;			/* its requests, retries, bytes are counted up */
 	TransferPool *pool;
 	char	   *token;			/* what authorises or signs; NULL: not asked for yet */
 	TimestampTz token_expires_at;	/* DT_NOEND for a client secret */
@@ -74,6 +74,7 @@ typedef struct RosterClient
 	bool		was_asked_to_wait;	/* ... ever */
 	char	   *revision;		/* of the key's permissions, of the first answer that told one; or NULL */
 	bool		revision_changed;
+	int64		rows;			/* that came */
 	TimestampTz run_until;		/* when all waits end with an error */
 	ClientFault *run_until_fault;
 } RosterClient;
@@ -81,9 +82,11 @@ typedef struct RosterClient
 /* in client.c */
 extern RosterClient *client_open(RosterConnection *connection, RosterRun *run);
 extern char *client_url(RosterClient *client, const char *path, int limit, int64 offset);
+extern void client_try(RosterClient *client, const HttpRequest *request, HttpResponse *response);
 extern void client_perform(RosterClient *client, const HttpRequest *request, HttpResponse *response);
 extern ClientGet *client_begin_get(RosterClient *client, const char *url, Size max_bytes, bool slow_is_final);
 extern void client_wait(RosterClient *client, bool block);
+extern void client_count_rows(RosterClient *client, int rows);
 extern bool client_get_has_ended(const ClientGet *get);
 extern void client_forget_revision(RosterClient *client);
 extern void client_end_get(ClientGet *get);

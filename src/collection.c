@@ -208,6 +208,8 @@ take_page(CollectionRead *read, const PageRequest *request)
 	read->overlap_came = false;
 	stage_begin_page(roster->stage, PAGE_USERS, read->judge.collection->name);
 	fault = read_page(reader, response);
+	if (fault == NULL)
+		client_count_rows(roster->client, reader->rows);
 	if (fault == NULL && reader->bare && read->pages == 0 && !read->judge.collection->filtered)
 		fault = page_without_rows(reader, "");
 	if ((read->ahead && (fault != NULL || (reader->rows == 0 && read->total >= 0 && read->rows < read->total))) ||

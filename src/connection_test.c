@@ -17,6 +17,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "address.h"
 #include "compat.h"
 #include "fetch.h"
 
@@ -124,7 +125,7 @@ grouped(int64 count)
 	return text.data;
 }
 
-/* Whether the addresses are addresses, and of the kind that is allowed.  Without a token URL *token stays empty. */
+/* Whether the URLs are URLs, and of the kind that is allowed.  Without a token URL *token stays empty. */
 static bool
 test_url(ConnectionTest *test, UrlParts *base, UrlParts *token)
 {
@@ -137,6 +138,7 @@ test_url(ConnectionTest *test, UrlParts *base, UrlParts *token)
 	for (int i = 0; i < lengthof(urls) && urls[i] != NULL; i++)
 	{
 		const char *why;
+		char	   *refusal;
 
 		if (!url_parse(urls[i], parts[i], &why))
 		{
@@ -146,6 +148,13 @@ test_url(ConnectionTest *test, UrlParts *base, UrlParts *token)
 		if (strcmp(parts[i]->scheme, "https") != 0 && !(roster_insecure_loopback && url_is_loopback(parts[i])))
 		{
 			end_step(test, false, psprintf("\"%s\" begins with %s; a roster travels over https only.", urls[i], parts[i]->scheme), hint, -1);
+			return false;
+		}
+		refusal = host_refusal(parts[i]->host, url_port(parts[i]));
+		if (refusal != NULL)
+		{
+			end_step(test, false, psprintf("Connections to \"%s\" are not allowed. %s", parts[i]->host, refusal),
+					 host_hint(parts[i]->host, url_port(parts[i])), -1);
 			return false;
 		}
 	}
@@ -161,8 +170,7 @@ probe(ConnectionTest *test, const char *url)
 	HttpRequest request = {.url = url,.max_bytes = PROBE_MAX_BYTES};
 	HttpResponse *response = palloc0(sizeof(HttpResponse));
 
-	http_perform(test->client->pool, &request, response);
-	test->run->requests++;
+	client_try(test->client, &request, response);
 	http_release(response);
 	return response;
 }
@@ -170,7 +178,7 @@ probe(ConnectionTest *test, const char *url)
 static bool
 is_resolved(const HttpResponse *response)
 {
-	return response->fault != TRANSFER_DNS && !(response->fault == TRANSFER_TIMEOUT && response->resolved_us == 0);
+	return response->fault != TRANSFER_DNS && response->fault != TRANSFER_FORBIDDEN && !(response->fault == TRANSFER_TIMEOUT && response->resolved_us == 0);
 }
 
 /* Whether the host answers, and has shown itself to be the right one. */
@@ -179,7 +187,7 @@ is_reached(const UrlParts *url, const HttpResponse *response)
 {
 	if (response->fault == TRANSFER_OK || response->fault == TRANSFER_TOO_LARGE)
 		return true;
-	if (response->fault == TRANSFER_TLS)
+	if (response->fault == TRANSFER_TLS || response->fault == TRANSFER_UNREACHABLE)
 		return false;
 	return strcmp(url->scheme, "https") == 0 ? response->secured_us > 0 : response->connected_us > 0;
 }

@@ -21,7 +21,6 @@
 #include "compat.h"
 #include "fetch.h"
 
-#define FETCH_MAX_HOURS 6
 #define READS_MAX 4				/* the first, and three anew */
 
 /*
@@ -272,7 +271,8 @@ limit_fetch(RosterClient *client, RosterRun *run)
 	MemoryContext owner = CurrentMemoryContext;
 	Oid			types[] = {INT8OID};
 	Datum		values[] = {Int64GetDatum(run->run)};
-	int64		seconds_left = FETCH_MAX_HOURS * SECS_PER_HOUR;
+	int64		seconds_left = 0;
+	TimestampTz evening_ends;
 	int			requests;
 	char	   *evening;
 	bool		isnull;
@@ -284,21 +284,21 @@ limit_fetch(RosterClient *client, RosterRun *run)
 	if (evening != NULL)
 	{
 		evening = MemoryContextStrdup(owner, evening);
-		seconds_left = Min(seconds_left, DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull)));
+		seconds_left = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
 	}
 	commit_worker_transaction();
 
-	client->run_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), seconds_left * 1000);
-	if (evening != NULL && seconds_left < FETCH_MAX_HOURS * SECS_PER_HOUR)
+	if (evening == NULL)
+		return requests;
+	evening_ends = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), seconds_left * 1000);
+	if (evening_ends < client->run_until)
+	{
+		client->run_until = evening_ends;
 		client->run_until_fault = client_fault(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 											   "the evening ended before the roster was read",
 											   psprintf("The evening is %s, and the SIS is not asked outside of it.", evening),
 											   "Nobody was changed, and the next evening begins anew. If it happens again, make the evening longer with roster_configure(sync_at => ..., window_end => ...), or ask the SIS vendor why its lists take so long.");
-	else
-		client->run_until_fault = client_fault(ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-											   "the roster could not be read in time",
-											   psprintf("The SIS was asked for %d hours.", FETCH_MAX_HOURS),
-											   "Ask the SIS vendor why its lists take so long; larger pages may help (roster_configure(page_size => ...)).");
+	}
 	return requests;
 }
 

@@ -34,6 +34,7 @@
 #include "utils/wait_event.h"
 
 #include "minga_roster.h"
+#include "text.h"
 #include "transfer_curl.h"
 
 /* Shares of roster_request_timeout. */
@@ -387,6 +388,9 @@ transfer_prepare(Transfer *transfer, const char *url, const char *ca_file, const
 	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
 	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, protocols);
 	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+	/* Else the environment of the server would choose a proxy, and what goes around it. */
+	curl_easy_setopt(easy, CURLOPT_PROXY, "");
+	curl_easy_setopt(easy, CURLOPT_NOPROXY, "");
 	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, roster_request_timeout * 1000L / CONNECT_SHARE);
 	curl_easy_setopt(easy, CURLOPT_TIMEOUT, (long) roster_request_timeout);
 	curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, (long) LOW_SPEED_BYTES);
@@ -433,24 +437,6 @@ transfer_fault(CURLcode result)
 		default:
 			return TRANSFER_PROTOCOL;
 	}
-}
-
-/*
- * A server's words, fit for a message: valid UTF-8 without control characters,
- * at most max_bytes long.  palloc'd.
- */
-char *
-printable(const char *value, int max_bytes)
-{
-	int			len = pg_encoding_verifymbstr(PG_UTF8, value, strnlen(value, max_bytes));
-	char	   *copy = pnstrdup(value, len);
-
-	for (char *c = copy; *c != '\0'; c++)
-	{
-		if ((unsigned char) *c < ' ' || *c == 0x7F)
-			*c = ' ';
-	}
-	return copy;
 }
 
 /*

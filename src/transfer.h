@@ -25,8 +25,10 @@ typedef enum TransferFault
 {
 	TRANSFER_OK,
 	TRANSFER_DNS,				/* the host's name was not found */
+	TRANSFER_FORBIDDEN,			/* HTTP: host, port or address that the settings do not allow */
+	TRANSFER_UNREACHABLE,		/* HTTP: whatever kept TLS from being secured, but for a certificate */
 	TRANSFER_CONNECT,			/* refused, unreachable, reset, broken off */
-	TRANSFER_TLS,				/* certificate or handshake */
+	TRANSFER_TLS,				/* certificate; of mail, the handshake too */
 	TRANSFER_TIMEOUT,
 	TRANSFER_TOO_LARGE,			/* more than max_bytes */
 	TRANSFER_LOGIN,				/* SMTP: user or password refused */
@@ -47,7 +49,7 @@ typedef struct HttpRequest
 typedef struct HttpResponse
 {
 	TransferFault fault;
-	char	   *fault_text;		/* libcurl's words, without URL or secret */
+	char	   *fault_text;		/* libcurl's words, without URL or secret; NULL for what only the log may tell */
 	int			status;
 	char	   *body;			/* NUL-terminated; malloc'd, see http_release */
 	Size		len;
@@ -92,12 +94,10 @@ extern TransferPool *transfer_open(void);
 extern bool transfer_has_ended(const Transfer *transfer);
 extern void transfer_wait(TransferPool *pool, TimestampTz until);
 extern void transfer_put_back(TransferPool *pool, Transfer *transfer);
-extern char *printable(const char *value, int max_bytes);
 
 /* in transfer_http.c */
 extern Transfer *http_begin(TransferPool *pool, const HttpRequest *request);
 extern void http_end(TransferPool *pool, Transfer *transfer, HttpResponse *response);
-extern void http_perform(TransferPool *pool, const HttpRequest *request, HttpResponse *response);
 extern void http_release(HttpResponse *response);
 extern bool url_parse(const char *url, UrlParts *parts, const char **why);
 extern char *url_encode(const char *value);
@@ -109,5 +109,7 @@ extern TransferFault mail_perform(TransferPool *pool, const MailMessage *message
 
 /* in url.c */
 extern bool url_is_loopback(const UrlParts *parts);
+extern int	url_port(const UrlParts *parts);
+extern char *url_origin(const char *url);
 
 #endif							/* MINGA_ROSTER_TRANSFER_H */

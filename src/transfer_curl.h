@@ -5,6 +5,8 @@
 #ifndef MINGA_ROSTER_TRANSFER_CURL_H
 #define MINGA_ROSTER_TRANSFER_CURL_H
 
+#include <netinet/in.h>
+
 #include <curl/curl.h>
 
 #include "datatype/timestamp.h"
@@ -39,6 +41,11 @@ struct Transfer
 	CURLcode	result;			/* once it has ended */
 	char		error_text[CURL_ERROR_SIZE];	/* libcurl's words on it, or empty */
 	/* of HTTP */
+	bool		public_only;	/* a socket goes to public addresses alone */
+	bool		opened;			/* a socket was asked for */
+	bool		refused;		/* ... or would have been, where none may go */
+	char		refused_address[INET6_ADDRSTRLEN];	/* for the DBA; empty where the URL itself tells it */
+	Size		header_bytes;
 	Body		body;
 	struct curl_slist *headers;
 };

@@ -3,21 +3,63 @@
  *	  HTTP requests by libcurl, and URLs taken apart by it.
  *
  * What it must survive: a body without an end, which is cut off at the request's
- * max_bytes; an answer that inflates without an end, for which the same holds; a
- * redirect, which is reported and never followed.
+ * max_bytes; an answer that inflates without an end, for which the same holds;
+ * headers without an end; a redirect, which is reported and never followed.
+ *
+ * Who may connect a SIS may not look around from the database server by it: a
+ * socket goes to public addresses alone unless minga_roster.allowed_hosts says
+ * otherwise, whatever the URL's host looks like and its name leads to; and all
+ * that fails before TLS is secured is one fault, so that a port that is closed
+ * can't be told from one that speaks something else.
  */
 #include "postgres.h"
 
 #include "utils/memutils.h"
 
+#include <arpa/inet.h>
+
+#include "address.h"
 #include "minga_roster.h"
+#include "text.h"
 #include "transfer_curl.h"
 
 #define RECEIVE_BUFFER (512 * 1024L)
 #define PERMISSION_REVISION_MAX 200
 #define RETRY_AFTER_MAX_S (24 * 3600)
+#define HEADERS_MAX_BYTES (256 * 1024)
 
-/* Called by libcurl: must not ereport, must not palloc. */
+/* --- called by libcurl: must not ereport, must not palloc --- */
+
+/* The socket of a connection that is about to be made: here, and not before, it is known where to. */
+static curl_socket_t
+open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+	Transfer   *transfer = arg;
+
+	transfer->opened = true;
+	if (transfer->public_only && (address->socktype != SOCK_STREAM || !address_is_public(&address->addr)))
+	{
+		transfer->refused = true;
+		if (address->family == AF_INET)
+			inet_ntop(AF_INET, &((struct sockaddr_in *) &address->addr)->sin_addr,
+					  transfer->refused_address, sizeof(transfer->refused_address));
+		else if (address->family == AF_INET6)
+			inet_ntop(AF_INET6, &((struct sockaddr_in6 *) &address->addr)->sin6_addr,
+					  transfer->refused_address, sizeof(transfer->refused_address));
+		return CURL_SOCKET_BAD;
+	}
+	return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+static size_t
+receive_header(char *data, size_t size, size_t count, void *arg)
+{
+	Transfer   *transfer = arg;
+
+	transfer->header_bytes += size * count;
+	return transfer->header_bytes > HEADERS_MAX_BYTES ? 0 : size * count;
+}
+
 static size_t
 receive_body(char *data, size_t size, size_t count, void *arg)
 {
@@ -55,6 +97,8 @@ receive_body(char *data, size_t size, size_t count, void *arg)
 	body->data[body->len] = '\0';
 	return len;
 }
+
+/* --- end of what libcurl calls --- */
 
 static void
 response_headers(CURL *easy, HttpResponse *response)
@@ -118,6 +162,33 @@ accepted_encodings(void)
 	return (features & CURL_VERSION_BROTLI) ? "gzip, br" : "gzip";
 }
 
+/* Whether a transfer may go to the URL's host; notes by which addresses. */
+static bool
+may_start(Transfer *transfer, const char *url)
+{
+	UrlParts	parts;
+	const char *why;
+	int			port;
+
+	transfer->opened = false;
+	transfer->refused = false;
+	transfer->refused_address[0] = '\0';
+	transfer->header_bytes = 0;
+	if (!url_parse(url, &parts, &why))
+	{
+		/* libcurl would take some of these, such as a zone of IPv6 */
+		transfer->refused = true;
+		transfer->result = CURLE_URL_MALFORMAT;
+		return false;
+	}
+	port = url_port(&parts);
+	transfer->refused = host_refusal(parts.host, port) != NULL;
+	/* To a proxy the superuser has chosen the way, and where that leads is the proxy's affair. */
+	transfer->public_only = roster_proxy[0] == '\0' && !host_is_allowed(parts.host, port);
+	transfer->result = CURLE_COULDNT_CONNECT;
+	return !transfer->refused;
+}
+
 /*
  * Starts a request, which transfer_wait carries on; its form has to live until
  * http_end.
@@ -132,6 +203,10 @@ http_begin(TransferPool *pool, const HttpRequest *request)
 	transfer->body.easy = easy;
 	transfer_prepare(transfer, request->url, roster_ca_file, transfer_is_insecure(request->url) ? "http,https" : "https");
 	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_2TLS);
+	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+	curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, transfer);
+	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, receive_header);
+	curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, receive_body);
 	curl_easy_setopt(easy, CURLOPT_WRITEDATA, &transfer->body);
 	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, RECEIVE_BUFFER);
@@ -158,8 +233,68 @@ http_begin(TransferPool *pool, const HttpRequest *request)
 		pfree(authorization);
 	}
 	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->headers);
-	transfer_start(pool, transfer);
+	if (may_start(transfer, request->url))
+		transfer_start(pool, transfer);
+	else
+		transfer->ended = true;
 	return transfer;
+}
+
+/*
+ * What a request came to.  Before TLS is secured it is one of a few things, of
+ * which none says what listens at the port.
+ */
+static TransferFault
+http_fault(const Transfer *transfer, const HttpResponse *response)
+{
+	char	   *scheme = NULL;
+
+	if (transfer->body.too_large)
+		return TRANSFER_TOO_LARGE;
+	if (transfer->refused && transfer->result != CURLE_OK)
+		return TRANSFER_FORBIDDEN;
+	switch (transfer->result)
+	{
+		case CURLE_OK:
+		case CURLE_COULDNT_RESOLVE_HOST:
+		case CURLE_PEER_FAILED_VERIFICATION:
+		case CURLE_SSL_CERTPROBLEM:
+		case CURLE_SSL_CACERT_BADFILE:
+		case CURLE_SSL_ISSUER_ERROR:
+			return transfer_fault(transfer->result);
+		case CURLE_COULDNT_RESOLVE_PROXY:
+			return TRANSFER_UNREACHABLE;
+		default:
+			curl_easy_getinfo(transfer->easy, CURLINFO_SCHEME, &scheme);
+			/* A connection that was there already is secured. */
+			if (transfer->opened && response->secured_us == 0 &&
+				!(scheme != NULL && pg_strcasecmp(scheme, "http") == 0 && response->connected_us > 0))
+				return TRANSFER_UNREACHABLE;
+			return transfer_fault(transfer->result);
+	}
+}
+
+/* Tells the DBA what the answer to others does not say. */
+static void
+log_fault(const Transfer *transfer, TransferFault fault)
+{
+	char	   *url = NULL;
+	char	   *origin;
+
+	if (fault != TRANSFER_UNREACHABLE && fault != TRANSFER_FORBIDDEN)
+		return;
+	curl_easy_getinfo(transfer->easy, CURLINFO_EFFECTIVE_URL, &url);
+	origin = url == NULL ? NULL : url_origin(url);
+	origin = printable(origin == NULL ? "the SIS" : origin, CURL_ERROR_SIZE);
+	if (fault == TRANSFER_UNREACHABLE)
+		ereport(LOG,
+				(errmsg("%s could not be reached", origin),
+				 errdetail("libcurl says: %s.", transfer_fault_text(transfer))));
+	else if (transfer->refused_address[0] != '\0')
+		ereport(LOG,
+				(errmsg("no connection was made to %s", origin),
+				 errdetail("It leads to %s, which is no public address, and minga_roster.allowed_hosts does not name it.",
+						   transfer->refused_address)));
 }
 
 /*
@@ -176,24 +311,14 @@ http_end(TransferPool *pool, Transfer *transfer, HttpResponse *response)
 	response->server_time = -1;
 	response_headers(transfer->easy, response);
 	response_times(transfer->easy, response);
-	response->fault = transfer->body.too_large ? TRANSFER_TOO_LARGE : transfer_fault(transfer->result);
-	if (response->fault != TRANSFER_OK)
+	response->fault = http_fault(transfer, response);
+	log_fault(transfer, response->fault);
+	if (response->fault != TRANSFER_OK && response->fault != TRANSFER_UNREACHABLE && response->fault != TRANSFER_FORBIDDEN)
 		response->fault_text = transfer_fault_text(transfer);
 	response->body = transfer->body.data;
 	response->len = transfer->body.len;
 	transfer->body.data = NULL;
 	transfer_put_back(pool, transfer);
-}
-
-/* One request from its start to its end. */
-void
-http_perform(TransferPool *pool, const HttpRequest *request, HttpResponse *response)
-{
-	Transfer   *transfer = http_begin(pool, request);
-
-	while (!transfer->ended)
-		transfer_wait(pool, DT_NOEND);
-	http_end(pool, transfer, response);
 }
 
 /* Frees the body; the rest of a response goes with its memory context. */
@@ -237,6 +362,8 @@ url_parse(const char *url, UrlParts *parts, const char **why)
 	{
 		parts->scheme = url_part(handle, CURLUPART_SCHEME, 0);
 		parts->user = url_part(handle, CURLUPART_USER, 0);
+		if (parts->user == NULL && url_part(handle, CURLUPART_PASSWORD, 0) != NULL)
+			parts->user = pstrdup("");
 		parts->host = url_part(handle, CURLUPART_HOST, 0);
 		parts->port = url_part(handle, CURLUPART_PORT, CURLU_NO_DEFAULT_PORT);
 		parts->path = url_part(handle, CURLUPART_PATH, 0);

@@ -8,11 +8,24 @@
 #include "minga_roster.h"
 #include "transfer_curl.h"
 
-/* A header of the mail; a line break would let a value end the headers. */
+/* Whether each line break of a header's value is a fold: one that nothing but the rest of the value can follow. */
+static bool
+is_folded(const char *value)
+{
+	while ((value = strpbrk(value, "\r\n")) != NULL)
+	{
+		if (strncmp(value, "\r\n ", 3) != 0 || value[3] <= ' ')
+			return false;
+		value += 3;
+	}
+	return true;
+}
+
+/* A header of the mail; a line break that is no fold would let a value end the headers. */
 static struct curl_slist *
 mail_header(struct curl_slist *headers, const char *name, const char *value)
 {
-	if (strpbrk(value, "\r\n") != NULL)
+	if (!is_folded(value))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid mail header \"%s\"", name),

@@ -21,10 +21,12 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 
+#include "address.h"
 #include "minga_roster.h"
 #include "transfer.h"
 
 PG_FUNCTION_INFO_V1(roster_normalize_url);
+PG_FUNCTION_INFO_V1(roster_clean_token_url);
 
 /* How a pasted path fits a template. */
 typedef struct TemplateMatch
@@ -199,6 +201,32 @@ url_is_loopback(const UrlParts *parts)
 	return strcmp(parts->host, "127.0.0.1") == 0 || strcmp(parts->host, "[::1]") == 0 || strcmp(parts->host, "localhost") == 0;
 }
 
+/* The port that a connection is made to. */
+int
+url_port(const UrlParts *parts)
+{
+	if (parts->port != NULL)
+		return atoi(parts->port);
+	return strcmp(parts->scheme, "http") == 0 ? 80 : 443;
+}
+
+/*
+ * What a secret is given for: "scheme://host:port", in lower case and with the
+ * port written out where it is the scheme's own.  palloc'd; NULL for what is no
+ * URL of http or https.
+ */
+char *
+url_origin(const char *url)
+{
+	UrlParts	parts;
+	const char *why;
+
+	if (!url_parse(url, &parts, &why) ||
+		(strcmp(parts.scheme, "https") != 0 && strcmp(parts.scheme, "http") != 0))
+		return NULL;
+	return psprintf("%s://%s:%d", parts.scheme, parts.host, url_port(&parts));
+}
+
 /* Why the text is no URL, or NULL; a text without a scheme is one where it starts with something like a host. */
 static const char *
 why_no_url(const char *url, UrlParts *parts)
@@ -224,6 +252,13 @@ why_no_url(const char *url, UrlParts *parts)
 	return NULL;
 }
 
+static bool
+is_https(const UrlParts *parts)
+{
+	return strcmp(parts->scheme, "https") == 0 ||
+		(strcmp(parts->scheme, "http") == 0 && roster_insecure_loopback && url_is_loopback(parts));
+}
+
 /*
  * Takes a pasted URL apart; throws 22023 for one that is none, that carries a
  * password (which the error does not repeat) or is not https.
@@ -245,13 +280,26 @@ parse_pasted(const char *url, UrlParts *parts)
 				 errmsg("the URL contains a user name or password"),
 				 errdetail("It is not repeated here, nor stored."),
 				 errhint("Leave out what stands before \"@\", and give client_id and client_secret instead.")));
-	if (strcmp(parts->scheme, "https") != 0 &&
-		!(strcmp(parts->scheme, "http") == 0 && roster_insecure_loopback && url_is_loopback(parts)))
+	if (!is_https(parts))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("URL \"%s\" is not an https URL", shown(url)),
 				 errdetail("Its scheme is \"%s\"; secrets and children's data travel encrypted or not at all.", parts->scheme),
 				 errhint("Ask the school or its SIS vendor for the https address.")));
+}
+
+/* Throws 22023 for a URL, or a token URL where that is NULL, that leads to where no SIS may be. */
+static void
+refuse_host(const char *url, const UrlParts *parts)
+{
+	char	   *refusal = host_refusal(parts->host, url_port(parts));
+
+	if (refusal != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 url == NULL ? errmsg("token_url is not allowed") : errmsg("URL \"%s\" is not allowed", shown(url)),
+				 errdetail("%s", refusal),
+				 errhint("%s", host_hint(parts->host, url_port(parts)))));
 }
 
 static char *
@@ -400,8 +448,8 @@ choose_template(ArrayType *templates, List *path, char **chosen)
 }
 
 /*
- * normalize_url(url, base_paths, token_path, app_name) -> (app_name, base_url,
- * token_url); token_url is NULL where the preset has no token path.
+ * normalize_url(url, base_paths, token_path, app_name, is_stored) -> (app_name,
+ * base_url, token_url); token_url is NULL where the preset has no token path.
  */
 Datum
 roster_normalize_url(PG_FUNCTION_ARGS)
@@ -421,7 +469,7 @@ roster_normalize_url(PG_FUNCTION_ARGS)
 	Datum		values[3];
 	bool		nulls[3] = {false, false, false};
 
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(4))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("a URL is needed")));
@@ -434,6 +482,8 @@ roster_normalize_url(PG_FUNCTION_ARGS)
 
 	url = trim(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	parse_pasted(url, &parts);
+	if (!PG_GETARG_BOOL(4))
+		refuse_host(url, &parts);
 	path = split_path(parts.path);
 	before_token_path = segments_before_token_path(path, token_path);
 	if (before_token_path >= 0)
@@ -483,4 +533,52 @@ roster_normalize_url(PG_FUNCTION_ARGS)
 		values[2] = CStringGetTextDatum(token_url);
 	nulls[2] = token_url == NULL;
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls)));
+}
+
+/* Why a text is no token URL, or NULL. */
+static const char *
+why_no_token_url(const char *url, UrlParts *parts)
+{
+	const char *rest = strstr(url, "://");
+	const char *why;
+
+	for (const char *c = url; *c != '\0'; c++)
+	{
+		if ((unsigned char) *c <= ' ' || *c == '\x7f' || pasted_space_at(c) > 0)
+			return "There is white space or a control character in it.";
+	}
+	if (rest == NULL || rest[3] == '/')
+		return "It does not begin with https:// and the name of a host.";
+	if (strchr(url, '#') != NULL)
+		return "It holds a fragment.";
+	why = why_no_url(url, parts);
+	if (why != NULL)
+		return why;
+	if (parts->user != NULL)
+		return "It holds a user or password.";
+	if (!is_https(parts))
+		return "It does not begin with https://.";
+	return NULL;
+}
+
+/*
+ * clean_token_url(token_url) -> its normal form.  Throws 22023 for what is none,
+ * or leads to where no SIS may be, without the value: it may hold credentials.
+ */
+Datum
+roster_clean_token_url(PG_FUNCTION_ARGS)
+{
+	char	   *url = trim(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	UrlParts	parts;
+	const char *why = why_no_token_url(url, &parts);
+
+	if (why != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for token_url"),
+				 errdetail("%s", why),
+				 errhint("Copy the Token URL as the student information system shows it.")));
+	refuse_host(NULL, &parts);
+	PG_RETURN_TEXT_P(cstring_to_text(psprintf("%s%s%s%s", origin_of(&parts), parts.path,
+											  parts.query == NULL ? "" : "?", parts.query == NULL ? "" : parts.query)));
 }

@@ -10,6 +10,10 @@ EXCEPTION WHEN OTHERS THEN
     RETURN QUERY SELECT 'ERROR ' || SQLSTATE || ': ' || message, 'DETAIL ' || detail, 'HINT ' || hint;
 END
 $$;
+-- Ports and addresses that are not allowed by themselves
+ALTER SYSTEM SET minga_roster.allowed_hosts = 'campus.mingacityschools.us:8443, [2001:db8::1]:8443, localhost:8080, [::1]:*, localhost:80';
+SELECT pg_reload_conf();
+SELECT pg_sleep(0.2);
 \pset format unaligned
 \pset tuples_only on
 \pset fieldsep '\n  '
@@ -115,3 +119,5 @@ ALTER SYSTEM RESET minga_roster.insecure_loopback;
 SELECT pg_reload_conf();
 SELECT pg_sleep(0.2);
 SELECT * FROM pg_temp.campus('http://localhost:8080/campus', 'minga');
+ALTER SYSTEM RESET minga_roster.allowed_hosts;
+SELECT pg_reload_conf();
