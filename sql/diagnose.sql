@@ -19,7 +19,7 @@ AS $$
     ), read AS (
         SELECT c.* FROM minga_roster.collections c WHERE c.run = statistics_of_stage.run
     ), school AS (
-        SELECT o.sourced_id, left(regexp_replace(coalesce(o.name, o.sourced_id), '[[:cntrl:]]+', ' ', 'g'), 80) AS name
+        SELECT o.sourced_id, left(coalesce(o.name, o.sourced_id), 80) AS name
         FROM this JOIN minga_roster.staged_orgs o USING (connection)
         WHERE lower(o.type) = 'school' OR o.type IS NULL OR o.sourced_id = this.school_id
     ), person AS (
@@ -155,9 +155,8 @@ AS $$
 $$;
 COMMENT ON FUNCTION store_statistics(bigint, integer) IS 'Adds what the stage says to the findings of a diagnosis, behind those it has.';
 
-CREATE FUNCTION roster_diagnosis(run bigint) RETURNS text
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
+CREATE FUNCTION do_diagnosis(run bigint) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     width CONSTANT integer := 78;
     diagnosed minga_roster.runs := minga_roster.known_run(run);
@@ -174,7 +173,7 @@ BEGIN
     SELECT string_agg(rpad(f.label || ':', 12) || array_to_string(minga_roster.wrapped(f.value, width - 12), E'\n' || repeat(' ', 12)) || E'\n', '' ORDER BY f.place)
     INTO facts
     FROM (SELECT c.*, s.title, CASE WHEN t.name IS NULL THEN 'UTC' ELSE c.time_zone END AS zone,
-              (SELECT left(regexp_replace(o.name, '[[:cntrl:]]+', ' ', 'g'), 80) FROM minga_roster.staged_orgs o
+              (SELECT left(o.name, 80) FROM minga_roster.staged_orgs o
                WHERE o.connection = c.connection AND o.sourced_id = c.school_id LIMIT 1) AS school_name
           FROM (VALUES (diagnosed.connection)) asked (connection)
           LEFT JOIN minga_roster.connections c USING (connection)
@@ -203,12 +202,16 @@ BEGIN
         INTO found
     FROM minga_roster.findings f WHERE f.run = diagnosed.run;
 
-    RETURN 'Diagnosis of a OneRoster service' || E'\n\n' || coalesce(facts || E'\n', '')
+    RETURN minga_roster.readable_lines('Diagnosis of a OneRoster service' || E'\n\n' || coalesce(facts || E'\n', '')
         || CASE WHEN diagnosed.state = 'succeeded' THEN '' ELSE format(E'The diagnosis is %s; what follows is what it found.\n\n', diagnosed.state) END
         || E'What is not as it should be\n---------------------------\n' || coalesce(wrong, CASE WHEN found IS NULL THEN E'Nothing was found out.\n' ELSE E'Nothing.\n' END)
         || coalesce(E'\nAll that was found (! is above)\n-------------------------------\n' || found, '')
-        || E'\nThis text names no person: it holds numbers and names of schools alone.\n';
+        || E'\nThis text names no person: it holds numbers and names of schools alone.\n');
 END
 $$;
+COMMENT ON FUNCTION do_diagnosis(bigint) IS 'roster_diagnosis behind the door.';
+
+CREATE FUNCTION roster_diagnosis(run bigint) RETURNS text
+LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_diagnosis(bigint) IS
 'The findings of a diagnosis as a text that a school can send to the vendor of its SIS: server, product, dates, times and findings, and no name, id or address of a person. 42704 for an unknown run, 55000 for one that is no diagnosis.';

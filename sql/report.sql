@@ -49,6 +49,14 @@ AS $$
 $$;
 COMMENT ON FUNCTION html_escaped(text) IS 'Fit for text and for quoted attributes of HTML.';
 
+CREATE FUNCTION readable_lines(content text) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT string_agg(minga_roster.readable(l.line), E'\n' ORDER BY l.place)
+    FROM string_to_table(content, E'\n') WITH ORDINALITY l (line, place)
+$$;
+COMMENT ON FUNCTION readable_lines(text) IS 'readable() for a text of several lines.';
+
 CREATE FUNCTION run_findings(run bigint, OUT place text, OUT is_missed boolean, OUT applied bigint, OUT held bigint, OUT conflicts bigint,
     OUT rejects bigint, OUT kept bigint, OUT failed_step text, OUT unread text, OUT kind_in_words text, OUT needs text[], OUT is_problem boolean, OUT retry_at timestamptz, OUT moves bigint)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -59,12 +67,12 @@ BEGIN
     SELECT * INTO reported FROM minga_roster.runs r WHERE r.run = run_findings.run;
     -- The school's name as the SIS has it, where the stage knows it.
     SELECT coalesce(
-        (SELECT nullif(btrim(regexp_replace(o.name, '[[:cntrl:]]+', ' ', 'g')), '')
+        (SELECT nullif(o.name, '')
          FROM minga_roster.connections c
          JOIN minga_roster.staged_orgs o ON o.connection = c.connection AND lower(o.sourced_id) = lower(c.school_id)
          WHERE c.connection = reported.connection
          ORDER BY o.sourced_id = c.school_id DESC LIMIT 1),
-        regexp_replace(reported.site, '[[:cntrl:]]+', ' ', 'g')) INTO place;
+        reported.site) INTO place;
     is_missed := coalesce(reported.error = 'evening missed', false);
     applied := coalesce(reported.created, 0) + coalesce(reported.linked, 0) + coalesce(reported.updated, 0)
         + coalesce(reported.restored, 0) + coalesce(reported.archived, 0);
@@ -443,9 +451,8 @@ END
 $$;
 COMMENT ON FUNCTION text_table(jsonb, jsonb, integer) IS 'A table in columns: numbers to the right, text to the left, the last column wrapped.';
 
-CREATE FUNCTION roster_report(run bigint) RETURNS text
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
+CREATE FUNCTION do_report(run bigint) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     width CONSTANT integer := 78;
     report text := '';
@@ -473,15 +480,18 @@ BEGIN
         END CASE;
     END LOOP;
     -- A heading stands right above what it heads.
-    RETURN regexp_replace(report, E'\n(-+)\n\n', E'\n\\1\n', 'g');
+    RETURN minga_roster.readable_lines(regexp_replace(report, E'\n(-+)\n\n', E'\n\\1\n', 'g'));
 END
 $$;
+COMMENT ON FUNCTION do_report(bigint) IS 'roster_report behind the door.';
+
+CREATE FUNCTION roster_report(run bigint) RETURNS text
+LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_report(bigint) IS
 'The report of a run as it is mailed, in lines of 78 characters. The first line says "Nothing to do." or what needs a person. It names nobody: who, is in minga_roster.changes. 42704 for an unknown run.';
 
-CREATE FUNCTION roster_report_html(run bigint) RETURNS text
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
+CREATE FUNCTION do_report_html(run bigint) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     cell CONSTANT text := 'padding:4px 14px 4px 0;vertical-align:top;border-bottom:1px solid #e3e6ea;';
     body text := '';
@@ -512,11 +522,15 @@ BEGIN
             ELSE format('<p style="margin:0 0 12px;font-size:14px;">%s</p>', piece.line) END || E'\n';
     END LOOP;
     title := minga_roster.html_escaped(minga_roster.report_subject(run));
-    RETURN format(E'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta name="viewport" content="width=device-width">\n<title>%s</title>\n</head>\n'
+    RETURN minga_roster.readable_lines(format(E'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta name="viewport" content="width=device-width">\n<title>%s</title>\n</head>\n'
         '<body style="margin:0;padding:16px;background-color:#ffffff;color:#1c232b;font-family:Helvetica,Arial,sans-serif;line-height:1.45;">\n'
-        '<div style="max-width:680px;">\n%s</div>\n</body>\n</html>\n', title, body);
+        '<div style="max-width:680px;">\n%s</div>\n</body>\n</html>\n', title, body));
 END
 $$;
+COMMENT ON FUNCTION do_report_html(bigint) IS 'roster_report_html behind the door.';
+
+CREATE FUNCTION roster_report_html(run bigint) RETURNS text
+LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_report_html(bigint) IS
 'The same report as one HTML page with inline styles, without images or scripts; every value is escaped. 42704 for an unknown run.';
 
@@ -540,7 +554,7 @@ BEGIN
         WHEN finding.kept > 0 THEN format('%s kept', minga_roster.counted(finding.kept, 'change'))
         WHEN finding.failed_step IS NOT NULL THEN 'connection test failed'
         ELSE 'nothing to do' END;
-    RETURN format('%s: %s', left(finding.place, 80), what);
+    RETURN minga_roster.readable(format('%s: %s', left(finding.place, 80), what));
 END
 $$;
 COMMENT ON FUNCTION report_subject(bigint) IS 'Subject of the mail: the school, or the site while its name is not known, and the one thing to know.';
@@ -571,8 +585,8 @@ BEGIN
               JOIN minga_roster.connections c USING (connection)
               WHERE r.connection = reported.connection AND r.send = ANY (wants) AND (reported.origin = 'evening' OR r.manual)
                   AND coalesce(c.enabled_origin, minga_roster.server_origin()) = minga_roster.server_origin()) p
-        CROSS JOIN (SELECT minga_roster.report_subject(reported.run) AS subject, minga_roster.roster_report(reported.run) AS body_text,
-                        minga_roster.roster_report_html(reported.run) AS body_html, minga_roster.server_origin() AS origin
+        CROSS JOIN (SELECT minga_roster.report_subject(reported.run) AS subject, minga_roster.do_report(reported.run) AS body_text,
+                        minga_roster.do_report_html(reported.run) AS body_html, minga_roster.server_origin() AS origin
                     OFFSET 0) m
         ON CONFLICT ON CONSTRAINT outbox_run_email_key DO NOTHING;
     END IF;

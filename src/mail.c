@@ -23,6 +23,10 @@
 #include "minga_roster.h"
 #include "transfer.h"
 
+/* With "Subject: " a line of 78 characters at most (RFC 5322), and of 76 with an encoded word (RFC 2047). */
+#define PLAIN_HEADER_MAX 69
+#define ENCODED_WORD_BYTES 39
+
 typedef struct WaitingMail
 {
 	int64		mail;
@@ -36,16 +40,27 @@ character_len(const char *value)
 	return strnlen(value, pg_encoding_mblen(PG_UTF8, value));
 }
 
-/* A header's value as RFC 2047 has it, in words of at most 45 bytes; palloc'd. */
+/*
+ * Whether a header may hold the value as it is: printable ASCII that fits into
+ * a line and that no reader takes for an encoded word.
+ */
+static bool
+is_plain_header(const char *value)
+{
+	const char *c = value;
+
+	while (*c >= ' ' && *c <= '~')
+		c++;
+	return *c == '\0' && c - value <= PLAIN_HEADER_MAX && strstr(value, "=?") == NULL;
+}
+
+/* A header's value, where it is not plain as RFC 2047 has it: words of whole characters, a line for each; palloc'd. */
 static char *
 encode_header(const char *value)
 {
 	StringInfoData encoded;
-	const char *c = value;
 
-	while (*c != '\0' && !IS_HIGHBIT_SET(*c))
-		c++;
-	if (*c == '\0')
+	if (is_plain_header(value))
 		return pstrdup(value);
 	initStringInfo(&encoded);
 	while (*value != '\0')
@@ -54,11 +69,11 @@ encode_header(const char *value)
 		int			len = 0;
 		int			n;
 
-		while (value[len] != '\0' && len + character_len(value + len) <= 45)
+		while (value[len] != '\0' && len + character_len(value + len) <= ENCODED_WORD_BYTES)
 			len += character_len(value + len);
 		n = pg_b64_encode((const void *) value, len, word, sizeof(word) - 1);
 		word[Max(n, 0)] = '\0';
-		appendStringInfo(&encoded, "%s=?UTF-8?B?%s?=", encoded.len > 0 ? " " : "", word);
+		appendStringInfo(&encoded, "%s=?UTF-8?B?%s?=", encoded.len > 0 ? "\r\n " : "", word);
 		value += len;
 	}
 	return encoded.data;
@@ -80,12 +95,14 @@ encode_mailbox(const char *mailbox)
 {
 	const char *start = strrchr(mailbox, '<');
 	int			len = start == NULL ? 0 : start - mailbox;
+	char	   *name;
 
 	while (len > 0 && mailbox[len - 1] == ' ')
 		len--;
 	if (len == 0)
 		return pstrdup(mailbox);
-	return psprintf("%s %s", encode_header(pnstrdup(mailbox, len)), start);
+	name = pnstrdup(mailbox, len);
+	return psprintf("%s%s %s", encode_header(name), is_plain_header(name) ? "" : "\r\n", start);
 }
 
 /* The time as RFC 5322 has it, always in English and UTC; palloc'd. */
@@ -177,7 +194,7 @@ load_password(void)
 		return NULL;
 	begin_worker_transaction();
 	MemoryContextSwitchTo(owner);	/* the one copy, to be wiped */
-	password = load_secret("smtp");
+	password = load_secret("smtp", "");
 	commit_worker_transaction();
 	return password;
 }

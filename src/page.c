@@ -27,6 +27,7 @@
 #include "compat.h"
 #include "fetch.h"
 #include "row.h"
+#include "text.h"
 
 #define NESTING_MAX 64
 #define KEYS_SHOWN 5
@@ -192,6 +193,13 @@ object_end(void *state)
 	JSON_ACTION_OK;
 }
 
+/* Whether a key around the rows belongs to a status: no rows stand under it. */
+static bool
+is_of_status(const char *key)
+{
+	return strcmp(key, "statusInfoSet") == 0 || strncmp(key, "imsx_", 5) == 0;
+}
+
 static JsonActionResult
 array_start(void *state)
 {
@@ -217,7 +225,7 @@ array_start(void *state)
 		parse->envelope_found = true;
 		parse->rows_depth = parse->depth + 1;
 	}
-	else if (parse->depth == 1 && parse->outside_key == OUTSIDE_OTHER && strcmp(parse->key, "statusInfoSet") != 0)
+	else if (parse->depth == 1 && parse->outside_key == OUTSIDE_OTHER && !is_of_status(parse->key))
 	{
 		parse->other_arrays++;
 		strlcpy(parse->other_key, parse->key, sizeof(parse->other_key));
@@ -255,7 +263,7 @@ outside_field(PageParse *parse, const char *key, int len)
 	if (parse->depth != 1)
 		return;
 	strcpy(parse->key, name);
-	if (strcmp(name, "statusInfoSet") == 0 || strncmp(name, "imsx_", 5) == 0)
+	if (is_of_status(name))
 		return;
 	/* a key with other characters may be an id, and that is somebody's */
 	if (parse->keys++ < KEYS_SHOWN && strspn(name, LETTERS) == len)

@@ -1,7 +1,8 @@
 /*
  * row.c
- *	  Values of one row of a page, as the stage is to hold them: trimmed, in NFC,
- *	  empty as absent, what cannot be read left out and the row marked damaged.
+ *	  Values of one row of a page, as the stage is to hold them: cleaned (text.c),
+ *	  trimmed, in NFC, empty as absent, what cannot be read left out and the row
+ *	  marked damaged.
  *
  * Fields that are not stored, "password" among them, are not known here.
  */
@@ -12,6 +13,7 @@
 
 #include "compat.h"
 #include "row.h"
+#include "text.h"
 
 #define FIELD_MAX_BYTES 1024
 
@@ -95,33 +97,37 @@ normalize(const char *value, int len)
 }
 
 /*
- * The value as a text of the row, NULL where it is empty or too
- * long, which spoils the field.
+ * The value as a text of the row, NULL where it is empty or too long, which
+ * spoils the field.  That characters were taken out of it does not.  An id gets
+ * no spaces and is not composed, so that it equals itself wherever it is named.
  */
 text *
 row_text(RowMaker *maker, const char *value, int len, bool is_id)
 {
+	char	   *cleaned = text_cleaned(value, &len, is_id);
 	char	   *composed = NULL;
-	text	   *result;
+	text	   *result = NULL;
 
+	if (cleaned != NULL)
+		value = cleaned;
 	trim(&value, &len);
 	if (len > FIELD_MAX_BYTES)
-	{
 		row_spoil_field(maker);
-		return NULL;
-	}
-	if (len == 0)
-		return NULL;
-	if (!is_id && (composed = normalize(value, len)) != NULL)
+	else if (len > 0)
 	{
-		value = composed;
-		len = strlen(composed);
+		if (!is_id && (composed = normalize(value, len)) != NULL)
+		{
+			value = composed;
+			len = strlen(composed);
+		}
+		result = MemoryContextAlloc(maker->values, VARHDRSZ + len);
+		SET_VARSIZE(result, VARHDRSZ + len);
+		memcpy(VARDATA(result), value, len);
 	}
-	result = MemoryContextAlloc(maker->values, VARHDRSZ + len);
-	SET_VARSIZE(result, VARHDRSZ + len);
-	memcpy(VARDATA(result), value, len);
 	if (composed != NULL)
 		pfree(composed);
+	if (cleaned != NULL)
+		pfree(cleaned);
 	return result;
 }
 

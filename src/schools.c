@@ -14,6 +14,7 @@
 #include "utils/memutils.h"
 
 #include "fetch.h"
+#include "text.h"
 
 #define SCHOOLS_SHOWN 20
 #define SCHOOL_PAGES_MAX 1000
@@ -100,6 +101,8 @@ read_orgs(RosterClient *client, RosterRun *run, SchoolList *list, const char *pa
 		{
 			MemoryContextSwitchTo(caller);
 			fault = take_page(list, &reader, response, run);
+			if (fault == NULL)
+				client_count_rows(client, reader.rows);
 			if (fault == NULL && reader.bare && pages == 0)
 				fault = page_without_rows(&reader, "");
 		}
@@ -149,31 +152,31 @@ ClientFault *
 school_fault(const SchoolList *list)
 {
 	RosterConnection *connection = list->connection;
-	ClientFault *fault;
+	char	   *message;
+	char	   *detail;
+	char	   *hint;
 	char	   *quoted;
 
 	if (list->found || list->denied)
 		return NULL;
 	quoted = quote_literal_cstr(connection->name);
-	fault = palloc(sizeof(ClientFault));
-	fault->sqlstate = ERRCODE_INVALID_PARAMETER_VALUE;
-	fault->message = psprintf("school \"%s\" is not among the schools that the key can see", connection->school_id);
+	message = psprintf("school \"%s\" is not among the schools that the key can see", connection->school_id);
 	if (list->count == 0)
-	{
-		fault->detail = "The SIS lists no school to this key.";
-		fault->hint = "The district's SIS administrator has to share the school with this connection.";
-		return fault;
-	}
+		return client_fault(ERRCODE_INVALID_PARAMETER_VALUE, message, "The SIS lists no school to this key.",
+							"The district's SIS administrator has to share the school with this connection.");
 	if (list->count > list->shown)
-		fault->detail = psprintf("The key can see " INT64_FORMAT " schools: %s, and " INT64_FORMAT " more.",
-								 list->count, list->text.data, list->count - list->shown);
+		detail = psprintf("The key can see " INT64_FORMAT " schools: %s, and " INT64_FORMAT " more.",
+						  list->count, list->text.data, list->count - list->shown);
 	else
-		fault->detail = psprintf("The key can see: %s.", list->text.data);
+		detail = psprintf("The key can see: %s.", list->text.data);
 	if (list->other_case != NULL)
-		fault->hint = psprintf("School IDs are compared as written. Set this one with SELECT minga_roster.roster_configure(%s, school_id => %s).",
-							   quoted, quote_literal_cstr(list->other_case));
+		hint = psprintf("School IDs are compared as written. Set this one with "
+						"SELECT minga_roster.roster_configure(%s, school_id => %s).",
+						quoted, quote_literal_cstr(list->other_case));
 	else
-		fault->hint = psprintf("Set the School ID, in parentheses above, with SELECT minga_roster.roster_configure(%s, school_id => '...'). If the school is missing, the district's SIS administrator has to share it with this connection.",
-							   quoted);
-	return fault;
+		hint = psprintf("Set the School ID, in parentheses above, with "
+						"SELECT minga_roster.roster_configure(%s, school_id => '...'). If the school is missing, "
+						"the district's SIS administrator has to share it with this connection.",
+						quoted);
+	return client_fault(ERRCODE_INVALID_PARAMETER_VALUE, message, detail, hint);
 }

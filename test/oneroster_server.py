@@ -326,7 +326,8 @@ class RosterHandler(Handler):
             hidden = district.school_ids[0] if roster.faults.get("hide_school") else None
             orgs = [with_href(o, root) for o in district.orgs() if (parts[0] == "orgs" or o["type"] == "school") and o["sourcedId"] != hidden]
             if len(parts) == 1:
-                raise self.page(roster, "orgs", orgs, query, root, lambda org: org)
+                bent = roster.faults.get("override") or {}
+                raise self.page(roster, "orgs", orgs, query, root, lambda org: {**org, **bent.get(org["sourcedId"], {})})
             known = next((o for o in orgs if o["sourcedId"] == parts[1]), None)
             if not known:
                 raise status_info(404, "unknown object", f"no org {parts[1]}")
@@ -343,7 +344,7 @@ class RosterHandler(Handler):
             if len(parts) == 2:
                 known = next((r for r in roster.listing(None, letter) if r[0] == parts[1]), None)
                 if known:
-                    raise Answer(200, encode({"user": roster.row(known, root)}))
+                    raise Answer(200, encode({"user": roster.row(known, root)}, "escapes" in roster.faults))
         raise status_info(404, "unknown object", "no such endpoint or object")
 
     def users(self, roster, school, letter, query, root):
@@ -405,7 +406,7 @@ class RosterHandler(Handler):
             answer.pop(renamed["key"] if renamed else envelope)
         if roster.fault("null_list", target):
             answer = {envelope: None}
-        return Answer(200, encode(answer), self.page_headers(roster, total, limit, offset, query, root))
+        return Answer(200, encode(answer, "escapes" in faults), self.page_headers(roster, total, limit, offset, query, root))
 
     def page_headers(self, roster, total, limit, offset, query, root):
         headers, context = {}, self.server.context

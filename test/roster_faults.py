@@ -19,7 +19,7 @@ FAULTS = set("""status reset_connection delay_ms hang page_cap total link empty_
 failure_status repeat_page empty invalid_utf8 nul_escape lone_surrogate no_sourced_id drop_names status_value ignore_filter ignore_sort reverse_sort
 expire_token_after expires_in token_fields redirect nesting truncated duplicate override add_rows remove_rows
 moving byte_order_mark padding gzip drip cookie hide_school rollover revision clock_ahead
-null_list short_page round_offset filter_after_paging
+null_list short_page round_offset filter_after_paging escapes many_headers
 auth client sent_as scope_wanted scope_refused""".split())
 
 
@@ -69,13 +69,15 @@ def early_faults(roster, target, cookies):
         answer = status_info(code, minor, one.get("description", "switched on by a test"))
         answer.headers = headers
         raise answer
-    if roster.fault("html", target):
-        raise Answer(200, LOGIN_PAGE, content_type="text/html;charset=UTF-8")
+    one = roster.fault("html", target)
+    if one:
+        raise Answer(200, LOGIN_PAGE, content_type=one.get("content_type", "text/html;charset=UTF-8"))
     one = roster.fault("redirect", target)
     if one:
         raise Answer(int(one.get("code", 302)), b"", {"Location": one["location"]}, "text/plain")
-    if roster.fault("failure_status", target):
-        raise status_info(200, "invalid data", "the roster could not be read")
+    one = roster.fault("failure_status", target)
+    if one:
+        raise status_info(200, "invalid data", one.get("description", "the roster could not be read"))
     if roster.fault("cookie", target) and COOKIE not in (cookies or ""):
         raise status_info(401, "unauthorized", "no session")
 
@@ -123,9 +125,9 @@ def bend_row(faults, row):
 
 # Bytes
 
-def encode(answer):
-    """JSON as bytes, with the damage that was asked for."""
-    body = json.dumps(answer, ensure_ascii=False).encode()
+def encode(answer, escapes=False):
+    """JSON as bytes, with the damage that was asked for. escapes: all but ASCII goes as \\uXXXX."""
+    body = json.dumps(answer, ensure_ascii=escapes).encode()
     for mark, wire in DAMAGE.values():
         body = body.replace(mark.encode(), wire)
     mark = NESTED.encode()
@@ -173,6 +175,9 @@ def wire(roster, target, answer):
     one = roster.fault("revision", target)
     if one:
         headers["x-perm-rev"] = one["value"]
+    one = roster.fault("many_headers", target)
+    if one:
+        headers.update({f"X-Many-{number}": "x" * 1000 for number in range(one["count"])})
     one = roster.fault("drip", target)
     if one:
         pieces = dripped(roster, pieces, one["bytes"], one["pause_ms"])

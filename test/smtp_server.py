@@ -26,7 +26,7 @@ class Keeper:
 
     async def handle_RCPT(self, server, session, envelope, address, options):
         if address.lower() in self.rejected:
-            return "550 5.1.1 no such mailbox here"
+            return "550 5.1.1 \x1b[31mno such mailbox\x07 here"
         envelope.rcpt_tos.append(address)
         return "250 OK"
 

@@ -3,8 +3,9 @@
 \set fixture :abs_srcdir '/fixtures/refusal.sql'
 \i :fixture
 CREATE SCHEMA notify;
+GRANT USAGE ON SCHEMA notify TO regress_people_owner;
 SET search_path = notify, minga_roster, public;
-SELECT roster_create_people('people');
+SELECT roster_create_people('people', owner => 'regress_people_owner');
 SELECT connection FROM roster_connect('notified', 'https://sis.example/campus/api/oneroster/v1p1/minga', 'c', school_id => '1', people => 'people', time_zone => 'America/Denver');
 
 -- No mail server yet; then none but the sender is missing; then all is there.
@@ -26,7 +27,8 @@ SELECT email, send, manual FROM recipients WHERE connection = 'notified' ORDER B
 
 SELECT pg_temp.refusal(format('SELECT roster_notify(''notified'', %L)', email)) FROM (VALUES
     ('it.mesa.example'), ('@mesa.example'), ('it@'), ('it@mesa@example'), ('it @mesa.example'), (E'it@mesa.example\nBcc: x@y'), (E'it@mesa.example\r'), (''),
-    ('a@b.example,c@d.example'), ('IT <it@mesa.example>'), (repeat('a', 250) || '@b.example'), (E'it\x01@mesa.example'), (NULL)) AS e (email);
+    ('a@b.example,c@d.example'), ('IT <it@mesa.example>'), (repeat('a', 250) || '@b.example'), (E'it\x01@mesa.example'),
+    (E'it\u202e@mesa.example'), (NULL)) AS e (email);
 SELECT pg_temp.refusal($$SELECT roster_notify('notified', 'x@mesa.example', 'sometimes')$$);
 SELECT pg_temp.refusal($$SELECT roster_notify('notified', 'x@mesa.example', NULL)$$);
 SELECT pg_temp.refusal($$SELECT roster_notify('nobody', 'x@mesa.example')$$);

@@ -7,6 +7,7 @@
 SET TimeZone = 'UTC';
 SET DateStyle = 'ISO';
 CREATE TABLE report_people (site text, person_id text, role text, given_name text, family_name text, archived_at timestamptz);
+ALTER TABLE report_people OWNER TO regress_people_owner;
 INSERT INTO minga_roster.people_relations (relation, columns) VALUES ('report_people', '{}');
 INSERT INTO minga_roster.connections (connection, site, sis, base_url, token_url, auth, api_version, client_id, school_id, people, time_zone,
     automatic, enabled_at, enabled_origin, unproven)

@@ -392,6 +392,7 @@ $answer = with({ add_rows => [ { sourcedId => 's0', role => 'student' } ], remov
 is_deeply([ ids(@{ $answer->{json}{users} }) ], [ 's0', (ids(@students))[ 1 .. $#students ] ], 'row added and removed');
 $answer = with({ redirect => { path => 'students', location => 'https://localhost:1/elsewhere' } }, $path);
 is("$answer->{code} $answer->{headers}{location}", '302 https://localhost:1/elsewhere', 'redirect');
+is(length(with({ many_headers => { path => 'students', count => 3 } }, $path)->{headers}{'x-many-2'}), 1000, 'many headers');
 $server->faults({ expire_token_after => 2 });
 $token = ask_token($server->token_url, @basic)->{json}{access_token};
 is(join(' ', map { get($path)->{code} } 1 .. 3), '200 200 401', 'token expires after so many requests');

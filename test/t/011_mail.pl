@@ -11,7 +11,12 @@ use Test::More;
 
 my $server = OneRosterServer->new(people => 30, seed => 3);
 my $smtp = SmtpServer->new(certs => $server->certs, user => 'roster', password => 'mail+S3cret', args => [ '--reject-recipient', 'gone@mesa.example' ]);
-my $roster = RosterCluster->new('mail');
+my $roster;
+{
+	# A proxy of the environment, where nobody listens: neither mail nor SIS is asked through it.
+	local %ENV = (%ENV, map { $_ => 'http://127.0.0.1:1' } qw(all_proxy ALL_PROXY https_proxy));
+	$roster = RosterCluster->new('mail');
+}
 $roster->connect_school('mesa-high', $server);
 
 # A mail as post_report would write it, due at once; then the worker that sends it.
@@ -124,6 +129,24 @@ PYTHON
 is($read, join('|', $subject, 'Minga für Schulen <roster@minga.example>', 'Minga für Schulen', 'roster@minga.example', 'text/plain text/html',
 		".\n..dot first\n" . ('Zoë ' x 500) . "\nFrom here\n", '<p>Nothing to do.</p>'), 'subject, sender and both parts arrive as they were written');
 is((($smtp->mails)[-1])->{from}, 'roster@minga.example', '... the envelope has the address alone');
+
+# A subject that is ASCII and holds an encoded word, or one that is too long for a line
+foreach my $written ('=?utf-8?q?Evil?=: nothing to do', 'Mesa High School of the Arts and Sciences, Red Mountain: nothing to do')
+{
+	$mail = write_mail('it@mesa.example', $written);
+	send_mail();
+	wait_for("SELECT state = 'sent' FROM outbox WHERE mail = $mail");
+	$raw = (($smtp->mails)[-1])->{raw};
+	IPC::Run::run([ '/usr/bin/python3', '-c', <<'PYTHON' ], '<', \$raw, '>', \$read) or die 'could not read the mail';
+import email, email.policy, sys
+mail = email.message_from_bytes(sys.stdin.buffer.read(), policy=email.policy.default)
+sys.stdout.write(mail["subject"])
+PYTHON
+	is($read, $written, "\"$written\" arrives as it was written");
+	my ($headers) = split /\r?\n\r?\n/, $raw;
+	is(scalar(grep { /=\?/ && length > 76 } split /\r?\n/, $headers), 0, '... in lines of at most 76 characters');
+	like($headers, qr/^Subject: =\?UTF-8\?B\?/m, '... as encoded words');
+}
 
 # A part of the minute's duty that fails does not keep the mail
 $roster->sql('ALTER FUNCTION minga_roster.apply_retention() RENAME TO apply_no_retention');

@@ -1,0 +1,13 @@
+/*
+ * text.h
+ *	  Which characters a text may hold that people read.
+ */
+#ifndef MINGA_ROSTER_TEXT_H
+#define MINGA_ROSTER_TEXT_H
+
+#include "postgres.h"
+
+extern char *text_cleaned(const char *value, int *len, bool is_id);
+extern char *printable(const char *value, int max_bytes);
+
+#endif							/* MINGA_ROSTER_TEXT_H */
