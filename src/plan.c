@@ -82,14 +82,18 @@ roster_repeated_add(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(repeated);
 }
 
+/* Leaves the state as it is: as a window function an aggregate goes on from there for the next row. */
 Datum
 roster_repeated_values(PG_FUNCTION_ARGS)
 {
 	Repeated   *repeated = PG_ARGISNULL(0) ? NULL : (Repeated *) PG_GETARG_POINTER(0);
+	int			dims[1];
+	int			lower_bounds[1] = {1};
 
 	if (repeated == NULL || repeated->values == NULL)
 		PG_RETURN_ARRAYTYPE_P(construct_empty_array(TEXTOID));
-	PG_RETURN_DATUM(makeArrayResult(repeated->values, CurrentMemoryContext));
+	dims[0] = repeated->values->nelems;
+	PG_RETURN_DATUM(makeMdArrayResult(repeated->values, 1, dims, lower_bounds, CurrentMemoryContext, false));
 }
 
 /*

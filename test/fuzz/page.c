@@ -7,24 +7,52 @@
  */
 #include "backend.h"
 
+#include "mb/pg_wchar.h"
+
 #include "../../src/fetch.h"
 #include "../../src/row.h"
 
 static int	taken;
+static int	nameless;			/* agents without an id, of all rows */
+
+/* A text in UTF-8 without what acts on what people see: controls, line separators, controls of direction. */
+static void
+check_readable(const char *value, size_t len, const char *what)
+{
+	check_text(value, len, what);
+	for (const char *c = value; c < value + len; c += pg_utf_mblen((const unsigned char *) c))
+	{
+		pg_wchar	character = utf8_to_unicode((const unsigned char *) c);
+
+		check(character >= 0x20 && !(character >= 0x7F && character <= 0x9F), "no control character is left");
+		check(character != 0x2028 && character != 0x2029, "no line separator is left");
+		check(character != 0x61C && character != 0x200E && character != 0x200F, "no mark of direction is left");
+		check(!(character >= 0x202A && character <= 0x202E) && !(character >= 0x2066 && character <= 0x2069),
+			  "no control of direction is left");
+	}
+}
 
 static void
 check_value(const text *value, const char *what)
 {
 	check(VARSIZE(value) > VARHDRSZ, "an empty value is none");
-	check_text(VARDATA(value), VARSIZE(value) - VARHDRSZ, what);
+	check_readable(VARDATA(value), VARSIZE(value) - VARHDRSZ, what);
 }
 
+/* nameless: counts elements that are empty, as an agent named without an id is; NULL where none may be. */
 static void
-check_list(const RowList *list)
+check_list(const RowList *list, int *nameless)
 {
 	check(list->count >= 0 && list->count <= LIST_MAX, "lists are short");
 	for (int i = 0; i < list->count; i++)
-		check_value((text *) DatumGetPointer(list->ids[i]), "the elements of a list are text");
+	{
+		const text *value = (text *) DatumGetPointer(list->ids[i]);
+
+		if (nameless != NULL && VARSIZE(value) == VARHDRSZ)
+			(*nameless)++;
+		else
+			check_value(value, "the elements of a list are text");
+	}
 }
 
 static void
@@ -41,9 +69,9 @@ take_row(void *taker, PageRow *row)
 		if (row->texts[i] != NULL)
 			check_value(row->texts[i], "the values of a row are text");
 	}
-	check_list(&row->orgs);
-	check_list(&row->agents);
-	check_list(&row->roles);
+	check_list(&row->orgs, NULL);
+	check_list(&row->agents, &nameless);
+	check_list(&row->roles, NULL);
 	if (date != NULL)
 		check(VARSIZE(date) - VARHDRSZ == ROW_DATE_LEN && row_date_to_utc(VARDATA(date), ROW_DATE_LEN, again) &&
 			  memcmp(again, VARDATA(date), ROW_DATE_LEN) == 0, "a date is of one form");
@@ -54,8 +82,19 @@ static void
 check_fault(const ClientFault *fault)
 {
 	check(fault->message != NULL && fault->detail != NULL && fault->hint != NULL, "a fault says what, why and what to do");
-	check_text(fault->message, strlen(fault->message), "a message is text");
-	check_text(fault->detail, strlen(fault->detail), "a detail is text");
+	check_readable(fault->message, strlen(fault->message), "a message is text");
+	check_readable(fault->detail, strlen(fault->detail), "a detail is text");
+}
+
+/* How often a character comes. */
+static int
+occurrences(const uint8_t *data, size_t size, uint8_t character)
+{
+	int			count = 0;
+
+	for (size_t i = 0; i < size; i++)
+		count += (data[i] == character);
+	return count;
 }
 
 int
@@ -69,7 +108,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size == 0)
 		return 0;
 	backend_reset();
-	taken = 0;
+	taken = nameless = 0;
 	reader.kind = (data[0] & 1) ? PAGE_ORGS : PAGE_USERS;
 	if (data[0] & 2)
 		strcpy(reader.envelope, "students");
@@ -83,6 +122,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check_fault(fault);
 	else
 		check(reader.rows == taken + reader.without_id, "every row is taken or counted as one without an id");
+	check(taken + nameless <= occurrences(data + 1, size - 1, '{'), "rows and agents without an id are objects");
 	check(!reader.bare || reader.rows == 0, "an object without rows has none");
 	free(response.body);
 	backend_reset();

@@ -20,6 +20,7 @@
 #define TOKEN_PATH "/campus/oauth2/token?appName={app}"
 
 bool		roster_insecure_loopback = true;
+char	   *roster_allowed_hosts = "localhost:*, [::1]:*, 127.0.0.1:80, campus.mingacityschools.us:8443";
 
 extern Datum roster_normalize_url(PG_FUNCTION_ARGS);
 
@@ -47,6 +48,12 @@ deconstruct_array(ArrayType *array, Oid elmtype, int elmlen, bool elmbyval, char
 	for (int i = 0; i < lengthof(base_paths); i++)
 		(*elemsp)[i] = CStringGetTextDatum(base_paths[i]);
 	*nelemsp = lengthof(base_paths);
+}
+
+char *
+quote_literal_cstr(const char *rawstr)
+{
+	return psprintf("'%s'", rawstr);
 }
 
 TypeFuncClass
@@ -79,11 +86,11 @@ HeapTupleHeaderGetDatum(HeapTupleHeader tuple)
 static void
 normalize(void *argument)
 {
-	LOCAL_FCINFO(fcinfo, 4);
+	LOCAL_FCINFO(fcinfo, 5);
 
 	current = argument;
-	memset(fcinfo, 0, SizeForFunctionCallInfo(4));
-	fcinfo->nargs = 4;
+	memset(fcinfo, 0, SizeForFunctionCallInfo(5));
+	fcinfo->nargs = 5;
 	fcinfo->args[0].value = CStringGetTextDatum(current->url);
 	fcinfo->args[1].value = PointerGetDatum(cstring_to_text("the paths"));
 	fcinfo->args[2].value = CStringGetTextDatum(TOKEN_PATH);

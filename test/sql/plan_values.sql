@@ -17,12 +17,28 @@ SELECT agrees(repeat('x', 5000), a) FROM (VALUES (repeat('x', 5000)), (repeat('x
 SELECT agrees('a'::text, 1);
 SELECT agrees('a'::text, 'a'::text, 'b'::text);
 CREATE TABLE no_temp_table (a text);
-SELECT roster_create_people('public.people_read');
-SELECT read_as_owner('people_read', 'SELECT site FROM people_read', 'no_temp_table');
+SELECT roster_create_people('public.people_read', owner => 'regress_people_owner');
+SELECT read_as_owner('people_read', 'SELECT site FROM public.people_read', 'no_temp_table');
 CREATE TEMP TABLE read_here (a text, b boolean);
-SELECT read_as_owner('people_read', 'SELECT site FROM people_read', 'read_here');
-SELECT read_as_owner('people_read', 'SELECT site, site FROM people_read', 'read_here');
+SELECT read_as_owner('people_read', 'SELECT site FROM public.people_read', 'read_here');
+SELECT read_as_owner('people_read', 'SELECT site, site FROM public.people_read', 'read_here');
 INSERT INTO people_read (site, role, given_name, family_name) SELECT CASE WHEN n <= 2500 THEN 'a' ELSE 'b' END, 'student', repeat('x', n), 'y' FROM generate_series(1, 2600) n;
-SELECT read_as_owner('people_read', 'SELECT given_name, archived_at IS NULL FROM people_read WHERE site = $1', 'read_here', 'a');
+SELECT read_as_owner('people_read', 'SELECT given_name, archived_at IS NULL FROM public.people_read WHERE site = $1', 'read_here', 'a');
 SELECT count(*), count(DISTINCT a), sum(length(a)), bool_and(b) FROM read_here;
 DROP TABLE no_temp_table, people_read;
+
+-- As a window function the aggregate is asked for its values row by row, and goes on from there; a frame that moves begins again.
+SELECT n, repeated(v) OVER (ORDER BY n) AS so_far, repeated(v) OVER (ORDER BY n ROWS BETWEEN 2 PRECEDING AND CURRENT ROW) AS of_three,
+    repeated(v) OVER (ORDER BY n ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS from_here,
+    repeated(v) OVER (ORDER BY n ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING EXCLUDE CURRENT ROW) AS of_others,
+    repeated(v) OVER (PARTITION BY n % 2) AS of_half, repeated(v) FILTER (WHERE n > 3) OVER (ORDER BY n) AS late
+FROM (VALUES (1, 'a'), (2, 'a'), (3, NULL), (4, 'b'), (5, 'a'), (6, 'b'), (7, 'b')) AS x (n, v) ORDER BY n;
+SELECT max(cardinality(found)), sum(cardinality(found))
+FROM (SELECT repeated(repeat(chr(65 + n % 2), 5000)) OVER (ORDER BY n) AS found FROM generate_series(1, 300) n) x;
+-- With what else an aggregate takes, over no row at all, several in one query, and by group.
+SELECT repeated(DISTINCT v), repeated(v ORDER BY n DESC), repeated(v) FILTER (WHERE n < 3), repeated(v) FILTER (WHERE false), repeated(NULL)
+FROM (VALUES (1, 'a'), (2, 'a'), (3, 'b'), (4, 'c'), (5, 'b')) AS x (n, v);
+SELECT g, repeated(v), repeated(v || 'x') FROM (VALUES (1, 'a'), (1, 'a'), (2, 'a'), (3, 'b'), (3, 'c')) AS x (g, v) GROUP BY ROLLUP (g) ORDER BY g;
+SELECT repeated(v) FROM (VALUES ('a')) AS x (v) GROUP BY v HAVING cardinality(repeated(v)) > 0;
+-- Moving its frame does not keep what it had: 20,000 frames, each with a state of its own.
+SELECT count(found) FROM (SELECT repeated(n::text) OVER (ORDER BY n ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS found FROM generate_series(1, 20000) n) x;
