@@ -10,6 +10,9 @@
  *	- SIGTERM (pg_terminate_backend, shutdown): the run is closed as failed and
  *	  the worker ends, and another one works what it left in the queue; its
  *	  handler raises a cancel, since FATAL would leave the row to be found dead;
+ *	- code of a deployment, below a merge, that catches the cancel and goes on: it
+ *	  gets some seconds, then the worker dies of FATAL, which nobody can catch;
+ *	- a merge that waits for a lock or does not end: lock_timeout, merge_timeout;
  *	- a cancel as soon as the run is on record: it is kept until the run's work
  *	  begins;
  *	- a crash: the row stays running, and whoever can take the run's lock closes it;
@@ -18,8 +21,9 @@
  *	  locks again after it queued its row, so one of the two sees the other;
  *	- DROP EXTENSION while it starts: there is nothing to write to, it ends.
  *
- * The worker connects as the bootstrap superuser; what it does to the people
- * relation it does as that relation's owner (as_owner.c).
+ * The worker connects as the bootstrap superuser, with settings of its own
+ * (session.c); what it does to the people relation it does as that relation's
+ * owner (as_owner.c).
  */
 #include "postgres.h"
 
@@ -27,20 +31,23 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "common/hashfn.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/latch.h"
-#include "storage/lock.h"
 #include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/timeout.h"
+#include "utils/timestamp.h"
 
+#include "as_owner.h"
 #include "compat.h"
+#include "run_locks.h"
+#include "session.h"
 #include "worker.h"
 
 /* A run in the queue, as queued_runs() returns it. */
@@ -54,23 +61,22 @@ typedef struct QueuedRun
 	char	   *site;
 } QueuedRun;
 
-/* The locks of a run; a number of 0 is a lock not held. */
-typedef struct RunLocks
-{
-	int			slot;
-	uint32		connection;
-	uint32		site;
-	bool		site_held;
-	bool		connection_held;
-} RunLocks;
-
 static const char *const kind_names[] = {"test", "diagnose", "fetch", "preview", "sync", "approve", "apply", "undo"};
 
 /* So long a cancel waits for its run to be on record. */
 #define CANCEL_WAIT_MS 5000
 #define CANCEL_POLL_MS 50
 
-static volatile sig_atomic_t terminated = false;
+/* So long code of a deployment may go on once the worker was told to stop. */
+#define STOP_GRACE_MS 3000
+#define WATCH_MS 500
+
+static volatile sig_atomic_t terminated = false;	/* by SIGTERM */
+static volatile sig_atomic_t canceled = false;	/* by SIGINT */
+static volatile sig_atomic_t late = false;	/* the merge took longer than it may */
+static volatile TimestampTz told_to_stop_at;
+static volatile TimestampTz merge_until;
+static TimeoutId watch_timeout;
 static char *synchronous_commit_before = NULL;
 
 const char *
@@ -93,6 +99,18 @@ run_kind_of(const char *name, RunKind *kind)
 	return false;
 }
 
+/* Raises a cancel.  Called in signal handlers. */
+static void
+tell_to_stop(void)
+{
+	if (!as_owner_stop)
+		told_to_stop_at = GetCurrentTimestamp();
+	as_owner_stop = true;
+	InterruptPending = true;
+	QueryCancelPending = true;
+	SetLatch(MyLatch);
+}
+
 /* SIGTERM: raise a cancel, and remember why. */
 static void
 worker_terminate(SIGNAL_ARGS)
@@ -100,10 +118,49 @@ worker_terminate(SIGNAL_ARGS)
 	int			save_errno = errno;
 
 	terminated = true;
-	InterruptPending = true;
-	QueryCancelPending = true;
-	SetLatch(MyLatch);
+	tell_to_stop();
 	errno = save_errno;
+}
+
+/* SIGINT: somebody's cancel, or the server's own way to say that a lock was waited for too long, which is no cancel of the run. */
+static void
+worker_cancel(SIGNAL_ARGS)
+{
+	int			save_errno = errno;
+
+	if (get_timeout_indicator(LOCK_TIMEOUT, false))
+	{
+		InterruptPending = true;
+		QueryCancelPending = true;
+		SetLatch(MyLatch);
+	}
+	else
+	{
+		canceled = true;
+		tell_to_stop();
+	}
+	errno = save_errno;
+}
+
+/*
+ * While a merge works, each WATCH_MS, in the handler of SIGALRM: ends one that
+ * takes too long, and the worker where code of the deployment does not stop.
+ */
+static void
+watch_merge(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (!as_owner_stop && now >= merge_until)
+	{
+		late = true;
+		tell_to_stop();
+	}
+	if (as_owner_stop && as_owner_runs && TimestampDifferenceExceeds(told_to_stop_at, now, STOP_GRACE_MS))
+	{
+		ProcDiePending = true;
+		InterruptPending = true;
+	}
 }
 
 /* SIGTERM where nothing may be broken off. */
@@ -113,83 +170,6 @@ worker_note_termination(SIGNAL_ARGS)
 	terminated = true;
 }
 
-/* Session advisory locks; none waits. */
-static bool
-try_lock(uint32 lock_class, uint32 number)
-{
-	LOCKTAG		tag;
-
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, lock_class, number, 2);
-	return LockAcquire(&tag, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL;
-}
-
-static void
-unlock(uint32 lock_class, uint32 number)
-{
-	LOCKTAG		tag;
-
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, lock_class, number, 2);
-	LockRelease(&tag, ExclusiveLock, true);
-}
-
-static bool
-try_slot(RunLocks *locks)
-{
-	if (locks->slot > 0)
-		return true;
-	for (int slot = 1; slot <= roster_max_workers; slot++)
-	{
-		if (try_lock(LOCK_CLASS_SLOT, slot))
-		{
-			locks->slot = slot;
-			return true;
-		}
-	}
-	return false;
-}
-
-static void
-release_slot(RunLocks *locks)
-{
-	if (locks->slot > 0)
-		unlock(LOCK_CLASS_SLOT, locks->slot);
-	locks->slot = 0;
-}
-
-/* The locks of one connection and, but for a test, of its site: both or none. */
-static bool
-try_connection(RunLocks *locks, RunKind kind, int connection_number, const char *site)
-{
-	locks->connection = (uint32) connection_number;
-	locks->site = DatumGetUInt32(hash_any((const unsigned char *) site, strlen(site)));
-	if (!try_lock(LOCK_CLASS_CONNECTION, locks->connection))
-		return false;
-	if (kind != RUN_TEST && !try_lock(LOCK_CLASS_SITE, locks->site))
-	{
-		unlock(LOCK_CLASS_CONNECTION, locks->connection);
-		return false;
-	}
-	locks->connection_held = true;
-	locks->site_held = (kind != RUN_TEST);
-	return true;
-}
-
-static void
-release_connection(RunLocks *locks)
-{
-	if (locks->site_held)
-		unlock(LOCK_CLASS_SITE, locks->site);
-	if (locks->connection_held)
-		unlock(LOCK_CLASS_CONNECTION, locks->connection);
-	locks->site_held = locks->connection_held = false;
-}
-
-static uint32
-run_lock_number(int64 run)
-{
-	return (uint32) (run & 0x7FFFFFFF);
-}
-
 /* Whether runs of the kind ask the SIS; the others go on from what an earlier run has stored. */
 static bool
 reads_roster(RunKind kind)
@@ -197,22 +177,43 @@ reads_roster(RunKind kind)
 	return kind == RUN_TEST || kind == RUN_DIAGNOSE || kind == RUN_FETCH || kind == RUN_PREVIEW || kind == RUN_SYNC;
 }
 
+/* The limits of a merge, and the watch over it; both end with end_watch. */
+static void
+begin_watch(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	merge_until = TimestampTzPlusMilliseconds(now, roster_merge_timeout * 1000.0);
+	SetConfigOption("lock_timeout", psprintf("%ds", roster_lock_timeout), PGC_USERSET, PGC_S_SESSION);
+	enable_timeout_every(watch_timeout, TimestampTzPlusMilliseconds(now, WATCH_MS), WATCH_MS);
+}
+
+static void
+end_watch(void)
+{
+	disable_timeout(watch_timeout, false);
+	SetConfigOption("lock_timeout", "0", PGC_USERSET, PGC_S_SESSION);
+}
+
 /* The one transaction that plans, guards, applies and closes. */
 static void
-merge(RosterRun *run)
+merge(RosterRun *run, const RunLocks *locks)
 {
 	Oid			types[] = {INT8OID};
 	Datum		values[] = {Int64GetDatum(run->run)};
 
 	set_phase(run, reads_roster(run->kind) ? "plan" : "apply");
+	begin_watch();
 	begin_worker_transaction();
+	run_locks_keep(locks, run->run);
 	execute("SELECT minga_roster.merge_run($1)", 1, types, values, NULL);
 	close_run(run->run, "succeeded", NULL, NULL, NULL, NULL);
 	commit_worker_transaction();
+	end_watch();
 }
 
 static void
-work(RosterRun *run)
+work(RosterRun *run, const RunLocks *locks)
 {
 	RosterConnection *connection = load_connection(run->connection);
 
@@ -233,7 +234,17 @@ work(RosterRun *run)
 	if (run->kind == RUN_TEST || run->kind == RUN_DIAGNOSE || run->kind == RUN_FETCH)
 		close_run(run->run, "succeeded", NULL, NULL, NULL, NULL);
 	else
-		merge(run);
+		merge(run, locks);
+}
+
+/* A cancel that came until now was meant for something else; to be told to end is not forgotten. */
+static void
+forget_cancel(void)
+{
+	QueryCancelPending = false;
+	canceled = late = as_owner_stop = false;
+	if (terminated)
+		tell_to_stop();
 }
 
 /* A cancel from here on is meant for the run that is about to go on record; perform_run lets it act. */
@@ -241,9 +252,7 @@ static void
 hold_cancels_for_run(void)
 {
 	HOLD_CANCEL_INTERRUPTS();
-	QueryCancelPending = false;
-	if (terminated)
-		InterruptPending = QueryCancelPending = true;
+	forget_cancel();
 }
 
 /* Whether the error is in words of this extension: as_owner.c lets nobody else's RAISE through. */
@@ -268,8 +277,12 @@ close_failed_run(RosterRun *run, ErrorData *error)
 		close_run(run->run, "failed", "57P01", "the worker was terminated by an administrator",
 				  "It was told to end by pg_terminate_backend or a shutdown of the server.",
 				  "Nothing that was not committed has touched anybody.  Start the run again.");
-	else if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+	else if (canceled)
 		close_run(run->run, "cancelled", "57014", "cancelled while running", NULL, NULL);
+	else if (late)
+		close_run(run->run, "failed", "57014", "the merge took too long",
+				  psprintf("minga_roster.merge_timeout is %d s.", roster_merge_timeout),
+				  "Nobody was changed. The DBA looks what the people relation's triggers do and who holds locks on it; for a very large school, raise minga_roster.merge_timeout.");
 	else if (is_in_our_words(error) || !sqlstate_may_quote_data(error->sqlerrcode))
 		close_run(run->run, "failed", sqlstate, error->message, error->detail, error->hint);
 	else
@@ -286,7 +299,7 @@ close_failed_run(RosterRun *run, ErrorData *error)
  * closing fails.
  */
 static void
-perform_run(RosterRun *run)
+perform_run(RosterRun *run, const RunLocks *locks)
 {
 	MemoryContext outer = CurrentMemoryContext;
 	MemoryContext run_context = AllocSetContextCreate(TopMemoryContext, "minga_roster run", ALLOCSET_DEFAULT_SIZES);
@@ -298,7 +311,7 @@ perform_run(RosterRun *run)
 	{
 		RESUME_CANCEL_INTERRUPTS();
 		CHECK_FOR_INTERRUPTS();
-		work(run);
+		work(run, locks);
 	}
 	PG_CATCH();
 	{
@@ -308,6 +321,7 @@ perform_run(RosterRun *run)
 		FlushErrorState();
 		AbortOutOfAnyTransaction();
 		MemoryContextSwitchTo(run_context);
+		end_watch();
 		SetConfigOption("synchronous_commit", synchronous_commit_before, PGC_USERSET, PGC_S_SESSION);
 		RESUME_CANCEL_INTERRUPTS();
 	}
@@ -319,18 +333,19 @@ perform_run(RosterRun *run)
 		pqsignal(SIGINT, SIG_IGN);
 		pqsignal(SIGTERM, worker_note_termination);
 		QueryCancelPending = false;
+		as_owner_stop = false;
 		if (reads_roster(run->kind))
 			store_progress(run, true);
 		close_failed_run(run, error);
 		pqsignal(SIGTERM, worker_terminate);
-		pqsignal(SIGINT, StatementCancelHandler);
+		pqsignal(SIGINT, worker_cancel);
 		ereport(LOG,
 				(errmsg("minga_roster run " INT64_FORMAT " of connection \"%s\" did not succeed", run->run, run->connection),
 				 errdetail("The run's row in minga_roster.runs has the error.")));
 	}
 	/* A cancel that came too late for this run must not hit what follows. */
-	QueryCancelPending = false;
-	unlock(LOCK_CLASS_RUN, run_lock_number(run->run));
+	forget_cancel();
+	run_lock_release(LOCK_RUN, run->run);
 	MemoryContextSwitchTo(outer);
 	MemoryContextDelete(run_context);
 	pgstat_report_activity(STATE_IDLE, NULL);
@@ -375,14 +390,14 @@ claim(int64 run)
 	bool		isnull;
 	bool		claimed;
 
-	if (!try_lock(LOCK_CLASS_RUN, run_lock_number(run)))
+	if (!run_lock_take(LOCK_RUN, run))
 		return false;
 	begin_worker_transaction();
 	execute("SELECT minga_roster.claim_run($1)", 1, types, values, NULL);
 	claimed = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	commit_worker_transaction();
 	if (!claimed)
-		unlock(LOCK_CLASS_RUN, run_lock_number(run));
+		run_lock_release(LOCK_RUN, run);
 	return claimed;
 }
 
@@ -393,7 +408,7 @@ try_queued_run(RunLocks *locks, const QueuedRun *queued)
 	RosterRun	run = {0};
 	bool		claimed;
 
-	if (!try_connection(locks, queued->kind, queued->connection_number, queued->site))
+	if (!try_connection(locks, queued->kind != RUN_TEST, queued->connection_number, queued->site))
 		return false;
 	hold_cancels_for_run();
 	claimed = claim(queued->run);
@@ -404,7 +419,7 @@ try_queued_run(RunLocks *locks, const QueuedRun *queued)
 		run.run = queued->run;
 		run.kind = queued->kind;
 		strlcpy(run.connection, queued->connection, sizeof(run.connection));
-		perform_run(&run);
+		perform_run(&run, locks);
 	}
 	release_connection(locks);
 	return claimed;
@@ -466,7 +481,7 @@ try_locks(RunLocks *locks, const WorkerOrder *order, const RosterConnection *con
 	if (!try_slot(locks))
 		return false;
 	*busy = "connection";
-	if (try_connection(locks, order->kind, connection->number, connection->site))
+	if (try_connection(locks, order->kind != RUN_TEST, connection->number, connection->site))
 		return true;
 	release_slot(locks);
 	return false;
@@ -499,13 +514,13 @@ perform_order(const WorkerOrder *order, RunLocks *locks)
 	run.kind = order->kind;
 	strlcpy(run.connection, order->connection, sizeof(run.connection));
 
-	if (!try_lock(LOCK_CLASS_RUN, run_lock_number(order->run)))
+	if (!run_lock_take(LOCK_RUN, order->run))
 		return;
 	if (try_locks(locks, order, connection, &busy))
 	{
 		hold_cancels_for_run();
 		insert_run(order, "running");
-		perform_run(&run);
+		perform_run(&run, locks);
 		release_connection(locks);
 		return;
 	}
@@ -513,7 +528,7 @@ perform_order(const WorkerOrder *order, RunLocks *locks)
 		refuse_test(order, busy);
 	else
 		insert_run(order, "queued");
-	unlock(LOCK_CLASS_RUN, run_lock_number(order->run));
+	run_lock_release(LOCK_RUN, order->run);
 }
 
 /* One statement in one transaction. */
@@ -565,12 +580,12 @@ perform_part_of_duty(const char *statement)
 static void
 perform_duty(void)
 {
-	if (!try_lock(LOCK_CLASS_DUTY, 1))
+	if (!run_lock_take(LOCK_DUTY, 1))
 		return;
 	perform_part_of_duty("SELECT minga_roster.queue_due_runs()");
 	perform_part_of_duty("SELECT minga_roster.apply_retention()");
 	perform_part_of_duty(NULL);
-	unlock(LOCK_CLASS_DUTY, 1);
+	run_lock_release(LOCK_DUTY, 1);
 }
 
 /*
@@ -590,7 +605,7 @@ perform_cancel(int64 run)
 		CHECK_FOR_INTERRUPTS();
 	}
 	begin_worker_transaction();
-	execute("SELECT minga_roster.roster_cancel(run) FROM minga_roster.runs WHERE run = $1 AND state IN ('queued', 'running')",
+	execute("SELECT minga_roster.do_cancel(run) FROM minga_roster.runs WHERE run = $1 AND state IN ('queued', 'running')",
 			1, types, values, NULL);
 	commit_worker_transaction();
 }
@@ -615,38 +630,6 @@ extension_is_there(void)
 	return true;
 }
 
-/*
- * What a setting of the database or the bootstrap superuser may have changed
- * and a run depends on.
- */
-static void
-settle_session(void)
-{
-	static const char *const settings[][2] = {
-		{"application_name", "minga_roster"},
-		{"default_transaction_isolation", "read committed"},
-		{"default_transaction_read_only", "off"},
-		{"statement_timeout", "0"},
-		{"lock_timeout", "0"},
-		{"idle_in_transaction_session_timeout", "0"},
-		{"transaction_timeout", "0"},	/* since 17 */
-		{"DateStyle", "ISO, YMD"},
-		{"IntervalStyle", "postgres"},
-		{"bytea_output", "hex"},
-		{"extra_float_digits", "1"},
-		{"max_parallel_workers_per_gather", "0"},
-		{"jit", "off"},
-		{"log_min_error_statement", "panic"},
-	};
-
-	synchronous_commit_before = pstrdup(GetConfigOption("synchronous_commit", false, false));
-	for (int i = 0; i < lengthof(settings); i++)
-	{
-		if (GetConfigOption(settings[i][0], true, false) != NULL)
-			SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_SESSION);
-	}
-}
-
 void
 roster_worker_main(Datum main_arg)
 {
@@ -656,10 +639,14 @@ roster_worker_main(Datum main_arg)
 	memcpy(&order, MyBgworkerEntry->bgw_extra, sizeof(order));
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, worker_terminate);
+	pqsignal(SIGINT, worker_cancel);
+	session_note_server();
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(order.database, InvalidOid, 0);
 	MemoryContextSwitchTo(AllocSetContextCreate(TopMemoryContext, "minga_roster worker", ALLOCSET_DEFAULT_SIZES));
-	settle_session();
+	session_settle();
+	synchronous_commit_before = pstrdup(GetConfigOption("synchronous_commit", false, false));
+	watch_timeout = RegisterTimeout(USER_TIMEOUT, watch_merge);
 
 	if (!extension_is_there())
 		return;

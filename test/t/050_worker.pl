@@ -96,10 +96,13 @@ finish();
 hang();
 $roster->set(max_workers => 1);
 $first = start_hanging('one');
-my @queued = map { $roster->sql("SELECT roster_start('$_', 'fetch')") } qw(two three one two);
+my @queued = map { $roster->sql("SELECT roster_start('$_', 'fetch')") } qw(two three one);
+push @queued, $roster->sql("SELECT roster_start('two', 'preview')");
+is($roster->sql("SELECT roster_start('two', 'fetch')"), $queued[0], 'one run of a kind is queued for a connection at a time');
+like($roster->error("SELECT roster_fetch('two')"), qr/ERROR:  55006: run $queued[0] of connection "two" is queued already.*HINT: .*roster_cancel/s, '... and waited for by one caller');
 $roster->wait_for('SELECT count(*) = 4 FROM runs WHERE state = \'queued\'');
 my $waiting = $node->background_psql('postgres', on_error_stop => 0);
-$waiting->query_until(qr/waiting/, "\\echo waiting\nSELECT state FROM roster_fetch('three');\n");
+$waiting->query_until(qr/waiting/, "\\echo waiting\nSELECT count(*) FROM roster_preview('three');\n");
 $roster->wait_for('SELECT count(*) = 5 FROM runs WHERE state = \'queued\'');
 $roster->sql("SELECT roster_cancel($first)");
 $server->clear_faults;
@@ -125,6 +128,7 @@ hang();
 $runs_before = newest();
 foreach my $ms (10, 20, 20, 20, 30, 40)
 {
+	$roster->wait_for("SELECT count(*) = 0 FROM runs WHERE state = 'queued'");
 	like($roster->error("SET statement_timeout = '${ms}ms'; SELECT roster_fetch('one');"), qr/ERROR:  57014/, "a timeout after $ms ms, while the worker starts");
 }
 $roster->wait_for("SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'minga_roster'");
