@@ -1,10 +1,15 @@
 -- Connections and what belongs to them: toggles, secrets, recipients. Bad input is refused before anything is stored. Functions
 -- that are handed a secret hide the statement first, so that neither pg_stat_activity nor an error's STATEMENT line shows it.
 
-CREATE FUNCTION seal(binding uuid, secret text) RETURNS bytea
+CREATE FUNCTION secret_origins(base_url text, token_url text) RETURNS text
+LANGUAGE C IMMUTABLE AS 'MODULE_PATHNAME', 'roster_secret_origins';
+COMMENT ON FUNCTION secret_origins(text, text) IS
+'Where the secret of a connection may go: scheme, host and port of its url and of its token_url, which is the url''s where there is none; empty for NULL, the mail password.';
+
+CREATE FUNCTION seal(row_id uuid, connection text, origins text, secret text) RETURNS bytea
 LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'roster_seal';
-COMMENT ON FUNCTION seal(uuid, text) IS
-'Seals a secret with the key of minga_roster.key_file for the row that binding names; it opens in no other, and in the library only. F0000 where there is no good key file.';
+COMMENT ON FUNCTION seal(uuid, text, text, text) IS
+'Seals a secret with the key of minga_roster.key_file for a row of secrets, for the connection and for its origins; it opens for no other, and in the library only. F0000 where there is no good key file.';
 
 CREATE FUNCTION known_connection(connection text) RETURNS connections
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -57,9 +62,12 @@ COMMENT ON FUNCTION known_sis(text) IS 'The preset of a student information syst
 CREATE FUNCTION known_time_zone(time_zone text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    wanted text := btrim(left(time_zone, 100));
+    wanted_in_lower_case text := lower(wanted);
     found_name text;
 BEGIN
-    SELECT z.name INTO found_name FROM pg_timezone_names z WHERE lower(z.name) = lower(btrim(time_zone)) ORDER BY z.name = btrim(time_zone) DESC LIMIT 1;
+    SELECT z.name INTO found_name FROM pg_timezone_names z WHERE lower(z.name) = wanted_in_lower_case
+    ORDER BY z.name = wanted DESC LIMIT 1;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
             MESSAGE = format('time zone "%s" is not known', time_zone),
@@ -87,7 +95,7 @@ LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     cleaned text := regexp_replace(school_id, '^[\s\u00a0\u200b\ufeff{}()<>"''\[\]]+|[\s\u00a0\u200b\ufeff{}()<>"''\[\]]+$', '', 'g');
 BEGIN
-    IF cleaned = '' OR cleaned ~ '[[:cntrl:]]' THEN
+    IF cleaned = '' OR cleaned ~ '[[:cntrl:]]' OR cleaned <> minga_roster.readable(cleaned) THEN
         PERFORM minga_roster.refuse_parameter('school_id', school_id, 'The sourcedId of the school is needed, as in "CE8DF1FC-3242-4716-A5F5-5A957F86DC36".',
             'Ask the school for its School ID; roster_test_connection lists the schools that the key can see.');
     END IF;
@@ -97,22 +105,9 @@ $$;
 COMMENT ON FUNCTION clean_school_id(text) IS 'A School ID without the white space, quotes and brackets around it that come with pasting; its case is kept. 22023 where nothing is left.';
 
 CREATE FUNCTION clean_token_url(token_url text) RETURNS text
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    cleaned text := btrim(token_url, E' \t\r\n');
-BEGIN
-    IF cleaned !~* '^https://[^/?#@\s[:cntrl:]]+(/[^#\s[:cntrl:]]*)?$'
-        AND NOT (minga_roster.setting('insecure_loopback') = 'on' AND cleaned ~* '^http://(127\.0\.0\.1|\[::1\]|localhost)(:[0-9]+)?(/[^#\s[:cntrl:]]*)?$')
-    THEN
-        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
-            MESSAGE = 'invalid value for token_url',
-            DETAIL = 'A URL that begins with https:// and holds no user, password or fragment is needed.',
-            HINT = 'Copy the Token URL as the student information system shows it.';
-    END IF;
-    RETURN cleaned;
-END
-$$;
-COMMENT ON FUNCTION clean_token_url(text) IS 'A token URL without white space around it; 22023 for what is none. The value is not repeated in the error, since credentials may be in it.';
+LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'roster_clean_token_url';
+COMMENT ON FUNCTION clean_token_url(text) IS
+'Normal form of a token URL; 22023 for what is none, or leads to a host or port that is not allowed. The value is not repeated in the error, since credentials may be in it.';
 
 CREATE FUNCTION clean_secret(secret text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -213,25 +208,49 @@ COMMENT ON FUNCTION check_settings(connections) IS 'Raises 22023 (42704 for the 
 CREATE FUNCTION store_secret(connection text, secret text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    new_binding uuid := gen_random_uuid();
+    row_id uuid := gen_random_uuid();
+    origins text := coalesce((SELECT minga_roster.secret_origins(c.base_url, c.token_url)
+        FROM minga_roster.connections c WHERE c.connection = store_secret.connection), '');
 BEGIN
     INSERT INTO minga_roster.secrets (connection, binding, sealed)
-    VALUES (store_secret.connection, new_binding, minga_roster.seal(new_binding, minga_roster.clean_secret(secret)))
+    VALUES (store_secret.connection, row_id, minga_roster.seal(row_id, store_secret.connection, origins, minga_roster.clean_secret(secret)))
     ON CONFLICT ON CONSTRAINT secrets_pkey DO UPDATE SET binding = excluded.binding, sealed = excluded.sealed;
     DELETE FROM minga_roster.tokens t WHERE t.connection = store_secret.connection;
 END
 $$;
-COMMENT ON FUNCTION store_secret(text, text) IS 'Seals and stores the secret of a connection, or the mail password under "smtp", and forgets the token that the former one got.';
+COMMENT ON FUNCTION store_secret(text, text) IS
+'Seals and stores the secret of a connection for the servers that it goes to now, or the mail password under "smtp", and forgets the token that the former one got.';
+
+CREATE FUNCTION forget_secret(former connections, changed connections) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    given_for text := minga_roster.secret_origins(former.base_url, former.token_url);
+    goes_to text := minga_roster.secret_origins(changed.base_url, changed.token_url);
+BEGIN
+    IF goes_to = given_for THEN
+        RETURN;
+    END IF;
+    DELETE FROM minga_roster.secrets s WHERE s.connection = former.connection;
+    IF FOUND THEN
+        RAISE WARNING USING
+            MESSAGE = format('the client secret of connection "%s" was forgotten', former.connection),
+            DETAIL = format('It was given for %s, and now would go to %s.', given_for, goes_to),
+            HINT = format('Set it again where the new address is right: SELECT minga_roster.roster_set_secret(%L, ''...'').', former.connection);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION forget_secret(connections, connections) IS
+'Forgets the secret of a connection whose url or token_url changes to another scheme, host or port, with a WARNING: a secret goes to the servers that it was given for.';
 
 CREATE FUNCTION claim_connection(known connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     open_run minga_roster.runs;
 BEGIN
-    -- LOCK_CLASS_CONNECTION of the library: a worker holds this lock while it works for the connection, and for a moment longer
-    -- than its run is open, which nobody who waited for that run should stumble over.
+    -- A worker holds this lock while it works for the connection, and for a moment longer than its run is open, which nobody who waited
+    -- for that run should stumble over.
     FOR attempt IN REVERSE 40..0 LOOP
-        IF pg_try_advisory_xact_lock(1297219586, known.number) THEN
+        IF minga_roster.try_run_lock('connection', known.number) THEN
             RETURN;
         END IF;
         SELECT * INTO open_run FROM minga_roster.runs r WHERE r.connection = known.connection AND r.state = 'running' ORDER BY r.run DESC LIMIT 1;
@@ -248,12 +267,12 @@ END
 $$;
 COMMENT ON FUNCTION claim_connection(connections) IS 'Keeps workers away from a connection until the end of the transaction; 55006 while a run of it is running.';
 
-CREATE FUNCTION address_of(preset sis, url text, app_name text, OUT base_url text, OUT token_url text, OUT app_name_used text)
+CREATE FUNCTION address_of(preset sis, url text, app_name text, is_stored boolean DEFAULT false, OUT base_url text, OUT token_url text, OUT app_name_used text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT n.base_url, n.token_url, n.app_name
-    FROM minga_roster.normalize_url(url, (preset).base_paths, (preset).token_path, app_name) AS n
+    FROM minga_roster.normalize_url(url, (preset).base_paths, (preset).token_path, app_name, is_stored) AS n
 $$;
-COMMENT ON FUNCTION address_of(sis, text, text) IS 'Normal form of a pasted URL by the path templates of a preset, with the token URL and App Name that follow from it.';
+COMMENT ON FUNCTION address_of(sis, text, text, boolean) IS 'Normal form of a pasted URL by the path templates of a preset, with the token URL and App Name that follow from it.';
 
 CREATE FUNCTION settle_token_url(auth text, given text, derived text, preset sis) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -281,8 +300,8 @@ $$;
 COMMENT ON FUNCTION settle_token_url(text, text, text, sis) IS
 'The token URL of a connection: the one given, else the one that follows from preset and URL, and none where auth needs none. 22004 where one is needed and neither is there, 22023 where one is given and none is needed.';
 
-CREATE FUNCTION make_connection(connection text, url text, client_id text, client_secret text, school_id text, app_name text, people_name text,
-    people regclass, site text, district text, time_zone text, sis text, auth text, token_url text, scope text)
+CREATE FUNCTION do_connect(connection text, url text, client_id text, client_secret text, school_id text, app_name text, people text,
+    site text, district text, time_zone text, sis text, auth text, token_url text, scope text, relation regclass)
 RETURNS connections
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -290,9 +309,9 @@ DECLARE
     preset minga_roster.sis;
     missing text;
 BEGIN
-    SELECT * INTO preset FROM minga_roster.sis s WHERE s.sis = coalesce(make_connection.sis, 'infinite_campus');
+    SELECT * INTO preset FROM minga_roster.sis s WHERE s.sis = coalesce(do_connect.sis, 'infinite_campus');
     SELECT string_agg(p.parameter, ', ') INTO missing
-    FROM (VALUES ('connection', connection), ('url', url), ('client_id', client_id), ('school_id', school_id), ('people', people_name)) AS p (parameter, value)
+    FROM (VALUES ('connection', connection), ('url', url), ('client_id', client_id), ('school_id', school_id), ('people', people)) AS p (parameter, value)
     WHERE coalesce(btrim(p.value), '') = '' AND NOT (p.parameter = 'client_id' AND coalesce(auth, preset.auth, '') = 'bearer');
     IF missing IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed',
@@ -306,10 +325,11 @@ BEGIN
             'Take the name of the school, as in "mesa-high".');
     END IF;
     preset := minga_roster.known_sis(coalesce(sis, 'infinite_campus'));
-    IF people IS NULL THEN
+    IF relation IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'undefined_table',
-            MESSAGE = format('relation "%s" does not exist', people_name),
-            HINT = format('SELECT minga_roster.roster_create_people(%L) makes a people table; or name the table or view that holds the people.', people_name);
+            MESSAGE = format('relation "%s" does not exist', people),
+            HINT = format('SELECT minga_roster.roster_create_people(%L, owner => ''people_owner'') makes a people table; or name the table or '
+                'view that holds the people.', people);
     END IF;
 
     made.connection := connection;
@@ -321,7 +341,7 @@ BEGIN
     made.client_id := nullif(btrim(client_id), '');
     made.scope := btrim(scope);
     made.school_id := minga_roster.clean_school_id(school_id);
-    made.people := people;
+    made.people := relation;
     SELECT a.base_url, a.token_url, a.app_name_used INTO made.base_url, made.token_url, made.app_name
     FROM minga_roster.address_of(preset, url, nullif(btrim(app_name), '')) AS a;
     -- What the server goes by when a session has set nothing.
@@ -329,8 +349,9 @@ BEGIN
     PERFORM minga_roster.check_settings(made);
     made.token_url := minga_roster.settle_token_url(made.auth, token_url, made.token_url, preset);
 
+    PERFORM minga_roster.require_people_owner(made.people);
     IF NOT EXISTS (SELECT FROM minga_roster.people_relations p WHERE p.relation = made.people) THEN
-        PERFORM minga_roster.roster_attach_people(made.people);
+        PERFORM minga_roster.do_attach_people(made.people, '{}', '{}', '{}');
     END IF;
     -- A retired connection of the name makes room, with its links.
     DELETE FROM minga_roster.connections c WHERE c.connection = made.connection AND c.retired_at IS NOT NULL;
@@ -358,28 +379,22 @@ BEGIN
     RETURN made;
 END
 $$;
-COMMENT ON FUNCTION make_connection(text, text, text, text, text, text, text, regclass, text, text, text, text, text, text, text) IS
-'roster_connect, once the name of the people relation is resolved.';
+COMMENT ON FUNCTION do_connect(text, text, text, text, text, text, text, text, text, text, text, text, text, text, regclass) IS
+'roster_connect behind the door, where people is resolved as the caller would.';
 
--- Without a search_path of its own, to find the people relation as the caller would; so it names everything in full.
 CREATE FUNCTION roster_connect(connection text, url text DEFAULT NULL, client_id text DEFAULT NULL, client_secret text DEFAULT NULL,
     school_id text DEFAULT NULL, app_name text DEFAULT NULL, people text DEFAULT NULL, site text DEFAULT NULL, district text DEFAULT NULL,
     time_zone text DEFAULT NULL, sis text DEFAULT 'infinite_campus', auth text DEFAULT NULL, token_url text DEFAULT NULL, scope text DEFAULT NULL)
 RETURNS connections
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER AS $$
-BEGIN
-    PERFORM minga_roster.hide_statement(pg_catalog.format('roster_connect(%L, ...)', connection));
-    RETURN minga_roster.make_connection(connection, url, client_id, client_secret, school_id, app_name, people, pg_catalog.to_regclass(people),
-        site, district, time_zone, sis, auth, token_url, scope);
-END
-$$;
+LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door_to_people';
 COMMENT ON FUNCTION roster_connect(text, text, text, text, text, text, text, text, text, text, text, text, text, text) IS
 'Makes a connection of a site to its SIS and returns it. Required: connection (1 to 63 bytes), url (as pasted: too long, too short, the token URL), client_id (but for auth bearer), school_id and people (a table or view; attached when it is not yet). client_secret may follow by roster_set_secret; app_name is left out where the URL tells it; site defaults to the connection''s name, time_zone to the server''s TimeZone, auth (oauth2, oauth1_sha256, oauth1_sha1, bearer), token_url and scope to what the preset says; an empty scope sends none. The connection is unproven: its first sync holds archives. Errors: 22004 what is missing, 22023 a bad value, 42704 an unknown SIS, 42710 an existing name, 42P01, 42P16, 42501 the people relation, F0000 the key file. Nothing is stored unless all is. The statement is hidden from pg_stat_activity and errors, yet log_statement, log_min_duration_statement and a mistyped function or parameter name would log it.';
 
-CREATE FUNCTION change_connection(connection text, url text, client_id text, school_id text, app_name text, people_name text, people regclass,
+CREATE FUNCTION do_configure(connection text, url text, client_id text, school_id text, app_name text, people text,
     site text, district text, time_zone text, sis text, auth text, token_url text, sync_at time, window_end time, parent_contact boolean,
     guard_percent integer, guard_floor integer, page_size integer, max_requests integer, credentials_expire date, guard_grace integer,
-    season_dates daterange, season_percent integer, freeze_dates daterange, delta boolean, full_every integer, scope text, clear_parent_contact boolean)
+    season_dates daterange, season_percent integer, freeze_dates daterange, delta boolean, full_every integer, scope text, clear_parent_contact boolean,
+    relation regclass)
 RETURNS connections
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -416,13 +431,14 @@ BEGIN
     IF time_zone IS NOT NULL THEN
         changed.time_zone := minga_roster.known_time_zone(time_zone);
     END IF;
-    IF people_name IS NOT NULL THEN
-        IF people IS NULL THEN
+    IF people IS NOT NULL THEN
+        IF relation IS NULL THEN
             RAISE EXCEPTION USING ERRCODE = 'undefined_table',
-                MESSAGE = format('relation "%s" does not exist', people_name),
-                HINT = format('SELECT minga_roster.roster_create_people(%L) makes a people table; or name the table or view that holds the people.', people_name);
+                MESSAGE = format('relation "%s" does not exist', people),
+                HINT = format('SELECT minga_roster.roster_create_people(%L, owner => ''people_owner'') makes a people table; or name the table or '
+                'view that holds the people.', people);
         END IF;
-        changed.people := people;
+        changed.people := relation;
     END IF;
     PERFORM minga_roster.check_settings(changed);
 
@@ -430,7 +446,7 @@ BEGIN
     changed.api_version := preset.api_version;
     IF num_nonnulls(url, sis, app_name, token_url, auth) > 0 THEN
         SELECT a.token_url INTO former_token_url
-        FROM minga_roster.address_of(minga_roster.known_sis(former.sis), former.base_url, former.app_name) AS a;
+        FROM minga_roster.address_of(minga_roster.known_sis(former.sis), former.base_url, former.app_name, true) AS a;
         SELECT a.base_url, a.token_url, a.app_name_used INTO changed.base_url, changed.token_url, changed.app_name
         FROM minga_roster.address_of(preset, coalesce(url, former.base_url),
             CASE WHEN app_name IS NOT NULL THEN nullif(btrim(app_name), '') WHEN url IS NULL THEN former.app_name END) AS a;
@@ -455,8 +471,14 @@ BEGIN
     THEN
         PERFORM minga_roster.claim_connection(former);
     END IF;
+    -- Who decides whose people are written, and from which SIS, has a say over them.
+    IF (changed.people, changed.site) <> (former.people, former.site)
+        OR minga_roster.secret_origins(changed.base_url, NULL) <> minga_roster.secret_origins(former.base_url, NULL)
+    THEN
+        PERFORM minga_roster.require_people_owner(changed.people);
+    END IF;
     IF changed.people <> former.people AND NOT EXISTS (SELECT FROM minga_roster.people_relations p WHERE p.relation = changed.people) THEN
-        PERFORM minga_roster.roster_attach_people(changed.people);
+        PERFORM minga_roster.do_attach_people(changed.people, '{}', '{}', '{}');
     END IF;
     IF clear_parent_contact AND NOT (SELECT p.columns ? 'parent_rule' FROM minga_roster.people_relations p WHERE p.relation = changed.people) THEN
         PERFORM minga_roster.refuse_parameter('clear_parent_contact', 'true',
@@ -480,6 +502,7 @@ BEGIN
     THEN
         DELETE FROM minga_roster.tokens t WHERE t.connection = former.connection;
     END IF;
+    PERFORM minga_roster.forget_secret(former, changed);
     UPDATE minga_roster.connections c
     SET site = changed.site, district = changed.district, sis = changed.sis, base_url = changed.base_url, token_url = changed.token_url,
         auth = changed.auth, scope = changed.scope, api_version = changed.api_version, client_id = changed.client_id, app_name = changed.app_name,
@@ -500,10 +523,10 @@ BEGIN
     RETURN changed;
 END
 $$;
-COMMENT ON FUNCTION change_connection(text, text, text, text, text, text, regclass, text, text, text, text, text, text, time, time, boolean, integer,
-    integer, integer, integer, date, integer, daterange, integer, daterange, boolean, integer, text, boolean) IS 'roster_configure, once the name of the people relation is resolved.';
+COMMENT ON FUNCTION do_configure(text, text, text, text, text, text, text, text, text, text, text, text, time, time, boolean, integer,
+    integer, integer, integer, date, integer, daterange, integer, daterange, boolean, integer, text, boolean, regclass) IS
+'roster_configure behind the door, where people is resolved as the caller would.';
 
--- Without a search_path of its own, as roster_connect.
 CREATE FUNCTION roster_configure(connection text, url text DEFAULT NULL, client_id text DEFAULT NULL, school_id text DEFAULT NULL,
     app_name text DEFAULT NULL, people text DEFAULT NULL, site text DEFAULT NULL, district text DEFAULT NULL, time_zone text DEFAULT NULL,
     sis text DEFAULT NULL, auth text DEFAULT NULL, token_url text DEFAULT NULL, sync_at time DEFAULT NULL, window_end time DEFAULT NULL,
@@ -513,21 +536,14 @@ CREATE FUNCTION roster_configure(connection text, url text DEFAULT NULL, client_
     delta boolean DEFAULT NULL, full_every integer DEFAULT NULL, scope text DEFAULT NULL,
     clear_parent_contact boolean DEFAULT NULL)
 RETURNS connections
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER AS $$
-BEGIN
-    RETURN minga_roster.change_connection(connection, url, client_id, school_id, app_name, people, pg_catalog.to_regclass(people), site, district,
-        time_zone, sis, auth, token_url, sync_at, window_end, parent_contact, guard_percent, guard_floor, page_size, max_requests,
-        credentials_expire, guard_grace, season_dates, season_percent, freeze_dates, delta, full_every, scope, clear_parent_contact);
-END
-$$;
+LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door_to_people';
 COMMENT ON FUNCTION roster_configure(text, text, text, text, text, text, text, text, text, text, text, text, time, time, boolean, integer, integer,
     integer, integer, date, integer, daterange, integer, daterange, boolean, integer, text, boolean) IS
 'Changes settings of a connection and returns it; NULL leaves a setting as it is. An empty district takes it out of its district; an empty token_url goes back to what the preset says, and an empty scope sends none. A changed sis brings its auth, unless one is given. sync_at and window_end are local times of time_zone; guard_percent is 0 to 100, guard_floor a number of people, page_size a number of rows and max_requests one of requests, up to what the SIS bears; credentials_expire is when the school''s credentials end. guard_grace is the number of complete full reads, 1 to 30, that have to miss somebody before he is archived; season_dates is a range of local dates on which season_percent (0 to 99) takes the place of guard_percent and of the half; freeze_dates one on which all archives are held; ''empty'' takes a range away. delta (off) lets evenings ask only for students and contacts that changed, with a full read every full_every evenings (7; 1 to 30). clear_parent_contact (off; needs parent_contact) takes a contact that a roster wrote away once the SIS names none for the student. A changed url, sis, school_id, client_id, auth, token_url or scope forgets the token; a changed url, sis or school_id makes the connection unproven: its next full sync holds archives. Errors: 42704 an unknown connection or SIS, 22023 a bad value, with the range; 55000 moving site or people once people are linked; 55006 changing url, sis, school_id, site or people while a run is running; 42P01, 42P16, 42501 the people relation.';
 
-CREATE FUNCTION roster_toggle(connection text, category text DEFAULT NULL, roster boolean DEFAULT NULL, auto_update boolean DEFAULT NULL,
-    archive boolean DEFAULT NULL)
+CREATE FUNCTION do_toggle(connection text, category text, roster boolean, auto_update boolean, archive boolean)
 RETURNS SETOF toggles
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     known minga_roster.connections := minga_roster.known_connection(connection);
     idle text[];
@@ -539,10 +555,10 @@ BEGIN
     RETURN QUERY
         WITH changed AS (
             UPDATE minga_roster.toggles t
-            SET roster = coalesce(roster_toggle.roster, t.roster),
-                auto_update = coalesce(roster_toggle.auto_update, t.auto_update),
-                archive = coalesce(roster_toggle.archive, t.archive)
-            WHERE t.connection = known.connection AND (roster_toggle.category IS NULL OR t.category = roster_toggle.category)
+            SET roster = coalesce(do_toggle.roster, t.roster),
+                auto_update = coalesce(do_toggle.auto_update, t.auto_update),
+                archive = coalesce(do_toggle.archive, t.archive)
+            WHERE t.connection = known.connection AND (do_toggle.category IS NULL OR t.category = do_toggle.category)
             RETURNING t.*
         )
         SELECT * FROM changed c ORDER BY array_position(minga_roster.categories(), c.category);
@@ -551,8 +567,8 @@ BEGIN
     END IF;
     SELECT array_agg(t.category ORDER BY array_position(minga_roster.categories(), t.category)) INTO idle
     FROM minga_roster.toggles t
-    WHERE t.connection = known.connection AND t.archive AND NOT t.roster AND (roster_toggle.category IS NULL OR t.category = roster_toggle.category);
-    IF idle IS NOT NULL AND (roster_toggle.archive OR NOT roster_toggle.roster) THEN
+    WHERE t.connection = known.connection AND t.archive AND NOT t.roster AND (do_toggle.category IS NULL OR t.category = do_toggle.category);
+    IF idle IS NOT NULL AND (do_toggle.archive OR NOT do_toggle.roster) THEN
         RAISE WARNING USING
             MESSAGE = format('nobody of "%s" will be archived', array_to_string(idle, '", "')),
             DETAIL = 'While the roster toggle of a category is off, its people are not touched; the archive toggle is kept for when it is on again.',
@@ -560,29 +576,40 @@ BEGIN
     END IF;
 END
 $$;
+COMMENT ON FUNCTION do_toggle(text, text, boolean, boolean, boolean) IS 'roster_toggle behind the door.';
+
+CREATE FUNCTION roster_toggle(connection text, category text DEFAULT NULL, roster boolean DEFAULT NULL, auto_update boolean DEFAULT NULL,
+    archive boolean DEFAULT NULL)
+RETURNS SETOF toggles
+LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_toggle(text, text, boolean, boolean, boolean) IS
 'Sets the toggles of a category (student, teacher, staff, admin; NULL: all four) and returns them; NULL leaves a toggle as it is. roster (on at first): its people are created and linked; auto_update (off): people already set up get the values of the SIS; archive (off): people who are gone from the SIS are archived. archive does nothing while roster is off, which a WARNING says. 42704 an unknown connection, 22023 an unknown category.';
 
-CREATE FUNCTION roster_set_secret(connection text, secret text) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION do_set_secret(connection text, secret text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    PERFORM minga_roster.hide_statement(format('roster_set_secret(%L, ...)', connection));
     IF connection IS DISTINCT FROM 'smtp' THEN
         PERFORM minga_roster.known_connection(connection);
     END IF;
     PERFORM minga_roster.store_secret(connection, secret);
 END
 $$;
+COMMENT ON FUNCTION do_set_secret(text, text) IS 'roster_set_secret behind the door.';
+
+CREATE FUNCTION roster_set_secret(connection text, secret text) RETURNS void
+LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_set_secret(text, text) IS
 'Seals and stores the client secret of a connection, or the password of the mail server under the name "smtp", in place of the former one; the token in use is forgotten. It opens only with the key of minga_roster.key_file and cannot be read by SQL. 42704 an unknown connection, 22023 an empty secret or one with white space around it, F0000 where there is no good key file. As for roster_connect, log_statement and log_min_duration_statement would log it.';
 
-CREATE FUNCTION roster_notify(connection text, email text, send text DEFAULT 'always', manual boolean DEFAULT false) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION do_notify(connection text, email text, send text, manual boolean)
+RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     known minga_roster.connections := minga_roster.known_connection(connection);
     unset text;
 BEGIN
-    IF email IS NULL OR email !~ '^[^@\s[:cntrl:]<>(),;:"\[\]\\]+@[^@\s[:cntrl:]<>(),;:"\[\]\\]+$' OR octet_length(email) > 254 THEN
+    IF email IS NULL OR email !~ '^[^@\s[:cntrl:]<>(),;:"\[\]\\]+@[^@\s[:cntrl:]<>(),;:"\[\]\\]+$' OR octet_length(email) > 254
+        OR email <> minga_roster.readable(email) THEN
         PERFORM minga_roster.refuse_parameter('email', email, 'One address is needed, as in "it@mesa.example": a name, one @ and a host, without blanks.',
             'Call roster_notify once for each recipient.');
     END IF;
@@ -591,9 +618,9 @@ BEGIN
             '"problems" sends when a person is needed, "changes" when somebody changed too; "never" keeps the address and sends nothing.');
     END IF;
     -- Case is kept as given, and one mailbox is one recipient.
-    DELETE FROM minga_roster.recipients r WHERE r.connection = known.connection AND lower(r.email) = lower(roster_notify.email);
+    DELETE FROM minga_roster.recipients r WHERE r.connection = known.connection AND lower(r.email) = lower(do_notify.email);
     INSERT INTO minga_roster.recipients (connection, email, send, manual)
-    VALUES (known.connection, roster_notify.email, roster_notify.send, coalesce(roster_notify.manual, false));
+    VALUES (known.connection, do_notify.email, do_notify.send, coalesce(do_notify.manual, false));
     SELECT string_agg(s.name, ' and ') INTO unset
     FROM (VALUES ('smtp_url'), ('smtp_from')) AS s (name) WHERE coalesce(minga_roster.setting(s.name), '') = '';
     IF unset IS NOT NULL AND send <> 'never' THEN
@@ -604,18 +631,23 @@ BEGIN
     END IF;
 END
 $$;
+COMMENT ON FUNCTION do_notify(text, text, text, boolean) IS 'roster_notify behind the door.';
+
+CREATE FUNCTION roster_notify(connection text, email text, send text DEFAULT 'always', manual boolean DEFAULT false)
+RETURNS void
+LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_notify(text, text, text, boolean) IS
 'Adds or changes a recipient of the reports of a connection. send: "always" after each evening run, "problems" when a person is needed, "changes" when somebody changed or a person is needed, "never". manual: after manual runs too. A WARNING tells that minga_roster.smtp_url or smtp_from is not set. 42704 an unknown connection, 22023 what is no mail address, an unknown send.';
 
-CREATE FUNCTION roster_disconnect(connection text) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION do_disconnect(connection text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     known minga_roster.connections := minga_roster.known_connection(connection);
     waiting bigint;
 BEGIN
     PERFORM minga_roster.claim_connection(known);
     DELETE FROM minga_roster.recipients r WHERE r.connection = known.connection;
-    PERFORM minga_roster.roster_disable(known.connection);
+    PERFORM minga_roster.do_disable(known.connection);
     FOR waiting IN SELECT r.run FROM minga_roster.runs r WHERE r.connection = known.connection AND r.state = 'queued' ORDER BY r.run FOR UPDATE LOOP
         PERFORM minga_roster.close_run(waiting, 'cancelled', '57014', format('connection "%s" was retired', known.connection),
             'roster_disconnect was called while the run was queued.', 'roster_connect makes the connection anew.');
@@ -626,5 +658,9 @@ BEGIN
     UPDATE minga_roster.connections c SET retired_at = now() WHERE c.connection = known.connection;
 END
 $$;
+COMMENT ON FUNCTION do_disconnect(text) IS 'roster_disconnect behind the door.';
+
+CREATE FUNCTION roster_disconnect(connection text) RETURNS void
+LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_disconnect(text) IS
 'Retires a connection: no evening any more, its links are dead, its secret, token, recipients and stage are removed, its queued runs cancelled. People stay as they are, and its runs and changes stay on record; roster_connect may take the name again. 42704 an unknown connection, 55006 while a run of it is running.';

@@ -147,9 +147,18 @@ hold_token(RosterClient *client, const char *token, TimestampTz expires_at)
 	MemoryContextSwitchTo(caller);
 }
 
+/* What the client's secret and tokens are bound to, beside the row: where it is about to send them. */
+static char *
+client_origins(RosterClient *client)
+{
+	return secret_origins(client->connection->base_url, client->connection->token_url);
+}
+
 /*
  * The token kept from before, if it is good for a while yet and wanted, and how
- * the credentials were sent for it.  In a transaction of its own.
+ * the credentials were sent for it.  One that does not open is none: a run that
+ * was under way while the address changed may have kept it.  In a transaction
+ * of its own.
  */
 static void
 recall_token(RosterClient *client, bool wanted)
@@ -179,10 +188,14 @@ recall_token(RosterClient *client, bool wanted)
 		}
 		if (wanted && expires_at > GetCurrentTimestamp())
 		{
-			char	   *token = unseal_value(binding, VARDATA_ANY(sealed), VARSIZE_ANY_EXHDR(sealed));
+			char	   *token = unseal_value(secret_binding(binding, client->connection->name, client_origins(client)),
+											 VARDATA_ANY(sealed), VARSIZE_ANY_EXHDR(sealed), true);
 
-			hold_token(client, token, expires_at);
-			wipe(token);
+			if (token != NULL)
+			{
+				hold_token(client, token, expires_at);
+				wipe(token);
+			}
 		}
 	}
 	commit_worker_transaction();
@@ -202,7 +215,7 @@ keep_token(RosterClient *client)
 	begin_worker_transaction();
 	SPI_execute("SELECT pg_catalog.gen_random_uuid()::text", false, 1);
 	binding = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-	sealed = seal_value(binding, client->token, &sealed_len);
+	sealed = seal_value(secret_binding(binding, client->connection->name, client_origins(client)), client->token, &sealed_len);
 	values[0] = CStringGetTextDatum(client->connection->name);
 	values[1] = CStringGetTextDatum(binding);
 	values[2] = PointerGetDatum(cstring_to_text_with_len(sealed, sealed_len));
@@ -379,7 +392,7 @@ read_secret(RosterClient *client)
 
 	begin_worker_transaction();
 	MemoryContextSwitchTo(owner);	/* the one copy */
-	secret = load_secret(client->connection->name);
+	secret = load_secret(client->connection->name, client_origins(client));
 	commit_worker_transaction();
 	return secret;
 }

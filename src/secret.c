@@ -9,8 +9,10 @@
  * neither key nor clear text may reach an error text.
  *
  * Layout of a sealed value: version (1 byte), key id (8), nonce (12),
- * ciphertext (as long as the value), tag (16).  The header and the binding, an
- * id of the row, are authenticated with it.
+ * ciphertext (as long as the value), tag (16).  The header and the binding are
+ * authenticated with it: an id of the row, the name of the connection, and the
+ * origins that the secret was given for (scheme, host and port of url and
+ * token_url).  So a secret opens for no other row and for no other server.
  */
 #include "postgres.h"
 
@@ -31,8 +33,9 @@
 #include "utils/builtins.h"
 
 #include "minga_roster.h"
+#include "transfer.h"
 
-#define SEAL_VERSION 1
+#define SEAL_VERSION 2
 #define KEY_LEN 32
 #define KEY_ID_LEN 8
 #define NONCE_LEN 12
@@ -40,6 +43,7 @@
 #define HEADER_LEN (1 + KEY_ID_LEN + NONCE_LEN)
 
 PG_FUNCTION_INFO_V1(roster_seal);
+PG_FUNCTION_INFO_V1(roster_secret_origins);
 
 static void load_key(unsigned char *key);
 static bool key_from_hex(const char *text, ssize_t len, unsigned char *key);
@@ -49,7 +53,36 @@ static bool gcm(bool encrypt, const unsigned char *key, const unsigned char *hea
 				unsigned char *out, unsigned char *tag);
 
 /*
- * Seals value for the row that binding names.  The result is palloc'd; its
+ * Where a secret may go, as text: the origins of the OneRoster root and of the
+ * token endpoint, which is the root's where there is none.  Empty for the mail
+ * password, whose server a superuser's setting names.  palloc'd.
+ */
+char *
+secret_origins(const char *base_url, const char *token_url)
+{
+	const char *urls[] = {base_url, token_url == NULL ? base_url : token_url};
+	const char *origins[2];
+
+	if (base_url == NULL)
+		return pstrdup("");
+	for (int i = 0; i < lengthof(urls); i++)
+	{
+		origins[i] = url_origin(urls[i]);
+		if (origins[i] == NULL)
+			origins[i] = urls[i];
+	}
+	return strcmp(origins[0], origins[1]) == 0 ? pstrdup(origins[0]) : psprintf("%s and %s", origins[0], origins[1]);
+}
+
+/* What a secret or token of a connection is bound to, beside the id of its row; palloc'd. */
+char *
+secret_binding(const char *row_id, const char *connection, const char *origins)
+{
+	return psprintf("%s\n%s\n%s", row_id, connection, origins);
+}
+
+/*
+ * Seals value for what binding names.  The result is palloc'd; its
  * length goes to *sealed_len.  Throws when there is no good key file.
  */
 char *
@@ -112,14 +145,14 @@ wipe_with_context(char *value, Size size)
 }
 
 /*
- * The value that was sealed for the row that binding names, palloc'd.  Throws
+ * The value that was sealed for what binding names, palloc'd.  Throws
  * when there is no good key file, when the value was sealed with another key,
- * or when it was altered or taken from another row.  The caller wipes the
- * value with explicit_bzero once it is used, and does not free it; its memory
- * context does so else.
+ * or when it was altered or taken from another row; the last two give NULL
+ * instead where or_null.  The caller wipes the value with explicit_bzero once it
+ * is used, and does not free it; its memory context does so else.
  */
 char *
-unseal_value(const char *binding, const char *sealed, Size sealed_len)
+unseal_value(const char *binding, const char *sealed, Size sealed_len, bool or_null)
 {
 	const unsigned char *bytes = (const unsigned char *) sealed;
 	unsigned char key[KEY_LEN];
@@ -129,12 +162,16 @@ unseal_value(const char *binding, const char *sealed, Size sealed_len)
 	int			len;
 
 	if (sealed_len < HEADER_LEN + TAG_LEN || bytes[0] != SEAL_VERSION)
+	{
+		if (or_null)
+			return NULL;
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("a sealed secret cannot be read"),
 				 errdetail("It has %zu bytes and format %d; format %d is expected.",
 						   sealed_len, sealed_len > 0 ? bytes[0] : 0, SEAL_VERSION),
 				 errhint("Set it again with roster_set_secret.")));
+	}
 
 	len = (int) (sealed_len - HEADER_LEN - TAG_LEN);
 	value = palloc0(len + 1);
@@ -143,6 +180,8 @@ unseal_value(const char *binding, const char *sealed, Size sealed_len)
 	if (!key_id(key, id) || memcmp(id, bytes + 1, KEY_ID_LEN) != 0)
 	{
 		OPENSSL_cleanse(key, sizeof(key));
+		if (or_null)
+			return NULL;
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIG_FILE_ERROR),
 				 errmsg("a secret was sealed with another key"),
@@ -156,10 +195,12 @@ unseal_value(const char *binding, const char *sealed, Size sealed_len)
 	{
 		OPENSSL_cleanse(key, sizeof(key));
 		OPENSSL_cleanse(value, len);
+		if (or_null)
+			return NULL;
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("a sealed secret cannot be opened"),
-				 errdetail("It was altered, or belongs to another row."),
+				 errdetail("It was altered, or was given for another connection or another server."),
 				 errhint("Set it again with roster_set_secret.")));
 	}
 	OPENSSL_cleanse(key, sizeof(key));
@@ -169,11 +210,12 @@ unseal_value(const char *binding, const char *sealed, Size sealed_len)
 
 /*
  * The secret of a connection, or the mail password for "smtp": palloc'd in the
- * caller's memory context, for the caller to wipe.  Runs in the caller's
- * transaction.  Throws 28000 where none has been set, and as unseal_value.
+ * caller's memory context, for the caller to wipe.  origins is where the caller
+ * is about to send it (secret_origins).  Runs in the caller's transaction.
+ * Throws 28000 where none has been set, and as unseal_value.
  */
 char *
-load_secret(const char *connection)
+load_secret(const char *connection, const char *origins)
 {
 	Oid			types[1] = {TEXTOID};
 	Datum		values[1];
@@ -220,18 +262,19 @@ load_secret(const char *connection)
 				 errmsg("connection \"%s\" has no client secret", connection),
 				 errhint("SELECT minga_roster.roster_set_secret(%s, '...') stores the secret that the school made in its student information system.",
 						 quote_literal_cstr(connection))));
-	value = unseal_value(binding, sealed, sealed_len);
+	value = unseal_value(secret_binding(binding, connection, origins), sealed, sealed_len, false);
 	pfree(sealed);
 	pfree(binding);
 	return value;
 }
 
-/* SQL: seal(binding uuid, secret text) RETURNS bytea */
+/* seal(row_id, connection, origins, secret) */
 Datum
 roster_seal(PG_FUNCTION_ARGS)
 {
-	char	   *binding = DatumGetCString(DirectFunctionCall1(uuid_out, PG_GETARG_DATUM(0)));
-	char	   *value = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	char	   *row_id = DatumGetCString(DirectFunctionCall1(uuid_out, PG_GETARG_DATUM(0)));
+	char	   *binding = secret_binding(row_id, text_to_cstring(PG_GETARG_TEXT_PP(1)), text_to_cstring(PG_GETARG_TEXT_PP(2)));
+	char	   *value = text_to_cstring(PG_GETARG_TEXT_PP(3));
 	Size		len;
 	char	   *sealed;
 	bytea	   *result;
@@ -242,6 +285,16 @@ roster_seal(PG_FUNCTION_ARGS)
 	SET_VARSIZE(result, VARHDRSZ + len);
 	memcpy(VARDATA(result), sealed, len);
 	PG_RETURN_BYTEA_P(result);
+}
+
+/* secret_origins(base_url, token_url) */
+Datum
+roster_secret_origins(PG_FUNCTION_ARGS)
+{
+	char	   *base_url = PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char	   *token_url = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
+
+	PG_RETURN_TEXT_P(cstring_to_text(secret_origins(base_url, token_url)));
 }
 
 /*
@@ -402,7 +455,7 @@ key_from_hex(const char *text, ssize_t len, unsigned char *key)
 			digit = c - 'A' + 10;
 		else
 			return false;
-		key[i / 2] = (unsigned char) ((key[i / 2] << 4) | digit);
+		key[i / 2] = (i % 2 == 0) ? digit << 4 : key[i / 2] | digit;
 	}
 	return true;
 }

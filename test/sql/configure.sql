@@ -3,9 +3,10 @@
 \set fixture :abs_srcdir '/fixtures/refusal.sql'
 \i :fixture
 CREATE SCHEMA configure;
+GRANT USAGE ON SCHEMA configure TO regress_people_owner;
 SET search_path = configure, minga_roster, public;
-SELECT roster_create_people('people');
-SELECT roster_create_people('others');
+SELECT roster_create_people('people', owner => 'regress_people_owner');
+SELECT roster_create_people('others', owner => 'regress_people_owner');
 SELECT connection FROM roster_connect('configured', 'https://sis.example/campus/api/oneroster/v1p1/minga', 'client', 'secret', school_id => 'S1',
     people => 'people', site => 'mesa', district => 'north', time_zone => 'America/Denver');
 

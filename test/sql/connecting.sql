@@ -3,8 +3,9 @@
 \set fixture :abs_srcdir '/fixtures/refusal.sql'
 \i :fixture
 CREATE SCHEMA connect;
+GRANT USAGE ON SCHEMA connect TO regress_people_owner;
 SET search_path = connect, minga_roster, public;
-SELECT roster_create_people('people');
+SELECT roster_create_people('people', owner => 'regress_people_owner');
 
 -- As the guide says; the defaults are taken, the secret is sealed.
 SELECT connection, site, district, sis, base_url, token_url, auth, api_version, client_id, app_name, school_id, people, time_zone,
@@ -19,6 +20,7 @@ SELECT unproven_since = now() OR now() - unproven_since < '1 hour' FROM connecti
 
 -- A plain OneRoster server needs its token URL; the site is named after the connection; the secret may follow; a qualified relation, not attached yet.
 CREATE TABLE "Other People" (LIKE people INCLUDING ALL);
+ALTER TABLE "Other People" OWNER TO regress_people_owner;
 SELECT site, district, sis, token_url, app_name, people, time_zone
 FROM roster_connect('connect-plain', url => 'https://sis.example/ims/oneroster/v1p1', client_id => 'c', school_id => '1', people => 'connect."Other People"',
     sis => 'oneroster_1.1', token_url => ' https://login.example/token?x=1 ', time_zone => 'Europe/Vienna') \gx
@@ -98,6 +100,7 @@ SELECT pg_temp.refused_with('{"client_secret": "pasted\n"}');
 SELECT pg_temp.refused_with('{"client_secret": " pasted"}');
 -- A relation that does not fit, and one of somebody else's.
 CREATE TABLE unfit (id integer);
+ALTER TABLE unfit OWNER TO regress_people_owner;
 SELECT pg_temp.refused_with('{"people": "unfit"}');
 -- Of all that nothing was stored.
 SELECT connection FROM connections WHERE connection = 'bad' OR (connection LIKE 'connect%') ORDER BY 1;

@@ -3,14 +3,15 @@
 \set fixture :abs_srcdir '/fixtures/refusal.sql'
 \i :fixture
 CREATE SCHEMA secret;
+GRANT USAGE ON SCHEMA secret TO regress_people_owner;
 SET search_path = secret, minga_roster, public;
-SELECT roster_create_people('people');
+SELECT roster_create_people('people', owner => 'regress_people_owner');
 SELECT connection FROM roster_connect('secretive', 'https://sis.example/campus/api/oneroster/v1p1/minga', 'c', school_id => '1', people => 'people', time_zone => 'America/Denver');
 
 -- A sealed value: one version, one key id, a nonce and a text that never come twice, as long as the secret.
 SELECT count(DISTINCT substring(s FOR 9)), count(DISTINCT substring(s FROM 10 FOR 12)), count(DISTINCT substring(s FROM 22)), min(length(s)), max(length(s)), bool_or(position('hush'::bytea IN s) > 0)
-FROM generate_series(1, 100) i, LATERAL seal('00000000-0000-0000-0000-000000000001', 'hush' || left(i::text, 0)) s;
-SELECT length(seal(gen_random_uuid(), '')), length(seal(gen_random_uuid(), repeat('x', 100000))), seal(NULL, 'x') IS NULL;
+FROM generate_series(1, 100) i, LATERAL seal('00000000-0000-0000-0000-000000000001', 'c', 'o', 'hush' || left(i::text, 0)) s;
+SELECT length(seal(gen_random_uuid(), 'c', 'o', '')), length(seal(gen_random_uuid(), 'c', 'o', repeat('x', 100000))), seal(NULL, 'c', 'o', 'x') IS NULL;
 
 -- Set, set anew: another binding, the token is forgotten. The mail password has a name of its own.
 SELECT roster_set_secret('secretive', 'first');
