@@ -120,6 +120,7 @@ DECLARE
     untold bigint;
 BEGIN
     PERFORM minga_roster.lock_evenings();
+    PERFORM minga_roster.renew_cron_command();
 
     UPDATE minga_roster.connections c SET paused_reason = 'restored'
     WHERE c.automatic AND c.retired_at IS NULL AND c.paused_reason IS NULL AND c.enabled_origin IS DISTINCT FROM origin;
@@ -191,9 +192,50 @@ COMMENT ON FUNCTION queue_due_runs() IS
 CREATE FUNCTION lock_evenings() RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT pg_advisory_xact_lock(x'4D520005'::integer, 2)
+    SELECT minga_roster.wait_for_run_lock('evenings', 1)
 $$;
 COMMENT ON FUNCTION lock_evenings() IS 'Held until the end of the transaction by whoever queues evenings, or makes or removes the pg_cron job.';
+
+CREATE FUNCTION cron_command() RETURNS text
+LANGUAGE sql IMMUTABLE
+RETURN 'DO $do$ BEGIN '
+    -- Only the function of the extension, not one that somebody made of the name after it was dropped.
+    'IF EXISTS (SELECT FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e ON e.oid OPERATOR(pg_catalog.=) d.refobjid '
+    'WHERE d.classid OPERATOR(pg_catalog.=) ''pg_catalog.pg_proc''::pg_catalog.regclass '
+    'AND d.objid OPERATOR(pg_catalog.=) pg_catalog.to_regprocedure(''minga_roster.roster_run_due()'') '
+    'AND d.refclassid OPERATOR(pg_catalog.=) ''pg_catalog.pg_extension''::pg_catalog.regclass '
+    'AND d.deptype OPERATOR(pg_catalog.=) ''e'' AND e.extname OPERATOR(pg_catalog.=) ''minga_roster'') '
+    'THEN PERFORM minga_roster.roster_run_due(); '
+    'ELSE PERFORM cron.unschedule(''minga_roster''); END IF; END $do$';
+COMMENT ON FUNCTION cron_command() IS
+'The command of the pg_cron job: a single statement, since pg_cron''s background workers take no more, which names everything in full and takes the job off once the extension is gone.';
+
+CREATE FUNCTION cron_is_here() RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (
+        SELECT FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+        WHERE e.extname = 'pg_cron' AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+            AND d.classid = 'pg_class'::regclass AND d.objid = to_regclass('cron.job'))
+$$;
+COMMENT ON FUNCTION cron_is_here() IS
+'Whether pg_cron is installed in this database, and cron.job is its own and not a relation that somebody made.';
+
+CREATE FUNCTION cron_job(OUT job bigint, OUT active boolean, OUT command text) RETURNS record
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- pg_cron may be absent when this is created, so it is named at run time only. The commands of former versions were a DO too.
+    EXECUTE $statement$
+        SELECT j.jobid, j.active, j.command FROM cron.job j
+        WHERE j.username = $1 AND j.database = current_database() AND j.jobname = 'minga_roster'
+            AND (j.command = $2 OR j.command ~ '^DO .*minga_roster\.roster_run_due\(\)')
+        ORDER BY j.active DESC, j.jobid LIMIT 1
+        $statement$
+        INTO job, active, command
+        USING (SELECT pg_get_userbyid(e.extowner)::text FROM pg_extension e WHERE e.extname = 'minga_roster'), minga_roster.cron_command();
+END
+$$;
+COMMENT ON FUNCTION cron_job() IS
+'Our job of pg_cron, told by its owner (the extension''s) and its command, and not by its name alone, which anybody may give a job of their own; NULLs where there is none. pg_cron has to be here.';
 
 CREATE FUNCTION cron_facts(OUT preloaded boolean, OUT database_name text, OUT background_workers boolean, OUT installed boolean,
     OUT job bigint, OUT job_active boolean, OUT last_failure text)
@@ -203,49 +245,71 @@ BEGIN
     SELECT s.setting INTO database_name FROM pg_settings s WHERE s.name = 'cron.database_name';
     preloaded := FOUND;
     SELECT s.setting = 'on' INTO background_workers FROM pg_settings s WHERE s.name = 'cron.use_background_workers';
-    installed := EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_cron');
+    installed := minga_roster.cron_is_here();
     IF installed THEN
-        -- pg_cron may be absent when this is created, so it is named at run time only.
-        EXECUTE 'SELECT j.jobid, j.active FROM cron.job j WHERE j.jobname = ''minga_roster'' AND j.database = current_database()
-                 ORDER BY j.active DESC, j.jobid LIMIT 1' INTO job, job_active;
+        SELECT j.job, j.active INTO job, job_active FROM minga_roster.cron_job() j;
         EXECUTE 'SELECT d.return_message FROM (SELECT status, return_message FROM cron.job_run_details WHERE jobid = $1 AND status IN (''succeeded'', ''failed'')
                  ORDER BY runid DESC LIMIT 1) d WHERE d.status = ''failed''' INTO last_failure USING job;
     END IF;
 END
 $$;
 COMMENT ON FUNCTION cron_facts() IS
-'What pg_cron looks like from this database: preloaded, for which database, by background workers, installed here, the job named minga_roster, and the message of its latest start if that failed.';
+'What pg_cron looks like from this database: preloaded, for which database, by background workers, installed here, our job, and the message of its latest start if that failed.';
+
+CREATE FUNCTION renew_cron_command() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    ours record;
+BEGIN
+    IF minga_roster.cron_is_here() THEN
+        SELECT * INTO ours FROM minga_roster.cron_job();
+        IF ours.command <> minga_roster.cron_command() THEN
+            EXECUTE 'SELECT cron.alter_job($1, command := $2)' USING ours.job, minga_roster.cron_command();
+        END IF;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION renew_cron_command() IS 'Gives a job that a former version made the command of today.';
 
 CREATE FUNCTION arrange_cron_job() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    -- A single statement, since pg_cron's background workers take no more; it takes itself off once the extension is gone.
-    command CONSTANT text := 'DO $do$ BEGIN IF to_regprocedure(''minga_roster.roster_run_due()'') IS NULL THEN PERFORM cron.unschedule(''minga_roster''); '
-        'ELSE PERFORM minga_roster.roster_run_due(); END IF; END $do$';
     wanted boolean;
-    facts record;
+    ours record;
+    other bigint;
 BEGIN
     PERFORM minga_roster.lock_evenings();
+    IF NOT minga_roster.cron_is_here() THEN
+        RETURN;
+    END IF;
+    PERFORM minga_roster.renew_cron_command();
     wanted := EXISTS (SELECT FROM minga_roster.connections WHERE automatic AND retired_at IS NULL);
-    SELECT * INTO facts FROM minga_roster.cron_facts();
-    IF wanted THEN
-        IF facts.job IS NULL THEN
-            EXECUTE 'SELECT cron.schedule(''minga_roster'', ''* * * * *'', $1)' USING command;
-        ELSIF NOT facts.job_active THEN
-            EXECUTE 'SELECT cron.alter_job($1, active := true)' USING facts.job;
+    SELECT * INTO ours FROM minga_roster.cron_job();
+    IF NOT wanted THEN
+        IF ours.job IS NOT NULL THEN
+            EXECUTE 'SELECT cron.unschedule($1)' USING ours.job;
         END IF;
-    ELSIF facts.job IS NOT NULL THEN
-        EXECUTE 'SELECT cron.unschedule($1)' USING facts.job;
+    ELSIF ours.job IS NULL THEN
+        EXECUTE 'SELECT min(j.jobid) FROM cron.job j WHERE j.username = current_user AND j.jobname = ''minga_roster''' INTO other;
+        IF other IS NOT NULL THEN
+            RAISE EXCEPTION USING ERRCODE = 'duplicate_object',
+                MESSAGE = 'there is another pg_cron job named "minga_roster"',
+                DETAIL = format('Job %s of "%s" has another command or is for another database, and is left as it is.', other, current_user),
+                HINT = format('Remove it, and make it again under another name: SELECT cron.unschedule(%s).', other);
+        END IF;
+        EXECUTE 'SELECT cron.schedule(''minga_roster'', ''* * * * *'', $1)' USING minga_roster.cron_command();
+    ELSIF NOT ours.active THEN
+        EXECUTE 'SELECT cron.alter_job($1, active := true)' USING ours.job;
     END IF;
 END
 $$;
 COMMENT ON FUNCTION arrange_cron_job() IS
-'Makes the one pg_cron job, named minga_roster, while any connection has Automatic Rostering on, and removes it when none has.';
+'Makes the one pg_cron job of the extension, named minga_roster, while any connection has Automatic Rostering on, and removes it when none has. 42710 where the extension''s owner has another job of that name.';
 
-CREATE FUNCTION roster_enable(connection text) RETURNS connections
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
+CREATE FUNCTION do_enable(connection text) RETURNS connections
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     known minga_roster.connections := minga_roster.known_connection(connection);
     facts record;
@@ -316,12 +380,15 @@ BEGIN
     RETURN known;
 END
 $$;
+COMMENT ON FUNCTION do_enable(text) IS 'roster_enable behind the door.';
+
+CREATE FUNCTION roster_enable(connection text) RETURNS connections
+LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_enable(text) IS
 'Switches Automatic Rostering on: a sync every evening from sync_at on. Checks what pg_cron needs (55000 with what to put where) and makes its job "minga_roster", one for all connections. On a restored copy of the database it makes the connection work here.';
 
-CREATE FUNCTION roster_disable(connection text) RETURNS connections
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
+CREATE FUNCTION do_disable(connection text) RETURNS connections
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     known minga_roster.connections := minga_roster.known_connection(connection);
 BEGIN
@@ -335,6 +402,10 @@ BEGIN
     RETURN known;
 END
 $$;
+COMMENT ON FUNCTION do_disable(text) IS 'roster_disable behind the door.';
+
+CREATE FUNCTION roster_disable(connection text) RETURNS connections
+LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_disable(text) IS
 'Switches Automatic Rostering off; a run that is queued for this evening is cancelled, a running one goes on (roster_cancel). The last one switched off removes the pg_cron job.';
 
@@ -403,6 +474,9 @@ BEGIN
         ORDER BY o.queued_at
         LIMIT batch / 10);
 
+    DELETE FROM minga_roster.audit a
+    WHERE a.entry IN (SELECT o.entry FROM minga_roster.audit o WHERE o.called_at < runs_before ORDER BY o.called_at LIMIT batch);
+
     DELETE FROM minga_roster.outbox o
     WHERE o.mail IN (SELECT s.mail FROM minga_roster.outbox s
                      WHERE s.created_at < runs_before AND (s.state IN ('sent', 'failed') OR s.origin <> minga_roster.server_origin())
@@ -415,13 +489,13 @@ BEGIN
     END IF;
 
     -- pg_cron keeps the details of every start for ever, without an index to find ours by: trimmed once an hour.
-    IF extract(minute FROM now) = 0 AND to_regclass('cron.job_run_details') IS NOT NULL THEN
+    IF extract(minute FROM now) = 0 AND minga_roster.cron_is_here() THEN
         EXECUTE 'DELETE FROM cron.job_run_details d
                  WHERE d.runid IN (SELECT o.runid FROM cron.job_run_details o
-                                   WHERE o.jobid IN (SELECT jobid FROM cron.job WHERE jobname = ''minga_roster'')
+                                   WHERE o.jobid = $2
                                        AND coalesce(o.end_time, o.start_time, ''-infinity'') < now() - interval ''1 day''
                                        AND o.status NOT IN (''starting'', ''running'', ''connecting'', ''sending'')
-                                   ORDER BY o.runid LIMIT $1)' USING batch;
+                                   ORDER BY o.runid LIMIT $1)' USING batch, (SELECT j.job FROM minga_roster.cron_job() j);
     END IF;
 END
 $$;

@@ -32,6 +32,7 @@ SELECT * FROM minga_roster.latest_evening('19:00', '06:00', 'Nowhere/Else', '202
 
 -- Connections of several zones, one that is off, one that came here in a copy, one retired.
 CREATE TABLE evening_people (site text, person_id text, role text, given_name text, family_name text, archived_at timestamptz);
+ALTER TABLE evening_people OWNER TO regress_people_owner;
 INSERT INTO minga_roster.people_relations (relation, columns) VALUES ('evening_people', '{}');
 INSERT INTO minga_roster.connections (connection, site, sis, base_url, token_url, auth, api_version, client_id, school_id, people, time_zone,
     sync_at, window_end, automatic, enabled_at, enabled_origin, retired_at)

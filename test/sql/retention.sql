@@ -4,6 +4,7 @@
 SET TimeZone = 'UTC';
 SET DateStyle = 'ISO';
 CREATE TABLE retention_people (site text, person_id text, role text, given_name text, family_name text, archived_at timestamptz);
+ALTER TABLE retention_people OWNER TO regress_people_owner;
 INSERT INTO minga_roster.people_relations (relation, columns) VALUES ('retention_people', '{}');
 INSERT INTO minga_roster.connections (connection, site, sis, base_url, token_url, auth, api_version, client_id, school_id, people, time_zone, retired_at)
 SELECT connection, connection, 'infinite_campus', 'https://sis.example', 'https://sis.example/token', 'oauth2', '1.1', 'id', 'school-1', 'retention_people', 'UTC', retired_at
@@ -100,7 +101,7 @@ ROLLBACK;
 -- Details of the pg_cron job: a day of ours, trimmed on the hour; those of other jobs are not ours.
 CREATE FUNCTION pg_temp.trimmed() RETURNS SETOF bigint LANGUAGE plpgsql AS $$
 DECLARE
-    ours bigint := cron.schedule('minga_roster', '0 0 1 1 *', 'SELECT 1');
+    ours bigint := cron.schedule('minga_roster', '0 0 1 1 *', minga_roster.cron_command());
     another bigint := cron.schedule('another', '0 0 1 1 *', 'SELECT 1');
 BEGIN
     INSERT INTO cron.job_run_details (jobid, runid, status, start_time, end_time)

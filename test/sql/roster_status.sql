@@ -5,6 +5,7 @@
 SET TimeZone = 'UTC';
 SET DateStyle = 'ISO';
 CREATE TABLE status_people (site text, person_id text, role text, given_name text, family_name text, archived_at timestamptz);
+ALTER TABLE status_people OWNER TO regress_people_owner;
 INSERT INTO minga_roster.people_relations (relation, columns) VALUES ('status_people', '{}');
 INSERT INTO minga_roster.connections (connection, site, sis, base_url, token_url, auth, api_version, client_id, school_id, people, time_zone,
     automatic, enabled_at, enabled_origin, retired_at, credentials_expire)
@@ -29,7 +30,7 @@ DROP EXTENSION pg_cron;
 SELECT * FROM status;
 ROLLBACK;
 BEGIN;
-SELECT cron.schedule('minga_roster', '0 0 1 1 *', 'SELECT 1') AS job \gset
+SELECT cron.schedule('minga_roster', '0 0 1 1 *', minga_roster.cron_command()) AS job \gset
 UPDATE cron.job SET active = false WHERE jobid = :job;
 SELECT regexp_replace(why_nothing_happens, '\d+', 'N') FROM status;
 UPDATE cron.job SET active = true WHERE jobid = :job;
@@ -70,7 +71,7 @@ ROLLBACK;
 \set clock '2026-09-02 02:00:00+00'
 \i :set_clock
 BEGIN;
-SELECT cron.schedule('minga_roster', '0 0 1 1 *', 'SELECT 1') AS job \gset
+SELECT cron.schedule('minga_roster', '0 0 1 1 *', minga_roster.cron_command()) AS job \gset
 INSERT INTO minga_roster.secrets VALUES ('s-high', gen_random_uuid(), '\x00');
 SELECT * FROM status;
 INSERT INTO minga_roster.runs (run, connection, site, kind, origin, evening, state, requested_by, queued_at, started_at, finished_at, sqlstate, error)
