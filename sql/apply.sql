@@ -51,9 +51,9 @@ BEGIN
             WHERE w.action = kind AND w.nth BETWEEN low AND high AND k <> 'archived_at');
         -- Only people who are as they were seen: managed, neither owner nor manager, in or out of the archive, with the values of before.
         PERFORM minga_roster.as_owner(people, format(
-            'WITH hit AS (UPDATE %1$s p SET %2$s FROM pg_temp.writes w WHERE p.%3$I = $1 AND p.%4$I = w.person_id::%5$s AND %6$s AND w.action = %7$L '
-            'AND %8$s NOT IN (''owner'', ''manager'')%9$s AND %10$s%11$s '
-            'RETURNING w.change, %12$s AS seen) INSERT INTO pg_temp.hits (change, seen) SELECT change, seen FROM hit',
+            'WITH hit AS (UPDATE %1$s p SET %2$s FROM pg_temp.writes w WHERE %3$s AND %4$s AND %5$s AND w.action = %6$L '
+            'AND %7$s NOT IN (''owner'', ''manager'')%8$s AND %9$s%10$s '
+            'RETURNING w.change, %11$s AS seen) INSERT INTO pg_temp.hits (change, seen) SELECT change, seen FROM hit',
             people,
             concat_ws(', ',
                 CASE WHEN kind <> 'update' THEN
@@ -62,7 +62,7 @@ BEGIN
                     CASE c WHEN 'role' THEN minga_roster.role_words(people, 'w.after ->> ''role''', false) ELSE format('w.after ->> %L', c) END,
                     minga_roster.column_type(people, map ->> c)), ', ' ORDER BY c) FROM unnest(written) c),
                 CASE WHEN map ? 'updated_at' THEN format('%I = $2::pg_catalog.timestamptz', map ->> 'updated_at') END),
-            map ->> 'site', map ->> 'person_id', minga_roster.column_type(people, map ->> 'person_id'), in_range, kind,
+            minga_roster.equal_terms(people, map ->> 'site', '$1'), minga_roster.equal_terms(people, map ->> 'person_id', 'w.person_id'), in_range, kind,
             minga_roster.role_words(people, format('p.%I::pg_catalog.text', map ->> 'role'), true),
             CASE WHEN map ? 'roster_managed' THEN format(' AND p.%I IS NOT FALSE', map ->> 'roster_managed') END,
             format(CASE kind WHEN 'restore' THEN '%s AND %s' ELSE 'NOT (%s) AND %s' END, archive.archived, archive.unchanged),
@@ -109,6 +109,7 @@ DECLARE
     high integer;
     offenders integer := 0;
     constraint_hit text;
+    id_column text := (SELECT r.columns ->> 'person_id' FROM minga_roster.people_relations r WHERE r.relation = connection.people);
 BEGIN
     IF highs[1] IS NULL THEN
         RETURN;
@@ -117,8 +118,8 @@ BEGIN
     PERFORM minga_roster.grant_temp(connection.people, 'hits');
     IF EXISTS (SELECT FROM writes w WHERE w.action = 'create') THEN
         PERFORM minga_roster.as_owner(connection.people, format(
-            'UPDATE pg_temp.writes SET person_id = (%s)::pg_catalog.text WHERE action = ''create''', minga_roster.column_default(connection.people,
-                (SELECT r.columns ->> 'person_id' FROM minga_roster.people_relations r WHERE r.relation = connection.people))));
+            'UPDATE pg_temp.writes SET person_id = ((%s)::%s)::pg_catalog.text WHERE action = ''create''',
+            minga_roster.column_default(connection.people, id_column), minga_roster.stored_type(connection.people, id_column)));
     END IF;
     WHILE lows <> '{}' LOOP
         low := lows[cardinality(lows)];

@@ -103,10 +103,11 @@ BEGIN
             PERFORM minga_roster.as_owner(people, format(
                 'INSERT INTO pg_temp.planned_keys SELECT "minga_roster label", "minga_roster person", %s FROM '
                 '(SELECT w.label AS "minga_roster label", w.person_id AS "minga_roster person", %s '
-                'FROM pg_temp.planned_values w LEFT JOIN %s p ON p.%I = $1 AND p.%I = w.person_id::%s) f WHERE %s',
+                'FROM pg_temp.planned_values w LEFT JOIN %s p ON %s AND %s) f WHERE %s',
                 array_to_string(index.expressions, ', '),
                 (SELECT string_agg(format('%s AS %I', minga_roster.planned_value(connection, a), a), ', ') FROM unnest(index.attributes) a),
-                people, map ->> 'site', map ->> 'person_id', minga_roster.column_type(people, map ->> 'person_id'), index.covered), connection.site);
+                people, minga_roster.equal_terms(people, map ->> 'site', '$1'), minga_roster.equal_terms(people, map ->> 'person_id', 'w.person_id'),
+                index.covered), connection.site);
             -- Rows as a whole are equal where both have NULL.
             PERFORM minga_roster.as_owner(people, format(
                 'INSERT INTO pg_temp.collisions (label, index_name, other) '
@@ -116,7 +117,7 @@ BEGIN
                 'FROM (SELECT p.%2$I::pg_catalog.text AS "minga_roster person", %3$s FROM %4$s p WHERE %5$s%6$s) r) q ON %7$s '
                 'WHERE q."minga_roster person" IS DISTINCT FROM k.person_id GROUP BY k.label',
                 index.key_names, map ->> 'person_id', index.keys, people, index.covered,
-                CASE WHEN map ->> 'site' = ANY (index.key_columns) THEN format(' AND p.%I = $1', map ->> 'site') END,
+                CASE WHEN map ->> 'site' = ANY (index.key_columns) THEN ' AND ' || minga_roster.equal_terms(people, map ->> 'site', '$1') END,
                 CASE WHEN index.nulls_equal THEN 'q."minga_roster keys" OPERATOR(pg_catalog.=) k."minga_roster keys"' ELSE index.equal END),
                 connection.site, index.index_name);
             PERFORM minga_roster.as_owner(people, format(

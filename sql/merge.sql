@@ -137,7 +137,8 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     -- EXPLAIN locks what the apply will, tables under a view and partitions as well, asks for no right that it does not, and fires no trigger.
     PERFORM minga_roster.as_owner(connection.people, (
-        SELECT format('EXPLAIN UPDATE %s p SET %I = DEFAULT WHERE p.%I = $1', connection.people, r.columns ->> 'given_name', r.columns ->> 'site')
+        SELECT format('EXPLAIN UPDATE %s p SET %I = DEFAULT WHERE %s', connection.people, r.columns ->> 'given_name',
+            minga_roster.equal_terms(connection.people, r.columns ->> 'site', '$1'))
         FROM minga_roster.people_relations r WHERE r.relation = connection.people), connection.site);
 END
 $$;
@@ -149,6 +150,7 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     this minga_roster.runs := minga_roster.known_run(merge_run.run);
 BEGIN
+    PERFORM minga_roster.check_people_relation((minga_roster.known_connection(this.connection)).people);
     IF this.kind <> 'preview' THEN
         PERFORM minga_roster.lock_people(minga_roster.known_connection(this.connection));
     END IF;

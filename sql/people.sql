@@ -2,10 +2,9 @@
 -- no row is read or written.
 
 CREATE FUNCTION caller() RETURNS name
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-RETURN (SELECT CASE WHEN role = 'none' THEN session_user ELSE role::name END FROM current_setting('role') AS role);
+LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'roster_caller';
 COMMENT ON FUNCTION caller() IS
-'The role that the caller goes by (SET ROLE, else the session''s), also inside a SECURITY DEFINER function, where current_user is its owner.';
+'The role that the extension acts for: the current user at the call of the function that people call; elsewhere the current user.';
 
 CREATE FUNCTION people_columns(OUT "position" integer, OUT "column" text, OUT type text, OUT required boolean, OUT may_be_empty boolean)
 RETURNS SETOF record
@@ -72,15 +71,113 @@ COMMENT ON FUNCTION fits_type(oid, text) IS 'Whether a column of this type (doma
 
 CREATE FUNCTION column_type(relation regclass, attribute text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT format_type(a.atttypid, NULL) FROM pg_attribute a WHERE a.attrelid = relation AND a.attname = attribute
+    SELECT format('%I.%I', n.nspname, t.typname)
+    FROM pg_attribute a
+    JOIN pg_type d ON d.oid = a.atttypid
+    JOIN pg_type t ON t.oid = CASE d.typtype WHEN 'd' THEN minga_roster.base_type(d.oid) ELSE d.oid END
+    JOIN pg_namespace n ON n.oid = t.typnamespace
+    WHERE a.attrelid = relation AND a.attname = attribute
 $$;
-COMMENT ON FUNCTION column_type(regclass, text) IS 'Type of a column, without its length: a cast must not cut a value short in silence.';
+COMMENT ON FUNCTION column_type(regclass, text) IS
+'Type of a column, a domain''s base type, without its length and whatever search_path holds: a cast must not cut a '
+'value short in silence, as casts to char(36) without the length (char(1)), and to a domain with one, do. The column '
+'itself applies length and checks when it is written.';
+
+CREATE FUNCTION stored_type(relation regclass, attribute text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE
+        WHEN b.typcategory IN ('S', 'V') OR (b.oid = a.atttypid AND a.atttypmod = -1) THEN
+            minga_roster.column_type(relation, attribute)
+        ELSE format_type(a.atttypid, a.atttypmod)
+    END
+    FROM pg_attribute a
+    JOIN pg_type d ON d.oid = a.atttypid
+    JOIN pg_type b ON b.oid = CASE d.typtype WHEN 'd' THEN minga_roster.base_type(d.oid) ELSE d.oid END
+    WHERE a.attrelid = relation AND a.attname = attribute
+$$;
+COMMENT ON FUNCTION stored_type(regclass, text) IS
+'Type to which a value is cast to be as the column will have it: rounded as numeric(6, 2) or timestamptz(0) does, but '
+'not cut to a length, which the column would refuse.';
+
+CREATE FUNCTION equality(type oid, OUT operand text, OUT operator text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT format('%I.%I', operand_schema.nspname, operand.typname),
+        format('OPERATOR(%I.%s)', operator_schema.nspname, o.oprname)
+    FROM pg_type d
+    JOIN pg_type base ON base.oid = CASE d.typtype WHEN 'd' THEN minga_roster.base_type(d.oid) ELSE d.oid END
+    JOIN pg_opclass c ON c.opcdefault AND c.opcmethod = (SELECT a.oid FROM pg_am a WHERE a.amname = 'btree')
+    JOIN pg_type input ON input.oid = c.opcintype
+    JOIN pg_amop m ON m.amopfamily = c.opcfamily AND m.amoplefttype = c.opcintype AND m.amoprighttype = c.opcintype
+        AND m.amopstrategy = 3
+    JOIN pg_operator o ON o.oid = m.amopopr
+    JOIN pg_namespace operator_schema ON operator_schema.oid = o.oprnamespace
+    -- What takes any enum is given the one that it is.
+    JOIN pg_type operand ON operand.oid = CASE WHEN input.typtype = 'p' THEN base.oid ELSE input.oid END
+    JOIN pg_namespace operand_schema ON operand_schema.oid = operand.typnamespace
+    WHERE d.oid = equality.type
+        AND (input.oid = base.oid
+            OR EXISTS (SELECT FROM pg_cast b
+                WHERE b.castsource = base.oid AND b.casttarget = input.oid
+                    AND b.castmethod = 'b' AND b.castcontext = 'i')
+            OR CASE input.oid
+                WHEN 'anyenum'::regtype THEN base.typtype = 'e'
+                WHEN 'anyrange'::regtype THEN base.typtype = 'r'
+                WHEN 'anymultirange'::regtype THEN base.typtype = 'm'
+                WHEN 'anyarray'::regtype THEN base.typsubscript = 'array_subscript_handler'::regproc
+                    AND EXISTS (SELECT FROM minga_roster.equality(base.typelem) e WHERE e.operator IS NOT NULL)
+            END)
+    ORDER BY input.oid = base.oid DESC, input.typispreferred DESC, input.oid
+    LIMIT 1
+$$;
+COMMENT ON FUNCTION equality(oid) IS
+'The equality of a type''s default btree operator class, in full, and the type that it compares: the type itself, '
+'what a domain is made of, or what the type is stored like (text for varchar). NULL where a type has none, and of '
+'rows.';
+
+CREATE FUNCTION equal_terms(relation regclass, attribute text, other text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    found record;
+BEGIN
+    SELECT format_type(a.atttypid, a.atttypmod) AS title, e.operator, e.operand,
+        format('%I.%I', n.nspname, t.typname) AS type,
+        minga_roster.column_type(equal_terms.relation, equal_terms.attribute) AS base_type
+    INTO found
+    FROM pg_attribute a
+    JOIN pg_type t ON t.oid = a.atttypid
+    JOIN pg_namespace n ON n.oid = t.typnamespace
+    CROSS JOIN LATERAL minga_roster.equality(a.atttypid) e
+    WHERE a.attrelid = equal_terms.relation AND a.attname = equal_terms.attribute;
+    IF found.title IS NULL THEN
+        -- The error of the statement itself names the column that is gone.
+        RETURN format('p.%I OPERATOR(pg_catalog.=) (%s)', attribute, other);
+    END IF;
+    IF found.operator IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'undefined_function',
+            MESSAGE = format('column "%s" of relation "%s" is of type %s, which has no equality',
+                attribute, relation, found.title),
+            DETAIL = 'Its type was changed after the relation had been attached.',
+            HINT = format('Give the column a type that can be compared, then attach the relation again: '
+                'SELECT minga_roster.roster_attach_people(%L).', relation);
+    END IF;
+    RETURN format('%s %s (%s)::%s%s',
+        CASE found.operand WHEN found.type THEN format('p.%I', attribute)
+            ELSE format('(p.%I)::%s', attribute, found.operand) END,
+        found.operator, other, found.base_type,
+        CASE WHEN found.operand <> found.base_type THEN '::' || found.operand END);
+END
+$$;
+COMMENT ON FUNCTION equal_terms(regclass, text, text) IS
+'An SQL expression that compares a column of p, the people relation, with another expression (a text, or of the '
+'column''s type) by the default equality of the column''s type, in full: no search_path has a say in it, and indexes '
+'of the column serve it.';
 
 -- A domain's checks are its maker's: they get the rights of the relation's owner.
 CREATE FUNCTION takes_word(relation regclass, type text, word text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    RETURN minga_roster.as_owner(relation, format('SELECT WHERE ($1::%s)::pg_catalog.text = $1', type), word) = 1;
+    RETURN minga_roster.as_owner(relation,
+        format('SELECT WHERE ($1::%s)::pg_catalog.text OPERATOR(pg_catalog.=) $1', type), word) = 1;
 EXCEPTION
     WHEN data_exception OR integrity_constraint_violation OR raise_exception THEN
         RETURN false;
@@ -96,8 +193,95 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION words_of_type(oid) IS 'The words of a type that has but some, as the end of a sentence; NULL of others.';
 
-CREATE FUNCTION roster_attach_people(relation regclass, columns jsonb DEFAULT '{}', roles jsonb DEFAULT '{}', archive_words jsonb DEFAULT '{}') RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION require_people_owner(relation regclass) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    class record;
+BEGIN
+    SELECT n.nspname || '.' || c.relname AS title, c.relowner INTO class
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation;
+    IF NOT pg_has_role(minga_roster.caller(), class.relowner, 'USAGE') THEN
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
+            MESSAGE = format('must be owner of relation "%s"', class.title),
+            DETAIL = format('It belongs to "%s", with whose rights a sync writes to it; you are "%s".',
+                pg_get_userbyid(class.relowner), minga_roster.caller()),
+            HINT = 'Let its owner or a superuser do it.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION require_people_owner(regclass) IS
+'42501 unless the caller owns the relation, is a member of its owner or a superuser: who attaches people or connects a '
+'SIS to them decides what is written to them.';
+
+CREATE FUNCTION more_than_plain(role oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE
+            WHEN r.oid <> more_than_plain.role THEN
+                format('"%s", a member of "%s"', pg_get_userbyid(more_than_plain.role), r.rolname)
+            WHEN r.rolsuper THEN format('superuser "%s"', r.rolname)
+            ELSE format('"%s", which has CREATEROLE', r.rolname)
+        END
+    FROM pg_roles r
+    WHERE pg_has_role(more_than_plain.role, r.oid, 'MEMBER')
+        AND (r.rolsuper OR r.rolname IN ('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files')
+            -- Before 16 such a role could make itself a member of those.
+            OR (r.rolcreaterole AND current_setting('server_version_num')::integer < 160000))
+    ORDER BY r.oid = more_than_plain.role DESC, r.rolsuper DESC, r.rolname
+    LIMIT 1
+$$;
+COMMENT ON FUNCTION more_than_plain(oid) IS
+'In words why a role is or can become a superuser: it is one, is a member of one or of a predefined role by which it can '
+'become one, or may grant itself that; NULL for a plain role.';
+
+CREATE FUNCTION check_people_relation(relation regclass) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    class record;
+BEGIN
+    SELECT n.nspname || '.' || c.relname AS title, n.nspname AS schema_name, pg_get_userbyid(c.relowner) AS owner,
+        c.relkind, minga_roster.more_than_plain(c.relowner) AS more_than_plain,
+        has_schema_privilege(c.relowner, n.oid, 'USAGE') AS reaches_schema,
+        (SELECT e.extname FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+            WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.objsubid = 0
+                AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e') AS extension
+    INTO class
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.oid = check_people_relation.relation;
+    IF class.extension IS NOT NULL OR class.schema_name LIKE 'pg\_%'
+        OR class.schema_name IN ('information_schema', 'minga_roster') THEN
+        RAISE EXCEPTION USING ERRCODE = 'wrong_object_type',
+            MESSAGE = format('relation "%s" cannot hold people', class.title),
+            DETAIL = CASE WHEN class.extension IS NOT NULL THEN format('It belongs to extension "%s".', class.extension)
+                ELSE format('It is in schema "%s", whose relations are not for others to write.', class.schema_name)
+            END,
+            HINT = 'Name a table or an updatable view of your own, or make a table: '
+                'SELECT minga_roster.roster_create_people(''public.people'', owner => ''people_owner'').';
+    END IF;
+    IF class.more_than_plain IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
+            MESSAGE = format('relation "%s" belongs to %s', class.title, class.more_than_plain),
+            DETAIL = 'A sync runs the triggers, defaults and policies of the relation with the rights of its owner, '
+                'so every role that may write one could become superuser.',
+            HINT = format('Give it a plain owner (CREATE ROLE people_owner NOLOGIN, where there is none): '
+                'ALTER %s %s OWNER TO people_owner.',
+                CASE class.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, relation);
+    END IF;
+    IF NOT class.reaches_schema THEN
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
+            MESSAGE = format('owner "%s" of relation "%s" may not use schema "%s"',
+                class.owner, class.title, class.schema_name),
+            DETAIL = 'A sync reads and writes the relation with the rights of its owner.',
+            HINT = format('GRANT USAGE ON SCHEMA %I TO %I.', class.schema_name, class.owner);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION check_people_relation(regclass) IS
+'Raises an error unless the relation may hold people: it is no member of an extension, in no schema of the system '
+'(42809), and belongs to a plain role that may use its schema (42501). Says nothing of one that does not exist.';
+
+CREATE FUNCTION do_attach_people(relation regclass, columns jsonb, roles jsonb, archive_words jsonb)
+RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     class record;
     map jsonb := coalesce(columns, '{}');
@@ -131,13 +315,7 @@ BEGIN
             MESSAGE = format('relation "%s" does not exist', relation),
             HINT = 'Name a table or an updatable view, or make one with roster_create_people.';
     END IF;
-    IF NOT pg_has_role(minga_roster.caller(), class.relowner, 'USAGE') THEN
-        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
-            MESSAGE = format('must be owner of relation "%s"', class.title),
-            DETAIL = format('It belongs to "%s", with whose rights a sync writes to it; you are "%s".',
-                pg_get_userbyid(class.relowner), minga_roster.caller()),
-            HINT = 'Let its owner or a superuser attach it.';
-    END IF;
+    PERFORM minga_roster.require_people_owner(relation);
     IF class.relkind NOT IN ('r', 'p', 'v') OR class.relpersistence = 't' OR class.read_only THEN
         RAISE EXCEPTION USING ERRCODE = 'wrong_object_type',
             MESSAGE = format('relation "%s" cannot be attached', class.title),
@@ -150,6 +328,7 @@ BEGIN
             END,
             HINT = 'Name a table or an updatable view, or make a table with roster_create_people.';
     END IF;
+    PERFORM minga_roster.check_people_relation(relation);
 
     WITH named AS (
         SELECT e.key AS "column", e.value #>> '{}' AS attribute FROM jsonb_each(map) e WHERE jsonb_typeof(e.value) = 'string'
@@ -191,6 +370,12 @@ BEGIN
                 WHEN minga_roster.fits_type(p.atttypid, 'text, boolean or enum') THEN
                     ', or archive_words that tell its statuses: {"active": ..., "archived": ...}' ELSE '' END)
         FROM present p WHERE NOT minga_roster.fits_type(p.atttypid, p.type)
+        UNION ALL
+        SELECT 5, p.position, format('Column %s is of type %s, which has no equality: people could not be found by it.',
+            p.title, format_type(p.atttypid, p.atttypmod))
+        FROM present p
+        WHERE p."column" IN ('site', 'person_id') AND minga_roster.fits_type(p.atttypid, p.type)
+            AND (minga_roster.equality(p.atttypid)).operator IS NULL
         UNION ALL
         SELECT 6, p.position, format('Column %s is generated and cannot be written.', p.title)
         FROM present p WHERE p.attgenerated <> '' AND p."column" <> 'roster_managed'
@@ -263,14 +448,19 @@ BEGIN
     END IF;
 
     INSERT INTO minga_roster.people_relations (relation, columns, roles, archive_words)
-    VALUES (roster_attach_people.relation, resolved, words, archive)
+    VALUES (do_attach_people.relation, resolved, words, archive)
     ON CONFLICT ON CONSTRAINT people_relations_pkey DO UPDATE
     SET columns = excluded.columns, roles = excluded.roles, archive_words = excluded.archive_words;
-    PERFORM minga_roster.require_full_read(c.connection) FROM minga_roster.connections c WHERE c.people = roster_attach_people.relation;
+    PERFORM minga_roster.require_full_read(c.connection) FROM minga_roster.connections c WHERE c.people = do_attach_people.relation;
 END
 $$;
+COMMENT ON FUNCTION do_attach_people(regclass, jsonb, jsonb, jsonb) IS 'roster_attach_people behind the door.';
+
+CREATE FUNCTION roster_attach_people(relation regclass, columns jsonb DEFAULT '{}', roles jsonb DEFAULT '{}', archive_words jsonb DEFAULT '{}')
+RETURNS void
+LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_attach_people(regclass, jsonb, jsonb, jsonb) IS
-'Attaches a table or updatable view of people, or attaches it anew. columns maps a column of the contract to its name in the relation, {"given_name": "first_name"}; what is not named goes by its own name. roles maps a role to the deployment''s word for it, {"student": "STUDENT"}. archive_words are given where archived_at is mapped to a status column (text, boolean or enum): the status of those who are active and of those who are archived, {"active": "ACTIVE", "archived": "ARCHIVED"}; any other status is not archived. Required: site, person_id (with a default or identity), role, given_name, family_name, archived_at (timestamptz, or a status column); written where present: email, username, identifier, grade, phone, middle_name, preferred_name, birth_date, parent_name, parent_email, parent_phone, parent_rule, updated_at (timestamptz); read where present: roster_managed (boolean). Checks the shape and reads no row. 42P16 names everything that is missing or unfit; 42809 for what is no table or updatable view; 42501 unless the caller owns the relation or is superuser.';
+'Attaches a table or updatable view of people, or attaches it anew. columns maps a column of the contract to its name in the relation, {"given_name": "first_name"}; what is not named goes by its own name. roles maps a role to the deployment''s word for it, {"student": "STUDENT"}. archive_words are given where archived_at is mapped to a status column (text, boolean or enum): the status of those who are active and of those who are archived, {"active": "ACTIVE", "archived": "ARCHIVED"}; any other status is not archived. Required: site, person_id (with a default or identity), role, given_name, family_name, archived_at (timestamptz, or a status column); written where present: email, username, identifier, grade, phone, middle_name, preferred_name, birth_date, parent_name, parent_email, parent_phone, parent_rule, updated_at (timestamptz); read where present: roster_managed (boolean). Checks the shape and reads no row. 42P16 names everything that is missing or unfit; 42809 for what is no table or updatable view, or belongs to an extension or the system; 42501 unless the caller owns the relation or is superuser, and where its owner is a superuser or may not use its schema.';
 
 CREATE FUNCTION known_roles() RETURNS SETOF text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -279,80 +469,110 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION known_roles() IS 'Roles that a roster writes, and those that it protects (owner, manager).';
 
--- Resolves names as its caller does and creates with the caller's rights; so it has no search_path of its own, and names everything in full.
-CREATE FUNCTION roster_create_people(relation text) RETURNS regclass
-LANGUAGE plpgsql VOLATILE AS $$
+CREATE FUNCTION check_new_people(schema_name name, relation_name name, owner name) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    parts text[] := pg_catalog.parse_ident(relation);
-    schema_name text;
-    relation_name text;
-    qualified text;
+    qualified text := format('%I.%I', schema_name, relation_name);
+    more_than_plain text;
 BEGIN
-    IF relation IS NULL THEN
-        RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed',
-            MESSAGE = 'no people relation is named',
-            HINT = 'Name the table to make: SELECT minga_roster.roster_create_people(''public.people'').';
-    END IF;
-    IF pg_catalog.cardinality(parts) OPERATOR(pg_catalog.=) 1 THEN
-        schema_name := pg_catalog.current_schema();
-    ELSIF pg_catalog.cardinality(parts) OPERATOR(pg_catalog.=) 2 THEN
-        schema_name := parts[1];
-    ELSE
-        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
-            MESSAGE = pg_catalog.format('"%s" is no name of a table', relation),
-            HINT = 'Give a name, or a schema and a name: ''public.people''.';
-    END IF;
-    relation_name := parts[pg_catalog.cardinality(parts)];
-    IF schema_name IS NULL THEN
-        RAISE EXCEPTION USING ERRCODE = 'invalid_schema_name',
-            MESSAGE = 'no schema has been selected to create in',
-            HINT = 'Name the schema too: ''public.people''.';
-    END IF;
-    qualified := pg_catalog.format('%I.%I', schema_name, relation_name);
-    IF pg_catalog.to_regclass(qualified) IS NOT NULL THEN
+    IF to_regclass(qualified) IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'duplicate_table',
-            MESSAGE = pg_catalog.format('relation "%s.%s" already exists', schema_name, relation_name),
-            HINT = pg_catalog.format('SELECT minga_roster.roster_attach_people(%L) checks whether it fits, and attaches it.', qualified);
+            MESSAGE = format('relation "%s.%s" already exists', schema_name, relation_name),
+            HINT = format('SELECT minga_roster.roster_attach_people(%L) checks whether it fits, and attaches it.',
+                qualified);
     END IF;
-    EXECUTE pg_catalog.format($ddl$
+    IF to_regrole(quote_ident(owner)) IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'undefined_object',
+            MESSAGE = format('role "%s" does not exist', owner),
+            HINT = format('Make it first: CREATE ROLE %I NOLOGIN.', owner);
+    END IF;
+    more_than_plain := minga_roster.more_than_plain(to_regrole(quote_ident(owner)));
+    IF more_than_plain IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+            MESSAGE = format('people cannot belong to %s', more_than_plain),
+            DETAIL = 'A sync runs the triggers, defaults and policies of the relation with the rights of its owner, so every role that may '
+                'write one could become superuser.',
+            HINT = format('Name a plain owner: CREATE ROLE people_owner NOLOGIN; '
+                'SELECT minga_roster.roster_create_people(%L, owner => ''people_owner'');', qualified);
+    END IF;
+    -- Where there is no such schema, CREATE TABLE says so.
+    IF NOT has_schema_privilege(owner, to_regnamespace(quote_ident(schema_name)), 'USAGE') THEN
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
+            MESSAGE = format('owner "%s" may not use schema "%s"', owner, schema_name),
+            DETAIL = 'A sync reads and writes the relation with the rights of its owner.',
+            HINT = format('GRANT USAGE ON SCHEMA %I TO %I.', schema_name, owner);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION check_new_people(name, name, name) IS 'What roster_create_people checks before it makes a table: that there is none of the name, and that the owner is a plain role that may use the schema.';
+
+-- Runs with the rights of roster_create_people's caller: it uses nothing of the extension.
+CREATE FUNCTION make_people(schema_name name, relation_name name, owner name) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    qualified text := format('%I.%I', schema_name, relation_name);
+BEGIN
+    EXECUTE format($ddl$
         CREATE TABLE %1$s (
-            site pg_catalog.text NOT NULL,
-            person_id pg_catalog.uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid(),
-            role pg_catalog.text NOT NULL,
-            given_name pg_catalog.text NOT NULL,
-            family_name pg_catalog.text NOT NULL,
-            middle_name pg_catalog.text,
-            preferred_name pg_catalog.text,
-            email pg_catalog.text,
-            username pg_catalog.text,
-            identifier pg_catalog.text,
-            grade pg_catalog.text,
-            phone pg_catalog.text,
-            birth_date pg_catalog.date,
-            parent_name pg_catalog.text,
-            parent_email pg_catalog.text,
-            parent_phone pg_catalog.text,
-            parent_rule pg_catalog.text,
-            roster_managed pg_catalog.bool NOT NULL DEFAULT true,
-            archived_at pg_catalog.timestamptz,
-            created_at pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.now(),
-            updated_at pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.now(),
+            site text NOT NULL,
+            person_id uuid NOT NULL DEFAULT gen_random_uuid(),
+            role text NOT NULL,
+            given_name text NOT NULL,
+            family_name text NOT NULL,
+            middle_name text,
+            preferred_name text,
+            email text,
+            username text,
+            identifier text,
+            grade text,
+            phone text,
+            birth_date date,
+            parent_name text,
+            parent_email text,
+            parent_phone text,
+            parent_rule text,
+            roster_managed boolean NOT NULL DEFAULT true,
+            archived_at timestamptz,
+            created_at timestamptz NOT NULL DEFAULT now(),
+            updated_at timestamptz NOT NULL DEFAULT now(),
             PRIMARY KEY (site, person_id)
         );
         CREATE INDEX ON %1$s (site, identifier);
-        CREATE INDEX ON %1$s (site, pg_catalog.lower(email));
+        CREATE INDEX ON %1$s (site, lower(email));
         COMMENT ON TABLE %1$s IS 'People of the sites, kept in step with their student information systems by minga_roster.';
         COMMENT ON COLUMN %1$s.site IS 'The school; leads every key.';
-        COMMENT ON COLUMN %1$s.role IS 'student, teacher, staff, or what the school made of the person; owner and manager are never touched by a roster.';
+        COMMENT ON COLUMN %1$s.role IS 'student, teacher, staff, or what the school made of the person; '
+            'owner and manager are never touched by a roster.';
         COMMENT ON COLUMN %1$s.identifier IS 'The number that the school knows the person by.';
         COMMENT ON COLUMN %1$s.email IS 'Not unique: parents and siblings share addresses.';
         COMMENT ON COLUMN %1$s.parent_rule IS 'The rule by which the roster chose the primary parent contact.';
         COMMENT ON COLUMN %1$s.roster_managed IS 'false: never written, archived or restored by a roster.';
         COMMENT ON COLUMN %1$s.archived_at IS 'Since when the person is archived; NULL: active.'
         $ddl$, qualified);
-    PERFORM minga_roster.roster_attach_people(pg_catalog.to_regclass(qualified));
-    RETURN pg_catalog.to_regclass(qualified);
+    IF owner <> current_user THEN
+        EXECUTE format('ALTER TABLE %s OWNER TO %I', qualified, owner);
+    END IF;
 END
 $$;
-COMMENT ON FUNCTION roster_create_people(text) IS
-'Makes a people table with all columns of the contract, attaches it and returns it. It belongs to the caller and is no member of the extension: DROP EXTENSION leaves it. Ids are random UUIDs: they stay unique when sites move between databases, cannot be guessed from a neighbour''s, and need no sequence where the table is distributed by site. No unique index on e-mail. 42P07 when the relation exists (use roster_attach_people).';
+COMMENT ON FUNCTION make_people(name, name, name) IS 'Makes a people table of this name, and gives it to the owner.';
+
+CREATE FUNCTION attach_new_people(schema_name name, relation_name name, owner name) RETURNS regclass
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    made regclass := format('%I.%I', schema_name, relation_name)::regclass;
+BEGIN
+    PERFORM minga_roster.do_attach_people(made, '{}', '{}', '{}');
+    RETURN made;
+END
+$$;
+COMMENT ON FUNCTION attach_new_people(name, name, name) IS 'Attaches the table that make_people has made.';
+
+CREATE FUNCTION roster_create_people(relation text, owner name DEFAULT NULL) RETURNS regclass
+LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_create_people';
+COMMENT ON FUNCTION roster_create_people(text, name) IS
+'Makes a people table with all columns of the contract, attaches it and returns it. It belongs to the owner, else to '
+'the caller, and is no member of the extension: DROP EXTENSION leaves it. The owner is a plain role that may use the '
+'schema: syncs run with its rights (22023 for a superuser, 42704 where there is none, 42501 without USAGE). Ids are '
+'random UUIDs: they stay unique when sites move between databases, cannot be guessed from a neighbour''s, and need no '
+'sequence where the table is distributed by site. No unique index on e-mail. 42P07 when the relation exists (use '
+'roster_attach_people).';

@@ -74,13 +74,13 @@ BEGIN
     -- A deferred trigger could not fire inside the restricted operation; from here to the end of the transaction none is.
     SET CONSTRAINTS ALL IMMEDIATE;
     PERFORM minga_roster.read_as_owner(connection.people, format(
-        'SELECT p.%1$I::pg_catalog.text, %2$s, %3$s, %4$s, %5$s FROM %6$s p WHERE p.%7$I = $1',
+        'SELECT p.%1$I::pg_catalog.text, %2$s, %3$s, %4$s, %5$s FROM %6$s p WHERE %7$s',
         map ->> 'person_id', minga_roster.role_words(connection.people, format('p.%I::pg_catalog.text', map ->> 'role'), true),
         archive.archived || ', ' || archive.read_columns, CASE WHEN map ? 'roster_managed' THEN format('coalesce(p.%I, true)', map ->> 'roster_managed') ELSE 'true' END,
         (SELECT string_agg(CASE WHEN map ? c.name THEN format('p.%I::pg_catalog.text', map ->> c.name) ELSE 'NULL::pg_catalog.text' END, ', '
             ORDER BY c.position)
             FROM unnest(minga_roster.written_columns()) WITH ORDINALITY AS c (name, position)),
-        connection.people, map ->> 'site'), 'pg_temp.current_people', connection.site);
+        connection.people, minga_roster.equal_terms(connection.people, map ->> 'site', '$1')), 'pg_temp.current_people', connection.site);
     ANALYZE current_people (person_id, identifier, email);
 END
 $$;

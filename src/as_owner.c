@@ -1,10 +1,11 @@
 /*
  * as_owner.c
- *	  The one door to the people relation: runs a statement with the rights of
+ *	  The one way to the people relation: runs a statement with the rights of
  *	  the relation's owner, so that a deployment's triggers and defaults never
  *	  get those of the worker.
  *
- * Must survive whatever such a trigger raises, and let no data of a person
+ * Must survive whatever such a trigger raises or catches, operators, functions,
+ * casts and types that others made in any schema, and let no data of a person
  * out in an error: texts of data exceptions, constraint violations and RAISE
  * may quote a row.
  */
@@ -17,19 +18,25 @@
 #include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
+#include "executor/executor.h"
 #include "executor/tuptable.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "tcop/tcopprot.h"
+#include "tcop/utility.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
+#include "as_owner.h"
+#include "compat.h"
 #include "minga_roster.h"
+#include "session.h"
 
 #define BATCH_ROWS 1000
 
@@ -45,14 +52,31 @@ typedef struct RowReceiver
 	int			used;			/* slots */
 } RowReceiver;
 
+volatile sig_atomic_t as_owner_stop = false;
+volatile sig_atomic_t as_owner_runs = false;
+
 PG_FUNCTION_INFO_V1(roster_as_owner);
 PG_FUNCTION_INFO_V1(roster_read_as_owner);
 
+/* How a statement names the relation; palloc'd. */
+static char *
+relation_name(Oid relation)
+{
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)), get_rel_name(relation));
+}
+
+/*
+ * The owner of a people relation, with whose rights statements run.  Throws
+ * where it is gone, and where it belongs to a superuser, whose rights everybody
+ * would get who may write a trigger or a default there.  What else is no
+ * relation for people is check_people_relation's to say.
+ */
 static Oid
-owner_of(Oid relation)
+people_owner(Oid relation)
 {
 	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
 	Oid			owner;
+	bool		is_view;
 
 	if (!HeapTupleIsValid(tuple))
 		ereport(ERROR,
@@ -61,20 +85,23 @@ owner_of(Oid relation)
 				 errdetail("It was dropped after it had been attached."),
 				 errhint("The DBA restores it, or attaches another one with roster_attach_people and roster_configure.")));
 	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	is_view = ((Form_pg_class) GETSTRUCT(tuple))->relkind == RELKIND_VIEW;
 	ReleaseSysCache(tuple);
+	if (superuser_arg(owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("relation \"%s\" belongs to superuser \"%s\"", relation_name(relation), GetUserNameFromId(owner, false)),
+				 errdetail("Its triggers, defaults and policies would run with a superuser's rights."),
+				 errhint("Give it a plain owner (CREATE ROLE people_owner NOLOGIN, where there is none): ALTER %s %s OWNER TO people_owner.",
+						 is_view ? "VIEW" : "TABLE", relation_name(relation))));
 	return owner;
 }
 
-/* Did a function of the deployment run into it?  Such have lines of context above that of the statement itself. */
+/* Did a function of the deployment run into it?  Such have lines of context; the statement itself has none. */
 static bool
-is_from_within(const char *statement, const ErrorData *edata)
+is_from_within(const ErrorData *edata)
 {
-	const char *place;
-
-	if (edata->context == NULL)
-		return false;
-	place = strstr(edata->context, statement);
-	return place == NULL || memchr(edata->context, '\n', place - edata->context) != NULL;
+	return edata->context != NULL;
 }
 
 /* Whether the server words errors of this class with values; the others speak of objects and resources alone. */
@@ -107,9 +134,9 @@ sqlstate_may_quote_data(int sqlstate)
  * or setting that the server refuses is told, by the name of the object.
  */
 static bool
-may_quote_data(const char *statement, const ErrorData *edata)
+may_quote_data(const ErrorData *edata)
 {
-	if (is_from_within(statement, edata))
+	if (is_from_within(edata))
 		return edata->sqlerrcode != ERRCODE_INSUFFICIENT_PRIVILEGE || edata->filename == NULL ||
 			(strcmp(edata->filename, "aclchk.c") != 0 && strcmp(edata->filename, "guc.c") != 0);
 	return sqlstate_may_quote_data(edata->sqlerrcode);
@@ -117,14 +144,13 @@ may_quote_data(const char *statement, const ErrorData *edata)
 
 /* Raises what the statement ran into as an error of ours; edata is palloc'd by the caller. */
 static void
-rethrow(Oid relation, const char *statement, bool reading, ErrorData *edata)
+rethrow(Oid relation, bool reading, ErrorData *edata)
 {
-	char	   *schema = get_namespace_name(get_rel_namespace(relation));
-	char	   *name = quote_qualified_identifier(schema, get_rel_name(relation));
+	char	   *name = relation_name(relation);
 	StringInfoData found;
 
 	initStringInfo(&found);
-	if (!may_quote_data(statement, edata))
+	if (!may_quote_data(edata))
 		appendStringInfo(&found, "The statement failed with: %s.", edata->message);
 	else
 		appendStringInfo(&found, "The statement failed with SQLSTATE %s; its text may hold data of people and is left out.",
@@ -149,97 +175,194 @@ rethrow(Oid relation, const char *statement, bool reading, ErrorData *edata)
 }
 
 /*
+ * The statement, analyzed: each name, operator and cast of its text is resolved
+ * in pg_catalog alone or stands there with its schema.  As the current user.
+ */
+static Query *
+analyze_statement(const char *statement, ParamListInfo params)
+{
+	List	   *parsed = pg_parse_query(statement);
+	Oid		   *types = palloc(Max(params->numParams, 1) * sizeof(Oid));
+	List	   *queries;
+
+	for (int i = 0; i < params->numParams; i++)
+		types[i] = params->params[i].ptype;
+	if (list_length(parsed) == 1)
+	{
+		queries = pg_analyze_and_rewrite_fixedparams(linitial_node(RawStmt, parsed), statement, types, params->numParams, NULL);
+		if (list_length(queries) == 1)
+		{
+			Query	   *query = linitial_node(Query, queries);
+
+			/* EXPLAIN takes locks; what ends a transaction or talks to the client would do so here. */
+			if (query->commandType == CMD_UTILITY && !IsA(query->utilityStmt, ExplainStmt))
+				ereport(ERROR,
+						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						 errmsg("the statement neither reads nor writes rows"),
+						 errhint("Use SELECT, INSERT, UPDATE, DELETE or EXPLAIN.")));
+			return query;
+		}
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("the statement is not a single one"),
+			 errdetail("A rule of the relation may make several statements of one, or none."),
+			 errhint("The DBA writes INSTEAD OF triggers in place of the rule.")));
+	return NULL;				/* not reached */
+}
+
+/* Runs an analyzed statement, and returns how many rows it processed. */
+static int64
+execute_query(Query *query, const char *statement, ParamListInfo params, DestReceiver *dest)
+{
+	PlannedStmt *plan = linitial_node(PlannedStmt, pg_plan_queries(list_make1(query), statement, 0, params));
+	QueryDesc  *execution;
+	int64		rows;
+
+	if (query->commandType == CMD_UTILITY)
+	{
+		ProcessUtility(plan, statement, false, PROCESS_UTILITY_QUERY, params, NULL, dest, NULL);
+		return 0;
+	}
+	execution = CreateQueryDesc(plan, statement, GetActiveSnapshot(), InvalidSnapshot, dest, params, NULL, 0);
+	ExecutorStart(execution, 0);
+	compat_executor_run(execution);
+	ExecutorFinish(execution);
+	rows = (int64) execution->estate->es_processed;
+	ExecutorEnd(execution);
+	FreeQueryDesc(execution);
+	return rows;
+}
+
+/* The arguments as parameters of a statement, each a text; palloc'd. */
+static ParamListInfo
+text_parameters(ArrayType *arguments)
+{
+	Datum	   *values = NULL;
+	bool	   *nulls = NULL;
+	int			count = 0;
+	ParamListInfo params;
+
+	if (arguments != NULL)
+		deconstruct_array(arguments, TEXTOID, -1, false, TYPALIGN_INT, &values, &nulls, &count);
+	params = makeParamList(count);
+	for (int i = 0; i < count; i++)
+	{
+		params->params[i].value = values[i];
+		params->params[i].isnull = nulls[i];
+		params->params[i].pflags = PARAM_FLAG_CONST;
+		params->params[i].ptype = TEXTOID;
+	}
+	return params;
+}
+
+/* What a statement of the deployment may have swallowed, a cancel, is raised once it has ended. */
+static void
+raise_if_stopped(void)
+{
+	if (as_owner_stop)
+		ereport(ERROR,
+				(errcode(ERRCODE_QUERY_CANCELED),
+				 errmsg("canceling statement due to user request")));
+}
+
+/*
  * Runs the statement as the relation's owner, arguments as text, and returns
  * the number of rows that it processed; rows of a query go to dest, where given.
  *
- * The statement runs inside a security-restricted operation: it can neither
- * change the role back nor leave a deferred trigger behind (callers set
- * constraints immediate first, and make temp tables).  A policy that would
- * filter rows is an error.  search_path is what a new session of this role
- * would have, which triggers written without one rely on.
+ * What the statement itself names is resolved in pg_catalog alone, by the text
+ * of the statement; what it calls of the deployment (triggers, defaults, views)
+ * finds the search_path of its owner.  It runs inside a security-restricted
+ * operation: it can neither change the role back nor leave a deferred trigger
+ * behind (callers set constraints immediate first, and make temp tables).  A
+ * policy that would filter rows is an error.
  */
 static int64
 run_as_owner(Oid relation, const char *statement, ArrayType *arguments, DestReceiver *dest)
 {
 	Oid			owner;
-	const char *search_path;
-	Datum	   *values = NULL;
-	bool	   *nulls = NULL;
-	int			count = 0;
-	SPIExecuteOptions options = {0};
+	ParamListInfo params;
 	Oid			saved_user;
 	int			saved_context;
 	int			guc_level;
-	int			result;
 	int64		rows;
-	MemoryContext context = CurrentMemoryContext;
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext context;
 
-	if (!superuser())
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied for function %s", dest ? "read_as_owner" : "as_owner"),
-				 errdetail("It is called by runs, whose worker is a superuser."),
-				 errhint("Use the functions whose names begin with \"roster_\".")));
-
-	owner = owner_of(relation);
-	if (arguments != NULL)
-		deconstruct_array(arguments, TEXTOID, -1, false, TYPALIGN_INT, &values, &nulls, &count);
-	options.params = makeParamList(count);
-	for (int i = 0; i < count; i++)
-	{
-		options.params->params[i].value = values[i];
-		options.params->params[i].isnull = nulls[i];
-		options.params->params[i].pflags = PARAM_FLAG_CONST;
-		options.params->params[i].ptype = TEXTOID;
-	}
-	options.dest = dest;
-
+	owner = people_owner(relation);
+	context = AllocSetContextCreate(caller, "minga_roster statement", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(context);
+	params = text_parameters(arguments);
 	GetUserIdAndSecContext(&saved_user, &saved_context);
 	SetUserIdAndSecContext(owner, saved_context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
 	guc_level = NewGUCNestLevel();
 	PG_TRY();
 	{
-		search_path = GetConfigOptionResetString("search_path");
-		(void) set_config_option("search_path", search_path ? search_path : "", PGC_USERSET, PGC_S_SESSION,
-								 GUC_ACTION_SAVE, true, 0, false);
-		(void) set_config_option("row_security", "off", PGC_USERSET, PGC_S_SESSION,
-								 GUC_ACTION_SAVE, true, 0, false);
-		/* So that the context of its errors is that of the statement and what it calls. */
+		Query	   *query;
+
+		session_pin();
+		/* So that the context of its errors is that of what it calls. */
 		error_context_stack = NULL;
-		SPI_connect();
-		result = SPI_execute_extended(statement, &options);
-		if (result < 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_INTERNAL_ERROR),
-					 errmsg_internal("SPI_execute_extended failed: %s", SPI_result_code_string(result))));
-		rows = (int64) SPI_processed;
-		SPI_finish();
+		CommandCounterIncrement();
+		PushActiveSnapshot(GetTransactionSnapshot());
+		query = analyze_statement(statement, params);
+		session_give_back(owner);
+		as_owner_runs = true;
+		rows = execute_query(query, statement, params, dest ? dest : None_Receiver);
+		as_owner_runs = false;
+		PopActiveSnapshot();
+		CommandCounterIncrement();
 	}
 	PG_CATCH();
 	{
 		ErrorData  *edata;
 
-		MemoryContextSwitchTo(context);
+		as_owner_runs = false;
+		MemoryContextSwitchTo(caller);
 		edata = CopyErrorData();
 		AtEOXact_GUC(false, guc_level);
 		SetUserIdAndSecContext(saved_user, saved_context);
 		/* A cancel or shutdown is no fault of the relation, but a trigger may use its SQLSTATE. */
-		if (ERRCODE_TO_CATEGORY(edata->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION && !may_quote_data(statement, edata))
+		if (ERRCODE_TO_CATEGORY(edata->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION && !may_quote_data(edata))
 			PG_RE_THROW();
 		FlushErrorState();
-		rethrow(relation, statement, dest != NULL, edata);
+		raise_if_stopped();
+		rethrow(relation, dest != NULL, edata);
 	}
 	PG_END_TRY();
 	AtEOXact_GUC(false, guc_level);
 	SetUserIdAndSecContext(saved_user, saved_context);
+	raise_if_stopped();
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(context);
 
 	return rows;
+}
+
+static void
+refuse_call(FunctionCallInfo fcinfo, int required)
+{
+	if (!superuser())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for function %s", get_func_name(fcinfo->flinfo->fn_oid)),
+				 errdetail("It is called by runs, whose worker is a superuser."),
+				 errhint("Use the functions whose names begin with \"roster_\".")));
+	for (int i = 0; i < required; i++)
+	{
+		if (PG_ARGISNULL(i))
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("argument %d of %s is NULL", i + 1, get_func_name(fcinfo->flinfo->fn_oid)),
+					 errhint("Name the relation and the statement.")));
+	}
 }
 
 /* as_owner(relation, statement, VARIADIC arguments): how many rows it processed. */
 Datum
 roster_as_owner(PG_FUNCTION_ARGS)
 {
+	refuse_call(fcinfo, 2);
 	PG_RETURN_INT64(run_as_owner(PG_GETARG_OID(0), text_to_cstring(PG_GETARG_TEXT_PP(1)),
 								 PG_ARGISNULL(2) ? NULL : PG_GETARG_ARRAYTYPE_P(2), NULL));
 }
@@ -266,13 +389,14 @@ receive_startup(DestReceiver *receiver, int operation, TupleDesc found)
 
 	if (found->natts != due->natts)
 		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg_internal("%d columns where %d are due", found->natts, due->natts)));
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("the query has %d columns where the table has %d", found->natts, due->natts)));
 	for (int i = 0; i < due->natts; i++)
 		if (TupleDescAttr(found, i)->atttypid != TupleDescAttr(due, i)->atttypid)
 			ereport(ERROR,
-					(errcode(ERRCODE_INTERNAL_ERROR),
-					 errmsg_internal("column %d is not of the type of column \"%s\"", i + 1, NameStr(TupleDescAttr(due, i)->attname))));
+					(errcode(ERRCODE_DATATYPE_MISMATCH),
+					 errmsg("column %d of the query is not of the type of column \"%s\"",
+							i + 1, NameStr(TupleDescAttr(due, i)->attname))));
 	rows->bulk = GetBulkInsertState();
 	rows->command = GetCurrentCommandId(true);
 }
@@ -316,13 +440,19 @@ roster_read_as_owner(PG_FUNCTION_ARGS)
 	RowReceiver *rows = palloc0(sizeof(RowReceiver));
 	int64		count;
 
+	refuse_call(fcinfo, 3);
 	rows->receiver.receiveSlot = receive_row;
 	rows->receiver.rStartup = receive_startup;
 	rows->receiver.rShutdown = receive_shutdown;
 	rows->receiver.rDestroy = receive_destroy;
 	rows->receiver.mydest = DestTuplestore;
-	rows->target = table_open(PG_GETARG_OID(2), RowExclusiveLock);
-	if (rows->target->rd_rel->relpersistence != RELPERSISTENCE_TEMP)
+	rows->target = try_table_open(PG_GETARG_OID(2), RowExclusiveLock);
+	if (rows->target == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("table with OID %u does not exist", PG_GETARG_OID(2)),
+				 errhint("Name a temporary table of this session.")));
+	if (rows->target->rd_rel->relkind != RELKIND_RELATION || !rows->target->rd_islocaltemp)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is no temporary table", RelationGetRelationName(rows->target)),

@@ -107,7 +107,8 @@ as_postgres "$bindir/createdb" -h "$demo" -U postgres minga
 step "Install"
 show "CREATE EXTENSION pg_cron;"
 show "CREATE EXTENSION minga_roster;"
-show "SELECT roster_create_people('public.people');"
+show "CREATE ROLE people_owner NOLOGIN;"
+show "SELECT roster_create_people('public.people', owner => 'people_owner');"
 
 step "Connect: the URL pasted too long, with a capital letter and a space"
 show "SELECT connection, base_url, token_url, app_name, unproven

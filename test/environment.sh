@@ -53,6 +53,7 @@ make_cluster() {
 		max_worker_processes = 16
 		fsync = off
 		log_line_prefix = '%m [%p] %b '
+		minga_roster.allowed_hosts = 'localhost:*, 127.0.0.1:*, [::1]:*'
 	CONF
 }
 

@@ -66,15 +66,15 @@ as_postgres "$bindir/createdb" -h "$work" -U postgres bench
 psql_bench() { as_postgres "$bindir/psql" -X -q -A -t -v ON_ERROR_STOP=1 -h "$work" -U postgres -d bench "$@" 2>/dev/null; }
 value() { psql_bench <<< "SET search_path = public, minga_roster; SET jit = off; $1"; }
 
-psql_bench -c "CREATE EXTENSION minga_roster" -c "CREATE UNLOGGED TABLE copied (a01 text, a02 text, a03 text, a04 text, a05 text, a06 text, a07 text, a08 text, a09 text, a10 text, a11 text, a12 text, a13 text, a14 text[], a15 text[], a16 text[])"
+psql_bench -c "CREATE EXTENSION minga_roster" -c "CREATE ROLE people_owner NOLOGIN" -c "CREATE UNLOGGED TABLE copied (a01 text, a02 text, a03 text, a04 text, a05 text, a06 text, a07 text, a08 text, a09 text, a10 text, a11 text, a12 text, a13 text, a14 text[], a15 text[], a16 text[])"
 for size in full tenth half; do
 	eval "server_port=\$port_$size"
-	value "SELECT roster_create_people('public.people_$size'); SELECT roster_connect('$size', url => 'http://127.0.0.1:$server_port/campus/api/oneroster/v1p1/minga',
+	value "SELECT roster_create_people('public.people_$size', owner => 'people_owner'); SELECT roster_connect('$size', url => 'http://127.0.0.1:$server_port/campus/api/oneroster/v1p1/minga',
 		client_id => 'i', client_secret => 's', school_id => 'CE8DF1FC-3242-4716-A5F5-5A957F86DC36', people => 'public.people_$size', time_zone => 'America/Denver');
 		SELECT roster_configure('$size', page_size => $page_size)" >/dev/null
 done
 
-value "SELECT roster_create_people('public.people_slow'); SELECT roster_connect('slow', sis => 'oneroster_1.1', url => 'http://127.0.0.1:$port_slow', token_url => 'http://127.0.0.1:$port_slow/token',
+value "SELECT roster_create_people('public.people_slow', owner => 'people_owner'); SELECT roster_connect('slow', sis => 'oneroster_1.1', url => 'http://127.0.0.1:$port_slow', token_url => 'http://127.0.0.1:$port_slow/token',
 	client_id => 'i', client_secret => 's', school_id => 'CE8DF1FC-3242-4716-A5F5-5A957F86DC36', people => 'public.people_slow', time_zone => 'America/Denver');
 	SELECT roster_configure('slow', page_size => 50, sync_at => '00:00', window_end => '23:59');
 	SELECT roster_toggle('slow', category, roster => category = 'student') FROM toggles WHERE connection = 'slow'" >/dev/null

@@ -115,6 +115,8 @@ sub moves
 
 	$self->{there} = $there;
 	$self->{roster}->sql("UPDATE connections SET base_url = replace(base_url, $from, $to), token_url = replace(token_url, $from, $to)");
+	# a name service would leave the address, and with it the secret, as they are
+	$self->{roster}->sql("SELECT roster_set_secret('mesa', " . RosterCluster::quote($self->{server}->client_secret) . ')');
 	return;
 }
 
@@ -124,6 +126,8 @@ sub moves_back
 	my ($from, $to) = map { RosterCluster::quote($_) } delete $self->{there}, 'localhost:' . $self->{server}->port;
 
 	$self->{roster}->sql("UPDATE connections SET base_url = replace(base_url, $from, $to), token_url = replace(token_url, $from, $to)");
+	# a name service would leave the address, and with it the secret, as they are
+	$self->{roster}->sql("SELECT roster_set_secret('mesa', " . RosterCluster::quote($self->{server}->client_secret) . ')');
 	return;
 }
 

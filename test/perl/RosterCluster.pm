@@ -2,6 +2,7 @@
 #
 #   my $roster = RosterCluster->new('name', conf => "minga_roster.max_workers = 1\n");
 #   $roster->connect_school('mesa-high', $server);       # an OneRosterServer; creates public.people when it is not there
+#   $roster->move_school('mesa-high', $url, $secret);    # another URL, and the secret for it
 #   $roster->sql('SELECT ...');                          # output of psql -AtX, dies on an error
 #   my $error = $roster->error('SELECT ...');            # stderr of a statement that has to fail, with SQLSTATE
 #   $roster->set(max_workers => 1);                      # ALTER SYSTEM and reload
@@ -33,10 +34,11 @@ cron.use_background_workers = on
 max_worker_processes = 16
 log_statement = none
 minga_roster.key_file = '$key'
+minga_roster.allowed_hosts = 'localhost:*, 127.0.0.1:*, [::1]:*'
 CONF
 	$node->append_conf('postgresql.conf', $args{conf}) if defined $args{conf};
 	$node->start;
-	$node->safe_psql('postgres', 'CREATE EXTENSION pg_cron; CREATE EXTENSION minga_roster; '
+	$node->safe_psql('postgres', 'CREATE EXTENSION pg_cron; CREATE EXTENSION minga_roster; CREATE ROLE people_owner NOLOGIN; '
 		  . 'ALTER DATABASE postgres SET search_path = public, minga_roster');
 	return bless { node => $node, key => $key }, $class;
 }
@@ -72,7 +74,7 @@ sub set
 	return;
 }
 
-# Connects a school of a test server, with a people table made for it.
+# Connects a school of a test server, with a people table made for it that belongs to the role people_owner.
 sub connect_school
 {
 	my ($self, $connection, $server, %args) = @_;
@@ -83,8 +85,18 @@ sub connect_school
 	my $arguments = join ', ', map { "$_ => " . quote($named{$_}) } grep { defined $named{$_} } sort keys %named;
 
 	$self->set(ca_file => $server->ca_file);
-	$self->sql("SELECT roster_create_people('public.people') WHERE to_regclass('public.people') IS NULL");
+	$self->sql("SELECT roster_create_people('public.people', owner => 'people_owner') WHERE to_regclass('public.people') IS NULL");
 	$self->sql('SELECT roster_connect(' . quote($connection) . ", $arguments)");
+	return;
+}
+
+# Gives a connection another URL, and the secret again, which another server makes it forget.
+sub move_school
+{
+	my ($self, $connection, $url, $secret, $arguments) = @_;
+
+	$self->sql('SELECT roster_configure(' . quote($connection) . ', url => ' . quote($url) . (defined $arguments ? ", $arguments" : '') . ')');
+	$self->sql('SELECT roster_set_secret(' . quote($connection) . ', ' . quote($secret) . ')');
 	return;
 }
 

@@ -61,6 +61,7 @@ SELECT stage('s3', 'student', 'Sam3', 'Day');
 CREATE TABLE base (site text, person_id text DEFAULT 'none', role text, given_name text, family_name text, archived_at timestamptz, grade text DEFAULT 'none', phone text DEFAULT 'none');
 CREATE VIEW viewed AS SELECT * FROM base;
 ALTER VIEW viewed ALTER person_id SET DEFAULT gen_random_uuid()::text, ALTER grade SET DEFAULT 'some';
+ALTER VIEW viewed OWNER TO regress_people_owner;
 SELECT roster_attach_people('viewed');
 UPDATE connections SET people = 'viewed' WHERE connection = 'north';
 DELETE FROM links WHERE connection = 'north';

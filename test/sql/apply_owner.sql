@@ -107,7 +107,7 @@ RESET ROLE;
 REVOKE ALL ON SCHEMA minga_roster FROM school_other;
 REVOKE ALL ON FUNCTION minga_roster.as_owner(regclass, text, text[]) FROM school_other;
 DROP TABLE houses, residents CASCADE;
-ALTER TABLE people OWNER TO CURRENT_USER;
+ALTER TABLE people OWNER TO regress_people_owner;
 REVOKE ALL ON SCHEMA school FROM school_keeper;
 REVOKE ALL ON SEQUENCE person FROM school_keeper;
 REVOKE ALL ON seen FROM school_keeper;

@@ -3,6 +3,7 @@
 \set fixture :abs_srcdir '/fixtures/refusal.sql'
 \i :fixture
 CREATE SCHEMA attach_status;
+GRANT USAGE ON SCHEMA attach_status TO regress_people_owner;
 SET search_path = attach_status, minga_roster, public;
 CREATE TYPE kind AS ENUM ('STUDENT', 'TEACHER', 'STAFF', 'OWNER');
 CREATE TYPE state AS ENUM ('ACTIVE', 'SUSPENDED', 'GONE');
@@ -12,7 +13,8 @@ CREATE TABLE people (site text, person_id bigint GENERATED ALWAYS AS IDENTITY, r
     archived_at timestamptz, state state NOT NULL, live live_state, is_active boolean NOT NULL, word word, short varchar(6) NOT NULL DEFAULT 'x', number integer,
     made boolean GENERATED ALWAYS AS (true) STORED);
 \set roles '''{"student": "STUDENT", "teacher": "TEACHER", "staff": "STAFF", "owner": "OWNER"}'''
-ALTER TABLE people ALTER state SET DEFAULT 'ACTIVE', ALTER is_active SET DEFAULT true, ALTER live SET DEFAULT 'ACTIVE';
+ALTER TABLE people ALTER state SET DEFAULT 'ACTIVE', ALTER is_active SET DEFAULT true, ALTER live SET DEFAULT 'ACTIVE',
+    OWNER TO regress_people_owner;
 
 -- Whatever holds two words: an enum and its domain, a boolean, a text of any kind; none of them has to take NULL.
 SELECT roster_attach_people('people', '{"archived_at": "state"}', :roles, '{"active": "ACTIVE", "archived": "GONE"}');

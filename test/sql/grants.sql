@@ -3,6 +3,7 @@
 \set fixture :abs_srcdir '/fixtures/refusal.sql'
 \i :fixture
 CREATE SCHEMA grants;
+GRANT USAGE ON SCHEMA grants TO regress_people_owner;
 CREATE ROLE regress_roster_nobody;
 CREATE ROLE regress_roster_visitor;
 CREATE ROLE regress_roster_manager;
@@ -13,7 +14,8 @@ SELECT pg_temp.refusal('SELECT minga_roster.roster_run_due()');
 SELECT pg_temp.refusal('TABLE minga_roster.connections');
 RESET ROLE;
 
--- Also where somebody was let into the schema: no function, table, view or sequence is open.
+-- Also where somebody was let into the schema: no table, view or sequence is open, and no function but those that do no more than their
+-- caller could (roster_create_people calls them).
 GRANT USAGE ON SCHEMA minga_roster TO regress_roster_visitor;
 SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = 'minga_roster'::regnamespace AND has_function_privilege('regress_roster_visitor', p.oid, 'EXECUTE') ORDER BY 1;
 SELECT c.oid::regclass FROM pg_class c
@@ -25,7 +27,7 @@ WHERE c.relnamespace = 'minga_roster'::regnamespace AND CASE c.relkind WHEN 'S' 
 SELECT nspname FROM pg_namespace WHERE nspname = 'minga_roster' AND has_schema_privilege('regress_roster_nobody', oid, 'USAGE, CREATE');
 SET ROLE regress_roster_visitor;
 SELECT pg_temp.refusal('TABLE minga_roster.secrets');
-SELECT pg_temp.refusal($$SELECT minga_roster.seal(gen_random_uuid(), 'x')$$);
+SELECT pg_temp.refusal($$SELECT minga_roster.seal(gen_random_uuid(), 'x', '', 'x')$$);
 SELECT pg_temp.refusal($$SELECT minga_roster.roster_toggle('x')$$);
 RESET ROLE;
 
@@ -33,8 +35,8 @@ RESET ROLE;
 GRANT USAGE ON SCHEMA minga_roster TO regress_roster_manager;
 GRANT EXECUTE ON FUNCTION minga_roster.roster_create_people, minga_roster.roster_attach_people, minga_roster.roster_connect, minga_roster.roster_configure, minga_roster.roster_toggle,
     minga_roster.roster_set_secret, minga_roster.roster_notify, minga_roster.roster_disconnect TO regress_roster_manager;
-SELECT minga_roster.roster_create_people('grants.superusers');
-DELETE FROM minga_roster.people_relations WHERE relation = 'grants.superusers'::regclass;
+SELECT minga_roster.roster_create_people('grants.others', owner => 'regress_people_owner');
+DELETE FROM minga_roster.people_relations WHERE relation = 'grants.others'::regclass;
 SET ROLE regress_roster_manager;
 SET search_path = grants;
 SELECT minga_roster.roster_create_people('people');
@@ -45,9 +47,9 @@ SELECT minga_roster.roster_set_secret('granted', 'another');
 SELECT minga_roster.roster_notify('granted', 'it@mesa.example', 'never');
 SELECT pg_temp.refusal('TABLE minga_roster.connections');
 -- Somebody else's relation that is not attached is none that they may attach, this way or that.
-SELECT pg_temp.refusal($$SELECT minga_roster.roster_attach_people('superusers')$$);
-SELECT pg_temp.refusal($$SELECT minga_roster.roster_configure('granted', people => 'superusers')$$);
-SELECT pg_temp.refusal($$SELECT minga_roster.roster_connect('granted2', 'https://sis.example/campus/api/oneroster/v1p1/minga', 'c', school_id => '1', people => 'superusers', time_zone => 'America/Denver')$$);
+SELECT pg_temp.refusal($$SELECT minga_roster.roster_attach_people('others')$$);
+SELECT pg_temp.refusal($$SELECT minga_roster.roster_configure('granted', people => 'others')$$);
+SELECT pg_temp.refusal($$SELECT minga_roster.roster_connect('granted2', 'https://sis.example/campus/api/oneroster/v1p1/minga', 'c', school_id => '1', people => 'others', time_zone => 'America/Denver')$$);
 SELECT minga_roster.roster_disconnect('granted');
 RESET ROLE;
 RESET search_path;

@@ -30,7 +30,7 @@ SELECT current_database() AS regression_database \gset
 CREATE DATABASE regress_minga_roster ENCODING 'UTF8' TEMPLATE template0;
 \c regress_minga_roster
 CREATE EXTENSION minga_roster;
-SELECT minga_roster.roster_create_people('public.people');
+SELECT minga_roster.roster_create_people('public.people', owner => 'regress_people_owner');
 INSERT INTO people (site, role, given_name, family_name) VALUES ('mesa', 'student', 'Ada', 'L');
 SELECT connection FROM minga_roster.roster_connect('mesa', 'https://sis.example/campus/api/oneroster/v1p1/minga', 'c', school_id => '1', people => 'public.people', time_zone => 'America/Denver');
 DROP EXTENSION minga_roster;

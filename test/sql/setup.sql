@@ -1,7 +1,10 @@
--- What the other tests stand on: a key file beside the data directory. Tests that change a setting do it by ALTER SYSTEM and reload.
+-- What the other tests stand on: an owner of people, and a key file beside the data directory.
+-- Tests that change a setting do it by ALTER SYSTEM and reload.
 \set VERBOSITY terse
 SELECT current_setting('data_directory') || '.minga_roster_key' AS key_file \gset
 \set ECHO none
+-- Who owns the people tables of the tests: a plain role, as anywhere.
+SELECT 'CREATE ROLE regress_people_owner' WHERE to_regrole('regress_people_owner') IS NULL \gexec
 SELECT format('COPY (SELECT) TO PROGRAM %L', format('umask 077; openssl rand -hex 32 > "%s"', :'key_file')) \gexec
 \set ECHO all
 SELECT minga_roster.setting('max_workers');

@@ -27,6 +27,7 @@ UPDATE users SET number = (id - 200000)::text WHERE tenant = 'south';
 INSERT INTO users (tenant, role, first_name, last_name) VALUES ('north', 'OWNER', 'Olga', 'Owner'), ('north', 'EMPLOYEE', 'Guy', 'Guest');
 INSERT INTO passes (user_id, taken_at) SELECT id, '2026-01-05' FROM users WHERE id % 100 = 1;
 VACUUM ANALYZE users;
+ALTER TABLE users OWNER TO regress_people_owner;
 SELECT roster_attach_people('users', '{"site": "tenant", "person_id": "id", "given_name": "first_name", "family_name": "last_name", "email": "mail", "identifier": "number",
     "grade": "class", "archived_at": "deleted_at", "updated_at": "changed_at"}', '{"student": "STUDENT", "teacher": "TEACHER", "staff": "EMPLOYEE", "owner": "OWNER"}');
 UPDATE connections SET people = 'users' WHERE connection = 'north';

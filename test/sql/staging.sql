@@ -1,7 +1,7 @@
 -- The stage: what is read by the toggles, partitions, and what is set right once collections are read.
 \set VERBOSITY terse
 SET search_path = public, minga_roster;
-SELECT roster_create_people('public.stage_people');
+SELECT roster_create_people('public.stage_people', owner => 'regress_people_owner');
 SELECT connection FROM roster_connect('stage', url => 'https://campus.example/campus/api/oneroster/v1p1/minga', client_id => 'c', school_id => 'S1',
     people => 'public.stage_people', time_zone => 'America/Denver');
 
