@@ -11,8 +11,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION local_columns(text) IS 'The columns that a sync of the connection writes to new people alone.';
 
-CREATE FUNCTION roster_own(connection text, column_name text, owner text) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION do_own(connection text, column_name text, owner text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     known minga_roster.connections := minga_roster.known_connection(connection);
     there text[] := ARRAY(SELECT DISTINCT minga_roster.ownership_unit(c) FROM unnest(minga_roster.written_columns()) c
@@ -29,13 +29,17 @@ BEGIN
     PERFORM minga_roster.claim_connection(known);
     PERFORM minga_roster.require_full_read(known.connection);
     DELETE FROM minga_roster.column_owners o
-    WHERE o.connection = known.connection AND o.column_name = roster_own.column_name AND o.owner <> roster_own.owner;
+    WHERE o.connection = known.connection AND o.column_name = do_own.column_name AND o.owner <> do_own.owner;
     INSERT INTO minga_roster.column_owners (connection, column_name, owner)
-    SELECT known.connection, roster_own.column_name, roster_own.owner
-    WHERE roster_own.owner <> 'sis'
-        AND NOT EXISTS (SELECT FROM minga_roster.column_owners o WHERE o.connection = known.connection AND o.column_name = roster_own.column_name);
+    SELECT known.connection, do_own.column_name, do_own.owner
+    WHERE do_own.owner <> 'sis'
+        AND NOT EXISTS (SELECT FROM minga_roster.column_owners o WHERE o.connection = known.connection AND o.column_name = do_own.column_name);
 END
 $$;
+COMMENT ON FUNCTION do_own(text, text, text) IS 'roster_own behind the door.';
+
+CREATE FUNCTION roster_own(connection text, column_name text, owner text) RETURNS void
+LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_own(text, text, text) IS
 'Says whose a column of people is for this connection: "sis" (the default: Auto update writes it), "local" (written to new people, then the school''s own) or "sis unless edited" (written until its value is another one than a sync wrote last, or found when it first looked). parent_contact stands for all columns of the contact. Errors: 42704 an unknown connection, 22023 a column that a sync does not write or another owner, 55006 while a run of the connection works.';
 

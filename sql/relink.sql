@@ -42,10 +42,10 @@ $$;
 COMMENT ON FUNCTION hold_moves(connections) IS
 'Makes the temp table changed_ids: categories of which a third of the people or more, and five in all or more, are found under another id while their own is gone. Their links do not move and nobody is created there; both become held changes, and the guard holds the archives. Works on the temp tables of plan_run.';
 
-CREATE FUNCTION roster_relink(run bigint) RETURNS bigint
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+CREATE FUNCTION do_relink(run bigint) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
 DECLARE
-    this minga_roster.runs := minga_roster.known_run(roster_relink.run);
+    this minga_roster.runs := minga_roster.known_run(do_relink.run);
     connection minga_roster.connections := minga_roster.known_connection(this.connection);
     carried_out_by bigint;
     moved bigint;
@@ -141,5 +141,9 @@ BEGIN
     RETURN moved;
 END
 $$;
+COMMENT ON FUNCTION do_relink(bigint) IS 'roster_relink behind the door.';
+
+CREATE FUNCTION roster_relink(run bigint) RETURNS bigint
+LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_relink(bigint) IS
 'Moves the links that a sync held because many ids of the SIS changed in one night: each person keeps his account, under the new id. Returns how many people it moved; those who are listed by a former id again, whose new id is linked, or of whom roster_decide says that the row is not theirs, become refused. People themselves are not touched: the next sync goes on with them, creates whom it held and judges anew who is gone. roster_undo of the sync moves them back. Of an applied preview the number of either run will do. 42704 an unknown run, 55000 where there is nothing to move, 55006 while a run of the connection works.';

@@ -1,12 +1,14 @@
 -- Status: for each connection what it is doing, what comes next and when, and why nothing happens. Names nobody and no secret.
 
-CREATE FUNCTION connection_status(OUT connection text, OUT site text, OUT automatic boolean, OUT state text, OUT run bigint, OUT phase text,
+CREATE FUNCTION do_connection_status(OUT connection text, OUT site text, OUT automatic boolean, OUT state text, OUT run bigint, OUT phase text,
     OUT pages integer, OUT rows_staged bigint, OUT rows_expected bigint, OUT last_run bigint, OUT last_state text,
     OUT last_finished_at timestamptz, OUT last_error text, OUT next_evening timestamptz, OUT why_nothing_happens text, OUT held bigint,
     OUT waiting_mail bigint, OUT unproven boolean, OUT credentials_expire date)
 RETURNS SETOF record
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
     SELECT c.connection, c.site, c.automatic,
         CASE o.state WHEN 'running' THEN format('running %s since %s', o.kind, to_char(o.started_at AT TIME ZONE s.zone, 'YYYY-MM-DD HH24:MI'))
             WHEN 'queued' THEN format('%s queued since %s', o.kind, to_char(o.queued_at AT TIME ZONE s.zone, 'YYYY-MM-DD HH24:MI'))
@@ -55,8 +57,17 @@ AS $$
                         FROM minga_roster.runs r WHERE r.state = 'running') k
     CROSS JOIN LATERAL (SELECT count(*) AS waiting FROM minga_roster.outbox b WHERE b.connection = c.connection AND b.state = 'waiting'
                         AND b.origin = minga_roster.server_origin()) m
-    WHERE c.retired_at IS NULL
+    WHERE c.retired_at IS NULL;
+END
 $$;
+COMMENT ON FUNCTION do_connection_status() IS 'connection_status behind the door.';
+
+CREATE FUNCTION connection_status(OUT connection text, OUT site text, OUT automatic boolean, OUT state text, OUT run bigint, OUT phase text,
+    OUT pages integer, OUT rows_staged bigint, OUT rows_expected bigint, OUT last_run bigint, OUT last_state text,
+    OUT last_finished_at timestamptz, OUT last_error text, OUT next_evening timestamptz, OUT why_nothing_happens text, OUT held bigint,
+    OUT waiting_mail bigint, OUT unproven boolean, OUT credentials_expire date)
+RETURNS SETOF record
+LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION connection_status() IS
 'What the view roster_status shows, with the rights of the extension''s owner, so that whoever may read the view needs no right on runs or pg_cron.';
 

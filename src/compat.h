@@ -7,9 +7,15 @@
 
 #include "postgres.h"
 
+#include "catalog/pg_proc.h"
 #include "common/jsonapi.h"
+#include "executor/executor.h"
 #include "mb/pg_wchar.h"
 #include "storage/latch.h"
+#include "storage/lock.h"
+#include "utils/acl.h"
+#include "utils/guc.h"
+#include "utils/guc_tables.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
@@ -84,6 +90,51 @@ compat_create_wait_event_set(int nevents)
 	return CreateWaitEventSet(NULL, nevents);
 #else
 	return CreateWaitEventSet(TopMemoryContext, nevents);
+#endif
+}
+
+/* All settings; the array is the server's. */
+static inline struct config_generic **
+compat_guc_variables(int *nvariables)
+{
+#if PG_VERSION_NUM >= 160000
+	return get_guc_variables(nvariables);
+#else
+	*nvariables = GetNumConfigOptions();
+	return get_guc_variables();
+#endif
+}
+
+/* Whether this backend holds the lock exclusively. */
+static inline bool
+compat_lock_is_held(const LOCKTAG *tag)
+{
+#if PG_VERSION_NUM >= 170000
+	return LockHeldByMe(tag, ExclusiveLock, false);
+#else
+	return LockHeldByMe(tag, ExclusiveLock);
+#endif
+}
+
+/* Whether the role has EXECUTE on the function. */
+static inline bool
+compat_may_execute(Oid function, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_aclcheck(ProcedureRelationId, function, role, ACL_EXECUTE) == ACLCHECK_OK;
+#else
+	return pg_proc_aclcheck(function, role, ACL_EXECUTE) == ACLCHECK_OK;
+#endif
+}
+
+/* Runs a started query to its end; "once" is no argument since 18. */
+static inline void
+compat_executor_run(QueryDesc *query)
+{
+#if PG_VERSION_NUM >= 180000
+	ExecutorRun(query, ForwardScanDirection, 0);
+#else
+	ExecutorRun(query, ForwardScanDirection, 0, true);
 #endif
 }
 

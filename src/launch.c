@@ -9,11 +9,8 @@
  *	  the draw of a run number assigned does not count, and a statement may call
  *	  for one connection after the other;
  *	- no worker to be had: the caller queues the run itself;
- *	- a worker that ends before the run is on record, or without closing it;
  *	- a cancel or statement_timeout of the caller: passed on to the run;
- *	- a run that waits for a lock of the very session that waits for the run, or
- *	  for somebody who waits for that lock (DROP EXTENSION), which the deadlock
- *	  detector cannot see.
+ *	- a caller who asks again and again: one run of a kind is queued at a time.
  */
 #include "postgres.h"
 
@@ -27,39 +24,15 @@
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "pgstat.h"
-#include "storage/latch.h"
-#include "storage/procarray.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
-#include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
-#include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
 #include "compat.h"
-#include "worker.h"
-
-#define POLL_MS 100
-#define BLOCK_CHECK_MS 1000		/* does our own session block the run? */
-#define NOTICE_MS 5000			/* progress, where the phase has not changed */
-#define GONE_MS 1000			/* so long after its process a run may stay open */
-#define RELAUNCH_MS 10000		/* a queued run gets another worker to look at it */
-
-/* What the wait looks at in the run's row. */
-typedef struct RunView
-{
-	bool		recorded;
-	bool		queued;
-	bool		finished;
-	bool		succeeded;
-	int			pid;			/* 0 unless running */
-	char		phase[16];
-	int64		pages;
-	int64		rows_staged;
-} RunView;
+#include "door.h"
+#include "run_wait.h"
 
 PG_FUNCTION_INFO_V1(roster_test_connection);
 PG_FUNCTION_INFO_V1(roster_diagnose);
@@ -105,27 +78,6 @@ refuse_in_transaction(const char *function)
 				 errhint("Call it on its own, or use roster_start, which does not wait.")));
 }
 
-/*
- * Executes a query with a snapshot that sees what workers have committed,
- * whatever the isolation level.  SPI is connected.
- */
-static void
-look(const char *query, int64 run)
-{
-	Oid			types[] = {INT8OID};
-	Datum		values[] = {Int64GetDatum(run)};
-	SPIPlanPtr	plan = SPI_prepare(query, 1, types);
-
-	SPI_execute_snapshot(plan, values, NULL, GetLatestSnapshot(), InvalidSnapshot, true, false, 0);
-}
-
-static char *
-look_text(const char *query, int64 run)
-{
-	look(query, run);
-	return SPI_processed == 0 ? NULL : SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-}
-
 /* Remembers that the transaction's id, if it has one now and had none before, is our doing. */
 static void
 remember_transaction_id(TransactionId before)
@@ -145,7 +97,7 @@ draw_run_number(void)
 	return run;
 }
 
-/* The order for a run of a connection that is known; throws 42704 otherwise. */
+/* The order, yet without a number, for a run of a connection that is known; throws 42704 otherwise. */
 static void
 make_order(WorkerOrder *order, RunKind kind, const char *connection, int64 of_run)
 {
@@ -160,8 +112,28 @@ make_order(WorkerOrder *order, RunKind kind, const char *connection, int64 of_ru
 	order->kind = kind;
 	order->of_run = of_run;
 	order->database = MyDatabaseId;
-	order->requested_by = GetOuterUserId();
-	order->run = draw_run_number();
+	order->requested_by = door_caller();
+}
+
+/*
+ * The run that the order would stand in the queue beside: one of its kind is
+ * queued for a connection at a time.  0 where there is none.
+ */
+static int64
+queued_twin(const WorkerOrder *order)
+{
+	Oid			types[] = {TEXTOID, TEXTOID, INT8OID};
+	Datum		values[] = {CStringGetTextDatum(order->connection), CStringGetTextDatum(run_kind_name(order->kind)), Int64GetDatum(order->of_run)};
+	SPIPlanPtr	plan;
+	bool		isnull;
+	Datum		twin;
+
+	SPI_connect();
+	plan = SPI_prepare("SELECT minga_roster.queued_twin($1, $2, $3)", 3, types);
+	SPI_execute_snapshot(plan, values, NULL, GetLatestSnapshot(), InvalidSnapshot, true, false, 1);
+	twin = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	SPI_finish();
+	return isnull ? 0 : DatumGetInt64(twin);
 }
 
 /* False where no worker can be registered.  The handle is palloc'd. */
@@ -211,175 +183,6 @@ queue_run(const WorkerOrder *order)
 			 errhint("It starts when another run ends or the minute's roster_run_due comes.  The DBA may need to raise max_worker_processes.")));
 }
 
-static void
-view_run(int64 run, RunView *view)
-{
-	char	   *state;
-	char	   *value;
-
-	memset(view, 0, sizeof(*view));
-	SPI_connect();
-	look("SELECT state, coalesce(pid, 0), coalesce(phase, ''), pages, rows_staged FROM minga_roster.runs WHERE run = $1", run);
-	if (SPI_processed > 0)
-	{
-		HeapTuple	tuple = SPI_tuptable->vals[0];
-		TupleDesc	tupdesc = SPI_tuptable->tupdesc;
-
-		state = SPI_getvalue(tuple, tupdesc, 1);
-		view->recorded = true;
-		view->queued = strcmp(state, "queued") == 0;
-		view->succeeded = strcmp(state, "succeeded") == 0;
-		view->finished = !view->queued && strcmp(state, "running") != 0;
-		view->pid = atoi(SPI_getvalue(tuple, tupdesc, 2));
-		value = SPI_getvalue(tuple, tupdesc, 3);
-		strlcpy(view->phase, value, sizeof(view->phase));
-		view->pages = atoll(SPI_getvalue(tuple, tupdesc, 4));
-		view->rows_staged = atoll(SPI_getvalue(tuple, tupdesc, 5));
-	}
-	SPI_finish();
-}
-
-/*
- * Whether the process waits for a lock that this session holds, or for somebody
- * who in turn does.  *through is who does, where it is not the
- * process itself, else 0.
- */
-static bool
-blocked_by_us(int pid, int *through)
-{
-	List	   *waiting = list_make1_int(pid);
-
-	*through = 0;
-	/* The list grows while it is walked. */
-	for (int i = 0; i < list_length(waiting); i++)
-	{
-		ArrayType  *blockers = DatumGetArrayTypeP(DirectFunctionCall1(pg_blocking_pids, Int32GetDatum(list_nth_int(waiting, i))));
-		int			nblockers = ArrayGetNItems(ARR_NDIM(blockers), ARR_DIMS(blockers));
-		int32	   *pids = (int32 *) ARR_DATA_PTR(blockers);
-
-		for (int j = 0; j < nblockers; j++)
-		{
-			if (pids[j] == MyProcPid)
-			{
-				*through = i == 0 ? 0 : list_nth_int(waiting, i);
-				return true;
-			}
-			/* 0 is a prepared transaction. */
-			if (pids[j] != 0)
-				waiting = list_append_unique_int(waiting, pids[j]);
-		}
-	}
-	return false;
-}
-
-static void
-notice_progress(int64 run, const RunView *view)
-{
-	if (view->queued)
-		ereport(NOTICE,
-				(errmsg("run " INT64_FORMAT " is queued, as other runs are working", run)));
-	else if (view->pages > 0)
-		ereport(NOTICE,
-				(errmsg("run " INT64_FORMAT ": %s, " INT64_FORMAT " pages, " INT64_FORMAT " rows",
-						run, view->phase, view->pages, view->rows_staged)));
-	else
-		ereport(NOTICE,
-				(errmsg("run " INT64_FORMAT ": %s", run, view->phase)));
-}
-
-static bool
-due(TimestampTz *last, TimestampTz now, int interval_ms)
-{
-	if (!TimestampDifferenceExceeds(*last, now, interval_ms))
-		return false;
-	*last = now;
-	return true;
-}
-
-/*
- * Waits until the run's row is closed.  Throws when the worker ended without a
- * row, when our own session blocks the run, and on an interrupt.
- */
-static void
-wait_for_run(const WorkerOrder *order, BackgroundWorkerHandle *handle, RunView *view)
-{
-	char		shown_phase[16] = "";
-	bool		shown_queued = false;
-	TimestampTz noticed = GetCurrentTimestamp();
-	TimestampTz block_checked = noticed;
-	TimestampTz launched = noticed;
-	TimestampTz seen_alive = noticed;
-	pid_t		worker_pid;
-	int			through;
-
-	for (;;)
-	{
-		BgwHandleStatus status = GetBackgroundWorkerPid(handle, &worker_pid);
-		bool		worker_gone = status == BGWH_STOPPED;
-		TimestampTz now = GetCurrentTimestamp();
-
-		view_run(order->run, view);
-		if (view->finished)
-			return;
-		if (worker_gone && !view->recorded)
-			ereport(ERROR,
-					(errcode(ERRCODE_CONNECTION_FAILURE),
-					 errmsg("the worker of run " INT64_FORMAT " ended before the run was on record", order->run),
-					 errhint("The server's log says why: see it with the DBA.")));
-		/* A worker that could not even close its run; the next one finds it dead. */
-		if (view->pid == 0 || BackendPidGetProc(view->pid) != NULL)
-			seen_alive = now;
-		else if (TimestampDifferenceExceeds(seen_alive, now, GONE_MS))
-			ereport(ERROR,
-					(errcode(ERRCODE_CONNECTION_FAILURE),
-					 errmsg("the worker of run " INT64_FORMAT " ended without closing it", order->run),
-					 errhint("The server's log says why: see it with the DBA.")));
-		if (view->queued)
-		{
-			if (!shown_queued)
-				notice_progress(order->run, view);
-			shown_queued = true;
-			/* Should whoever was to work the queue be gone, another looks at it. */
-			if (due(&launched, now, RELAUNCH_MS))
-				(void) launch_worker(order, &handle);
-		}
-		else if (view->recorded && view->phase[0] != '\0' &&
-				 (strcmp(view->phase, shown_phase) != 0 || due(&noticed, now, NOTICE_MS)))
-		{
-			noticed = now;
-			strlcpy(shown_phase, view->phase, sizeof(shown_phase));
-			notice_progress(order->run, view);
-		}
-		/* Before the run is on record, and while it is queued, it is for the worker that was started last. */
-		if (view->pid != 0)
-			worker_pid = view->pid;
-		if ((view->pid != 0 || status == BGWH_STARTED) && due(&block_checked, now, BLOCK_CHECK_MS) && blocked_by_us(worker_pid, &through))
-		{
-			int			pid = view->pid;
-
-			/* Of the work that follows a run nobody waits for the end. */
-			view_run(order->run, view);
-			if (view->finished)
-				return;
-			if (view->pid != pid)
-				continue;
-			/* It waits, so it is still this run; and our lock may be gone as soon as we raise. */
-			kill(worker_pid, SIGINT);
-			ereport(ERROR,
-					(errcode(ERRCODE_T_R_DEADLOCK_DETECTED),
-					 errmsg("run " INT64_FORMAT " waits for a lock of the session that waits for it", order->run),
-					 through == 0 ? errdetail("The worker, process %d, is blocked by this session, process %d.", worker_pid, MyProcPid)
-					 : errdetail("The worker, process %d, waits for process %d, which is blocked by this session, process %d.",
-								 worker_pid, through, MyProcPid),
-					 errhint("Let the lock go first, or use roster_start, which does not wait.")));
-		}
-
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, POLL_MS, PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-	}
-}
-
 /*
  * The wait ended by an error: the run is not wanted any more.  A worker that
  * calls roster_cancel does it, since this transaction is about to be rolled
@@ -421,14 +224,23 @@ raise_run_error(const WorkerOrder *order)
 
 /*
  * Has the run done and waits for it.  Returns false when it could only be
- * queued; throws the run's error when it did not succeed.
+ * queued; throws the run's error when it did not succeed, and 55006 where one
+ * of its kind is queued already.
  */
 static bool
-run_and_wait(const WorkerOrder *order)
+run_and_wait(WorkerOrder *order)
 {
 	BackgroundWorkerHandle *handle;
 	RunView		view = {0};
+	int64		twin = queued_twin(order);
 
+	if (twin != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("run " INT64_FORMAT " of connection \"%s\" is queued already", twin, order->connection),
+				 errdetail("It is the same: one %s of a connection is queued at a time.", run_kind_name(order->kind)),
+				 errhint("Wait for it (SELECT * FROM minga_roster.roster_status), or cancel it with roster_cancel.")));
+	order->run = draw_run_number();
 	if (!launch_worker(order, &handle))
 	{
 		if (order->kind == RUN_TEST)
@@ -504,56 +316,18 @@ connection_argument(FunctionCallInfo fcinfo)
 
 /* Starts a run of the connection that is the first argument, waits for its end and returns its number. */
 static int64
-run_to_end(FunctionCallInfo fcinfo, RunKind kind, const char *function)
+run_to_end(FunctionCallInfo fcinfo, RunKind kind)
 {
 	WorkerOrder order;
 
-	refuse_on_standby(function);
-	refuse_in_transaction(function);
 	make_order(&order, kind, connection_argument(fcinfo), 0);
 	run_and_wait(&order);
 	return order.run;
 }
 
-Datum
-roster_fetch(PG_FUNCTION_ARGS)
-{
-	return run_row(run_to_end(fcinfo, RUN_FETCH, "roster_fetch"));
-}
-
-Datum
-roster_sync(PG_FUNCTION_ARGS)
-{
-	return run_row(run_to_end(fcinfo, RUN_SYNC, "roster_sync"));
-}
-
-Datum
-roster_preview(PG_FUNCTION_ARGS)
-{
-	return_rows(fcinfo, "SELECT * FROM minga_roster.changes WHERE run = $1 ORDER BY change",
-				run_to_end(fcinfo, RUN_PREVIEW, "roster_preview"));
-	return (Datum) 0;
-}
-
-Datum
-roster_test_connection(PG_FUNCTION_ARGS)
-{
-	return_rows(fcinfo, "SELECT step, ok, detail, hint, elapsed FROM minga_roster.run_steps WHERE run = $1 ORDER BY position",
-				run_to_end(fcinfo, RUN_TEST, "roster_test_connection"));
-	return (Datum) 0;
-}
-
-Datum
-roster_diagnose(PG_FUNCTION_ARGS)
-{
-	return_rows(fcinfo, "SELECT finding, value, ok, detail, hint FROM minga_roster.findings WHERE run = $1 ORDER BY position",
-				run_to_end(fcinfo, RUN_DIAGNOSE, "roster_diagnose"));
-	return (Datum) 0;
-}
-
-/* A run that does something to another one; it belongs to that one's connection. */
-static Datum
-run_of_run(FunctionCallInfo fcinfo, RunKind kind, const char *function)
+/* Starts a run that does something to the run that is the first argument, waits for its end and returns its number. */
+static int64
+run_of_run_to_end(FunctionCallInfo fcinfo, RunKind kind)
 {
 	int64		of_run;
 	WorkerOrder order;
@@ -566,32 +340,114 @@ run_of_run(FunctionCallInfo fcinfo, RunKind kind, const char *function)
 				 errmsg("no run is named"),
 				 errhint("SELECT run, connection, kind, state FROM minga_roster.runs ORDER BY run DESC lists them.")));
 	of_run = PG_GETARG_INT64(0);
-	refuse_on_standby(function);
-	refuse_in_transaction(function);
 	SPI_connect();
 	connection = MemoryContextStrdup(caller, look_text("SELECT connection FROM minga_roster.known_run($1)", of_run));
 	SPI_finish();
 	make_order(&order, kind, connection, of_run);
 	run_and_wait(&order);
-	return run_row(order.run);
+	return order.run;
+}
+
+/* What a function does whose run is waited for, behind the door, and what it returns of it. */
+typedef struct WaitingFunction
+{
+	const char *name;
+	RunKind		kind;
+	bool		of_run;			/* its first argument is a run, else a connection */
+	const char *rows;			/* query of the rows it returns, NULL: the run's own row */
+} WaitingFunction;
+
+static Datum
+wait_behind(FunctionCallInfo fcinfo, void *arg)
+{
+	const WaitingFunction *function = arg;
+	int64		run = function->of_run ? run_of_run_to_end(fcinfo, function->kind) : run_to_end(fcinfo, function->kind);
+
+	if (function->rows == NULL)
+		return run_row(run);
+	return_rows(fcinfo, function->rows, run);
+	return (Datum) 0;
+}
+
+static Datum
+wait_for(FunctionCallInfo fcinfo, WaitingFunction function)
+{
+	refuse_on_standby(function.name);
+	refuse_in_transaction(function.name);
+	return door_pass(fcinfo, wait_behind, &function);
+}
+
+Datum
+roster_fetch(PG_FUNCTION_ARGS)
+{
+	return wait_for(fcinfo, (WaitingFunction) {.name = "roster_fetch",.kind = RUN_FETCH});
+}
+
+Datum
+roster_sync(PG_FUNCTION_ARGS)
+{
+	return wait_for(fcinfo, (WaitingFunction) {.name = "roster_sync",.kind = RUN_SYNC});
+}
+
+Datum
+roster_preview(PG_FUNCTION_ARGS)
+{
+	return wait_for(fcinfo, (WaitingFunction) {.name = "roster_preview",.kind = RUN_PREVIEW,
+					.rows = "SELECT * FROM minga_roster.changes WHERE run = $1 ORDER BY change"});
+}
+
+Datum
+roster_test_connection(PG_FUNCTION_ARGS)
+{
+	return wait_for(fcinfo, (WaitingFunction) {.name = "roster_test_connection",.kind = RUN_TEST,
+					.rows = "SELECT step, ok, detail, hint, elapsed FROM minga_roster.run_steps WHERE run = $1 ORDER BY position"});
+}
+
+Datum
+roster_diagnose(PG_FUNCTION_ARGS)
+{
+	return wait_for(fcinfo, (WaitingFunction) {.name = "roster_diagnose",.kind = RUN_DIAGNOSE,
+					.rows = "SELECT finding, value, ok, detail, hint FROM minga_roster.findings WHERE run = $1 ORDER BY position"});
 }
 
 Datum
 roster_approve(PG_FUNCTION_ARGS)
 {
-	return run_of_run(fcinfo, RUN_APPROVE, "roster_approve");
+	return wait_for(fcinfo, (WaitingFunction) {.name = "roster_approve",.kind = RUN_APPROVE,.of_run = true});
 }
 
 Datum
 roster_apply(PG_FUNCTION_ARGS)
 {
-	return run_of_run(fcinfo, RUN_APPLY, "roster_apply");
+	return wait_for(fcinfo, (WaitingFunction) {.name = "roster_apply",.kind = RUN_APPLY,.of_run = true});
 }
 
 Datum
 roster_undo(PG_FUNCTION_ARGS)
 {
-	return run_of_run(fcinfo, RUN_UNDO, "roster_undo");
+	return wait_for(fcinfo, (WaitingFunction) {.name = "roster_undo",.kind = RUN_UNDO,.of_run = true});
+}
+
+static Datum
+start_behind(FunctionCallInfo fcinfo, void *arg)
+{
+	WorkerOrder order;
+	BackgroundWorkerHandle *handle;
+	int64		twin;
+
+	make_order(&order, *(RunKind *) arg, connection_argument(fcinfo), 0);
+	twin = queued_twin(&order);
+	if (twin != 0)
+	{
+		ereport(NOTICE,
+				(errmsg("run " INT64_FORMAT " of connection \"%s\" is queued already", twin, order.connection),
+				 errdetail("It is the same: one %s of a connection is queued at a time.", run_kind_name(order.kind))));
+		PG_RETURN_INT64(twin);
+	}
+	order.run = draw_run_number();
+	if (!launch_worker(&order, &handle))
+		queue_run(&order);
+	PG_RETURN_INT64(order.run);
 }
 
 Datum
@@ -599,8 +455,6 @@ roster_start(PG_FUNCTION_ARGS)
 {
 	char	   *kind_name = PG_ARGISNULL(1) ? "NULL" : text_to_cstring(PG_GETARG_TEXT_PP(1));
 	RunKind		kind;
-	WorkerOrder order;
-	BackgroundWorkerHandle *handle;
 
 	refuse_on_standby("roster_start");
 	if (!run_kind_of(kind_name, &kind) || (kind != RUN_DIAGNOSE && kind != RUN_FETCH && kind != RUN_PREVIEW && kind != RUN_SYNC))
@@ -609,23 +463,19 @@ roster_start(PG_FUNCTION_ARGS)
 				 errmsg("invalid kind of run \"%s\"", kind_name),
 				 errdetail("The kinds that can be started are \"diagnose\", \"fetch\", \"preview\" and \"sync\"."),
 				 errhint("A connection is tested by roster_test_connection, held archives are applied by roster_approve.")));
-	make_order(&order, kind, connection_argument(fcinfo), 0);
-	if (!launch_worker(&order, &handle))
-		queue_run(&order);
-	PG_RETURN_INT64(order.run);
+	return door_pass(fcinfo, start_behind, &kind);
 }
 
-Datum
-roster_run_due(PG_FUNCTION_ARGS)
+static Datum
+run_due_behind(FunctionCallInfo fcinfo, void *arg)
 {
 	WorkerOrder order;
 	BackgroundWorkerHandle *handle;
 
-	refuse_on_standby("roster_run_due");
 	memset(&order, 0, sizeof(order));
 	order.kind = RUN_DUTY;
 	order.database = MyDatabaseId;
-	order.requested_by = GetOuterUserId();
+	order.requested_by = door_caller();
 	if (!launch_worker(&order, &handle))
 		ereport(WARNING,
 				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
@@ -633,4 +483,11 @@ roster_run_due(PG_FUNCTION_ARGS)
 				 errdetail("All of max_worker_processes are in use."),
 				 errhint("The next minute's call tries again.  The DBA may need to raise max_worker_processes.")));
 	PG_RETURN_VOID();
+}
+
+Datum
+roster_run_due(PG_FUNCTION_ARGS)
+{
+	refuse_on_standby("roster_run_due");
+	return door_pass(fcinfo, run_due_behind, NULL);
 }

@@ -10,17 +10,16 @@
 #include "postgres.h"
 
 #include <ctype.h>
+#include <limits.h>
 
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "miscadmin.h"
-#include "pgstat.h"
-#include "tcop/tcopprot.h"
-#include "utils/backend_status.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
+#include "address.h"
 #include "minga_roster.h"
 
 PG_MODULE_MAGIC;
@@ -35,6 +34,11 @@ char	   *roster_ca_file = NULL;
 int			roster_request_timeout = 300;
 char	   *roster_proxy = NULL;
 bool		roster_insecure_loopback = false;
+int			roster_lock_timeout = 900;
+int			roster_merge_timeout = 7200;
+char	   *roster_allowed_hosts = NULL;
+int			roster_max_fetch_rows = 5000000;
+int			roster_max_fetch_megabytes = 8192;
 static int	keep_runs = 400;
 static int	keep_changes = 90;
 static char *test_clock = NULL;
@@ -44,7 +48,6 @@ PGDLLEXPORT void _PG_init(void);
 PG_FUNCTION_INFO_V1(roster_setting);
 PG_FUNCTION_INFO_V1(roster_clock);
 PG_FUNCTION_INFO_V1(roster_server_origin);
-PG_FUNCTION_INFO_V1(roster_hide_statement);
 
 static bool check_test_clock(char **newval, void **extra, GucSource source);
 
@@ -86,13 +89,35 @@ _PG_init(void)
 							&roster_request_timeout, 300, 5, 3600,
 							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomStringVariable("minga_roster.proxy",
-							   "Proxy to student information systems, http://host:port; empty leaves it to the server's environment.",
+							   "Proxy to student information systems, http://host:port; empty for none.",
 							   NULL, &roster_proxy, "",
 							   PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
+	DefineCustomStringVariable("minga_roster.allowed_hosts",
+							   "Hosts of student information systems in private networks or at ports other than 443.",
+							   "A list of host (its port 443), host:port and host:* (any port), with commas between.",
+							   &roster_allowed_hosts, "",
+							   PGC_SIGHUP, 0, check_allowed_hosts, NULL, NULL);
+	/* A roster of the largest district has a tenth of both: what reaches these has no end. */
+	DefineCustomIntVariable("minga_roster.max_fetch_rows",
+							"Rows that a run reads from a student information system at most.",
+							NULL, &roster_max_fetch_rows, 5000000, 1000, INT_MAX,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("minga_roster.max_fetch_megabytes",
+							"Megabytes, unpacked, that a run reads from a student information system at most.",
+							NULL, &roster_max_fetch_megabytes, 8192, 1, INT_MAX,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomBoolVariable("minga_roster.insecure_loopback",
 							 "Allows http and unverified TLS to 127.0.0.1 and ::1, for tests.",
 							 NULL, &roster_insecure_loopback, false,
 							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("minga_roster.lock_timeout",
+							"Time that a run waits for a lock on people before it fails.",
+							NULL, &roster_lock_timeout, 900, 1, 86400,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("minga_roster.merge_timeout",
+							"Time that planning and applying a run may take.",
+							NULL, &roster_merge_timeout, 7200, 5, 86400,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable("minga_roster.keep_runs",
 							"Days to keep runs and sent mail.",
 							NULL, &keep_runs, 400, 1, 36500,
@@ -161,22 +186,4 @@ Datum
 roster_server_origin(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_TEXT_P(cstring_to_text(roster_origin()));
-}
-
-/*
- * Error reports name debug_query_string as STATEMENT, and pg_stat_activity
- * shows what was reported last; both show the argument from here on.  The
- * text lives as long as the session, since nothing tells when the statement's
- * last message was written.
- */
-Datum
-roster_hide_statement(PG_FUNCTION_ARGS)
-{
-	static char shown[128];
-
-	text_to_cstring_buffer(PG_GETARG_TEXT_PP(0), shown, sizeof(shown));
-	if (debug_query_string != NULL)
-		debug_query_string = shown;
-	pgstat_report_activity(STATE_RUNNING, shown);
-	PG_RETURN_VOID();
 }

@@ -22,16 +22,6 @@
 #undef TEXTDOMAIN
 #define TEXTDOMAIN "minga_roster"
 
-/*
- * Advisory locks, as pg_locks shows them: classid is the class, objid the
- * number.  Session locks, held by a worker.
- */
-#define LOCK_CLASS_RUN 0x4D520001		/* number of the run */
-#define LOCK_CLASS_CONNECTION 0x4D520002	/* connections.number */
-#define LOCK_CLASS_SITE 0x4D520003	/* hashtext(site) */
-#define LOCK_CLASS_SLOT 0x4D520004	/* 1 .. max_workers */
-#define LOCK_CLASS_DUTY 0x4D520005	/* 1: the worker of roster_run_due */
-
 /* How requests are authorised (connections.auth). */
 typedef enum RosterAuth
 {
@@ -96,6 +86,7 @@ typedef struct RosterRun
 	int			retries;
 	int64		bytes;
 	TimestampTz progress_at;	/* when progress was stored last */
+	TimestampTz asks_until;		/* when the SIS is asked no longer; 0: not asked yet */
 } RosterRun;
 
 /* in minga_roster.c */
@@ -109,6 +100,11 @@ extern char *roster_ca_file;
 extern int	roster_request_timeout;
 extern char *roster_proxy;
 extern bool roster_insecure_loopback;
+extern int	roster_lock_timeout;
+extern int	roster_merge_timeout;
+extern char *roster_allowed_hosts;
+extern int	roster_max_fetch_rows;
+extern int	roster_max_fetch_megabytes;
 extern TimestampTz roster_clock_now(void);
 extern char *roster_origin(void);
 
@@ -127,14 +123,13 @@ extern void abort_worker_transaction(void);
 extern void store_progress(RosterRun *run, bool force);
 extern void set_phase(RosterRun *run, const char *phase);
 
-/* in as_owner.c */
-extern bool sqlstate_may_quote_data(int sqlstate);
-
 /* in secret.c */
-extern char *load_secret(const char *connection);
+extern char *secret_origins(const char *base_url, const char *token_url);
+extern char *secret_binding(const char *row_id, const char *connection, const char *origins);
+extern char *load_secret(const char *connection, const char *origins);
 extern char *seal_value(const char *binding, const char *value, Size *sealed_len);
 extern void wipe_with_context(char *value, Size size);
-extern char *unseal_value(const char *binding, const char *sealed, Size sealed_len);
+extern char *unseal_value(const char *binding, const char *sealed, Size sealed_len, bool or_null);
 
 /* in fetch.c */
 extern void fetch_roster(RosterConnection *connection, RosterRun *run);

@@ -1,0 +1,21 @@
+/*
+ * door.h
+ *	  The door of the extension: who is let in, and with whose rights the
+ *	  extension acts for them.
+ */
+#ifndef MINGA_ROSTER_DOOR_H
+#define MINGA_ROSTER_DOOR_H
+
+#include "postgres.h"
+
+#include "fmgr.h"
+
+/* What the extension does for a caller who was let in. */
+typedef Datum (*BehindDoor) (FunctionCallInfo fcinfo, void *arg);
+
+/* in door.c */
+extern Datum door_pass(FunctionCallInfo fcinfo, BehindDoor act, void *arg);
+extern void door_record(FunctionCallInfo fcinfo);
+extern Oid	door_caller(void);
+
+#endif							/* MINGA_ROSTER_DOOR_H */
