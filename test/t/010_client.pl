@@ -159,15 +159,15 @@ like(fetch_error(), qr/ERROR:  08\w{3}: .*no trusted TLS connection to "localhos
 $roster->set(ca_file => $server->ca_file);
 my $url = $elsewhere->url;
 $elsewhere->stop;
-$roster->sql("SELECT roster_configure('mesa-high', url => '$url')");
-like(fetch_error(), qr/ERROR:  08006: .*connection to "localhost" failed.*HINT: .*firewall/s, 'nobody listens');
-$roster->sql("SELECT roster_configure('mesa-high', url => 'https://sis.school.invalid/campus/api/oneroster/v1p1/minga')");
+$roster->move_school('mesa-high', $url, $server->client_secret);
+like(fetch_error(), qr/ERROR:  08006: .*"localhost" could not be reached over TLS.*HINT: .*firewall/s, 'nobody listens');
+$roster->move_school('mesa-high', 'https://sis.school.invalid/campus/api/oneroster/v1p1/minga', $server->client_secret);
 like(fetch_error(), qr/ERROR:  08001: .*"sis\.school\.invalid" was not found.*HINT: /s, 'a host that is none');
 like($roster->error("SELECT roster_configure('mesa-high', url => 'http://localhost/campus/api/oneroster/v1p1/minga')"),
 	qr/ERROR:  22023: .*not an https URL/, 'http is refused');
 
 # A server that takes the credentials in the body alone
-$roster->sql("SELECT roster_configure('mesa-high', url => '" . $server->url . "')");
+$roster->move_school('mesa-high', $server->url, $server->client_secret);
 $server->clear_log;
 $server->faults({ status => { path => 'oauth2/token', code => 401, times => 1 } });
 is(fetch(), 'succeeded', 'credentials refused in the header are sent in the body');
@@ -205,7 +205,7 @@ $server->clear_faults;
 # http only where the setting for tests allows it, at the time of the request too
 my $plain = OneRosterServer->new(people => 30, seed => 3, plain_http => 1);
 $roster->set(insecure_loopback => 'on');
-$roster->sql("SELECT roster_configure('mesa-high', url => '" . $plain->url . "')");
+$roster->move_school('mesa-high', $plain->url, $plain->client_secret);
 is(fetch(), 'succeeded', 'http to this machine, for tests');
 $roster->set(insecure_loopback => 'off');
 $plain->clear_log;
@@ -215,7 +215,7 @@ is(scalar($plain->log), 0, '... with nothing sent');
 
 # A shutdown in the middle of a request that is never answered
 $roster->set(insecure_loopback => 'on');
-$roster->sql("SELECT roster_configure('mesa-high', url => '" . $server->url . "')");
+$roster->move_school('mesa-high', $server->url, $server->client_secret);
 $roster->set(insecure_loopback => 'off');
 $server->clear_log;
 $server->faults({ hang => { path => 'students' } });

@@ -117,13 +117,13 @@ like($steps->{tls}{hint}, qr/minga_roster\.ca_file/, '... and where to name it')
 $roster->set(ca_file => $server->ca_file);
 
 my $url = $server->url;
-$roster->sql("SELECT roster_configure('mesa', url => 'https://campus.minga.invalid/campus/api/oneroster/v1p1/minga')");
+$roster->move_school('mesa', 'https://campus.minga.invalid/campus/api/oneroster/v1p1/minga', $server->client_secret);
 $steps = try();
 is(summary($steps), 'url !dns ?tls ?token ?school ?students ?teachers ?administrators', 'a host that does not exist');
 like($steps->{dns}{detail}, qr/"campus\.minga\.invalid"/, '... is named');
 my $port = $server->port;
 $server->stop;
-$roster->sql("SELECT roster_configure('mesa', url => '$url')");
+$roster->move_school('mesa', $url, $server->client_secret);
 $steps = try();
 is(summary($steps), 'url dns !tls ?token ?school ?students ?teachers ?administrators', 'a server that is down');
 like($steps->{tls}{detail}, qr/"localhost"/, '... is named');

@@ -34,7 +34,7 @@ $night->falls('a ca_file that is none', {}, %refused, detail => qr/certificate|n
 # No TLS where TLS is due
 my $plain = OneRosterServer->new(people => 10, plain_http => 1);
 $night->moves('localhost:' . $plain->port);
-$night->falls('http where https is due', {}, sqlstate => '08004', error => qr/^no trusted TLS connection to "localhost"/, hint => qr/SIS administrator/, after => sub {
+$night->falls('http where https is due', {}, sqlstate => '08006', error => qr/^"localhost" could not be reached over TLS$/, hint => qr/SIS administrator/, after => sub {
 	is(scalar($plain->log), 0, '... and nothing was sent in clear');
 	$night->moves_back;
 });

@@ -157,7 +157,7 @@ like(fetch_error('endless'), qr/ERROR:  08P01: .*holds no access token.*larger t
 my $stopped = OneRosterServer->new(people => 10, seed => 3);
 $stopped->stop;
 connected('down', {}, token_url => 'https://localhost:' . $stopped->port . '/oauth/token');
-like(fetch_error('down'), qr/ERROR:  08006: .*failed or broke off.*oauth\/token/s, 'a token endpoint that is down');
+like(fetch_error('down'), qr/ERROR:  08006: .*could not be reached over TLS.*oauth\/token/s, 'a token endpoint that is down');
 
 my $log = $roster->log_contents;
 utf8::decode($log);

@@ -29,6 +29,8 @@ foreach my $target (qw(page url token signature))
 	my $passed = IPC::Run::run([ "$built/replay_$target", @inputs ], '<', \undef, '>', \$out, '2>', \$err,
 		init => sub { $ENV{ASAN_OPTIONS} = 'detect_leaks=0'; });
 	ok($passed && $out eq @inputs . " inputs\n", "... each is read, and what has to hold of it holds") or diag($err);
+	ok(!IPC::Run::run([ "$built/replay_$target", $inputs[0], "$built/none" ], '<', \undef, '>', \$out, '2>', \$err),
+		"... and one that ends a target would be seen");
 }
 
 done_testing();
