@@ -55,11 +55,16 @@ run_lock_release(RunLockKind kind, int64 number)
 		LockRelease(&tag, ExclusiveLock, true);
 }
 
+/* A slot for a worker, unless as many as may work have one; what the session has is kept, where nothing let it go. */
 bool
 try_slot(RunLocks *locks)
 {
-	if (locks->slot > 0)
+	LOCKTAG		tag;
+
+	make_tag(&tag, LOCK_SLOT, locks->slot);
+	if (locks->slot > 0 && compat_lock_is_held(&tag))
 		return true;
+	locks->slot = 0;
 	for (int slot = 1; slot <= roster_max_workers; slot++)
 	{
 		if (run_lock_take(LOCK_SLOT, slot))
@@ -124,6 +129,8 @@ void
 run_locks_keep(const RunLocks *locks, int64 run)
 {
 	keep(LOCK_RUN, run);
+	if (locks->slot > 0)
+		keep(LOCK_SLOT, locks->slot);
 	if (locks->connection_held)
 		keep(LOCK_CONNECTION, locks->connection);
 	if (locks->site_held)

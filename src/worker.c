@@ -237,14 +237,12 @@ work(RosterRun *run, const RunLocks *locks)
 		merge(run, locks);
 }
 
-/* A cancel that came until now was meant for something else; to be told to end is not forgotten. */
+/* A cancel that came until now was meant for something else. */
 static void
 forget_cancel(void)
 {
 	QueryCancelPending = false;
 	canceled = late = as_owner_stop = false;
-	if (terminated)
-		tell_to_stop();
 }
 
 /* A cancel from here on is meant for the run that is about to go on record; perform_run lets it act. */
@@ -253,6 +251,8 @@ hold_cancels_for_run(void)
 {
 	HOLD_CANCEL_INTERRUPTS();
 	forget_cancel();
+	if (terminated)
+		tell_to_stop();
 }
 
 /* Whether the error is in words of this extension: as_owner.c lets nobody else's RAISE through. */
