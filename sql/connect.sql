@@ -234,8 +234,8 @@ BEGIN
     IF FOUND THEN
         RAISE WARNING USING
             MESSAGE = format('the client secret of connection "%s" was forgotten', former.connection),
-            DETAIL = format('It was given for %s, and now would go to %s.', given_for, goes_to),
-            HINT = format('Set it again where the new address is right: SELECT minga_roster.roster_set_secret(%L, ''...'').', former.connection);
+            DETAIL = format('It was given for %s, and would now go to %s.', given_for, goes_to),
+            HINT = format('If the new address is right, set it again: SELECT minga_roster.roster_set_secret(%L, ''...'').', former.connection);
     END IF;
 END
 $$;

@@ -235,7 +235,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION cron_job() IS
-'Our job of pg_cron, told by its owner (the extension''s) and its command, and not by its name alone, which anybody may give a job of their own; NULLs where there is none. pg_cron has to be here.';
+'Our job of pg_cron, recognized by its owner (the extension''s) and its command, not by its name alone, which any role may give to a job; NULLs where there is none. pg_cron has to be here.';
 
 CREATE FUNCTION cron_facts(OUT preloaded boolean, OUT database_name text, OUT background_workers boolean, OUT installed boolean,
     OUT job bigint, OUT job_active boolean, OUT last_failure text)
@@ -297,7 +297,7 @@ BEGIN
             RAISE EXCEPTION USING ERRCODE = 'duplicate_object',
                 MESSAGE = 'there is another pg_cron job named "minga_roster"',
                 DETAIL = format('Job %s of "%s" has another command or is for another database, and is left as it is.', other, current_user),
-                HINT = format('Remove it, and make it again under another name: SELECT cron.unschedule(%s).', other);
+                HINT = format('Remove it with SELECT cron.unschedule(%s), and schedule it again under another name.', other);
         END IF;
         EXECUTE 'SELECT cron.schedule(''minga_roster'', ''* * * * *'', $1)' USING minga_roster.cron_command();
     ELSIF NOT ours.active THEN

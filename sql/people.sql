@@ -205,7 +205,7 @@ BEGIN
             MESSAGE = format('must be owner of relation "%s"', class.title),
             DETAIL = format('It belongs to "%s", with whose rights a sync writes to it; you are "%s".',
                 pg_get_userbyid(class.relowner), minga_roster.caller()),
-            HINT = 'Let its owner or a superuser do it.';
+            HINT = format('Let a superuser or a member of "%s" do it.', pg_get_userbyid(class.relowner));
     END IF;
 END
 $$;
@@ -460,7 +460,7 @@ CREATE FUNCTION roster_attach_people(relation regclass, columns jsonb DEFAULT '{
 RETURNS void
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_attach_people(regclass, jsonb, jsonb, jsonb) IS
-'Attaches a table or updatable view of people, or attaches it anew. columns maps a column of the contract to its name in the relation, {"given_name": "first_name"}; what is not named goes by its own name. roles maps a role to the deployment''s word for it, {"student": "STUDENT"}. archive_words are given where archived_at is mapped to a status column (text, boolean or enum): the status of those who are active and of those who are archived, {"active": "ACTIVE", "archived": "ARCHIVED"}; any other status is not archived. Required: site, person_id (with a default or identity), role, given_name, family_name, archived_at (timestamptz, or a status column); written where present: email, username, identifier, grade, phone, middle_name, preferred_name, birth_date, parent_name, parent_email, parent_phone, parent_rule, updated_at (timestamptz); read where present: roster_managed (boolean). Checks the shape and reads no row. 42P16 names everything that is missing or unfit; 42809 for what is no table or updatable view, or belongs to an extension or the system; 42501 unless the caller owns the relation or is superuser, and where its owner is a superuser or may not use its schema.';
+'Attaches a table or updatable view of people, or attaches it again. columns maps a column of the contract to its name in the relation, {"given_name": "first_name"}; what is not named goes by its own name. roles maps a role to the deployment''s word for it, {"student": "STUDENT"}. archive_words are given where archived_at is mapped to a status column (text, boolean or enum): the status of those who are active and of those who are archived, {"active": "ACTIVE", "archived": "ARCHIVED"}; any other status is not archived. Required: site, person_id (with a default or identity), role, given_name, family_name, archived_at (timestamptz, or a status column); written where present: email, username, identifier, grade, phone, middle_name, preferred_name, birth_date, parent_name, parent_email, parent_phone, parent_rule, updated_at (timestamptz); read where present: roster_managed (boolean). Checks the shape and reads no row. 42P16 names everything that is missing or unfit; 42809 for what is no table or updatable view, or belongs to an extension or the system; 42501 unless the caller owns the relation or is superuser, and where its owner is a superuser or may not use its schema.';
 
 CREATE FUNCTION known_roles() RETURNS SETOF text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp

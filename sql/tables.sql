@@ -428,7 +428,7 @@ CREATE INDEX audit_called_at ON audit (called_at);
 COMMENT ON TABLE audit IS
 'Who called a function that changes settings, decides or cancels, when and for which connection or run; runs.requested_by tells who asked for a run. Kept for minga_roster.keep_runs days.';
 COMMENT ON COLUMN audit.role IS 'The role with whose rights the function was called.';
-COMMENT ON COLUMN audit.given IS 'The names of the arguments that were given, without their values.';
+COMMENT ON COLUMN audit.given IS 'The names of the arguments that were not NULL, those with defaults too, without their values.';
 
 CREATE TABLE staged_users (
     connection text NOT NULL,

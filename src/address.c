@@ -268,9 +268,10 @@ host_hint(const char *host, int port)
 	char	   *entry = quote_literal_cstr(psprintf("%s:%d", host, port));
 
 	if (!is_empty_list(roster_allowed_hosts))
-		return psprintf("The DBA can allow it: add %s to the list minga_roster.allowed_hosts by ALTER SYSTEM, "
-						"then SELECT pg_reload_conf().", entry);
-	return psprintf("The DBA can allow it: ALTER SYSTEM SET minga_roster.allowed_hosts = %s; SELECT pg_reload_conf().", entry);
+		return psprintf("The DBA can allow it: LOAD 'minga_roster', add %s to the list minga_roster.allowed_hosts "
+						"by ALTER SYSTEM, then SELECT pg_reload_conf().", entry);
+	return psprintf("The DBA can allow it: LOAD 'minga_roster'; ALTER SYSTEM SET minga_roster.allowed_hosts = %s; "
+					"SELECT pg_reload_conf().", entry);
 }
 
 /* Check hook of minga_roster.allowed_hosts. */
@@ -288,7 +289,7 @@ check_allowed_hosts(char **newval, void **extra, GucSource source)
 		if (!read_entry(entry, len, &host, &port))
 		{
 			GUC_check_errdetail("\"%.*s\" is none of \"host\", \"host:port\" and \"host:*\"; "
-								"an address of IPv6 stands in brackets, as in \"[::1]:8443\".", (int) len, entry);
+								"an IPv6 address stands in brackets, as in \"[::1]:8443\".", (int) len, entry);
 			return false;
 		}
 	}

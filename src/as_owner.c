@@ -205,9 +205,9 @@ analyze_statement(const char *statement, ParamListInfo params)
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("the statement is not a single one"),
-			 errdetail("A rule of the relation may make several statements of one, or none."),
-			 errhint("The DBA writes INSTEAD OF triggers in place of the rule.")));
+			 errmsg("a rule rewrites the statement"),
+			 errdetail("A rule of the relation may turn one statement into several, or into none."),
+			 errhint("The DBA replaces the rule with a trigger; for a view, with INSTEAD OF triggers.")));
 	return NULL;				/* not reached */
 }
 

@@ -32,7 +32,7 @@
 #define REFUSALS_MAX 3			/* of the token, for one request */
 #define FAULT_TEXT_MAX 16384
 
-/* How long a run may ask a SIS, which else could keep it for ever. */
+/* How long a run may ask a SIS, which could otherwise keep it forever. */
 #define TEST_MAX_MINUTES 15
 #define FETCH_MAX_HOURS 6
 
@@ -115,7 +115,7 @@ client_url(RosterClient *client, const char *path, int limit, int64 offset)
 	return url.data;
 }
 
-/* A fault from texts, which are made fit to be read, whoever's words are in them; palloc'd. */
+/* A fault from texts, which are made fit to be read, since a server's words may be in them; palloc'd. */
 ClientFault *
 client_fault(int sqlstate, const char *message, const char *detail, const char *hint)
 {
@@ -207,8 +207,8 @@ client_transfer_fault(const char *url, const HttpResponse *response)
 								psprintf("\"%s\" could not be reached over TLS", host),
 								psprintf("No request for %s could be sent. The log of the database server has libcurl's words on it.",
 										 path_of(url)),
-								"The SIS may be down, its port may be another, or a firewall on either side may be closed: "
-								"ask the school's SIS administrator, and let the DBA look into the log of the database server.");
+								"The SIS may be down or at another port, or a firewall on either side may block it: "
+								"ask the school's SIS administrator, and let the DBA read the log of the database server.");
 		case TRANSFER_CONNECT:
 			return client_fault(ERRCODE_CONNECTION_FAILURE,
 								psprintf("the connection to \"%s\" broke off", host), found,

@@ -238,7 +238,7 @@ run_and_wait(WorkerOrder *order)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("run " INT64_FORMAT " of connection \"%s\" is queued already", twin, order->connection),
-				 errdetail("It is the same: one %s of a connection is queued at a time.", run_kind_name(order->kind)),
+				 errdetail("Only one %s of a connection is queued at a time.", run_kind_name(order->kind)),
 				 errhint("Wait for it (SELECT * FROM minga_roster.roster_status), or cancel it with roster_cancel.")));
 	order->run = draw_run_number();
 	if (!launch_worker(order, &handle))
@@ -441,7 +441,7 @@ start_behind(FunctionCallInfo fcinfo, void *arg)
 	{
 		ereport(NOTICE,
 				(errmsg("run " INT64_FORMAT " of connection \"%s\" is queued already", twin, order.connection),
-				 errdetail("It is the same: one %s of a connection is queued at a time.", run_kind_name(order.kind))));
+				 errdetail("Only one %s of a connection is queued at a time.", run_kind_name(order.kind))));
 		PG_RETURN_INT64(twin);
 	}
 	order.run = draw_run_number();

@@ -147,7 +147,7 @@ kind_argument(FunctionCallInfo fcinfo)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied for the locks of runs"),
-				 errdetail("They keep runs from each other, and are taken by the extension alone."),
+				 errdetail("They keep runs apart, and only the extension takes them."),
 				 errhint("Use the functions whose names begin with \"roster_\".")));
 	if (strcmp(name, "run") == 0)
 		return LOCK_RUN;

@@ -183,7 +183,7 @@ wait_for_run(const WorkerOrder *order, BackgroundWorkerHandle *handle, RunView *
 			if (!shown_queued)
 				notice_progress(order->run, view);
 			shown_queued = true;
-			/* Should whoever was to work the queue be gone, another looks at it. */
+			/* Should the worker that was to work the queue be gone, another looks at it. */
 			if (due(&launched, now, RELAUNCH_MS))
 				(void) launch_worker(order, &handle);
 		}

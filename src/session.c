@@ -42,7 +42,7 @@ typedef struct Setting
 	char	   *value;
 } Setting;
 
-/* What holds in each session while our code works, whoever set something else. */
+/* What holds in each session while our code works, whatever a role or database has set. */
 static const Setting pinned[] = {
 	{"search_path", "pg_catalog, pg_temp"},
 	{"DateStyle", "ISO, YMD"},

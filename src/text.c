@@ -3,7 +3,7 @@
  *	  Which characters a text may hold that people read, in a table, a mail, a log
  *	  or a terminal: the one place that decides.
  *
- * Whoever fills a field of a SIS, or answers a request, chooses its characters.
+ * Those who fill a field of a SIS, or answer a request, choose its characters.
  * Those that no reader sees but that act on what is seen, or that end a line,
  * are taken out of what they send: controls (C0, DEL, C1), line and paragraph
  * separators, controls of direction, annotations, tags and U+FEFF.  U+200C and

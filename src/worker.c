@@ -282,7 +282,7 @@ close_failed_run(RosterRun *run, ErrorData *error)
 	else if (late)
 		close_run(run->run, "failed", "57014", "the merge took too long",
 				  psprintf("minga_roster.merge_timeout is %d s.", roster_merge_timeout),
-				  "Nobody was changed. The DBA looks what the people relation's triggers do and who holds locks on it; for a very large school, raise minga_roster.merge_timeout.");
+				  "Nobody was changed. The DBA checks what the people relation's triggers do and who holds locks on it; for a very large school, raise minga_roster.merge_timeout.");
 	else if (is_in_our_words(error) || !sqlstate_may_quote_data(error->sqlerrcode))
 		close_run(run->run, "failed", sqlstate, error->message, error->detail, error->hint);
 	else

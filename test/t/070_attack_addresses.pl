@@ -147,7 +147,7 @@ foreach my $host (@spellings)
 			  unless $refusal->{sqlstate} eq '22023'
 			  && $refusal->{message} eq ($way =~ /token/ ? 'token_url is not allowed' : "URL \"https://$at$path\" is not allowed")
 			  && $refusal->{detail} =~ /^Its host is (the database server itself|an address of the database server, of a private network or of another special range)\.$/
-			  && $refusal->{hint} =~ /^The DBA can allow it: ALTER SYSTEM SET minga_roster\.allowed_hosts = '.*:\d+'; SELECT pg_reload_conf\(\)\.$/;
+			  && $refusal->{hint} =~ /^The DBA can allow it: LOAD 'minga_roster'; ALTER SYSTEM SET minga_roster\.allowed_hosts = '.*:\d+'; SELECT pg_reload_conf\(\)\.$/;
 		}
 	}
 }
