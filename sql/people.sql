@@ -131,7 +131,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION equality(oid) IS
 'The equality of a type''s default btree operator class, in full, and the type that it compares: the type itself, '
-'what a domain is made of, or what the type is stored like (text for varchar). NULL where a type has none, and of '
+'what a domain is made of, or what the type is stored like (text for varchar). NULL where a type has none, and for '
 'rows.';
 
 CREATE FUNCTION equal_terms(relation regclass, attribute text, other text) RETURNS text

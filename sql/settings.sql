@@ -18,8 +18,8 @@ COMMENT ON FUNCTION server_origin() IS
 CREATE FUNCTION readable(content text) RETURNS text
 LANGUAGE C IMMUTABLE STRICT AS 'MODULE_PATHNAME', 'roster_readable';
 COMMENT ON FUNCTION readable(text) IS
-'The text as what a SIS sends is staged: without characters that control a terminal or the direction of writing, annotations, '
-'tags and U+FEFF; what ends a line, and a tab, is a space.';
+'The text, cleaned like what a SIS sends: without characters that control a terminal or the direction of writing, '
+'annotations, tags and U+FEFF; the end of a line, or a tab, becomes a space.';
 
 -- URLs as people paste them.
 
