@@ -475,6 +475,11 @@ DECLARE
     qualified text := format('%I.%I', schema_name, relation_name);
     more_than_plain text;
 BEGIN
+    IF to_regnamespace(quote_ident(schema_name)) IS NULL AND schema_name <> 'pg_temp' THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_schema_name',
+            MESSAGE = format('schema "%s" does not exist', schema_name),
+            HINT = format('Name a schema that exists, or make it: CREATE SCHEMA %I.', schema_name);
+    END IF;
     IF to_regclass(qualified) IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'duplicate_table',
             MESSAGE = format('relation "%s.%s" already exists', schema_name, relation_name),
@@ -495,7 +500,12 @@ BEGIN
             HINT = format('Name a plain owner: CREATE ROLE people_owner NOLOGIN; '
                 'SELECT minga_roster.roster_create_people(%L, owner => ''people_owner'');', qualified);
     END IF;
-    -- Where there is no such schema, CREATE TABLE says so.
+    IF NOT has_schema_privilege(minga_roster.caller(), to_regnamespace(quote_ident(schema_name)), 'CREATE') THEN
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
+            MESSAGE = format('permission denied for schema %s', schema_name),
+            DETAIL = format('You are "%s", and the table is made with your rights.', minga_roster.caller()),
+            HINT = format('GRANT CREATE ON SCHEMA %I TO %I.', schema_name, minga_roster.caller());
+    END IF;
     IF NOT has_schema_privilege(owner, to_regnamespace(quote_ident(schema_name)), 'USAGE') THEN
         RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
             MESSAGE = format('owner "%s" may not use schema "%s"', owner, schema_name),

@@ -96,7 +96,7 @@ _PG_init(void)
 							   "Hosts of student information systems in private networks or at ports other than 443.",
 							   "A list of host (its port 443), host:port and host:* (any port), with commas between.",
 							   &roster_allowed_hosts, "",
-							   PGC_SIGHUP, 0, check_allowed_hosts, NULL, NULL);
+							   PGC_SIGHUP, GUC_SUPERUSER_ONLY, check_allowed_hosts, NULL, NULL);
 	/* A roster of the largest district has a tenth of both: what reaches these has no end. */
 	DefineCustomIntVariable("minga_roster.max_fetch_rows",
 							"Rows that a run reads from a student information system at most.",
