@@ -472,8 +472,8 @@ BEGIN
         PERFORM minga_roster.claim_connection(former);
     END IF;
     -- Who decides whose people are written, and from which SIS, has a say over them.
-    IF (changed.people, changed.site) <> (former.people, former.site)
-        OR minga_roster.secret_origins(changed.base_url, NULL) <> minga_roster.secret_origins(former.base_url, NULL)
+    IF (changed.people, changed.site, changed.base_url, changed.sis, changed.school_id)
+        <> (former.people, former.site, former.base_url, former.sis, former.school_id)
     THEN
         PERFORM minga_roster.require_people_owner(changed.people);
     END IF;

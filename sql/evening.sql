@@ -119,11 +119,16 @@ DECLARE
     queued integer;
     untold bigint;
 BEGIN
-    PERFORM minga_roster.lock_evenings();
-    PERFORM minga_roster.renew_cron_command();
+    -- Nothing here waits for a transaction of a caller: one that is left open would stop the evenings of all.
+    IF minga_roster.try_run_lock('evenings', 1) THEN
+        PERFORM minga_roster.renew_cron_command();
+    END IF;
 
     UPDATE minga_roster.connections c SET paused_reason = 'restored'
-    WHERE c.automatic AND c.retired_at IS NULL AND c.paused_reason IS NULL AND c.enabled_origin IS DISTINCT FROM origin;
+    WHERE c.connection IN (
+        SELECT k.connection FROM minga_roster.connections k
+        WHERE k.automatic AND k.retired_at IS NULL AND k.paused_reason IS NULL AND k.enabled_origin IS DISTINCT FROM origin
+        FOR UPDATE SKIP LOCKED);
 
     -- What waited for a worker until its window had closed, or was queued before its connection came here in a copy, is not run by day.
     WITH stale AS (
@@ -162,12 +167,18 @@ BEGIN
     WHERE e.runs_here AND c.enabled_at <= w.opens AND w.closes <= now
     ORDER BY m.evening, c.number;
 
+    -- Whose settings somebody is changing waits for the next minute.
+    WITH due AS (
+        SELECT c.connection, c.site, e.evening, e.opens, c.number
+        FROM minga_roster.evenings() e
+        JOIN minga_roster.connections c USING (connection)
+        WHERE e.is_due AND c.automatic AND c.retired_at IS NULL
+        FOR UPDATE OF c SKIP LOCKED
+    )
     INSERT INTO minga_roster.runs (connection, site, kind, origin, evening, state, requested_by, queued_at)
-    SELECT c.connection, c.site, 'sync', 'evening', e.evening, 'queued', current_user, now
-    FROM minga_roster.evenings() e
-    JOIN minga_roster.connections c USING (connection)
-    WHERE e.is_due
-    ORDER BY e.opens, c.number
+    SELECT d.connection, d.site, 'sync', 'evening', d.evening, 'queued', current_user, now
+    FROM due d
+    ORDER BY d.opens, d.number
     ON CONFLICT (connection, evening) WHERE state <> 'failed' DO NOTHING;
     GET DIAGNOSTICS queued = ROW_COUNT;
 
@@ -194,7 +205,8 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT minga_roster.wait_for_run_lock('evenings', 1)
 $$;
-COMMENT ON FUNCTION lock_evenings() IS 'Held until the end of the transaction by whoever queues evenings, or makes or removes the pg_cron job.';
+COMMENT ON FUNCTION lock_evenings() IS
+'Held until the end of the transaction by the function that switches evenings on or off, or arranges the pg_cron job.';
 
 CREATE FUNCTION cron_command() RETURNS text
 LANGUAGE sql IMMUTABLE

@@ -130,13 +130,14 @@ sqlstate_may_quote_data(int sqlstate)
  * Could the text of this error quote a person's data?  Only classes whose
  * texts speak of objects and resources are known not to, and they only where
  * the statement itself met them: what a function runs into may be worded with
- * values (RAISE under any SQLSTATE, EXECUTE).  From within one, only a right
- * or setting that the server refuses is told, by the name of the object.
+ * values (RAISE under any SQLSTATE, EXECUTE).  From within one, and of names that
+ * were looked up once the statement had begun (a value cast to regrole), only a
+ * right or setting that the server refused is told, by the name of the object.
  */
 static bool
-may_quote_data(const ErrorData *edata)
+may_quote_data(const ErrorData *edata, bool has_begun)
 {
-	if (is_from_within(edata))
+	if (is_from_within(edata) || (has_begun && ERRCODE_TO_CATEGORY(edata->sqlerrcode) == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION))
 		return edata->sqlerrcode != ERRCODE_INSUFFICIENT_PRIVILEGE || edata->filename == NULL ||
 			(strcmp(edata->filename, "aclchk.c") != 0 && strcmp(edata->filename, "guc.c") != 0);
 	return sqlstate_may_quote_data(edata->sqlerrcode);
@@ -144,13 +145,13 @@ may_quote_data(const ErrorData *edata)
 
 /* Raises what the statement ran into as an error of ours; edata is palloc'd by the caller. */
 static void
-rethrow(Oid relation, bool reading, ErrorData *edata)
+rethrow(Oid relation, bool reading, bool has_begun, ErrorData *edata)
 {
 	char	   *name = relation_name(relation);
 	StringInfoData found;
 
 	initStringInfo(&found);
-	if (!may_quote_data(edata))
+	if (!may_quote_data(edata, has_begun))
 		appendStringInfo(&found, "The statement failed with: %s.", edata->message);
 	else
 		appendStringInfo(&found, "The statement failed with SQLSTATE %s; its text may hold data of people and is left out.",
@@ -285,6 +286,7 @@ run_as_owner(Oid relation, const char *statement, ArrayType *arguments, DestRece
 	Oid			saved_user;
 	int			saved_context;
 	int			guc_level;
+	volatile bool has_begun = false;
 	int64		rows;
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext context;
@@ -307,7 +309,7 @@ run_as_owner(Oid relation, const char *statement, ArrayType *arguments, DestRece
 		PushActiveSnapshot(GetTransactionSnapshot());
 		query = analyze_statement(statement, params);
 		session_give_back(owner);
-		as_owner_runs = true;
+		as_owner_runs = has_begun = true;
 		rows = execute_query(query, statement, params, dest ? dest : None_Receiver);
 		as_owner_runs = false;
 		PopActiveSnapshot();
@@ -323,11 +325,11 @@ run_as_owner(Oid relation, const char *statement, ArrayType *arguments, DestRece
 		AtEOXact_GUC(false, guc_level);
 		SetUserIdAndSecContext(saved_user, saved_context);
 		/* A cancel or shutdown is no fault of the relation, but a trigger may use its SQLSTATE. */
-		if (ERRCODE_TO_CATEGORY(edata->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION && !may_quote_data(edata))
+		if (ERRCODE_TO_CATEGORY(edata->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION && !may_quote_data(edata, true))
 			PG_RE_THROW();
 		FlushErrorState();
 		raise_if_stopped();
-		rethrow(relation, dest != NULL, edata);
+		rethrow(relation, dest != NULL, has_begun, edata);
 	}
 	PG_END_TRY();
 	AtEOXact_GUC(false, guc_level);
@@ -452,7 +454,7 @@ roster_read_as_owner(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("table with OID %u does not exist", PG_GETARG_OID(2)),
 				 errhint("Name a temporary table of this session.")));
-	if (rows->target->rd_rel->relkind != RELKIND_RELATION || !rows->target->rd_islocaltemp)
+	if (rows->target->rd_rel->relkind != RELKIND_RELATION || !rows->target->rd_islocaltemp || rows->target->rd_rel->relhasindex)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is no temporary table", RelationGetRelationName(rows->target)),

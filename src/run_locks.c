@@ -137,6 +137,30 @@ run_locks_keep(const RunLocks *locks, int64 run)
 		keep(LOCK_SITE, locks->site);
 }
 
+/* Takes for the session again what code of a deployment has let go, as far as nobody else has it by now. */
+void
+run_locks_retake(const RunLocks *locks, int64 run)
+{
+	struct
+	{
+		bool		wanted;
+		RunLockKind kind;
+		int64		number;
+	}			held[] = {
+		{true, LOCK_RUN, run},
+		{locks->connection_held, LOCK_CONNECTION, locks->connection},
+		{locks->site_held, LOCK_SITE, locks->site},
+	};
+	LOCKTAG		tag;
+
+	for (int i = 0; i < lengthof(held); i++)
+	{
+		make_tag(&tag, held[i].kind, held[i].number);
+		if (held[i].wanted && !compat_lock_is_held(&tag))
+			(void) run_lock_take(held[i].kind, held[i].number);
+	}
+}
+
 /* The kind of lock of that name; throws for another one, and for a caller who may take none. */
 static RunLockKind
 kind_argument(FunctionCallInfo fcinfo)

@@ -35,6 +35,7 @@ extern bool try_slot(RunLocks *locks);
 extern void release_slot(RunLocks *locks);
 extern bool try_connection(RunLocks *locks, bool with_site, int connection_number, const char *site);
 extern void release_connection(RunLocks *locks);
+extern void run_locks_retake(const RunLocks *locks, int64 run);
 extern void run_locks_keep(const RunLocks *locks, int64 run);
 
 #endif							/* MINGA_ROSTER_RUN_LOCKS_H */

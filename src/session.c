@@ -68,7 +68,6 @@ static const Setting of_worker[] = {
 	{"default_transaction_isolation", "read committed"},
 	{"default_transaction_read_only", "off"},
 	{"idle_in_transaction_session_timeout", "0"},
-	{"lock_timeout", "0"},
 	{"log_min_error_statement", "panic"},
 	{"max_parallel_workers_per_gather", "0"},
 	{"session_replication_role", "origin"},
@@ -77,11 +76,14 @@ static const Setting of_worker[] = {
 };
 
 /*
- * What code of a deployment that a worker runs finds as the database has it: what
- * its values mean.  Nothing that could end or hold the worker.
+ * What code of a deployment that a worker runs finds as the database or the server
+ * has it: what its values and its text mean.  Nothing that could end or hold the
+ * worker.
  */
 static const char *const given_back[] = {
-	"TimeZone", "default_text_search_config", "lc_messages", "lc_monetary", "lc_numeric", "lc_time"
+	"TimeZone", "array_nulls", "default_text_search_config", "gin_fuzzy_search_limit", "lc_messages", "lc_monetary", "lc_numeric", "lc_time",
+	"plpgsql.extra_errors", "plpgsql.extra_warnings", "plpgsql.variable_conflict", "standard_conforming_strings", "transform_null_equals",
+	"xmloption"
 };
 
 /* The server's own values, as a worker finds them before it connects; then what the database or a role had instead. */
@@ -154,7 +156,8 @@ put_catalog_settings_aside(void)
 			continue;
 		put_aside[nput_aside].name = variable->name;
 		put_aside[nput_aside++].value = pstrdup(GetConfigOption(variable->name, false, false));
-		if (variable->context == PGC_USERSET || variable->context == PGC_SUSET)
+		/* what a superuser alone may set is a superuser's */
+		if (variable->context == PGC_USERSET)
 			SetConfigOption(variable->name, server->value, PGC_SUSET, PGC_S_SESSION);
 	}
 	MemoryContextSwitchTo(caller);
@@ -254,7 +257,7 @@ server_search_path(void)
 	return "\"$user\", public";
 }
 
-/* Whether "$user" means something to a session of the role: a schema of its name that is its own. */
+/* Whether "$user" means something to a session of the role: a schema of its name that is its own, or that a superuser made for it. */
 static bool
 has_own_schema(const char *role_name, Oid role)
 {
@@ -263,7 +266,7 @@ has_own_schema(const char *role_name, Oid role)
 
 	if (!HeapTupleIsValid(tuple))
 		return false;
-	own = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner == role;
+	own = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner == role || superuser_arg(((Form_pg_namespace) GETSTRUCT(tuple))->nspowner);
 	ReleaseSysCache(tuple);
 	return own;
 }
@@ -326,8 +329,10 @@ session_give_back(Oid owner)
 	{
 		const Setting *setting = find_setting(put_aside, nput_aside, given_back[i]);
 
+		if (setting == NULL)
+			setting = find_setting(server_settings, nserver_settings, given_back[i]);
 		/* a value that is none any more is left out, as at the start of a session */
-		if (setting != NULL)
+		if (setting != NULL && setting->value != NULL)
 			(void) set_config_option(setting->name, setting->value, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, DEBUG1, false);
 	}
 	set_for_now("search_path", search_path_for(owner));

@@ -30,12 +30,14 @@
 #include <signal.h>
 
 #include "access/xact.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
+#include "storage/ipc.h"
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
 #include "utils/builtins.h"
@@ -77,6 +79,7 @@ static volatile sig_atomic_t late = false;	/* the merge took longer than it may 
 static volatile TimestampTz told_to_stop_at;
 static volatile TimestampTz merge_until;
 static TimeoutId watch_timeout;
+static bool run_is_open = false;
 static char *synchronous_commit_before = NULL;
 
 const char *
@@ -124,11 +127,11 @@ worker_terminate(SIGNAL_ARGS)
 
 /* SIGINT: somebody's cancel, or the server's own way to say that a lock was waited for too long, which is no cancel of the run. */
 static void
-worker_cancel(SIGNAL_ARGS)
+worker_cancel(int signal_number, siginfo_t *from, void *context)
 {
 	int			save_errno = errno;
 
-	if (get_timeout_indicator(LOCK_TIMEOUT, false))
+	if (from->si_pid == MyProcPid)
 	{
 		InterruptPending = true;
 		QueryCancelPending = true;
@@ -140,6 +143,15 @@ worker_cancel(SIGNAL_ARGS)
 		tell_to_stop();
 	}
 	errno = save_errno;
+}
+
+static void
+catch_cancels(void)
+{
+	struct sigaction action = {.sa_sigaction = worker_cancel,.sa_flags = SA_SIGINFO | SA_RESTART};
+
+	sigemptyset(&action.sa_mask);
+	sigaction(SIGINT, &action, NULL);
 }
 
 /*
@@ -177,14 +189,24 @@ reads_roster(RunKind kind)
 	return kind == RUN_TEST || kind == RUN_DIAGNOSE || kind == RUN_FETCH || kind == RUN_PREVIEW || kind == RUN_SYNC;
 }
 
-/* The limits of a merge, and the watch over it; both end with end_watch. */
+/* No lock is waited for without an end: callers' transactions may hold some. */
+static void
+limit_lock_waits(void)
+{
+	char		limit[16];
+
+	snprintf(limit, sizeof(limit), "%ds", roster_lock_timeout);
+	SetConfigOption("lock_timeout", limit, PGC_USERSET, PGC_S_SESSION);
+}
+
+/* The limits of a merge, and the watch over it, which ends with end_watch. */
 static void
 begin_watch(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
 	merge_until = TimestampTzPlusMilliseconds(now, roster_merge_timeout * 1000.0);
-	SetConfigOption("lock_timeout", psprintf("%ds", roster_lock_timeout), PGC_USERSET, PGC_S_SESSION);
+	limit_lock_waits();
 	enable_timeout_every(watch_timeout, TimestampTzPlusMilliseconds(now, WATCH_MS), WATCH_MS);
 }
 
@@ -192,7 +214,6 @@ static void
 end_watch(void)
 {
 	disable_timeout(watch_timeout, false);
-	SetConfigOption("lock_timeout", "0", PGC_USERSET, PGC_S_SESSION);
 }
 
 /* The one transaction that plans, guards, applies and closes. */
@@ -306,6 +327,7 @@ perform_run(RosterRun *run, const RunLocks *locks)
 	ErrorData  *volatile error = NULL;
 
 	run->rows_expected = -1;
+	run_is_open = true;
 	MemoryContextSwitchTo(run_context);
 	PG_TRY();
 	{
@@ -320,6 +342,7 @@ perform_run(RosterRun *run, const RunLocks *locks)
 		error = CopyErrorData();
 		FlushErrorState();
 		AbortOutOfAnyTransaction();
+		run_locks_retake(locks, run->run);
 		MemoryContextSwitchTo(run_context);
 		end_watch();
 		SetConfigOption("synchronous_commit", synchronous_commit_before, PGC_USERSET, PGC_S_SESSION);
@@ -338,13 +361,14 @@ perform_run(RosterRun *run, const RunLocks *locks)
 			store_progress(run, true);
 		close_failed_run(run, error);
 		pqsignal(SIGTERM, worker_terminate);
-		pqsignal(SIGINT, worker_cancel);
+		catch_cancels();
 		ereport(LOG,
 				(errmsg("minga_roster run " INT64_FORMAT " of connection \"%s\" did not succeed", run->run, run->connection),
 				 errdetail("The run's row in minga_roster.runs has the error.")));
 	}
 	/* A cancel that came too late for this run must not hit what follows. */
 	forget_cancel();
+	run_is_open = false;
 	run_lock_release(LOCK_RUN, run->run);
 	MemoryContextSwitchTo(outer);
 	MemoryContextDelete(run_context);
@@ -621,6 +645,22 @@ hand_on_queue(void)
 		(void) launch_worker(&order, &handle);
 }
 
+/*
+ * At the exit of a worker, once its locks are free: where it dies in the middle
+ * of a run another one closes that, and works the queue.
+ */
+static void
+leave_run(int code, Datum arg)
+{
+	WorkerOrder order = {.kind = RUN_DUTY,.database = MyDatabaseId,.requested_by = BOOTSTRAP_SUPERUSERID};
+	BackgroundWorkerHandle *handle;
+
+	if (!run_is_open)
+		return;
+	MemoryContextSwitchTo(TopMemoryContext);
+	(void) launch_worker(&order, &handle);
+}
+
 static bool
 extension_is_there(void)
 {
@@ -639,12 +679,14 @@ roster_worker_main(Datum main_arg)
 	memcpy(&order, MyBgworkerEntry->bgw_extra, sizeof(order));
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, worker_terminate);
-	pqsignal(SIGINT, worker_cancel);
+	catch_cancels();
+	before_shmem_exit(leave_run, (Datum) 0);
 	session_note_server();
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(order.database, InvalidOid, 0);
 	MemoryContextSwitchTo(AllocSetContextCreate(TopMemoryContext, "minga_roster worker", ALLOCSET_DEFAULT_SIZES));
 	session_settle();
+	limit_lock_waits();
 	synchronous_commit_before = pstrdup(GetConfigOption("synchronous_commit", false, false));
 	watch_timeout = RegisterTimeout(USER_TIMEOUT, watch_merge);
 
