@@ -50,10 +50,10 @@ BEGIN
         compared := ARRAY(SELECT DISTINCT k FROM writes w CROSS JOIN LATERAL jsonb_object_keys(w.before) k
             WHERE w.action = kind AND w.nth BETWEEN low AND high AND k <> 'archived_at');
         -- Only people who are as they were seen: managed, neither owner nor manager, in or out of the archive, with the values of before.
-        PERFORM minga_roster.as_owner(people, format(
+        PERFORM minga_roster.read_as_owner(people, format(
             'WITH hit AS (UPDATE %1$s p SET %2$s FROM pg_temp.writes w WHERE %3$s AND %4$s AND %5$s AND w.action = %6$L '
             'AND %7$s NOT IN (''owner'', ''manager'')%8$s AND %9$s%10$s '
-            'RETURNING w.change, %11$s AS seen) INSERT INTO pg_temp.hits (change, seen) SELECT change, seen FROM hit',
+            'RETURNING w.change, %11$s AS seen) SELECT h.change, NULL::pg_catalog.text, h.seen FROM hit h',
             people,
             concat_ws(', ',
                 CASE WHEN kind <> 'update' THEN
@@ -70,16 +70,16 @@ BEGIN
                 CASE c WHEN 'role' THEN minga_roster.role_words(people, format('p.%I::pg_catalog.text', map ->> c), true)
                     ELSE format('p.%I::pg_catalog.text', map ->> c) END, c), '' ORDER BY c) FROM unnest(compared) c),
             hash),
-            VARIADIC arguments);
+            'pg_temp.hits', VARIADIC arguments);
     END LOOP;
     IF 'create' = ANY (actions) THEN
         written := ARRAY(SELECT DISTINCT k FROM writes w CROSS JOIN LATERAL jsonb_object_keys(w.after) k
             WHERE w.action = 'create' AND w.nth BETWEEN low AND high AND k <> 'role');
-        PERFORM minga_roster.as_owner(people, format(
+        PERFORM minga_roster.read_as_owner(people, format(
             'WITH hit AS (INSERT INTO %1$s AS p (%2$I, %3$I, %4$I%5$s%6$s%14$s) OVERRIDING SYSTEM VALUE '
             'SELECT $1, w.person_id::%7$s, (%8$s)::%9$s%10$s%11$s%15$s FROM pg_temp.writes w WHERE w.action = ''create'' AND %12$s ORDER BY w.change '
             'RETURNING p.%3$I::pg_catalog.text AS person_id, %13$s AS seen) '
-            'INSERT INTO pg_temp.hits (person_id, seen) SELECT person_id, seen FROM hit',
+            'SELECT NULL::pg_catalog.int4, h.person_id, h.seen FROM hit h',
             people, map ->> 'site', map ->> 'person_id', map ->> 'role',
             (SELECT string_agg(format(', %I', map ->> c), '' ORDER BY c) FROM unnest(written) c),
             CASE WHEN map ? 'updated_at' THEN format(', %I', map ->> 'updated_at') END,
@@ -92,7 +92,7 @@ BEGIN
             CASE WHEN map ? 'updated_at' THEN ', $2::pg_catalog.timestamptz' END,
             in_range, hash,
             CASE WHEN archive.as_created IS NOT NULL THEN format(', %I', map ->> 'archived_at') END, ', ' || archive.as_created),
-            VARIADIC arguments);
+            'pg_temp.hits', VARIADIC arguments);
     END IF;
 END
 $$;
@@ -114,12 +114,14 @@ BEGIN
     IF highs[1] IS NULL THEN
         RETURN;
     END IF;
-    PERFORM minga_roster.grant_temp(connection.people, 'writes');
-    PERFORM minga_roster.grant_temp(connection.people, 'hits');
+    PERFORM minga_roster.grant_temp(connection.people, 'writes', 'SELECT');
     IF EXISTS (SELECT FROM writes w WHERE w.action = 'create') THEN
-        PERFORM minga_roster.as_owner(connection.people, format(
-            'UPDATE pg_temp.writes SET person_id = ((%s)::%s)::pg_catalog.text WHERE action = ''create''',
-            minga_roster.column_default(connection.people, id_column), minga_roster.stored_type(connection.people, id_column)));
+        CREATE TEMP TABLE drawn_ids (change integer, person_id text) ON COMMIT DROP;
+        PERFORM minga_roster.read_as_owner(connection.people, format(
+            'SELECT w.change, ((%s)::%s)::pg_catalog.text FROM pg_temp.writes w WHERE w.action = ''create''',
+            minga_roster.column_default(connection.people, id_column), minga_roster.stored_type(connection.people, id_column)),
+            'pg_temp.drawn_ids');
+        UPDATE writes w SET person_id = d.person_id FROM drawn_ids d WHERE d.change = w.change;
     END IF;
     WHILE lows <> '{}' LOOP
         low := lows[cardinality(lows)];

@@ -97,9 +97,8 @@ BEGIN
             LEFT JOIN former_statuses f ON f.person_id = d.person_id AND d.outcome = 'restore'
             WHERE d.outcome = 'create' OR (d.outcome = 'restore' AND index.of_archive)
                 OR (d.outcome IN ('update', 'restore') AND d.after ?| ARRAY(SELECT names ->> a FROM unnest(index.attributes) a WHERE names ? a));
-            PERFORM minga_roster.grant_temp(people, 'planned_keys');
-            PERFORM minga_roster.grant_temp(people, 'planned_values');
-            PERFORM minga_roster.grant_temp(people, 'collisions');
+            PERFORM minga_roster.grant_temp(people, 'planned_keys', 'SELECT, INSERT');
+            PERFORM minga_roster.grant_temp(people, 'planned_values', 'SELECT');
             PERFORM minga_roster.as_owner(people, format(
                 'INSERT INTO pg_temp.planned_keys SELECT "minga_roster label", "minga_roster person", %s FROM '
                 '(SELECT w.label AS "minga_roster label", w.person_id AS "minga_roster person", %s '
@@ -109,8 +108,7 @@ BEGIN
                 people, minga_roster.equal_terms(people, map ->> 'site', '$1'), minga_roster.equal_terms(people, map ->> 'person_id', 'w.person_id'),
                 index.covered), connection.site);
             -- Rows as a whole are equal where both have NULL.
-            PERFORM minga_roster.as_owner(people, format(
-                'INSERT INTO pg_temp.collisions (label, index_name, other) '
+            PERFORM minga_roster.read_as_owner(people, format(
                 'SELECT k.label, $2, pg_catalog.min(q."minga_roster person") '
                 'FROM (SELECT label, person_id, %1$s, ROW(%1$s) AS "minga_roster keys" FROM pg_temp.planned_keys) k '
                 'JOIN (SELECT r.*, ROW(%1$s) AS "minga_roster keys" '
@@ -119,12 +117,11 @@ BEGIN
                 index.key_names, map ->> 'person_id', index.keys, people, index.covered,
                 CASE WHEN map ->> 'site' = ANY (index.key_columns) THEN ' AND ' || minga_roster.equal_terms(people, map ->> 'site', '$1') END,
                 CASE WHEN index.nulls_equal THEN 'q."minga_roster keys" OPERATOR(pg_catalog.=) k."minga_roster keys"' ELSE index.equal END),
-                connection.site, index.index_name);
-            PERFORM minga_roster.as_owner(people, format(
-                'INSERT INTO pg_temp.collisions (label, index_name) '
-                'SELECT c.label, $1 FROM (SELECT k.label, pg_catalog.count(*) OVER (PARTITION BY %s) AS alike FROM pg_temp.planned_keys k WHERE %s) c WHERE c.alike > 1',
+                'pg_temp.collisions', connection.site, index.index_name);
+            PERFORM minga_roster.read_as_owner(people, format(
+                'SELECT c.label, $1, NULL::pg_catalog.text FROM (SELECT k.label, pg_catalog.count(*) OVER (PARTITION BY %s) AS alike FROM pg_temp.planned_keys k WHERE %s) c WHERE c.alike > 1',
                 index.key_names, CASE WHEN index.nulls_equal THEN 'true' ELSE index.comparable END),
-                index.index_name);
+                'pg_temp.collisions', index.index_name);
             DROP TABLE planned_keys, planned_values;
         EXCEPTION
             -- A value that does not fit its column keeps the index from being checked, and nobody else from being written. So does a key or

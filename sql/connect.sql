@@ -142,7 +142,7 @@ BEGIN
         PERFORM minga_roster.refuse_parameter('scope', settings.scope, 'Words of ASCII without quotes and backslashes are needed, separated by blanks.',
             'Copy it as the student information system shows it; an empty scope sends none.');
     END IF;
-    IF settings.site = '' OR settings.site ~ '[[:cntrl:]]' THEN
+    IF settings.site = '' OR minga_roster.readable(settings.site) <> settings.site THEN
         PERFORM minga_roster.refuse_parameter('site', settings.site, 'A name that is not empty and holds no control characters is needed.',
             'It is the value of the column "site" of the school''s people.');
     END IF;
@@ -319,7 +319,7 @@ BEGIN
             DETAIL = 'Required are connection, url, client_id (but for auth "bearer"), school_id and people.',
             HINT = 'Address, Client ID and School ID come from the school; people names the relation with its people.';
     END IF;
-    IF octet_length(connection) > 63 OR connection = 'smtp' OR connection ~ '^\s|\s$|[[:cntrl:]]' THEN
+    IF octet_length(connection) > 63 OR connection = 'smtp' OR connection ~ '^\s|\s$' OR minga_roster.readable(connection) <> connection THEN
         PERFORM minga_roster.refuse_parameter('connection', connection,
             'A name of 1 to 63 bytes is needed, without white space around it or control characters; "smtp" is the name of the mail password.',
             'Take the name of the school, as in "mesa-high".');

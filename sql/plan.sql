@@ -53,14 +53,14 @@ $$;
 COMMENT ON FUNCTION role_words(regclass, text, boolean) IS
 'An SQL expression that turns the deployment''s word for a role into the roster''s (reading) or back; what has no word is left as it is, but for owner and manager, which are read in any case of letters.';
 
-CREATE FUNCTION grant_temp(relation regclass, temp_table text) RETURNS void
+CREATE FUNCTION grant_temp(relation regclass, temp_table text, rights text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    EXECUTE format('GRANT SELECT, INSERT, UPDATE ON pg_temp.%I TO %s', temp_table,
+    EXECUTE format('GRANT %s ON pg_temp.%I TO %s', rights, temp_table,
         (SELECT c.relowner::regrole FROM pg_class c WHERE c.oid = relation));
 END
 $$;
-COMMENT ON FUNCTION grant_temp(regclass, text) IS 'Lets the owner of the people relation use a temp table of the run.';
+COMMENT ON FUNCTION grant_temp(regclass, text, text) IS 'Gives the owner of the people relation rights on a temp table of the run.';
 
 CREATE FUNCTION read_people(connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET default_statistics_target = 1 AS $$

@@ -214,7 +214,8 @@ COMMENT ON FUNCTION close_run(bigint, text, text, text, text, text) IS 'Ends a r
 CREATE FUNCTION close_dead_run(run bigint) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
     SELECT minga_roster.close_run(close_dead_run.run, 'failed', '57P02', 'the worker of the run died',
-        'Nobody holds the lock of the run any more: the server crashed or was restarted while it worked.',
+        'Nobody holds the lock of the run any more: the server crashed or was restarted while it worked, or code of the people '
+        'relation did not stop when it was told to.',
         'Nothing that was not committed has touched anybody. Start the run again.')
 $$;
 COMMENT ON FUNCTION close_dead_run(bigint) IS 'Closes a run whose worker is gone; the caller has taken its lock.';

@@ -309,7 +309,9 @@ run_as_owner(Oid relation, const char *statement, ArrayType *arguments, DestRece
 		PushActiveSnapshot(GetTransactionSnapshot());
 		query = analyze_statement(statement, params);
 		session_give_back(owner);
-		as_owner_runs = has_begun = true;
+		/* EXPLAIN, which takes locks, sees no value */
+		has_begun = query->commandType != CMD_UTILITY;
+		as_owner_runs = true;
 		rows = execute_query(query, statement, params, dest ? dest : None_Receiver);
 		as_owner_runs = false;
 		PopActiveSnapshot();
@@ -329,7 +331,8 @@ run_as_owner(Oid relation, const char *statement, ArrayType *arguments, DestRece
 			PG_RE_THROW();
 		FlushErrorState();
 		raise_if_stopped();
-		rethrow(relation, dest != NULL, has_begun, edata);
+		/* what writes and gives back rows begins with WITH */
+		rethrow(relation, dest != NULL && strncmp(statement, "WITH", 4) != 0, has_begun, edata);
 	}
 	PG_END_TRY();
 	AtEOXact_GUC(false, guc_level);

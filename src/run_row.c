@@ -17,8 +17,12 @@
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
 #include "storage/lmgr.h"
+#include "storage/lock.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -27,19 +31,43 @@
 
 static MemoryContext context_outside = NULL;
 
+/* Whether somebody who holds the extension's lock may drop it: any role can take it, by ALTER FUNCTION ... DEPENDS ON EXTENSION. */
+static bool
+may_be_dropped(const LOCKTAG *tag)
+{
+	LockData   *data = GetLockStatusData();
+
+	for (int i = 0; i < data->nelements; i++)
+	{
+		PGPROC	   *holder;
+
+		if (memcmp(&data->locks[i].locktag, tag, sizeof(LOCKTAG)) != 0 || (data->locks[i].holdMask & LOCKBIT_ON(AccessExclusiveLock)) == 0)
+			continue;
+		holder = BackendPidGetProc(data->locks[i].pid);
+		if (holder != NULL && superuser_arg(holder->roleId))
+			return true;
+	}
+	return false;
+}
+
 /*
  * Locks the extension until the end of the transaction, before anything of it:
  * DROP EXTENSION waits for that lock first, and holds no table while a run
- * wants it.  False where the extension is not there.
+ * wants it.  Waits for nobody who may not drop it.  False where the extension is
+ * not there.
  */
 static bool
 lock_extension(void)
 {
 	Oid			extension = get_extension_oid("minga_roster", true);
+	LOCKTAG		tag;
 
 	if (!OidIsValid(extension))
 		return false;
-	LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, ExtensionRelationId, extension, 0);
+	if (LockAcquire(&tag, AccessShareLock, false, true) == LOCKACQUIRE_NOT_AVAIL && may_be_dropped(&tag))
+		LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
+	AcceptInvalidationMessages();
 	/* It may have been dropped while the lock was waited for. */
 	return get_extension_oid("minga_roster", true) == extension;
 }

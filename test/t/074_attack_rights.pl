@@ -394,8 +394,12 @@ $roster->sql("DELETE FROM people_relations WHERE relation = 'app.other_people'::
 is(settings(), $before, '... and nothing was changed');
 is($roster->sql('SELECT count(*), md5(string_agg(p::text, $$,$$ ORDER BY person_id)) FROM public.people p'), $people, '... and nobody');
 is(scalar(grep { $_->{path} !~ /nothing/ } $evil->log), 0, '... and that SIS was not asked');
-unlike(said('manager', "SELECT minga_roster.roster_configure('east', url => '" . $server->legacy_url . "'); SELECT minga_roster.roster_configure('east', sync_at => '20:30'); SELECT minga_roster.roster_toggle('east', archive => true)"),
-	qr/ERROR/, 'another path of the host, times and toggles are the manager\'s');
+foreach my $change ("url => '" . $server->legacy_url . "'", "school_id => 'another'")
+{
+	like(said('manager', "SELECT minga_roster.roster_configure('east', $change)"), qr/42501: must be owner of relation "public\.people"/, "nor another tenant or school of the same host ($change)");
+}
+unlike(said('manager', "SELECT minga_roster.roster_configure('east', sync_at => '20:30'); SELECT minga_roster.roster_toggle('east', archive => true)"),
+	qr/ERROR/, 'times and toggles are the manager\'s');
 is(said('owner_too', sprintf("SELECT (minga_roster.roster_connect('west', url => '%s', client_id => 'c', school_id => '1', people => 'public.people', time_zone => 'UTC')).site", $server->url)), 'west', 'who owns the people connects a SIS to them');
 
 # Jobs of pg_cron that others have made

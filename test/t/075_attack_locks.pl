@@ -293,6 +293,25 @@ is($roster->sql("SELECT state, sqlstate FROM roster_cancel($run)"), 'failed|57P0
 like($roster->error("SELECT roster_cancel($run)"), qr/ERROR:  55000/, '... and cannot be canceled again');
 is($roster->sql("SELECT state, created + updated + archived > 0 FROM roster_sync('mesa')"), 'succeeded|t', 'and a sync works');
 
+# What a role with CONNECT can lock of the extension itself
+$roster->sql('CREATE ROLE plain LOGIN; GRANT TEMPORARY ON DATABASE postgres TO plain');
+my $plain = $node->background_psql('postgres', extra_params => [ '-U', 'plain' ]);
+$plain->query_safe("BEGIN; CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'; ALTER FUNCTION pg_temp.f() DEPENDS ON EXTENSION minga_roster");
+is($roster->sql("SET statement_timeout = '60s'; SELECT state FROM roster_sync('mesa')"), 'succeeded', 'a lock on the extension that anybody can take stops no run');
+$plain->quit;
+
+# A transaction that a caller leaves open
+$blocker->query_safe("BEGIN; SELECT FROM roster_disable('mesa')");
+is($roster->sql("SET statement_timeout = '60s'; SELECT queue_due_runs()"), '0', 'a transaction that is left open stops no evenings');
+$blocker->query_safe('ROLLBACK');
+
+# The run of a worker that had to die
+$run = start_in_trigger('loop');
+$roster->sql("SELECT roster_cancel($run)");
+$roster->wait_for("SELECT state = 'failed' FROM runs WHERE run = $run");
+pass('a run whose worker died is closed by another one, without pg_cron');
+mode('nothing');
+
 $roster->stop;
 $server->stop;
 done_testing();
