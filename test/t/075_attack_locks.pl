@@ -301,11 +301,13 @@ is($roster->sql("SET statement_timeout = '60s'; SELECT state FROM roster_sync('m
 $plain->quit;
 
 # A transaction that a caller leaves open
-$blocker->query_safe("BEGIN; SELECT FROM roster_disable('mesa')");
+my $idle = $node->background_psql('postgres');
+$idle->query_safe("BEGIN; SELECT FROM roster_disable('mesa')");
 is($roster->sql("SET statement_timeout = '60s'; SELECT queue_due_runs()"), '0', 'a transaction that is left open stops no evenings');
-$blocker->query_safe('ROLLBACK');
+$idle->quit;
 
 # The run of a worker that had to die
+$server->day(50);
 $run = start_in_trigger('loop');
 $roster->sql("SELECT roster_cancel($run)");
 $roster->wait_for("SELECT state = 'failed' FROM runs WHERE run = $run");
