@@ -127,7 +127,7 @@ is(outcome(), 'succeeded', 'once it is set again, it works');
 foreach my $arguments ('token_url => ' . quoted($server->plain_token_url), "token_url => 'https://LOCALHOST:$port/campus/oauth2/token?appName=minga'", "token_url => ''", 'url => ' . quoted($server->legacy_url), "sync_at => '20:00'",
 	"client_id => " . quoted($server->client_id), "auth => 'bearer'", "auth => 'oauth2'")
 {
-	unlike(said('attacker', sprintf($configure, $arguments)), qr/WARNING|ERROR/, "$arguments: no other server");
+	unlike(said('owner_too', sprintf($configure, $arguments)), qr/WARNING|ERROR/, "$arguments: no other server");
 	is(secret_there(), '1', '... the secret is kept');
 }
 put_back();
