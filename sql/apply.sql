@@ -18,7 +18,7 @@ COMMENT ON FUNCTION column_default(regclass, text) IS
 CREATE FUNCTION person_hash(relation regclass) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT format('pg_catalog.hashtextextended(ROW(%s, %s, %s%s)::pg_catalog.text, 0)',
-        minga_roster.role_words(relation, format('p.%I::pg_catalog.text', r.columns ->> 'role'), true),
+        format('p.%I::pg_catalog.text', r.columns ->> 'role'),
         CASE WHEN r.columns ? 'roster_managed' THEN format('coalesce(p.%I, true)', r.columns ->> 'roster_managed') ELSE 'true' END,
         (minga_roster.archive_terms(relation)).hashed,
         (SELECT string_agg(CASE WHEN r.columns ? c.name THEN format(', p.%I::pg_catalog.text', r.columns ->> c.name) ELSE ', NULL' END, '' ORDER BY c.place)
@@ -66,9 +66,10 @@ BEGIN
             minga_roster.role_words(people, format('p.%I::pg_catalog.text', map ->> 'role'), true),
             CASE WHEN map ? 'roster_managed' THEN format(' AND p.%I IS NOT FALSE', map ->> 'roster_managed') END,
             format(CASE kind WHEN 'restore' THEN '%s AND %s' ELSE 'NOT (%s) AND %s' END, archive.archived, archive.unchanged),
-            (SELECT string_agg(format(' AND (NOT w.before ? %2$L OR %1$s IS NOT DISTINCT FROM w.before ->> %2$L)',
-                CASE c WHEN 'role' THEN minga_roster.role_words(people, format('p.%I::pg_catalog.text', map ->> c), true)
-                    ELSE format('p.%I::pg_catalog.text', map ->> c) END, c), '' ORDER BY c) FROM unnest(compared) c),
+            -- Of several words for a role only the one that is written is the roster's to change.
+            (SELECT string_agg(format(' AND (NOT w.before ? %2$L OR p.%1$I::pg_catalog.text IS NOT DISTINCT FROM %3$s)', map ->> c, c,
+                CASE c WHEN 'role' THEN minga_roster.role_words(people, 'w.before ->> ''role''', false) ELSE format('w.before ->> %L', c) END),
+                '' ORDER BY c) FROM unnest(compared) c),
             hash),
             'pg_temp.hits', VARIADIC arguments);
     END LOOP;

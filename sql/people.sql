@@ -279,6 +279,29 @@ COMMENT ON FUNCTION check_people_relation(regclass) IS
 'Raises an error unless the relation may hold people: it is no member of an extension, in no schema of the system '
 '(42809), and belongs to a plain role that may use its schema (42501). Says nothing of one that does not exist.';
 
+CREATE FUNCTION given_words(roles jsonb, OUT role text, OUT word jsonb, OUT "position" bigint) RETURNS SETOF record
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT e.key, w.value, w."position"
+    FROM jsonb_each(given_words.roles) e
+    CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(e.value) WHEN 'array' THEN e.value ELSE jsonb_build_array(e.value) END)
+        WITH ORDINALITY w (value, "position");
+END;
+COMMENT ON FUNCTION given_words(jsonb) IS
+'The words of a map of roles as it was given, one a row: {"student": "STUDENT"} as {"student": ["STUDENT"]}.';
+
+CREATE FUNCTION known_words(roles jsonb, OUT role text, OUT word text, OUT is_first boolean) RETURNS SETOF record
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT g.role, g.word #>> '{}', g."position" = 1
+    FROM minga_roster.given_words(known_words.roles) g
+    UNION ALL
+    SELECT k.role, k.role, true
+    FROM minga_roster.known_roles() k (role)
+    WHERE NOT known_words.roles ? k.role
+$$;
+COMMENT ON FUNCTION known_words(jsonb) IS
+'The words that stand for a role, those of the map and, of a role that it does not name, the role itself. The first is the one that a sync writes.';
+
 CREATE FUNCTION do_attach_people(relation regclass, columns jsonb, roles jsonb, archive_words jsonb)
 RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -290,6 +313,7 @@ DECLARE
     misshapen text;
     resolved jsonb;
     problems text;
+    only_roles boolean;
 BEGIN
     IF relation IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed',
@@ -398,22 +422,38 @@ BEGIN
             AND NOT a.atthasdef AND a.attidentity = '' AND t.typdefault IS NULL
             AND a.attname NOT IN (SELECT p.attribute FROM present p WHERE p."column" <> 'roster_managed')
         UNION ALL
-        SELECT 11, 0, format('The word given for role "%s" is no string with something in it: %s.', e.key, e.value)
-        FROM jsonb_each(words) e WHERE jsonb_typeof(e.value) <> 'string' OR btrim(e.value #>> '{}') = ''
+        SELECT 11, 0, format('The word given for role "%s" is no string with something in it: %s.', g.role, g.word)
+        FROM minga_roster.given_words(words) g WHERE jsonb_typeof(g.word) <> 'string' OR g.word #>> '{}' !~ '[^[:space:]]'
         UNION ALL
-        SELECT 12, 0, format('Role "%s" is none that a roster writes or minds; there are %s.', e.key,
+        SELECT 11, 0, format('The list of words for role "%s" is empty.', e.key) FROM jsonb_each(words) e WHERE e.value = '[]'
+        UNION ALL
+        SELECT 12, 0, format('Role "%s" is none that a roster writes or minds; there are %s, and other.', e.key,
             (SELECT string_agg(k.role, ', ' ORDER BY k.role) FROM minga_roster.known_roles() AS k (role)))
-        FROM jsonb_each(words) e WHERE e.key NOT IN (SELECT minga_roster.known_roles())
+        FROM jsonb_each(words) e WHERE e.key <> 'other' AND e.key NOT IN (SELECT minga_roster.known_roles())
         UNION ALL
-        SELECT 13, 0, format('The roles %s would all be "%s".', string_agg(w.role, ', ' ORDER BY w.role), w.word)
-        FROM (SELECT k.role, coalesce(words ->> k.role, k.role) AS word FROM minga_roster.known_roles() AS k (role)) w
+        SELECT 13, 0, CASE WHEN min(w.role) = max(w.role) THEN format('The word "%s" is given twice for role "%s".', w.word, min(w.role))
+            ELSE format('The word "%s" stands for more than one role: %s.', w.word, string_agg(DISTINCT w.role, ', ')) END
+        FROM minga_roster.known_words(words) w
+        WHERE w.word ~ '[^[:space:]]'
         GROUP BY w.word HAVING count(*) > 1
         UNION ALL
-        SELECT 14, 0, format('Role %s would be written as "%s", which column %s of type %s does not take%s.', k.role, k.word, p.title,
-            format_type(p.atttypid, p.atttypmod), minga_roster.words_of_type(p.atttypid))
+        SELECT 13, 1, format('The word "%s" is given for role "%s", but accounts that have it count as %s, in any case of letters.',
+            w.word, w.role, lower(w.word COLLATE "C"))
+        FROM minga_roster.known_words(words) w
+        WHERE lower(w.word COLLATE "C") IN ('owner', 'manager') AND w.role <> lower(w.word COLLATE "C")
+        UNION ALL
+        SELECT 14, 0, CASE WHEN k.is_written THEN
+                format('Role %s would be written as "%s", which column %s of type %s does not take%s.', k.role, k.word, p.title,
+                    format_type(p.atttypid, p.atttypmod), minga_roster.words_of_type(p.atttypid))
+            ELSE format('The word "%s" is given for role %s, but column %s of type %s does not take it%s.', k.word, k.role, p.title,
+                format_type(p.atttypid, p.atttypmod), minga_roster.words_of_type(p.atttypid)) END
         FROM present p
-        CROSS JOIN (SELECT DISTINCT r.role, coalesce(words ->> r.role, r.role) AS word FROM minga_roster.role_rules r WHERE r.role IS NOT NULL) k
-        WHERE p."column" = 'role' AND minga_roster.fits_type(p.atttypid, p.type)
+        CROSS JOIN (
+            SELECT w.role, w.word, w.is_first AND w.role IN (SELECT r.role FROM minga_roster.role_rules r) AS is_written
+            FROM minga_roster.known_words(words) w
+        ) k
+        WHERE p."column" = 'role' AND minga_roster.fits_type(p.atttypid, p.type) AND k.word ~ '[^[:space:]]'
+            AND (k.is_written OR words ? k.role)
             AND NOT minga_roster.takes_word(relation, format_type(p.atttypid, p.atttypmod), k.word)
         UNION ALL
         SELECT 15, 0, format('archive_words takes no "%s"; it has the words for active and archived.', e.key)
@@ -436,19 +476,23 @@ BEGIN
             AND NOT minga_roster.takes_word(relation, format_type(p.atttypid, p.atttypmod), e.value)
     )
     SELECT (SELECT jsonb_object_agg(p."column", p.attribute) FROM present p),
-        (SELECT string_agg(p.problem, E'\n' ORDER BY p.section, p.position, p.problem) FROM problem p)
-    INTO resolved, problems;
+        (SELECT string_agg(p.problem, E'\n' ORDER BY p.section, p.position, p.problem) FROM problem p),
+        (SELECT bool_and(p.section BETWEEN 11 AND 14) FROM problem p)
+    INTO resolved, problems, only_roles;
 
     IF problems IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_table_definition',
             MESSAGE = format('relation "%s" cannot be attached', class.title),
             DETAIL = problems,
-            HINT = format('Change the relation, name columns that are called otherwise, as in roster_attach_people(%L, columns => ''{"given_name": "first_name"}''), or attach an updatable view that has what is needed.',
-                relation);
+            HINT = CASE WHEN only_roles THEN 'Give each role words of its own, and accounts that no roster speaks of under "other": '
+                    'roles => ''{"student": ["STUDENT", "STUDENT_LEADER"], "teacher": "TEACHER", "other": ["PARENT"]}''.'
+                ELSE format('Change the relation, name columns that are called otherwise, as in roster_attach_people(%L, columns => ''{"given_name": "first_name"}''), or attach an updatable view that has what is needed.',
+                relation) END;
     END IF;
 
     INSERT INTO minga_roster.people_relations (relation, columns, roles, archive_words)
-    VALUES (do_attach_people.relation, resolved, words, archive)
+    VALUES (do_attach_people.relation, resolved, coalesce((SELECT jsonb_object_agg(r.role, r.words)
+        FROM (SELECT g.role, jsonb_agg(g.word ORDER BY g."position") AS words FROM minga_roster.given_words(words) g GROUP BY g.role) r), '{}'), archive)
     ON CONFLICT ON CONSTRAINT people_relations_pkey DO UPDATE
     SET columns = excluded.columns, roles = excluded.roles, archive_words = excluded.archive_words;
     PERFORM minga_roster.require_full_read(c.connection) FROM minga_roster.connections c WHERE c.people = do_attach_people.relation;
@@ -460,7 +504,7 @@ CREATE FUNCTION roster_attach_people(relation regclass, columns jsonb DEFAULT '{
 RETURNS void
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_attach_people(regclass, jsonb, jsonb, jsonb) IS
-'Attaches a table or updatable view of people, or attaches it again. columns maps a column of the contract to its name in the relation, {"given_name": "first_name"}; what is not named goes by its own name. roles maps a role to the deployment''s word for it, {"student": "STUDENT"}. archive_words are given where archived_at is mapped to a status column (text, boolean or enum): the status of those who are active and of those who are archived, {"active": "ACTIVE", "archived": "ARCHIVED"}; any other status is not archived. Required: site, person_id (with a default or identity), role, given_name, family_name, archived_at (timestamptz, or a status column); written where present: email, username, identifier, grade, phone, middle_name, preferred_name, birth_date, parent_name, parent_email, parent_phone, parent_rule, updated_at (timestamptz); read where present: roster_managed (boolean). Checks the shape and reads no row. 42P16 names everything that is missing or unfit; 42809 for what is no table or updatable view, or belongs to an extension or the system; 42501 unless the caller owns the relation or is superuser, and where its owner is a superuser or may not use its schema.';
+'Attaches a table or updatable view of people, or attaches it again. columns maps a column of the contract to its name in the relation, {"given_name": "first_name"}; what is not named goes by its own name. roles maps a role to the deployment''s word for it or to a list of words, of which the first is written, {"student": ["STUDENT", "STUDENT_LEADER"]}; "other" has the words of accounts that no roster speaks of, {"other": ["PARENT"]}. archive_words are given where archived_at is mapped to a status column (text, boolean or enum): the status of those who are active and of those who are archived, {"active": "ACTIVE", "archived": "ARCHIVED"}; any other status is not archived. Required: site, person_id (with a default or identity), role, given_name, family_name, archived_at (timestamptz, or a status column); written where present: email, username, identifier, grade, phone, middle_name, preferred_name, birth_date, parent_name, parent_email, parent_phone, parent_rule, updated_at (timestamptz); read where present: roster_managed (boolean). Checks the shape and reads no row. 42P16 names everything that is missing or unfit; 42809 for what is no table or updatable view, or belongs to an extension or the system; 42501 unless the caller owns the relation or is superuser, and where its owner is a superuser or may not use its schema.';
 
 CREATE FUNCTION known_roles() RETURNS SETOF text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp

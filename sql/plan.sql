@@ -40,18 +40,33 @@ COMMENT ON FUNCTION written_columns() IS 'Columns of people that take their valu
 
 CREATE FUNCTION role_words(relation regclass, expression text, reading boolean) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    -- Owners and managers are known in any spelling, so that none of them is taken for somebody else.
-    SELECT 'CASE' || coalesce(string_agg(CASE WHEN reading THEN format(' WHEN %s = %L THEN %L', expression, w.value, w.key)
-            ELSE format(' WHEN %s = %L THEN %L', expression, w.key, w.value) END, '' ORDER BY w.key), '')
+    SELECT 'CASE'
+        || coalesce((SELECT string_agg(CASE WHEN reading THEN format(' WHEN %s IN (%s) THEN %L', expression, g.words, g.role)
+                ELSE format(' WHEN %s = %L THEN %L', expression, g.role, g.first_word) END, '' ORDER BY g.role)
+            FROM (SELECT w.role, string_agg(quote_literal(w.word), ', ' ORDER BY w.word) AS words, min(w.word) FILTER (WHERE w.is_first) AS first_word
+                FROM minga_roster.known_words(r.roles) w WHERE r.roles ? w.role GROUP BY w.role) g
+            WHERE reading OR g.role <> 'other'), '')
         || CASE WHEN reading THEN
-                format(' WHEN pg_catalog.lower(%1$s COLLATE pg_catalog."C") IN (''owner'', ''manager'') THEN pg_catalog.lower(%1$s COLLATE pg_catalog."C")', expression)
+                -- Owners and managers are known in any spelling, so that none of them is taken for somebody else. A word "other" that the map
+                -- does not name says nothing of its people.
+                format(' WHEN pg_catalog.lower(%1$s COLLATE pg_catalog."C") IN (''owner'', ''manager'') THEN pg_catalog.lower(%1$s COLLATE pg_catalog."C")'
+                    ' WHEN %1$s = ''other'' THEN ''(other)''', expression)
             ELSE ' WHEN false THEN NULL' END
         || format(' ELSE %s END', expression)
-    FROM minga_roster.people_relations r CROSS JOIN LATERAL jsonb_each_text(r.roles) w
+    FROM minga_roster.people_relations r
     WHERE r.relation = role_words.relation
 $$;
 COMMENT ON FUNCTION role_words(regclass, text, boolean) IS
-'An SQL expression that turns the deployment''s word for a role into the roster''s (reading) or back; what has no word is left as it is, but for owner and manager, which are read in any case of letters.';
+'An SQL expression that turns the deployment''s word for a role into the roster''s (reading: each of its words; other for those of accounts that are nobody''s) or back (its first word); what has no word is left as it is, but for owner and manager, which are read in any case of letters.';
+
+CREATE FUNCTION first_words(relation regclass) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT string_agg(quote_literal(w.word), ', ' ORDER BY w.word)
+    FROM minga_roster.people_relations r
+    CROSS JOIN LATERAL minga_roster.known_words(r.roles) w
+    WHERE r.relation = first_words.relation AND w.is_first AND w.role <> 'other'
+$$;
+COMMENT ON FUNCTION first_words(regclass) IS 'The words that a sync writes for roles, as a list of SQL literals.';
 
 CREATE FUNCTION grant_temp(relation regclass, temp_table text, rights text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -67,25 +82,27 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET default_stat
 DECLARE
     map jsonb := (SELECT r.columns FROM minga_roster.people_relations r WHERE r.relation = connection.people);
     archive record := minga_roster.archive_terms(connection.people);
+    role_word text := format('p.%I::pg_catalog.text', map ->> 'role');
 BEGIN
-    CREATE TEMP TABLE current_people (person_id text, role text, archived boolean, archived_at timestamptz, status text, managed boolean,
+    CREATE TEMP TABLE current_people (person_id text, role text, role_word text, role_first boolean, archived boolean, archived_at timestamptz, status text, managed boolean,
         given_name text, family_name text, middle_name text, preferred_name text, email text, username text, identifier text,
         grade text, phone text, parent_name text, parent_email text, parent_phone text, parent_rule text) ON COMMIT DROP;
     -- A deferred trigger could not fire inside the restricted operation; from here to the end of the transaction none is.
     SET CONSTRAINTS ALL IMMEDIATE;
     PERFORM minga_roster.read_as_owner(connection.people, format(
-        'SELECT p.%1$I::pg_catalog.text, %2$s, %3$s, %4$s, %5$s FROM %6$s p WHERE %7$s',
-        map ->> 'person_id', minga_roster.role_words(connection.people, format('p.%I::pg_catalog.text', map ->> 'role'), true),
+        'SELECT p.%1$I::pg_catalog.text, %2$s, %8$s, %8$s IN (%9$s), %3$s, %4$s, %5$s FROM %6$s p WHERE %7$s',
+        map ->> 'person_id', minga_roster.role_words(connection.people, role_word, true),
         archive.archived || ', ' || archive.read_columns, CASE WHEN map ? 'roster_managed' THEN format('coalesce(p.%I, true)', map ->> 'roster_managed') ELSE 'true' END,
         (SELECT string_agg(CASE WHEN map ? c.name THEN format('p.%I::pg_catalog.text', map ->> c.name) ELSE 'NULL::pg_catalog.text' END, ', '
             ORDER BY c.position)
             FROM unnest(minga_roster.written_columns()) WITH ORDINALITY AS c (name, position)),
-        connection.people, minga_roster.equal_terms(connection.people, map ->> 'site', '$1')), 'pg_temp.current_people', connection.site);
+        connection.people, minga_roster.equal_terms(connection.people, map ->> 'site', '$1'), role_word, minga_roster.first_words(connection.people)),
+        'pg_temp.current_people', connection.site);
     ANALYZE current_people (person_id, identifier, email);
 END
 $$;
 COMMENT ON FUNCTION read_people(connections) IS
-'Copies the people of the connection''s site into the temp table current_people, in the contract''s names and the roster''s words for roles.';
+'Copies the people of the connection''s site into the temp table current_people, in the contract''s names and the roster''s words for roles; role_word is the relation''s own, and role_first whether a sync writes that one.';
 
 CREATE FUNCTION read_rules(connection connections, run bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
@@ -395,7 +412,7 @@ BEGIN
         -- A contact with a rule beside it was written by a roster; any other is the school's own.
         LEFT JOIN parents gone ON gone.sourced_id = m.main_row AND gone.parent_name IS NULL AND p.parent_rule IS NOT NULL
         CROSS JOIN LATERAL (SELECT p.person_id IS NULL
-            OR (m.last_role IS NOT NULL AND m.due_role <> m.last_role AND p.role = m.last_role)) w (writes_role)
+            OR (m.last_role IS NOT NULL AND m.due_role <> m.last_role AND p.role = m.last_role AND p.role_first)) w (writes_role)
         CROSS JOIN LATERAL (
             SELECT jsonb_object_agg(v.name, v.now) AS before, jsonb_object_agg(v.name, v.due) AS after
             FROM (VALUES ('given_name', p.given_name, m.given_name), ('family_name', p.family_name, m.family_name),

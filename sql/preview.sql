@@ -5,7 +5,7 @@ CREATE FUNCTION hash_people() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 BEGIN
     CREATE TEMP TABLE seen_people ON COMMIT DROP AS
-    SELECT p.person_id, hashtextextended(ROW(p.role, p.managed, coalesce(p.status, date_part('epoch', p.archived_at)::text), p.given_name, p.family_name, p.middle_name, p.preferred_name,
+    SELECT p.person_id, hashtextextended(ROW(p.role_word, p.managed, coalesce(p.status, date_part('epoch', p.archived_at)::text), p.given_name, p.family_name, p.middle_name, p.preferred_name,
             p.email, p.username, p.identifier, p.grade, p.phone, p.parent_name, p.parent_email, p.parent_phone, p.parent_rule)::text, 0) AS seen
     FROM current_people p;
     ANALYZE seen_people (person_id);

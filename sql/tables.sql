@@ -35,7 +35,7 @@ CREATE TABLE role_rules (
     sis text NOT NULL REFERENCES sis ON DELETE CASCADE,
     roster_role text NOT NULL CHECK (roster_role = lower(roster_role)),
     category text NOT NULL CHECK (category IN ('student', 'teacher', 'staff', 'admin', 'contact')),
-    role text CHECK ((role IS NULL) = (category = 'contact')),
+    role text CHECK ((role IS NULL) = (category = 'contact')) CHECK (role <> 'other'),
     rank integer NOT NULL,
     builtin boolean NOT NULL DEFAULT false,
     PRIMARY KEY (sis, roster_role)
@@ -51,7 +51,7 @@ CREATE TABLE people_relations (
 );
 COMMENT ON TABLE people_relations IS 'Attached people relations with their column maps.';
 COMMENT ON COLUMN people_relations.columns IS 'The resolved map: for each column of the contract that the relation has, its name there.';
-COMMENT ON COLUMN people_relations.roles IS 'Words of the deployment for roles, {"student": "STUDENT"}; a role not named here is written as it is.';
+COMMENT ON COLUMN people_relations.roles IS 'Words of the deployment for roles, {"student": ["STUDENT", "STUDENT_LEADER"], "other": ["PARENT"]}: the first of a list is written, other never. A role not named here is its own word.';
 COMMENT ON COLUMN people_relations.archive_words IS
 'The status of those who are active and of those who are archived, {"active": "ACTIVE", "archived": "ARCHIVED"}, where archived_at is mapped to a status column; {} where it is a time.';
 
