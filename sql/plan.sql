@@ -32,6 +32,16 @@ LANGUAGE sql IMMUTABLE
 RETURN CASE category WHEN 'student' THEN 'student' WHEN 'contact' THEN 'contact' WHEN NULL THEN NULL ELSE 'staff' END;
 COMMENT ON FUNCTION family_of(text) IS 'What absence and matching are judged in: students, and teacher, staff and admin together.';
 
+CREATE FUNCTION role_family(role text) RETURNS text
+LANGUAGE sql IMMUTABLE
+RETURN CASE
+    WHEN role IN ('student', 'student_leader') THEN 'student'
+    WHEN role IN ('teacher', 'staff', 'admin', 'owner', 'manager') THEN 'staff'
+    WHEN role = 'other' THEN 'other'
+END;
+COMMENT ON FUNCTION role_family(text) IS
+'The family that a person''s role names, in the contract''s words: student, staff, other for accounts that no roster speaks of; NULL where it names none.';
+
 CREATE FUNCTION written_columns() RETURNS text[]
 LANGUAGE sql IMMUTABLE
 RETURN ARRAY['given_name', 'family_name', 'middle_name', 'preferred_name', 'email', 'username', 'identifier', 'grade', 'phone',
