@@ -44,8 +44,8 @@ EXTRA_CLEAN = sql/minga_roster--$(EXTVERSION).sql
 PG_CFLAGS = -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare
 SHLIB_LINK = -lcurl -lcrypto
 
-# setup makes the key file and the settings that the others need.
-REGRESS = setup $(filter-out setup,$(sort $(basename $(notdir $(wildcard test/sql/*.sql)))))
+# setup makes the key file and the settings that the others need, teardown takes them back.
+REGRESS = setup $(filter-out setup teardown,$(sort $(basename $(notdir $(wildcard test/sql/*.sql))))) teardown
 REGRESS_OPTS = --inputdir=test --load-extension=pg_cron --load-extension=minga_roster
 ISOLATION = $(sort $(basename $(notdir $(wildcard test/specs/*.spec))))
 ISOLATION_OPTS = --inputdir=test --outputdir=.
@@ -68,6 +68,11 @@ sql/minga_roster--$(EXTVERSION).sql: $(SQL_PARTS) minga_roster.control
 	cat $(SQL_PARTS) > $@
 
 src/%.o: $(wildcard src/*.h)
+
+installcheck: check-server
+.PHONY: check-server
+check-server:
+	@test/check_server.sh '$(bindir)/psql'
 
 # Bound to no installation: these install what they need (as root, on Debian 12) and clean up after themselves.
 .PHONY: test

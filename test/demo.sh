@@ -2,7 +2,7 @@
 # Walks through Minga's set-up guide with real SQL on a throw-away cluster, against the test servers.
 #
 #   test/demo.sh         leaves cluster and servers running, says how to look around, exits non-zero if anything is not as expected
-#   test/demo.sh stop    stops them and removes everything
+#   test/demo.sh stop    stops them and removes what the demo made; installed packages stay
 set -euo pipefail
 
 top=$(cd "$(dirname "$0")/.." && pwd)
@@ -22,7 +22,7 @@ stop_demo() {
 }
 
 if [ "${1:-}" = stop ]; then
-	if [ -d "$demo" ]; then stop_demo; echo "The demo is stopped and $demo removed."; else echo "No demo is running."; fi
+	if [ -d "$demo" ]; then stop_demo; echo "The demo is stopped and $demo removed. Installed packages stay."; else echo "No demo is running."; fi
 	exit 0
 fi
 

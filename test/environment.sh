@@ -1,6 +1,10 @@
 # Sourced by the test, demo and bench scripts: packages, the copy that user postgres can read, and throw-away clusters.
 # Expects $top, the checkout.
 
+# The same locale on every machine: one that is unset, or set and not generated, stops initdb and the test servers.
+export LC_ALL=C.UTF-8
+unset LANG LANGUAGE
+
 pg_config=${PG_CONFIG:-/usr/lib/postgresql/15/bin/pg_config}
 
 require_packages() {
@@ -12,11 +16,19 @@ require_packages() {
 	done
 	if [ ${#missing[@]} -gt 0 ]; then
 		echo "Installing ${missing[*]}"
-		# Debian starts a cluster of its own on installation; nobody here wants it.
-		mkdir -p /etc/postgresql-common
-		[ -e /etc/postgresql-common/createcluster.conf ] || echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.conf
+		export DEBIAN_FRONTEND=noninteractive
 		apt-get update -qq
-		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+		(
+			if [[ " ${missing[*]} " == *" postgresql-15 "* ]]; then
+				# With its first server Debian makes and starts a cluster, which no test needs. The file is as it was afterwards.
+				apt-get install -y -qq --no-install-recommends postgresql-common >/dev/null
+				settings=/etc/postgresql-common/createcluster.conf
+				cp -p "$settings" "$settings.before"
+				trap 'mv "$settings.before" "$settings"' EXIT
+				echo 'create_main_cluster = false' >> "$settings"
+			fi
+			apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+		)
 	fi
 	bindir=$("$pg_config" --bindir)
 }

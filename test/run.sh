@@ -41,7 +41,7 @@ installcheck() {
 
 case $what in
 	all) installcheck ;;
-	regress) installcheck ISOLATION= TAP_TESTS= ${1:+REGRESS="setup $*"} ;;
+	regress) installcheck ISOLATION= TAP_TESTS= ${1:+REGRESS="setup $* teardown"} ;;
 	isolation) installcheck REGRESS= TAP_TESTS= ${1:+ISOLATION="$*"} ;;
 	tap) installcheck REGRESS= ISOLATION= ${1:+PROVE_TESTS="$*"} ;;
 	*) echo "usage: test/run.sh [regress|isolation|tap [name …]]" >&2; exit 2 ;;

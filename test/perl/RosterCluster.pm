@@ -26,7 +26,8 @@ sub new
 	close($file);
 	umask($umask);
 
-	$node->init(%{ $args{init} // {} });
+	# Not the environment's locale, which may be unset or not generated.
+	$node->init(extra => [ '--encoding=UTF8', '--locale=C.UTF-8' ], %{ $args{init} // {} });
 	$node->append_conf('postgresql.conf', <<"CONF");
 shared_preload_libraries = 'pg_cron'
 cron.database_name = 'postgres'
