@@ -79,6 +79,28 @@ END
 $$;
 COMMENT ON FUNCTION known_time_zone(text) IS 'A time zone by its name in pg_timezone_names, whatever the case; 22023 for anything else, offsets too.';
 
+CREATE FUNCTION warn_of_time_zone(connection text, time_zone text, given boolean) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF time_zone ~* '^(Etc/)?(UTC|UCT|GMT([-+]?0)?|Universal|Zulu|Greenwich)$' THEN
+        IF NOT given THEN
+            RAISE WARNING USING
+                MESSAGE = format('time zone of connection "%s" is "%s"', connection, time_zone),
+                DETAIL = 'None was given, so that the server''s is taken: evenings would begin and end by it and not by the school''s clock.',
+                HINT = format('SELECT minga_roster.roster_configure(%L, time_zone => ''America/Denver'') sets another.', connection);
+        END IF;
+    ELSIF time_zone ~* '^(EST|MST|(Etc/)?GMT[-+][0-9]+)$' THEN
+        RAISE WARNING USING
+            MESSAGE = format('time zone "%s" of connection "%s" has no daylight-saving time', time_zone, connection),
+            DETAIL = 'Where the school''s clocks change, evenings begin and end an hour off all summer.',
+            HINT = format('Name the place: SELECT minga_roster.roster_configure(%L, time_zone => %L).', connection,
+                CASE upper(time_zone) WHEN 'EST' THEN 'America/New_York' ELSE 'America/Denver' END);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION warn_of_time_zone(text, text, boolean) IS
+'Warns of a time zone that is no school''s: UTC where the server''s was taken, and fixed offsets.';
+
 CREATE FUNCTION refuse_parameter(parameter text, value text, expected text, advice text) RETURNS void
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -370,12 +392,7 @@ BEGIN
     IF client_secret IS NOT NULL THEN
         PERFORM minga_roster.store_secret(made.connection, client_secret);
     END IF;
-    IF time_zone IS NULL AND made.time_zone ~* '^(Etc/)?(UTC|UCT|GMT([-+]?0)?|Universal|Zulu|Greenwich)$' THEN
-        RAISE WARNING USING
-            MESSAGE = format('time zone of connection "%s" is "%s"', connection, made.time_zone),
-            DETAIL = 'None was given, so that the server''s is taken: evenings would begin and end by it and not by the school''s clock.',
-            HINT = format('SELECT minga_roster.roster_configure(%L, time_zone => ''America/Denver'') sets another.', connection);
-    END IF;
+    PERFORM minga_roster.warn_of_time_zone(made.connection, made.time_zone, time_zone IS NOT NULL);
     RETURN made;
 END
 $$;
@@ -430,6 +447,7 @@ BEGIN
     changed.filter_unusable := former.filter_unusable AND delta IS NULL;
     IF time_zone IS NOT NULL THEN
         changed.time_zone := minga_roster.known_time_zone(time_zone);
+        PERFORM minga_roster.warn_of_time_zone(changed.connection, changed.time_zone, true);
     END IF;
     IF people IS NOT NULL THEN
         IF relation IS NULL THEN
@@ -606,11 +624,11 @@ RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     known minga_roster.connections := minga_roster.known_connection(connection);
-    unset text;
+    unset text := minga_roster.mail_settings_missing();
 BEGIN
-    IF email IS NULL OR email !~ '^[^@\s[:cntrl:]<>(),;:"\[\]\\]+@[^@\s[:cntrl:]<>(),;:"\[\]\\]+$' OR octet_length(email) > 254
+    IF email IS NULL OR email !~ '^[^@\s[:cntrl:]<>(),;:"\[\]\\]+@([^@\s[:cntrl:]<>(),;:"\[\]\\.]+[.])+[^@\s[:cntrl:]<>(),;:"\[\]\\.]+$' OR octet_length(email) > 254
         OR email <> minga_roster.readable(email) THEN
-        PERFORM minga_roster.refuse_parameter('email', email, 'One address is needed, as in "it@mesa.example": a name, one @ and a host, without blanks.',
+        PERFORM minga_roster.refuse_parameter('email', email, 'One address is needed, as in "it@mesa.example": a name, one @ and a domain with a dot, without blanks.',
             'Call roster_notify once for each recipient.');
     END IF;
     IF send IS NULL OR send NOT IN ('always', 'problems', 'changes', 'never') THEN
@@ -621,12 +639,10 @@ BEGIN
     DELETE FROM minga_roster.recipients r WHERE r.connection = known.connection AND lower(r.email) = lower(do_notify.email);
     INSERT INTO minga_roster.recipients (connection, email, send, manual)
     VALUES (known.connection, do_notify.email, do_notify.send, coalesce(do_notify.manual, false));
-    SELECT string_agg(s.name, ' and ') INTO unset
-    FROM (VALUES ('smtp_url'), ('smtp_from')) AS s (name) WHERE coalesce(minga_roster.setting(s.name), '') = '';
     IF unset IS NOT NULL AND send <> 'never' THEN
         RAISE WARNING USING
             MESSAGE = 'no mail can be sent yet',
-            DETAIL = format('Not set: %s of minga_roster.', unset),
+            DETAIL = format('Not set: %s.', unset),
             HINT = 'ALTER SYSTEM SET minga_roster.smtp_url = ''smtp://mail.mesa.example:587''; ALTER SYSTEM SET minga_roster.smtp_from = ''roster@mesa.example''; SELECT pg_reload_conf().';
     END IF;
 END
@@ -638,6 +654,29 @@ RETURNS void
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_notify(text, text, text, boolean) IS
 'Adds or changes a recipient of the reports of a connection. send: "always" after each evening run, "problems" when a person is needed, "changes" when somebody changed or a person is needed, "never". manual: after manual runs too. A WARNING tells that minga_roster.smtp_url or smtp_from is not set. 42704 an unknown connection, 22023 what is no mail address, an unknown send.';
+
+CREATE FUNCTION do_remove_recipient(connection text, email text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    known minga_roster.connections := minga_roster.known_connection(connection);
+BEGIN
+    DELETE FROM minga_roster.recipients r WHERE r.connection = known.connection AND lower(r.email) = lower(do_remove_recipient.email);
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'undefined_object',
+            MESSAGE = format('"%s" is no recipient of connection "%s"', left(email, 100), known.connection),
+            HINT = format('SELECT email FROM minga_roster.recipients WHERE connection = %L lists them.', known.connection);
+    END IF;
+    -- What waits was meant for them too.
+    DELETE FROM minga_roster.outbox o
+    WHERE o.connection = known.connection AND lower(o.email) = lower(do_remove_recipient.email) AND o.state = 'waiting';
+END
+$$;
+COMMENT ON FUNCTION do_remove_recipient(text, text) IS 'roster_remove_recipient behind the door.';
+
+CREATE FUNCTION roster_remove_recipient(connection text, email text) RETURNS void
+LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door';
+COMMENT ON FUNCTION roster_remove_recipient(text, text) IS
+'Takes an address off the recipients of a connection, with the mail that waits for it. 42704 an unknown connection, or an address that is no recipient.';
 
 CREATE FUNCTION do_disconnect(connection text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$

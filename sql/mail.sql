@@ -25,3 +25,59 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION mark_mail(bigint, boolean, boolean, text) IS
 'Notes how sending a mail went: sent; failed, when the mail server refused it for good or five days of attempts are over; else waiting for its next attempt.';
+
+CREATE FUNCTION mail_settings_missing() RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT string_agg('minga_roster.' || s.name, ' and ')
+    FROM (VALUES ('smtp_url'), ('smtp_from')) AS s (name) WHERE coalesce(minga_roster.setting(s.name), '') = ''
+$$;
+COMMENT ON FUNCTION mail_settings_missing() IS 'The settings without which no mail is sent, as far as they are not set; NULL when all are.';
+
+CREATE FUNCTION write_test_mail(run bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    this minga_roster.runs := minga_roster.known_run(write_test_mail.run);
+    missing text := minga_roster.mail_settings_missing();
+    subject text := minga_roster.readable(format('%s: test mail', this.connection));
+    body text;
+BEGIN
+    IF missing IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = 'no mail can be sent yet',
+            DETAIL = format('Not set: %s.', missing),
+            HINT = 'Set them by ALTER SYSTEM and SELECT pg_reload_conf(); docs/operations.md has an example.';
+    END IF;
+    body := format('This is a test mail. Reports on the roster of "%s" reach this address.', this.connection);
+    INSERT INTO minga_roster.outbox (run, connection, email, subject, body_text, body_html, next_attempt_at, created_at, origin)
+    SELECT this.run, this.connection, r.email, subject, body || E'\n',
+        format(E'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>%s</title>\n</head>\n<body><p>%s</p></body>\n</html>\n',
+            minga_roster.html_escaped(subject), minga_roster.html_escaped(body)),
+        -- Ahead of what waits: its fault is the answer.
+        '-infinity', minga_roster.clock(), minga_roster.server_origin()
+    FROM minga_roster.recipients r
+    WHERE r.connection = this.connection AND r.send <> 'never';
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = format('connection "%s" has no recipient', this.connection),
+            DETAIL = 'Reports of it are mailed to nobody.',
+            HINT = format('Add one: SELECT minga_roster.roster_notify(%L, ''it@school.example'').', this.connection);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION write_test_mail(bigint) IS
+'Writes a test mail to each recipient of the run''s connection, but those who get none ("never"). 55000 where no mail server is set or there is no recipient.';
+
+CREATE FUNCTION end_test_mail(run bigint) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    -- A test is over when it was tried. The mail server is asked once about a fault of its own.
+    UPDATE minga_roster.outbox o
+    SET state = 'failed', last_error = coalesce(o.last_error, t.last_error)
+    FROM (SELECT max(w.last_error) AS last_error FROM minga_roster.outbox w WHERE w.run = end_test_mail.run) t
+    WHERE o.run = end_test_mail.run AND o.state = 'waiting'
+$$;
+COMMENT ON FUNCTION end_test_mail(bigint) IS 'Gives up what was not sent of a run''s test mail, with the reason.';
+
+CREATE FUNCTION roster_send_test_mail(connection text, OUT email text, OUT ok boolean, OUT error text) RETURNS SETOF record
+LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_send_test_mail';
+COMMENT ON FUNCTION roster_send_test_mail(text) IS
+'Sends a test mail to each recipient of the connection, but those who get none ("never"), and says how it went: error has the mail server''s words. A background worker sends it. 42704 an unknown connection, 55000 where minga_roster.smtp_url or smtp_from is not set or there is no recipient, 25001 inside a transaction block.';

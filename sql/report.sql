@@ -490,6 +490,38 @@ LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_report(bigint) IS
 'The report of a run as it is mailed, in lines of 78 characters. The first line says "Nothing to do." or what needs a person. It names nobody: who, is in minga_roster.changes. 42704 for an unknown run.';
 
+CREATE FUNCTION latest_reported_run(connection text) RETURNS bigint
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    known minga_roster.connections := minga_roster.known_connection(connection);
+    latest bigint;
+BEGIN
+    SELECT r.run INTO latest
+    FROM minga_roster.runs r
+    WHERE r.connection = known.connection AND r.finished_at IS NOT NULL
+        AND (r.origin = 'evening' OR r.kind IN ('sync', 'approve', 'apply', 'undo'))
+    ORDER BY r.run DESC LIMIT 1;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = format('connection "%s" has no report yet', known.connection),
+            DETAIL = 'No sync of it has ended.',
+            HINT = format('SELECT * FROM minga_roster.roster_sync(%L) makes one.', known.connection);
+    END IF;
+    RETURN latest;
+END
+$$;
+COMMENT ON FUNCTION latest_reported_run(text) IS 'The newest run of a connection that has ended and has a report; 55000 where there is none, 42704 an unknown connection.';
+
+CREATE FUNCTION do_report(connection text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN minga_roster.do_report(minga_roster.latest_reported_run(connection));
+COMMENT ON FUNCTION do_report(text) IS 'roster_report behind the door.';
+
+CREATE FUNCTION roster_report(connection text) RETURNS text
+LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'roster_door';
+COMMENT ON FUNCTION roster_report(text) IS
+'The latest report of a connection: of its newest evening, sync, approval, apply or undo that has ended. 42704 an unknown connection, 55000 where there is none yet.';
+
 CREATE FUNCTION do_report_html(run bigint) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

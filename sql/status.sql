@@ -3,7 +3,7 @@
 CREATE FUNCTION do_connection_status(OUT connection text, OUT site text, OUT automatic boolean, OUT state text, OUT run bigint, OUT phase text,
     OUT pages integer, OUT rows_staged bigint, OUT rows_expected bigint, OUT last_run bigint, OUT last_state text,
     OUT last_finished_at timestamptz, OUT last_error text, OUT next_evening timestamptz, OUT why_nothing_happens text, OUT held bigint,
-    OUT waiting_mail bigint, OUT unproven boolean, OUT credentials_expire date)
+    OUT waiting_mail bigint, OUT unproven boolean, OUT credentials_expire date, OUT mail_error text)
 RETURNS SETOF record
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -25,6 +25,8 @@ BEGIN
             WHEN c.paused_reason IS NOT NULL OR c.enabled_origin IS DISTINCT FROM minga_roster.server_origin()
                 THEN 'paused: ' || coalesce(c.paused_reason, 'restored')
             WHEN NOT f.preloaded THEN 'pg_cron is not preloaded'
+            WHEN f.database_name IS DISTINCT FROM current_database()
+                THEN format('pg_cron works for database "%s" (cron.database_name)', f.database_name)
             WHEN NOT f.installed THEN 'pg_cron is not installed in this database'
             WHEN f.job IS NULL THEN 'pg_cron has no job'
             WHEN NOT f.job_active THEN format('the pg_cron job %s is not active', f.job)
@@ -36,10 +38,12 @@ BEGIN
             WHEN h.held > 0 THEN format('held archives of run %s wait for approval', h.run)
             WHEN m.waiting > 0 AND minga_roster.setting('smtp_url') = ''
                 THEN format('%s: minga_roster.smtp_url is not set', CASE m.waiting WHEN 1 THEN '1 mail waits' ELSE format('%s mails wait', m.waiting) END)
+            WHEN m.waiting > 0 AND b.last_error IS NOT NULL
+                THEN format('%s: %s', CASE m.waiting WHEN 1 THEN '1 mail waits' ELSE format('%s mails wait', m.waiting) END, b.last_error)
             WHEN e.retry_at IS NOT NULL THEN format('run %s failed and is tried again', e.last_try)
             WHEN NOT e.is_due THEN 'waiting for the evening window'
         END,
-        coalesce(h.held, 0), m.waiting, c.unproven, c.credentials_expire
+        coalesce(h.held, 0), m.waiting, c.unproven, c.credentials_expire, b.last_error
     FROM minga_roster.connections c
     CROSS JOIN minga_roster.cron_facts() f
     JOIN minga_roster.evenings() e USING (connection)
@@ -57,6 +61,8 @@ BEGIN
                         FROM minga_roster.runs r WHERE r.state = 'running') k
     CROSS JOIN LATERAL (SELECT count(*) AS waiting FROM minga_roster.outbox b WHERE b.connection = c.connection AND b.state = 'waiting'
                         AND b.origin = minga_roster.server_origin()) m
+    LEFT JOIN LATERAL (SELECT b.last_error FROM minga_roster.outbox b WHERE b.connection = c.connection AND b.attempts > 0
+                        AND b.origin = minga_roster.server_origin() ORDER BY b.mail DESC LIMIT 1) b ON true
     WHERE c.retired_at IS NULL;
 END
 $$;
@@ -65,7 +71,7 @@ COMMENT ON FUNCTION do_connection_status() IS 'connection_status behind the door
 CREATE FUNCTION connection_status(OUT connection text, OUT site text, OUT automatic boolean, OUT state text, OUT run bigint, OUT phase text,
     OUT pages integer, OUT rows_staged bigint, OUT rows_expected bigint, OUT last_run bigint, OUT last_state text,
     OUT last_finished_at timestamptz, OUT last_error text, OUT next_evening timestamptz, OUT why_nothing_happens text, OUT held bigint,
-    OUT waiting_mail bigint, OUT unproven boolean, OUT credentials_expire date)
+    OUT waiting_mail bigint, OUT unproven boolean, OUT credentials_expire date, OUT mail_error text)
 RETURNS SETOF record
 LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION connection_status() IS
@@ -73,7 +79,7 @@ COMMENT ON FUNCTION connection_status() IS
 
 CREATE VIEW roster_status AS
     SELECT connection, site, automatic, state, run, phase, pages, rows_staged, rows_expected, last_run, last_state, last_finished_at, last_error,
-        next_evening, why_nothing_happens, held, waiting_mail, unproven, credentials_expire
+        next_evening, why_nothing_happens, held, waiting_mail, unproven, credentials_expire, mail_error
     FROM minga_roster.connection_status();
 COMMENT ON VIEW roster_status IS
 'For each connection what it is doing, what comes next and when, and why nothing happens. Reading it takes SELECT on the view and EXECUTE on connection_status().';
@@ -84,3 +90,4 @@ COMMENT ON COLUMN roster_status.next_evening IS 'When the next evening run is du
 COMMENT ON COLUMN roster_status.why_nothing_happens IS 'The first obstacle there is, in words; NULL while a run works or is about to be queued.';
 COMMENT ON COLUMN roster_status.held IS 'Held archives of the newest sync or applied preview that has any.';
 COMMENT ON COLUMN roster_status.waiting_mail IS 'Mail that has not been sent yet.';
+COMMENT ON COLUMN roster_status.mail_error IS 'Why the newest mail of the connection that was tried could not be sent; NULL when it was sent.';

@@ -42,6 +42,7 @@ PG_FUNCTION_INFO_V1(roster_sync);
 PG_FUNCTION_INFO_V1(roster_approve);
 PG_FUNCTION_INFO_V1(roster_apply);
 PG_FUNCTION_INFO_V1(roster_undo);
+PG_FUNCTION_INFO_V1(roster_send_test_mail);
 PG_FUNCTION_INFO_V1(roster_start);
 PG_FUNCTION_INFO_V1(roster_run_due);
 
@@ -357,12 +358,31 @@ typedef struct WaitingFunction
 	const char *rows;			/* query of the rows it returns, NULL: the run's own row */
 } WaitingFunction;
 
+/* An undo pauses Automatic Rostering, which a caller would not expect of it. */
+static void
+tell_of_pause(int64 run)
+{
+	char	   *connection;
+
+	SPI_connect();
+	connection = look_text("SELECT c.connection FROM minga_roster.connections c JOIN minga_roster.runs r USING (connection) "
+						   "WHERE r.run = $1 AND c.automatic AND c.paused_reason IS NOT NULL", run);
+	if (connection != NULL)
+		ereport(NOTICE,
+				(errmsg("Automatic Rostering of \"%s\" is paused", connection),
+				 errdetail("The next evening would do again what was undone."),
+				 errhint("Correct the cause, look at roster_preview, then call roster_enable(%s).", quote_literal_cstr(connection))));
+	SPI_finish();
+}
+
 static Datum
 wait_behind(FunctionCallInfo fcinfo, void *arg)
 {
 	const WaitingFunction *function = arg;
 	int64		run = function->of_run ? run_of_run_to_end(fcinfo, function->kind) : run_to_end(fcinfo, function->kind);
 
+	if (function->kind == RUN_UNDO)
+		tell_of_pause(run);
 	if (function->rows == NULL)
 		return run_row(run);
 	return_rows(fcinfo, function->rows, run);
@@ -426,6 +446,13 @@ Datum
 roster_undo(PG_FUNCTION_ARGS)
 {
 	return wait_for(fcinfo, (WaitingFunction) {.name = "roster_undo",.kind = RUN_UNDO,.of_run = true});
+}
+
+Datum
+roster_send_test_mail(PG_FUNCTION_ARGS)
+{
+	return wait_for(fcinfo, (WaitingFunction) {.name = "roster_send_test_mail",.kind = RUN_MAIL,
+					.rows = "SELECT email, state = 'sent', last_error FROM minga_roster.outbox WHERE run = $1 ORDER BY email"});
 }
 
 static Datum

@@ -236,6 +236,18 @@ send_due(void)
 		explicit_bzero(password, strlen(password));
 }
 
+/* Calls a function of the outbox for a run.  In a transaction of its own. */
+static void
+call_for_run(const char *statement, int64 run)
+{
+	Oid			types[] = {INT8OID};
+	Datum		values[] = {Int64GetDatum(run)};
+
+	begin_worker_transaction();
+	SPI_execute_with_args(statement, 1, types, values, NULL, false, 0);
+	commit_worker_transaction();
+}
+
 /* The outbox shows why none of what waits could be sent.  In a transaction of its own. */
 static void
 note_fault(const char *message)
@@ -289,4 +301,17 @@ send_waiting_mail(void)
 		note_fault(error->message);
 	MemoryContextSwitchTo(outer);
 	MemoryContextDelete(context);
+}
+
+/*
+ * A test mail to each recipient of the run's connection, ahead of what waits.
+ * Not in a transaction; throws where no mail server is set or there is no
+ * recipient.  How it went is in the outbox.
+ */
+void
+send_test_mail(RosterRun *run)
+{
+	call_for_run("SELECT minga_roster.write_test_mail($1)", run->run);
+	send_waiting_mail();
+	call_for_run("SELECT minga_roster.end_test_mail($1)", run->run);
 }

@@ -66,6 +66,7 @@ typedef enum RunKind
 	RUN_APPROVE,
 	RUN_APPLY,
 	RUN_UNDO,
+	RUN_MAIL,
 	RUN_DUTY,					/* no run row: what roster_run_due starts */
 	RUN_CANCEL					/* no run row of its own: cancels the order's run */
 } RunKind;
@@ -142,5 +143,6 @@ extern void diagnose_connection(RosterConnection *connection, RosterRun *run);
 
 /* in mail.c */
 extern void send_waiting_mail(void);
+extern void send_test_mail(RosterRun *run);
 
 #endif							/* MINGA_ROSTER_H */

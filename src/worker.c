@@ -63,7 +63,7 @@ typedef struct QueuedRun
 	char	   *site;
 } QueuedRun;
 
-static const char *const kind_names[] = {"test", "diagnose", "fetch", "preview", "sync", "approve", "apply", "undo"};
+static const char *const kind_names[] = {"test", "diagnose", "fetch", "preview", "sync", "approve", "apply", "undo", "mail"};
 
 /* So long a cancel waits for its run to be on record. */
 #define CANCEL_WAIT_MS 5000
@@ -216,6 +216,13 @@ end_watch(void)
 	disable_timeout(watch_timeout, false);
 }
 
+/* Whether runs of the kind read or write people, so that no other run of the site may work meanwhile. */
+static bool
+holds_site(RunKind kind)
+{
+	return kind != RUN_TEST && kind != RUN_MAIL;
+}
+
 /* The one transaction that plans, guards, applies and closes. */
 static void
 merge(RosterRun *run, const RunLocks *locks)
@@ -240,6 +247,8 @@ work(RosterRun *run, const RunLocks *locks)
 
 	if (run->kind == RUN_TEST)
 		test_connection(connection, run);
+	else if (run->kind == RUN_MAIL)
+		send_test_mail(run);
 	else if (reads_roster(run->kind))
 	{
 		/* The stage can be fetched again: its commits need not reach the disk. */
@@ -252,7 +261,7 @@ work(RosterRun *run, const RunLocks *locks)
 	}
 	if (reads_roster(run->kind))
 		store_progress(run, true);
-	if (run->kind == RUN_TEST || run->kind == RUN_DIAGNOSE || run->kind == RUN_FETCH)
+	if (run->kind == RUN_TEST || run->kind == RUN_DIAGNOSE || run->kind == RUN_FETCH || run->kind == RUN_MAIL)
 		close_run(run->run, "succeeded", NULL, NULL, NULL, NULL);
 	else
 		merge(run, locks);
@@ -432,7 +441,7 @@ try_queued_run(RunLocks *locks, const QueuedRun *queued)
 	RosterRun	run = {0};
 	bool		claimed;
 
-	if (!try_connection(locks, queued->kind != RUN_TEST, queued->connection_number, queued->site))
+	if (!try_connection(locks, holds_site(queued->kind), queued->connection_number, queued->site))
 		return false;
 	hold_cancels_for_run();
 	claimed = claim(queued->run);
@@ -505,7 +514,7 @@ try_locks(RunLocks *locks, const WorkerOrder *order, const RosterConnection *con
 	if (!try_slot(locks))
 		return false;
 	*busy = "connection";
-	if (try_connection(locks, order->kind != RUN_TEST, connection->number, connection->site))
+	if (try_connection(locks, holds_site(order->kind), connection->number, connection->site))
 		return true;
 	release_slot(locks);
 	return false;

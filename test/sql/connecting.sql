@@ -62,6 +62,14 @@ RESET TimeZone;
 SET search_path = connect, minga_roster, public;
 SELECT time_zone FROM roster_connect('connect-utc', 'https://sis.example/campus/api/oneroster/v1p1/minga', 'c', school_id => '1', people => 'people');
 SELECT time_zone FROM roster_connect('connect-utc-meant', 'https://sis.example/campus/api/oneroster/v1p1/minga', 'c', school_id => '1', people => 'people', time_zone => 'UTC');
+-- Fixed offsets are no school's clock; places are, those without daylight-saving time too.
+SELECT time_zone FROM roster_configure('connect-utc-meant', time_zone => 'mst');
+SELECT time_zone FROM roster_configure('connect-utc-meant', time_zone => 'EST');
+SELECT time_zone FROM roster_configure('connect-utc-meant', time_zone => 'Etc/GMT+7');
+SELECT time_zone FROM roster_configure('connect-utc-meant', time_zone => 'America/Phoenix');
+SELECT time_zone FROM roster_configure('connect-utc-meant', time_zone => 'MST7MDT');
+SELECT time_zone FROM roster_connect('connect-mst', 'https://sis.example/campus/api/oneroster/v1p1/minga', 'c', school_id => '1',
+    people => 'people', time_zone => 'MST');
 \setenv PGTZ :server_zone
 \c -
 \i :fixture

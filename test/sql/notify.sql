@@ -19,20 +19,32 @@ SELECT pg_reload_conf();
 SELECT pg_sleep(0.2);
 SELECT roster_notify('notified', 'it@mesa.example');
 SELECT roster_notify('notified', 'Principal@Mesa.example', 'problems', manual => true);
-SELECT roster_notify('notified', 'o''brien+roster@mesa', send => 'changes');
+SELECT roster_notify('notified', 'o''brien+roster@mesa.example', send => 'changes');
 SELECT email, send, manual FROM recipients WHERE connection = 'notified' ORDER BY email;
 -- Again: changed, not added, whatever the case; never keeps the row.
 SELECT roster_notify('notified', 'principal@mesa.example', 'never');
 SELECT email, send, manual FROM recipients WHERE connection = 'notified' ORDER BY email;
 
 SELECT pg_temp.refusal(format('SELECT roster_notify(''notified'', %L)', email)) FROM (VALUES
-    ('it.mesa.example'), ('@mesa.example'), ('it@'), ('it@mesa@example'), ('it @mesa.example'), (E'it@mesa.example\nBcc: x@y'), (E'it@mesa.example\r'), (''),
+    ('it.mesa.example'), ('@mesa.example'), ('it@'), ('it@mesa@example'), ('it@mesa'), ('it@.mesa.example'), ('it@mesa..example'), ('it@mesa.example.'), ('it @mesa.example'), (E'it@mesa.example\nBcc: x@y'), (E'it@mesa.example\r'), (''),
     ('a@b.example,c@d.example'), ('IT <it@mesa.example>'), (repeat('a', 250) || '@b.example'), (E'it\x01@mesa.example'),
     (E'it\u202e@mesa.example'), (NULL)) AS e (email);
 SELECT pg_temp.refusal($$SELECT roster_notify('notified', 'x@mesa.example', 'sometimes')$$);
 SELECT pg_temp.refusal($$SELECT roster_notify('notified', 'x@mesa.example', NULL)$$);
 SELECT pg_temp.refusal($$SELECT roster_notify('nobody', 'x@mesa.example')$$);
 SELECT count(*) FROM recipients WHERE connection = 'notified';
+
+-- A recipient is removed, with the mail that waits for it and no other.
+INSERT INTO outbox (run, connection, email, subject, body_text, body_html, state, next_attempt_at, created_at, origin)
+SELECT -n, 'notified', e, '', '', '', s, now(), now(), ''
+FROM (VALUES (1, 'it@mesa.example', 'waiting'), (2, 'it@mesa.example', 'sent'), (3, 'principal@mesa.example', 'waiting')) AS v (n, e, s);
+SELECT roster_remove_recipient('notified', 'IT@mesa.example');
+SELECT email FROM recipients WHERE connection = 'notified' ORDER BY email;
+SELECT email, state FROM outbox WHERE connection = 'notified' ORDER BY run DESC;
+SELECT pg_temp.refusal($$SELECT roster_remove_recipient('notified', 'it@mesa.example')$$);
+SELECT pg_temp.refusal($$SELECT roster_remove_recipient('notified', NULL)$$);
+SELECT pg_temp.refusal($$SELECT roster_remove_recipient('nobody', 'it@mesa.example')$$);
+DELETE FROM outbox WHERE connection = 'notified';
 
 ALTER SYSTEM RESET minga_roster.smtp_url;
 ALTER SYSTEM RESET minga_roster.smtp_from;

@@ -24,6 +24,7 @@ SELECT roster_disable(NULL);
 SELECT roster_disconnect(NULL);
 SELECT roster_cancel(NULL);
 SELECT roster_report(NULL);
+SELECT roster_report('nobody');
 SELECT roster_report_html(NULL);
 SELECT roster_diagnosis(NULL);
 SELECT roster_diagnosis(-1);
