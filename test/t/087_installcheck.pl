@@ -31,7 +31,8 @@ sub settings
 
 my $node = PostgreSQL::Test::Cluster->new('used');
 $node->init(extra => [ '--encoding=UTF8', '--locale=C.UTF-8' ]);
-$node->append_conf('postgresql.conf', "shared_preload_libraries = 'pg_cron'\ncron.use_background_workers = on\ncron.database_name = 'school'");
+$node->append_conf('postgresql.conf',
+	"shared_preload_libraries = 'pg_cron'\ncron.use_background_workers = on\ncron.database_name = 'school'");
 $node->start;
 $node->safe_psql('postgres', 'CREATE DATABASE school');
 
@@ -61,7 +62,8 @@ ok(!$ok, 'so is one where it is in a database with an odd name');
 like($said, qr/\Qdatabase "$name" uses minga_roster\E/, '... and the database is named');
 $node->safe_psql('postgres', 'DROP DATABASE "' . $name . '"');
 
-$node->safe_psql('postgres', "LOAD 'minga_roster'; ALTER SYSTEM SET minga_roster.smtp_url = 'smtp://mail.mesa.example:587'");
+$node->safe_psql('postgres',
+	"LOAD 'minga_roster'; ALTER SYSTEM SET minga_roster.smtp_url = 'smtp://mail.mesa.example:587'");
 $before = settings($node);
 ($ok, $said) = installcheck($node);
 ok(!$ok, 'a server where a setting of minga_roster was made is refused');

@@ -92,7 +92,8 @@ sub begin
 # Too many students are gone at once.
 sub hold_archives
 {
-	my @students = split /\n/, $roster->sql("SELECT sourced_id FROM links WHERE connection = 'mesa-high' AND category = 'student' ORDER BY 1 LIMIT 30");
+	my @students = split /\n/,
+		$roster->sql("SELECT sourced_id FROM links WHERE connection = 'mesa-high' AND category = 'student' ORDER BY 1 LIMIT 30");
 
 	$server->faults({ remove_rows => \@students });
 	$roster->sql("SELECT roster_sync('mesa-high')");
@@ -104,13 +105,15 @@ begin('readme');
 $roster->sql('DROP EXTENSION minga_roster');
 $roster->sql('DROP ROLE people_owner');
 walk_through('README.md');
-is($roster->sql("SELECT automatic FROM minga_roster.connections WHERE connection = 'mesa-high'"), 't', 'README.md: the school is rostered');
+is($roster->sql("SELECT automatic FROM minga_roster.connections WHERE connection = 'mesa-high'"), 't',
+	'README.md: the school is rostered');
 
 begin('infinite_campus');
 $roster->sql('DROP ROLE people_owner');
 %stands_for = ('…' => "SELECT max(run) FROM minga_roster.runs WHERE kind IN ('sync', 'approve')");
 walk_through('docs/infinite-campus.md', before => [ qr/roster_approve/ => \&hold_archives ]);
-is($roster->sql("SELECT count(*) > 0 FROM minga_roster.runs WHERE kind = 'approve' AND archived > 0"), 't', 'docs/infinite-campus.md: held archives were approved');
+is($roster->sql("SELECT count(*) > 0 FROM minga_roster.runs WHERE kind = 'approve' AND archived > 0"), 't',
+	'docs/infinite-campus.md: held archives were approved');
 
 begin('operations');
 $roster->connect_school('mesa-high', $server, site => 'mesa-high');
@@ -143,7 +146,8 @@ sub with_the_roles_of_the_guide
 	$roster->sql("SELECT roster_configure('mesa-high', parent_contact => true)");
 	foreach my $call (
 		[ 'roster_reader', 'SELECT * FROM roster_status' ],
-		[ 'roster_reader', "SELECT roster_report('mesa-high'), roster_report_html(max(run)) FROM runs WHERE kind = 'sync'" ],
+		[ 'roster_reader',
+			"SELECT roster_report('mesa-high'), roster_report_html(max(run)) FROM runs WHERE kind = 'sync'" ],
 		[ 'roster_operator', "SELECT * FROM roster_test_connection('mesa-high')" ],
 		[ 'roster_operator', "SELECT * FROM roster_diagnose('mesa-high')" ],
 		[ 'roster_operator', "SELECT roster_diagnosis(max(run)) FROM runs WHERE kind = 'diagnose'" ],
@@ -164,7 +168,8 @@ sub with_the_roles_of_the_guide
 	walk_through('docs/reference.md',
 		before => [
 			qr/roster_attach_people\('app\.users', '\{"person_id"/ => sub { users('id text PRIMARY KEY DEFAULT md5(random()::text)', 'archived_at timestamptz'); },
-			qr/archive_words/ => sub { users('person_id text PRIMARY KEY DEFAULT md5(random()::text)', "status text NOT NULL DEFAULT 'ACTIVE'", 'is_active boolean NOT NULL DEFAULT true'); },
+			qr/archive_words/ => sub { users('person_id text PRIMARY KEY DEFAULT md5(random()::text)',
+				"status text NOT NULL DEFAULT 'ACTIVE'", 'is_active boolean NOT NULL DEFAULT true'); },
 			# The SIS lists everybody under another id.
 			qr/roster_relink/ => sub {
 				$server->faults({ rollover => { prefix => 'next-' } });
@@ -182,6 +187,7 @@ sub users
 	my $names = $columns[0] =~ /^id/ ? 'first_name text, last_name text' : 'given_name text, family_name text';
 
 	$roster->sql('CREATE SCHEMA IF NOT EXISTS app; DROP TABLE IF EXISTS app.users; CREATE TABLE app.users (site text NOT NULL, role text NOT NULL, '
-		  . "$names, email text, identifier text, " . join(', ', @columns) . '); ALTER TABLE app.users OWNER TO people_owner; GRANT USAGE ON SCHEMA app TO people_owner');
+		  . "$names, email text, identifier text, " . join(', ', @columns)
+			. '); ALTER TABLE app.users OWNER TO people_owner; GRANT USAGE ON SCHEMA app TO people_owner');
 	return;
 }
