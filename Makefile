@@ -14,6 +14,7 @@ SQL_PARTS = \
 	sql/presets.sql \
 	sql/people.sql \
 	sql/archive.sql \
+	sql/obstacles.sql \
 	sql/connect.sql \
 	sql/run.sql \
 	sql/stage.sql \

@@ -374,6 +374,8 @@ BEGIN
     PERFORM minga_roster.require_people_owner(made.people);
     IF NOT EXISTS (SELECT FROM minga_roster.people_relations p WHERE p.relation = made.people) THEN
         PERFORM minga_roster.do_attach_people(made.people, '{}', '{}', '{}');
+    ELSE
+        PERFORM minga_roster.tell_obstacles(made.people);
     END IF;
     -- A retired connection of the name makes room, with its links.
     DELETE FROM minga_roster.connections c WHERE c.connection = made.connection AND c.retired_at IS NOT NULL;
@@ -393,6 +395,7 @@ BEGIN
         PERFORM minga_roster.store_secret(made.connection, client_secret);
     END IF;
     PERFORM minga_roster.warn_of_time_zone(made.connection, made.time_zone, time_zone IS NOT NULL);
+    PERFORM minga_roster.tell_site(made);
     RETURN made;
 END
 $$;
@@ -495,8 +498,12 @@ BEGIN
     THEN
         PERFORM minga_roster.require_people_owner(changed.people);
     END IF;
-    IF changed.people <> former.people AND NOT EXISTS (SELECT FROM minga_roster.people_relations p WHERE p.relation = changed.people) THEN
-        PERFORM minga_roster.do_attach_people(changed.people, '{}', '{}', '{}');
+    IF changed.people <> former.people THEN
+        IF NOT EXISTS (SELECT FROM minga_roster.people_relations p WHERE p.relation = changed.people) THEN
+            PERFORM minga_roster.do_attach_people(changed.people, '{}', '{}', '{}');
+        ELSE
+            PERFORM minga_roster.tell_obstacles(changed.people);
+        END IF;
     END IF;
     IF clear_parent_contact AND NOT (SELECT p.columns ? 'parent_rule' FROM minga_roster.people_relations p WHERE p.relation = changed.people) THEN
         PERFORM minga_roster.refuse_parameter('clear_parent_contact', 'true',
@@ -538,6 +545,12 @@ BEGIN
                           THEN minga_roster.clock() ELSE c.enabled_at END
     WHERE c.connection = former.connection
     RETURNING * INTO changed;
+    IF (changed.people, changed.site) <> (former.people, former.site) THEN
+        PERFORM minga_roster.tell_site(changed);
+    END IF;
+    IF changed.parent_contact AND (do_configure.parent_contact OR changed.people <> former.people) THEN
+        PERFORM minga_roster.tell_contact_columns(changed);
+    END IF;
     RETURN changed;
 END
 $$;

@@ -1,5 +1,5 @@
 -- The people relation: made for those who have none, checked and attached for those who do. Only its shape is looked at here;
--- no row is read or written.
+-- what a sync would run into is in obstacles.sql.
 
 CREATE FUNCTION caller() RETURNS name
 LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'roster_caller';
@@ -181,6 +181,9 @@ BEGIN
 EXCEPTION
     WHEN data_exception OR integrity_constraint_violation OR raise_exception THEN
         RETURN false;
+    WHEN insufficient_privilege THEN
+        -- people_obstacles says what the owner may not.
+        RETURN true;
 END
 $$;
 COMMENT ON FUNCTION takes_word(regclass, text, text) IS 'Whether a column of this type would hold the word as it is.';
@@ -331,7 +334,9 @@ BEGIN
     SELECT c.relkind, c.relpersistence, c.relowner, CASE c.relpersistence WHEN 't' THEN 'pg_temp' ELSE n.nspname END || '.' || c.relname AS title,
         c.relkind = 'v' AND pg_relation_is_updatable(c.oid, true) & 12 <> 12 AS read_only,
         -- Where triggers of the view do the writing, it is for them to say which columns can be written.
-        c.relkind = 'v' AND pg_relation_is_updatable(c.oid, false) & 12 = 12 AS auto_updatable
+        c.relkind = 'v' AND pg_relation_is_updatable(c.oid, false) & 12 = 12
+            AND (SELECT count(DISTINCT e.event) FROM pg_trigger t JOIN (VALUES (4), (16)) e (event) ON t.tgtype & 64 <> 0 AND t.tgtype & e.event <> 0
+                WHERE t.tgrelid = c.oid) < 2 AS auto_updatable
     INTO class
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation;
     IF NOT FOUND THEN
@@ -364,7 +369,8 @@ BEGIN
             c.may_be_empty AND NOT (c."column" = 'archived_at' AND archive <> '{}') AS may_be_empty,
             coalesce(n.attribute, c."column") AS attribute, n.attribute IS NOT NULL AS is_named
         FROM minga_roster.people_columns() c LEFT JOIN named n USING ("column")
-        WHERE n.attribute IS NOT NULL OR c."column" NOT IN (SELECT attribute FROM named)
+        WHERE n.attribute IS NOT NULL
+            OR (c."column" NOT IN (SELECT attribute FROM named) AND jsonb_typeof(map -> c."column") IS DISTINCT FROM 'null')
     ), present AS (
         SELECT m.*, a.attnum, a.atttypid, a.atttypmod, a.attgenerated, a.attnotnull OR t.typnotnull AS is_not_null,
             a.atthasdef OR a.attidentity <> '' AS has_default,
@@ -378,12 +384,13 @@ BEGIN
         FROM jsonb_each(map) e WHERE e.key NOT IN (SELECT c."column" FROM minga_roster.people_columns() c)
         UNION ALL
         SELECT 2, 0, format('The name given for column "%s" is no string: %s.', e.key, e.value)
-        FROM jsonb_each(map) e WHERE jsonb_typeof(e.value) <> 'string'
+        FROM jsonb_each(map) e WHERE jsonb_typeof(e.value) NOT IN ('string', 'null')
         UNION ALL
         SELECT 3, 0, format('Column "%s" is named for more than one: %s.', n.attribute, string_agg(n."column", ', ' ORDER BY n."column"))
         FROM named n GROUP BY n.attribute HAVING count(*) > 1
         UNION ALL
-        SELECT 4, c.position, CASE WHEN n.attribute IS NULL THEN format('Column "%s" is missing.', c."column")
+        SELECT 4, c.position, CASE WHEN map ? c."column" AND n.attribute IS NULL THEN format('Column "%s" is needed and cannot be left out.', c."column")
+            WHEN n.attribute IS NULL THEN format('Column "%s" is missing.', c."column")
             ELSE format('Column "%s" (%s) does not exist.', n.attribute, c."column") END
         FROM minga_roster.people_columns() c LEFT JOIN named n USING ("column")
         WHERE (c.required OR n.attribute IS NOT NULL) AND c."column" NOT IN (SELECT p."column" FROM present p)
@@ -496,6 +503,10 @@ BEGIN
     ON CONFLICT ON CONSTRAINT people_relations_pkey DO UPDATE
     SET columns = excluded.columns, roles = excluded.roles, archive_words = excluded.archive_words;
     PERFORM minga_roster.require_full_read(c.connection) FROM minga_roster.connections c WHERE c.people = do_attach_people.relation;
+    PERFORM minga_roster.tell_obstacles(relation);
+    PERFORM minga_roster.tell_roles(relation);
+    PERFORM minga_roster.tell_contact_columns(c) FROM minga_roster.connections c
+    WHERE c.people = do_attach_people.relation AND c.retired_at IS NULL AND c.parent_contact;
 END
 $$;
 COMMENT ON FUNCTION do_attach_people(regclass, jsonb, jsonb, jsonb) IS 'roster_attach_people behind the door.';
@@ -504,7 +515,7 @@ CREATE FUNCTION roster_attach_people(relation regclass, columns jsonb DEFAULT '{
 RETURNS void
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_attach_people(regclass, jsonb, jsonb, jsonb) IS
-'Attaches a table or updatable view of people, or attaches it again. columns maps a column of the contract to its name in the relation, {"given_name": "first_name"}; what is not named goes by its own name. roles maps a role to the deployment''s word for it or to a list of words, of which the first is written, {"student": ["STUDENT", "STUDENT_LEADER"]}; "other" has the words of accounts that no roster speaks of, {"other": ["PARENT"]}. archive_words are given where archived_at is mapped to a status column (text, boolean or enum): the status of those who are active and of those who are archived, {"active": "ACTIVE", "archived": "ARCHIVED"}; any other status is not archived. Required: site, person_id (with a default or identity), role, given_name, family_name, archived_at (timestamptz, or a status column); written where present: email, username, identifier, grade, phone, middle_name, preferred_name, birth_date, parent_name, parent_email, parent_phone, parent_rule, updated_at (timestamptz); read where present: roster_managed (boolean). Checks the shape and reads no row. 42P16 names everything that is missing or unfit; 42809 for what is no table or updatable view, or belongs to an extension or the system; 42501 unless the caller owns the relation or is superuser, and where its owner is a superuser or may not use its schema.';
+'Attaches a table or updatable view of people, or attaches it again. columns maps a column of the contract to its name in the relation, {"given_name": "first_name"}; what is not named goes by its own name. roles maps a role to the deployment''s word for it or to a list of words, of which the first is written, {"student": ["STUDENT", "STUDENT_LEADER"]}; "other" has the words of accounts that no roster speaks of, {"other": ["PARENT"]}. archive_words are given where archived_at is mapped to a status column (text, boolean or enum): the status of those who are active and of those who are archived, {"active": "ACTIVE", "archived": "ARCHIVED"}; any other status is not archived. Required: site, person_id (with a default or identity), role, given_name, family_name, archived_at (timestamptz, or a status column); written where present: email, username, identifier, grade, phone, middle_name, preferred_name, birth_date, parent_name, parent_email, parent_phone, parent_rule, updated_at (timestamptz); read where present: roster_managed (boolean). Checks the shape and what its owner may do, and reads which roles there are. A column that is mapped to null is left out. A WARNING lists roles that name no family, and says where a publication or missing partitions would stop a sync. 42P16 names everything that is missing or unfit; 42809 for what is no table or updatable view, or belongs to an extension or the system; 42501 unless the caller owns the relation or is superuser, and where its owner is a superuser, may not use its schema, or may not read and write the relation; 0A000 where a rule rewrites what a sync writes.';
 
 CREATE FUNCTION known_roles() RETURNS SETOF text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp

@@ -332,6 +332,8 @@ CREATE TABLE match_decisions (
     decided_at timestamptz NOT NULL
 );
 CREATE UNIQUE INDEX match_decisions_row ON match_decisions (connection, sourced_id, (coalesce(person_id, '')));
+-- What a publication of all tables needs.
+ALTER TABLE match_decisions REPLICA IDENTITY FULL;
 COMMENT ON TABLE match_decisions IS 'What roster_decide remembers against a match: who a row of the roster is not. That a row is somebody is a link.';
 COMMENT ON COLUMN match_decisions.person_id IS 'Whom the row is not; NULL: nobody of the site, it is a new person.';
 

@@ -4,8 +4,8 @@
  *	  it failed, why and whose turn it is.
  *
  * Steps build on each other up to the school: after one that failed, those
- * behind it are not reached.  Collections are tried each for itself.  Each step
- * is in run_steps as soon as it is over, so that whoever waits sees it.  No
+ * behind it are not reached.  Collections are tried each for itself.  The last
+ * step, the people relation, is the worker's to take.  Each step is in run_steps as soon as it is over, so that whoever waits sees it.  No
  * fault of the SIS is raised, and nothing is staged.
  */
 #include "postgres.h"
@@ -39,12 +39,12 @@ announce_steps(ConnectionTest *test, List *collections)
 {
 	static const char *const first_steps[] = {"url", "dns", "tls", "token", "school"};
 	Oid			types[] = {INT8OID, INT4OID, TEXTOID};
-	int			count = lengthof(first_steps) + list_length(collections);
+	int			count = lengthof(first_steps) + list_length(collections) + 1;
 
 	begin_worker_transaction();
 	for (int i = 0; i < count; i++)
 	{
-		const char *name = i < lengthof(first_steps) ? first_steps[i]
+		const char *name = i < lengthof(first_steps) ? first_steps[i] : i == count - 1 ? "people"
 			: ((RosterCollection *) list_nth(collections, i - lengthof(first_steps)))->name;
 		Datum		values[] = {Int64GetDatum(test->run->run), Int32GetDatum(i + 1), CStringGetTextDatum(name)};
 

@@ -240,13 +240,31 @@ merge(RosterRun *run, const RunLocks *locks)
 	end_watch();
 }
 
+/* The last step of a connection test: whether a sync could read and write people.  Code of the deployment may run below it. */
+static void
+test_people(RosterRun *run, const RunLocks *locks)
+{
+	Oid			types[] = {INT8OID};
+	Datum		values[] = {Int64GetDatum(run->run)};
+
+	begin_watch();
+	begin_worker_transaction();
+	run_locks_keep(locks, run->run);
+	execute("SELECT minga_roster.test_people($1)", 1, types, values, NULL);
+	commit_worker_transaction();
+	end_watch();
+}
+
 static void
 work(RosterRun *run, const RunLocks *locks)
 {
 	RosterConnection *connection = load_connection(run->connection);
 
 	if (run->kind == RUN_TEST)
+	{
 		test_connection(connection, run);
+		test_people(run, locks);
+	}
 	else if (run->kind == RUN_MAIL)
 		send_test_mail(run);
 	else if (reads_roster(run->kind))
