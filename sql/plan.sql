@@ -269,13 +269,13 @@ BEGIN
             j.linked, j.person_id, j.link_category, j.role_written, j.linked_run, j.missed_since IS NOT NULL AS missed, j.archived_run,
             j.given_name, j.family_name, j.middle_name, j.preferred_name, j.email, j.username, j.identifier, j.grade, j.phone,
             j.parent_name, j.parent_email, j.parent_phone, j.parent_rule,
-            j.plain
+            j.plain, j.damaged_field
         FROM (
             SELECT coalesce(s.sourced_id, l.sourced_id) AS sourced_id, s.sourced_id IS NOT NULL AS staged, s.place, s.status, s.damaged, s.enabled,
                 s.role AS roster_role, l.sourced_id IS NOT NULL AS linked, p.person_id, l.category AS link_category, l.role_written,
                 l.linked_run, l.missed_since, l.archived_run,
                 s.given_name, s.family_name, s.middle_name, s.preferred_name, s.email, s.username, s.identifier, s.grade, s.phone, %4$s,
-                %6$s AS plain
+                %6$s AS plain, s.damaged_field
             FROM (SELECT *, ctid AS place FROM minga_roster.staged_users WHERE connection = %1$L) s
             FULL JOIN (SELECT * FROM minga_roster.links WHERE connection = %1$L) l ON l.sourced_id = s.sourced_id
             LEFT JOIN current_people p ON p.person_id = l.person_id%5$s
@@ -545,7 +545,9 @@ BEGIN
         WHERE d.told
         UNION ALL
         SELECT o.category, o.person_id, ARRAY[o.sourced_id::text], 'reject', 'unreadable',
-            CASE o.standing WHEN 'damaged' THEN 'The row holds characters that could not be read.'
+            CASE WHEN o.damaged_field IS NOT NULL THEN
+                    format('Its field "%s" has a type that OneRoster does not have for it, or is too long.', o.damaged_field)
+                WHEN o.standing = 'damaged' THEN 'The row holds characters that could not be read.'
                 ELSE 'The row has a status that OneRoster does not have.' END, '{}', '{}', NULL
         FROM open_rows o
         LEFT JOIN decisions d ON d.label = o.label AND d.outcome = 'conflict'

@@ -2,10 +2,13 @@
 
 -- What a standard server offers. 1.1 has no endpoint for the staff of one school, so that they are asked for by role. In 1.2 a user has several
 -- roles, for which there is no filter that servers agree on: users are read whole, and those of the school and of these roles are kept.
+-- Some servers lack the lists of one school: those of the district take their place, of which the same is kept.
 WITH standard (api_version, collections, scope) AS (VALUES
 ('1.1',
- '[{"collection": "students", "family": "student", "categories": ["student"], "path": "/schools/{school}/students"},
-   {"collection": "teachers", "family": "staff", "categories": ["teacher"], "path": "/schools/{school}/teachers"},
+ '[{"collection": "students", "family": "student", "categories": ["student"], "path": "/schools/{school}/students",
+    "fallback": ["/students", "/users?filter=role=''student''"], "roles": ["student"]},
+   {"collection": "teachers", "family": "staff", "categories": ["teacher"], "path": "/schools/{school}/teachers",
+    "fallback": ["/teachers", "/users?filter=role=''teacher''"], "roles": ["teacher"]},
    {"collection": "administrators", "family": "staff", "categories": ["staff", "admin"], "path": "/users?filter=role=''administrator''",
     "roles": ["administrator"]},
    {"collection": "aides", "family": "staff", "categories": ["staff"], "path": "/users?filter=role=''aide''", "roles": ["aide"]},
@@ -15,16 +18,19 @@ WITH standard (api_version, collections, scope) AS (VALUES
    {"collection": "relatives", "family": "contact", "categories": ["student"], "path": "/users?filter=role=''relative''", "roles": ["relative"]}]'::jsonb,
  'https://purl.imsglobal.org/spec/or/v1p1/scope/roster-core.readonly https://purl.imsglobal.org/spec/or/v1p1/scope/roster.readonly'),
 ('1.2',
- '[{"collection": "students", "family": "student", "categories": ["student"], "path": "/schools/{school}/students"},
-   {"collection": "teachers", "family": "staff", "categories": ["teacher"], "path": "/schools/{school}/teachers"},
+ '[{"collection": "students", "family": "student", "categories": ["student"], "path": "/schools/{school}/students",
+    "fallback": ["/students", "/users"], "roles": ["student"]},
+   {"collection": "teachers", "family": "staff", "categories": ["teacher"], "path": "/schools/{school}/teachers",
+    "fallback": ["/teachers", "/users"], "roles": ["teacher"]},
    {"collection": "staff", "family": "staff", "categories": ["staff", "admin"], "path": "/users",
     "roles": ["aide", "counselor", "proctor", "principal", "siteAdministrator", "districtAdministrator", "systemAdministrator", "administrator"]},
    {"collection": "contacts", "family": "contact", "categories": ["student"], "path": "/users", "roles": ["guardian", "parent", "relative"]}]',
  'https://purl.imsglobal.org/spec/or/v1p2/scope/roster-core.readonly https://purl.imsglobal.org/spec/or/v1p2/scope/roster.readonly'))
 INSERT INTO sis (sis, title, api_version, auth, base_paths, token_path, scope, collections, page_size, max_requests, page_size_limit, max_requests_limit,
-    source, builtin)
+    source, builtin, campus_metadata)
 SELECT p.sis, p.title, p.api_version, p.auth, p.base_paths, p.token_path, CASE WHEN p.asks_scope THEN s.scope END, coalesce(p.collections, s.collections),
-    p.page_size, 1, p.page_size_limit, p.max_requests_limit, p.source, true
+    p.page_size, 1, p.page_size_limit, p.max_requests_limit, p.source, true,
+    p.sis = 'infinite_campus_1.2'
 FROM (VALUES
 ('infinite_campus', 'Infinite Campus, OneRoster 1.1 with OAuth 2.0', '1.1', 'oauth2',
  ARRAY['/campus/api/oneroster/v1p1/{app}/ims/oneroster/v1p1', '/campus/oneroster/{app}/ims/oneroster/v1p1'],

@@ -1,24 +1,33 @@
 -- The stage: its partitions, one of users and one of orgs for each connection, and what is set right in them once they are filled.
 
+CREATE FUNCTION fallbacks_of(entry jsonb) RETURNS text[]
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ARRAY(SELECT jsonb_array_elements_text(CASE jsonb_typeof(entry->'fallback')
+        WHEN 'array' THEN entry->'fallback' WHEN 'string' THEN jsonb_build_array(entry->'fallback') ELSE '[]' END))
+$$;
+COMMENT ON FUNCTION fallbacks_of(jsonb) IS 'The paths that an entry of sis.collections names in place of its own, in order.';
+
 CREATE FUNCTION collections_to_read(connection text, since timestamptz DEFAULT NULL,
-    OUT "position" integer, OUT collection text, OUT family text, OUT path text, OUT fallback text, OUT roles text[], OUT filtered boolean)
+    OUT "position" integer, OUT collection text, OUT family text, OUT path text, OUT fallbacks text[], OUT roles text[], OUT filtered boolean)
 RETURNS SETOF record
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     WITH entry AS (
         SELECT c.connection, c.parent_contact, e.position, e.entry->>'collection' AS collection, e.entry->>'family' AS family,
             ARRAY(SELECT jsonb_array_elements_text(e.entry->'categories')) AS categories,
-            e.entry->>'path' AS path, e.entry->>'fallback' AS fallback,
+            e.entry->>'path' AS path, minga_roster.fallbacks_of(e.entry) AS fallbacks,
             ARRAY(SELECT lower(r) FROM jsonb_array_elements_text(e.entry->'roles') AS r) AS roles
         FROM minga_roster.connections c
         JOIN minga_roster.sis s USING (sis)
         CROSS JOIN LATERAL jsonb_array_elements(s.collections) WITH ORDINALITY AS e (entry, position)
         WHERE c.connection = collections_to_read.connection
     )
-    SELECT e.position::integer, e.collection, e.family, p.path, p.fallback, e.roles, p.path <> e.path
+    SELECT e.position::integer, e.collection, e.family, p.path, p.fallbacks, e.roles, p.path <> e.path
     FROM entry e
     -- Which rows of staff are one person is told by their list as a whole.
     CROSS JOIN LATERAL (SELECT CASE WHEN e.family = 'staff' THEN NULL ELSE since END AS since) AS wanted
-    CROSS JOIN LATERAL (SELECT minga_roster.with_filter(e.path, wanted.since) AS path, minga_roster.with_filter(e.fallback, wanted.since) AS fallback) AS p
+    CROSS JOIN LATERAL (SELECT minga_roster.with_filter(e.path, wanted.since) AS path,
+        ARRAY(SELECT minga_roster.with_filter(f.path, wanted.since)
+            FROM unnest(e.fallbacks) WITH ORDINALITY AS f (path, nth) ORDER BY f.nth) AS fallbacks) AS p
     WHERE (e.family <> 'contact' OR e.parent_contact)
         AND EXISTS (
             SELECT FROM minga_roster.toggles t

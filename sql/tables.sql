@@ -14,7 +14,8 @@ CREATE TABLE sis (
     source text,
     builtin boolean NOT NULL DEFAULT false,
     page_size_limit integer NOT NULL DEFAULT 50000 CHECK (page_size_limit BETWEEN 1 AND 50000),
-    max_requests_limit integer NOT NULL DEFAULT 16 CHECK (max_requests_limit BETWEEN 1 AND 16)
+    max_requests_limit integer NOT NULL DEFAULT 16 CHECK (max_requests_limit BETWEEN 1 AND 16),
+    campus_metadata boolean NOT NULL DEFAULT false
 );
 COMMENT ON TABLE sis IS 'Presets: what is known of a student information system. Adding a product is adding a row here and rows in role_rules.';
 COMMENT ON COLUMN sis.api_version IS 'Version of OneRoster that the paths are of. What the objects look like is told by the objects themselves.';
@@ -27,8 +28,10 @@ COMMENT ON COLUMN sis.token_path IS
 COMMENT ON COLUMN sis.scope IS 'OAuth 2.0 scope to ask for where the connection names none; NULL sends none.';
 COMMENT ON COLUMN sis.source IS 'Where all this was read, and what of it could not be confirmed.';
 COMMENT ON COLUMN sis.collections IS
-'What is read, in this order: an array of {"collection": name, "family": "student"|"staff"|"contact", "categories": [category, …], "path": path below the root with {school} for the School ID, "fallback": path, used when the first answers 403 or 404, "roles": roles kept of a fallback}.';
+'What is read, in this order: an array of {"collection": name, "family": "student"|"staff"|"contact", "categories": [category, …], "path": path below the root with {school} for the School ID, "fallback": a path or an array of paths, each used when the one before it is not there or denied (401 is neither), "roles": roles kept of a path without {school}}.';
 COMMENT ON COLUMN sis.page_size_limit IS 'The largest page that the product serves; a connection''s page_size may not be above it.';
+COMMENT ON COLUMN sis.campus_metadata IS
+'Whether users are asked for with their metadata, of which the legacy id and the relationships of Infinite Campus 1.2 are taken and nothing else.';
 COMMENT ON COLUMN sis.max_requests_limit IS 'The most requests at a time that the vendor allows.';
 
 CREATE TABLE role_rules (
@@ -454,13 +457,22 @@ CREATE TABLE staged_users (
     org_ids text[],
     agent_ids text[],
     outcome text,
-    roles text[]
+    roles text[],
+    damaged_field text,
+    legacy_id text COLLATE "C",
+    relationships jsonb
 ) PARTITION BY LIST (connection);
 COMMENT ON TABLE staged_users IS 'The stage: users as received in the latest fetch of each connection, typed, names in NFC and trimmed, absent and empty as NULL. After a delta (runs.is_full false): all staff, and of students and contacts those that changed.';
 COMMENT ON COLUMN staged_users.status IS 'As sent, in lower case; NULL where it was missing, which means active.';
 COMMENT ON COLUMN staged_users.enabled IS 'enabledUser, true where it was missing.';
 COMMENT ON COLUMN staged_users.damaged IS
-'The row held invalid UTF-8, \u0000, a lone surrogate or a bare control character, each now U+FFFD; or a field of another JSON type than its own or of more than 1024 bytes, now NULL.';
+'The row held invalid UTF-8, \u0000, a lone surrogate or a bare control character, each now U+FFFD; or a field that says who somebody is had another JSON type than its own or more than 1024 bytes, and is NULL now. Of e-mail, user name, phones, middle and preferred name and grade such a value is absent, and the row is not damaged.';
+COMMENT ON COLUMN staged_users.damaged_field IS
+'Of a damaged row the first field that could not be read, by its name in OneRoster; NULL where characters could not.';
+COMMENT ON COLUMN staged_users.legacy_id IS
+'The sourcedId that the user had in OneRoster 1.1, as Infinite Campus 1.2 tells it, without the letter of its role. roster_relink goes by it.';
+COMMENT ON COLUMN staged_users.relationships IS
+'What Infinite Campus 1.2 says of how users are related, [{"id": sourcedId, "guardian": boolean or null, "type": text or null}]: the choice of the primary contact goes by it. Nothing else of metadata is kept.';
 COMMENT ON COLUMN staged_users.role IS
 'In lower case. Of a OneRoster 1.2 row, the role at the school: the primary one, and where several are held there, of those of one family the one of the best rank in role_rules.';
 COMMENT ON COLUMN staged_users.roles IS

@@ -110,7 +110,8 @@ client_url(RosterClient *client, const char *path, int limit, int64 offset)
 			last = c + 1;
 	}
 	if (limit > 0 && strncmp(last, "orgs", 4) != 0 && strncmp(last, "schools", 7) != 0)
-		appendStringInfo(&url, "fields=%s&", strstr(client->connection->base_url, "/v1p2") != NULL ? USER_FIELDS_1_2 : USER_FIELDS);
+		appendStringInfo(&url, "fields=%s%s&", strstr(client->connection->base_url, "/v1p2") != NULL ? USER_FIELDS_1_2 : USER_FIELDS,
+						 client->connection->campus_metadata ? ",metadata" : "");
 	url.data[url.len - 1] = '\0';	/* the "?" or "&" left over */
 	return url.data;
 }
@@ -186,6 +187,23 @@ forbidden_fault(const char *url, const char *host)
 						host_hint(parts.host, url_port(&parts)));
 }
 
+/* What it means that this server does not know which authorities to trust; palloc'd. */
+static ClientFault *
+trust_fault(const char *host)
+{
+	char	   *why;
+	char	   *file = transfer_trust_file(roster_ca_file, &why);
+
+	return client_fault(ERRCODE_CONFIG_FILE_ERROR,
+						"the database server has no list of certificate authorities to trust",
+						file == NULL ? psprintf("So it cannot know whether \"%s\" is the one it says.", host) :
+						psprintf("File \"%s\" cannot be used: %s. So it cannot know whether \"%s\" is the one it says.", file, why, host),
+						roster_ca_file[0] != '\0' ?
+						"This is not about the SIS: let the DBA correct minga_roster.ca_file, which the server's operating system user has to be able to read." :
+						"This is not about the SIS: let the DBA install the package \"ca-certificates\" on the database server, "
+						"or name a file of authorities with minga_roster.ca_file.");
+}
+
 /* What it means that no answer came; palloc'd. */
 ClientFault *
 client_transfer_fault(const char *url, const HttpResponse *response)
@@ -213,6 +231,26 @@ client_transfer_fault(const char *url, const HttpResponse *response)
 			return client_fault(ERRCODE_CONNECTION_FAILURE,
 								psprintf("the connection to \"%s\" broke off", host), found,
 								"The SIS may be overloaded, or something on the way may cut connections: ask the school's SIS administrator.");
+		case TRANSFER_PROXY:
+			return client_fault(ERRCODE_CONNECTION_FAILURE,
+								"the proxy of the database server could not be reached",
+								psprintf("No request for %s to \"%s\" could be sent. The log of the database server has libcurl's words on it.",
+										 path_of(url), host),
+								"This is not about the SIS: let the DBA check that the proxy runs and that minga_roster.proxy names it.");
+		case TRANSFER_PROXY_REFUSED:
+			if (response->proxy_status == 407)
+				return client_fault(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+									"the proxy of the database server refused its credentials",
+									psprintf("It answered 407 and made no connection to \"%s\".", host),
+									"This is not about the SIS: let the DBA set minga_roster.proxy with the right user and password, http://user:password@host:port.");
+			return client_fault(ERRCODE_CONNECTION_FAILURE,
+								psprintf("\"%s\" could not be reached through the proxy of the database server", host),
+								psprintf("No request for %s could be sent. The log of the database server has what the proxy answered.",
+										 path_of(url)),
+								"Let the DBA read that, and have the proxy of minga_roster.proxy allow the database server this host; "
+								"if it does, the SIS may be down: ask the school's SIS administrator.");
+		case TRANSFER_TRUST:
+			return trust_fault(host);
 		case TRANSFER_TLS:
 			return client_fault(ERRCODE_SQLSERVER_REJECTED_ESTABLISHMENT_OF_SQLCONNECTION,
 								psprintf("no trusted TLS connection to \"%s\" could be made", host), found,
@@ -263,7 +301,7 @@ client_status_fault(RosterClient *client, const char *url, const HttpResponse *r
 									psprintf("It answered %d for %s, pointing to host \"%s\".", response->status, path,
 											 response->location == NULL ? "" : host_of(response->location)),
 									"Credentials go to the configured host alone. Ask the school for the address that answers directly, and set it with roster_configure(url => ...).");
-			if (response->status >= 500)
+			if (response->status >= 500 || response->status == 408 || response->status == 425)
 				return client_fault(ERRCODE_CONNECTION_FAILURE,
 									"the SIS failed to answer", found,
 									"Something is wrong inside the SIS: try again later, and ask its vendor if it stays so.");
@@ -306,6 +344,23 @@ client_count_rows(RosterClient *client, int rows)
 		raise_endless(psprintf("More than %d rows were read.", roster_max_fetch_rows), "max_fetch_rows");
 }
 
+/* Whether the same request may be answered otherwise in a moment: a server or what stands before it is busy, restarts or timed out. */
+static bool
+may_pass(int status)
+{
+	switch (status)
+	{
+		case 408:
+		case 425:
+		case 429:
+		case 502:
+		case 503:
+		case 504:
+			return true;
+	}
+	return status >= 520 && status <= 524;	/* of Cloudflare */
+}
+
 /* How often a request may be tried that ended so; 1 is never again. */
 static int
 tries_for(const HttpResponse *response)
@@ -313,10 +368,13 @@ tries_for(const HttpResponse *response)
 	switch (response->fault)
 	{
 		case TRANSFER_OK:
-			return (response->status == 429 || response->status == 502 || response->status == 503 || response->status == 504) ? TRIES_MAX : 1;
+			return may_pass(response->status) ? TRIES_MAX : 1;
 		case TRANSFER_CONNECT:
 		case TRANSFER_UNREACHABLE:
+		case TRANSFER_PROXY:
 			return TRIES_MAX;
+		case TRANSFER_PROXY_REFUSED:
+			return response->proxy_status == 407 ? 1 : TRIES_MAX;
 		case TRANSFER_DNS:
 		case TRANSFER_TIMEOUT:
 			return 2;
@@ -326,15 +384,15 @@ tries_for(const HttpResponse *response)
 }
 
 /*
- * How long to pause before a request that ended so is tried again, in
- * milliseconds; -1 where it is not.
+ * How long to pause before a request that ended so is tried again, so many
+ * tries in all, in milliseconds; -1 where it is not.
  */
 static long
-pause_before_retry(const HttpResponse *response, int try, long paused)
+pause_before_retry(const HttpResponse *response, int tries, int try, long paused)
 {
 	long		pause;
 
-	if (try >= tries_for(response))
+	if (try >= tries)
 		return -1;
 	pause = (long) (FIRST_PAUSE_MS * (1 << (try - 1)) * (0.75 + 0.5 * pg_prng_double(&pg_global_prng_state)));
 	pause = Max(pause, response->retry_after_ms);
@@ -381,7 +439,7 @@ client_perform(RosterClient *client, const HttpRequest *request, HttpResponse *r
 		TimestampTz due_at;
 
 		client_try(client, request, response);
-		pause = pause_before_retry(response, try, paused);
+		pause = pause_before_retry(response, tries_for(response), try, paused);
 		if (pause < 0)
 			return;
 		http_release(response);
@@ -437,7 +495,7 @@ client_begin_get(RosterClient *client, const char *url, Size max_bytes, bool slo
 static void
 send_get(RosterClient *client, ClientGet *get)
 {
-	HttpRequest request = {.url = get->url,.max_bytes = get->max_bytes};
+	HttpRequest request = {.url = get->url,.max_bytes = get->max_bytes,.alone = client->an_answer_broke_off};
 	char	   *authorization;
 
 	get->tries++;
@@ -488,7 +546,8 @@ renew_refused_token(RosterClient *client, ClientGet *get)
 static bool
 is_slow(const HttpResponse *response)
 {
-	return response->fault == TRANSFER_TIMEOUT || (response->fault == TRANSFER_OK && response->status == 504);
+	return response->fault == TRANSFER_TIMEOUT ||
+		(response->fault == TRANSFER_OK && (response->status == 504 || response->status == 524));
 }
 
 /* A proxy tells with each answer which revision of the key's permissions it was made under. */
@@ -509,6 +568,21 @@ client_forget_revision(RosterClient *client)
 {
 	client->revision = NULL;
 	client->revision_changed = false;
+}
+
+/* Another try, in a while. */
+static void
+put_off(RosterClient *client, ClientGet *get, long pause)
+{
+	get->due_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), pause);
+	get->paused += pause;
+	if (get->response.retry_after_ms >= 0)
+	{
+		client->quiet_until = Max(client->quiet_until, get->due_at);
+		client->was_asked_to_wait = true;
+	}
+	http_release(&get->response);
+	client->run->retries++;
 }
 
 /* What came of the try that has ended: an end, or another try. */
@@ -533,7 +607,7 @@ judge_try(RosterClient *client, ClientGet *get)
 	if (response->fault == TRANSFER_OK)
 		client->token_accepted = Max(client->token_accepted, get->token_number);
 	note_revision(client, response);
-	pause = pause_before_retry(response, get->tries, get->paused);
+	pause = pause_before_retry(response, tries_for(response), get->tries, get->paused);
 	if (pause >= 0 && get->slow_is_final && is_slow(response))
 	{
 		client->quiet_until = Max(client->quiet_until, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), pause));
@@ -546,15 +620,25 @@ judge_try(RosterClient *client, ClientGet *get)
 			get->fault = client_transfer_fault(get->url, response);
 		return;
 	}
-	get->due_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), pause);
-	get->paused += pause;
-	if (response->retry_after_ms >= 0)
-	{
-		client->quiet_until = Max(client->quiet_until, get->due_at);
-		client->was_asked_to_wait = true;
-	}
-	http_release(response);
-	client->run->retries++;
+	put_off(client, get, pause);
+}
+
+/*
+ * A GET that has ended with an answer that broke off is tried again, like one
+ * whose connection broke.  False where it has been tried often enough.  The
+ * rest of the answer may still come, so no connection is used twice from now on.
+ */
+bool
+client_try_again(RosterClient *client, ClientGet *get)
+{
+	long		pause = pause_before_retry(&get->response, TRIES_MAX, get->tries, get->paused);
+
+	client->an_answer_broke_off = true;
+	if (pause < 0)
+		return false;
+	get->ended = false;
+	put_off(client, get, pause);
+	return true;
 }
 
 bool

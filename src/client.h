@@ -32,6 +32,7 @@ typedef struct ClientFault
 	char	   *message;		/* primary message, error style guide */
 	char	   *detail;
 	char	   *hint;			/* what to do, and whose side it is on */
+	bool		broke_off;		/* of a page: it ends too early, and may be whole when asked for again */
 } ClientFault;
 
 /* One authorised GET with its tries; client.c alone looks inside, but for the last three. */
@@ -74,6 +75,7 @@ typedef struct RosterClient
 	bool		was_asked_to_wait;	/* ... ever */
 	char	   *revision;		/* of the key's permissions, of the first answer that told one; or NULL */
 	bool		revision_changed;
+	bool		an_answer_broke_off;	/* connections may hold the rest of one */
 	int64		rows;			/* that came */
 	TimestampTz run_until;		/* when all waits end with an error */
 	ClientFault *run_until_fault;
@@ -86,6 +88,7 @@ extern void client_try(RosterClient *client, const HttpRequest *request, HttpRes
 extern void client_perform(RosterClient *client, const HttpRequest *request, HttpResponse *response);
 extern ClientGet *client_begin_get(RosterClient *client, const char *url, Size max_bytes, bool slow_is_final);
 extern void client_wait(RosterClient *client, bool block);
+extern bool client_try_again(RosterClient *client, ClientGet *get);
 extern void client_count_rows(RosterClient *client, int rows);
 extern bool client_get_has_ended(const ClientGet *get);
 extern void client_forget_revision(RosterClient *client);

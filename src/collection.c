@@ -52,7 +52,11 @@ take_user(void *taker, PageRow *row)
 	read->ids[read->nids++] = hash;
 	stage_user(read->roster->stage, row, elsewhere);
 	if (elsewhere)
+	{
 		read->elsewhere++;
+		if (is_nowhere(&read->judge, row))
+			read->nowhere++;
+	}
 	else
 		read->roster->run->rows_staged++;
 }
@@ -188,8 +192,8 @@ note_good_page(CollectionRead *read, const PageRequest *request)
 
 /*
  * Stages the page that is due, in a transaction of its own.  False where it does
- * not fit and might when it is asked for otherwise, alone or without an overlap:
- * nothing of it is kept.
+ * not fit and might when it is asked for otherwise, alone or without an overlap,
+ * or broke off and is asked for again: nothing of it is kept.
  */
 static bool
 take_page(CollectionRead *read, const PageRequest *request)
@@ -199,7 +203,9 @@ take_page(CollectionRead *read, const PageRequest *request)
 	HttpResponse *response = &request->get->response;
 	int64		staged_before = roster->run->rows_staged;
 	int64		elsewhere_before = read->elsewhere;
+	int64		nowhere_before = read->nowhere;
 	ClientFault *fault;
+	bool		again;
 	int			new_rows;
 
 	begin_worker_transaction();
@@ -208,16 +214,18 @@ take_page(CollectionRead *read, const PageRequest *request)
 	read->overlap_came = false;
 	stage_begin_page(roster->stage, PAGE_USERS, read->judge.collection->name);
 	fault = read_page(reader, response);
+	again = (fault != NULL && fault->broke_off && client_try_again(roster->client, request->get));
 	if (fault == NULL)
 		client_count_rows(roster->client, reader->rows);
 	if (fault == NULL && reader->bare && read->pages == 0 && !read->judge.collection->filtered)
 		fault = page_without_rows(reader, "");
-	if ((read->ahead && (fault != NULL || (reader->rows == 0 && read->total >= 0 && read->rows < read->total))) ||
+	if (again || (read->ahead && (fault != NULL || (reader->rows == 0 && read->total >= 0 && read->rows < read->total))) ||
 		(fault == NULL && (read->ahead || request->overlaps) && is_page_known(read)))
 	{
 		abort_worker_transaction();
 		roster->run->rows_staged = staged_before;
 		read->elsewhere = elsewhere_before;
+		read->nowhere = nowhere_before;
 		return false;
 	}
 	if (fault != NULL)
@@ -306,7 +314,9 @@ take_first_request(CollectionRead *read)
 		judge_fault(read, &request, fault);
 	else if (!take_page(read, &request))
 	{
-		if (read->ahead)
+		if (!client_get_has_ended(request.get))
+			;					/* it is asked for again */
+		else if (read->ahead)
 			drop_back(read);
 		else
 			ask_plainly(read);
@@ -351,6 +361,7 @@ begin_collection(RosterRead *roster, const RosterCollection *collection)
 	read->reader.take_row = take_user;
 	read->reader.taker = read;
 	read->pages_seen = hash_create("minga_roster pages", 64, &hash_ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	read->fallbacks = collection->fallbacks;
 	begin_endpoint(read, collection->path);
 	return read;
 }
@@ -364,10 +375,10 @@ end_endpoint(CollectionRead *read)
 	if (read->fault != NULL)
 	{
 		add_sentence(&read->detail, "%s: %s.", read->path, read->fault->message);
-		if (read->path == collection->path && collection->fallback != NULL)
+		if (*read->fallbacks != NULL)
 		{
 			read->fault = NULL;
-			begin_endpoint(read, collection->fallback);
+			begin_endpoint(read, *read->fallbacks++);
 			return;
 		}
 	}

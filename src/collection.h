@@ -15,7 +15,7 @@
 /* How a collection came to its end. */
 typedef enum CollectionEnd
 {
-	END_DENIED,					/* 403 or 404 at once */
+	END_DENIED,					/* 403 or 404, or of their kind, at once */
 	END_EMPTY_PAGE,
 	END_TOTAL,					/* all ids of a total that did not change */
 	END_EMPTY_OBJECT,			/* {} or a null after a page */
@@ -51,7 +51,8 @@ typedef struct CollectionRead
 	MemoryContext context;
 	RowJudge	judge;
 	PageReader	reader;
-	const char *path;			/* as the preset has it: its own, or the fallback */
+	const char *path;			/* as the preset has it: its own, or a fallback */
+	char	  **fallbacks;		/* those that are left */
 	StringInfoData detail;
 	PageRequest requests[REQUESTS_MAX]; /* by offset, without gaps */
 	int			nrequests;
@@ -79,6 +80,7 @@ typedef struct CollectionRead
 	int64		repeated;		/* ids that came again on the same page */
 	int64		without_id;
 	int64		elsewhere;
+	int64		nowhere;		/* of them, those whose school is not told */
 	int64		total;			/* claimed; -1: none */
 	CollectionEnd end;
 	bool		done;

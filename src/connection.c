@@ -49,7 +49,7 @@ load_connection(const char *name)
 						  " nullif(coalesce(c.scope, s.scope), '') AS scope, c.client_id, c.app_name,"
 						  " CASE WHEN c.credentials_expire < (minga_roster.clock() AT TIME ZONE c.time_zone)::date THEN c.credentials_expire END AS credentials_ended,"
 						  " c.school_id, c.parent_contact, coalesce(c.page_size, s.page_size) AS page_size,"
-						  " coalesce(c.max_requests, s.max_requests) AS max_requests, s.collections"
+						  " coalesce(c.max_requests, s.max_requests) AS max_requests, s.collections, s.campus_metadata"
 						  " FROM minga_roster.known_connection($1) AS c JOIN minga_roster.sis s USING (sis)",
 						  1, types, values, NULL, true, 1);
 	tuple = SPI_tuptable->vals[0];
@@ -69,6 +69,7 @@ load_connection(const char *name)
 	connection->parent_contact = column_text(tuple, tupdesc, "parent_contact", owner)[0] == 't';
 	connection->page_size = atoi(column_text(tuple, tupdesc, "page_size", owner));
 	connection->max_requests = atoi(column_text(tuple, tupdesc, "max_requests", owner));
+	connection->campus_metadata = column_text(tuple, tupdesc, "campus_metadata", owner)[0] == 't';
 	connection->collections = column_text(tuple, tupdesc, "collections", owner);
 	if (own_transaction)
 		commit_worker_transaction();

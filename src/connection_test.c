@@ -187,8 +187,17 @@ is_reached(const UrlParts *url, const HttpResponse *response)
 {
 	if (response->fault == TRANSFER_OK || response->fault == TRANSFER_TOO_LARGE)
 		return true;
-	if (response->fault == TRANSFER_TLS || response->fault == TRANSFER_UNREACHABLE)
-		return false;
+	switch (response->fault)
+	{
+		case TRANSFER_TLS:
+		case TRANSFER_TRUST:
+		case TRANSFER_UNREACHABLE:
+		case TRANSFER_PROXY:
+		case TRANSFER_PROXY_REFUSED:
+			return false;
+		default:
+			break;
+	}
 	return strcmp(url->scheme, "https") == 0 ? response->secured_us > 0 : response->connected_us > 0;
 }
 
@@ -264,32 +273,6 @@ test_token(ConnectionTest *test)
 	return true;
 }
 
-static bool
-test_school(ConnectionTest *test)
-{
-	SchoolList	schools;
-	ClientFault *fault;
-
-	begin_step(test);
-	fault = read_schools(test->client, test->run, NULL, &schools);
-	if (fault == NULL)
-		fault = school_fault(&schools);
-	if (fault != NULL)
-	{
-		end_step_with_fault(test, fault);
-		return false;
-	}
-	if (schools.denied)
-		end_step(test, true, psprintf("The key may not list schools, so that \"%s\" was not looked for; the collections show whether it is right.",
-									  test->connection->school_id),
-				 "The district's SIS administrator may share schools with this connection.", -1);
-	else
-		end_step(test, true, psprintf("\"%s\" (%s) is one of %s schools that the key can see.",
-									  schools.name != NULL ? schools.name : "", test->connection->school_id, grouped(schools.count)),
-				 NULL, -1);
-	return true;
-}
-
 typedef struct FirstPage
 {
 	RowJudge	judge;
@@ -305,7 +288,7 @@ take_user(void *taker, PageRow *row)
 		page->here++;
 }
 
-/* The first page of an endpoint; *denied: it answered 403 or 404. */
+/* The first page of an endpoint; *denied: it answered that it is not there, or not shared. */
 static ClientFault *
 try_endpoint(ConnectionTest *test, RosterCollection *collection, const char *template,
 			 FirstPage *page, PageReader *reader, int64 *total, bool *denied)
@@ -333,6 +316,72 @@ try_endpoint(ConnectionTest *test, RosterCollection *collection, const char *tem
 	return fault;
 }
 
+/* The path of the first list that has people of the school on its first page; NULL where none has. */
+static const char *
+list_of_school(ConnectionTest *test, List *collections)
+{
+	ListCell   *cell;
+
+	foreach(cell, collections)
+	{
+		RosterCollection *collection = lfirst(cell);
+		char	  **fallbacks = collection->fallbacks;
+
+		if (strcmp(collection->family, "contact") == 0)
+			continue;
+		for (const char *template = collection->path; template != NULL; template = *fallbacks++)
+		{
+			FirstPage	page;
+			PageReader	reader;
+			int64		total;
+			bool		denied;
+
+			if (try_endpoint(test, collection, template, &page, &reader, &total, &denied) == NULL && page.here > 0)
+				return template;
+			if (!denied)
+				break;
+		}
+	}
+	return NULL;
+}
+
+static bool
+test_school(ConnectionTest *test, List *collections)
+{
+	SchoolList	schools;
+	ClientFault *fault;
+
+	begin_step(test);
+	fault = read_schools(test->client, test->run, NULL, &schools);
+	if (fault == NULL)
+		fault = school_fault(&schools);
+	if (fault != NULL)
+	{
+		end_step_with_fault(test, fault);
+		return false;
+	}
+	if (schools.denied)
+	{
+		char	   *denial = schools.denied_status == 403 ? pstrdup("The key may not list schools") :
+			psprintf("The SIS has no list of schools (it answered %d)", schools.denied_status);
+		const char *shown_by = list_of_school(test, collections);
+
+		/* Without it the School ID may be any, and each list be empty for that. */
+		if (shown_by == NULL)
+			end_step(test, false, psprintf("%s, and no list that it gives has people of \"%s\": nothing shows that the School ID is right.",
+										   denial, test->connection->school_id),
+					 "Compare the School ID with what the SIS shows to the school; the district's SIS administrator may share schools with this connection.", -1);
+		else
+			end_step(test, true, psprintf("%s, but %s lists people of \"%s\".", denial, shown_by, test->connection->school_id),
+					 "The district's SIS administrator may share schools with this connection.", -1);
+	}
+	else
+		end_step(test, true, psprintf("\"%s\" (%s) is one of %s schools that the key can see.",
+									  schools.name != NULL ? schools.name : "", test->connection->school_id, grouped(schools.count)),
+				 NULL, -1);
+	return true;
+}
+
 static void
 test_collection(ConnectionTest *test, RosterCollection *collection)
 {
@@ -340,6 +389,7 @@ test_collection(ConnectionTest *test, RosterCollection *collection)
 	PageReader	reader;
 	ClientFault *fault;
 	ClientFault *own_fault = NULL;
+	const char *read_from = collection->path;
 	StringInfoData detail;
 	int64		total;
 	bool		denied;
@@ -347,10 +397,12 @@ test_collection(ConnectionTest *test, RosterCollection *collection)
 
 	begin_step(test);
 	fault = try_endpoint(test, collection, collection->path, &page, &reader, &total, &denied);
-	if (fault != NULL && denied && collection->fallback != NULL)
+	for (char **fallback = collection->fallbacks; fault != NULL && denied && *fallback != NULL; fallback++)
 	{
-		own_fault = fault;
-		fault = try_endpoint(test, collection, collection->fallback, &page, &reader, &total, &denied);
+		if (own_fault == NULL)
+			own_fault = fault;
+		read_from = *fallback;
+		fault = try_endpoint(test, collection, read_from, &page, &reader, &total, &denied);
 	}
 	if (fault != NULL)
 	{
@@ -369,7 +421,7 @@ test_collection(ConnectionTest *test, RosterCollection *collection)
 		appendStringInfo(&detail, " in the district; of the first %d, %d are of this school and kept", reader.rows, page.here);
 	appendStringInfoChar(&detail, '.');
 	if (own_fault != NULL)
-		appendStringInfo(&detail, " Read from %s, since %s is denied: %s.", collection->fallback, collection->path, own_fault->message);
+		appendStringInfo(&detail, " Read from %s, since %s is denied: %s.", read_from, collection->path, own_fault->message);
 
 	if (page.judge.school_scoped && reader.rows > 0 && page.here == 0)
 	{
@@ -406,7 +458,7 @@ test_connection(RosterConnection *connection, RosterRun *run)
 	test.client = client_open(connection, run);
 
 	if (test_url(&test, &base, &token) && test_hosts(&test, &base, &token) &&
-		test_token(&test) && test_school(&test))
+		test_token(&test) && test_school(&test, collections))
 	{
 		foreach(cell, collections)
 		{

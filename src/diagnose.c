@@ -286,14 +286,14 @@ choose_list(Diagnosis *diagnosis, List *collections)
 	foreach(cell, collections)
 	{
 		RosterCollection *collection = lfirst(cell);
-		const char *templates[] = {collection->path, collection->fallback};
+		char	  **fallbacks = collection->fallbacks;
 
-		for (int i = 0; i < lengthof(templates) && templates[i] != NULL; i++)
+		for (const char *template = collection->path; template != NULL; template = *fallbacks++)
 		{
 			ProbePage  *page;
 
 			diagnosis->examined = collection;
-			diagnosis->path = collection_path(diagnosis->connection, templates[i]);
+			diagnosis->path = collection_path(diagnosis->connection, template);
 			page = ask_small(diagnosis, psprintf("limit=%d&offset=0", SMALL_PAGE), "asc");
 			if (page->fault == NULL && page->rows > 0)
 				return page;
@@ -526,14 +526,15 @@ load_contact_collections(Diagnosis *diagnosis)
 
 	begin_worker_transaction();
 	values[0] = CStringGetTextDatum(diagnosis->connection->collections);
-	SPI_execute_with_args("SELECT e->>'collection', e->>'path', e->>'fallback'"
+	SPI_execute_with_args("SELECT e->>'collection', e->>'path', minga_roster.fallbacks_of(e)"
 						  " FROM pg_catalog.jsonb_array_elements($1::jsonb) AS e WHERE e->>'family' = 'contact'",
 						  1, types, values, NULL, true, 0);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		MemoryContext transaction = MemoryContextSwitchTo(diagnosis->context);
 		RosterCollection *collection = palloc0(sizeof(RosterCollection));
-		char	  **texts[] = {&collection->name, &collection->path, &collection->fallback};
+		char	  **texts[] = {&collection->name, &collection->path};
+		bool		isnull;
 
 		for (int column = 0; column < lengthof(texts); column++)
 		{
@@ -541,6 +542,7 @@ load_contact_collections(Diagnosis *diagnosis)
 
 			*texts[column] = value == NULL ? NULL : MemoryContextStrdup(diagnosis->context, value);
 		}
+		collection->fallbacks = text_array(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 3, &isnull), NULL);
 		collections = lappend(collections, collection);
 		MemoryContextSwitchTo(transaction);
 	}
@@ -561,8 +563,8 @@ diagnose_guardians(Diagnosis *diagnosis)
 		char	   *finding = psprintf("list of %s", collection->name);
 		ProbePage  *page = ask(diagnosis, collection, collection_path(diagnosis->connection, collection->path), "limit=1&offset=0", "asc", NULL);
 
-		if (page->denied && collection->fallback != NULL)
-			page = ask(diagnosis, collection, collection_path(diagnosis->connection, collection->fallback), "limit=1&offset=0", "asc", NULL);
+		for (char **fallback = collection->fallbacks; page->denied && *fallback != NULL; fallback++)
+			page = ask(diagnosis, collection, collection_path(diagnosis->connection, *fallback), "limit=1&offset=0", "asc", NULL);
 		if (page->fault != NULL)
 			note_fault(diagnosis, finding, page->denied ? TOLD : NOT_AS_IT_SHOULD, page->denied ? "denied" : "not readable", page->fault);
 		else if (page->rows == 0)

@@ -23,6 +23,23 @@
 
 #define READS_MAX 4				/* the first, and three anew */
 
+/* The texts of an array, ending with NULL, palloc'd; *count may be left out. */
+char **
+text_array(Datum array, int *count)
+{
+	Datum	   *elements;
+	char	  **texts;
+	int			number;
+
+	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false, TYPALIGN_INT, &elements, NULL, &number);
+	texts = palloc0((number + 1) * sizeof(char *));
+	for (int i = 0; i < number; i++)
+		texts[i] = TextDatumGetCString(elements[i]);
+	if (count != NULL)
+		*count = number;
+	return texts;
+}
+
 /*
  * The collections to be read by the run, in order, palloc'd in the current
  * memory context.  Not inside a transaction.
@@ -38,7 +55,7 @@ load_collections(RosterConnection *connection, const RosterRun *run)
 	begin_worker_transaction();
 	values[0] = CStringGetTextDatum(connection->name);
 	values[1] = Int64GetDatum(run->run);
-	SPI_execute_with_args("SELECT collection, family, path, fallback, roles, filtered FROM minga_roster.collections_to_read($1, "
+	SPI_execute_with_args("SELECT collection, family, path, fallbacks, roles, filtered FROM minga_roster.collections_to_read($1, "
 						  "(SELECT modified_since FROM minga_roster.runs WHERE run = $2 AND NOT is_full))",
 						  2, types, values, NULL, true, 0);
 	for (uint64 i = 0; i < SPI_processed; i++)
@@ -47,23 +64,17 @@ load_collections(RosterConnection *connection, const RosterRun *run)
 		TupleDesc	tupdesc = SPI_tuptable->tupdesc;
 		MemoryContext caller = MemoryContextSwitchTo(owner);
 		RosterCollection *collection = palloc0(sizeof(RosterCollection));
-		char	  **texts[] = {&collection->name, &collection->family, &collection->path, &collection->fallback};
-		Datum	   *roles;
-		Datum		role_array;
+		char	  **texts[] = {&collection->name, &collection->family, &collection->path};
 		bool		isnull;
 
-		for (int column = 1; column <= 4; column++)
+		for (int column = 1; column <= lengthof(texts); column++)
 		{
 			char	   *value = SPI_getvalue(tuple, tupdesc, column);
 
 			*texts[column - 1] = value == NULL ? NULL : MemoryContextStrdup(owner, value);
 		}
-		role_array = SPI_getbinval(tuple, tupdesc, 5, &isnull);
-		deconstruct_array(DatumGetArrayTypeP(role_array), TEXTOID, -1, false, TYPALIGN_INT,
-						  &roles, NULL, &collection->nroles);
-		collection->roles = palloc0((collection->nroles + 1) * sizeof(char *));
-		for (int role = 0; role < collection->nroles; role++)
-			collection->roles[role] = TextDatumGetCString(roles[role]);
+		collection->fallbacks = text_array(SPI_getbinval(tuple, tupdesc, 4, &isnull), NULL);
+		collection->roles = text_array(SPI_getbinval(tuple, tupdesc, 5, &isnull), &collection->nroles);
 		collection->filtered = DatumGetBool(SPI_getbinval(tuple, tupdesc, 6, &isnull));
 		collections = lappend(collections, collection);
 		MemoryContextSwitchTo(caller);
@@ -110,8 +121,31 @@ reader_of_users(PageReader *reader, RosterConnection *connection, const RosterCo
 	reader->kind = PAGE_USERS;
 	reader->subject = collection->name;
 	reader->school_id = connection->school_id;
+	reader->campus_metadata = connection->campus_metadata;
 	j2date(roster_clock_now() / USECS_PER_DAY + POSTGRES_EPOCH_JDATE - 1, &year, &month, &day);
 	snprintf(reader->ended_before, sizeof(reader->ended_before), "%04d-%02d-%02d", year % 10000, month % 100, day % 100);
+}
+
+/* Whether a row of an endpoint that is not the school's own has none of the roles that are kept of it. */
+static bool
+is_of_other_role(const RowJudge *judge, const PageRow *row)
+{
+	const RosterCollection *collection = judge->collection;
+	const text *role = row->texts[ROW_ROLE];
+
+	if (judge->school_scoped || collection->nroles == 0 || role == NULL || row->role_unclear)
+		return false;
+	for (int i = 0; i < collection->nroles; i++)
+	{
+		if (text_equals(role, collection->roles[i]))
+			return false;
+		for (int held = 0; held < row->roles.count; held++)
+		{
+			if (text_equals((text *) DatumGetPointer(row->roles.ids[held]), collection->roles[i]))
+				return false;
+		}
+	}
+	return true;
 }
 
 /*
@@ -124,7 +158,6 @@ bool
 is_elsewhere(const RowJudge *judge, const PageRow *row)
 {
 	const RosterCollection *collection = judge->collection;
-	const text *role = row->texts[ROW_ROLE];
 
 	if (strcmp(collection->family, "contact") != 0 && !row->orgs_unclear)
 	{
@@ -135,28 +168,35 @@ is_elsewhere(const RowJudge *judge, const PageRow *row)
 		if (!listed)
 			return true;
 	}
-	if (!judge->school_scoped && collection->nroles > 0 && role != NULL && !row->role_unclear)
-	{
-		for (int i = 0; i < collection->nroles; i++)
-		{
-			if (text_equals(role, collection->roles[i]))
-				return false;
-			for (int held = 0; held < row->roles.count; held++)
-			{
-				if (text_equals((text *) DatumGetPointer(row->roles.ids[held]), collection->roles[i]))
-					return false;
-			}
-		}
-		return true;
-	}
-	return false;
+	return is_of_other_role(judge, row);
 }
 
-/* The key may not, or the endpoint is not there. */
+/*
+ * Whether the row, elsewhere by is_elsewhere, names no school at all.  In the
+ * list of a school, whose place another list takes, it would have been the
+ * school's.
+ */
+bool
+is_nowhere(const RowJudge *judge, const PageRow *row)
+{
+	return !judge->school_scoped && is_school_scoped(judge->collection->path) &&
+		row->orgs.count == 0 && !row->orgs_unclear && !row->roles_over && !is_of_other_role(judge, row);
+}
+
+/* The key may not, or the endpoint is not there, as servers say it at its first page. */
 bool
 is_denied(const HttpResponse *response)
 {
-	return response->status == 403 || response->status == 404;
+	switch (response->status)
+	{
+		case 403:
+		case 404:
+		case 405:
+		case 410:
+		case 501:
+			return true;
+	}
+	return false;
 }
 
 /*
@@ -174,6 +214,25 @@ begin_page(RosterClient *client, const char *path, int limit, int64 offset, Size
 }
 
 /*
+ * Adds the words of the SIS to why it refused a page.  They may hold what it
+ * was sent, so they are left out where the token is in them; and a redirect or
+ * a refused token has none to go by.
+ */
+static void
+add_words(RosterClient *client, ClientGet *get)
+{
+	ClientFault *fault = get->fault;
+	char	   *words;
+
+	if (get->response.status < 400 || get->response.status == 401)
+		return;
+	words = page_description(get->response.body, get->response.len);
+	if (words == NULL || (client->token != NULL && strstr(words, client->token) != NULL))
+		return;
+	fault->detail = psprintf("%.*s; the SIS says: %s", (int) strlen(fault->detail) - 1, fault->detail, words);
+}
+
+/*
  * What a page that has ended came to.  NULL: its 200 is in get->response; else
  * the fault, with the status as answered, 0 where nothing was.  Lives as long
  * as the GET.
@@ -186,6 +245,7 @@ page_fault(RosterClient *client, ClientGet *get)
 		MemoryContext caller = MemoryContextSwitchTo(get->context);
 
 		get->fault = client_status_fault(client, get->url, &get->response);
+		add_words(client, get);
 		MemoryContextSwitchTo(caller);
 	}
 	if (get->fault != NULL)

@@ -50,12 +50,15 @@ typedef struct PageRow
 	text	   *texts[ROW_TEXTS];	/* NULL: absent, empty or unreadable */
 	bool		enabled;
 	bool		damaged;
+	const char *damaged_field;	/* the first that cannot be read, static; NULL: characters */
 	bool		role_unclear;	/* damaged in its role */
 	bool		orgs_unclear;	/* damaged in its orgs */
 	RowList		orgs;
 	RowList		agents;
 	RowList		roles;			/* of roles[], held at the school: the primary ones first */
 	bool		roles_over;		/* roles[] holds none that has not ended */
+	text	   *legacy_id;		/* of OneRoster 1.1, by Infinite Campus; or NULL */
+	char	   *relationships;	/* by Infinite Campus, as JSON; or NULL */
 } PageRow;
 
 typedef enum PageKind
@@ -77,6 +80,7 @@ typedef struct PageReader
 	void	   *taker;
 	const char *school_id;		/* whose roles count; users only */
 	char		ended_before[11];	/* a role with an endDate before this day is over */
+	bool		campus_metadata;	/* users have that of Infinite Campus */
 	char		envelope[NAMEDATALEN];	/* key that held the rows last; "" at the start */
 
 	bool		bare;			/* an object with no rows in it: {}, or a success status alone */
@@ -88,6 +92,7 @@ typedef struct PageReader
 
 /* in page.c */
 extern ClientFault *read_page(PageReader *reader, HttpResponse *response);
+extern char *page_description(char *body, size_t len);
 extern ClientFault *page_without_rows(PageReader *reader, const char *keys);
 
 /* A page made fit for parsing, and where it had to be mended. */
@@ -121,10 +126,12 @@ typedef struct SchoolList
 	RosterConnection *connection;
 	Stage	   *stage;			/* or NULL: a connection test stages nothing */
 	bool		denied;			/* no endpoint lists schools to this key */
+	int			denied_status;	/* as the last one answered then */
 	bool		found;			/* the connection's own */
 	char	   *name;			/* its name, or NULL */
 	char	   *other_case;		/* an id that differs in case alone, or NULL */
 	int64		count;
+	int			broken;			/* pages that broke off */
 	int			shown;
 	StringInfoData text;		/* the first of them */
 } SchoolList;
@@ -139,7 +146,7 @@ typedef struct RosterCollection
 	char	   *name;
 	char	   *family;
 	char	   *path;
-	char	   *fallback;		/* or NULL */
+	char	  **fallbacks;		/* paths to read instead, in order; ends with NULL */
 	char	  **roles;			/* kept of a district-wide endpoint */
 	int			nroles;			/* 0: all */
 	bool		filtered;		/* a delta asks for what changed only */
@@ -157,9 +164,11 @@ typedef struct RowJudge
 extern bool filter_is_ignored(RosterRun *run, const RosterCollection *collection);
 extern List *load_collections(RosterConnection *connection, const RosterRun *run);
 extern char *collection_path(RosterConnection *connection, const char *path);
+extern char **text_array(Datum array, int *count);
 extern bool is_school_scoped(const char *path);
 extern void reader_of_users(PageReader *reader, RosterConnection *connection, const RosterCollection *collection);
 extern bool is_elsewhere(const RowJudge *judge, const PageRow *row);
+extern bool is_nowhere(const RowJudge *judge, const PageRow *row);
 extern bool is_denied(const HttpResponse *response);
 extern ClientGet *begin_page(RosterClient *client, const char *path, int limit, int64 offset, Size max_bytes, bool slow_is_final);
 extern ClientFault *page_fault(RosterClient *client, ClientGet *get);

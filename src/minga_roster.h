@@ -51,6 +51,7 @@ typedef struct RosterConnection
 	char	   *app_name;		/* or NULL */
 	char	   *school_id;
 	bool		parent_contact;
+	bool		campus_metadata;	/* as sis.campus_metadata */
 	int			page_size;
 	int			max_requests;
 	char	   *collections;	/* jsonb of the preset, as text */

@@ -21,6 +21,7 @@
 
 #include "client.h"
 #include "compat.h"
+#include "text.h"
 
 /* A token is not used in its last minute, and kept five where the server does not say how long. */
 #define TOKEN_MARGIN_S 60
@@ -331,6 +332,36 @@ is_about_form(const HttpResponse *response, const TokenAnswer *answer)
 		(answer->error == NULL || (strcmp(answer->error, "unsupported_grant_type") != 0 && strcmp(answer->error, "unauthorized_client") != 0));
 }
 
+/* Where a redirect points, without what may be secret in a URL: user, query and parameters of the path. */
+static char *
+redirect_target(const char *location)
+{
+	UrlParts	parts;
+	const char *why;
+
+	if (location == NULL || !url_parse(location, &parts, &why))
+		return NULL;
+	return printable(psprintf("%s://%s%s%s%.*s", parts.scheme, parts.host, parts.port == NULL ? "" : ":",
+							  parts.port == NULL ? "" : parts.port, (int) strcspn(parts.path, ";"), parts.path),
+					 1024);
+}
+
+static ClientFault *
+token_redirect_fault(const HttpResponse *response)
+{
+	char	   *target = redirect_target(response->location);
+
+	return client_fault(ERRCODE_PROTOCOL_VIOLATION,
+						"the token endpoint sent a redirect, which is not followed",
+						target == NULL ? psprintf("It answered %d and named no address.", response->status) :
+						psprintf("It answered %d, pointing to %s.", response->status, target),
+						target == NULL ?
+						"Credentials go to the configured address alone. Compare connections.token_url with what the SIS shows to the school." :
+						psprintf("Credentials go to the configured address alone. If the SIS shows that address to the school, "
+								 "set it with roster_configure(token_url => %s), with the query that the SIS shows.",
+								 quote_literal_cstr(target)));
+}
+
 /* What a refused token means, in words for the school. */
 static ClientFault *
 token_fault(RosterClient *client, const HttpResponse *response, const TokenAnswer *answer)
@@ -356,6 +387,8 @@ token_fault(RosterClient *client, const HttpResponse *response, const TokenAnswe
 							with_their_end(client, found),
 							psprintf("Compare client_id and client_secret with what the SIS shows to the school (roster_set_secret), and ask the school whether the connection is enabled and its credentials have not expired.%s",
 									 response->status == 400 && connection->scope == NULL ? " If all that is right, the SIS may want a scope: roster_configure(scope => ...)." : ""));
+	if (response->status >= 300 && response->status < 400)
+		return token_redirect_fault(response);
 	if (response->status == 404)
 		return client_fault(ERRCODE_UNDEFINED_OBJECT,
 							"the SIS has no token endpoint at this URL",

@@ -9,8 +9,8 @@
  *	- bytes that are no UTF-8, \u0000, lone surrogates and bare control
  *	  characters become U+FFFD before parsing (mend.c), and the row around them
  *	  is marked damaged;
- *	- a field of another JSON type than its own, or too long, is left out and
- *	  the row marked damaged (row.c);
+ *	- a field of another JSON type than its own, or too long, is left out and,
+ *	  where it says who somebody is, the row marked damaged (row.c);
  *	- a row without a usable sourcedId (none, too long, mended) is counted and passed over.
  *
  * PostgreSQL's JSON parser does the parsing.  It would copy each key and scalar
@@ -31,6 +31,8 @@
 
 #define NESTING_MAX 64
 #define KEYS_SHOWN 5
+#define DESCRIPTION_MAX 200		/* bytes of a server's own words */
+#define REFUSAL_MAX (64 * 1024) /* bytes of an answer that are searched for them */
 #define LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_"
 
 typedef enum OutsideKey
@@ -72,6 +74,8 @@ typedef struct PageParse
 	bool		in_list;		/* inside the array of a list field */
 	int			role_depth;		/* inside an element of roles, else 0 */
 	int			reference_depth;	/* inside a reference, else 0 */
+	int			metadata_depth; /* inside the object of metadata, else 0 */
+	const char *metadata;		/* where it begins */
 	bool		reference_id;	/* its current key is sourcedId */
 	RowMaker	maker;
 } PageParse;
@@ -94,6 +98,7 @@ begin_row(PageParse *parse)
 	parse->in_list = false;
 	parse->role_depth = 0;
 	parse->reference_depth = 0;
+	parse->metadata_depth = 0;
 	while (parse->damage_passed < parse->page->places_count &&
 		   parse->page->places[parse->damage_passed] < start)
 		parse->damage_passed++;
@@ -139,6 +144,30 @@ at_field(const PageParse *parse)
 	return in_row_depth == 1 || (in_row_depth == 2 && parse->in_list);
 }
 
+/* Whether the object or array that begins here holds nothing, as some servers write an absent value. */
+static bool
+is_empty_container(const PageParse *parse)
+{
+	const char *next = parse->lex->token_terminator;
+	const char *end = parse->page->json + parse->page->len;
+
+	while (next < end && (*next == ' ' || *next == '\t' || *next == '\n' || *next == '\r'))
+		next++;
+	return next < end && (*next == '}' || *next == ']');
+}
+
+/* An object or array where the current field has no such thing. */
+static void
+misplaced_container(PageParse *parse)
+{
+	if (parse->maker.field == FIELD_NONE)
+		return;
+	if (is_empty_container(parse))
+		row_set_field(&parse->maker, NULL, 0, JSON_TOKEN_NULL);
+	else
+		row_spoil_field(&parse->maker);
+}
+
 static JsonActionResult
 object_start(void *state)
 {
@@ -154,6 +183,11 @@ object_start(void *state)
 			parse->role_depth = parse->depth + 1;
 			row_begin_role(&parse->maker);
 		}
+		else if (parse->maker.field == FIELD_METADATA && parse->metadata_depth == 0)
+		{
+			parse->metadata_depth = parse->depth + 1;
+			parse->metadata = parse->value;
+		}
 		else if (at_field(parse))
 		{
 			if (row_field_is_reference(&parse->maker, parse->role_depth == 0 && in_row_depth == 2))
@@ -162,8 +196,8 @@ object_start(void *state)
 				parse->reference_id = false;
 				row_begin_reference(&parse->maker);
 			}
-			else if (parse->maker.field != FIELD_NONE)
-				row_spoil_field(&parse->maker);
+			else
+				misplaced_container(parse);
 		}
 	}
 	else if (parse->rows_depth > 0 && in_row_depth == 0)
@@ -186,6 +220,11 @@ object_end(void *state)
 	{
 		parse->role_depth = 0;
 		row_end_role(&parse->maker);
+	}
+	else if (parse->metadata_depth == parse->depth)
+	{
+		parse->metadata_depth = 0;
+		row_take_metadata(&parse->maker, parse->metadata, parse->lex->prev_token_terminator - parse->metadata);
 	}
 	parse->depth--;
 	if (parse->in_row && parse->depth == parse->rows_depth)
@@ -212,8 +251,8 @@ array_start(void *state)
 	{
 		if (in_row_depth == 1 && row_field_is_list(&parse->maker))
 			parse->in_list = true;
-		else if (parse->maker.field != FIELD_NONE && at_field(parse))
-			row_spoil_field(&parse->maker);
+		else if (at_field(parse))
+			misplaced_container(parse);
 	}
 	else if (parse->rows_depth > 0)
 	{
@@ -277,7 +316,7 @@ outside_scalar(PageParse *parse, const char *value, int len, JsonTokenType type)
 	if (parse->outside_key == OUTSIDE_CODE)
 		parse->failure |= (len == 7 && pg_strncasecmp(value, "failure", 7) == 0);
 	else if (parse->outside_key == OUTSIDE_DESCRIPTION && parse->description == NULL)
-		parse->description = printable(pnstrdup(value, len), 200);
+		parse->description = text_without_secrets(printable(pnstrdup(value, len), DESCRIPTION_MAX));
 	else if (parse->depth == 1 && type == JSON_TOKEN_NULL && strcmp(parse->key, parse->envelope) == 0)
 		parse->envelope_found = parse->envelope_is_null = true;
 }
@@ -410,12 +449,18 @@ parse_page(PageParse *parse, PageReader *reader, const MendedPage *page, const c
 	parse->maker.kind = reader->kind;
 	parse->maker.school_id = reader->school_id;
 	parse->maker.ended_before = reader->ended_before;
+	parse->maker.campus_metadata = reader->campus_metadata;
 	parse->maker.values = AllocSetContextCreate(CurrentMemoryContext, "minga_roster row", ALLOCSET_DEFAULT_SIZES);
 	initStringInfo(&parse->key_names);
 	reader->rows = reader->without_id = 0;
 	reader->ids_hash = 0;
 	parse->lex = compat_json_lex_context_raw(page->json, page->len);
 	return pg_parse_json(parse->lex, &actions);
+}
+
+static void
+pass_row(void *taker, PageRow *row)
+{
 }
 
 /* Last segment of the path, without its query.  palloc'd. */
@@ -466,10 +511,15 @@ broken_json(PageReader *reader, PageParse *parse)
 	place = parse->lex->token_start != NULL ? parse->lex->token_start - parse->page->json : parse->page->len;
 	if (parse->lex->token_type == JSON_TOKEN_END ||
 		parse->lex->token_terminator >= parse->page->json + parse->page->len)
-		return client_fault(ERRCODE_PROTOCOL_VIOLATION,
-						  psprintf("the SIS broke off in the middle of its answer to the request for %s", reader->subject),
-						  psprintf("The JSON ends after %zu bytes with objects or arrays still open.", parse->page->len),
-						  "Start the run again; if it happens again, ask the SIS vendor, or ask for smaller pages with roster_configure(page_size => ...).");
+		{
+		ClientFault *fault = client_fault(ERRCODE_PROTOCOL_VIOLATION,
+							  psprintf("the SIS broke off in the middle of its answer to the request for %s", reader->subject),
+							  psprintf("The JSON ends after %zu bytes with objects or arrays still open.", parse->page->len),
+							  "Start the run again; if it happens again, ask the SIS vendor, or ask for smaller pages with roster_configure(page_size => ...).");
+
+		fault->broke_off = true;
+		return fault;
+	}
 	return client_fault(ERRCODE_PROTOCOL_VIOLATION,
 					  psprintf("the SIS answered the request for %s with invalid JSON", reader->subject),
 					  psprintf("The JSON is wrong at byte %d of %zu.", place + 1, parse->page->len),
@@ -492,6 +542,32 @@ page_without_rows(PageReader *reader, const char *keys)
 }
 
 /*
+ * How the SIS describes why it refuses, of an answer that is no page, cleaned
+ * and cut, palloc'd; NULL where it does not say.  Mends the body in place.
+ */
+char *
+page_description(char *body, size_t len)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext context;
+	PageReader	reader = {.kind = PAGE_USERS,.take_row = pass_row};
+	MendedPage	page;
+	PageParse	parse;
+	char	   *description = NULL;
+
+	if (body == NULL || len > REFUSAL_MAX || text_wide_encoding(body, len) != NULL || page_first_byte(body, len) != '{')
+		return NULL;
+	context = AllocSetContextCreate(caller, "minga_roster refusal", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(context);
+	if (mend_page(body, len, &page) && parse_page(&parse, &reader, &page, "users", "") == JSON_SUCCESS &&
+		parse.description != NULL && parse.description[0] != '\0')
+		description = MemoryContextStrdup(caller, parse.description);
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(context);
+	return description;
+}
+
+/*
  * Takes the page of a 200 apart: calls reader->take_row for each row that has
  * an id, in the order of the page, and fills in what the page was.  Returns
  * NULL, or the fault that the page is, palloc'd, with some of its rows perhaps
@@ -509,12 +585,22 @@ read_page(PageReader *reader, HttpResponse *response)
 	PageParse	parse;
 	JsonParseErrorType result;
 	char	   *path_key;
+	const char *encoding;
 	char		first;
 
 	reader->bare = reader->null_list = false;
 	reader->rows = reader->without_id = 0;
 	reader->ids_hash = 0;
 
+	encoding = text_wide_encoding(response->body, response->len);
+	if (encoding != NULL)
+	{
+		MemoryContextDelete(context);
+		return client_fault(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE,
+							psprintf("the SIS answered the request for %s in %s", reader->subject, encoding),
+							psprintf("The answer has status 200 and %zu bytes; OneRoster is JSON in UTF-8.", response->len),
+							"Ask the SIS vendor to send UTF-8.");
+	}
 	first = page_first_byte(response->body, response->len);
 	if (first != '{' && first != '[')
 	{

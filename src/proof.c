@@ -191,6 +191,12 @@ store_collection(CollectionRead *read)
 		complete = false;
 		add_sentence(detail, "Rows without a usable sourcedId: " INT64_FORMAT ".", read->without_id);
 	}
+	if (read->nowhere > 0)
+	{
+		complete = false;
+		add_sentence(detail, "Rows that name no school: " INT64_FORMAT "; in this list, which is not the school's own, "
+					 "it can't be seen whether they are of the school.", read->nowhere);
+	}
 
 	values[0] = Int64GetDatum(run->run);
 	values[1] = CStringGetTextDatum(read->roster->client->connection->name);

@@ -1,8 +1,8 @@
 /*
  * row.c
  *	  Values of one row of a page, as the stage is to hold them: cleaned (text.c),
- *	  trimmed, in NFC, empty as absent, what cannot be read left out and the row
- *	  marked damaged.
+ *	  trimmed, in NFC, empty as absent, what cannot be read left out and, where it
+ *	  says who somebody is, the row marked damaged.
  *
  * Fields that are not stored, "password" among them, are not known here.
  */
@@ -17,11 +17,105 @@
 
 #define FIELD_MAX_BYTES 1024
 
-/* Its current field cannot be used: the row is there, and damaged. */
+static void
+set_text(text **place, text *value)
+{
+	if (*place != NULL)
+		pfree(*place);
+	*place = value;
+}
+
+/* The current field as OneRoster calls it, static; NULL for one that cannot spoil a row. */
+static const char *
+field_name(const RowMaker *maker)
+{
+	switch (maker->field)
+	{
+		case ROW_SOURCED_ID:
+			return "sourcedId";
+		case ROW_STATUS:
+			return "status";
+		case ROW_IDENTIFIER:
+			return "identifier";
+		case ROW_ROLE:
+			return "role";
+		case ROW_GIVEN_NAME:
+			return "givenName";
+		case ROW_FAMILY_NAME:
+			return "familyName";
+		case FIELD_ENABLED:
+			return "enabledUser";
+		case FIELD_ORGS:
+		case FIELD_ORG_IDS:
+			return "orgs";
+		case FIELD_ROLES:
+		case FIELD_ROLE_NAME:
+		case FIELD_ROLE_TYPE:
+		case FIELD_ROLE_ORG:
+		case FIELD_ROLE_END:
+			return "roles";
+	}
+	return NULL;
+}
+
+static text *
+empty_text(RowMaker *maker)
+{
+	text	   *empty = MemoryContextAlloc(maker->values, VARHDRSZ);
+
+	SET_VARSIZE(empty, VARHDRSZ);
+	return empty;
+}
+
+/*
+ * Whether a person can do without the current field where it cannot be read: it
+ * says neither who the row is nor what becomes of it, so it passes for absent.
+ */
+static bool
+is_dispensable(const RowMaker *maker)
+{
+	switch (maker->field)
+	{
+		case ROW_MIDDLE_NAME:
+		case ROW_PREFERRED_NAME:
+		case ROW_USERNAME:
+		case ROW_EMAIL:
+		case ROW_PHONE:
+		case ROW_SMS:
+		case ROW_DATE_LAST_MODIFIED:
+		case FIELD_GRADES:
+			return maker->kind == PAGE_USERS;
+	}
+	return false;
+}
+
+/*
+ * The current field cannot be used.  Where it matters the row is there, and
+ * damaged.  Of agents that cannot be read the row has some all the same (see
+ * row_end_reference).
+ */
 void
 row_spoil_field(RowMaker *maker)
 {
+	RowList    *agents = &maker->row.agents;
+
+	if (maker->field == FIELD_NONE || maker->field == FIELD_METADATA)
+		return;
+	if (is_dispensable(maker))
+	{
+		if (maker->field < ROW_TEXTS)
+			set_text(&maker->row.texts[maker->field], NULL);
+		return;
+	}
+	if (maker->field == FIELD_AGENTS || maker->field == FIELD_AGENT_IDS)
+	{
+		if (agents->count < LIST_MAX)
+			row_add_to_list(maker, agents, empty_text(maker));
+		return;
+	}
 	maker->row.damaged = true;
+	if (maker->row.damaged_field == NULL)
+		maker->row.damaged_field = field_name(maker);
 	if (maker->field == ROW_ROLE || maker->field == FIELD_ROLES || maker->field == FIELD_ROLE_NAME)
 		maker->row.role_unclear = true;
 	if (maker->field == FIELD_ORGS || maker->field == FIELD_ORG_IDS || maker->field == FIELD_ROLES || maker->field == FIELD_ROLE_ORG)
@@ -140,14 +234,6 @@ lower_case(text *value)
 		*c = pg_ascii_tolower((unsigned char) *c);
 }
 
-static void
-set_text(text **place, text *value)
-{
-	if (*place != NULL)
-		pfree(*place);
-	*place = value;
-}
-
 /* NULL is not added; too many spoil the field. */
 void
 row_add_to_list(RowMaker *maker, RowList *list, text *value)
@@ -233,6 +319,7 @@ user_field(const char *key, int len)
 			break;
 		case 'm':
 			FIELD("middleName", ROW_MIDDLE_NAME);
+			FIELD("metadata", FIELD_METADATA);
 			break;
 		case 'o':
 			FIELD("orgs", FIELD_ORGS);
@@ -314,6 +401,8 @@ row_set_field(RowMaker *maker, const char *value, int len, JsonTokenType type)
 {
 	RowList    *list = field_list(maker);
 
+	if (maker->field == FIELD_METADATA)
+		return;
 	if (maker->field == FIELD_ENABLED)
 		set_enabled(maker, value, len, type);
 	else if (type == JSON_TOKEN_NULL)
@@ -321,7 +410,7 @@ row_set_field(RowMaker *maker, const char *value, int len, JsonTokenType type)
 		if (maker->field < ROW_TEXTS)
 			set_text(&maker->row.texts[maker->field], NULL);
 	}
-	else if (type != JSON_TOKEN_STRING && type != JSON_TOKEN_NUMBER)
+	else if (type != JSON_TOKEN_STRING && (type != JSON_TOKEN_NUMBER || maker->field == ROW_EMAIL))
 		row_spoil_field(maker);
 	else if (maker->field == FIELD_GRADES)
 		set_grade(maker, value, len);
@@ -358,12 +447,7 @@ row_end_reference(RowMaker *maker)
 	RowList    *agents = &maker->row.agents;
 
 	if (field_list(maker) == agents && agents->count == maker->agents_before)
-	{
-		text	   *nobody = MemoryContextAlloc(maker->values, VARHDRSZ);
-
-		SET_VARSIZE(nobody, VARHDRSZ);
-		row_add_to_list(maker, agents, nobody);
-	}
+		row_add_to_list(maker, agents, empty_text(maker));
 }
 
 bool
@@ -397,6 +481,8 @@ void
 row_begin_field(RowMaker *maker, const char *key, int len)
 {
 	maker->field = maker->kind == PAGE_USERS ? user_field(key, len) : org_field(key, len);
+	if (maker->field == FIELD_METADATA && !maker->campus_metadata)
+		maker->field = FIELD_NONE;
 }
 
 /* Whether the current field may be an array. */

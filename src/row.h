@@ -22,6 +22,7 @@ typedef enum RowField
 	FIELD_AGENT_IDS,
 	FIELD_PARENT,
 	FIELD_ROLES,
+	FIELD_METADATA,
 	/* of an element of roles */
 	FIELD_ROLE_NAME,
 	FIELD_ROLE_TYPE,
@@ -43,6 +44,7 @@ typedef struct RowMaker
 	PageKind	kind;
 	const char *school_id;
 	const char *ended_before;
+	bool		campus_metadata;	/* rows have that of Infinite Campus */
 	MemoryContext values;		/* what the row points to */
 	int			field;			/* the one whose value is being read */
 	int			agents_before;	/* how many there were at the begin of the reference */
@@ -64,6 +66,9 @@ extern void row_end(RowMaker *maker, bool mended);
 extern text *row_text(RowMaker *maker, const char *value, int len, bool is_id);
 extern void row_add_to_list(RowMaker *maker, RowList *list, text *value);
 extern bool row_has_replacement(const text *value);
+
+/* in row_metadata.c */
+extern void row_take_metadata(RowMaker *maker, const char *json, int len);
 
 /* in row_roles.c */
 extern void row_begin_role(RowMaker *maker);

@@ -18,6 +18,7 @@
 
 #define SCHOOLS_SHOWN 20
 #define SCHOOL_PAGES_MAX 1000
+#define BROKEN_PAGES_MAX 4		/* in all, each asked for again */
 
 static void
 take_org(void *taker, PageRow *row)
@@ -51,17 +52,38 @@ take_org(void *taker, PageRow *row)
 		stage_org(list->stage, row);
 }
 
-/* Takes one page, staged in a transaction of its own where there is a stage. */
+/*
+ * Takes one page, staged in a transaction of its own where there is a stage.
+ * *again: it broke off and is to be asked for again; nothing of it is kept.
+ */
 static ClientFault *
-take_page(SchoolList *list, PageReader *reader, HttpResponse *response, RosterRun *run)
+take_page(SchoolList *list, PageReader *reader, HttpResponse *response, RosterRun *run, bool *again)
 {
+	int64		count_before = list->count;
+	int			shown_before = list->shown;
+	int			len_before = list->text.len;
 	ClientFault *fault;
 
+	*again = false;
 	if (list->stage == NULL)
 		return read_page(reader, response);
 	begin_worker_transaction();
 	stage_begin_page(list->stage, PAGE_ORGS, reader->subject);
 	fault = read_page(reader, response);
+	if (fault != NULL && fault->broke_off)
+	{
+		bool		is_final = (++list->broken > BROKEN_PAGES_MAX);
+
+		if (is_final)
+			client_raise(fault);
+		abort_worker_transaction();
+		list->count = count_before;
+		list->shown = shown_before;
+		list->text.len = len_before;
+		list->text.data[len_before] = '\0';
+		*again = true;
+		return NULL;
+	}
 	if (fault != NULL)
 		client_raise(fault);
 	stage_end_page(list->stage);
@@ -87,6 +109,7 @@ read_orgs(RosterClient *client, RosterRun *run, SchoolList *list, const char *pa
 	for (int pages = 0; pages < SCHOOL_PAGES_MAX; pages++)
 	{
 		HttpResponse *response;
+		bool		again;
 
 		MemoryContextReset(context);
 		MemoryContextSwitchTo(context);
@@ -94,13 +117,21 @@ read_orgs(RosterClient *client, RosterRun *run, SchoolList *list, const char *pa
 		if (fault != NULL)
 		{
 			*denied = (pages == 0 && is_denied(response));
+			if (*denied)
+				list->denied_status = response->status;
 			if (pages > 0 && response->status == 404)
 				fault = NULL;
 		}
 		else
 		{
 			MemoryContextSwitchTo(caller);
-			fault = take_page(list, &reader, response, run);
+			fault = take_page(list, &reader, response, run, &again);
+			if (again)
+			{
+				client->an_answer_broke_off = true;
+				run->retries++;
+				continue;
+			}
 			if (fault == NULL)
 				client_count_rows(client, reader.rows);
 			if (fault == NULL && reader.bare && pages == 0)

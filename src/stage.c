@@ -22,6 +22,7 @@
 #include "nodes/makefuncs.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
@@ -55,6 +56,9 @@ typedef enum UserColumn
 	USER_AGENT_IDS,
 	USER_OUTCOME,
 	USER_ROLES,
+	USER_DAMAGED_FIELD,
+	USER_LEGACY_ID,
+	USER_RELATIONSHIPS,
 	USER_COLUMNS
 } UserColumn;
 
@@ -261,6 +265,11 @@ stage_user(Stage *stage, PageRow *row, bool elsewhere)
 			set_text_column(stage, texts[i].column, row->texts[texts[i].text]);
 		set_list_column(stage, USER_ORG_IDS, &row->orgs);
 		set_list_column(stage, USER_AGENT_IDS, &row->agents);
+		if (row->damaged_field != NULL)
+			set_column(stage, USER_DAMAGED_FIELD, CStringGetTextDatum(row->damaged_field));
+		set_text_column(stage, USER_LEGACY_ID, row->legacy_id);
+		if (row->relationships != NULL)
+			set_column(stage, USER_RELATIONSHIPS, DirectFunctionCall1(jsonb_in, CStringGetDatum(row->relationships)));
 		if (row->roles.count > 1)
 			set_list_column(stage, USER_ROLES, &row->roles);
 		if (stage->goes_on_to_plan)

@@ -14,6 +14,8 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
+
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
@@ -144,6 +146,75 @@ printable(const char *value, int max_bytes)
 		copy[len] = '\0';
 	}
 	return copy;
+}
+
+/*
+ * The name of the encoding where bytes of JSON are not in UTF-8, but in one of
+ * wider units, with a byte order mark or without; else NULL.
+ */
+const char *
+text_wide_encoding(const char *bytes, size_t len)
+{
+	static const char *const utf_32[] = {"\xFF\xFE\0\0", "\0\0\xFE\xFF"};
+	bool		zero[4];
+
+	if (len < 2)
+		return NULL;
+	for (int i = 0; i < lengthof(utf_32) && len >= 4; i++)
+	{
+		if (memcmp(bytes, utf_32[i], 4) == 0)
+			return "UTF-32";
+	}
+	if (memcmp(bytes, "\xFF\xFE", 2) == 0 || memcmp(bytes, "\xFE\xFF", 2) == 0)
+		return "UTF-16";
+	/* JSON begins with two ASCII characters, each with zeros beside it then. */
+	for (int i = 0; i < lengthof(zero); i++)
+		zero[i] = i < len && bytes[i] == '\0';
+	if (zero[0] && zero[1])
+		return zero[2] && !zero[3] && len >= 4 ? "UTF-32" : NULL;
+	if (zero[1])
+		return zero[2] && zero[3] ? "UTF-32" : "UTF-16";
+	return zero[0] ? "UTF-16" : NULL;
+}
+
+/*
+ * A server's words without what may be a secret or an address of somebody:
+ * words with an "@", and long ones that look like a token, become three dots.
+ * palloc'd.
+ */
+char *
+text_without_secrets(const char *words)
+{
+	const int	token_min = 20;
+	StringInfoData result;
+
+	initStringInfo(&result);
+	while (*words != '\0')
+	{
+		int			spaces = strspn(words, " ");
+		int			len = strcspn(words + spaces, " ");
+		const char *word = words + spaces;
+		int			run = 0;
+		int			longest = 0;
+		bool		digit = false;
+		bool		address = false;
+
+		for (int i = 0; i < len; i++)
+		{
+			address |= (word[i] == '@');
+			digit |= (word[i] >= '0' && word[i] <= '9');
+			run = word[i] != '\0' && strchr("/+=_.~-%", word[i]) != NULL ? run + 1 :
+				isalnum((unsigned char) word[i]) && !IS_HIGHBIT_SET(word[i]) ? run + 1 : 0;
+			longest = Max(longest, run);
+		}
+		appendBinaryStringInfo(&result, words, spaces);
+		if (address || (longest >= token_min && digit))
+			appendStringInfoString(&result, "...");
+		else
+			appendBinaryStringInfo(&result, word, len);
+		words = word + len;
+	}
+	return result.data;
 }
 
 /* readable(text): the same for what SQL puts together. */

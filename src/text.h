@@ -8,6 +8,8 @@
 #include "postgres.h"
 
 extern char *text_cleaned(const char *value, int *len, bool is_id);
+extern const char *text_wide_encoding(const char *bytes, size_t len);
+extern char *text_without_secrets(const char *words);
 extern char *printable(const char *value, int max_bytes);
 
 #endif							/* MINGA_ROSTER_TEXT_H */

@@ -23,6 +23,7 @@
 #include "postgres.h"
 
 #include <signal.h>
+#include <unistd.h>
 
 #include "access/xact.h"
 #include "libpq/pqsignal.h"
@@ -426,10 +427,11 @@ transfer_fault(CURLcode result)
 		case CURLE_SSL_CERTPROBLEM:
 		case CURLE_SSL_CIPHER:
 		case CURLE_PEER_FAILED_VERIFICATION:
-		case CURLE_SSL_CACERT_BADFILE:
 		case CURLE_SSL_ISSUER_ERROR:
 		case CURLE_USE_SSL_FAILED:
 			return TRANSFER_TLS;
+		case CURLE_SSL_CACERT_BADFILE:
+			return TRANSFER_TRUST;
 		case CURLE_OPERATION_TIMEDOUT:
 			return TRANSFER_TIMEOUT;
 		case CURLE_LOGIN_DENIED:
@@ -437,6 +439,25 @@ transfer_fault(CURLcode result)
 		default:
 			return TRANSFER_PROTOCOL;
 	}
+}
+
+/*
+ * The file of the authorities that are trusted, the configured one or
+ * libcurl's own, and in *why what is wrong with it; palloc'd.  NULL where
+ * libcurl was built without one.
+ */
+char *
+transfer_trust_file(const char *configured, char **why)
+{
+	const char *file = configured;
+
+	*why = NULL;
+	if (file[0] == '\0')
+		file = curl_version_info(CURLVERSION_NOW)->cainfo;
+	if (file == NULL)
+		return NULL;
+	*why = pstrdup(access(file, R_OK) != 0 ? strerror(errno) : "it holds no certificate");
+	return pstrdup(file);
 }
 
 /*
@@ -451,6 +472,7 @@ transfer_fault_text(const Transfer *transfer)
 		case TRANSFER_DNS:
 		case TRANSFER_CONNECT:
 		case TRANSFER_TLS:
+		case TRANSFER_TRUST:
 		case TRANSFER_TIMEOUT:
 			if (transfer->error_text[0] != '\0')
 				return printable(transfer->error_text, CURL_ERROR_SIZE);

@@ -29,6 +29,9 @@ typedef enum TransferFault
 	TRANSFER_UNREACHABLE,		/* HTTP: whatever kept TLS from being secured, but for a certificate */
 	TRANSFER_CONNECT,			/* refused, unreachable, reset, broken off */
 	TRANSFER_TLS,				/* certificate; of mail, the handshake too */
+	TRANSFER_TRUST,				/* which authorities this server trusts cannot be read */
+	TRANSFER_PROXY,				/* HTTP: the proxy was not reached */
+	TRANSFER_PROXY_REFUSED,		/* HTTP: ... was, and no connection came through it */
 	TRANSFER_TIMEOUT,
 	TRANSFER_TOO_LARGE,			/* more than max_bytes */
 	TRANSFER_LOGIN,				/* SMTP: user or password refused */
@@ -44,6 +47,7 @@ typedef struct HttpRequest
 	const char *basic_user;		/* for HTTP Basic, or NULL */
 	const char *basic_password;
 	Size		max_bytes;		/* of the decoded body */
+	bool		alone;			/* on a connection of its own */
 } HttpRequest;
 
 typedef struct HttpResponse
@@ -51,6 +55,7 @@ typedef struct HttpResponse
 	TransferFault fault;
 	char	   *fault_text;		/* libcurl's words, without URL or secret; NULL for what only the log may tell */
 	int			status;
+	int			proxy_status;	/* of a proxy's answer to CONNECT, 0: none */
 	char	   *body;			/* NUL-terminated; malloc'd, see http_release */
 	Size		len;
 	char	   *content_type;	/* or NULL */
@@ -91,6 +96,7 @@ typedef struct UrlParts
 
 /* in transfer.c */
 extern TransferPool *transfer_open(void);
+extern char *transfer_trust_file(const char *configured, char **why);
 extern bool transfer_has_ended(const Transfer *transfer);
 extern void transfer_wait(TransferPool *pool, TimestampTz until);
 extern void transfer_put_back(TransferPool *pool, Transfer *transfer);

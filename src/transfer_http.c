@@ -111,6 +111,9 @@ response_headers(CURL *easy, HttpResponse *response)
 
 	curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
 	response->status = (int) status;
+	status = 0;
+	curl_easy_getinfo(easy, CURLINFO_HTTP_CONNECTCODE, &status);
+	response->proxy_status = (int) status;
 	curl_easy_getinfo(easy, CURLINFO_CONTENT_TYPE, &text);
 	response->content_type = text == NULL ? NULL : pstrdup(text);
 	text = NULL;
@@ -215,6 +218,8 @@ http_begin(TransferPool *pool, const HttpRequest *request)
 	curl_easy_setopt(easy, CURLOPT_USERAGENT, "minga_roster");
 	if (roster_proxy[0] != '\0')
 		curl_easy_setopt(easy, CURLOPT_PROXY, roster_proxy);
+	curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, request->alone ? 1L : 0L);
+	curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, request->alone ? 1L : 0L);
 	if (request->form != NULL)
 		curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->form);
 	if (request->basic_user != NULL)
@@ -263,15 +268,23 @@ http_fault(const Transfer *transfer, const HttpResponse *response)
 		case CURLE_SSL_ISSUER_ERROR:
 			return transfer_fault(transfer->result);
 		case CURLE_COULDNT_RESOLVE_PROXY:
-			return TRANSFER_UNREACHABLE;
+			return TRANSFER_PROXY;
 		default:
 			curl_easy_getinfo(transfer->easy, CURLINFO_SCHEME, &scheme);
 			/* A connection that was there already is secured. */
 			if (transfer->opened && response->secured_us == 0 &&
 				!(scheme != NULL && pg_strcasecmp(scheme, "http") == 0 && response->connected_us > 0))
-				return TRANSFER_UNREACHABLE;
+				return roster_proxy[0] == '\0' || response->proxy_status == 200 ? TRANSFER_UNREACHABLE :
+					response->proxy_status == 0 && transfer->result == CURLE_COULDNT_CONNECT ? TRANSFER_PROXY : TRANSFER_PROXY_REFUSED;
 			return transfer_fault(transfer->result);
 	}
+}
+
+/* What the log alone may tell of it: what listens where, or what a proxy has answered. */
+static bool
+is_for_the_log(TransferFault fault)
+{
+	return fault == TRANSFER_UNREACHABLE || fault == TRANSFER_FORBIDDEN || fault == TRANSFER_PROXY || fault == TRANSFER_PROXY_REFUSED;
 }
 
 /* Tells the DBA what the answer to others does not say. */
@@ -281,14 +294,15 @@ log_fault(const Transfer *transfer, TransferFault fault)
 	char	   *url = NULL;
 	char	   *origin;
 
-	if (fault != TRANSFER_UNREACHABLE && fault != TRANSFER_FORBIDDEN)
+	if (!is_for_the_log(fault))
 		return;
 	curl_easy_getinfo(transfer->easy, CURLINFO_EFFECTIVE_URL, &url);
 	origin = url == NULL ? NULL : url_origin(url);
 	origin = printable(origin == NULL ? "the SIS" : origin, CURL_ERROR_SIZE);
-	if (fault == TRANSFER_UNREACHABLE)
+	if (fault != TRANSFER_FORBIDDEN)
 		ereport(LOG,
-				(errmsg("%s could not be reached", origin),
+				(fault == TRANSFER_UNREACHABLE ? errmsg("%s could not be reached", origin) :
+				 errmsg("%s could not be reached through the proxy of minga_roster.proxy", origin),
 				 errdetail("libcurl says: %s.", transfer_fault_text(transfer))));
 	else if (transfer->refused_address[0] != '\0')
 		ereport(LOG,
@@ -313,7 +327,7 @@ http_end(TransferPool *pool, Transfer *transfer, HttpResponse *response)
 	response_times(transfer->easy, response);
 	response->fault = http_fault(transfer, response);
 	log_fault(transfer, response->fault);
-	if (response->fault != TRANSFER_OK && response->fault != TRANSFER_UNREACHABLE && response->fault != TRANSFER_FORBIDDEN)
+	if (response->fault != TRANSFER_OK && !is_for_the_log(response->fault))
 		response->fault_text = transfer_fault_text(transfer);
 	response->body = transfer->body.data;
 	response->len = transfer->body.len;

@@ -369,9 +369,9 @@ class RosterHandler(Handler):
         if predicate and "filter_after_paging" in roster.faults:
             def keep(ref):
                 return predicate.accepts(roster.row(ref, "", predicate.fields))
-        raise self.page(roster, "users", refs, query, root, make, warnings, keep)
+        raise self.page(roster, "users", refs, query, root, make, warnings, keep, len(roster.listing(school, letter)))
 
-    def page(self, roster, envelope, items, query, root, make, warnings=(), keep=None):
+    def page(self, roster, envelope, items, query, root, make, warnings=(), keep=None, counted=None):
         """One page of a collection as an answer, with the faults that bend pages."""
         faults, target = roster.faults, self.path
         try:
@@ -382,6 +382,8 @@ class RosterHandler(Handler):
             raise status_info(400, "invalid data", "limit and offset must be whole numbers") from None
         limit = min(limit, faults.get("page_cap", limit))
         total = len({i[0] for i in items}) if faults.get("duplicate") and envelope == "users" else len(items)
+        if counted is not None and roster.fault("count_unfiltered", target):
+            total = counted
         offset = first_row(roster, target, offset)
         if limit and roster.fault("round_offset", target):
             offset -= offset % limit

@@ -20,6 +20,7 @@ failure_status repeat_page empty invalid_utf8 nul_escape lone_surrogate no_sourc
 expire_token_after expires_in token_fields redirect nesting truncated duplicate override add_rows remove_rows
 moving byte_order_mark padding gzip drip cookie hide_school rollover revision clock_ahead
 null_list short_page round_offset filter_after_paging escapes many_headers
+short_length encoding count_unfiltered
 auth client sent_as scope_wanted scope_refused""".split())
 
 
@@ -165,7 +166,13 @@ def wire(roster, target, answer):
         body = body[:len(body) // 2]
     if roster.fault("byte_order_mark", target):
         body = b"\xef\xbb\xbf" + body
+    one = roster.fault("encoding", target)
+    if one:
+        body = (("\ufeff" if one.get("mark") else "") + body.decode("utf-8")).encode(one["name"])
     length, pieces = len(body), (body,)
+    one = roster.fault("short_length", target)
+    if one:
+        length -= one["by"]
     one = roster.fault("padding", target)
     if one:
         length, pieces = length + one["megabytes"] * len(MEGABYTE), padded(body, one["megabytes"])

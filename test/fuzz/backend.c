@@ -18,6 +18,7 @@
 #include "nodes/pg_list.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/json.h"
 #include "utils/memutils.h"
 
 typedef struct Context Context;
@@ -307,6 +308,23 @@ __wrap_unicode_normalize(UnicodeNormalizationForm form, const pg_wchar *input)
 	memcpy(copy, composed, size);
 	free(composed);
 	return copy;
+}
+
+/* With the escapes that the server writes. */
+void
+escape_json(StringInfo buf, const char *str)
+{
+	appendStringInfoChar(buf, '"');
+	for (; *str != '\0'; str++)
+	{
+		if (*str == '"' || *str == '\\')
+			appendStringInfoChar(buf, '\\');
+		if ((unsigned char) *str < ' ')
+			appendStringInfo(buf, "\\u%04x", (int) *str);
+		else
+			appendStringInfoChar(buf, *str);
+	}
+	appendStringInfoChar(buf, '"');
 }
 
 bool

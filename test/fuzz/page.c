@@ -75,6 +75,10 @@ take_row(void *taker, PageRow *row)
 	if (date != NULL)
 		check(VARSIZE(date) - VARHDRSZ == ROW_DATE_LEN && row_date_to_utc(VARDATA(date), ROW_DATE_LEN, again) &&
 			  memcmp(again, VARDATA(date), ROW_DATE_LEN) == 0, "a date is of one form");
+	if (row->legacy_id != NULL)
+		check_value(row->legacy_id, "a legacy id is text");
+	if (row->relationships != NULL)
+		check_readable(row->relationships, strlen(row->relationships), "relationships are text");
 	check(!(row->role_unclear || row->orgs_unclear) || row->damaged, "a row with something unclear is damaged");
 }
 
@@ -104,12 +108,14 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	.school_id = "s",.ended_before = "2026-01-01"};
 	HttpResponse response = {.status = 200,.content_type = "application/json"};
 	ClientFault *fault;
+	int			values = 0;
 
 	if (size == 0)
 		return 0;
 	backend_reset();
 	taken = nameless = 0;
 	reader.kind = (data[0] & 1) ? PAGE_ORGS : PAGE_USERS;
+	reader.campus_metadata = (data[0] & 4) != 0;
 	if (data[0] & 2)
 		strcpy(reader.envelope, "students");
 	response.len = size - 1;
@@ -122,7 +128,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check_fault(fault);
 	else
 		check(reader.rows == taken + reader.without_id, "every row is taken or counted as one without an id");
-	check(taken + nameless <= occurrences(data + 1, size - 1, '{'), "rows and agents without an id are objects");
+	check(taken <= occurrences(data + 1, size - 1, '{'), "rows are objects");
+	for (const char *beginning = "{[\"tf"; *beginning != '\0'; beginning++)
+		values += occurrences(data + 1, size - 1, *beginning);
+	check(nameless <= values, "agents without an id are values");
 	check(!reader.bare || reader.rows == 0, "an object without rows has none");
 	free(response.body);
 	backend_reset();

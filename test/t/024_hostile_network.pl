@@ -100,7 +100,8 @@ foreach my $location ($elsewhere->token_url, $plain->token_url)
 {
 	$roster->sql('DELETE FROM tokens');
 	$night->falls('a token endpoint that redirects', { redirect => { path => 'oauth2/token', location => $location, code => 307 } }, sqlstate => '08P01',
-		error => qr/redirect, which is not followed/, hint => qr/Credentials go to the configured host alone/);
+		error => qr/^the token endpoint sent a redirect, which is not followed$/, detail => qr{^It answered 307, pointing to \Q@{[ $location =~ s/\?.*//r ]}\E\.$},
+		hint => qr{^Credentials go to the configured address alone\..*roster_configure\(token_url => '\Q@{[ $location =~ s/\?.*//r ]}\E'\)});
 }
 is(scalar($elsewhere->log) + scalar($plain->log), 0, 'nothing was sent to where the redirects pointed');
 

@@ -163,8 +163,8 @@ is($roster->sql($proof), 't|total|1', '... and all ids of a total are all');
 # A proxy
 
 $roster->set(proxy => 'http://127.0.0.1:1');
-like($roster->error("SELECT roster_fetch('mesa')"), qr/ERROR:  08006: .*could not be reached.*HINT: .*firewall/s, 'a proxy that does not answer');
-like($roster->log_contents, qr/could not be reached\n.*DETAIL:  libcurl says: .*127\.0\.0\.1 port 1\b/, '... which the log tells');
+like($roster->error("SELECT roster_fetch('mesa')"), qr/ERROR:  08006: .*the proxy of the database server could not be reached.*HINT: .*minga_roster\.proxy/s, 'a proxy that does not answer');
+like($roster->log_contents, qr/could not be reached through the proxy of minga_roster\.proxy\n.*DETAIL:  libcurl says: .*127\.0\.0\.1 port 1\b/, '... which the log tells');
 $roster->set(proxy => '');
 
 # Pages too large to have several of them

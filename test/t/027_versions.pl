@@ -134,8 +134,8 @@ is_deeply(
 
 is_deeply(
 	[ staged('students', 'enabled, damaged', map { { enabledUser => $_ } } 'true', 'True', 'FALSE', '1', 0, 'false', $false, $true, undef, '', 'perhaps', []) ],
-	[ 't|f', 't|f', 'f|f', 't|f', 'f|f', 'f|f', 'f|f', 't|f', 't|f', 't|f', 't|t', 't|t' ],
-	'enabledUser');
+	[ 't|f', 't|f', 'f|f', 't|f', 'f|f', 'f|f', 'f|f', 't|f', 't|f', 't|f', 't|t', 't|f' ],
+	'enabledUser; an empty list is an absent value');
 is_deeply(
 	[ staged('students', 'grade, damaged', map { { grades => $_ } } ['09'], [ '', '10' ], '11,12', '  12 ', 9, [9], undef, [''], [], 'Kindergarten', [ undef, 'KG' ]) ],
 	[ '09|f', '10|f', '11|f', '12|f', '9|f', '9|f', '|f', '|f', '|f', 'Kindergarten|f', 'KG|f' ],
@@ -145,7 +145,7 @@ is_deeply(
 		{ identifier => 4711, username => 12, email => '' },
 		{ identifier => '4711', userMasterIdentifier => 'u-1', username => undef, email => "\x{a0} a\@b.example " },
 		{ identifier => undef, userMasterIdentifier => 'u-1', username => undef, email => $true }) ],
-	[ '4711|12||f', '4711||a@b.example|f', '|||t' ],
+	[ '4711|12||f', '4711||a@b.example|f', '|||f' ],
 	'numbers as text; userMasterIdentifier is no identifier');
 is_deeply([ staged('students', 'preferred_name, given_name', { givenName => 'Elizabeth', preferredFirstName => ' Lizzy ' }) ], ['Lizzy|Elizabeth'], 'preferredFirstName');
 
