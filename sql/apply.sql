@@ -170,7 +170,7 @@ BEGIN
     FROM minga_roster.changes c
     WHERE c.run = of_run AND c.state = of_state AND c.action IN ('create', 'update', 'restore', 'archive')
         -- What else is held is for roster_relink and the next sync.
-        AND (of_state <> 'held' OR c.action = 'archive');
+        AND (of_state <> 'held' OR c.action IN ('update', 'archive'));
     ANALYZE writes;
     CREATE TEMP TABLE hits (change integer, person_id text, seen bigint) ON COMMIT DROP;
 END
@@ -182,8 +182,8 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestl
 BEGIN
     CREATE TEMP TABLE settled ON COMMIT DROP AS
     SELECT d.label, c.change, d.person_id, d.links, d.step, d.rule, d.first_run, d.outcome,
-        CASE WHEN d.after ? 'role' THEN d.after ->> 'role' ELSE d.last_role END AS role_written,
-        d.after ? 'role' AND d.outcome <> 'create' AS writes_role
+        CASE WHEN d.after ? 'role' AND d.held_as IS NULL THEN d.after ->> 'role' ELSE d.last_role END AS role_written,
+        d.after ? 'role' AND d.held_as IS NULL AND d.outcome <> 'create' AS writes_role
     FROM decisions d
     LEFT JOIN minga_roster.changes c ON c.run = plan_links.run.run AND c.state = 'planned' AND c.action <> 'archive'
         AND c.sourced_ids[1] COLLATE "C" = d.sourced_ids[1] COLLATE "C"

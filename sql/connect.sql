@@ -176,6 +176,10 @@ BEGIN
         PERFORM minga_roster.refuse_parameter('guard_percent', settings.guard_percent::text, 'A percentage from 0 to 100 is needed.',
             'The guard holds archives back when more than this share of a category''s people would go; 10 is the default.');
     END IF;
+    IF settings.guard_update_percent NOT BETWEEN 0 AND 100 THEN
+        PERFORM minga_roster.refuse_parameter('guard_update_percent', settings.guard_update_percent::text, 'A percentage from 0 to 100 is needed.',
+            'The guard holds updates that would change one column for more than this share of a category; 75 is the default, 100 holds none.');
+    END IF;
     IF settings.guard_floor < 0 THEN
         PERFORM minga_roster.refuse_parameter('guard_floor', settings.guard_floor::text, 'A number of people, 0 or more, is needed.',
             'The guard lets archives of up to this many people of a category pass; 5 is the default.');
@@ -414,7 +418,7 @@ CREATE FUNCTION do_configure(connection text, url text, client_id text, school_i
     site text, district text, time_zone text, sis text, auth text, token_url text, sync_at time, window_end time, parent_contact boolean,
     guard_percent integer, guard_floor integer, page_size integer, max_requests integer, credentials_expire date, guard_grace integer,
     season_dates daterange, season_percent integer, freeze_dates daterange, delta boolean, full_every integer, scope text, clear_parent_contact boolean,
-    relation regclass)
+    guard_update_percent integer, relation regclass)
 RETURNS connections
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -438,6 +442,7 @@ BEGIN
     changed.clear_parent_contact := coalesce(clear_parent_contact, former.clear_parent_contact);
     changed.guard_percent := coalesce(guard_percent, former.guard_percent);
     changed.guard_floor := coalesce(guard_floor, former.guard_floor);
+    changed.guard_update_percent := coalesce(guard_update_percent, former.guard_update_percent);
     changed.page_size := coalesce(page_size, former.page_size);
     changed.max_requests := coalesce(max_requests, former.max_requests);
     changed.credentials_expire := coalesce(credentials_expire, former.credentials_expire);
@@ -534,7 +539,7 @@ BEGIN
         school_id = changed.school_id, people = changed.people, time_zone = changed.time_zone, sync_at = changed.sync_at,
         window_end = changed.window_end, parent_contact = changed.parent_contact,
         clear_parent_contact = changed.clear_parent_contact, guard_percent = changed.guard_percent,
-        guard_floor = changed.guard_floor, page_size = changed.page_size, max_requests = changed.max_requests,
+        guard_floor = changed.guard_floor, guard_update_percent = changed.guard_update_percent, page_size = changed.page_size, max_requests = changed.max_requests,
         credentials_expire = changed.credentials_expire, guard_grace = changed.guard_grace, season_dates = changed.season_dates,
         season_percent = changed.season_percent, freeze_dates = changed.freeze_dates, unproven = changed.unproven, unproven_since = changed.unproven_since,
         delta = changed.delta, full_every = changed.full_every, newest_modified = changed.newest_modified,
@@ -555,7 +560,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION do_configure(text, text, text, text, text, text, text, text, text, text, text, text, time, time, boolean, integer,
-    integer, integer, integer, date, integer, daterange, integer, daterange, boolean, integer, text, boolean, regclass) IS
+    integer, integer, integer, date, integer, daterange, integer, daterange, boolean, integer, text, boolean, integer, regclass) IS
 'roster_configure behind the door, where people is resolved as the caller would.';
 
 CREATE FUNCTION roster_configure(connection text, url text DEFAULT NULL, client_id text DEFAULT NULL, school_id text DEFAULT NULL,
@@ -565,12 +570,12 @@ CREATE FUNCTION roster_configure(connection text, url text DEFAULT NULL, client_
     max_requests integer DEFAULT NULL, credentials_expire date DEFAULT NULL, guard_grace integer DEFAULT NULL, season_dates daterange DEFAULT NULL,
     season_percent integer DEFAULT NULL, freeze_dates daterange DEFAULT NULL,
     delta boolean DEFAULT NULL, full_every integer DEFAULT NULL, scope text DEFAULT NULL,
-    clear_parent_contact boolean DEFAULT NULL)
+    clear_parent_contact boolean DEFAULT NULL, guard_update_percent integer DEFAULT NULL)
 RETURNS connections
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door_to_people';
 COMMENT ON FUNCTION roster_configure(text, text, text, text, text, text, text, text, text, text, text, text, time, time, boolean, integer, integer,
-    integer, integer, date, integer, daterange, integer, daterange, boolean, integer, text, boolean) IS
-'Changes settings of a connection and returns it; NULL leaves a setting as it is. An empty district takes it out of its district; an empty token_url goes back to what the preset says, and an empty scope sends none. A changed sis brings its auth, unless one is given. sync_at and window_end are local times of time_zone; guard_percent is 0 to 100, guard_floor a number of people, page_size a number of rows and max_requests one of requests, up to what the SIS bears; credentials_expire is when the school''s credentials end. guard_grace is the number of complete full reads, 1 to 30, that have to miss somebody before he is archived; season_dates is a range of local dates on which season_percent (0 to 99) takes the place of guard_percent and of the half; freeze_dates one on which all archives are held; ''empty'' takes a range away. delta (off) lets evenings ask only for students and contacts that changed, with a full read every full_every evenings (7; 1 to 30). clear_parent_contact (off; needs parent_contact) takes a contact that a roster wrote away once the SIS names none for the student. A changed url, sis, school_id, client_id, auth, token_url or scope forgets the token; a changed url, sis or school_id makes the connection unproven: its next full sync holds archives. Errors: 42704 an unknown connection or SIS, 22023 a bad value, with the range; 55000 moving site or people once people are linked; 55006 changing url, sis, school_id, site or people while a run is running; 42P01, 42P16, 42501 the people relation.';
+    integer, integer, date, integer, daterange, integer, daterange, boolean, integer, text, boolean, integer) IS
+'Changes settings of a connection and returns it; NULL leaves a setting as it is. An empty district takes it out of its district; an empty token_url goes back to what the preset says, and an empty scope sends none. A changed sis brings its auth, unless one is given. sync_at and window_end are local times of time_zone; guard_percent is 0 to 100, guard_floor a number of people, guard_update_percent (75; 0 to 100) the share of a category for which updates of one column are held, page_size a number of rows and max_requests one of requests, up to what the SIS bears; credentials_expire is when the school''s credentials end. guard_grace is the number of complete full reads, 1 to 30, that have to miss somebody before he is archived; season_dates is a range of local dates on which season_percent (0 to 99) takes the place of guard_percent and of the half; freeze_dates one on which all archives are held; ''empty'' takes a range away. delta (off) lets evenings ask only for students and contacts that changed, with a full read every full_every evenings (7; 1 to 30). clear_parent_contact (off; needs parent_contact) takes a contact that a roster wrote away once the SIS names none for the student. A changed url, sis, school_id, client_id, auth, token_url or scope forgets the token; a changed url, sis or school_id makes the connection unproven: its next full sync holds archives. Errors: 42704 an unknown connection or SIS, 22023 a bad value, with the range; 55000 moving site or people once people are linked; 55006 changing url, sis, school_id, site or people while a run is running; 42P01, 42P16, 42501 the people relation.';
 
 CREATE FUNCTION do_toggle(connection text, category text, roster boolean, auto_update boolean, archive boolean)
 RETURNS SETOF toggles

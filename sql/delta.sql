@@ -107,20 +107,25 @@ DECLARE
     connection minga_roster.connections := minga_roster.known_connection(run.connection);
     newest timestamptz := run.modified_since + minga_roster.delta_overlap();
     read_whole boolean;
+    links_wait boolean;
+    updates_wait boolean;
 BEGIN
     -- Settings that changed while the run worked, which is NULL, stay what the next run goes by.
     IF NOT connection.delta OR connection.newest_modified IS NULL THEN
         RETURN;
     END IF;
-    SELECT bool_and(c.complete) AND NOT EXISTS (SELECT FROM minga_roster.changes h WHERE h.run = end_read.run.run AND h.action = 'link' AND h.state = 'held')
-    INTO read_whole FROM minga_roster.collections c WHERE c.run = end_read.run.run;
+    SELECT bool_and(c.complete) INTO read_whole FROM minga_roster.collections c WHERE c.run = end_read.run.run;
+    SELECT coalesce(bool_or(h.action = 'link'), false), coalesce(bool_or(h.action = 'update'), false) INTO links_wait, updates_wait
+    FROM minga_roster.changes h WHERE h.run = end_read.run.run AND h.state = 'held';
+    read_whole := read_whole AND NOT links_wait AND NOT updates_wait;
     IF read_whole THEN
         -- Dates to come are slips, and would hide what is changed until then.
         SELECT greatest(newest, max(s.date_last_modified COLLATE "C")::timestamptz) INTO newest
         FROM minga_roster.staged_users s
         WHERE s.connection = run.connection
             AND s.date_last_modified COLLATE "C" < to_char(minga_roster.clock() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS') COLLATE "C";
-    ELSIF run.is_full THEN
+    -- A delta would see only some of those whose updates wait, and take a change of everybody for a change of few.
+    ELSIF run.is_full OR updates_wait THEN
         newest := '-infinity';
     END IF;
     UPDATE minga_roster.connections c
@@ -130,4 +135,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION end_read(runs) IS
-'At the end of a sync of a connection with delta: stores the newest dateLastModified seen, from which the next delta asks. Where a collection was not read whole, a delta leaves it as it was, and a full read has the next evening read in full; so where links wait for roster_relink.';
+'At the end of a sync of a connection with delta: stores the newest dateLastModified seen, from which the next delta asks. Where a collection was not read whole, a delta leaves it as it was, and a full read has the next evening read in full; so where links wait for roster_relink; where updates are held, the next evening is read in full in any case.';

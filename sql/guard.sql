@@ -1,5 +1,101 @@
--- The guard: holds archives back when too many would go at once, and all of them while a connection is unproven.
--- A wrong school, a shortened answer or a new year must not empty a school over night.
+-- The guard: holds archives back when too many would go at once, and all of them while a connection is unproven; and updates that would
+-- change one column of most people at once. A wrong school, a shortened answer, a new year or a column that went wrong in the SIS must not
+-- empty or overwrite a school over night.
+
+CREATE FUNCTION people_of(category text, number bigint) RETURNS text
+LANGUAGE sql IMMUTABLE
+RETURN CASE category WHEN 'staff' THEN 'staff member' WHEN 'contact' THEN 'parent or guardian' WHEN 'student' THEN 'student'
+        WHEN 'teacher' THEN 'teacher' WHEN 'admin' THEN 'admin' ELSE 'person of no category' END
+    || CASE WHEN number = 1 OR category IS NULL OR category NOT IN ('staff', 'student', 'teacher', 'admin') THEN '' ELSE 's' END;
+COMMENT ON FUNCTION people_of(text, bigint) IS 'What so many people of a category are called: "student", "staff members".';
+
+CREATE FUNCTION find_linked_people(connection connections) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+BEGIN
+    IF to_regclass('pg_temp.linked_then') IS NOT NULL THEN
+        RETURN;
+    END IF;
+    CREATE TEMP TABLE linked_then ON COMMIT DROP AS
+    WITH links_then AS (
+        -- The links as tonight's run leaves them: tomorrow's base, and so tonight's.
+        SELECT l.person_id, CASE WHEN o.usable AND d.outcome NOT IN ('conflict', 'reject') THEN o.category ELSE l.category END AS category,
+            CASE WHEN o.standing <> 'absent' THEN false
+                ELSE l.missed_since IS NOT NULL OR coalesce(o.standing = 'absent' AND minga_roster.family_of(l.category) IN (SELECT f.family FROM proved_families f), false)
+            END AS missed, l.missed_since,
+            -- What is not among the open rows is plain, or a student whom a delta does not list.
+            coalesce(o.standing <> 'absent', l.missed_since IS NULL) AS listed
+        FROM minga_roster.links l
+        LEFT JOIN open_rows o ON o.sourced_id = l.sourced_id
+        LEFT JOIN decisions d ON d.label = o.label
+        LEFT JOIN (SELECT DISTINCT m.person_id FROM decisions m WHERE m.links AND m.step IN ('identifier', 'e-mail')) moved
+            ON moved.person_id = l.person_id AND o.standing = 'absent'
+        WHERE l.connection = find_linked_people.connection.connection AND moved.person_id IS NULL
+        UNION ALL
+        SELECT d.person_id, o.category, false, NULL, true
+        FROM decisions d JOIN open_rows o ON o.label = d.label
+        WHERE d.links AND d.outcome <> 'create' AND o.usable AND o.person_id IS NULL
+    )
+    SELECT DISTINCT ON (l.person_id) l.person_id, l.category, p.archived, bool_or(l.listed) OVER (PARTITION BY l.person_id) AS listed,
+        p.managed AND (p.role IN ('owner', 'manager')) IS NOT TRUE AS writable
+    FROM links_then l
+    JOIN category_rules c ON c.category = l.category
+    JOIN current_people p ON p.person_id = l.person_id
+    ORDER BY l.person_id, l.missed, l.missed_since DESC NULLS FIRST, c.rank;
+    ANALYZE linked_then (person_id);
+END
+$$;
+COMMENT ON FUNCTION find_linked_people(connections) IS
+'Makes the temp table linked_then where it is not there yet: whom the connection''s links lead to once tonight''s run is done, with the category of the best row seen last, whether any row of theirs is listed, and whether a roster may write to them. Works on the temp tables of plan_run.';
+
+CREATE FUNCTION hold_updates(run runs, connection connections) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+DECLARE
+    -- In fewer people a share says nothing.
+    smallest CONSTANT integer := 20;
+    percent CONSTANT integer := connection.guard_update_percent;
+    in_season CONSTANT boolean := coalesce((minga_roster.clock() AT TIME ZONE connection.time_zone)::date <@ connection.season_dates, false);
+BEGIN
+    CREATE TEMP TABLE mass_updates (category text, column_name text, changed bigint, people bigint) ON COMMIT DROP;
+    IF NOT EXISTS (SELECT FROM decisions d WHERE d.outcome = 'update' GROUP BY d.category HAVING count(*) * 100 > percent * smallest) THEN
+        RETURN;
+    END IF;
+    PERFORM minga_roster.find_linked_people(connection);
+    INSERT INTO mass_updates
+    WITH changed AS MATERIALIZED (
+        -- To fill what was empty overwrites nothing.
+        SELECT d.category, k.name, count(*) AS people
+        FROM decisions d CROSS JOIN LATERAL jsonb_object_keys(d.after) k (name)
+        WHERE d.outcome = 'update' AND btrim(coalesce(d.before ->> k.name, '')) <> '' AND NOT (in_season AND k.name = 'grade')
+        GROUP BY d.category, k.name
+        HAVING count(*) * 100 > percent * smallest
+    ), figures AS MATERIALIZED (
+        -- Who is not listed, or is not written to, cannot change, and would make a change of everybody else look small.
+        SELECT coalesce(u.category, l.category) AS category, count(*) AS linked,
+            count(*) FILTER (WHERE l.listed AND l.writable AND (x.first_elsewhere < coalesce(x.first_own, x.first_elsewhere + 1)) IS NOT TRUE) AS people
+        FROM linked_then l
+        LEFT JOIN (SELECT d.person_id, d.category FROM decisions d WHERE d.outcome = 'update') u ON u.person_id = l.person_id
+        LEFT JOIN special_people x ON x.person_id = l.person_id
+        WHERE NOT l.archived
+        GROUP BY coalesce(u.category, l.category)
+    )
+    SELECT c.category, c.name, c.people, f.people
+    FROM changed c JOIN figures f USING (category)
+    WHERE f.linked >= smallest AND c.people * 100 > percent * greatest(f.people, smallest);
+
+    UPDATE decisions d
+    SET outcome = CASE WHEN d.links THEN 'link' ELSE 'skip' END, held_as = 'update', held_cause = 'mass_update', held_reason = m.reason
+    FROM (
+        SELECT u.category, array_agg(u.column_name) AS columns,
+            format('%s %s would change in one run: more than %s percent.',
+                string_agg(format('%s of %s of %s', u.column_name, u.changed, u.people), ', ' ORDER BY u.column_name),
+                minga_roster.people_of(u.category, 2), percent) AS reason
+        FROM mass_updates u GROUP BY u.category
+    ) m
+    WHERE d.outcome = 'update' AND d.category = m.category AND d.after ?| m.columns;
+END
+$$;
+COMMENT ON FUNCTION hold_updates(runs, connections) IS
+'Makes the temp table mass_updates: columns that updates would change for more than guard_update_percent of a category''s people, of those who are active, linked, listed and may be written to, in categories of 20 or more active linked people; filling an empty column is not counted, nor is grade in a season. Each update of such a column becomes a held change as a whole; the links are written. Works on the temp tables of plan_run.';
 
 CREATE FUNCTION guard_run(run bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
@@ -12,6 +108,7 @@ BEGIN
     IF NOT EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = this.run AND c.action = 'archive') THEN
         RETURN;
     END IF;
+    PERFORM minga_roster.find_linked_people(connection);
     WITH tonight AS MATERIALIZED (
         SELECT c.person_id, c.category FROM minga_roster.changes c WHERE c.run = this.run AND c.action = 'archive'
     ), recent AS MATERIALIZED (
@@ -20,37 +117,16 @@ BEGIN
         FROM minga_roster.changes c
         JOIN minga_roster.runs r ON r.run = c.run AND r.connection = this.connection
         JOIN current_people p ON p.person_id = c.person_id AND p.archived
-        WHERE c.action = 'archive' AND c.state = 'applied' AND c.state_reason IS NULL AND c.state_at > minga_roster.clock() - interval '7 days'
+        WHERE c.action = 'archive' AND c.state = 'applied' AND c.state_cause IS NULL AND c.state_at > minga_roster.clock() - interval '7 days'
             AND c.site = this.site AND c.person_id NOT IN (SELECT d.person_id FROM decisions d WHERE d.outcome = 'restore')
         ORDER BY c.person_id, c.run DESC
     ), leaver AS (
         SELECT person_id, category FROM tonight UNION ALL SELECT person_id, category FROM recent
-    ), links_then AS (
-        -- The links as tonight's run leaves them: tomorrow's base, and so tonight's.
-        SELECT l.person_id, CASE WHEN o.usable AND d.outcome NOT IN ('conflict', 'reject') THEN o.category ELSE l.category END AS category,
-            CASE WHEN o.standing <> 'absent' THEN false
-                ELSE l.missed_since IS NOT NULL OR coalesce(o.standing = 'absent' AND minga_roster.family_of(l.category) IN (SELECT f.family FROM proved_families f), false)
-            END AS missed, l.missed_since
-        FROM minga_roster.links l
-        LEFT JOIN open_rows o ON o.sourced_id = l.sourced_id
-        LEFT JOIN decisions d ON d.label = o.label
-        LEFT JOIN (SELECT DISTINCT m.person_id FROM decisions m WHERE m.links AND m.step IN ('identifier', 'e-mail')) moved
-            ON moved.person_id = l.person_id AND o.standing = 'absent'
-        WHERE l.connection = this.connection AND moved.person_id IS NULL
-        UNION ALL
-        SELECT d.person_id, o.category, false, NULL
-        FROM decisions d JOIN open_rows o ON o.label = d.label
-        WHERE d.links AND d.outcome <> 'create' AND o.usable AND o.person_id IS NULL
-    ), linked AS (
-        SELECT DISTINCT ON (l.person_id) l.person_id, l.category
-        FROM links_then l
-        JOIN category_rules c ON c.category = l.category
-        JOIN current_people p ON p.person_id = l.person_id
-        LEFT JOIN (SELECT d.person_id FROM decisions d WHERE d.outcome = 'restore') back ON back.person_id = l.person_id
-        WHERE NOT p.archived OR back.person_id IS NOT NULL
-        ORDER BY l.person_id, l.missed, l.missed_since DESC NULLS FIRST, c.rank
     ), base AS (
-        SELECT category FROM linked
+        SELECT l.category
+        FROM linked_then l
+        LEFT JOIN (SELECT d.person_id FROM decisions d WHERE d.outcome = 'restore') back ON back.person_id = l.person_id
+        WHERE NOT l.archived OR back.person_id IS NOT NULL
         UNION ALL
         SELECT category FROM recent
         UNION ALL
@@ -60,28 +136,32 @@ BEGIN
         FROM (SELECT category, count(*) AS leavers FROM leaver GROUP BY category) l
         JOIN (SELECT category, count(*) AS people FROM base GROUP BY category) b USING (category)
     ), verdicts AS (
-        SELECT f.category,
+        SELECT f.*, i.reason AS ids_changed,
             CASE
-                WHEN i.reason IS NOT NULL THEN i.reason
-                WHEN connection.unproven THEN
-                    'No sync has shown yet that the connection reaches the right school.'
-                WHEN today <@ connection.freeze_dates THEN
-                    format('Archives are frozen until %s.', upper(connection.freeze_dates) - 1)
-                WHEN in_season AND f.leavers > connection.guard_floor AND f.leavers * 100 > connection.season_percent * f.people THEN
-                    format('%s of %s would be gone within a week: more than %s and, in the season until %s, more than %s percent.', f.leavers, f.people,
-                        connection.guard_floor, upper(connection.season_dates) - 1, connection.season_percent)
+                WHEN i.reason IS NOT NULL THEN 'ids_changed'
+                WHEN connection.unproven THEN 'unproven'
+                WHEN today <@ connection.freeze_dates THEN 'frozen'
+                WHEN in_season AND f.leavers > connection.guard_floor AND f.leavers * 100 > connection.season_percent * f.people THEN 'season_percent'
                 WHEN in_season THEN NULL
-                WHEN f.people >= 4 AND f.leavers * 2 >= f.people THEN
-                    format('%s of %s would be gone within a week: half or more.', f.leavers, f.people)
-                WHEN f.leavers > connection.guard_floor AND f.leavers * 100 > connection.guard_percent * f.people THEN
-                    format('%s of %s would be gone within a week: more than %s and more than %s percent.', f.leavers, f.people,
-                        connection.guard_floor, connection.guard_percent)
-            END AS reason
+                WHEN f.people >= 4 AND f.leavers * 2 >= f.people THEN 'half'
+                WHEN f.leavers > connection.guard_floor AND f.leavers * 100 > connection.guard_percent * f.people THEN 'percent'
+            END AS cause
         FROM figures f LEFT JOIN changed_ids i ON i.category = f.category
     )
-    UPDATE minga_roster.changes c SET state = 'held', state_reason = v.reason
+    UPDATE minga_roster.changes c SET state = 'held', state_cause = v.cause,
+        state_reason = CASE v.cause
+            WHEN 'ids_changed' THEN v.ids_changed
+            WHEN 'unproven' THEN 'No sync has shown yet that the connection reaches the right school.'
+            WHEN 'frozen' THEN format('Archives are frozen until %s.', upper(connection.freeze_dates) - 1)
+            WHEN 'season_percent' THEN
+                format('%s of %s would be gone within a week: more than %s and, in the season until %s, more than %s percent.', v.leavers, v.people,
+                    connection.guard_floor, upper(connection.season_dates) - 1, connection.season_percent)
+            WHEN 'half' THEN format('%s of %s would be gone within a week: half or more.', v.leavers, v.people)
+            WHEN 'percent' THEN format('%s of %s would be gone within a week: more than %s and more than %s percent.', v.leavers, v.people,
+                connection.guard_floor, connection.guard_percent)
+        END
     FROM verdicts v
-    WHERE c.run = this.run AND c.action = 'archive' AND v.category = c.category AND v.reason IS NOT NULL;
+    WHERE c.run = this.run AND c.action = 'archive' AND v.category = c.category AND v.cause IS NOT NULL;
 END
 $$;
 COMMENT ON FUNCTION guard_run(bigint) IS

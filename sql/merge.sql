@@ -6,7 +6,7 @@ BEGIN
     INSERT INTO minga_roster.run_counts (run, category, action, count)
     SELECT c.run, coalesce(c.category, 'none'), CASE c.state WHEN 'held' THEN 'held' ELSE 'archive' END, count(*)
     FROM minga_roster.changes c
-    WHERE c.run = count_changes.run AND c.action = 'archive' AND c.state IN ('planned', 'applied', 'held')
+    WHERE c.run = count_changes.run AND ((c.action = 'archive' AND c.state IN ('planned', 'applied')) OR (c.action IN ('update', 'archive') AND c.state = 'held'))
     GROUP BY c.run, coalesce(c.category, 'none'), CASE c.state WHEN 'held' THEN 'held' ELSE 'archive' END;
     UPDATE minga_roster.runs r
     SET created = n.created, linked = n.linked, updated = n.updated, restored = n.restored, archived = n.archived, held = n.held,
@@ -14,8 +14,10 @@ BEGIN
     FROM (
         SELECT count(*) FILTER (WHERE c.action = 'create' AND c.state <> 'held') AS created,
             count(*) FILTER (WHERE c.action = 'link' AND c.state <> 'held') AS linked,
-            count(*) FILTER (WHERE c.action = 'update') AS updated, count(*) FILTER (WHERE c.action = 'restore') AS restored,
-            count(*) FILTER (WHERE c.action = 'archive' AND c.state <> 'held') AS archived, count(*) FILTER (WHERE c.action = 'archive' AND c.state = 'held') AS held
+            count(*) FILTER (WHERE c.action = 'update' AND c.state <> 'held') AS updated,
+            count(*) FILTER (WHERE c.action = 'restore') AS restored,
+            count(*) FILTER (WHERE c.action = 'archive' AND c.state <> 'held') AS archived,
+            count(*) FILTER (WHERE c.action IN ('update', 'archive') AND c.state = 'held') AS held
         FROM minga_roster.changes c WHERE c.run = count_changes.run AND c.state IN ('planned', 'applied', 'held')
     ) n, (
         SELECT coalesce(sum(c.count) FILTER (WHERE c.action = 'unchanged'), 0) AS unchanged,
@@ -41,6 +43,9 @@ DECLARE
         WHERE r.connection = this.connection AND r.kind = 'apply' AND r.of_run = approved.run AND r.state = 'succeeded');
     connection minga_roster.connections := minga_roster.known_connection(this.connection);
     foreign_why text := minga_roster.why_foreign(approved, connection);
+    local_columns text[] := minga_roster.local_columns(this.connection);
+    columns jsonb := (SELECT r.columns FROM minga_roster.people_relations r WHERE r.relation = connection.people);
+    is_held boolean;
     proves boolean;
     undone_by bigint;
 BEGIN
@@ -48,31 +53,36 @@ BEGIN
     FROM minga_roster.runs r JOIN minga_roster.runs u ON u.run = r.of_run
     WHERE r.connection = this.connection AND r.kind = 'undo' AND r.state = 'succeeded' AND u.kind IN ('sync', 'apply')
         AND minga_roster.planned_in(u) = approved.run;
-    SELECT connection.unproven AND undone_by IS NULL AND approved.run = max(r.run) INTO proves
+    PERFORM FROM minga_roster.changes c WHERE c.run = approved.run AND c.action IN ('update', 'archive') AND c.state = 'held' FOR UPDATE;
+    is_held := FOUND;
+    -- Who is there shows which school it is, or the lack of leavers does; what updates would write does not.
+    SELECT connection.unproven AND undone_by IS NULL AND approved.run = max(r.run)
+        AND (EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = approved.run AND c.action = 'archive' AND c.state = 'held')
+            OR NOT EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = approved.run AND c.action = 'update' AND (c.state = 'held' OR c.state_cause = 'approved')))
+    INTO proves
     FROM minga_roster.runs r
     WHERE r.connection = this.connection AND r.kind = 'sync' AND r.state = 'succeeded' AND r.is_full;
-    PERFORM FROM minga_roster.changes c WHERE c.run = approved.run AND c.action = 'archive' AND c.state = 'held' FOR UPDATE;
     IF approved.kind NOT IN ('sync', 'preview') OR NOT is_applied OR foreign_why IS NOT NULL OR approved.state <> 'succeeded'
-        OR NOT (FOUND OR coalesce(proves, false)) THEN
+        OR NOT (is_held OR coalesce(proves, false)) THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
             MESSAGE = format('run %s has nothing to approve', approved.run),
             DETAIL = CASE
                 WHEN approved.kind NOT IN ('sync', 'preview') THEN
-                    format('It is %s %s, which holds no archives.', CASE WHEN approved.kind IN ('approve', 'undo') THEN 'an' ELSE 'a' END, approved.kind)
+                    format('It is %s %s, which holds nothing.', CASE WHEN approved.kind IN ('approve', 'undo') THEN 'an' ELSE 'a' END, approved.kind)
                 WHEN foreign_why IS NOT NULL THEN foreign_why
                 WHEN approved.kind = 'preview' AND approved.state = 'succeeded' AND NOT is_applied THEN 'It is a preview that has not been applied.'
                 WHEN approved.state <> 'succeeded' THEN minga_roster.state_words(approved.state) || '.'
                 WHEN undone_by IS NOT NULL THEN format('It was undone by run %s, and what it held with it.', undone_by)
-                WHEN EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = approved.run AND c.action = 'archive' AND c.state = 'expired') THEN
+                WHEN EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = approved.run AND c.action IN ('update', 'archive') AND c.state = 'expired') THEN
                     'What it held has expired: a later sync has judged anew.'
-                WHEN EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = approved.run AND c.state_reason LIKE 'approved by run %') THEN
+                WHEN EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = approved.run AND c.state_cause = 'approved') THEN
                     'What it held has been approved already.'
                 WHEN approved.queued_at < minga_roster.changes_kept_since() THEN 'Its changes are older than minga_roster.keep_changes and have been removed.'
-                ELSE 'It holds no archives.'
+                ELSE 'It holds nothing.'
             END,
             HINT = CASE WHEN approved.kind IN ('sync', 'preview') AND approved.state IN ('queued', 'running') THEN
                     'Call again when it has ended; minga_roster.roster_status shows how it fares.'
-                ELSE format('SELECT run, held FROM minga_roster.runs WHERE connection = %L AND held > 0 ORDER BY run DESC shows the syncs that held archives.',
+                ELSE format('SELECT run, held FROM minga_roster.runs WHERE connection = %L AND held > 0 ORDER BY run DESC shows the syncs that held something.',
                     this.connection) END;
     END IF;
 
@@ -81,11 +91,21 @@ BEGIN
     CREATE TEMP TABLE refusals ON COMMIT DROP AS
     SELECT w.change,
         CASE
-            WHEN NOT (t.roster AND t.archive) THEN 'Archiving is off for this category.'
+            WHEN w.action = 'update' AND NOT t.roster THEN 'The category is not rostered any more.'
+            WHEN w.action = 'update' AND NOT t.auto_update THEN 'Auto update is off for this category.'
+            WHEN w.action = 'archive' AND NOT (t.roster AND t.archive) THEN 'Archiving is off for this category.'
+            WHEN w.action = 'update' AND EXISTS (
+                SELECT FROM jsonb_object_keys(w.after) k WHERE minga_roster.ownership_unit(k) = ANY (local_columns)) THEN
+                'A column of it is not taken from the SIS any more.'
+            WHEN w.action = 'update' AND NOT columns ?& ARRAY(SELECT jsonb_object_keys(w.after)) THEN
+                'The people relation has not all columns of it any more.'
             WHEN p.person_id IS NULL THEN 'The person does not exist any more.'
+            WHEN p.archived AND w.action = 'update' THEN 'The person was archived after the plan was made.'
             WHEN p.archived THEN 'The person is archived already.'
             WHEN NOT p.managed THEN 'The person is not managed by a roster any more.'
             WHEN p.role IN ('owner', 'manager') THEN 'The person is owner or manager.'
+            WHEN w.action = 'update' AND k.change IS NULL THEN 'A link of the roster''s row was changed since.'
+            WHEN w.action = 'update' THEN NULL
             WHEN coalesce(l.listed, true) THEN 'The roster lists the person again.'
             WHEN l.listed_elsewhere THEN 'Another connection lists the person.'
         END AS reason
@@ -99,7 +119,18 @@ BEGIN
         FROM minga_roster.links k JOIN minga_roster.connections c USING (connection)
         WHERE k.site = this.site AND c.people = connection.people
         GROUP BY k.person_id
-    ) l ON l.person_id = w.person_id;
+    ) l ON l.person_id = w.person_id
+    LEFT JOIN (
+        -- Each row that lent its values is still this person's.
+        SELECT c.change
+        FROM minga_roster.changes c
+        CROSS JOIN LATERAL unnest(c.sourced_ids) i (sourced_id)
+        LEFT JOIN (SELECT * FROM minga_roster.links o WHERE o.connection = this.connection) o
+            ON o.sourced_id = i.sourced_id COLLATE "C" AND o.person_id = c.person_id
+        WHERE c.run = approved.run AND c.state = 'held' AND c.action = 'update'
+        GROUP BY c.change
+        HAVING count(*) = count(o.sourced_id)
+    ) k ON k.change = w.change;
     DELETE FROM writes w USING refusals f WHERE f.change = w.change AND f.reason IS NOT NULL;
     PERFORM minga_roster.write_people(connection);
 
@@ -107,30 +138,35 @@ BEGIN
     SET state = CASE WHEN w.done THEN 'applied' ELSE 'refused' END, state_at = minga_roster.clock(),
         state_reason = CASE WHEN w.done THEN format('approved by run %s', this.run)
             ELSE coalesce(f.reason, w.failure, 'The person was changed after the plan was made.') END,
-        after = CASE WHEN w.done THEN jsonb_build_object('archived_at', minga_roster.clock()) || c.after ELSE c.after END,
+        state_cause = CASE WHEN w.done THEN 'approved' END,
+        after = CASE WHEN w.done AND c.action = 'archive' THEN jsonb_build_object('archived_at', minga_roster.clock()) || c.after ELSE c.after END,
         seen = w.seen, done_by = CASE WHEN w.done THEN this.run END
     FROM refusals f LEFT JOIN writes w ON w.change = f.change
     WHERE c.run = approved.run AND c.change = f.change;
     INSERT INTO minga_roster.link_changes (run, sourced_id, before)
     SELECT this.run, l.sourced_id, to_jsonb(l)
     FROM writes w JOIN minga_roster.links l ON l.person_id = w.person_id
-    WHERE w.done AND l.connection = this.connection AND l.site = this.site;
-    UPDATE minga_roster.links l SET archived_run = approved.run
+    WHERE w.done AND (w.action = 'archive' OR w.after ? 'role') AND l.connection = this.connection AND l.site = this.site;
+    UPDATE minga_roster.links l
+    SET archived_run = CASE w.action WHEN 'archive' THEN approved.run ELSE l.archived_run END,
+        role_written = CASE w.action WHEN 'archive' THEN l.role_written ELSE w.after ->> 'role' END
     FROM writes w
-    WHERE w.done AND l.connection = this.connection AND l.person_id = w.person_id;
+    WHERE w.done AND (w.action = 'archive' OR w.after ? 'role') AND l.connection = this.connection AND l.person_id = w.person_id;
+    PERFORM minga_roster.remember_written(this.connection);
     IF proves THEN
         UPDATE minga_roster.connections c SET unproven = false WHERE c.connection = this.connection;
     END IF;
     INSERT INTO minga_roster.run_counts (run, category, action, count)
-    SELECT this.run, w.category, 'archive', count(*) FROM writes w WHERE w.done GROUP BY w.category;
+    SELECT this.run, w.category, w.action, count(*) FROM writes w WHERE w.done GROUP BY w.category, w.action;
     UPDATE minga_roster.runs r
-    SET archived = (SELECT count(*) FROM writes w WHERE w.done),
-        created = 0, linked = 0, updated = 0, restored = 0, held = 0, unchanged = 0, skipped = 0, conflicts = 0, rejects = 0
+    SET archived = (SELECT count(*) FROM writes w WHERE w.done AND w.action = 'archive'),
+        updated = (SELECT count(*) FROM writes w WHERE w.done AND w.action = 'update'),
+        created = 0, linked = 0, restored = 0, held = 0, unchanged = 0, skipped = 0, conflicts = 0, rejects = 0
     WHERE r.run = this.run;
 END
 $$;
 COMMENT ON FUNCTION approve_run(bigint) IS
-'Applies the held archives of the run that this one is of, each checked again; what fails becomes refused. Of an applied preview the number of either run will do. Approving the newest full sync also proves the connection. 55000 where there is nothing to approve.';
+'Applies the held archives and updates of the run that this one is of, each checked again; what fails becomes refused. Of an applied preview the number of either run will do. Approving the newest full sync also proves the connection, unless it held updates alone. 55000 where there is nothing to approve.';
 
 CREATE FUNCTION lock_people(connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -171,7 +207,7 @@ BEGIN
     PERFORM minga_roster.guard_run(run);
     IF this.kind = 'sync' THEN
         -- A delta has judged nobody's absence.
-        UPDATE minga_roster.changes c SET state = 'expired', state_at = minga_roster.clock()
+        UPDATE minga_roster.changes c SET state = 'expired', state_at = minga_roster.clock(), state_cause = 'superseded'
         FROM minga_roster.runs r
         WHERE r.run = c.run AND r.connection = this.connection AND c.state = 'held' AND c.run <> this.run AND this.is_full IS NOT FALSE;
         PERFORM minga_roster.apply_run(run);

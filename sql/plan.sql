@@ -481,7 +481,7 @@ BEGIN
         -- A protection is told where something would have been done.
         d.outcome IN ('conflict', 'reject', 'create', 'restore', 'update', 'link')
             OR (d.outcome = 'protect' AND (d.joins OR (d.archived AND d.active) OR (NOT d.archived AND d.auto_update AND d.after <> '{}'))) AS told,
-        NULL::text AS held_as, NULL::text AS held_reason
+        NULL::text AS held_as, NULL::text AS held_cause, NULL::text AS held_reason
     FROM decided d;
     ANALYZE decisions (label, person_id);
 END
@@ -530,25 +530,32 @@ BEGIN
         AND (connection.guard_grace = 1
             OR 1 + (SELECT count(*) FROM whole_reads w WHERE w.family = g.family AND w.run >= g.missed_run) >= connection.guard_grace);
 
-    INSERT INTO minga_roster.changes (run, change, site, category, person_id, sourced_ids, action, rule, reason, before, after, state, state_at, state_reason)
+    INSERT INTO minga_roster.changes (run, change, site, category, person_id, sourced_ids, action, rule, reason, before, after, state, state_at, state_reason, state_cause)
     SELECT run.run, row_number() OVER (ORDER BY n.action, n.category, n.sourced_ids), run.site, n.category, n.person_id, n.sourced_ids,
         n.action, n.rule, n.reason, n.before, n.after,
         CASE WHEN n.held_reason IS NOT NULL THEN 'held' WHEN n.action IN ('conflict', 'reject', 'protect') THEN 'noted' ELSE 'planned' END,
-        minga_roster.clock(), n.held_reason
+        minga_roster.clock(), n.held_reason, n.held_cause
     FROM (
         SELECT d.category, d.person_id, d.sourced_ids, coalesce(d.held_as, d.outcome) AS action, d.rule, d.reason,
             CASE d.outcome WHEN 'restore' THEN d.before || jsonb_build_object('archived_at', coalesce(to_jsonb(p.status), to_jsonb(p.archived_at))) ELSE d.before END AS before,
-            CASE d.outcome WHEN 'restore' THEN d.after || jsonb_build_object('archived_at', f.status) ELSE d.after END AS after, d.held_reason
+            CASE d.outcome WHEN 'restore' THEN d.after || jsonb_build_object('archived_at', f.status) ELSE d.after END AS after, d.held_reason, d.held_cause
         FROM decisions d
         LEFT JOIN candidate_people p ON p.person_id = d.person_id AND d.outcome = 'restore'
         LEFT JOIN former_statuses f ON f.person_id = d.person_id AND d.outcome = 'restore'
         WHERE d.told
         UNION ALL
+        -- A first match is linked, although its update waits.
+        SELECT d.category, d.person_id, d.sourced_ids, 'link', d.rule,
+            CASE WHEN d.step = 'link' THEN 'A further row of the roster is this person.' ELSE format('A person of the site has the same %s.', d.step) END,
+            '{}', '{}', NULL, NULL
+        FROM decisions d
+        WHERE d.held_as = 'update' AND d.links
+        UNION ALL
         SELECT o.category, o.person_id, ARRAY[o.sourced_id::text], 'reject', 'unreadable',
             CASE WHEN o.damaged_field IS NOT NULL THEN
                     format('Its field "%s" has a type that OneRoster does not have for it, or is too long.', o.damaged_field)
                 WHEN o.standing = 'damaged' THEN 'The row holds characters that could not be read.'
-                ELSE 'The row has a status that OneRoster does not have.' END, '{}', '{}', NULL
+                ELSE 'The row has a status that OneRoster does not have.' END, '{}', '{}', NULL, NULL
         FROM open_rows o
         LEFT JOIN decisions d ON d.label = o.label AND d.outcome = 'conflict'
         WHERE o.standing IN ('damaged', 'unknown') AND coalesce(o.rostered, true) AND o.family IS DISTINCT FROM 'contact' AND d.label IS NULL
@@ -557,7 +564,7 @@ BEGIN
             CASE l.action WHEN 'archive' THEN 'The roster was read whole and does not list the person any more.'
                 ELSE 'The roster does not list the person any more, but does not archive owners, managers and people who are not managed by a roster.' END,
             CASE l.action WHEN 'archive' THEN jsonb_build_object('archived_at', l.status) ELSE '{}' END,
-            CASE WHEN l.action = 'archive' AND word IS NOT NULL THEN jsonb_build_object('archived_at', word) ELSE '{}' END, NULL
+            CASE WHEN l.action = 'archive' AND word IS NOT NULL THEN jsonb_build_object('archived_at', word) ELSE '{}' END, NULL, NULL
         FROM leavers l
     ) n;
 
@@ -667,6 +674,7 @@ BEGIN
     PERFORM minga_roster.find_collisions(connection);
     PERFORM minga_roster.hold_moves(connection);
     PERFORM minga_roster.withhold_identifiers();
+    PERFORM minga_roster.hold_updates(this, connection);
     PERFORM minga_roster.plan_changes(this, connection);
     PERFORM minga_roster.name_collisions(run);
     PERFORM minga_roster.count_outcomes(this, connection);

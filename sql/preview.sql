@@ -209,14 +209,17 @@ BEGIN
     PERFORM minga_roster.remember_written(this.connection);
     PERFORM minga_roster.settle_changes(this.run, preview.run);
     DELETE FROM minga_roster.planned_links l WHERE l.run = preview.run;
-    UPDATE minga_roster.changes c SET state = 'expired', state_at = minga_roster.clock()
+    IF EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = preview.run AND c.state = 'held' AND c.action = 'update') THEN
+        PERFORM minga_roster.require_full_read(this.connection);
+    END IF;
+    UPDATE minga_roster.changes c SET state = 'expired', state_at = minga_roster.clock(), state_cause = 'superseded'
     FROM minga_roster.runs r
     WHERE r.run = c.run AND r.connection = this.connection AND c.state = 'held' AND c.run <> preview.run AND preview.is_full IS NOT FALSE;
 
     INSERT INTO minga_roster.run_counts (run, category, action, count)
     SELECT this.run, coalesce(c.category, 'none'), CASE c.state WHEN 'held' THEN 'held' ELSE c.action END, count(*)
     FROM minga_roster.changes c
-    WHERE c.run = preview.run AND (c.state IN ('applied', 'noted') OR (c.state = 'held' AND c.action = 'archive'))
+    WHERE c.run = preview.run AND (c.state IN ('applied', 'noted') OR (c.state = 'held' AND c.action IN ('update', 'archive')))
     GROUP BY 2, 3;
     UPDATE minga_roster.runs r
     SET is_full = preview.is_full, created = n.created, linked = n.linked, updated = n.updated, restored = n.restored, archived = n.archived, held = n.held,
@@ -227,7 +230,7 @@ BEGIN
             count(*) FILTER (WHERE c.state = 'applied' AND c.action = 'update') AS updated,
             count(*) FILTER (WHERE c.state = 'applied' AND c.action = 'restore') AS restored,
             count(*) FILTER (WHERE c.state = 'applied' AND c.action = 'archive') AS archived,
-            count(*) FILTER (WHERE c.state = 'held' AND c.action = 'archive') AS held,
+            count(*) FILTER (WHERE c.state = 'held' AND c.action IN ('update', 'archive')) AS held,
             (SELECT count(*) FROM writes w WHERE w.failure IS NOT NULL) AS offenders
         FROM minga_roster.changes c WHERE c.run = preview.run
     ) n

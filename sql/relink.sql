@@ -30,11 +30,12 @@ BEGIN
     SELECT m.category, format('Many ids of the SIS changed tonight: %s of %s people have another one.', m.moved, m.people)
     FROM many m WHERE m.moved_in_all >= 5;
 
-    UPDATE decisions d SET outcome = 'skip', links = false, told = true, before = '{}', after = '{}', held_as = 'link', held_reason = i.reason
+    UPDATE decisions d SET outcome = 'skip', links = false, told = true, before = '{}', after = '{}', held_as = 'link', held_cause = 'ids_changed',
+        held_reason = i.reason
     FROM moves m JOIN linked_people l ON l.person_id = m.person_id JOIN changed_ids i ON i.category = l.category
     WHERE d.label = m.label;
     -- Whom no key tells may be somebody known with a new id too.
-    UPDATE decisions d SET outcome = 'skip', links = false, held_as = 'create', held_reason = i.reason
+    UPDATE decisions d SET outcome = 'skip', links = false, held_as = 'create', held_cause = 'ids_changed', held_reason = i.reason
     FROM changed_ids i
     WHERE d.outcome = 'create' AND d.category = i.category;
 END
@@ -67,11 +68,11 @@ BEGIN
                 WHEN this.kind = 'preview' AND carried_out_by IS NULL THEN 'It is a preview that has not been applied.'
                 WHEN this.kind NOT IN ('sync', 'preview') THEN format('It is %s %s.', CASE WHEN this.kind IN ('approve', 'undo') THEN 'an' ELSE 'a' END, this.kind)
                 WHEN this.state <> 'succeeded' THEN format('It is %s.', this.state)
-                WHEN EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = this.run AND c.state_reason = 'moved by roster_relink') THEN
+                WHEN EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = this.run AND c.state_cause = 'relinked') THEN
                     'They have been moved already.'
                 WHEN EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = this.run AND c.action = 'link' AND c.state = 'expired') THEN
                     coalesce((SELECT min(c.state_reason) FROM minga_roster.changes c
-                            WHERE c.run = this.run AND c.action = 'link' AND c.state = 'expired' AND c.state_reason = format('Run %s was undone.', carried_out_by)),
+                            WHERE c.run = this.run AND c.action = 'link' AND c.state = 'expired' AND c.state_cause = 'run_undone'),
                         'They have expired: a later sync has judged anew.')
                 ELSE 'It held none: links move by themselves unless many ids change in one night.'
             END,
@@ -132,7 +133,7 @@ BEGIN
     ), told AS (
         UPDATE minga_roster.changes c
         SET state = CASE WHEN v.refusal IS NULL THEN 'applied' ELSE 'refused' END, state_at = minga_roster.clock(),
-            state_reason = coalesce(v.refusal, 'moved by roster_relink'), done_by = CASE WHEN v.refusal IS NULL THEN carried_out_by END
+            state_reason = coalesce(v.refusal, 'moved by roster_relink'), state_cause = CASE WHEN v.refusal IS NULL THEN 'relinked' END, done_by = CASE WHEN v.refusal IS NULL THEN carried_out_by END
         FROM verdicts v
         WHERE c.run = this.run AND c.change = v.change
     )

@@ -58,7 +58,8 @@ $$;
 COMMENT ON FUNCTION readable_lines(text) IS 'readable() for a text of several lines.';
 
 CREATE FUNCTION run_findings(run bigint, OUT place text, OUT is_missed boolean, OUT applied bigint, OUT held bigint, OUT conflicts bigint,
-    OUT rejects bigint, OUT kept bigint, OUT failed_step text, OUT unread text, OUT kind_in_words text, OUT needs text[], OUT is_problem boolean, OUT retry_at timestamptz, OUT moves bigint)
+    OUT rejects bigint, OUT kept bigint, OUT failed_step text, OUT unread text, OUT kind_in_words text, OUT needs text[], OUT is_problem boolean, OUT retry_at timestamptz, OUT moves bigint,
+    OUT held_updates bigint)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -78,7 +79,8 @@ BEGIN
         + coalesce(reported.restored, 0) + coalesce(reported.archived, 0);
     conflicts := coalesce(reported.conflicts, 0);
     rejects := coalesce(reported.rejects, 0);
-    SELECT count(*) FILTER (WHERE c.action = 'archive'), count(*) FILTER (WHERE c.action = 'link') INTO held, moves
+    SELECT count(*) FILTER (WHERE c.action = 'archive'), count(*) FILTER (WHERE c.action = 'update'), count(*) FILTER (WHERE c.action = 'link')
+    INTO held, held_updates, moves
     FROM minga_roster.changes c WHERE c.run = minga_roster.planned_in(reported) AND reported.kind <> 'approve' AND c.state = 'held';
     SELECT string_agg(c.collection, ' and ' ORDER BY c.collection) || CASE count(*) WHEN 1 THEN ' was not read whole' ELSE ' were not read whole' END INTO unread
     FROM minga_roster.collections c
@@ -96,6 +98,10 @@ BEGIN
     IF held > 0 THEN
         needs := needs || format('%s %s', minga_roster.counted(held, 'archive'),
             CASE WHEN reported.kind = 'preview' THEN 'would be held' WHEN held = 1 THEN 'is held' ELSE 'are held' END);
+    END IF;
+    IF held_updates > 0 THEN
+        needs := needs || format('%s %s', minga_roster.counted(held_updates, 'update'),
+            CASE WHEN reported.kind = 'preview' THEN 'would be held' WHEN held_updates = 1 THEN 'is held' ELSE 'are held' END);
     END IF;
     IF unread IS NOT NULL THEN
         needs := needs || unread;
@@ -121,7 +127,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION run_findings(bigint) IS
-'What a report says first: the school or site, how many changes were applied, archives and links that are held still, conflicts, rejects, what was not read whole, and in words what needs a person. retry_at: when a failed evening run is tried again.';
+'What a report says first: the school or site, how many changes were applied, archives, updates and links that are held still, conflicts, rejects, what was not read whole, and in words what needs a person. retry_at: when a failed evening run is tried again.';
 
 CREATE FUNCTION report_parts(run bigint, OUT nth integer, OUT part text, OUT content jsonb)
 RETURNS SETOF record
@@ -136,6 +142,7 @@ DECLARE
     zone text;
     counts jsonb;
     listed jsonb;
+    kind text;
     planned_in bigint := minga_roster.planned_in(reported);
     taken_back bigint;
     categories CONSTANT text[] := ARRAY['student', 'teacher', 'staff', 'admin', 'contact', 'none'];
@@ -212,7 +219,7 @@ BEGIN
         (8, 'Read', CASE WHEN reported.pages > 0 THEN format('%s in %s', minga_roster.counted(reported.rows_staged, 'row'), minga_roster.counted(reported.pages, 'page')) END),
         (9, 'Asked for', CASE WHEN reported.is_full IS FALSE THEN format('students and contacts changed since %s %s, and all staff; who is gone, the next full read tells',
             to_char(reported.modified_since AT TIME ZONE zone, 'YYYY-MM-DD HH24:MI'), zone) END),
-        (10, 'Approves', CASE WHEN reported.kind = 'approve' THEN format('held archives of run %s', reported.of_run) END),
+        (10, 'Approves', CASE WHEN reported.kind = 'approve' THEN format('what run %s held', reported.of_run) END),
         (11, 'Applies', CASE WHEN reported.kind = 'apply' THEN format('the preview that is run %s', reported.of_run) END),
         (12, 'Takes back', CASE WHEN reported.kind = 'undo' THEN format('run %s', reported.of_run) END)
         ) AS f (place, label, value)
@@ -233,7 +240,7 @@ BEGIN
             SELECT c.action, coalesce(w.label, c.action) AS label, coalesce(w.place, 99) AS place
             FROM minga_roster.run_counts c
             LEFT JOIN (VALUES (1, 'create', 'created'), (2, 'link', 'linked'), (3, 'update', 'updated'), (4, 'restore', 'restored'),
-                (5, 'archive', 'archived'), (6, 'held', 'archives held'), (7, 'unchanged', 'unchanged'), (8, 'skip', 'skipped'),
+                (5, 'archive', 'archived'), (6, 'held', 'held'), (7, 'unchanged', 'unchanged'), (8, 'skip', 'skipped'),
                 (9, 'conflict', 'conflicts'), (10, 'reject', 'rejects'), (11, 'protect', 'protected'), (12, 'merged', 'further rows of a person'),
                 (13, 'contact', 'parents and guardians'), (14, 'ignore', 'ignored'), (15, 'kept', 'kept as they are'), (16, 'refused archive', 'archives refused')) w (place, action, label) USING (action)
             WHERE c.run = reported.run AND c.count <> 0 GROUP BY c.action, w.label, w.place
@@ -276,48 +283,51 @@ BEGIN
         END IF;
     END IF;
 
-    -- Held archives, by what the guard says of each category.
-    SELECT jsonb_agg(jsonb_build_array(h.category, h.number::text, h.why) ORDER BY array_position(categories, h.category), h.why) INTO listed
-    FROM (SELECT coalesce(c.category, '') AS category, coalesce(c.state_reason, c.reason) AS why, count(*) AS number
-          FROM minga_roster.changes c WHERE c.run = planned_in AND reported.kind <> 'approve' AND c.action = 'archive' AND c.state = 'held' GROUP BY 1, 2) h;
-    IF listed IS NOT NULL THEN
+    -- Held archives and updates, by what the guard says of each category.
+    FOR kind, listed IN
+        SELECT h.action, jsonb_agg(jsonb_build_array(h.category, h.number::text, h.why) ORDER BY array_position(categories, h.category), h.why)
+        FROM (SELECT c.action, coalesce(c.category, '') AS category, coalesce(c.state_reason, c.reason) AS why, count(*) AS number
+              FROM minga_roster.changes c WHERE c.run = planned_in AND reported.kind <> 'approve' AND c.action IN ('archive', 'update') AND c.state = 'held'
+              GROUP BY 1, 2, 3) h
+        GROUP BY h.action ORDER BY h.action
+    LOOP
         nth := nth + 1;
         part := 'heading';
-        content := to_jsonb('Held archives'::text);
+        content := to_jsonb(format('Held %ss', kind));
         RETURN NEXT;
         nth := nth + 1;
         part := 'table';
-        content := jsonb_build_object('head', jsonb_build_array('category', 'archives', 'why'), 'rows', listed);
+        content := jsonb_build_object('head', jsonb_build_array('category', kind || 's', 'why'), 'rows', listed);
         RETURN NEXT;
         IF reported.kind IN ('sync', 'apply') THEN
             nth := nth + 1;
             part := 'text';
-            content := to_jsonb(format('They wait until somebody approves them, or the next sync looks again. To see who: SELECT * FROM minga_roster.changes WHERE run = %s AND action = ''archive'' AND state = ''held''. To archive them:',
-                planned_in));
+            content := to_jsonb(format('They wait until somebody approves them, or the next sync looks again. To see who: SELECT * FROM minga_roster.changes WHERE run = %s AND action = %L AND state = ''held''. To %s:',
+                planned_in, kind, CASE WHEN finding.held > 0 AND finding.held_updates > 0 THEN 'carry out all that the run held' WHEN kind = 'update' THEN 'write them' ELSE 'archive them' END));
             RETURN NEXT;
             nth := nth + 1;
             part := 'statement';
             content := to_jsonb(format('SELECT minga_roster.roster_approve(%s);', reported.run));
             RETURN NEXT;
         END IF;
-    END IF;
+    END LOOP;
 
-    -- What became of the archives that an approval spoke of; of a sync, what it was too late for.
+    -- What became of what an approval spoke of; of a sync, what it was too late for.
     SELECT jsonb_agg(jsonb_build_array(d.action, d.state, d.number::text, d.why) ORDER BY d.action, d.state, d.number DESC, d.why) INTO listed
-    FROM (SELECT c.action, c.state, CASE WHEN c.state = 'expired' AND (c.state_reason LIKE 'Run % was undone.') IS NOT TRUE THEN 'A later sync has judged anew.'
+    FROM (SELECT c.action, c.state, CASE WHEN c.state = 'expired' AND c.state_cause IS DISTINCT FROM 'run_undone' THEN 'A later sync has judged anew.'
                 ELSE coalesce(c.state_reason, '') END AS why, count(*) AS number
           FROM minga_roster.changes c
           JOIN minga_roster.runs s ON s.run = c.run
           WHERE CASE reported.kind
-                WHEN 'approve' THEN c.run = planned_in AND c.action = 'archive'
-                    AND (c.state_reason = format('approved by run %s', reported.run) OR (c.state = 'refused' AND c.state_at >= s.finished_at))
+                WHEN 'approve' THEN c.run = planned_in AND c.action IN ('archive', 'update')
+                    AND ((c.state_cause = 'approved' AND c.done_by = reported.run) OR (c.state = 'refused' AND c.state_at >= s.finished_at))
                 WHEN 'undo' THEN c.run = taken_back AND c.done_by = reported.of_run AND c.state = 'kept'
                 ELSE c.run = planned_in AND c.state IN ('refused', 'expired') END
           GROUP BY 1, 2, 3) d;
     IF listed IS NOT NULL AND reported.state = 'succeeded' THEN
         nth := nth + 1;
         part := 'heading';
-        content := to_jsonb(CASE reported.kind WHEN 'approve' THEN 'Approved archives' WHEN 'undo' THEN 'Kept as they are' ELSE 'Not carried out' END);
+        content := to_jsonb(CASE reported.kind WHEN 'approve' THEN 'Approved' WHEN 'undo' THEN 'Kept as they are' ELSE 'Not carried out' END);
         RETURN NEXT;
         nth := nth + 1;
         part := 'table';
@@ -579,7 +589,9 @@ BEGIN
         WHEN finding.is_missed THEN 'evening missed'
         WHEN reported.state IN ('failed', 'cancelled', 'queued', 'running') THEN format('%s %s', finding.kind_in_words, reported.state)
         WHEN finding.moves > 0 THEN format('%s changed in the SIS', minga_roster.counted(finding.moves, 'id'))
-        WHEN finding.held > 0 THEN format('%s held', minga_roster.counted(finding.held, 'archive'))
+        WHEN finding.held > 0 OR finding.held_updates > 0 THEN format('%s held', concat_ws(' and ',
+            CASE WHEN finding.held > 0 THEN minga_roster.counted(finding.held, 'archive') END,
+            CASE WHEN finding.held_updates > 0 THEN minga_roster.counted(finding.held_updates, 'update') END))
         WHEN finding.unread IS NOT NULL THEN finding.unread
         WHEN finding.conflicts > 0 THEN minga_roster.counted(finding.conflicts, 'conflict')
         WHEN finding.rejects > 0 THEN minga_roster.counted(finding.rejects, 'reject')

@@ -100,6 +100,7 @@ CREATE TABLE connections (
     filter_unusable boolean NOT NULL DEFAULT false,
     scope text,
     clear_parent_contact boolean NOT NULL DEFAULT false,
+    guard_update_percent integer NOT NULL DEFAULT 75 CHECK (guard_update_percent BETWEEN 0 AND 100),
     CHECK (parent_contact OR NOT clear_parent_contact),
     CHECK ((token_url IS NOT NULL) = (auth = 'oauth2')),
     CHECK (client_id IS NOT NULL OR auth = 'bearer')
@@ -116,6 +117,8 @@ COMMENT ON COLUMN connections.unproven IS 'No full sync has shown yet that addre
 COMMENT ON COLUMN connections.retired_at IS 'When roster_disconnect retired it; such a connection is unknown to every function and its links are dead.';
 COMMENT ON COLUMN connections.enabled_origin IS 'server_origin() at roster_enable; another value here means a restored copy, which is paused.';
 COMMENT ON COLUMN connections.guard_grace IS 'How many complete full reads have to miss somebody before he is archived.';
+COMMENT ON COLUMN connections.guard_update_percent IS
+'Updates are held where they would change one column for more than this share of a category of 20 or more; 100 holds none.';
 COMMENT ON COLUMN connections.season_dates IS 'Dates, local to time_zone, on which season_percent takes the place of guard_percent and of the half: the rollover of a school year. NULL: none.';
 COMMENT ON COLUMN connections.freeze_dates IS 'Dates, local to time_zone, on which all archives are held: the summer. NULL: none.';
 COMMENT ON COLUMN connections.number IS 'Names the stage partitions and the advisory lock of the connection.';
@@ -280,6 +283,7 @@ CREATE TABLE changes (
     state text NOT NULL CHECK (state IN ('planned', 'applied', 'refused', 'held', 'expired', 'undone', 'kept', 'noted')),
     state_at timestamptz NOT NULL,
     state_reason text,
+    state_cause text,
     seen bigint,
     done_by bigint,
     PRIMARY KEY (run, change)
@@ -289,6 +293,9 @@ CREATE INDEX changes_held ON changes (run) WHERE state = 'held';
 COMMENT ON TABLE changes IS 'The plan: each intended change of a run, and what was not done and why.';
 COMMENT ON COLUMN changes.before IS 'Values of the columns written, as they were.';
 COMMENT ON COLUMN changes.after IS 'Values of the columns written, as they become.';
+COMMENT ON COLUMN changes.state_reason IS 'Why a change is refused, held, expired or kept, or who carried it out, in words.';
+COMMENT ON COLUMN changes.state_cause IS
+'The same as a code, which logic goes by. Held: unproven, frozen, season_percent, half, percent (archives), mass_update (updates), ids_changed (links and creates). Carried out later: approved, relinked. Expired: superseded (a later run judged), run_undone. Undone: undone. NULL where nothing goes by it.';
 COMMENT ON COLUMN changes.seen IS
 'A hash of the person as the run that carried the change out left him, which its undo has to find. Before that, of a preview, of the person as the plan saw him, or for a create of those who had the same identifier or e-mail, which its apply has to find.';
 COMMENT ON COLUMN changes.done_by IS 'The run that carried the change out: the sync itself, the apply of a preview, the approval of what was held.';

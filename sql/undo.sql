@@ -142,11 +142,12 @@ BEGIN
 
     UPDATE minga_roster.changes c
     SET state = CASE WHEN u.reason IS NULL THEN 'undone' ELSE 'kept' END, state_at = minga_roster.clock(),
-        state_reason = coalesce(u.reason, format('undone by run %s', this.run))
+        state_reason = coalesce(u.reason, format('undone by run %s', this.run)), state_cause = CASE WHEN u.reason IS NULL THEN 'undone' END
     FROM undoing u
     WHERE c.run = u.run AND c.change = u.change;
     -- What the run held rested on what is taken back.
-    UPDATE minga_roster.changes c SET state = 'expired', state_at = minga_roster.clock(), state_reason = format('Run %s was undone.', target.run)
+    UPDATE minga_roster.changes c SET state = 'expired', state_at = minga_roster.clock(), state_reason = format('Run %s was undone.', target.run),
+        state_cause = 'run_undone'
     WHERE target.kind <> 'approve' AND c.run = minga_roster.planned_in(target) AND c.state = 'held';
 
     PERFORM minga_roster.require_full_read(this.connection);

@@ -17,9 +17,9 @@ SELECT b = c AS same FROM before b, roster_configure('configured') c;
 -- Everything that has nothing to do with the way to the SIS.
 UPDATE connections SET unproven = false, unproven_since = '2026-01-01' WHERE connection = 'configured';
 INSERT INTO tokens VALUES ('configured', gen_random_uuid(), '\x00', 'infinity');
-SELECT site, district, people, time_zone, sync_at, window_end, parent_contact, guard_percent, guard_floor, page_size, max_requests, credentials_expire, unproven
+SELECT site, district, people, time_zone, sync_at, window_end, parent_contact, guard_percent, guard_floor, guard_update_percent, page_size, max_requests, credentials_expire, unproven
 FROM roster_configure('configured', site => 'mesa-2', district => 'south', people => 'others', time_zone => 'europe/vienna', sync_at => '19:30', window_end => '05:00',
-    parent_contact => true, guard_percent => 0, guard_floor => 0, page_size => 50000, max_requests => 5, credentials_expire => '2027-01-31') \gx
+    parent_contact => true, guard_percent => 0, guard_floor => 0, guard_update_percent => 60, page_size => 50000, max_requests => 5, credentials_expire => '2027-01-31') \gx
 SELECT count(*) AS tokens FROM tokens WHERE connection = 'configured';
 SELECT district FROM roster_configure('configured', district => '');
 
@@ -61,7 +61,7 @@ SELECT season_dates, season_percent FROM roster_configure('configured', season_d
 -- Out of range, unknown, empty.
 CREATE TEMP TABLE before_refusals AS SELECT * FROM connections WHERE connection = 'configured';
 SELECT pg_temp.refusal(format('SELECT roster_configure(''configured'', %s)', setting)) FROM (VALUES
-    ('guard_percent => -1'), ('guard_percent => 101'), ('guard_floor => -1'), ('page_size => 0'), ('page_size => -5000'), ('page_size => 50001'),
+    ('guard_percent => -1'), ('guard_percent => 101'), ('guard_update_percent => 101'), ('guard_update_percent => -1'), ('guard_floor => -1'), ('page_size => 0'), ('page_size => -5000'), ('page_size => 50001'),
     ('max_requests => 0'), ('max_requests => 6'), ('window_end => ''19:30'''), ('sync_at => ''05:00'''), ('sync_at => ''25:00'''),
     ('credentials_expire => ''-infinity'''), ('time_zone => ''Mountain'''), ('sis => ''sasi'''), ('auth => ''oauth1'''), ('school_id => '' '''), ('client_id => '''''), ('scope => ''a"b'''),
     ('site => '''''), ('url => ''mesa'''), ('url => '''''), ('token_url => ''x'''), ('people => ''nobody'''), ('people => ''before'''),

@@ -59,7 +59,7 @@ SELECT minga_roster.report_subject(900000002);
 
 -- Credentials that have ended, a copy of the database, and held archives that were decided since.
 UPDATE minga_roster.connections SET credentials_expire = '2026-08-31', unproven = false, enabled_origin = '1/1' WHERE connection = 'r-high';
-UPDATE minga_roster.changes SET state = 'applied', state_reason = 'approved by run 900000003' WHERE run = 900000002 AND change <= 8;
+UPDATE minga_roster.changes SET state = 'applied', state_reason = 'approved by run 900000003', state_cause = 'approved', done_by = 900000003 WHERE run = 900000002 AND change <= 8;
 UPDATE minga_roster.changes SET state = 'refused', state_reason = 'The roster lists the person again.' WHERE run = 900000002 AND change BETWEEN 9 AND 10;
 UPDATE minga_roster.changes SET state = 'expired', state_reason = NULL WHERE run = 900000002 AND change = 11;
 -- Archived, and refused, by the sync itself.
