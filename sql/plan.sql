@@ -167,22 +167,38 @@ BEGIN
         SELECT r.rank, r.roles, string_agg('no ' || r.roles || '; ', '') OVER (ORDER BY r.rank ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS passed
         FROM (SELECT c.rank, string_agg(c.roster_role, ' or ' ORDER BY c.roster_role) AS roles
             FROM roster_rules c WHERE c.family = 'contact' GROUP BY c.rank) r
+    ), said AS MATERIALIZED (
+        -- A relationship may stand with either of the two; what is said both ways is not said.
+        SELECT n.one, n.other, CASE WHEN bool_or(n.guardian) = bool_and(n.guardian) THEN bool_or(n.guardian) END AS guardian,
+            CASE WHEN min(n.type) = max(n.type) THEN lower(min(n.type)) END AS type
+        FROM (
+            SELECT unnest(ARRAY[u.sourced_id, e.entry ->> 'id']) COLLATE "C" AS one, unnest(ARRAY[e.entry ->> 'id', u.sourced_id]) COLLATE "C" AS other,
+                (e.entry ->> 'guardian')::boolean AS guardian, e.entry ->> 'type' AS type
+            FROM minga_roster.staged_users u CROSS JOIN LATERAL jsonb_array_elements(u.relationships) AS e (entry)
+            WHERE u.connection = choose_parents.connection.connection
+                AND (SELECT p.campus_metadata FROM minga_roster.sis p WHERE p.sis = choose_parents.connection.sis)
+        ) n
+        GROUP BY n.one, n.other
     )
     SELECT c.sourced_id, c.name, c.email, c.phone,
-        concat(c.role, ': ', w.passed, CASE WHEN c.several THEN format('first %s in the order of agents', w.roles) ELSE format('only %s', w.roles) END)
+        CASE WHEN c.guardian THEN concat('guardian by the SIS', ': ' || c.type, CASE WHEN c.several THEN '; first of several in the order of agents' END)
+            ELSE concat(c.role, ': ', w.passed, CASE WHEN c.others_ruled_out THEN 'by the SIS others are no guardian; ' END,
+                CASE WHEN c.several THEN format('first %s in the order of agents', w.roles) ELSE format('only %s', w.roles) END) END
     FROM (
         SELECT DISTINCT ON (s.sourced_id) s.sourced_id, g.damaged, concat_ws(' ', g.given_name, g.family_name) AS name, g.email, g.phone, g.role, gr.rank,
+            n.guardian, n.type, n.guardian IS NULL AND bool_or(NOT n.guardian) OVER (PARTITION BY s.sourced_id, gr.rank) IS TRUE AS others_ruled_out,
             min(g.sourced_id) OVER equals <> max(g.sourced_id) OVER equals AS several
         FROM minga_roster.staged_users s
         JOIN roster_rules sr ON sr.roster_role = s.role AND sr.family = 'student'
         CROSS JOIN LATERAL unnest(s.agent_ids) WITH ORDINALITY AS a (id, position)
         JOIN minga_roster.staged_users g ON g.connection = connection.connection AND g.sourced_id = a.id COLLATE "C"
         LEFT JOIN roster_rules gr ON gr.roster_role = g.role
+        LEFT JOIN said n ON n.one = s.sourced_id AND n.other = g.sourced_id
         WHERE s.connection = connection.connection AND g.status IS DISTINCT FROM 'tobedeleted'
             AND (gr.family = 'contact' OR (g.damaged AND gr.roster_role IS NULL))
             AND (g.damaged OR g.given_name IS NOT NULL OR g.family_name IS NOT NULL)
-        WINDOW equals AS (PARTITION BY s.sourced_id, gr.rank)
-        ORDER BY s.sourced_id, gr.rank NULLS FIRST, a.position
+        WINDOW equals AS (PARTITION BY s.sourced_id, n.guardian, gr.rank)
+        ORDER BY s.sourced_id, n.guardian IS NOT TRUE, gr.rank NULLS FIRST, n.guardian IS FALSE, a.position
     ) c
     JOIN steps w ON w.rank = c.rank
     WHERE NOT c.damaged;
@@ -217,7 +233,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION choose_parents(connections, bigint) IS
-'Makes the temp table parents: for each staged student the primary contact, guardian or parent before relative, then the order of agents, with the rule that chose in words. OneRoster 1.1 marks no contact as primary. With clear_parent_contact also, all but the id NULL, each student of whose contacts a proved read has none left.';
+'Makes the temp table parents: for each staged student the primary contact: the guardian by what Infinite Campus 1.2 says of the relationship, then guardian or parent before relative, then the order of agents, with the rule that chose in words. OneRoster marks no contact as primary. With clear_parent_contact also, all but the id NULL, each student of whose contacts a proved read has none left.';
 
 CREATE FUNCTION find_repeated(connection connections, others text[], OUT people text[], OUT usernames text[], OUT identifiers text[])
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
