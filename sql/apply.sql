@@ -200,7 +200,7 @@ BEGIN
     INSERT INTO link_writes (sourced_id, deed, change, missing, returned)
     SELECT o.sourced_id, 'delete', min(s.change), false, false
     FROM settled s JOIN open_rows o ON o.person_id = s.person_id
-    WHERE s.links AND s.step IN ('identifier', 'e-mail') AND o.standing = 'absent' AND o.linked
+    WHERE s.links AND s.step IN ('former id', 'identifier', 'e-mail') AND o.standing = 'absent' AND o.linked
     GROUP BY o.sourced_id;
     INSERT INTO link_writes (sourced_id, deed, change, category, role_written, missing, returned, archived)
     SELECT u.*

@@ -27,7 +27,7 @@ BEGIN
         FROM minga_roster.links l
         LEFT JOIN open_rows o ON o.sourced_id = l.sourced_id
         LEFT JOIN decisions d ON d.label = o.label
-        LEFT JOIN (SELECT DISTINCT m.person_id FROM decisions m WHERE m.links AND m.step IN ('identifier', 'e-mail')) moved
+        LEFT JOIN (SELECT DISTINCT m.person_id FROM decisions m WHERE m.links AND m.step IN ('former id', 'identifier', 'e-mail')) moved
             ON moved.person_id = l.person_id AND o.standing = 'absent'
         WHERE l.connection = find_linked_people.connection.connection AND moved.person_id IS NULL
         UNION ALL

@@ -122,13 +122,15 @@ BEGIN
     CREATE TEMP TABLE candidates (label text COLLATE "C", person_id text, step text) ON COMMIT DROP;
     INSERT INTO candidates
     SELECT DISTINCT o.label, o.person_id, 'link' FROM open_rows o WHERE o.standing <> 'absent' AND o.person_id IS NOT NULL;
+    PERFORM minga_roster.find_former_ids(connection);
 
     -- Whom a group could be by a key, and whom it is linked to.
     CREATE TEMP TABLE keys ON COMMIT DROP AS
     SELECT g.label, g.family, lower(g.match_family_name) AS family_name,
         lower(g.match_identifier COLLATE "C") AS identifier, lower(g.match_email COLLATE "C") AS email
     FROM groups g
-    WHERE g.linked_person IS NULL AND g.family IN ('student', 'staff') AND (g.match_identifier IS NOT NULL OR g.match_email IS NOT NULL);
+    WHERE g.linked_person IS NULL AND g.family IN ('student', 'staff') AND (g.match_identifier IS NOT NULL OR g.match_email IS NOT NULL)
+        AND g.label NOT IN (SELECT c.label FROM candidates c WHERE c.step = 'former id');
     ANALYZE keys;
     CREATE TEMP TABLE candidate_people ON COMMIT DROP AS
     SELECT p.* FROM current_people p
@@ -204,7 +206,7 @@ BEGIN
         JOIN minga_roster.links l ON l.person_id = c.person_id AND l.connection = connection.connection
         LEFT JOIN open_rows o ON o.sourced_id = l.sourced_id
         WHERE c.step <> 'link' AND NOT coalesce(o.standing = 'absent'
-            AND minga_roster.family_of(l.category) IN (SELECT f.family FROM proved_families f), false)
+            AND (c.step = 'former id' OR minga_roster.family_of(l.category) IN (SELECT f.family FROM proved_families f)), false)
         UNION ALL
         SELECT 4, c.label, 'Several rows of the roster could be the same person.'
         FROM candidates c

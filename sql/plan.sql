@@ -492,6 +492,7 @@ BEGIN
                     ELSE 'The roster names no parent contact of the student any more.' END
                 ELSE 'The roster has other values.' END
             WHEN 'link' THEN CASE WHEN d.step = 'link' THEN 'A further row of the roster is this person.'
+                WHEN d.step = 'former id' THEN 'By the SIS this row had the id of the person before.'
                 ELSE format('A person of the site has the same %s.', d.step) END
         END AS reason,
         -- A protection is told where something would have been done.

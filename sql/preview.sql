@@ -135,7 +135,7 @@ BEGIN
     UNION
     SELECT p.change, p.sourced_id
     FROM planned p JOIN minga_roster.match_decisions d ON d.connection = this.connection AND d.sourced_id = p.sourced_id
-    WHERE p.rule IN ('identifier', 'e-mail', 'protected') AND coalesce(d.person_id, p.person_id) = p.person_id
+    WHERE p.rule IN ('former id', 'identifier', 'e-mail', 'protected') AND coalesce(d.person_id, p.person_id) = p.person_id
     UNION
     SELECT p.change, min(p.sourced_id)
     FROM planned p

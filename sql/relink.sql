@@ -1,12 +1,46 @@
 -- Relink: a SIS that gives its people new ids, as with another version of its API or in place of another SIS. Must survive that night
 -- without anybody created twice, archived or quietly taken for somebody else: what follows from the new ids waits for a person.
 
+CREATE FUNCTION find_former_ids(connection connections) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+BEGIN
+    IF NOT (SELECT s.campus_metadata FROM minga_roster.sis s WHERE s.sis = connection.sis) THEN
+        RETURN;
+    END IF;
+    CREATE TEMP TABLE told_ids ON COMMIT DROP AS
+    SELECT o.label, o.sourced_id, o.family, s.legacy_id
+    FROM open_rows o
+    JOIN minga_roster.staged_users s ON s.connection = find_former_ids.connection.connection AND s.sourced_id = o.sourced_id
+    WHERE o.staged AND o.usable AND NOT o.linked AND s.legacy_id IS NOT NULL AND o.label NOT IN (SELECT c.label FROM candidates c);
+    IF NOT EXISTS (SELECT FROM told_ids) THEN
+        RETURN;
+    END IF;
+    -- In OneRoster 1.1 a letter for the role stands before it. Two people of one family behind it tell nothing.
+    INSERT INTO candidates
+    SELECT t.label, min(p.person_id), 'former id'
+    FROM told_ids t
+    JOIN (
+        SELECT l.person_id, minga_roster.family_of(l.category) AS family,
+            unnest(ARRAY[l.sourced_id, substring(l.sourced_id FROM '^[A-Za-z][+]?(.+)$')]) COLLATE "C" AS id
+        FROM minga_roster.links l
+        WHERE l.connection = find_former_ids.connection.connection
+    ) f ON f.id = t.legacy_id AND f.family = t.family
+    JOIN current_people p ON p.person_id = f.person_id
+    LEFT JOIN minga_roster.match_decisions d ON d.connection = find_former_ids.connection.connection AND d.sourced_id = t.sourced_id
+        AND coalesce(d.person_id, p.person_id) = p.person_id
+    GROUP BY t.label
+    HAVING count(DISTINCT p.person_id) = 1 AND count(d.sourced_id) = 0;
+END
+$$;
+COMMENT ON FUNCTION find_former_ids(connections) IS
+'Adds to candidates whom an unlinked row is by the id that the row had in OneRoster 1.1, where Infinite Campus 1.2 tells it: that is exact, no other key of the row is looked at, and the former id needs no proof that it is gone as long as it is not listed.';
+
 CREATE FUNCTION hold_moves(connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
 BEGIN
     CREATE TEMP TABLE changed_ids (category text, reason text) ON COMMIT DROP;
     CREATE TEMP TABLE moves ON COMMIT DROP AS
-    SELECT d.label, d.person_id FROM decisions d WHERE d.links AND d.step IN ('identifier', 'e-mail') AND d.first_run IS NOT NULL;
+    SELECT d.label, d.person_id, d.step = 'former id' AS exact FROM decisions d WHERE d.links AND d.step IN ('former id', 'identifier', 'e-mail') AND d.first_run IS NOT NULL;
     IF (SELECT count(*) FROM moves) < 5 THEN
         RETURN;
     END IF;
@@ -19,7 +53,7 @@ BEGIN
     ORDER BY l.person_id, l.missed_since DESC NULLS FIRST, c.rank;
 
     WITH figures AS (
-        SELECT l.category, count(*) AS people, count(m.person_id) AS moved
+        SELECT l.category, count(*) AS people, count(m.person_id) AS moved, count(*) FILTER (WHERE m.exact) AS exact
         FROM linked_people l LEFT JOIN moves m ON m.person_id = l.person_id
         WHERE NOT l.archived
         GROUP BY l.category
@@ -27,7 +61,8 @@ BEGIN
         SELECT f.*, sum(f.moved) OVER () AS moved_in_all FROM figures f WHERE f.moved > 0 AND f.moved * 3 >= f.people
     )
     INSERT INTO changed_ids
-    SELECT m.category, format('Many ids of the SIS changed tonight: %s of %s people have another one.', m.moved, m.people)
+    SELECT m.category, format('Many ids of the SIS changed tonight: %s of %s people have another one%s.', m.moved, m.people,
+        CASE WHEN m.exact > 0 THEN format(', and the SIS tells the former one of %s', m.exact) END)
     FROM many m WHERE m.moved_in_all >= 5;
 
     UPDATE decisions d SET outcome = 'skip', links = false, told = true, before = '{}', after = '{}', held_as = 'link', held_cause = 'ids_changed',
@@ -90,7 +125,8 @@ BEGIN
         SELECT h.change, h.person_id, h.category, h.sourced_ids, h.rule, o.role_written, o.linked_run, o.archived_run,
             CASE
                 WHEN o.person_id IS NULL THEN 'The person is not linked any more.'
-                WHEN o.listed THEN 'The roster lists the person by an id known before.'
+                -- An exact move was judged by what was listed, and not by what was proved to be gone.
+                WHEN o.listed AND h.rule <> 'former id' THEN 'The roster lists the person by an id known before.'
                 WHEN taken.change IS NOT NULL THEN 'The id is linked already.'
                 WHEN decided.change IS NOT NULL THEN 'It was decided that the row is not this person.'
             END AS refusal
@@ -147,4 +183,4 @@ COMMENT ON FUNCTION do_relink(bigint) IS 'roster_relink behind the door.';
 CREATE FUNCTION roster_relink(run bigint) RETURNS bigint
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_relink(bigint) IS
-'Moves the links that a sync held because many ids of the SIS changed in one night: each person keeps his account, under the new id. Returns how many people it moved; those who are listed by a former id again, whose new id is linked, or of whom roster_decide says that the row is not theirs, become refused. People themselves are not touched: the next sync goes on with them, creates whom it held and judges anew who is gone. roster_undo of the sync moves them back. Of an applied preview the number of either run will do. 42704 an unknown run, 55000 where there is nothing to move, 55006 while a run of the connection works.';
+'Moves the links that a sync held because many ids of the SIS changed in one night: each person keeps the account, under the new id. Where the SIS tells the former id (Infinite Campus 1.2) the move is exact, and its change has the rule "former id". Returns how many people it moved; those who are listed by a former id again, whose new id is linked, or of whom roster_decide says that the row is not theirs, become refused. People themselves are not touched: the next sync goes on with them, creates whom it held and judges anew who is gone. roster_undo of the sync moves them back. Of an applied preview the number of either run will do. 42704 an unknown run, 55000 where there is nothing to move, 55006 while a run of the connection works.';

@@ -145,6 +145,7 @@ DECLARE
     kind text;
     planned_in bigint := minga_roster.planned_in(reported);
     taken_back bigint;
+    exact_moves bigint;
     categories CONSTANT text[] := ARRAY['student', 'teacher', 'staff', 'admin', 'contact', 'none'];
 BEGIN
     SELECT * INTO school FROM minga_roster.connections c WHERE c.connection = reported.connection;
@@ -271,9 +272,14 @@ BEGIN
         content := jsonb_build_object('head', jsonb_build_array('category', 'known people', 'new people', 'why'), 'rows', listed);
         RETURN NEXT;
         IF reported.kind = 'sync' AND finding.moves > 0 THEN
+            SELECT count(*) INTO exact_moves
+            FROM minga_roster.changes c WHERE c.run = reported.run AND c.state = 'held' AND c.action = 'link' AND c.rule = 'former id';
             nth := nth + 1;
             part := 'text';
-            content := to_jsonb(format('Nobody of them was touched or created. The known people were found by identifier or e-mail: SELECT * FROM minga_roster.changes WHERE run = %s AND action = ''link'' AND state = ''held''. Where the SIS did give them new ids (another version of its API, another SIS), this lets them keep their accounts, and the next sync goes on:',
+            content := to_jsonb(format('None of them was changed or created. The known people were found by %s: SELECT * FROM minga_roster.changes WHERE run = %s AND action = ''link'' AND state = ''held''. Where the SIS did give them new ids (another version of its API, another SIS), this lets them keep their accounts, and the next sync goes on:',
+                CASE WHEN exact_moves = 0 THEN 'identifier or e-mail'
+                    WHEN exact_moves = finding.moves THEN 'their former ids, which the SIS tells, and which is exact'
+                    ELSE format('their former ids, which the SIS tells of %s of them, and which is exact, and the others by identifier or e-mail', exact_moves) END,
                 reported.run));
             RETURN NEXT;
             nth := nth + 1;

@@ -328,7 +328,7 @@ CREATE TABLE conflict_candidates (
     run bigint NOT NULL,
     change integer NOT NULL,
     person_id text NOT NULL,
-    found_by text NOT NULL CHECK (found_by IN ('link', 'identifier', 'e-mail', 'unique index')),
+    found_by text NOT NULL CHECK (found_by IN ('link', 'former id', 'identifier', 'e-mail', 'unique index')),
     PRIMARY KEY (run, change, person_id, found_by),
     FOREIGN KEY (run, change) REFERENCES changes ON DELETE CASCADE
 );
