@@ -183,7 +183,7 @@ object_start(void *state)
 			parse->role_depth = parse->depth + 1;
 			row_begin_role(&parse->maker);
 		}
-		else if (parse->maker.field == FIELD_METADATA && parse->metadata_depth == 0)
+		else if (parse->maker.field == FIELD_METADATA && in_row_depth == 1)
 		{
 			parse->metadata_depth = parse->depth + 1;
 			parse->metadata = parse->value;

@@ -20,7 +20,7 @@ failure_status repeat_page empty invalid_utf8 nul_escape lone_surrogate no_sourc
 expire_token_after expires_in token_fields redirect nesting truncated duplicate override add_rows remove_rows
 moving byte_order_mark padding gzip drip cookie hide_school rollover revision clock_ahead
 null_list short_page round_offset filter_after_paging escapes many_headers
-short_length encoding count_unfiltered
+short_length encoding count_unfiltered campus_1_2
 auth client sent_as scope_wanted scope_refused""".split())
 
 
@@ -115,6 +115,8 @@ def bend_row(faults, row):
     for one in as_list(faults.get("nesting")):
         if one["sourced_id"] == sid:
             row["metadata"] = NESTED + str(one["depth"]) + NESTED
+    if faults.get("campus_1_2"):
+        campus_1_2(row)
     rollover = faults.get("rollover")
     if rollover:
         row["sourcedId"] = rollover["prefix"] + row["sourcedId"]
@@ -122,6 +124,20 @@ def bend_row(faults, row):
         if rollover.get("strangers"):
             row.update(identifier="", email="", userIds=[], username=row["sourcedId"])
     return row
+
+
+def campus_1_2(row):
+    """The row as Campus lists it in OneRoster 1.2: under an id of another kind, with its former one and its relationships as metadata.
+
+    The last contact of a student is the mother and guardian; of others before her the first is the stepfather, and no guardian."""
+    agents = [f"p-{agent['sourcedId']}" for agent in row.get("agents") or []]
+    row["metadata"] = {"ic.legacySourcedId": row["sourcedId"][1:], "ic_indexSuffix": "private", "note": "private"}
+    if row["role"] == "student" and agents:
+        row["metadata"]["ic_relationships"] = [
+            {"sourcedId": agent, "guardian": agent == agents[-1], "relationshipType": "Mother" if agent == agents[-1] else "Stepfather"}
+            for agent in agents]
+    row["agents"] = [{"sourcedId": agent, "type": "user"} for agent in agents]
+    row["sourcedId"] = f"p-{row['sourcedId']}"
 
 
 # Bytes
