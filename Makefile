@@ -31,6 +31,10 @@ SQL_PARTS = \
 	sql/merge.sql \
 	sql/decide.sql \
 	sql/report.sql \
+	sql/report_facts.sql \
+	sql/report_parts.sql \
+	sql/report_text.sql \
+	sql/report_html.sql \
 	sql/mail.sql \
 	sql/evening.sql \
 	sql/diagnose.sql \

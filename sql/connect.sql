@@ -519,6 +519,7 @@ BEGIN
         changed.unproven := true;
         changed.unproven_since := minga_roster.clock();
         changed.filter_unusable := false;
+        changed.school_name := NULL;
     END IF;
     -- What was not asked for until now was not read.
     IF changed.unproven
@@ -543,7 +544,7 @@ BEGIN
         credentials_expire = changed.credentials_expire, guard_grace = changed.guard_grace, season_dates = changed.season_dates,
         season_percent = changed.season_percent, freeze_dates = changed.freeze_dates, unproven = changed.unproven, unproven_since = changed.unproven_since,
         delta = changed.delta, full_every = changed.full_every, newest_modified = changed.newest_modified,
-        filter_unusable = changed.filter_unusable,
+        filter_unusable = changed.filter_unusable, school_name = changed.school_name,
         -- An evening that had passed by the new hours was none by the old ones, so it was not missed.
         enabled_at = CASE WHEN c.automatic AND (changed.sync_at, changed.window_end, changed.time_zone)
                               <> (former.sync_at, former.window_end, former.time_zone)

@@ -174,7 +174,7 @@ BEGIN
     INTO facts
     FROM (SELECT c.*, s.title, CASE WHEN t.name IS NULL THEN 'UTC' ELSE c.time_zone END AS zone,
               (SELECT left(o.name, 80) FROM minga_roster.staged_orgs o
-               WHERE o.connection = c.connection AND o.sourced_id = c.school_id LIMIT 1) AS school_name
+               WHERE o.connection = c.connection AND o.sourced_id = c.school_id LIMIT 1) AS listed_as
           FROM (VALUES (diagnosed.connection)) asked (connection)
           LEFT JOIN minga_roster.connections c USING (connection)
           LEFT JOIN minga_roster.sis s USING (sis)
@@ -182,7 +182,7 @@ BEGIN
     CROSS JOIN LATERAL (VALUES
         (1, 'Server', substring(c.base_url FROM '^[a-z]+://([^/?#@]+)(?:[/?#]|$)')),
         (2, 'Product', format('%s (preset "%s")', c.title, c.sis)),
-        (3, 'School', CASE WHEN c.school_name IS NULL THEN c.school_id ELSE format('%s (%s)', c.school_name, c.school_id) END),
+        (3, 'School', CASE WHEN c.listed_as IS NULL THEN c.school_id ELSE format('%s (%s)', c.listed_as, c.school_id) END),
         (4, 'Examined', format('%s %s, %s; run %s', to_char(coalesce(diagnosed.started_at, diagnosed.queued_at) AT TIME ZONE c.zone, 'YYYY-MM-DD HH24:MI'), c.zone,
             coalesce('took ' || minga_roster.duration_in_words(diagnosed.finished_at - diagnosed.started_at), diagnosed.state), diagnosed.run)),
         (5, 'Asked', format('%s, %s of them again, %s KB read', minga_roster.counted(diagnosed.requests, 'request'), diagnosed.retries, (diagnosed.bytes + 1023) / 1024)),

@@ -119,6 +119,24 @@ $$;
 COMMENT ON FUNCTION store_collection(bigint, text, text, text, boolean, text, integer, bigint, bigint, bigint, bigint, bigint, boolean, text) IS
 'Records what reading a collection came to, and takes the rows of people elsewhere, staged by id to judge its end, out of the stage.';
 
+CREATE FUNCTION remember_school(connection text) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    -- Whose settings somebody is changing keeps the name it has until the next fetch.
+    UPDATE minga_roster.connections c SET school_name = n.name
+    FROM (
+        SELECT k.connection, o.name
+        FROM minga_roster.connections k
+        JOIN LATERAL (SELECT s.name FROM minga_roster.staged_orgs s
+            WHERE s.connection = k.connection AND lower(s.sourced_id) = lower(k.school_id) AND s.name <> ''
+            ORDER BY s.sourced_id = k.school_id DESC LIMIT 1) o ON true
+        WHERE k.connection = remember_school.connection AND k.school_name IS DISTINCT FROM o.name
+        FOR UPDATE OF k SKIP LOCKED
+    ) n
+    WHERE c.connection = n.connection
+$$;
+COMMENT ON FUNCTION remember_school(text) IS
+'Keeps the name of the school with its connection, since the stage is empty after a failed fetch, and on a standby.';
+
 CREATE FUNCTION settle_stage(run bigint, connection text) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET work_mem = '1MB' SET enable_hashagg = off AS $$
 DECLARE
@@ -133,6 +151,7 @@ BEGIN
     IF to_regclass(partition) IS NULL THEN
         RETURN 0;
     END IF;
+    PERFORM minga_roster.remember_school(settle_stage.connection);
     -- One row for each id: one that is more than a contact's, the latest, and of equals the one from the school's own endpoint.
     EXECUTE format($statement$
         DELETE FROM %1$s s

@@ -101,6 +101,7 @@ CREATE TABLE connections (
     scope text,
     clear_parent_contact boolean NOT NULL DEFAULT false,
     guard_update_percent integer NOT NULL DEFAULT 75 CHECK (guard_update_percent BETWEEN 0 AND 100),
+    school_name text,
     CHECK (parent_contact OR NOT clear_parent_contact),
     CHECK ((token_url IS NOT NULL) = (auth = 'oauth2')),
     CHECK (client_id IS NOT NULL OR auth = 'bearer')
@@ -111,6 +112,7 @@ COMMENT ON COLUMN connections.client_id IS 'NULL only where the client secret is
 COMMENT ON COLUMN connections.scope IS 'OAuth 2.0 scope to ask for: NULL is the preset''s, empty sends none.';
 COMMENT ON COLUMN connections.clear_parent_contact IS
 'A contact that a roster wrote is cleared once the SIS names none for the student any more. Needs parent_contact.';
+COMMENT ON COLUMN connections.school_name IS 'The name that the SIS has for the school, as of the latest fetch; NULL where it is not known.';
 COMMENT ON COLUMN connections.page_size IS 'Rows asked for in a page; NULL is the preset''s.';
 COMMENT ON COLUMN connections.max_requests IS 'Requests at a time; NULL is the preset''s.';
 COMMENT ON COLUMN connections.unproven IS 'No full sync has shown yet that address, SIS and school are the right ones: archives are held.';

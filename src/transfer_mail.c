@@ -33,7 +33,27 @@ mail_header(struct curl_slist *headers, const char *name, const char *value)
 	return curl_slist_append(headers, psprintf("%s: %s", name, value));
 }
 
-/* multipart/alternative: the plain text first, the HTML that is preferred last. */
+/* The text with CRLF at the end of each line, as quoted-printable has it: any other LF would be encoded as a character. */
+static char *
+with_crlf(const char *text)
+{
+	StringInfoData lines;
+
+	initStringInfo(&lines);
+	for (const char *c = text; *c != '\0'; c++)
+	{
+		if (*c == '\n' && (c == text || c[-1] != '\r'))
+			appendStringInfoChar(&lines, '\r');
+		appendStringInfoChar(&lines, *c);
+	}
+	return lines.data;
+}
+
+/*
+ * The parts of the mail, the plain text first, the HTML that is preferred last.
+ * They are the mail's own parts: libcurl takes the type of the whole from the
+ * header Content-Type, and adds its boundary.
+ */
 static curl_mime *
 mail_body(CURL *easy, const MailMessage *message)
 {
@@ -42,19 +62,15 @@ mail_body(CURL *easy, const MailMessage *message)
 		{message->html, "text/html; charset=utf-8"},
 	};
 	curl_mime  *mail = curl_mime_init(easy);
-	curl_mime  *alternatives = curl_mime_init(easy);
-	curl_mimepart *part;
 
 	for (int i = 0; i < lengthof(parts); i++)
 	{
-		part = curl_mime_addpart(alternatives);
-		curl_mime_data(part, parts[i][0], CURL_ZERO_TERMINATED);
+		curl_mimepart *part = curl_mime_addpart(mail);
+
+		curl_mime_data(part, with_crlf(parts[i][0]), CURL_ZERO_TERMINATED);
 		curl_mime_type(part, parts[i][1]);
 		curl_mime_encoder(part, "quoted-printable");
 	}
-	part = curl_mime_addpart(mail);
-	curl_mime_subparts(part, alternatives);
-	curl_mime_type(part, "multipart/alternative");
 	return mail;
 }
 
@@ -105,6 +121,7 @@ mail_perform(TransferPool *pool, const MailMessage *message, const char *user, c
 		headers = mail_header(headers, "Subject", message->subject);
 		headers = mail_header(headers, "Message-ID", message->message_id);
 		headers = mail_header(headers, "Auto-Submitted", "auto-generated");
+		headers = mail_header(headers, "Content-Type", "multipart/alternative");
 		curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
 		recipients = curl_slist_append(NULL, message->to);
 		curl_easy_setopt(easy, CURLOPT_MAIL_RCPT, recipients);

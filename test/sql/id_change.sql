@@ -47,8 +47,9 @@ SELECT outcomes();
 SELECT * FROM (SELECT created, linked, updated, archived, held, skipped FROM runs WHERE run = last_run()) r;
 SELECT count(*) FROM people WHERE identifier IN ('1', '2', '3', '4', '5', '77') OR given_name IN ('Sam10', 'Sam12');
 SELECT count(*) FILTER (WHERE missed_since IS NOT NULL), count(*) FROM links WHERE category = 'student';
-SELECT roster_report(last_run()) ~ 'Needs a person: 13 ids changed in the SIS, 2 archives are held';
-SELECT part, replace(content::text, last_run()::text || ')', 'N)') FROM report_parts(last_run()) WHERE part IN ('table', 'statement') AND (content::text LIKE '%known people%' OR content::text LIKE '%roster_relink%');
+SELECT roster_report(last_run()) ~ '^Action needed: 13 ids changed in the SIS and 2 archives on hold\.';
+SELECT part, content ->> 'title', jsonb_pretty(content -> 'items') FROM report_parts(last_run()) WHERE part = 'decision' AND content ->> 'title' LIKE '%ids%';
+SELECT roster_report(last_run()) ~ format('SELECT minga_roster\.roster_relink\(%s\);', last_run());
 SELECT report_subject(last_run());
 SELECT held, why_nothing_happens FROM roster_status WHERE connection = 'north';
 -- so night after night

@@ -70,6 +70,9 @@ SELECT minga_roster.post_report(0);
 -- The school's own name where the stage knows it, on one line.
 CREATE TABLE outbox_orgs PARTITION OF minga_roster.staged_orgs FOR VALUES IN ('o-high');
 INSERT INTO outbox_orgs (connection, sourced_id, name) VALUES ('o-high', 'SCHOOL-1', E'Mesa\r\nBcc: High'), ('o-high', 'school-2', 'Another');
+SELECT minga_roster.remember_school('o-high');
+TRUNCATE outbox_orgs;
+SELECT minga_roster.remember_school('o-high');
 SELECT pg_temp.told('sync', '2026-08-10', 'succeeded', created => 3) AS named;
 SELECT mail > 0 AS numbered, run = (SELECT max(run) FROM minga_roster.runs) AS of_the_run, connection, state, attempts, next_attempt_at, created_at, sent_at,
     origin = minga_roster.server_origin() AS here, split_part(body_text, E'\n', 1) AS first_line, left(body_html, 15) AS html

@@ -104,7 +104,7 @@ like($text, qr/^ok sort: honoured\. /m, '... and what was found');
 is((sort { $b <=> $a } map { length } split /\n/, $text)[0] <= 78, 1, '... in lines that a mail can hold');
 unlike($text, qr/\Q@{[ $server->client_id ]}\E|\Q@{[ $server->client_secret ]}\E/, '... without credentials');
 names_nobody('a sound SIS');
-like($roster->sql('SELECT roster_report(max(run)) FROM runs'), qr/^Nothing to do\..*roster_diagnosis/s, 'the report of the run points to the text');
+like($roster->sql('SELECT roster_report(max(run)) FROM runs'), qr/^The SIS was examined\..*roster_diagnosis/s, 'the report of the run points to the text');
 
 # Ways in which a SIS is not as it should be: fault, finding, verdict
 my $students = $roster->sql("SELECT count(*) FROM staged_users WHERE collection = 'students'");

@@ -34,7 +34,7 @@ is($roster->sql("SELECT string_agg(DISTINCT action || ' ' || state, ', ') FROM c
 	'... and all of it is held');
 is($roster->sql("SELECT bool_and(state_reason ~ '^Many ids of the SIS changed tonight: [0-9]+ of [0-9]+ people have another one') FROM changes WHERE run = $run AND state = 'held'"),
 	't', '... for that reason');
-like($roster->sql("SELECT roster_report($run)"), qr/^Needs a person: \d+ ids changed in the SIS.*SELECT minga_roster\.roster_relink\($run\);/s, 'the report says what to do');
+like($roster->sql("SELECT roster_report($run)"), qr/^Action needed: \d+ ids changed in the SIS.*SELECT minga_roster\.roster_relink\($run\);/s, 'the report says what to do');
 is($roster->sql("SELECT (SELECT sum(count) FROM run_counts WHERE run = $run AND action <> 'held') = (SELECT count(*) FROM staged_users)"), 't', 'each row has one outcome');
 
 my $moved = $roster->sql("SELECT roster_relink($run)");

@@ -149,7 +149,7 @@ PYTHON
 	my ($head) = split /\r?\n\r?\n/, $raw;
 	my ($text, $html) = map { s/\r\n/\n/gr } @{ $seen->{parts} }{qw(text/plain text/html)};
 
-	like($seen->{subject}, qr/^\Q@{[substr $fit_name, 0, 80]}\E: [\w ]+$/, 'the subject shows an encoded word as it is');
+	like($seen->{subject}, qr/^\Q@{[substr $fit_name, 0, 79]}\E\x{2026}: [\w ]+$/, 'the subject shows an encoded word as it is');
 	is($seen->{sender}, 'Minga =?utf-8?q?Evil?=', '... and so does the sender');
 	is(join(' ', grep { /^(?:Bcc|To|Subject)$/ } @{ $seen->{headers} }), 'To Subject', '... and makes no header');
 	is(scalar(grep { length > 76 } grep { /=\?/ } split /\r?\n/, $head), 0, '... in lines of at most 76 characters');
