@@ -73,18 +73,13 @@ AS $$
 $$;
 COMMENT ON FUNCTION figures(bigint, text, text) IS '"1 person", "5,000 people".';
 
-CREATE FUNCTION people_of(category text, number bigint) RETURNS text
+CREATE FUNCTION counted_people(category text, number bigint) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT CASE category
-        WHEN 'student' THEN minga_roster.figures(number, 'student')
-        WHEN 'teacher' THEN minga_roster.figures(number, 'teacher')
-        WHEN 'staff' THEN minga_roster.figures(number, 'other staff', 'other staff')
-        WHEN 'admin' THEN minga_roster.figures(number, 'administrator')
-        WHEN 'contact' THEN minga_roster.figures(number, 'parent or guardian', 'parents and guardians')
+    SELECT CASE WHEN category IN ('student', 'teacher', 'staff', 'admin') THEN minga_roster.figure(number) || ' ' || minga_roster.people_of(category, number)
         ELSE minga_roster.figures(number, 'row') END
 $$;
-COMMENT ON FUNCTION people_of(text, bigint) IS '"1 student", "12 other staff".';
+COMMENT ON FUNCTION counted_people(text, bigint) IS '"1 student", "12 staff members"; of no category "3 rows".';
 
 CREATE FUNCTION in_list(words text[]) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp

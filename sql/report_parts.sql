@@ -32,9 +32,9 @@ AS $$
     ), ranked AS (
         SELECT h.*, row_number() OVER (ORDER BY h.number DESC, h.category, h.why) AS place FROM held h
     )
-    SELECT minga_roster.first_items(array_agg(format('%s: %s', minga_roster.people_of(r.category, r.number), r.why) ORDER BY r.place) FILTER (WHERE r.place <= 8),
+    SELECT minga_roster.first_items(array_agg(format('%s: %s', minga_roster.counted_people(r.category, r.number), r.why) ORDER BY r.place) FILTER (WHERE r.place <= 8),
             coalesce(sum(r.number) FILTER (WHERE r.place > 8), 0)::bigint, 8),
-        (SELECT minga_roster.in_list(array_agg(minga_roster.people_of(k.category, k.number) ORDER BY k.number DESC, k.category))
+        (SELECT minga_roster.in_list(array_agg(minga_roster.counted_people(k.category, k.number) ORDER BY k.number DESC, k.category))
          FROM (SELECT h.category, sum(h.number)::bigint AS number FROM held h GROUP BY h.category) k)
     FROM ranked r
 $$;
@@ -53,7 +53,7 @@ AS $$
     ), ranked AS (
         SELECT n.*, row_number() OVER (ORDER BY n.number DESC, n.category, n.why) AS place FROM noted n
     )
-    SELECT minga_roster.first_items(array_agg(format('%s: %s', minga_roster.people_of(r.category, r.number), r.why) ORDER BY r.place) FILTER (WHERE r.place <= 8),
+    SELECT minga_roster.first_items(array_agg(format('%s: %s', minga_roster.counted_people(r.category, r.number), r.why) ORDER BY r.place) FILTER (WHERE r.place <= 8),
         coalesce(sum(r.number) FILTER (WHERE r.place > 8), 0)::bigint, 8)
     FROM ranked r
     HAVING count(*) > 0
@@ -198,7 +198,7 @@ AS $$
         FROM minga_roster.run_counts c WHERE c.run = (facts.run).run AND c.count > 0 GROUP BY 1, 2
     ), lines AS (
         SELECT w.place, w.label, coalesce(w.total, (SELECT sum(c.number) FROM counted c WHERE c.action = w.action))::bigint AS number,
-            (SELECT string_agg(minga_roster.people_of(c.category, c.number), ', ' ORDER BY array_position(ARRAY['student', 'teacher', 'staff', 'admin'], c.category), c.category)
+            (SELECT string_agg(minga_roster.counted_people(c.category, c.number), ', ' ORDER BY array_position(ARRAY['student', 'teacher', 'staff', 'admin'], c.category), c.category)
              FROM counted c WHERE c.action = w.action AND c.category IN ('student', 'teacher', 'staff', 'admin')) AS who
         FROM words w
     )
