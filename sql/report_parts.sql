@@ -74,6 +74,7 @@ DECLARE
         ELSE 'No evening sync is coming up by itself.' END;
     failure record;
     held record;
+    exact bigint;
 BEGIN
     SELECT * INTO failure FROM minga_roster.failure_words() w WHERE w.cause = facts.cause;
     IF facts.is_missed THEN
@@ -98,8 +99,12 @@ BEGIN
 
     IF facts.moves > 0 THEN
         SELECT * INTO held FROM minga_roster.held_reasons(this.run, 'link');
+        SELECT count(*) INTO exact FROM minga_roster.changes c WHERE c.run = this.run AND c.state = 'held' AND c.action = 'link' AND c.rule = 'former id';
         RETURN NEXT minga_roster.decision(minga_roster.figures(facts.moves, 'id') || ' changed in the SIS',
-            format('The SIS lists %s under ids that it never used before. That happens when a school changes to another SIS, or to another version of its API.', held.who),
+            format('The SIS lists %s under ids that it never used before. That happens when a school changes to another SIS, or to another version of its API. They were found by %s.', held.who,
+                CASE exact WHEN 0 THEN 'number or e-mail address'
+                    WHEN facts.moves THEN 'their former ids, which the SIS tells, and which is exact'
+                    ELSE format('their former ids, which the SIS tells of %s of them, and by number or e-mail address', minga_roster.figure(exact)) END),
             held.items,
             'These kinds of people were not added, changed or archived. Everyone else was synced as usual.',
             'Ask the SIS administrator whether the ids were changed on purpose. If so, the database administrator lets all of them keep their accounts under the new ids, and the next sync goes on. Until then each sync waits for this.');
