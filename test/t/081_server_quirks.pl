@@ -242,6 +242,19 @@ like($tls->{hint}, qr/^This is not about the SIS:/, '... is this server\'s matte
 $roster->set(ca_file => '/etc/passwd');
 like(steps('v1')->{tls}{detail}, qr/cannot be used: it holds no certificate\./, 'one that holds none');
 
+# Without a setting it is the system's; where the package with it is missing, its name is told.
+$roster->set(ca_file => '');
+$tls = steps('v1')->{tls};
+if (-s '/etc/ssl/certs/ca-certificates.crt')
+{
+	like($tls->{detail}, qr/^No trusted TLS connection to "localhost" could be made\./, 'by the authorities of the system the SIS is not trusted');
+}
+else
+{
+	like($tls->{detail}, qr{^The database server has no list of certificate authorities to trust\. File "/etc/ssl/certs/ca-certificates\.crt" cannot be used: }, 'no authorities of the system');
+	like($tls->{hint}, qr/^This is not about the SIS: let the DBA install the package "ca-certificates"/, '... and the package is told');
+}
+
 $roster->stop;
 $server->stop;
 done_testing();
