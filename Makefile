@@ -25,6 +25,7 @@ SQL_PARTS = \
 	sql/relink.sql \
 	sql/collide.sql \
 	sql/guard.sql \
+	sql/findings.sql \
 	sql/apply.sql \
 	sql/preview.sql \
 	sql/undo.sql \

@@ -88,6 +88,7 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     this minga_roster.runs := minga_roster.known_run(settle_read.run);
 BEGIN
+    PERFORM minga_roster.mark_incomplete(run);
     IF this.is_full IS NOT NULL THEN
         RETURN;
     END IF;
@@ -99,7 +100,7 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION settle_read(bigint) IS 'Marks a run whose collections are read as a full one, unless it is a delta.';
+COMMENT ON FUNCTION settle_read(bigint) IS 'Marks a run whose collections are read as a full one, unless it is a delta, and as incomplete where one was not read to a proved end.';
 
 CREATE FUNCTION end_read(run runs) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$

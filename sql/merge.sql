@@ -10,28 +10,25 @@ BEGIN
     GROUP BY c.run, coalesce(c.category, 'none'), CASE c.state WHEN 'held' THEN 'held' ELSE 'archive' END;
     UPDATE minga_roster.runs r
     SET created = n.created, linked = n.linked, updated = n.updated, restored = n.restored, archived = n.archived, held = n.held,
-        unchanged = o.unchanged, skipped = o.skipped, conflicts = o.conflicts, rejects = o.rejects + w.without_id
+        conflicts = n.conflicts, rejects = n.rejects, unchanged = o.unchanged, skipped = o.skipped
     FROM (
         SELECT count(*) FILTER (WHERE c.action = 'create' AND c.state <> 'held') AS created,
             count(*) FILTER (WHERE c.action = 'link' AND c.state <> 'held') AS linked,
             count(*) FILTER (WHERE c.action = 'update' AND c.state <> 'held') AS updated,
             count(*) FILTER (WHERE c.action = 'restore') AS restored,
             count(*) FILTER (WHERE c.action = 'archive' AND c.state <> 'held') AS archived,
-            count(*) FILTER (WHERE c.action IN ('update', 'archive') AND c.state = 'held') AS held
-        FROM minga_roster.changes c WHERE c.run = count_changes.run AND c.state IN ('planned', 'applied', 'held')
+            count(*) FILTER (WHERE c.action IN ('update', 'archive') AND c.state = 'held') AS held,
+            count(*) FILTER (WHERE c.action = 'conflict') AS conflicts, count(*) FILTER (WHERE c.action = 'reject') AS rejects
+        FROM minga_roster.changes c WHERE c.run = count_changes.run AND c.state IN ('planned', 'applied', 'held', 'noted')
     ) n, (
         SELECT coalesce(sum(c.count) FILTER (WHERE c.action = 'unchanged'), 0) AS unchanged,
-            coalesce(sum(c.count) FILTER (WHERE c.action = 'skip'), 0) AS skipped,
-            coalesce(sum(c.count) FILTER (WHERE c.action = 'conflict'), 0) AS conflicts,
-            coalesce(sum(c.count) FILTER (WHERE c.action IN ('reject', 'refused archive')), 0) AS rejects
+            coalesce(sum(c.count) FILTER (WHERE c.action = 'skip'), 0) AS skipped
         FROM minga_roster.run_counts c WHERE c.run = count_changes.run
-    ) o, (
-        SELECT coalesce(sum(c.without_id), 0) AS without_id FROM minga_roster.collections c WHERE c.run = count_changes.run
-    ) w
+    ) o
     WHERE r.run = count_changes.run;
 END
 $$;
-COMMENT ON FUNCTION count_changes(bigint) IS 'Stores the counts of a run, from its changes and the outcomes of its staged users.';
+COMMENT ON FUNCTION count_changes(bigint) IS 'Stores the counts of a run: of people from its changes, of those who stay as they are from the outcomes of their rows.';
 
 CREATE FUNCTION approve_run(run bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
@@ -205,6 +202,7 @@ BEGIN
     END CASE;
     PERFORM minga_roster.plan_run(run);
     PERFORM minga_roster.guard_run(run);
+    PERFORM minga_roster.note_findings(this, minga_roster.known_connection(this.connection));
     IF this.kind = 'sync' THEN
         -- A delta has judged nobody's absence.
         UPDATE minga_roster.changes c SET state = 'expired', state_at = minga_roster.clock(), state_cause = 'superseded'

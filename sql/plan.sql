@@ -604,11 +604,12 @@ BEGIN
             WHEN o.category IS NULL THEN 'ignore'
             WHEN o.sourced_id = d.main_row THEN d.outcome
             ELSE 'merged'
-        END AS outcome
+        END AS outcome,
+        d.outcome = 'conflict' AND o.sourced_id <> d.main_row AS is_further
     FROM open_rows o LEFT JOIN decisions d ON d.label = o.label
     WHERE o.staged
     UNION ALL
-    SELECT t.place, t.category, CASE WHEN t.main THEN 'unchanged' ELSE 'merged' END
+    SELECT t.place, t.category, CASE WHEN t.main THEN 'unchanged' ELSE 'merged' END, false
     FROM settled_rows t LEFT JOIN open_rows p ON p.sourced_id = t.sourced_id
     WHERE p.sourced_id IS NULL;
     UPDATE minga_roster.staged_users s SET outcome = o.outcome
@@ -634,7 +635,10 @@ DECLARE
 BEGIN
     INSERT INTO minga_roster.run_counts (run, category, action, count)
     WITH seen AS MATERIALIZED (
-        SELECT coalesce(o.category, 'none') AS category, o.outcome, count(*) AS rows FROM outcomes o GROUP BY o.category, o.outcome
+        -- A conflict counts once, however many rows are in it.
+        SELECT coalesce(o.category, 'none') AS category, w.outcome, count(*) AS rows
+        FROM outcomes o CROSS JOIN LATERAL (SELECT CASE WHEN o.outcome = 'conflict' AND o.is_further THEN 'merged' ELSE o.outcome END) w (outcome)
+        GROUP BY o.category, w.outcome
     ), plain AS MATERIALIZED (
         SELECT l.category, count(*) AS rows
         FROM minga_roster.links l

@@ -223,7 +223,7 @@ BEGIN
     GROUP BY 2, 3;
     UPDATE minga_roster.runs r
     SET is_full = preview.is_full, created = n.created, linked = n.linked, updated = n.updated, restored = n.restored, archived = n.archived, held = n.held,
-        unchanged = preview.unchanged, skipped = preview.skipped, conflicts = preview.conflicts, rejects = preview.rejects + n.offenders
+        unchanged = preview.unchanged, skipped = preview.skipped, conflicts = n.conflicts, rejects = n.rejects
     FROM (
         SELECT count(*) FILTER (WHERE c.state = 'applied' AND c.action = 'create') AS created,
             count(*) FILTER (WHERE c.state = 'applied' AND c.action = 'link') AS linked,
@@ -231,7 +231,7 @@ BEGIN
             count(*) FILTER (WHERE c.state = 'applied' AND c.action = 'restore') AS restored,
             count(*) FILTER (WHERE c.state = 'applied' AND c.action = 'archive') AS archived,
             count(*) FILTER (WHERE c.state = 'held' AND c.action IN ('update', 'archive')) AS held,
-            (SELECT count(*) FROM writes w WHERE w.failure IS NOT NULL) AS offenders
+            count(*) FILTER (WHERE c.action = 'conflict') AS conflicts, count(*) FILTER (WHERE c.action = 'reject') AS rejects
         FROM minga_roster.changes c WHERE c.run = preview.run
     ) n
     WHERE r.run = this.run;

@@ -110,9 +110,13 @@ BEGIN
         store_collection.claimed_total, store_collection.without_id, store_collection.elsewhere,
         store_collection.fallback, store_collection.detail);
     IF store_collection.elsewhere > 0 THEN
+        UPDATE minga_roster.collections c SET roles_ended = ended.rows
+        FROM (SELECT count(*) AS rows FROM minga_roster.staged_users s
+            WHERE s.connection = store_collection.connection AND s.collection = store_collection.collection AND s.outcome = 'ended') ended
+        WHERE c.run = store_collection.run AND c.collection = store_collection.collection AND ended.rows > 0;
         DELETE FROM minga_roster.staged_users s
         WHERE s.connection = store_collection.connection AND s.collection = store_collection.collection
-            AND s.outcome = 'elsewhere';
+            AND s.outcome IN ('elsewhere', 'ended');
     END IF;
 END
 $$;
@@ -163,6 +167,29 @@ BEGIN
         ) AS duplicate
         WHERE s.ctid = duplicate.place AND duplicate.nth > 1
     $statement$, partition) USING own, contacts;
+    -- The school's own list of one category tells the role of a row that names none.
+    EXECUTE format($statement$
+        WITH told AS (
+            UPDATE %1$s s SET role = t.role
+            FROM (
+                SELECT c.collection, (SELECT r.roster_role FROM minga_roster.role_rules r
+                    WHERE r.sis = n.sis AND r.category = e.entry -> 'categories' ->> 0 ORDER BY r.rank, r.roster_role LIMIT 1) AS role
+                FROM minga_roster.connections n
+                JOIN minga_roster.sis k ON k.sis = n.sis
+                CROSS JOIN LATERAL jsonb_array_elements(k.collections) AS e (entry)
+                JOIN minga_roster.collections c ON c.run = $2 AND c.collection = e.entry ->> 'collection' AND NOT c.fallback
+                WHERE n.connection = $1 AND e.entry ->> 'path' LIKE '%%{school}%%' AND jsonb_array_length(e.entry -> 'categories') = 1
+                    AND e.entry ->> 'family' = minga_roster.family_of(e.entry -> 'categories' ->> 0)
+            ) t
+            WHERE s.role IS NULL AND NOT s.damaged AND s.collection = t.collection AND t.role IS NOT NULL
+            RETURNING s.collection
+        ), counted AS (
+            SELECT told.collection, count(*) AS rows FROM told GROUP BY told.collection
+        )
+        UPDATE minga_roster.collections c SET without_role = counted.rows
+        FROM counted
+        WHERE c.run = $2 AND c.collection = counted.collection
+    $statement$, partition) USING settle_stage.connection, settle_stage.run;
     -- Of several roles at the school: accounts before contacts, then the family of the first, then the best rank.
     EXECUTE format($statement$
         UPDATE %1$s s SET role = best.role
@@ -205,4 +232,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION settle_stage(bigint, text) IS
-'Once all collections are read: keeps one row for each sourcedId, gives one who holds several roles at the school the one that counts, and keeps of contacts only those whom a staged student names as agent (the others are counted as elsewhere). Returns how many users are staged.';
+'Once all collections are read: keeps one row for each sourcedId, gives one without a role that of the school''s own list of one category, gives one who holds several roles at the school the one that counts, and keeps of contacts only those whom a staged student names as agent (the others are counted as elsewhere). Returns how many users are staged.';

@@ -3,7 +3,7 @@
 CREATE FUNCTION do_connection_status(OUT connection text, OUT site text, OUT automatic boolean, OUT state text, OUT run bigint, OUT phase text,
     OUT pages integer, OUT rows_staged bigint, OUT rows_expected bigint, OUT last_run bigint, OUT last_state text,
     OUT last_finished_at timestamptz, OUT last_error text, OUT next_evening timestamptz, OUT why_nothing_happens text, OUT held bigint,
-    OUT waiting_mail bigint, OUT unproven boolean, OUT credentials_expire date, OUT mail_error text)
+    OUT waiting_mail bigint, OUT unproven boolean, OUT credentials_expire date, OUT mail_error text, OUT findings text)
 RETURNS SETOF record
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -13,7 +13,8 @@ BEGIN
         CASE o.state WHEN 'running' THEN format('running %s since %s', o.kind, to_char(o.started_at AT TIME ZONE s.zone, 'YYYY-MM-DD HH24:MI'))
             WHEN 'queued' THEN format('%s queued since %s', o.kind, to_char(o.queued_at AT TIME ZONE s.zone, 'YYYY-MM-DD HH24:MI'))
             ELSE 'idle' END,
-        o.run, o.phase, o.pages, o.rows_staged, o.rows_expected, l.run, l.state, l.finished_at, l.error,
+        o.run, o.phase, o.pages, o.rows_staged, o.rows_expected, l.run,
+        l.state || CASE WHEN l.incomplete THEN ', incomplete' ELSE '' END, l.finished_at, l.error,
         CASE WHEN e.runs_here THEN coalesce(e.retry_at, CASE WHEN e.is_due THEN e.opens ELSE e.next_opens END) END,
         CASE
             WHEN o.state = 'running' THEN NULL
@@ -44,7 +45,7 @@ BEGIN
             WHEN e.retry_at IS NOT NULL THEN format('run %s failed and is tried again', e.last_try)
             WHEN NOT e.is_due THEN 'waiting for the evening window'
         END,
-        coalesce(h.held, 0), m.waiting, c.unproven, c.credentials_expire, b.last_error
+        coalesce(h.held, 0), m.waiting, c.unproven, c.credentials_expire, b.last_error, n.findings
     FROM minga_roster.connections c
     CROSS JOIN minga_roster.cron_facts() f
     JOIN minga_roster.evenings() e USING (connection)
@@ -65,6 +66,8 @@ BEGIN
                         AND b.origin = minga_roster.server_origin()) m
     LEFT JOIN LATERAL (SELECT b.last_error FROM minga_roster.outbox b WHERE b.connection = c.connection AND b.attempts > 0
                         AND b.origin = minga_roster.server_origin() ORDER BY b.mail DESC LIMIT 1) b ON true
+    CROSS JOIN LATERAL (SELECT string_agg(minga_roster.finding_words(f.finding, f.category, f.amount, f."of", f.detail), '; ' ORDER BY f.position) AS findings
+                        FROM minga_roster.run_findings f WHERE f.run = l.run) n
     WHERE c.retired_at IS NULL;
 END
 $$;
@@ -73,7 +76,7 @@ COMMENT ON FUNCTION do_connection_status() IS 'connection_status behind the door
 CREATE FUNCTION connection_status(OUT connection text, OUT site text, OUT automatic boolean, OUT state text, OUT run bigint, OUT phase text,
     OUT pages integer, OUT rows_staged bigint, OUT rows_expected bigint, OUT last_run bigint, OUT last_state text,
     OUT last_finished_at timestamptz, OUT last_error text, OUT next_evening timestamptz, OUT why_nothing_happens text, OUT held bigint,
-    OUT waiting_mail bigint, OUT unproven boolean, OUT credentials_expire date, OUT mail_error text)
+    OUT waiting_mail bigint, OUT unproven boolean, OUT credentials_expire date, OUT mail_error text, OUT findings text)
 RETURNS SETOF record
 LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION connection_status() IS
@@ -81,13 +84,15 @@ COMMENT ON FUNCTION connection_status() IS
 
 CREATE VIEW roster_status AS
     SELECT connection, site, automatic, state, run, phase, pages, rows_staged, rows_expected, last_run, last_state, last_finished_at, last_error,
-        next_evening, why_nothing_happens, held, waiting_mail, unproven, credentials_expire, mail_error
+        next_evening, why_nothing_happens, held, waiting_mail, unproven, credentials_expire, mail_error, findings
     FROM minga_roster.connection_status();
 COMMENT ON VIEW roster_status IS
 'For each connection what it is doing, what comes next and when, and why nothing happens. Reading it takes SELECT on the view and EXECUTE on connection_status().';
 COMMENT ON COLUMN roster_status.state IS '"idle", "sync queued since ..." or "running sync since ...", local to the connection''s time zone.';
 COMMENT ON COLUMN roster_status.run IS 'The run in progress, else the one queued; phase, pages and rows are its.';
 COMMENT ON COLUMN roster_status.last_run IS 'The last sync that ended, evening or manual; last_state, last_finished_at and last_error are its.';
+COMMENT ON COLUMN roster_status.last_state IS 'Its state; "succeeded, incomplete" where a list was not proved to be read to its end.';
+COMMENT ON COLUMN roster_status.findings IS 'What the last sync noticed of the roster, in short; roster_report(last_run) says more.';
 COMMENT ON COLUMN roster_status.next_evening IS 'When the next evening run is due: the begin of the next window, or the next try of a failed run; NULL while none will be.';
 COMMENT ON COLUMN roster_status.why_nothing_happens IS 'The first obstacle there is, in words; NULL while a run works or is about to be queued.';
 COMMENT ON COLUMN roster_status.held IS 'Held archives and updates of the newest sync or applied preview that has any.';

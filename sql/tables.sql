@@ -197,6 +197,7 @@ CREATE TABLE runs (
     pid integer,
     reported boolean NOT NULL DEFAULT false,
     modified_since timestamptz,
+    incomplete boolean NOT NULL DEFAULT false,
     CHECK ((finished_at IS NOT NULL) = (state IN ('succeeded', 'failed', 'cancelled')))
 );
 CREATE UNIQUE INDEX runs_evening ON runs (connection, evening) WHERE state <> 'failed';
@@ -211,6 +212,8 @@ COMMENT ON COLUMN runs.pid IS 'Process of the worker while the run is running.';
 COMMENT ON COLUMN runs.reported IS 'Whether the owners have been told (or nobody wanted to be).';
 COMMENT ON COLUMN runs.is_full IS
 'The whole roster was read: true once it is fetched. false: a delta, which lists students and contacts that changed, and archives nobody.';
+COMMENT ON COLUMN runs.incomplete IS
+'A list was not proved to be read to its end: rows may be missing, nobody of its family is archived; collections says which and why.';
 COMMENT ON COLUMN runs.modified_since IS 'What a delta asked for: rows with a later dateLastModified. is_full true beside it: the SIS ignored that, and all was read.';
 COMMENT ON COLUMN runs.skipped IS 'Staged users with the outcome skip.';
 
@@ -222,7 +225,7 @@ CREATE TABLE run_counts (
     PRIMARY KEY (run, category, action)
 );
 COMMENT ON TABLE run_counts IS
-'Of each run, by category: the outcomes of its staged users (create, link, update, restore, unchanged, skip, conflict, reject, protect, merged, contact, ignore) and, of people who are gone, archive, held and refused archive (by the people relation); of an undo what was done to people, and kept. A row whose role has no rule counts under the category "none", a guardian under "contact".';
+'Of each run, by category: the outcomes of its staged users (create, link, update, restore, unchanged, skip, conflict, reject, protect, merged, contact, ignore), where a conflict counts once and its further rows as merged; beside them archive, held (archives and updates), and refused archive (by the people relation); of an undo what was done to people, and kept. A row whose role has no rule counts under the category "none", a guardian under "contact".';
 
 CREATE TABLE run_steps (
     run bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
@@ -261,6 +264,8 @@ CREATE TABLE collections (
     claimed_total bigint,
     without_id bigint NOT NULL DEFAULT 0,
     elsewhere bigint NOT NULL DEFAULT 0,
+    roles_ended bigint NOT NULL DEFAULT 0,
+    without_role bigint NOT NULL DEFAULT 0,
     fallback boolean NOT NULL DEFAULT false,
     detail text,
     PRIMARY KEY (run, collection)
@@ -268,7 +273,38 @@ CREATE TABLE collections (
 COMMENT ON TABLE collections IS 'For each collection of a run, the evidence that it was read whole: archives of a family rest on it.';
 COMMENT ON COLUMN collections.complete IS 'Read to a proved end; false where the end was weak, the endpoint answered 403 or 404, or a row had no sourcedId.';
 COMMENT ON COLUMN collections.without_id IS 'Rows without a sourcedId: rejected, not staged.';
-COMMENT ON COLUMN collections.elsewhere IS 'Rows of another school or, in a fallback, of other roles: not staged.';
+COMMENT ON COLUMN collections.elsewhere IS 'Rows of another school or, in a fallback, of other roles, or whose roles have all ended: not staged.';
+COMMENT ON COLUMN collections.roles_ended IS 'Of these, rows whose roles have all ended.';
+COMMENT ON COLUMN collections.without_role IS 'Rows that named no role and got that of their list: the school''s own, of one category.';
+
+CREATE TABLE run_figures (
+    run bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
+    category text NOT NULL,
+    people bigint NOT NULL,
+    inactive bigint NOT NULL,
+    filled jsonb NOT NULL,
+    PRIMARY KEY (run, category)
+);
+COMMENT ON TABLE run_figures IS 'Of each full sync and preview, by rostered category, how many rows were listed, for the next one to compare with.';
+COMMENT ON COLUMN run_figures.inactive IS 'Rows with status inactive, or enabledUser false.';
+COMMENT ON COLUMN run_figures.filled IS 'For each field, how many of the rows have a value.';
+
+CREATE TABLE run_findings (
+    run bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
+    position integer NOT NULL,
+    finding text NOT NULL CHECK (finding IN ('inactive_some', 'inactive_all', 'category_empty', 'field_vanished', 'roles_ended', 'no_role',
+        'unknown_role', 'without_id', 'incomplete', 'mass_update_held')),
+    category text,
+    amount bigint NOT NULL,
+    "of" bigint,
+    detail jsonb NOT NULL DEFAULT '{}',
+    needs_look boolean NOT NULL,
+    PRIMARY KEY (run, position)
+);
+COMMENT ON TABLE run_findings IS 'What a sync or preview noticed of the roster, as codes and numbers; finding_text makes the sentences. No row holds a value of a person.';
+COMMENT ON COLUMN run_findings.amount IS 'How many, of "of".';
+COMMENT ON COLUMN run_findings.detail IS 'subject: the list, field, column or role that it is about.';
+COMMENT ON COLUMN run_findings.needs_look IS 'Somebody should look: of what lasts, in the run that found it first.';
 
 CREATE TABLE changes (
     run bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
@@ -508,7 +544,7 @@ DECLARE
     config text;
 BEGIN
     FOREACH config IN ARRAY ARRAY['people_relations', 'connections', 'connections_number_seq', 'toggles', 'secrets', 'runs', 'runs_run_seq',
-        'run_counts', 'run_steps', 'findings', 'collections', 'changes', 'conflict_candidates', 'match_decisions',
+        'run_counts', 'run_steps', 'findings', 'run_figures', 'run_findings', 'collections', 'changes', 'conflict_candidates', 'match_decisions',
         'column_owners', 'written_values', 'links', 'planned_links', 'link_changes', 'recipients', 'outbox', 'outbox_mail_seq', 'audit', 'audit_entry_seq']
     LOOP
         PERFORM pg_catalog.pg_extension_config_dump(('minga_roster.' || config)::regclass, '');

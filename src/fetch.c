@@ -165,7 +165,7 @@ is_elsewhere(const RowJudge *judge, const PageRow *row)
 
 		for (int i = 0; i < row->orgs.count && !listed; i++)
 			listed = text_equals((text *) DatumGetPointer(row->orgs.ids[i]), judge->school_id);
-		if (!listed)
+		if (!listed || (row->roles_over && row->texts[ROW_ROLE] == NULL))
 			return true;
 	}
 	return is_of_other_role(judge, row);

@@ -93,6 +93,7 @@ struct Stage
 	Datum		collection;
 	Datum		outcome;
 	Datum		elsewhere;
+	Datum		ended;
 	TupleTableSlot *slots[BATCH_ROWS];
 	int			made;			/* slots */
 	int			used;			/* slots */
@@ -154,6 +155,7 @@ stage_begin_page(Stage *stage, PageKind kind, const char *collection)
 	stage->collection = CStringGetTextDatum(collection);
 	stage->outcome = CStringGetTextDatum("unchanged");
 	stage->elsewhere = CStringGetTextDatum("elsewhere");
+	stage->ended = CStringGetTextDatum("ended");
 	stage->made = stage->used = 0;
 	stage->bytes = 0;
 	MemoryContextSwitchTo(caller);
@@ -227,8 +229,8 @@ end_row(Stage *stage, MemoryContext caller)
 
 /*
  * Stages a user.  One who is elsewhere is staged by id alone, with the outcome
- * "elsewhere", for the end of the collection to be judged by; store_collection
- * takes it out again.
+ * "elsewhere" or, where the roles have all ended, "ended", for the end of the
+ * collection to be judged by; store_collection takes it out again.
  */
 void
 stage_user(Stage *stage, PageRow *row, bool elsewhere)
@@ -258,7 +260,7 @@ stage_user(Stage *stage, PageRow *row, bool elsewhere)
 	set_column(stage, USER_ENABLED, BoolGetDatum(row->enabled));
 	set_column(stage, USER_DAMAGED, BoolGetDatum(row->damaged));
 	if (elsewhere)
-		set_column(stage, USER_OUTCOME, stage->elsewhere);
+		set_column(stage, USER_OUTCOME, row->roles_over ? stage->ended : stage->elsewhere);
 	else
 	{
 		for (int i = 0; i < lengthof(texts); i++)
