@@ -97,11 +97,18 @@ read_answer(const HttpResponse *response, TokenAnswer *answer)
 {
 	JsonSemAction actions = {0};
 	JsonLexContext *lexer;
+	char	   *body = response->body;
+	size_t		len = response->len;
 
 	memset(answer, 0, sizeof(*answer));
-	if (response->len == 0 || !pg_verify_mbstr(PG_UTF8, response->body, response->len, true))
+	if (len >= 3 && memcmp(body, "\xEF\xBB\xBF", 3) == 0)
+	{
+		body += 3;
+		len -= 3;
+	}
+	if (len == 0 || !pg_verify_mbstr(PG_UTF8, body, len, true))
 		return false;
-	lexer = compat_json_lex_context(response->body, response->len);
+	lexer = compat_json_lex_context(body, len);
 	actions.semstate = answer;
 	actions.object_start = answer_nest;
 	actions.object_end = answer_unnest;
@@ -109,7 +116,7 @@ read_answer(const HttpResponse *response, TokenAnswer *answer)
 	actions.array_end = answer_unnest;
 	actions.object_field_start = answer_field;
 	actions.scalar = answer_scalar;
-	return response->body[strspn(response->body, " \t\r\n")] == '{' && pg_parse_json(lexer, &actions) == JSON_SUCCESS;
+	return body[strspn(body, " \t\r\n")] == '{' && pg_parse_json(lexer, &actions) == JSON_SUCCESS;
 }
 
 /* An error code of OAuth: letters and underscores, so that it can be shown. */
@@ -397,7 +404,8 @@ token_fault(RosterClient *client, const HttpResponse *response, const TokenAnswe
 	if (response->status == 200)
 		return client_fault(ERRCODE_PROTOCOL_VIOLATION,
 							"the token endpoint's answer holds no access token",
-							"It answered 200 with something that is no OAuth 2.0 token.",
+							text_wide_encoding(response->body, response->len) == NULL ? "It answered 200 with something that is no OAuth 2.0 token." :
+							psprintf("It answered 200 in %s, and not in UTF-8.", text_wide_encoding(response->body, response->len)),
 							"Compare the token URL (connections.token_url) with the one that the SIS shows to the school; if it is right, ask the SIS vendor.");
 	return client_status_fault(client, connection->token_url, response);
 }

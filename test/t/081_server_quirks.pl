@@ -168,6 +168,12 @@ foreach my $case ([ 'utf-16-le', 16 ], [ 'utf-16-be', 16 ], [ 'utf-32-le', 32 ],
 	}
 }
 
+$roster->sql('DELETE FROM tokens');
+is(runs("roster_fetch('v1')", { byte_order_mark => { path => 'oauth/token' } }), 'succeeded', 'a byte order mark before the token');
+$roster->sql('DELETE FROM tokens');
+is(runs("roster_fetch('v1')", { encoding => { path => 'oauth/token', name => 'utf-16-le', mark => 1 } }), 'failed 08P01', 'a token in UTF-16');
+is(newest('detail'), 'It answered 200 in UTF-16, and not in UTF-8.', '... is told');
+
 # Values of e-mail and the like that are none: the newcomer is created without, and nobody else is lost
 
 $server->clear_faults;
