@@ -57,7 +57,7 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
     VALUES
     ('login', 'the SIS refused the login',
-        'The SIS administrator checks that the connection is still enabled, and gives the database administrator the Client ID and Client Secret that hold now.',
+        'The SIS administrator checks that the connection is still enabled, and gives the database administrator the Client ID and Client Secret that are valid now.',
         false),
     ('name', 'the address of the SIS was not found',
         'The SIS administrator confirms the address, and the database administrator compares it and the name service of the server.',

@@ -92,10 +92,11 @@ COMMENT ON FUNCTION html_heading(text) IS 'A heading.';
 CREATE FUNCTION html_lead(content jsonb) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT minga_roster.filled('<h1 class="{tone}" style="margin:0 0 10px;padding:14px 16px;font-size:19px;line-height:1.35;{colors}">{words}</h1>',
+    SELECT minga_roster.filled('<h1 class="{tone}" style="margin:0 0 10px;padding:14px 16px;font-size:{size}px;line-height:1.35;{colors}">{words}</h1>',
         jsonb_build_object(
             'tone', content ->> 'tone',
             'words', minga_roster.html_escaped(content ->> 'words'),
+            'size', CASE WHEN length(content ->> 'words') > 110 THEN 16 ELSE 19 END,
             'colors', CASE content ->> 'tone'
                 WHEN 'good' THEN 'background-color:#e6f5ec;color:#103a22;border-left:6px solid #1f8a4c;'
                 WHEN 'action' THEN 'background-color:#fff3dc;color:#4a2e00;border-left:6px solid #c77700;'

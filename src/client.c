@@ -258,7 +258,7 @@ client_transfer_fault(const char *url, const HttpResponse *response)
 		case TRANSFER_TIMEOUT:
 			return client_fault(ERRCODE_CONNECTION_FAILURE,
 								psprintf("\"%s\" did not answer in time", host), found,
-								"The SIS may be overloaded: try again later, or ask for smaller pages with roster_configure(page_size => ...).");
+								"The SIS may be overloaded: run at another hour, or ask for smaller pages with roster_configure(page_size => ...).");
 		case TRANSFER_TOO_LARGE:
 			return client_fault(ERRCODE_PROGRAM_LIMIT_EXCEEDED,
 								psprintf("a page from \"%s\" is too large", host),
@@ -293,7 +293,7 @@ client_status_fault(RosterClient *client, const char *url, const HttpResponse *r
 		case 429:
 			return client_fault(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
 								"the SIS asks for fewer requests", found,
-								"Try again later; ask the school which hours its SIS allows, and the SIS vendor which rate.");
+								"Run at another hour: ask the school which hours its SIS allows, and the SIS vendor which rate.");
 		default:
 			if (response->status >= 300 && response->status < 400)
 				return client_fault(ERRCODE_PROTOCOL_VIOLATION,
@@ -304,7 +304,7 @@ client_status_fault(RosterClient *client, const char *url, const HttpResponse *r
 			if (response->status >= 500 || response->status == 408 || response->status == 425)
 				return client_fault(ERRCODE_CONNECTION_FAILURE,
 									"the SIS failed to answer", found,
-									"Something is wrong inside the SIS: try again later, and ask its vendor if it stays so.");
+									"Something is wrong inside the SIS: ask its vendor if it stays so.");
 			return client_fault(ERRCODE_PROTOCOL_VIOLATION,
 								"the SIS refused a request", found,
 								"Ask the SIS vendor what is wrong with it.");

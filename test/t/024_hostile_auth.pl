@@ -45,7 +45,7 @@ $night->falls('403 of every list', { status => { path => 'students|teachers|admi
 my @token = (
 	[ 'down', { status => { path => 'oauth2/token', code => 503, retry_after => 3600 } }, '08006', qr/^the SIS failed to answer$/, qr/vendor/ ],
 	[ 'broken', { status => { path => 'oauth2/token', code => 500 } }, '08006', qr/^the SIS failed to answer$/, qr/vendor/ ],
-	[ 'busy for an hour', { status => { path => 'oauth2/token', code => 429, retry_after => 3600 } }, '53400', qr/^the SIS asks for fewer requests$/, qr/Try again later/ ],
+	[ 'busy for an hour', { status => { path => 'oauth2/token', code => 429, retry_after => 3600 } }, '53400', qr/^the SIS asks for fewer requests$/, qr/Run at another hour/ ],
 	[ 'gone', { status => { path => 'oauth2/token', code => 404 } }, '42704', qr/^the SIS has no token endpoint at this URL$/, qr/token/ ],
 	[ 'a login page', { html => { path => 'oauth2/token' } }, '08P01', qr/holds no access token$/, qr/token_url.*SIS vendor/ ],
 	[ 'half an answer', { truncated => { path => 'oauth2/token' } }, '08P01', qr/holds no access token$/, qr/token_url.*SIS vendor/ ],

@@ -23,7 +23,7 @@ sub falls_in_time
 	my ($name, $faults, %expected) = @_;
 
 	$roster->set(request_timeout => '10s');
-	$night->falls($name, $faults, sqlstate => '08006', error => qr/^"localhost" did not answer in time$/, hint => qr/may be overloaded: try again later/, %expected,
+	$night->falls($name, $faults, sqlstate => '08006', error => qr/^"localhost" did not answer in time$/, hint => qr/may be overloaded: run at another hour/, %expected,
 		after => sub { $night->moves_back if $night->{there}; $roster->set(request_timeout => '5min') });
 	return;
 }
@@ -65,7 +65,7 @@ $night->falls('429 with seconds', { status => { path => $middle, code => 429, ti
 $night->falls('429 with a date', { status => { path => $middle, code => 429, times => 1, retry_after => strftime('%a, %d %b %Y %H:%M:%S GMT', gmtime(time + 3)) } }, %busy);
 $night->falls('429 with nonsense', { status => { path => $middle, code => 429, times => 1, retry_after => 'after lunch' } }, %busy);
 $night->falls('429 for an hour', { status => { path => $middle, code => 429, retry_after => 3600 } }, sqlstate => '53400',
-	error => qr/^the SIS asks for fewer requests$/, detail => qr/^It answered 429 for .*students from offset 20\.$/, hint => qr/Try again later.*ask the school/,
+	error => qr/^the SIS asks for fewer requests$/, detail => qr/^It answered 429 for .*students from offset 20\.$/, hint => qr/Run at another hour: ask the school/,
 	after => sub { is($night->newest('retries'), '0', '... which is not waited for') });
 foreach my $code (502, 503, 504)
 {
