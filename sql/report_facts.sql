@@ -17,6 +17,8 @@ CREATE TYPE report_facts AS (
     rejects bigint,
     kept bigint,
     unread text[],
+    still_unread text[],
+    noticed text[],
     failed_step text,
     cause text,
     tries bigint,
@@ -26,7 +28,7 @@ CREATE TYPE report_facts AS (
     shows_detail boolean
 );
 COMMENT ON TYPE report_facts IS
-'place: the school, as the SIS calls it. planned_in: the run with the changes. is_first: nothing was synced before. recovered: the evening before failed. done: what was done to people, pairs of number and word. unread: lists that were not proved complete. cause: of a failure. retry_at: when it is tried again. shows_error, shows_detail: whether the error, and all that it came with, hold no value of a person.';
+'place: the school, as the SIS calls it. planned_in: the run with the changes. is_first: nothing was synced before. recovered: the evening before failed. done: what was done to people, pairs of number and word. unread, still_unread: lists that were not proved complete, tonight or as before. noticed: findings that somebody has to look at. cause: of a failure. retry_at: when it is tried again. shows_error, shows_detail: whether the error, and all that it came with, hold no value of a person.';
 
 CREATE FUNCTION failure_cause(sqlstate text, phase text) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
@@ -147,10 +149,17 @@ BEGIN
     FROM minga_roster.changes c
     WHERE c.run = facts.planned_in AND this.kind <> 'approve' AND c.state = 'held';
     -- A delta rests on no proof; what it could not read at all is worth a word.
-    facts.unread := ARRAY(SELECT minga_roster.readable(c.collection) FROM minga_roster.collections c
-        WHERE c.run = this.run AND (NOT c.complete OR c.proof = 'weak') AND this.kind <> 'test' AND this.state = 'succeeded'
-            AND (this.is_full IS NOT FALSE OR c.proof IS NULL)
-        ORDER BY c.collection);
+    SELECT coalesce(array_agg(c.name ORDER BY c.name) FILTER (WHERE c.is_new), '{}'), coalesce(array_agg(c.name ORDER BY c.name) FILTER (WHERE NOT c.is_new), '{}')
+    INTO facts.unread, facts.still_unread
+    FROM (SELECT minga_roster.readable(c.collection) AS name, coalesce(f.needs_look, true) AS is_new
+          FROM minga_roster.collections c
+          LEFT JOIN minga_roster.run_findings f ON f.run = c.run AND f.finding = 'incomplete' AND f.detail ->> 'subject' = c.collection
+          WHERE c.run = this.run AND (NOT c.complete OR c.proof = 'weak') AND this.kind <> 'test' AND this.state = 'succeeded'
+              AND (this.is_full IS NOT FALSE OR c.proof IS NULL)) c;
+    facts.noticed := ARRAY(SELECT minga_roster.readable(minga_roster.finding_words(f.finding, f.category, f.amount, f."of", f.detail))
+        FROM minga_roster.run_findings f
+        WHERE f.run = facts.planned_in AND this.kind <> 'approve' AND f.needs_look AND f.finding NOT IN ('incomplete', 'mass_update_held')
+        ORDER BY f.position);
     SELECT coalesce(sum(c.count), 0) INTO facts.kept FROM minga_roster.run_counts c WHERE c.run = this.run AND c.action = 'kept';
     SELECT s.step INTO facts.failed_step FROM minga_roster.run_steps s WHERE s.run = this.run AND NOT s.ok ORDER BY s.position LIMIT 1;
     facts.is_first := this.kind = 'sync' AND this.state = 'succeeded' AND NOT EXISTS (SELECT FROM minga_roster.runs r
@@ -202,7 +211,9 @@ AS $$
         (6, facts.kept > 0, minga_roster.figures(facts.kept, 'change') || ' could not be taken back'),
         (7, facts.unread <> '{}', CASE cardinality(facts.unread) WHEN 1 THEN minga_roster.cut(facts.unread[1], 40)
             ELSE minga_roster.figures(cardinality(facts.unread), 'list') END || ' not read completely'),
-        (8, facts.failed_step IS NOT NULL, format('the connection test failed at "%s"', facts.failed_step))
+        (8, facts.noticed <> '{}', CASE cardinality(facts.noticed) WHEN 1 THEN minga_roster.cut(facts.noticed[1], 60)
+            ELSE minga_roster.figure(cardinality(facts.noticed)) || ' things noticed in the SIS' END),
+        (9, facts.failed_step IS NOT NULL, format('the connection test failed at "%s"', facts.failed_step))
         ) AS n (place, is_so, words)
     WHERE n.is_so
 $$;
@@ -228,7 +239,8 @@ DECLARE
     needs text[] := minga_roster.needs_of(facts);
     short text := (SELECT w.short FROM minga_roster.failure_words() w WHERE w.cause = facts.cause);
 BEGIN
-    tone := CASE WHEN this.state = 'failed' OR facts.is_missed THEN 'bad' WHEN this.state <> 'succeeded' THEN 'plain' WHEN needs <> '{}' THEN 'action' ELSE 'good' END;
+    tone := CASE WHEN this.state = 'failed' OR facts.is_missed THEN 'bad' WHEN this.state <> 'succeeded' THEN 'plain' WHEN needs <> '{}' THEN 'action'
+        WHEN facts.still_unread <> '{}' THEN 'plain' ELSE 'good' END;
     content := CASE
         WHEN facts.is_missed THEN format('No sync on %s: the evening was missed.', minga_roster.day_in_words(this.evening))
         WHEN this.state = 'failed' AND this.evening IS NOT NULL THEN format('No sync on %s: %s.', minga_roster.day_in_words(this.evening), short)
@@ -254,10 +266,12 @@ BEGIN
                     'Nothing was left to take back.')
                 ELSE minga_roster.done_in_words(facts.done, 'were') || '.' END,
             CASE WHEN facts.done = '[]' AND this.kind IN ('sync', 'apply') THEN
-                CASE WHEN needs = '{}' THEN 'Nothing changed, and there is nothing to do.' ELSE 'No account was changed.' END
+                CASE WHEN needs <> '{}' THEN 'No account was changed.' WHEN facts.still_unread <> '{}' THEN 'Nothing changed.'
+                    ELSE 'Nothing changed, and there is nothing to do.' END
                 WHEN this.kind = 'undo' AND (facts.school).automatic AND (facts.school).paused_reason IS NOT NULL THEN
                     'Automatic Rostering is paused until somebody switches it on again.'
-                WHEN needs = '{}' AND this.kind IN ('sync', 'apply') THEN 'There is nothing to do.' END)
+                WHEN needs = '{}' AND facts.still_unread = '{}' AND this.kind IN ('sync', 'apply') THEN 'There is nothing to do.' END,
+            'As before, not all ' || minga_roster.in_list(facts.still_unread) || ' were read.')
         END;
 END
 $$;
@@ -303,6 +317,7 @@ BEGIN
                 WHEN this.kind IN ('approve', 'undo') THEN 'no account changed' ELSE minga_roster.run_in_words(this) || ' succeeded' END)
             || CASE WHEN this.kind = 'undo' AND (facts.school).automatic AND (facts.school).paused_reason IS NOT NULL
                 THEN '; Automatic Rostering is paused' ELSE '' END
+            || CASE WHEN facts.still_unread <> '{}' THEN '; not all ' || minga_roster.cut(minga_roster.in_list(facts.still_unread), 60) || ' read' ELSE '' END
         END;
     what := minga_roster.cut(what, longest - 22);
     RETURN minga_roster.readable(format('%s: %s', minga_roster.cut(facts.place, longest - 2 - length(what)), what));

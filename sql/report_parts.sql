@@ -60,6 +60,25 @@ AS $$
 $$;
 COMMENT ON FUNCTION noted_reasons(bigint, text[], text[], timestamptz) IS 'Why changes of a run were not carried out, by category and reason, the most frequent first.';
 
+CREATE FUNCTION unread_means(family text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE family WHEN 'student' THEN 'No student is archived.' WHEN 'staff' THEN 'No teacher, staff member or administrator is archived.'
+        ELSE 'Parent contacts may be missing.' END
+$$;
+COMMENT ON FUNCTION unread_means(text) IS 'What follows for the school where a list of a family was not read completely.';
+
+CREATE FUNCTION report_findings(facts report_facts) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT minga_roster.first_items(array_agg(minga_roster.readable(minga_roster.finding_text(f.finding, f.category, f.amount, f."of", f.detail)) ORDER BY f.position),
+        greatest(count(*) - 12, 0), 12)
+    FROM minga_roster.run_findings f
+    WHERE f.run = facts.planned_in AND (facts.run).kind <> 'approve' AND f.finding NOT IN ('incomplete', 'mass_update_held')
+    HAVING count(*) > 0
+$$;
+COMMENT ON FUNCTION report_findings(report_facts) IS 'What the run noticed in the SIS, but for what other parts say; NULL for nothing.';
+
 CREATE FUNCTION report_decisions(facts report_facts) RETURNS SETOF jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -149,11 +168,8 @@ BEGIN
             format('The SIS did not show that it had sent all %s.', minga_roster.in_list(facts.unread[:6]
                 || CASE WHEN cardinality(facts.unread) > 6 THEN ARRAY[format('%s more lists', cardinality(facts.unread) - 6)] ELSE '{}' END)),
             NULL,
-            (SELECT string_agg(f.words, ' ' ORDER BY f.words)
-             FROM (SELECT DISTINCT CASE c.family WHEN 'student' THEN 'No student is archived.' WHEN 'staff' THEN 'No teacher, staff member or administrator is archived.'
-                       ELSE 'Parent contacts may be missing.' END AS words
-                   FROM minga_roster.collections c
-                   WHERE c.run = this.run AND (NOT c.complete OR c.proof = 'weak') AND (this.is_full IS NOT FALSE OR c.proof IS NULL)) f)
+            (SELECT string_agg(DISTINCT minga_roster.unread_means(c.family), ' ') FROM minga_roster.collections c
+             WHERE c.run = this.run AND c.collection = ANY (facts.unread))
                 || ' Everything else was done as usual.',
             'If it happens again on the next evening, the SIS administrator sends the details at the end of this report to the vendor of the SIS.');
     END IF;
@@ -199,8 +215,16 @@ AS $$
             (14, 'ignore', 'In a role that is not rostered', NULL),
             (15, 'kept', 'Not taken back', NULL)
     ), counted AS (
-        SELECT CASE c.action WHEN 'refused archive' THEN 'reject' ELSE c.action END AS action, c.category, sum(c.count)::bigint AS number
-        FROM minga_roster.run_counts c WHERE c.run = (facts.run).run AND c.count > 0 GROUP BY 1, 2
+        SELECT c.action, c.category, sum(c.count)::bigint AS number
+        FROM minga_roster.run_counts c
+        WHERE c.run = (facts.run).run AND c.count > 0 AND c.action NOT IN ('conflict', 'reject', 'refused archive')
+        GROUP BY 1, 2
+        UNION ALL
+        -- People, as the run counts them: several rows may be one conflict.
+        SELECT c.action, c.category, count(*)
+        FROM minga_roster.changes c
+        WHERE c.run = facts.planned_in AND (facts.run).kind <> 'approve' AND c.action IN ('conflict', 'reject') AND c.state = 'noted'
+        GROUP BY 1, 2
     ), lines AS (
         SELECT w.place, w.label, coalesce(w.total, (SELECT sum(c.number) FROM counted c WHERE c.action = w.action))::bigint AS number,
             (SELECT string_agg(minga_roster.counted_people(c.category, c.number), ', ' ORDER BY array_position(ARRAY['student', 'teacher', 'staff', 'admin'], c.category), c.category)
@@ -261,9 +285,12 @@ AS $$
                 format('The credentials of the SIS expired on %s: ask the SIS administrator for new ones.', to_char((f.school).credentials_expire, 'FMMonth FMDD, YYYY'))
             WHEN (f.school).credentials_expire <= f.today + 30 THEN
                 format('The credentials of the SIS expire on %s: ask the SIS administrator for new ones before.', to_char((f.school).credentials_expire, 'FMMonth FMDD, YYYY')) END),
-        (5, CASE WHEN (f.run).is_full IS FALSE THEN
+        (5, 'As on evenings before, the SIS did not show that it had sent all ' || minga_roster.in_list(facts.still_unread[:6]) || '. '
+            || (SELECT string_agg(DISTINCT minga_roster.unread_means(c.family), ' ') FROM minga_roster.collections c
+                WHERE c.run = (f.run).run AND c.collection = ANY (facts.still_unread))),
+        (6, CASE WHEN (f.run).is_full IS FALSE THEN
             'Only what changed since the last sync was read. The next full sync looks at who has left.' END),
-        (6, CASE WHEN (f.school).delta AND (f.school).filter_unusable AND (f.school).retired_at IS NULL THEN
+        (7, CASE WHEN (f.school).delta AND (f.school).filter_unusable AND (f.school).retired_at IS NULL THEN
             'The SIS ignores or refuses the filter on dateLastModified, so every evening reads the whole roster.' END)
         ) AS n (place, line)
     WHERE n.line IS NOT NULL
@@ -307,7 +334,7 @@ AS $$
         SELECT row_number() OVER (ORDER BY c.collection) AS place,
             minga_roster.readable(format('%s: %s', c.collection, coalesce(c.detail, 'its end was not proved'))) AS line
         FROM minga_roster.collections c
-        WHERE facts.unread <> '{}' AND c.run = (facts.run).run AND (NOT c.complete OR c.proof = 'weak')
+        WHERE facts.unread || facts.still_unread <> '{}' AND c.run = (facts.run).run AND (NOT c.complete OR c.proof = 'weak')
             AND ((facts.run).is_full IS NOT FALSE OR c.proof IS NULL)
         UNION ALL
         SELECT 1000 + s.position, minga_roster.readable(format('%s: %s', s.step, concat_ws('. ', CASE WHEN s.ok THEN 'ok' WHEN NOT s.ok THEN 'failed' ELSE 'not reached' END,
@@ -374,6 +401,11 @@ BEGIN
             CASE WHEN this.kind IN ('test', 'fetch', 'diagnose', 'preview') THEN '. No account was changed.' ELSE '' END))
         UNION ALL
         SELECT 3, d.place, 'decision', d.content FROM minga_roster.report_decisions(facts) WITH ORDINALITY d (content, place)
+        UNION ALL
+        SELECT 3, 1000 + c.place, c.part, c.content
+        FROM minga_roster.report_findings(facts) n (lines)
+        CROSS JOIN LATERAL (VALUES (1, 'heading', to_jsonb('Noticed in the SIS'::text)), (2, 'items', n.lines)) c (place, part, content)
+        WHERE n.lines IS NOT NULL
         UNION ALL
         SELECT 4, c.place, c.part, c.content
         FROM minga_roster.report_counts(facts) n (lines)

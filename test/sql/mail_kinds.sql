@@ -143,6 +143,31 @@ SELECT make_run(950000111, evening => '2026-09-01', counts => '{"created": 3, "u
 SELECT mail(950000111);
 UPDATE minga_roster.runs SET state = 'succeeded' WHERE run = 950000013;
 
+-- What a run noticed in the SIS: in subject and first sentence where somebody has to look, else in its section alone; lists that are not read completely as before.
+SELECT make_run(950000120, evening => '2026-09-02', counts => '{"unchanged": 20}');
+INSERT INTO minga_roster.run_findings (run, position, finding, category, amount, "of", detail, needs_look)
+VALUES (950000120, 1, 'unknown_role', NULL, 21, NULL, '{"subject": "aide <b>"}', false);
+SELECT mail(950000120);
+SELECT jsonb_array_elements_text(content) FROM minga_roster.report_parts(950000120) WHERE part = 'items';
+INSERT INTO minga_roster.run_findings (run, position, finding, category, amount, "of", detail, needs_look)
+VALUES (950000120, 2, 'inactive_all', 'student', 20, 20, '{"accounts": 20}', true);
+SELECT mail(950000120);
+INSERT INTO minga_roster.run_findings (run, position, finding, category, amount, "of", detail, needs_look)
+VALUES (950000120, 3, 'category_empty', 'teacher', 0, 8, '{}', true);
+SELECT mail(950000120);
+SELECT jsonb_array_elements_text(content) FROM minga_roster.report_parts(950000120) WHERE part = 'items';
+DELETE FROM minga_roster.run_findings WHERE run = 950000120;
+INSERT INTO minga_roster.collections (run, collection, family, complete, proof, detail) VALUES (950000120, 'guardians', 'contact', true, 'weak', NULL);
+INSERT INTO minga_roster.run_findings (run, position, finding, category, amount, "of", detail, needs_look)
+VALUES (950000120, 1, 'incomplete', NULL, 5, 8, '{"subject": "guardians", "family": "contact"}', false);
+SELECT mail(950000120);
+SELECT jsonb_array_elements_text(content) FROM minga_roster.report_parts(950000120) WHERE part = 'items';
+UPDATE minga_roster.runs SET created = 3 WHERE run = 950000120;
+SELECT mail(950000120);
+UPDATE minga_roster.run_findings SET needs_look = true WHERE run = 950000120;
+SELECT mail(950000120);
+DELETE FROM minga_roster.runs WHERE run = 950000120;
+
 -- What is good to know: credentials, a connection that is unproven, a copy of the database, deltas and filters.
 UPDATE minga_roster.connections SET unproven = true, credentials_expire = '2026-08-31', delta = true, filter_unusable = true;
 UPDATE minga_roster.runs SET is_full = false, modified_since = '2026-08-31 12:00+00' WHERE run = 950000111;
