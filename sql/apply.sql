@@ -170,7 +170,7 @@ BEGIN
     FROM minga_roster.changes c
     WHERE c.run = of_run AND c.state = of_state AND c.action IN ('create', 'update', 'restore', 'archive')
         -- What else is held is for roster_relink and the next sync.
-        AND (of_state <> 'held' OR c.action IN ('update', 'archive'));
+        AND (of_state <> 'held' OR minga_roster.awaits_approval(c.action, c.state_cause));
     ANALYZE writes;
     CREATE TEMP TABLE hits (change integer, person_id text, seen bigint) ON COMMIT DROP;
 END

@@ -713,6 +713,7 @@ BEGIN
     DELETE FROM minga_roster.tokens t WHERE t.connection = known.connection;
     DELETE FROM minga_roster.secrets s WHERE s.connection = known.connection;
     PERFORM minga_roster.drop_stage(known.connection);
+    PERFORM minga_roster.drop_conflict_pairs(known.connection);
     UPDATE minga_roster.connections c SET retired_at = now() WHERE c.connection = known.connection;
 END
 $$;

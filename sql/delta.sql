@@ -116,7 +116,8 @@ BEGIN
         RETURN;
     END IF;
     SELECT bool_and(c.complete) INTO read_whole FROM minga_roster.collections c WHERE c.run = end_read.run.run;
-    SELECT coalesce(bool_or(h.action = 'link'), false), coalesce(bool_or(h.action = 'update'), false) INTO links_wait, updates_wait
+    SELECT coalesce(bool_or(h.action = 'link'), false), coalesce(bool_or(h.action = 'update' OR h.state_cause = 'new_site'), false)
+    INTO links_wait, updates_wait
     FROM minga_roster.changes h WHERE h.run = end_read.run.run AND h.state = 'held';
     read_whole := read_whole AND NOT links_wait AND NOT updates_wait;
     IF read_whole THEN

@@ -97,6 +97,54 @@ $$;
 COMMENT ON FUNCTION hold_updates(runs, connections) IS
 'Makes the temp table mass_updates: columns that updates would change for more than guard_update_percent of a category''s people, of those who are active, linked, listed and may be written to, in categories of 20 or more active linked people; filling an empty column is not counted, nor is grade in a season. Each update of such a column becomes a held change as a whole; the links are written. Works on the temp tables of plan_run.';
 
+CREATE FUNCTION hold_new_site(connection connections) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+BEGIN
+    -- A site that is mistyped has nobody, and all people of the right one would be made a second time.
+    IF EXISTS (SELECT FROM current_people) OR NOT EXISTS (SELECT FROM decisions d WHERE d.outcome = 'create')
+        OR EXISTS (SELECT FROM minga_roster.links l WHERE l.connection = hold_new_site.connection.connection)
+        OR minga_roster.as_owner(connection.people, format('SELECT FROM %s p LIMIT 1', connection.people)) = 0
+    THEN
+        RETURN;
+    END IF;
+    UPDATE decisions d SET outcome = 'skip', links = false, held_as = 'create', held_cause = 'new_site',
+        held_reason = format('Nobody is of site "%s" yet, and the people relation has people of other sites.', connection.site)
+    WHERE d.outcome = 'create';
+END
+$$;
+COMMENT ON FUNCTION hold_new_site(connections) IS
+'Holds all creates of a plan for a site that has nobody beside sites that have people, of a connection that has linked nobody yet: the site may be mistyped. Works on the temp tables of plan_run.';
+
+CREATE FUNCTION awaits_approval(action text, cause text) RETURNS boolean
+LANGUAGE sql IMMUTABLE
+RETURN action IN ('update', 'archive') OR (action = 'create' AND coalesce(cause = 'new_site', false));
+COMMENT ON FUNCTION awaits_approval(text, text) IS 'Whether a held change of this action and state_cause is for roster_approve; the others are for roster_relink.';
+
+CREATE FUNCTION keep_held_links(run runs, connection connections) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM decisions d WHERE d.held_cause = 'new_site') THEN
+        RETURN;
+    END IF;
+    INSERT INTO minga_roster.planned_links (run, sourced_id, deed, change, category, role_written, rule, missing, returned)
+    SELECT run.run, o.sourced_id, 'insert', c.change, o.category, d.after ->> 'role', d.rule, false, false
+    FROM decisions d
+    JOIN minga_roster.changes c ON c.run = keep_held_links.run.run AND c.state = 'held' AND c.action = 'create'
+        AND c.sourced_ids[1] COLLATE "C" = d.sourced_ids[1] COLLATE "C"
+    JOIN open_rows o ON o.label = d.label AND o.usable
+    WHERE d.held_cause = 'new_site';
+END
+$$;
+COMMENT ON FUNCTION keep_held_links(runs, connections) IS 'Stores with a plan the links of its held creates, which its approval writes.';
+
+CREATE FUNCTION drop_held_links(connection text) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    DELETE FROM minga_roster.planned_links l
+    USING minga_roster.changes c JOIN minga_roster.runs r ON r.run = c.run
+    WHERE r.connection = drop_held_links.connection AND c.state = 'expired' AND c.action = 'create' AND l.run = c.run AND l.change = c.change
+$$;
+COMMENT ON FUNCTION drop_held_links(text) IS 'Removes the links of held creates that have expired.';
+
 CREATE FUNCTION guard_run(run bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
 DECLARE

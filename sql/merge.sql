@@ -6,7 +6,7 @@ BEGIN
     INSERT INTO minga_roster.run_counts (run, category, action, count)
     SELECT c.run, coalesce(c.category, 'none'), CASE c.state WHEN 'held' THEN 'held' ELSE 'archive' END, count(*)
     FROM minga_roster.changes c
-    WHERE c.run = count_changes.run AND ((c.action = 'archive' AND c.state IN ('planned', 'applied')) OR (c.action IN ('update', 'archive') AND c.state = 'held'))
+    WHERE c.run = count_changes.run AND ((c.action = 'archive' AND c.state IN ('planned', 'applied')) OR (minga_roster.awaits_approval(c.action, c.state_cause) AND c.state = 'held'))
     GROUP BY c.run, coalesce(c.category, 'none'), CASE c.state WHEN 'held' THEN 'held' ELSE 'archive' END;
     UPDATE minga_roster.runs r
     SET created = n.created, linked = n.linked, updated = n.updated, restored = n.restored, archived = n.archived, held = n.held,
@@ -17,7 +17,7 @@ BEGIN
             count(*) FILTER (WHERE c.action = 'update' AND c.state <> 'held') AS updated,
             count(*) FILTER (WHERE c.action = 'restore') AS restored,
             count(*) FILTER (WHERE c.action = 'archive' AND c.state <> 'held') AS archived,
-            count(*) FILTER (WHERE c.action IN ('update', 'archive') AND c.state = 'held') AS held,
+            count(*) FILTER (WHERE c.state = 'held' AND minga_roster.awaits_approval(c.action, c.state_cause)) AS held,
             count(*) FILTER (WHERE c.action = 'conflict') AS conflicts, count(*) FILTER (WHERE c.action = 'reject') AS rejects
         FROM minga_roster.changes c WHERE c.run = count_changes.run AND c.state IN ('planned', 'applied', 'held', 'noted')
     ) n, (
@@ -29,6 +29,32 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION count_changes(bigint) IS 'Stores the counts of a run: of people from its changes, of those who stay as they are from the outcomes of their rows.';
+
+CREATE FUNCTION find_taken(approved runs) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+BEGIN
+    CREATE TEMP TABLE taken (change integer, reason text) ON COMMIT DROP;
+    IF NOT EXISTS (SELECT FROM writes w WHERE w.action = 'create') THEN
+        RETURN;
+    END IF;
+    PERFORM minga_roster.mark_seen(approved.run);
+    INSERT INTO taken
+    SELECT w.change, 'Somebody with the same identifier or e-mail came after the plan was made.'
+    FROM writes w JOIN sights s ON s.change = w.change
+    WHERE w.action = 'create'
+    UNION ALL
+    SELECT p.change, 'A link of the roster''s row was changed since.'
+    FROM minga_roster.planned_links p
+    JOIN minga_roster.links l ON l.connection = find_taken.approved.connection AND l.sourced_id = p.sourced_id
+    WHERE p.run = find_taken.approved.run
+    UNION ALL
+    SELECT p.change, 'It was decided since that nothing is done for the roster''s row.'
+    FROM minga_roster.planned_links p
+    JOIN minga_roster.match_decisions d ON d.connection = find_taken.approved.connection AND d.sourced_id = p.sourced_id AND d.decision = 'skip'
+    WHERE p.run = find_taken.approved.run;
+END
+$$;
+COMMENT ON FUNCTION find_taken(runs) IS 'Makes the temp table taken: held creates that an approval must not carry out any more, and why.';
 
 CREATE FUNCTION approve_run(run bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
@@ -50,7 +76,7 @@ BEGIN
     FROM minga_roster.runs r JOIN minga_roster.runs u ON u.run = r.of_run
     WHERE r.connection = this.connection AND r.kind = 'undo' AND r.state = 'succeeded' AND u.kind IN ('sync', 'apply')
         AND minga_roster.planned_in(u) = approved.run;
-    PERFORM FROM minga_roster.changes c WHERE c.run = approved.run AND c.action IN ('update', 'archive') AND c.state = 'held' FOR UPDATE;
+    PERFORM FROM minga_roster.changes c WHERE c.run = approved.run AND c.state = 'held' AND minga_roster.awaits_approval(c.action, c.state_cause) FOR UPDATE;
     is_held := FOUND;
     -- Who is there shows which school it is, or the lack of leavers does; what updates would write does not.
     SELECT connection.unproven AND undone_by IS NULL AND approved.run = max(r.run)
@@ -70,7 +96,7 @@ BEGIN
                 WHEN approved.kind = 'preview' AND approved.state = 'succeeded' AND NOT is_applied THEN 'It is a preview that has not been applied.'
                 WHEN approved.state <> 'succeeded' THEN minga_roster.state_words(approved.state) || '.'
                 WHEN undone_by IS NOT NULL THEN format('It was undone by run %s, and what it held with it.', undone_by)
-                WHEN EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = approved.run AND c.action IN ('update', 'archive') AND c.state = 'expired') THEN
+                WHEN EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = approved.run AND c.action IN ('create', 'update', 'archive') AND c.state = 'expired') THEN
                     'What it held has expired: a later sync has judged anew.'
                 WHEN EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = approved.run AND c.state_cause = 'approved') THEN
                     'What it held has been approved already.'
@@ -85,6 +111,7 @@ BEGIN
 
     PERFORM minga_roster.read_people(connection);
     PERFORM minga_roster.open_writes(approved.run, 'held');
+    PERFORM minga_roster.find_taken(approved);
     CREATE TEMP TABLE refusals ON COMMIT DROP AS
     SELECT w.change,
         CASE
@@ -96,6 +123,10 @@ BEGIN
                 'A column of it is not taken from the SIS any more.'
             WHEN w.action = 'update' AND NOT columns ?& ARRAY(SELECT jsonb_object_keys(w.after)) THEN
                 'The people relation has not all columns of it any more.'
+            WHEN w.action = 'create' AND NOT t.roster THEN 'The category is not rostered any more.'
+            WHEN w.action = 'create' AND NOT columns ?& ARRAY(SELECT jsonb_object_keys(w.after)) THEN
+                'The people relation has not all columns of it any more.'
+            WHEN w.action = 'create' THEN (SELECT min(n.reason) FROM taken n WHERE n.change = w.change)
             WHEN p.person_id IS NULL THEN 'The person does not exist any more.'
             WHEN p.archived AND w.action = 'update' THEN 'The person was archived after the plan was made.'
             WHEN p.archived THEN 'The person is archived already.'
@@ -136,6 +167,7 @@ BEGIN
         state_reason = CASE WHEN w.done THEN format('approved by run %s', this.run)
             ELSE coalesce(f.reason, w.failure, 'The person was changed after the plan was made.') END,
         state_cause = CASE WHEN w.done THEN 'approved' END,
+        person_id = CASE WHEN w.done THEN w.person_id ELSE c.person_id END,
         after = CASE WHEN w.done AND c.action = 'archive' THEN jsonb_build_object('archived_at', minga_roster.clock()) || c.after ELSE c.after END,
         seen = w.seen, done_by = CASE WHEN w.done THEN this.run END
     FROM refusals f LEFT JOIN writes w ON w.change = f.change
@@ -143,12 +175,17 @@ BEGIN
     INSERT INTO minga_roster.link_changes (run, sourced_id, before)
     SELECT this.run, l.sourced_id, to_jsonb(l)
     FROM writes w JOIN minga_roster.links l ON l.person_id = w.person_id
-    WHERE w.done AND (w.action = 'archive' OR w.after ? 'role') AND l.connection = this.connection AND l.site = this.site;
+    WHERE w.done AND (w.action = 'archive' OR (w.action = 'update' AND w.after ? 'role')) AND l.connection = this.connection AND l.site = this.site;
     UPDATE minga_roster.links l
     SET archived_run = CASE w.action WHEN 'archive' THEN approved.run ELSE l.archived_run END,
         role_written = CASE w.action WHEN 'archive' THEN l.role_written ELSE w.after ->> 'role' END
     FROM writes w
-    WHERE w.done AND (w.action = 'archive' OR w.after ? 'role') AND l.connection = this.connection AND l.person_id = w.person_id;
+    WHERE w.done AND (w.action = 'archive' OR (w.action = 'update' AND w.after ? 'role')) AND l.connection = this.connection AND l.person_id = w.person_id;
+    INSERT INTO minga_roster.links (connection, sourced_id, site, person_id, category, role_written, rule, linked_run)
+    SELECT this.connection, l.sourced_id, this.site, w.person_id, l.category, l.role_written, l.rule, this.run
+    FROM writes w JOIN minga_roster.planned_links l ON l.run = approved.run AND l.change = w.change
+    WHERE w.done AND w.action = 'create';
+    DELETE FROM minga_roster.planned_links l WHERE l.run = approved.run;
     PERFORM minga_roster.remember_written(this.connection);
     IF proves THEN
         UPDATE minga_roster.connections c SET unproven = false WHERE c.connection = this.connection;
@@ -158,12 +195,13 @@ BEGIN
     UPDATE minga_roster.runs r
     SET archived = (SELECT count(*) FROM writes w WHERE w.done AND w.action = 'archive'),
         updated = (SELECT count(*) FROM writes w WHERE w.done AND w.action = 'update'),
-        created = 0, linked = 0, restored = 0, held = 0, unchanged = 0, skipped = 0, conflicts = 0, rejects = 0
+        created = (SELECT count(*) FROM writes w WHERE w.done AND w.action = 'create'),
+        linked = 0, restored = 0, held = 0, unchanged = 0, skipped = 0, conflicts = 0, rejects = 0
     WHERE r.run = this.run;
 END
 $$;
 COMMENT ON FUNCTION approve_run(bigint) IS
-'Applies the held archives and updates of the run that this one is of, each checked again; what fails becomes refused. Of an applied preview the number of either run will do. Approving the newest full sync also proves the connection, unless it held updates alone. 55000 where there is nothing to approve.';
+'Applies the held archives, updates and creates of the run that this one is of, each checked again; what fails becomes refused. Of an applied preview the number of either run will do. Approving the newest full sync also proves the connection, unless it held updates alone. 55000 where there is nothing to approve.';
 
 CREATE FUNCTION lock_people(connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -208,6 +246,9 @@ BEGIN
         UPDATE minga_roster.changes c SET state = 'expired', state_at = minga_roster.clock(), state_cause = 'superseded'
         FROM minga_roster.runs r
         WHERE r.run = c.run AND r.connection = this.connection AND c.state = 'held' AND c.run <> this.run AND this.is_full IS NOT FALSE;
+        IF FOUND THEN
+            PERFORM minga_roster.drop_held_links(this.connection);
+        END IF;
         PERFORM minga_roster.apply_run(run);
         PERFORM minga_roster.end_read(this);
     ELSE

@@ -75,6 +75,14 @@ DECLARE
     probe record;
     lacking record;
 BEGIN
+    IF title IS NULL THEN
+        code := '42P01';
+        message := 'the people relation does not exist';
+        detail := 'It was dropped after it had been attached.';
+        hint := 'Restore it, or attach another one with roster_attach_people and roster_configure.';
+        RETURN NEXT;
+        RETURN;
+    END IF;
     FOR probe IN
         SELECT p."right", p.code, p.detail FROM minga_roster.probe_people(relation) p
         UNION ALL
@@ -100,7 +108,7 @@ BEGIN
                 hint := format('Give the table a primary key, or another replica identity: ALTER TABLE %s REPLICA IDENTITY FULL; of a view, the table below it.', relation);
             ELSE
                 message := format('a sync could not %s relation "%s"', CASE probe."right" WHEN 'SELECT' THEN 'read' WHEN 'INSERT' THEN 'insert into' ELSE 'update' END, title);
-                hint := 'Look at the relation, what is below it, and the rights of its owner.';
+                hint := 'Look at the relation, what is below it, and the rights of its owner; after a change of its columns attach it again.';
         END CASE;
         RETURN NEXT;
     END LOOP;

@@ -611,7 +611,9 @@ BEGIN
     UNION ALL
     SELECT t.place, t.category, CASE WHEN t.main THEN 'unchanged' ELSE 'merged' END, false
     FROM settled_rows t LEFT JOIN open_rows p ON p.sourced_id = t.sourced_id
-    WHERE p.sourced_id IS NULL;
+    WHERE p.sourced_id IS NULL
+    UNION ALL
+    SELECT k.place, k.category, 'skip', false FROM skipped_rows k;
     UPDATE minga_roster.staged_users s SET outcome = o.outcome
     FROM outcomes o
     WHERE s.connection = connection.connection AND s.ctid = ANY (ARRAY(SELECT place FROM outcomes)) AND s.ctid = o.place
@@ -688,6 +690,7 @@ BEGIN
     PERFORM minga_roster.read_rules(connection, run);
     PERFORM minga_roster.choose_parents(connection, run);
     PERFORM minga_roster.find_open_rows(this, connection);
+    PERFORM minga_roster.set_aside_skipped(connection);
     PERFORM minga_roster.group_rows();
     PERFORM minga_roster.match_groups(connection);
     PERFORM minga_roster.decide_groups(connection);
@@ -696,8 +699,11 @@ BEGIN
     PERFORM minga_roster.hold_moves(connection);
     PERFORM minga_roster.withhold_identifiers();
     PERFORM minga_roster.hold_updates(this, connection);
+    PERFORM minga_roster.hold_new_site(connection);
     PERFORM minga_roster.plan_changes(this, connection);
     PERFORM minga_roster.name_collisions(run);
+    PERFORM minga_roster.keep_conflict_pairs(this);
+    PERFORM minga_roster.keep_held_links(this, connection);
     PERFORM minga_roster.count_outcomes(this, connection);
 END
 $$;

@@ -135,7 +135,7 @@ BEGIN
     UNION
     SELECT p.change, p.sourced_id
     FROM planned p JOIN minga_roster.match_decisions d ON d.connection = this.connection AND d.sourced_id = p.sourced_id
-    WHERE p.rule IN ('former id', 'identifier', 'e-mail', 'protected') AND coalesce(d.person_id, p.person_id) = p.person_id
+    WHERE d.decision = 'skip' OR (p.rule IN ('former id', 'identifier', 'e-mail', 'protected') AND coalesce(d.person_id, p.person_id) = p.person_id)
     UNION
     SELECT p.change, min(p.sourced_id)
     FROM planned p
@@ -197,10 +197,14 @@ BEGIN
 
     PERFORM minga_roster.open_writes(preview.run, 'planned');
     PERFORM minga_roster.write_people(connection);
+    -- Links of held creates are for the approval.
+    CREATE TEMP TABLE held_creates ON COMMIT DROP AS
+    SELECT c.change FROM minga_roster.changes c WHERE c.run = preview.run AND c.action = 'create' AND c.state = 'held';
     CREATE TEMP TABLE link_writes ON COMMIT DROP AS
     SELECT l.sourced_id, l.deed, l.change, l.person_id, l.category, l.role_written, l.rule, l.linked_run, l.missing, l.returned, l.archived
     FROM minga_roster.planned_links l
     WHERE l.run = preview.run AND l.sourced_id NOT IN (SELECT m.sourced_id FROM moved_links m)
+        AND (l.change NOT IN (SELECT h.change FROM held_creates h)) IS NOT FALSE
         AND (l.change IS NOT NULL OR l.sourced_id NOT IN (SELECT d.sourced_id FROM decided_since d WHERE d.change IS NULL))
         -- A link without a change of its own, as of an owner, needs the person to be there still.
         AND (l.deed NOT IN ('insert', 'replace') OR l.change IS NOT NULL OR l.person_id IN (SELECT p.person_id FROM current_people p));
@@ -208,18 +212,22 @@ BEGIN
     PERFORM minga_roster.write_links(this, preview.run);
     PERFORM minga_roster.remember_written(this.connection);
     PERFORM minga_roster.settle_changes(this.run, preview.run);
-    DELETE FROM minga_roster.planned_links l WHERE l.run = preview.run;
-    IF EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = preview.run AND c.state = 'held' AND c.action = 'update') THEN
+    DELETE FROM minga_roster.planned_links l
+    WHERE l.run = preview.run AND (l.change NOT IN (SELECT h.change FROM held_creates h)) IS NOT FALSE;
+    IF EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = preview.run AND c.state = 'held' AND (c.action = 'update' OR c.state_cause = 'new_site')) THEN
         PERFORM minga_roster.require_full_read(this.connection);
     END IF;
     UPDATE minga_roster.changes c SET state = 'expired', state_at = minga_roster.clock(), state_cause = 'superseded'
     FROM minga_roster.runs r
     WHERE r.run = c.run AND r.connection = this.connection AND c.state = 'held' AND c.run <> preview.run AND preview.is_full IS NOT FALSE;
+    IF FOUND THEN
+        PERFORM minga_roster.drop_held_links(this.connection);
+    END IF;
 
     INSERT INTO minga_roster.run_counts (run, category, action, count)
     SELECT this.run, coalesce(c.category, 'none'), CASE c.state WHEN 'held' THEN 'held' ELSE c.action END, count(*)
     FROM minga_roster.changes c
-    WHERE c.run = preview.run AND (c.state IN ('applied', 'noted') OR (c.state = 'held' AND c.action IN ('update', 'archive')))
+    WHERE c.run = preview.run AND (c.state IN ('applied', 'noted') OR (c.state = 'held' AND minga_roster.awaits_approval(c.action, c.state_cause)))
     GROUP BY 2, 3;
     UPDATE minga_roster.runs r
     SET is_full = preview.is_full, created = n.created, linked = n.linked, updated = n.updated, restored = n.restored, archived = n.archived, held = n.held,
@@ -230,7 +238,7 @@ BEGIN
             count(*) FILTER (WHERE c.state = 'applied' AND c.action = 'update') AS updated,
             count(*) FILTER (WHERE c.state = 'applied' AND c.action = 'restore') AS restored,
             count(*) FILTER (WHERE c.state = 'applied' AND c.action = 'archive') AS archived,
-            count(*) FILTER (WHERE c.state = 'held' AND c.action IN ('update', 'archive')) AS held,
+            count(*) FILTER (WHERE c.state = 'held' AND minga_roster.awaits_approval(c.action, c.state_cause)) AS held,
             count(*) FILTER (WHERE c.action = 'conflict') AS conflicts, count(*) FILTER (WHERE c.action = 'reject') AS rejects
         FROM minga_roster.changes c WHERE c.run = preview.run
     ) n

@@ -12,6 +12,7 @@ CREATE TYPE report_facts AS (
     done jsonb,
     held_archives bigint,
     held_updates bigint,
+    held_creates bigint,
     moves bigint,
     conflicts bigint,
     rejects bigint,
@@ -144,8 +145,9 @@ BEGIN
     facts.done := CASE WHEN this.state = 'succeeded' THEN minga_roster.done_to_people(this) ELSE '[]' END;
     facts.conflicts := coalesce(this.conflicts, 0);
     facts.rejects := coalesce(this.rejects, 0);
-    SELECT count(*) FILTER (WHERE c.action = 'archive'), count(*) FILTER (WHERE c.action = 'update'), count(*) FILTER (WHERE c.action = 'link')
-    INTO facts.held_archives, facts.held_updates, facts.moves
+    SELECT count(*) FILTER (WHERE c.action = 'archive'), count(*) FILTER (WHERE c.action = 'update'), count(*) FILTER (WHERE c.action = 'link'),
+        count(*) FILTER (WHERE c.state_cause = 'new_site')
+    INTO facts.held_archives, facts.held_updates, facts.moves, facts.held_creates
     FROM minga_roster.changes c
     WHERE c.run = facts.planned_in AND this.kind <> 'approve' AND c.state = 'held';
     -- A delta rests on no proof; what it could not read at all is worth a word.
@@ -203,6 +205,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT coalesce(array_agg(n.words ORDER BY n.place), '{}')
     FROM (VALUES
+        (0, facts.held_creates > 0, minga_roster.figures(facts.held_creates, 'new account') || ' on hold'),
         (1, facts.moves > 0, minga_roster.figures(facts.moves, 'id') || ' changed in the SIS'),
         (2, facts.held_archives > 0, minga_roster.figures(facts.held_archives, 'archive') || ' on hold'),
         (3, facts.held_updates > 0, minga_roster.figures(facts.held_updates, 'update') || ' on hold'),

@@ -148,6 +148,16 @@ BEGIN
                 'Ask the SIS administrator whether this was changed on purpose. If so, the database administrator carries the updates out for you. '
                 || 'You can decide until ' || minga_roster.until_in_words(facts) || '. It looks again, and holds what is still to be changed then.' END);
     END IF;
+    IF facts.held_creates > 0 THEN
+        SELECT * INTO held FROM minga_roster.held_reasons(facts.planned_in, 'create');
+        RETURN NEXT minga_roster.decision(minga_roster.figures(facts.held_creates, 'new account') || CASE WHEN is_preview THEN ' would be on hold' ELSE ' on hold' END,
+            format('This is the first sync of "%s", which has no accounts yet, beside schools that have some. If the site is mistyped, everyone would get a second account.', minga_roster.readable(this.site)),
+            held.items,
+            CASE WHEN is_preview THEN 'Nobody would be added until somebody decides.' ELSE 'Nobody was added. The people of the other schools are as they were before.' END,
+            CASE WHEN is_preview THEN 'Ask the database administrator whether the site is the right one before you sync.' ELSE
+                'Ask the database administrator whether the site is the right one. If so, one approval adds all of them, and this does not come again. '
+                || 'You can decide until ' || minga_roster.until_in_words(facts) || '. It holds them again.' END);
+    END IF;
     IF facts.conflicts > 0 AND this.kind <> 'approve' THEN
         RETURN NEXT minga_roster.decision(minga_roster.figures(facts.conflicts, 'conflict'),
             'The SIS lists people who cannot be told apart from others with certainty.',
@@ -357,11 +367,12 @@ AS $$
     FROM (SELECT facts.run AS run, facts.school AS school, facts.planned_in AS planned_in, (facts.run).state = 'succeeded' AS succeeded,
             (facts.run).kind IN ('sync', 'apply') AS acts) f
     CROSS JOIN LATERAL (VALUES
+        (0, f.acts AND facts.held_creates > 0, 'Whose new accounts are on hold', format('SELECT sourced_ids, category, after FROM minga_roster.changes WHERE run = %s AND action = ''create'' AND state = ''held'';', f.planned_in)),
         (1, f.acts AND facts.moves > 0, 'Known people under new ids', format('SELECT person_id, sourced_ids, rule FROM minga_roster.changes WHERE run = %s AND action = ''link'' AND state = ''held'';', (f.run).run)),
         (2, f.acts AND facts.moves > 0, 'Let them keep their accounts under the new ids', format('SELECT minga_roster.roster_relink(%s);', (f.run).run)),
         (3, f.acts AND facts.held_archives > 0, 'Whose archives are on hold', format('SELECT person_id, category, sourced_ids FROM minga_roster.changes WHERE run = %s AND action = ''archive'' AND state = ''held'';', f.planned_in)),
         (4, f.acts AND facts.held_updates > 0, 'Whose updates are on hold', format('SELECT person_id, category, before, after FROM minga_roster.changes WHERE run = %s AND action = ''update'' AND state = ''held'';', f.planned_in)),
-        (5, f.acts AND facts.held_archives + facts.held_updates > 0, 'Carry out what is on hold', format('SELECT minga_roster.roster_approve(%s);', (f.run).run)),
+        (5, f.acts AND facts.held_archives + facts.held_updates + facts.held_creates > 0, 'Carry out what is on hold', format('SELECT minga_roster.roster_approve(%s);', (f.run).run)),
         (6, f.succeeded AND facts.conflicts > 0, 'The conflicts, both sides; roster_decide settles one', format('SELECT * FROM minga_roster.roster_conflicts WHERE connection = %L;', (f.run).connection)),
         (7, f.succeeded AND facts.rejects > 0, 'The rejects', format('SELECT sourced_ids, reason FROM minga_roster.changes WHERE run = %s AND action = ''reject'';', f.planned_in)),
         (8, facts.kept > 0, 'Who could not be taken back', format('SELECT c.person_id, c.action, c.state_reason FROM minga_roster.changes c JOIN minga_roster.runs r ON r.run = %s WHERE c.run = minga_roster.planned_in(r) AND c.state = ''kept'';', (f.run).of_run)),

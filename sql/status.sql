@@ -37,7 +37,8 @@ BEGIN
             WHEN e.evening IS NULL THEN format('time zone "%s" is not known', c.time_zone)
             WHEN h.moves > 0 THEN format('changed ids of run %s wait for roster_relink', h.run)
             WHEN h.held > 0 THEN format('held %s of run %s wait for approval',
-                concat_ws(' and ', CASE WHEN h.archives THEN 'archives' END, CASE WHEN h.updates THEN 'updates' END), h.run)
+                concat_ws(' and ', CASE WHEN h.creates THEN 'new people' END, CASE WHEN h.archives THEN 'archives' END,
+                    CASE WHEN h.updates THEN 'updates' END), h.run)
             WHEN m.waiting > 0 AND minga_roster.setting('smtp_url') = ''
                 THEN format('%s: minga_roster.smtp_url is not set', CASE m.waiting WHEN 1 THEN '1 mail waits' ELSE format('%s mails wait', m.waiting) END)
             WHEN m.waiting > 0 AND b.last_error IS NOT NULL
@@ -54,7 +55,8 @@ BEGIN
                        ORDER BY r.state = 'running' DESC, r.run LIMIT 1) o ON true
     LEFT JOIN LATERAL (SELECT * FROM minga_roster.runs r WHERE r.connection = c.connection AND r.kind = 'sync' AND r.finished_at IS NOT NULL
                        ORDER BY r.run DESC LIMIT 1) l ON true
-    LEFT JOIN LATERAL (SELECT g.run, g.held, g.moves, g.archives, g.updates FROM (SELECT g.run, count(*) FILTER (WHERE g.action IN ('update', 'archive')) AS held,
+    LEFT JOIN LATERAL (SELECT g.run, g.held, g.moves, g.creates, g.archives, g.updates FROM (SELECT g.run, count(*) FILTER (WHERE minga_roster.awaits_approval(g.action, g.state_cause)) AS held,
+                           bool_or(g.action = 'create' AND g.state_cause = 'new_site') AS creates,
                            bool_or(g.action = 'archive') AS archives, bool_or(g.action = 'update') AS updates,
                            count(*) FILTER (WHERE g.action = 'link') AS moves FROM minga_roster.changes g WHERE g.state = 'held' GROUP BY g.run) g
                        JOIN minga_roster.runs r ON r.run = g.run
@@ -95,6 +97,6 @@ COMMENT ON COLUMN roster_status.last_state IS 'Its state; "succeeded, incomplete
 COMMENT ON COLUMN roster_status.findings IS 'What the last sync noticed of the roster, in short; roster_report(last_run) says more.';
 COMMENT ON COLUMN roster_status.next_evening IS 'When the next evening run is due: the begin of the next window, or the next try of a failed run; NULL while none will be.';
 COMMENT ON COLUMN roster_status.why_nothing_happens IS 'The first obstacle there is, in words; NULL while a run works or is about to be queued.';
-COMMENT ON COLUMN roster_status.held IS 'Held archives and updates of the newest sync or applied preview that has any.';
+COMMENT ON COLUMN roster_status.held IS 'Held archives, updates and creates of the newest sync or applied preview that has any.';
 COMMENT ON COLUMN roster_status.waiting_mail IS 'Mail that has not been sent yet.';
 COMMENT ON COLUMN roster_status.mail_error IS 'Why the newest mail of the connection that was tried could not be sent; NULL when it was sent.';

@@ -324,6 +324,8 @@ CREATE TABLE changes (
     state_cause text,
     seen bigint,
     done_by bigint,
+    conflict text,
+    same_name text[],
     PRIMARY KEY (run, change)
 );
 CREATE INDEX changes_person ON changes (site, person_id);
@@ -333,9 +335,12 @@ COMMENT ON COLUMN changes.before IS 'Values of the columns written, as they were
 COMMENT ON COLUMN changes.after IS 'Values of the columns written, as they become.';
 COMMENT ON COLUMN changes.state_reason IS 'Why a change is refused, held, expired or kept, or who carried it out, in words.';
 COMMENT ON COLUMN changes.state_cause IS
-'The same as a code, which logic goes by. Held: unproven, frozen, season_percent, half, percent (archives), mass_update (updates), ids_changed (links and creates). Carried out later: approved, relinked. Expired: superseded (a later run judged), run_undone. Undone: undone. NULL where nothing goes by it.';
+'The same as a code, which logic goes by. Held: unproven, frozen, season_percent, half, percent (archives), mass_update (updates), ids_changed (links and creates), new_site (creates). Carried out later: approved, relinked. Expired: superseded (a later run judged), run_undone. Undone: undone. NULL where nothing goes by it.';
 COMMENT ON COLUMN changes.seen IS
 'A hash of the person as the run that carried the change out left him, which its undo has to find. Before that, of a preview, of the person as the plan saw him, or for a create of those who had the same identifier or e-mail, which its apply has to find.';
+COMMENT ON COLUMN changes.conflict IS 'Why a conflict is one, as a code; NULL for any other action.';
+COMMENT ON COLUMN changes.same_name IS
+'Of a create: active people of the same name and family who have neither an identifier nor an e-mail address.';
 COMMENT ON COLUMN changes.done_by IS 'The run that carried the change out: the sync itself, the apply of a preview, the approval of what was held.';
 
 CREATE TABLE links (
@@ -372,18 +377,52 @@ CREATE TABLE conflict_candidates (
 );
 COMMENT ON TABLE conflict_candidates IS 'For each conflict of a plan, who could be meant and what speaks for him.';
 
+CREATE TABLE conflict_pairs (
+    run bigint NOT NULL,
+    change integer NOT NULL,
+    pair integer NOT NULL,
+    sourced_id text NOT NULL,
+    given_name text,
+    family_name text,
+    identifier text,
+    email text,
+    username text,
+    role text,
+    person_id text,
+    found_by text,
+    person_given_name text,
+    person_family_name text,
+    person_identifier text,
+    person_email text,
+    person_username text,
+    person_role text,
+    person_archived boolean,
+    agrees text[],
+    differs text[],
+    PRIMARY KEY (run, change, pair),
+    FOREIGN KEY (run, change) REFERENCES changes ON DELETE CASCADE
+);
+COMMENT ON TABLE conflict_pairs IS
+'The conflicts of a connection''s latest plan as roster_conflicts shows them: each row of the roster with each person whom it could be, as the plan saw them. The next plan of the connection removes them.';
+COMMENT ON COLUMN conflict_pairs.agrees IS
+'In what row and person agree, of given_name, family_name, identifier, email and username; what one of them lacks is neither here nor in differs.';
+
 CREATE TABLE match_decisions (
     connection text NOT NULL REFERENCES connections ON DELETE CASCADE,
     sourced_id text COLLATE "C" NOT NULL,
     person_id text,
+    decision text NOT NULL CHECK (CASE decision WHEN 'never the same' THEN person_id IS NOT NULL WHEN 'new person' THEN person_id IS NULL
+        WHEN 'skip' THEN person_id IS NULL ELSE false END),
     decided_by name NOT NULL,
     decided_at timestamptz NOT NULL
 );
 CREATE UNIQUE INDEX match_decisions_row ON match_decisions (connection, sourced_id, (coalesce(person_id, '')));
 -- What a publication of all tables needs.
 ALTER TABLE match_decisions REPLICA IDENTITY FULL;
-COMMENT ON TABLE match_decisions IS 'What roster_decide remembers against a match: who a row of the roster is not. That a row is somebody is a link.';
-COMMENT ON COLUMN match_decisions.person_id IS 'Whom the row is not; NULL: nobody of the site, it is a new person.';
+COMMENT ON TABLE match_decisions IS 'What roster_decide remembers of a row of the roster: who it is not, or that nothing is done for it. That a row is somebody is a link.';
+COMMENT ON COLUMN match_decisions.person_id IS 'Whom the row is not; NULL: the decision is about the row alone.';
+COMMENT ON COLUMN match_decisions.decision IS
+'never the same: the row is not this person; new person: it is nobody of the site; skip: nothing is done for it.';
 
 CREATE TABLE column_owners (
     connection text NOT NULL REFERENCES connections ON DELETE CASCADE,
@@ -419,7 +458,7 @@ CREATE TABLE planned_links (
     seen bigint,
     PRIMARY KEY (run, sourced_id)
 );
-COMMENT ON TABLE planned_links IS 'Of each preview, what its apply writes to the links; emptied by it.';
+COMMENT ON TABLE planned_links IS 'Of each preview, what its apply writes to the links; of held creates, what their approval does. Emptied by these.';
 COMMENT ON COLUMN planned_links.change IS 'The change that has to be carried out for it; NULL: none. A link to be inserted for a create has no person before.';
 COMMENT ON COLUMN planned_links.linked_run IS 'Of a link that takes the place of older ones the run that linked first.';
 COMMENT ON COLUMN planned_links.archived IS 'Whether archived_run is set or cleared; NULL: neither.';
@@ -544,7 +583,7 @@ DECLARE
     config text;
 BEGIN
     FOREACH config IN ARRAY ARRAY['people_relations', 'connections', 'connections_number_seq', 'toggles', 'secrets', 'runs', 'runs_run_seq',
-        'run_counts', 'run_steps', 'findings', 'run_figures', 'run_findings', 'collections', 'changes', 'conflict_candidates', 'match_decisions',
+        'run_counts', 'run_steps', 'findings', 'run_figures', 'run_findings', 'collections', 'changes', 'conflict_candidates', 'conflict_pairs', 'match_decisions',
         'column_owners', 'written_values', 'links', 'planned_links', 'link_changes', 'recipients', 'outbox', 'outbox_mail_seq', 'audit', 'audit_entry_seq']
     LOOP
         PERFORM pg_catalog.pg_extension_config_dump(('minga_roster.' || config)::regclass, '');

@@ -285,7 +285,7 @@ class Case:
     def settle_conflicts(self, connection):
         """Somebody decides what the latest plan could not; some decisions are refused, and then nothing may have been decided."""
         draw = self.draw
-        for conflict in self.query('SELECT sourced_ids, candidate FROM roster_conflicts WHERE connection = %s ORDER BY sourced_ids, candidate', connection):
+        for conflict in self.query('SELECT DISTINCT sourced_ids, person_id AS candidate FROM roster_conflicts WHERE connection = %s ORDER BY sourced_ids, candidate', connection):
             if draw.random() < 0.5:
                 decision = draw.choice(('same person', 'never the same', 'never the same', 'new person', 'undecided'))
                 person = conflict['candidate'] if decision in ('same person', 'never the same') else None

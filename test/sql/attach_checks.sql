@@ -121,6 +121,21 @@ SELECT attach('own');
 SELECT tested('own');
 GRANT USAGE ON SCHEMA school TO regress_people_owner;
 
+-- Changed or dropped since it was attached.
+ALTER TABLE own RENAME grade TO class;
+SELECT tested('own');
+ALTER TABLE own RENAME class TO grade;
+SELECT make('gone');
+SELECT roster_attach_people('gone');
+BEGIN;
+UPDATE connections SET people = 'gone' WHERE connection = 'north';
+DROP TABLE gone;
+INSERT INTO runs (connection, site, kind, origin, state, requested_by) VALUES ('north', 'north', 'test', 'manual', 'running', 'test') RETURNING run AS test_run \gset
+INSERT INTO run_steps (run, position, step) VALUES (:test_run, 1, 'people');
+SELECT test_people(:test_run);
+SELECT ok, detail, hint FROM run_steps WHERE run = :test_run;
+ROLLBACK;
+
 -- Rules turn one statement into several, or into none.
 SELECT make('ruled');
 CREATE TABLE heard (given_name text);

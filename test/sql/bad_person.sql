@@ -36,7 +36,7 @@ SELECT noted();
 SELECT FROM run_merge();
 SELECT noted();
 SELECT counts(), sums();
-SELECT sourced_ids, candidate, found_by FROM roster_conflicts WHERE connection = 'north' ORDER BY 1, 2;
+SELECT sourced_ids, person_id, found_by FROM roster_conflicts WHERE connection = 'north' ORDER BY 1, 2;
 SELECT roster_report(last_run()) ~ 'unique\s+index\s+"people_email"', roster_report(last_run()) !~ '@|Local|Nia|P\d|Person';
 SELECT given_name, email, grade FROM people WHERE given_name ~ '^(N|Sam[12])' ORDER BY given_name;
 SELECT outcomes();

@@ -15,7 +15,7 @@ SELECT stage('s1', 'student', 'Zoe', 'Other', identifier => '1', email => 'ana@x
     stage('t2', 'teacher', 'Tea', 'Ray', username => 'tea', identifier => 't'), stage('a1', 'administrator', 'Tea', 'Ray', username => 'tea'),
     stage('g1', 'guardian', 'Gil', 'One');
 SELECT FROM run_merge('preview');
-SELECT run = last_run() AS latest, category, sourced_ids, candidate, found_by, reason FROM roster_conflicts ORDER BY sourced_ids, candidate;
+SELECT run = last_run() AS latest, category, sourced_ids, sourced_id, person_id, found_by, reason FROM roster_conflicts ORDER BY sourced_ids, sourced_id, person_id;
 
 -- a new person: not the one with that number, nor the one with that address
 SELECT roster_decide('north', 's1', 'new person');
@@ -47,7 +47,7 @@ SELECT count(*) FROM match_decisions;
 SELECT linked();
 SELECT unstage('s4'), stage('s2', 'student', 'Bo', 'Ray', identifier => '2');
 SELECT FROM run_merge('preview');
-SELECT sourced_ids, candidate, found_by FROM roster_conflicts WHERE sourced_ids[1] ~ '^s' ORDER BY sourced_ids, candidate;
+SELECT sourced_ids, person_id, found_by FROM roster_conflicts WHERE sourced_ids[1] ~ '^s' ORDER BY sourced_ids, person_id;
 -- decided anew replaces what was decided
 SELECT roster_decide('north', 's2', 'never the same', 'P2'), roster_decide('north', 's2', 'never the same', 'P2'), roster_decide('north', 's2', 'never the same', 'P3');
 SELECT person_id FROM match_decisions ORDER BY person_id;

@@ -26,7 +26,7 @@ SELECT FROM run_merge();
 SELECT noted();
 SELECT counts();
 SELECT given_name FROM people WHERE family_name IN ('Fox', 'Cole') ORDER BY 1;
-SELECT candidate, found_by FROM roster_conflicts WHERE connection = 'north' AND candidate IS NOT NULL;
+SELECT person_id, found_by FROM roster_conflicts WHERE connection = 'north' AND person_id IS NOT NULL;
 SELECT again();
 -- an update to a value that an active person has, and one to that of an archived one
 SELECT unstage('n2', 'n4', 'n5');
@@ -112,7 +112,8 @@ CREATE UNIQUE INDEX people_email ON people (email COLLATE same);
 CREATE UNIQUE INDEX people_username ON people (tenant, username);
 CREATE UNIQUE INDEX people_mail ON people (mail) WHERE middle_name IS NULL;
 CREATE UNIQUE INDEX people_desk ON people (desk(people.*)) WHERE archived_at IS NULL;
-INSERT INTO people (site, role, given_name, family_name, email, username, phone, grade) VALUES ('south', 'staff', 'Al', 'Fox', 'al@x.example', 'al', 'a', '1');
+INSERT INTO people (site, role, given_name, family_name, email, username, phone, grade) VALUES ('south', 'staff', 'Al', 'Fox', 'al@x.example', 'al', 'a', '1'),
+    ('north', 'owner', 'Olga', 'Fox', NULL, NULL, NULL, NULL);
 SELECT stage('a1', 'student', 'Ana', 'Fox', email => 'AL@x.example'), stage('a2', 'student', 'Bo', 'Fox', username => 'al'), stage('a3', 'student', 'Cy', 'Fox', phone => 'A'),
     stage('a4', 'student', 'Di', 'Fox', grade => '1'), stage('a5', 'student', 'Ed', 'Fox', email => 'ed@x.example', username => 'ed', phone => 'e', grade => '2');
 SELECT FROM run_merge();

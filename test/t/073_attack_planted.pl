@@ -111,7 +111,7 @@ my $manages = join ', ', map { "minga_roster.roster_$_" }
 my $operates = join ', ', map { "minga_roster.roster_$_" }
   qw(test_connection diagnose preview sync fetch start cancel approve apply undo relink decide);
 my $shown = join ', ', map { "minga_roster.$_" } qw(
-  roster_status runs run_counts run_steps findings collections changes links roster_conflicts roster_joiners
+  roster_status runs run_counts run_steps findings collections changes links roster_conflicts roster_same_names roster_joiners
   roster_leavers roster_changes_by_day roster_listed_twice roster_without_email roster_students_without_guardian);
 $roster->sql(<<"SQL");
 CREATE ROLE db_owner LOGIN;
@@ -240,7 +240,7 @@ sub everything
 	  . "given_name, family_name, identifier "
 		  . "FROM $people WHERE person_id::text = '$person'");
 	succeeds('postgres', "SELECT state FROM ${m}sync('$connection')", 'a sync by a superuser');
-	like(call('operator', "SELECT connection, candidate FROM minga_roster.roster_conflicts"),
+	like(call('operator', "SELECT connection, person_id FROM minga_roster.roster_conflicts"),
 	  qr/^$connection\|$person$/m, "$where: a conflict");
 	call('operator', "SELECT ${m}decide('$connection', '$row', 'same person', '$person')");
 	call('operator', "SELECT ${m}decide('$connection', '$row', 'undecided')");
