@@ -28,7 +28,7 @@ COMMENT ON COLUMN sis.token_path IS
 COMMENT ON COLUMN sis.scope IS 'OAuth 2.0 scope to ask for where the connection names none; NULL sends none.';
 COMMENT ON COLUMN sis.source IS 'Where all this was read, and what of it could not be confirmed.';
 COMMENT ON COLUMN sis.collections IS
-'What is read, in this order: an array of {"collection": name, "family": "student"|"staff"|"contact", "categories": [category, …], "path": path below the root with {school} for the School ID, "fallback": a path or an array of paths, each used when the one before it is not there or denied (401 is neither), "roles": roles kept of a path without {school}}.';
+'What is read, in this order: an array of {"collection": name, "family": "student"|"staff"|"contact", "categories": [category, …], "path": path below the root with {school} for the School ID, "fallback": a path or an array of paths, each used when the one before it is not there or denied (401 is neither), "roles": roles kept of a path without {school}}. A row without a role that came from a path with {school} of one category gets that category''s first role.';
 COMMENT ON COLUMN sis.page_size_limit IS 'The largest page that the product serves; a connection''s page_size may not be above it.';
 COMMENT ON COLUMN sis.campus_metadata IS
 'Whether users are asked for with their metadata, of which the legacy id and the relationships of Infinite Campus 1.2 are taken and nothing else.';

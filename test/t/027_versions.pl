@@ -183,6 +183,33 @@ is($roster->sql("SELECT state FROM roster_fetch('mesa')"), 'succeeded', 'a fetch
 is($roster->sql("SELECT sourced_id, given_name FROM staged_users WHERE sourced_id = '4711'"), '4711|Later', 'an id as a number; of two rows the later one by time');
 $server->clear_faults;
 
+# Rows that name no role, and roles that have all ended
+
+sub read_lists { return $roster->sql('SELECT string_agg(concat(collection, without_role, roles_ended), \' \' ORDER BY collection) FROM collections WHERE run = (SELECT max(run) FROM runs)'); }
+
+is_deeply(
+	[ staged('students', 'role, damaged',
+		roles(role(undef, $school)),
+		{ role => undef },
+		{ role => ' ' },
+		{ role => ['student'] },
+		{ role => 'Pupil' }) ],
+	[ ('student|f') x 3, '|t', 'pupil|f' ],
+	"the school's list of students tells the role of a row that names none, and of no other");
+like(read_lists(), qr/students30/, '... and they are counted');
+is_deeply([ staged('teachers', 'role', { role => undef }, roles(role(undef, $school))) ], [ ('teacher') x 2 ], '... so that of teachers');
+is_deeply([ staged('administrators', 'role', { role => undef }) ], [''], '... a list of several categories does not');
+
+my %ended = map { $_ => { role => undef, roles => [ role('student', $school, endDate => '2025-06-30') ] } } @students;
+my $other = shift @students;
+$ended{$other} = { role => undef, orgs => undef, roles => [ role('student', $school, endDate => '2025-06-30') ] };
+$server->faults({ override => \%ended, ignore_fields => {} });
+is($roster->sql("SELECT state, created > 0 FROM roster_sync('mesa')"), 'succeeded|t', 'a sync where the roles of all students have ended');
+is($roster->sql("SELECT count(*) FROM staged_users WHERE collection = 'students'"), '0', '... stages none of them, although their orgs list the school');
+is($roster->sql('SELECT finding, amount, detail ->> \'subject\', needs_look FROM run_findings WHERE run = (SELECT max(run) FROM runs) AND category IS NULL'),
+	'roles_ended|' . keys(%ended) . '|students|t', '... and says so');
+$server->clear_faults;
+
 sub bare { my ($id) = @_; return { sourcedId => $id, status => 'active', enabledUser => 'true', role => 'student', familyName => 'Doe', orgs => [ { sourcedId => $school } ] }; }
 
 done_testing();
