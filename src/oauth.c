@@ -310,7 +310,7 @@ token_transfer_fault(RosterClient *client, const HttpResponse *response)
 	ClientFault *fault = client_transfer_fault(client->connection->token_url, response);
 
 	if (response->fault == TRANSFER_TIMEOUT)
-		fault->hint = pstrdup("The token endpoint may be overloaded: if it stays so, ask the school's SIS administrator, and compare the token URL (connections.token_url) with the one that the SIS shows.");
+		fault->hint = pstrdup("The token endpoint may be overloaded: run at another hour; if it stays so, ask the school's SIS administrator, and compare the token URL (connections.token_url) with the one that the SIS shows.");
 	else if (response->fault == TRANSFER_TOO_LARGE)
 		return client_fault(ERRCODE_PROTOCOL_VIOLATION,
 							"the token endpoint's answer holds no access token",
