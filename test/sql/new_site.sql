@@ -16,6 +16,7 @@ SELECT stage('t1', 'teacher', 'Tea', 'Poe', '7', username => 'tea'), stage('a1',
 SELECT FROM run_merge('preview');
 SELECT last_run() AS preview \gset
 SELECT did();
+SELECT roster_report(:preview) ~ '4 new accounts would be on hold';
 SELECT action, sourced_ids, state, state_cause, state_reason FROM changes WHERE run = :preview ORDER BY change;
 SELECT FROM run_merge('apply', :preview);
 SELECT did();
@@ -26,6 +27,8 @@ SELECT did();
 SELECT outcomes();
 SELECT category, action, count FROM run_counts WHERE run = last_run() ORDER BY 1, 2;
 SELECT held, why_nothing_happens FROM roster_status WHERE connection = 'north';
+SELECT roster_report(last_run()) ~ '^Action needed: 4 new accounts on hold', roster_report(last_run()) ~ format('SELECT minga_roster.roster_approve\(%s\);', last_run()),
+    roster_report(last_run()) ~ 'first\s+sync\s+of\s+"north"', roster_report_html(last_run()) ~ '4 new accounts on hold';
 SELECT FROM run_merge();
 SELECT last_run() AS night \gset
 SELECT did();
