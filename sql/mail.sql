@@ -3,10 +3,12 @@
 CREATE FUNCTION mail_footer(facts report_facts, recipient recipients) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT format('You get this mail because %s is on the list of %s for %s%s. To change or end that, ask the database administrator, who sets it with roster_notify. SIS: the student information system of the school.',
+    SELECT format('You get this mail because %s is on the list of %s for %s%s. To change or end that, ask the database '
+        'administrator, who sets it with roster_notify. SIS: the student information system of the school.',
         (recipient).email,
         facts.place,
-        CASE (recipient).send WHEN 'always' THEN 'every evening sync' WHEN 'changes' THEN 'evening syncs that change something or need somebody'
+        CASE (recipient).send WHEN 'always' THEN 'every evening sync' WHEN 'changes'
+            THEN 'evening syncs that change something or need somebody'
             ELSE 'evening syncs that need somebody' END,
         CASE WHEN (recipient).manual THEN ', and for what is started by hand' ELSE '' END)
 $$;
@@ -29,19 +31,24 @@ BEGIN
         RETURN;
     END IF;
     IF reported.origin = 'evening' OR reported.kind IN ('sync', 'approve', 'apply', 'undo') THEN
-        wants := ARRAY['always'] || CASE WHEN minga_roster.is_problem(facts) OR facts.recovered THEN ARRAY['problems', 'changes']
-                                         WHEN facts.done <> '[]' THEN ARRAY['changes'] ELSE '{}' END;
-        INSERT INTO minga_roster.outbox (run, connection, email, subject, body_text, body_html, next_attempt_at, created_at, origin)
+        wants := ARRAY['always'] || CASE
+            WHEN minga_roster.is_problem(facts) OR facts.recovered THEN ARRAY['problems', 'changes']
+            WHEN facts.done <> '[]' THEN ARRAY['changes'] ELSE '{}' END;
+        INSERT INTO minga_roster.outbox (run, connection, email, subject, body_text, body_html, next_attempt_at,
+            created_at, origin)
         SELECT reported.run, reported.connection, p.email, m.subject,
-            minga_roster.readable_lines(m.report || E'\n-- \n' || array_to_string(minga_roster.wrapped(p.footer, 78), E'\n') || E'\n'),
+            minga_roster.readable_lines(m.report || E'\n-- \n'
+                || array_to_string(minga_roster.wrapped(p.footer, 78), E'\n') || E'\n'),
             minga_roster.readable_lines(minga_roster.html_page(m.subject, m.body, minga_roster.html_escaped(p.footer))),
             minga_roster.clock(), minga_roster.clock(), m.origin
         FROM (SELECT r.email, minga_roster.mail_footer(facts, r) AS footer
               FROM minga_roster.recipients r
               JOIN minga_roster.connections c USING (connection)
-              WHERE r.connection = reported.connection AND r.send = ANY (wants) AND (reported.origin = 'evening' OR r.manual)
+              WHERE r.connection = reported.connection AND r.send = ANY (wants)
+                  AND (reported.origin = 'evening' OR r.manual)
                   AND coalesce(c.enabled_origin, minga_roster.server_origin()) = minga_roster.server_origin()) p
-        CROSS JOIN (SELECT minga_roster.report_subject(reported.run) AS subject, minga_roster.report_text(reported.run) AS report,
+        CROSS JOIN (SELECT minga_roster.report_subject(reported.run) AS subject,
+                        minga_roster.report_text(reported.run) AS report,
                         minga_roster.report_body(reported.run) AS body, minga_roster.server_origin() AS origin
                     OFFSET 0) m
         ON CONFLICT ON CONSTRAINT outbox_run_email_key DO NOTHING;
@@ -49,12 +56,17 @@ BEGIN
     UPDATE minga_roster.runs r SET reported = true WHERE r.run = reported.run;
 EXCEPTION
     WHEN OTHERS THEN
-        -- A report that cannot be written must not keep a run from being closed. The message could hold values of people.
-        RAISE WARNING USING MESSAGE = format('the report of run %s could not be written', run), DETAIL = format('SQLSTATE %s.', SQLSTATE);
+        -- A report that cannot be written must not keep a run from being closed. The message could hold values
+        -- of people.
+        RAISE WARNING USING MESSAGE = format('the report of run %s could not be written', run),
+            DETAIL = format('SQLSTATE %s.', SQLSTATE);
 END
 $$;
 COMMENT ON FUNCTION post_report(bigint) IS
-'Writes the mail of a finished run for the recipients who want it: after an evening run always, on problems and the first evening that went right after one that did not, or on changes; after a manual sync, approval, apply or undo where the recipient asked for that. Nobody is told of a failure that will be tried again, nor by a restored copy. Never raises; a second call does nothing.';
+'Writes the mail of a finished run for the recipients who want it: after an evening run always, on problems and the '
+    'first evening that went right after one that did not, or on changes; after a manual sync, approval, apply or undo '
+    'where the recipient asked for that. Nobody is told of a failure that will be tried again, nor by a restored copy. '
+    'Never raises; a second call does nothing.';
 
 CREATE FUNCTION claim_mail() RETURNS SETOF outbox
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$

@@ -3,7 +3,8 @@
 CREATE FUNCTION text_item(content text, mark text, width integer) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT mark || array_to_string(minga_roster.wrapped(content, width - length(mark)), E'\n' || repeat(' ', length(mark))) || E'\n'
+    SELECT mark || array_to_string(minga_roster.wrapped(content, width - length(mark)), E'\n'
+        || repeat(' ', length(mark))) || E'\n'
 $$;
 COMMENT ON FUNCTION text_item(text, text, integer) IS 'A wrapped paragraph with a mark before its first line.';
 
@@ -28,7 +29,8 @@ AS $$
     SELECT minga_roster.text_heading(content ->> 'title')
         || string_agg(minga_roster.text_item(format('%s: %s', l.line ->> 0, l.line ->> 1), '', width)
             -- The reasons stand below what happened.
-            || CASE l.place WHEN 1 THEN minga_roster.text_items(content -> 'items', '  - ', width) ELSE '' END, '' ORDER BY l.place)
+            || CASE l.place WHEN 1 THEN minga_roster.text_items(content -> 'items', '  - ', width) ELSE '' END, ''
+                ORDER BY l.place)
     FROM jsonb_array_elements(content -> 'lines') WITH ORDINALITY l (line, place)
 $$;
 COMMENT ON FUNCTION text_decision(jsonb, integer) IS 'What decision() makes, as text.';
@@ -36,7 +38,8 @@ COMMENT ON FUNCTION text_decision(jsonb, integer) IS 'What decision() makes, as 
 CREATE FUNCTION text_pairs(pairs jsonb, width integer) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT string_agg(minga_roster.text_item(p.pair ->> 1, rpad((p.pair ->> 0) || ':', w.label), width), '' ORDER BY p.place)
+    SELECT string_agg(minga_roster.text_item(p.pair ->> 1, rpad((p.pair ->> 0) || ':', w.label), width), ''
+        ORDER BY p.place)
     FROM jsonb_array_elements(pairs) WITH ORDINALITY p (pair, place)
     CROSS JOIN (SELECT max(length(l ->> 0)) + 3 AS label FROM jsonb_array_elements(pairs) l) w
 $$;
@@ -46,9 +49,11 @@ CREATE FUNCTION text_counts(counts jsonb, width integer) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT string_agg(rtrim(minga_roster.text_item(c.line ->> 2,
-            rpad(c.line ->> 0, w.label) || lpad(c.line ->> 1, w.number) || '   ', width), E' \n') || E'\n', '' ORDER BY c.place)
+            rpad(c.line ->> 0, w.label) || lpad(c.line ->> 1, w.number) || '   ', width), E' \n') || E'\n', ''
+                ORDER BY c.place)
     FROM jsonb_array_elements(counts) WITH ORDINALITY c (line, place)
-    CROSS JOIN (SELECT max(length(l ->> 0)) + 3 AS label, max(length(l ->> 1)) AS number FROM jsonb_array_elements(counts) l) w
+    CROSS JOIN (SELECT max(length(l ->> 0)) + 3 AS label, max(length(l ->> 1)) AS number
+        FROM jsonb_array_elements(counts) l) w
 $$;
 COMMENT ON FUNCTION text_counts(jsonb, integer) IS 'What was done: label, number to the right, who of them.';
 
@@ -56,9 +61,11 @@ CREATE FUNCTION text_evenings(evenings jsonb) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT string_agg(format(E'%s  %s  %s\n', rpad(e.evening ->> 'short', 6),
-            rpad(repeat('#', ceil((e.evening ->> 'number')::bigint * 20.0 / greatest(m.most, 1))::integer), 20), e.evening ->> 'words'), '' ORDER BY e.place)
+            rpad(repeat('#', ceil((e.evening ->> 'number')::bigint * 20.0 / greatest(m.most, 1))::integer), 20),
+                e.evening ->> 'words'), '' ORDER BY e.place)
     FROM jsonb_array_elements(evenings) WITH ORDINALITY e (evening, place)
-    CROSS JOIN (SELECT max((l.evening ->> 'number')::bigint) AS most, min(l.place) FILTER (WHERE l.evening ->> 'tone' <> 'none') AS first
+    CROSS JOIN (SELECT max((l.evening ->> 'number')::bigint) AS most, min(l.place)
+        FILTER (WHERE l.evening ->> 'tone' <> 'none') AS first
                 FROM jsonb_array_elements(evenings) WITH ORDINALITY l (evening, place)) m
     WHERE e.place >= m.first
 $$;
@@ -67,10 +74,12 @@ COMMENT ON FUNCTION text_evenings(jsonb) IS 'The last evenings, a line each, fro
 CREATE FUNCTION text_statements(statements jsonb, width integer) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT string_agg(minga_roster.text_item((s.pair ->> 0) || ':', '', width) || '    ' || (s.pair ->> 1) || E'\n', E'\n' ORDER BY s.place)
+    SELECT string_agg(minga_roster.text_item((s.pair ->> 0) || ':', '', width) || '    ' || (s.pair ->> 1) || E'\n',
+        E'\n' ORDER BY s.place)
     FROM jsonb_array_elements(statements) WITH ORDINALITY s (pair, place)
 $$;
-COMMENT ON FUNCTION text_statements(jsonb, integer) IS 'Statements, each in one line below what it is for, so that it can be copied.';
+COMMENT ON FUNCTION text_statements(jsonb, integer) IS
+'Statements, each in one line below what it is for, so that it can be copied.';
 
 CREATE FUNCTION report_text(run bigint) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -94,8 +103,7 @@ BEGIN
             WHEN 'evenings' THEN minga_roster.text_evenings(piece.content)
             WHEN 'items' THEN minga_roster.text_items(piece.content, '- ', width)
             WHEN 'details' THEN minga_roster.text_pairs(piece.content, width)
-            WHEN 'statements' THEN minga_roster.text_statements(piece.content, width)
-            ELSE minga_roster.text_item(piece.line, '', width) END;
+            WHEN 'statements' THEN minga_roster.text_statements(piece.content, width) END;
     END LOOP;
     RETURN minga_roster.readable_lines(report);
 END
@@ -112,7 +120,9 @@ COMMENT ON FUNCTION do_report(bigint) IS 'roster_report behind the door.';
 CREATE FUNCTION roster_report(run bigint) RETURNS text
 LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_report(bigint) IS
-'The report of a run as it is mailed, in lines of 78 characters (statements for the database administrator are not broken). The first line says in a sentence what was done and whether somebody has to act. It names nobody: who, is in minga_roster.changes. 42704 for an unknown run.';
+'The report of a run as it is mailed, in lines of 78 characters (statements for the database administrator are not '
+'broken). The first line says in a sentence what was done and whether somebody has to act. It names nobody: who, is '
+'in minga_roster.changes. 42704 for an unknown run.';
 
 CREATE FUNCTION latest_reported_run(connection text) RETURNS bigint
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -134,7 +144,8 @@ BEGIN
     RETURN latest;
 END
 $$;
-COMMENT ON FUNCTION latest_reported_run(text) IS 'The newest run of a connection that has ended and has a report; 55000 where there is none, 42704 an unknown connection.';
+COMMENT ON FUNCTION latest_reported_run(text) IS 'The newest run of a connection that has ended and has a report; '
+    '55000 where there is none, 42704 an unknown connection.';
 
 CREATE FUNCTION do_report(connection text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -144,4 +155,5 @@ COMMENT ON FUNCTION do_report(text) IS 'roster_report behind the door.';
 CREATE FUNCTION roster_report(connection text) RETURNS text
 LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_report(text) IS
-'The latest report of a connection: of its newest evening, sync, approval, apply or undo that has ended. 42704 an unknown connection, 55000 where there is none yet.';
+'The latest report of a connection: of its newest evening, sync, approval, apply or undo that has ended. 42704 an '
+'unknown connection, 55000 where there is none yet.';

@@ -33,7 +33,7 @@ mail_header(struct curl_slist *headers, const char *name, const char *value)
 	return curl_slist_append(headers, psprintf("%s: %s", name, value));
 }
 
-/* The text with CRLF at the end of each line, as quoted-printable has it: any other LF would be encoded as a character. */
+/* The text with CRLF at the end of each line; quoted-printable would encode any other LF as a character. */
 static char *
 with_crlf(const char *text)
 {

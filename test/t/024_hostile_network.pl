@@ -23,7 +23,7 @@ sub falls_in_time
 	my ($name, $faults, %expected) = @_;
 
 	$roster->set(request_timeout => '10s');
-	$night->falls($name, $faults, sqlstate => '08006', error => qr/^"localhost" did not answer in time$/, hint => qr/may be overloaded: run at another hour/, %expected,
+	$night->falls($name, $faults, sqlstate => '08006', error => qr/^"localhost" did not answer in time$/, hint => qr/may be overloaded: /, %expected,
 		after => sub { $night->moves_back if $night->{there}; $roster->set(request_timeout => '5min') });
 	return;
 }
