@@ -191,8 +191,8 @@ BEGIN
             format('This is the first sync of "%s", which has no accounts yet, beside schools that have some. If the '
                 'site is mistyped, everyone would get a second account.', minga_roster.readable(this.site)),
             held.items,
-            CASE WHEN is_preview THEN 'Nobody would be added until somebody decides.'
-                ELSE 'Nobody was added. The people of the other schools are as they were before.' END,
+            CASE WHEN is_preview THEN 'No account would be added until somebody decides.'
+                ELSE 'No account was added. The people of the other schools are as they were before.' END,
             CASE WHEN is_preview THEN 'Ask the database administrator whether the site is the right one before you '
                 'sync.' ELSE
                 'Ask the database administrator whether the site is the right one. If so, one approval adds all of '
