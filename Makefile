@@ -26,6 +26,7 @@ SQL_PARTS = \
 	sql/collide.sql \
 	sql/guard.sql \
 	sql/findings.sql \
+	sql/stored.sql \
 	sql/apply.sql \
 	sql/preview.sql \
 	sql/undo.sql \

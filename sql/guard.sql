@@ -65,7 +65,7 @@ BEGIN
         -- To fill what was empty overwrites nothing.
         SELECT d.category, k.name, count(*) AS people
         FROM decisions d CROSS JOIN LATERAL jsonb_object_keys(d.after) k (name)
-        WHERE d.outcome = 'update' AND btrim(coalesce(d.before ->> k.name, '')) <> '' AND NOT (in_season AND k.name = 'grade')
+        WHERE d.outcome = 'update' AND d.label NOT IN (SELECT t.label FROM kept_updates t) AND btrim(coalesce(d.before ->> k.name, '')) <> '' AND NOT (in_season AND k.name = 'grade')
         GROUP BY d.category, k.name
         HAVING count(*) * 100 > percent * smallest
     ), figures AS MATERIALIZED (
@@ -91,7 +91,8 @@ BEGIN
                 minga_roster.people_of(u.category, 2), percent) AS reason
         FROM mass_updates u GROUP BY u.category
     ) m
-    WHERE d.outcome = 'update' AND d.category = m.category AND d.after ?| m.columns;
+    WHERE d.outcome = 'update' AND d.category = m.category AND d.after ?| m.columns
+        AND d.label NOT IN (SELECT t.label FROM kept_updates t);
 END
 $$;
 COMMENT ON FUNCTION hold_updates(runs, connections) IS

@@ -169,7 +169,7 @@ BEGIN
         state_cause = CASE WHEN w.done THEN 'approved' END,
         person_id = CASE WHEN w.done THEN w.person_id ELSE c.person_id END,
         after = CASE WHEN w.done AND c.action = 'archive' THEN jsonb_build_object('archived_at', minga_roster.clock()) || c.after ELSE c.after END,
-        seen = w.seen, done_by = CASE WHEN w.done THEN this.run END
+        seen = w.seen, done_by = CASE WHEN w.done THEN this.run END, stored = w.stored
     FROM refusals f LEFT JOIN writes w ON w.change = f.change
     WHERE c.run = approved.run AND c.change = f.change;
     INSERT INTO minga_roster.link_changes (run, sourced_id, before)
@@ -222,6 +222,7 @@ DECLARE
     this minga_roster.runs := minga_roster.known_run(merge_run.run);
 BEGIN
     PERFORM minga_roster.check_people_relation((minga_roster.known_connection(this.connection)).people);
+    PERFORM minga_roster.check_event_triggers();
     IF this.kind <> 'preview' THEN
         PERFORM minga_roster.lock_people(minga_roster.known_connection(this.connection));
     END IF;

@@ -502,6 +502,8 @@ BEGIN
         FROM (SELECT g.role, jsonb_agg(g.word ORDER BY g."position") AS words FROM minga_roster.given_words(words) g GROUP BY g.role) r), '{}'), archive)
     ON CONFLICT ON CONSTRAINT people_relations_pkey DO UPDATE
     SET columns = excluded.columns, roles = excluded.roles, archive_words = excluded.archive_words;
+    DELETE FROM minga_roster.stored_values v USING minga_roster.connections c
+    WHERE c.people = do_attach_people.relation AND v.connection = c.connection;
     PERFORM minga_roster.require_full_read(c.connection) FROM minga_roster.connections c WHERE c.people = do_attach_people.relation;
     PERFORM minga_roster.tell_obstacles(relation);
     PERFORM minga_roster.tell_roles(relation);

@@ -294,7 +294,7 @@ BEGIN
                 %6$s AS plain, s.damaged_field
             FROM (SELECT *, ctid AS place FROM minga_roster.staged_users WHERE connection = %1$L) s
             FULL JOIN (SELECT * FROM minga_roster.links WHERE connection = %1$L) l ON l.sourced_id = s.sourced_id
-            LEFT JOIN current_people p ON p.person_id = l.person_id%5$s
+            LEFT JOIN current_people p ON p.person_id = l.person_id LEFT JOIN as_sent z ON z.person_id = p.person_id%5$s
             WHERE (%6$s AND (l.role_written IS NULL OR l.role_written = %3$s)
                 AND l.person_id <> ALL ($1)
                 AND (l.category = 'student'
@@ -315,12 +315,12 @@ BEGIN
         'AND coalesce(s.status, ''active'') = ''active'' AND s.enabled AND NOT s.damaged AND l.category = '
         || coalesce((SELECT 'CASE s.role ' || string_agg(format('WHEN %L THEN %L', r.roster_role, r.category), ' ' ORDER BY r.rank, r.roster_role) || ' END'
             FROM roster_rules r WHERE r.rostered), 'NULL')
-        || (SELECT format(' AND minga_roster.agrees(%s)', string_agg(format('s.%1$I, p.%1$I', c), ', '))
-            FROM unnest(minga_roster.written_columns()) c WHERE map ? c AND c NOT LIKE 'parent\_%'
-                AND c <> ALL (minga_roster.local_columns(connection.connection)))
+        || format(' AND (%s)', minga_roster.agreement(connection, ARRAY(SELECT c FROM unnest(minga_roster.written_columns()) c
+            WHERE map ? c AND c NOT LIKE 'parent\_%' AND c <> ALL (minga_roster.local_columns(connection.connection)))))
         || CASE WHEN connection.parent_contact AND 'parent_contact' <> ALL (minga_roster.local_columns(connection.connection)) THEN
             coalesce((SELECT ' AND ((t.parent_name IS NULL AND (t.sourced_id IS NULL OR p.parent_rule IS NULL)) OR ('
-                    || string_agg(format('t.%1$I IS NOT DISTINCT FROM p.%1$I', c), ' AND ') || '))'
+                    || string_agg(format('(t.%1$I IS NOT DISTINCT FROM p.%1$I OR z.sent ->> %1$L = minga_roster.value_hash(t.%1$I)::text)', c), ' AND ')
+                    || '))'
                 FROM unnest(minga_roster.written_columns()) c WHERE map ? c AND c LIKE 'parent\_%'), '') ELSE '' END
         || ')',
         -- Students whom a delta does not list have not changed.
@@ -435,10 +435,13 @@ BEGIN
         JOIN category_rules r ON r.category = m.due_category
         LEFT JOIN candidate_people p ON p.person_id = m.person_id
         LEFT JOIN edited_people e ON e.person_id = m.person_id
+        LEFT JOIN as_sent z ON z.person_id = m.person_id
         -- A contact with a rule beside it was written by a roster; any other is the school's own.
         LEFT JOIN parents gone ON gone.sourced_id = m.main_row AND gone.parent_name IS NULL AND p.parent_rule IS NOT NULL
         CROSS JOIN LATERAL (SELECT p.person_id IS NULL
-            OR (m.last_role IS NOT NULL AND m.due_role <> m.last_role AND p.role = m.last_role AND p.role_first)) w (writes_role)
+            OR (m.last_role IS NOT NULL AND m.due_role <> m.last_role AND ((p.role = m.last_role AND p.role_first)
+                OR z.sent ->> 'role' = minga_roster.value_hash(m.last_role)::text)
+                AND (z.sent ->> 'role') IS DISTINCT FROM minga_roster.value_hash(m.due_role)::text)) w (writes_role)
         CROSS JOIN LATERAL (
             SELECT jsonb_object_agg(v.name, v.now) AS before, jsonb_object_agg(v.name, v.due) AS after
             FROM (VALUES ('given_name', p.given_name, m.given_name), ('family_name', p.family_name, m.family_name),
@@ -448,6 +451,7 @@ BEGIN
                 ('parent_email', p.parent_email, m.parent_email), ('parent_phone', p.parent_phone, m.parent_phone),
                 ('parent_rule', p.parent_rule, m.parent_rule)) AS v (name, now, due)
             WHERE (m.active OR p.person_id IS NOT NULL) AND map ? v.name AND v.due IS DISTINCT FROM v.now
+                AND (z.sent ->> v.name) IS DISTINCT FROM minga_roster.value_hash(v.due)::text
                 AND (v.due IS NOT NULL OR ((m.parent_name IS NOT NULL OR gone.sourced_id IS NOT NULL) AND v.name LIKE 'parent\_%'))
                 AND (p.person_id IS NULL OR minga_roster.ownership_unit(v.name) <> ALL (local_columns || coalesce(e.columns, '{}')))
         ) d
@@ -688,6 +692,7 @@ DECLARE
 BEGIN
     PERFORM minga_roster.read_people(connection);
     PERFORM minga_roster.read_rules(connection, run);
+    PERFORM minga_roster.find_stored(connection);
     PERFORM minga_roster.choose_parents(connection, run);
     PERFORM minga_roster.find_open_rows(this, connection);
     PERFORM minga_roster.set_aside_skipped(connection);
@@ -698,6 +703,7 @@ BEGIN
     PERFORM minga_roster.find_collisions(connection);
     PERFORM minga_roster.hold_moves(connection);
     PERFORM minga_roster.withhold_identifiers();
+    PERFORM minga_roster.find_kept(this, connection);
     PERFORM minga_roster.hold_updates(this, connection);
     PERFORM minga_roster.hold_new_site(connection);
     PERFORM minga_roster.plan_changes(this, connection);

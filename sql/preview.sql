@@ -231,7 +231,7 @@ BEGIN
     GROUP BY 2, 3;
     UPDATE minga_roster.runs r
     SET is_full = preview.is_full, created = n.created, linked = n.linked, updated = n.updated, restored = n.restored, archived = n.archived, held = n.held,
-        unchanged = preview.unchanged, skipped = preview.skipped, conflicts = n.conflicts, rejects = n.rejects
+        unchanged = preview.unchanged + n.kept, skipped = preview.skipped, conflicts = n.conflicts, rejects = n.rejects
     FROM (
         SELECT count(*) FILTER (WHERE c.state = 'applied' AND c.action = 'create') AS created,
             count(*) FILTER (WHERE c.state = 'applied' AND c.action = 'link') AS linked,
@@ -239,6 +239,7 @@ BEGIN
             count(*) FILTER (WHERE c.state = 'applied' AND c.action = 'restore') AS restored,
             count(*) FILTER (WHERE c.state = 'applied' AND c.action = 'archive') AS archived,
             count(*) FILTER (WHERE c.state = 'held' AND minga_roster.awaits_approval(c.action, c.state_cause)) AS held,
+            (SELECT count(*) FROM writes w WHERE w.code = 'kept' AND NOT w.links) AS kept,
             count(*) FILTER (WHERE c.action = 'conflict') AS conflicts, count(*) FILTER (WHERE c.action = 'reject') AS rejects
         FROM minga_roster.changes c WHERE c.run = preview.run
     ) n

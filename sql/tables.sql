@@ -326,6 +326,7 @@ CREATE TABLE changes (
     done_by bigint,
     conflict text,
     same_name text[],
+    stored jsonb,
     PRIMARY KEY (run, change)
 );
 CREATE INDEX changes_person ON changes (site, person_id);
@@ -335,12 +336,13 @@ COMMENT ON COLUMN changes.before IS 'Values of the columns written, as they were
 COMMENT ON COLUMN changes.after IS 'Values of the columns written, as they become.';
 COMMENT ON COLUMN changes.state_reason IS 'Why a change is refused, held, expired or kept, or who carried it out, in words.';
 COMMENT ON COLUMN changes.state_cause IS
-'The same as a code, which logic goes by. Held: unproven, frozen, season_percent, half, percent (archives), mass_update (updates), ids_changed (links and creates), new_site (creates). Carried out later: approved, relinked. Expired: superseded (a later run judged), run_undone. Undone: undone. NULL where nothing goes by it.';
+'The same as a code, which logic goes by. Held: unproven, frozen, season_percent, half, percent (archives), mass_update (updates), ids_changed (links and creates), new_site (creates). Carried out later: approved, relinked. Expired: superseded (a later run judged), run_undone. Undone: undone. Not taken by the people relation: refused_by_people, not_stored, kept_by_people. NULL where nothing goes by it.';
 COMMENT ON COLUMN changes.seen IS
 'A hash of the person as the run that carried the change out left him, which its undo has to find. Before that, of a preview, of the person as the plan saw him, or for a create of those who had the same identifier or e-mail, which its apply has to find.';
 COMMENT ON COLUMN changes.conflict IS 'Why a conflict is one, as a code; NULL for any other action.';
 COMMENT ON COLUMN changes.same_name IS
 'Of a create: active people of the same name and family who have neither an identifier nor an e-mail address.';
+COMMENT ON COLUMN changes.stored IS 'Of the values written, those that the people relation stores in another form, as it has them; NULL where there are none.';
 COMMENT ON COLUMN changes.done_by IS 'The run that carried the change out: the sync itself, the apply of a preview, the approval of what was held.';
 
 CREATE TABLE links (
@@ -441,6 +443,17 @@ CREATE TABLE written_values (
     FOREIGN KEY (connection, column_name) REFERENCES column_owners ON DELETE CASCADE
 );
 COMMENT ON TABLE written_values IS 'For columns that are the SIS''s unless edited: a hash of the value that a sync wrote last, or found when it first looked. Another value now was edited here.';
+
+CREATE TABLE stored_values (
+    connection text NOT NULL REFERENCES connections ON DELETE CASCADE,
+    person_id text NOT NULL,
+    column_name text NOT NULL,
+    sent bigint NOT NULL,
+    stored bigint NOT NULL,
+    PRIMARY KEY (connection, person_id, column_name)
+);
+COMMENT ON TABLE stored_values IS
+'Values that the people relation stores in another form than a sync gave them, or did not take: a hash of each. While the person has the value stored, the value sent is what it has. Emptied by roster_attach_people.';
 
 CREATE TABLE planned_links (
     run bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
@@ -584,7 +597,7 @@ DECLARE
 BEGIN
     FOREACH config IN ARRAY ARRAY['people_relations', 'connections', 'connections_number_seq', 'toggles', 'secrets', 'runs', 'runs_run_seq',
         'run_counts', 'run_steps', 'findings', 'run_figures', 'run_findings', 'collections', 'changes', 'conflict_candidates', 'conflict_pairs', 'match_decisions',
-        'column_owners', 'written_values', 'links', 'planned_links', 'link_changes', 'recipients', 'outbox', 'outbox_mail_seq', 'audit', 'audit_entry_seq']
+        'column_owners', 'written_values', 'stored_values', 'links', 'planned_links', 'link_changes', 'recipients', 'outbox', 'outbox_mail_seq', 'audit', 'audit_entry_seq']
     LOOP
         PERFORM pg_catalog.pg_extension_config_dump(('minga_roster.' || config)::regclass, '');
     END LOOP;

@@ -71,7 +71,7 @@ BEGIN
     CREATE TEMP TABLE undoing ON COMMIT DROP AS
     SELECT c.run, c.change, c.person_id, c.category, c.action AS did, row_number() OVER (ORDER BY c.run, c.change)::integer AS nth,
         CASE c.action WHEN 'create' THEN 'archive' WHEN 'archive' THEN 'restore' WHEN 'restore' THEN 'archive' ELSE c.action END AS action,
-        CASE c.action WHEN 'archive' THEN jsonb_build_object('archived_at', coalesce(to_jsonb(p.status), to_jsonb(p.archived_at))) ELSE c.after END AS before,
+        CASE c.action WHEN 'archive' THEN jsonb_build_object('archived_at', coalesce(to_jsonb(p.status), to_jsonb(p.archived_at))) ELSE c.after || coalesce(c.stored, '{}') END AS before,
         CASE c.action WHEN 'create' THEN '{}' ELSE c.before END AS after,
         CASE
             WHEN p.person_id IS NULL THEN 'The person does not exist any more.'
@@ -121,11 +121,10 @@ BEGIN
 
     CREATE TEMP TABLE writes ON COMMIT DROP AS
     SELECT row_number() OVER (ORDER BY u.nth)::integer AS nth, u.nth AS change, u.action, u.category, u.person_id, NULL::text COLLATE "C" AS sourced_id,
-        u.before, u.after, false AS done, NULL::text AS failure, NULL::bigint AS seen
+        u.before, u.after, false AS done, NULL::text AS code, NULL::text AS failure, NULL::bigint AS seen, NULL::jsonb AS stored, false AS links
     FROM undoing u
     WHERE u.reason IS NULL AND u.action <> 'link';
     ANALYZE writes;
-    CREATE TEMP TABLE hits (change integer, person_id text, seen bigint) ON COMMIT DROP;
     PERFORM minga_roster.write_people(connection);
     UPDATE undoing u SET reason = coalesce(w.failure, 'The person was changed since.') FROM writes w WHERE w.change = u.nth AND NOT w.done;
 

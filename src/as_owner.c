@@ -7,7 +7,8 @@
  * Must survive whatever such a trigger raises or catches, operators, functions,
  * casts and types that others made in any schema, and let no data of a person
  * out in an error: texts of data exceptions, constraint violations and RAISE
- * may quote a row.
+ * may quote a row.  It also tells errors that one row may have caused, so that
+ * the others can be written, from those of the server and of the relation.
  */
 #include "postgres.h"
 
@@ -20,7 +21,9 @@
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "executor/tuptable.h"
+#include "funcapi.h"
 #include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "tcop/tcopprot.h"
 #include "tcop/utility.h"
@@ -52,11 +55,16 @@ typedef struct RowReceiver
 	int			used;			/* slots */
 } RowReceiver;
 
+/* What the last statement ran into, for owner_error: told is empty where its text may quote a person. */
+static bool error_of_a_row = false;
+static char error_told[256] = "";
+
 volatile sig_atomic_t as_owner_stop = false;
 volatile sig_atomic_t as_owner_runs = false;
 
 PG_FUNCTION_INFO_V1(roster_as_owner);
 PG_FUNCTION_INFO_V1(roster_read_as_owner);
+PG_FUNCTION_INFO_V1(roster_owner_error);
 
 /* How a statement names the relation; palloc'd. */
 static char *
@@ -143,6 +151,52 @@ may_quote_data(const ErrorData *edata, bool has_begun)
 	return sqlstate_may_quote_data(edata->sqlerrcode);
 }
 
+/*
+ * Could one row of the statement be to blame, so that the others can be written
+ * without it?  Whatever code of the deployment raises for a row, and what the
+ * server raises for a value; not what it says of itself, of locks, or of the
+ * statement as a whole.
+ */
+static bool
+may_be_of_a_row(const ErrorData *edata, bool has_begun)
+{
+	int			category = ERRCODE_TO_CATEGORY(edata->sqlerrcode);
+
+	switch (category)
+	{
+		case ERRCODE_CONNECTION_EXCEPTION:
+		case ERRCODE_TRANSACTION_ROLLBACK:
+		case ERRCODE_INSUFFICIENT_RESOURCES:
+		case ERRCODE_OPERATOR_INTERVENTION:
+		case ERRCODE_SYSTEM_ERROR:
+		case ERRCODE_CONFIG_FILE_ERROR:
+		case ERRCODE_INTERNAL_ERROR:
+			return false;
+		default:
+			break;
+	}
+	if (!has_begun || edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
+		return false;
+	if (is_from_within(edata))
+		return true;
+	switch (category)
+	{
+		case ERRCODE_CARDINALITY_VIOLATION:
+		case ERRCODE_DATA_EXCEPTION:
+		case ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION:
+		case ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION:
+		case ERRCODE_WITH_CHECK_OPTION_VIOLATION:
+		case ERRCODE_PROGRAM_LIMIT_EXCEEDED:
+		case ERRCODE_PLPGSQL_ERROR:
+			return true;
+		case ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION:
+			/* a value that names an object, as one cast to regrole */
+			return edata->sqlerrcode != ERRCODE_INSUFFICIENT_PRIVILEGE;
+		default:
+			return false;
+	}
+}
+
 /* Raises what the statement ran into as an error of ours; edata is palloc'd by the caller. */
 static void
 rethrow(Oid relation, bool reading, bool has_begun, ErrorData *edata)
@@ -150,17 +204,22 @@ rethrow(Oid relation, bool reading, bool has_begun, ErrorData *edata)
 	char	   *name = relation_name(relation);
 	StringInfoData found;
 
+	error_of_a_row = may_be_of_a_row(edata, has_begun);
 	initStringInfo(&found);
 	if (!may_quote_data(edata, has_begun))
+	{
 		appendStringInfo(&found, "The statement failed with: %s.", edata->message);
+		strlcpy(error_told, edata->message, pg_mbcliplen(edata->message, strlen(edata->message), sizeof(error_told) - 1) + 1);
+	}
 	else
 		appendStringInfo(&found, "The statement failed with SQLSTATE %s; its text may hold data of people and is left out.",
 						 unpack_sql_state(edata->sqlerrcode));
-	if (edata->constraint_name)
+	/* a function may give a person's name for one of these */
+	if (edata->constraint_name && !is_from_within(edata))
 		appendStringInfo(&found, " Constraint \"%s\".", edata->constraint_name);
-	if (edata->table_name)
+	if (edata->table_name && !is_from_within(edata))
 		appendStringInfo(&found, " Table \"%s\".", edata->table_name);
-	if (edata->column_name)
+	if (edata->column_name && !is_from_within(edata))
 		appendStringInfo(&found, " Column \"%s\".", edata->column_name);
 
 	ereport(ERROR,
@@ -291,6 +350,8 @@ run_as_owner(Oid relation, const char *statement, ArrayType *arguments, DestRece
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext context;
 
+	error_of_a_row = false;
+	error_told[0] = '\0';
 	owner = people_owner(relation);
 	context = AllocSetContextCreate(caller, "minga_roster statement", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(context);
@@ -472,4 +533,23 @@ roster_read_as_owner(PG_FUNCTION_ARGS)
 	MemoryContextDelete(rows->batch);
 	table_close(rows->target, NoLock);
 	PG_RETURN_INT64(count);
+}
+
+/* owner_error(): whether one row may have caused the error that the last statement ran into, and what may be told of it. */
+Datum
+roster_owner_error(PG_FUNCTION_ARGS)
+{
+	TupleDesc	descriptor;
+	Datum		values[2];
+	bool		nulls[2] = {false, false};
+
+	refuse_call(fcinfo, 0);
+	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("function returning record called in context that cannot accept type record")));
+	values[0] = BoolGetDatum(error_of_a_row);
+	values[1] = CStringGetTextDatum(error_told);
+	nulls[1] = error_told[0] == '\0';
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(descriptor, values, nulls)));
 }

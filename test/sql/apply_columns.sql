@@ -30,10 +30,12 @@ SELECT * FROM seen ORDER BY tag, given_name;
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no % here', NEW.given_name USING ERRCODE = TG_ARGV[0]; END $$;
 CREATE TRIGGER refuse BEFORE UPDATE ON people FOR EACH ROW EXECUTE FUNCTION refuse('ZX001');
 SELECT stage('s4', 'student', 'Sam4', 'Day', grade => '9');
-SELECT refused('SELECT run_merge()');
+SELECT FROM run_merge();
+SELECT action, state, reason FROM changes WHERE run = last_run() AND rule = 'refused by people';
 DROP TRIGGER refuse ON people;
 CREATE TRIGGER refuse BEFORE UPDATE ON people FOR EACH ROW EXECUTE FUNCTION refuse('insufficient_privilege');
-SELECT refused('SELECT run_merge()');
+SELECT FROM run_merge();
+SELECT action, state, reason FROM changes WHERE run = last_run() AND rule = 'refused by people';
 DROP TRIGGER refuse ON people;
 
 -- a new person has the column's default where the roster has no value, whatever others have; the owner's rights draw it

@@ -106,12 +106,12 @@ SELECT FROM run_merge();
 SELECT * FROM moved();
 SELECT again('accounts');
 SELECT count(*), count(*) FILTER (WHERE archived_at IS NOT NULL), count(DISTINCT person_id) FROM directory;
--- a trigger that does nothing: the new person is told as not taken, and nobody is linked to him
+-- a trigger that does nothing: the new person is told as not stored, and nobody is linked
 CREATE OR REPLACE FUNCTION add_person() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
 SELECT stage('j3', 'student', 'Jon', 'Iner', identifier => '1003');
 SELECT FROM run_merge();
 SELECT * FROM moved();
-SELECT state_reason, person_id FROM changes WHERE run = last_run() AND action = 'create';
+SELECT rule, reason, person_id FROM changes WHERE run = last_run() AND sourced_ids = ARRAY['j3'];
 SELECT count(*) FROM links WHERE sourced_id = 'j3';
 DELETE FROM links WHERE connection = 'north';
 DELETE FROM runs WHERE connection = 'north';
