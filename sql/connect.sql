@@ -533,6 +533,9 @@ BEGIN
     THEN
         DELETE FROM minga_roster.tokens t WHERE t.connection = former.connection;
     END IF;
+    IF (changed.base_url, changed.token_url, changed.sis) IS DISTINCT FROM (former.base_url, former.token_url, former.sis) THEN
+        DELETE FROM minga_roster.server_facts f WHERE f.connection = former.connection;
+    END IF;
     PERFORM minga_roster.forget_secret(former, changed);
     UPDATE minga_roster.connections c
     SET site = changed.site, district = changed.district, sis = changed.sis, base_url = changed.base_url, token_url = changed.token_url,

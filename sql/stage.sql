@@ -98,17 +98,53 @@ $$;
 COMMENT ON FUNCTION distinct_staged(text, text) IS
 'How many different sourcedIds a collection has listed, those elsewhere included. In memory that does not grow with the roster.';
 
+CREATE FUNCTION count_new(connection text, collection text, ids bigint[]) RETURNS bigint
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET work_mem = '1MB' AS $$
+    SELECT count(*)
+    FROM (SELECT unnest(count_new.ids)
+          EXCEPT
+          SELECT hashtextextended(s.sourced_id, 0)
+          FROM minga_roster.staged_users s
+          WHERE s.connection = count_new.connection AND s.collection = count_new.collection) AS unknown
+$$;
+COMMENT ON FUNCTION count_new(text, text, bigint[]) IS
+'How many of these sourcedIds, given as hashes, the collection has not listed yet, those elsewhere included.';
+
+CREATE FUNCTION learn_fact(connection text, fact text, value text, run bigint) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    INSERT INTO minga_roster.server_facts AS f (connection, fact, value, learned_run, learned_at)
+    VALUES (learn_fact.connection, learn_fact.fact, learn_fact.value, learn_fact.run, minga_roster.clock())
+    ON CONFLICT ON CONSTRAINT server_facts_pkey DO UPDATE SET value = EXCLUDED.value, learned_run = EXCLUDED.learned_run, learned_at = EXCLUDED.learned_at
+$$;
+COMMENT ON FUNCTION learn_fact(text, text, text, bigint) IS 'Keeps what a run has learned of how the SIS answers.';
+
+CREATE FUNCTION fresh_facts(connection text) RETURNS SETOF server_facts
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT f.* FROM minga_roster.server_facts f
+    WHERE f.connection = fresh_facts.connection
+        AND f.learned_at > minga_roster.clock() - interval '7 days' AND f.learned_at <= minga_roster.clock()
+$$;
+COMMENT ON FUNCTION fresh_facts(text) IS 'What is known of how the SIS answers, but for what is to be tried again.';
+
+CREATE FUNCTION forget_stale_facts(connection text) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    DELETE FROM minga_roster.server_facts f
+    WHERE f.connection = forget_stale_facts.connection
+        AND NOT EXISTS (SELECT FROM minga_roster.fresh_facts(forget_stale_facts.connection) known WHERE known.fact = f.fact)
+$$;
+COMMENT ON FUNCTION forget_stale_facts(text) IS 'After a read: what was tried again and not learned again holds no longer.';
+
 CREATE FUNCTION store_collection(run bigint, connection text, collection text, family text, complete boolean, proof text,
     pages integer, rows bigint, distinct_ids bigint, claimed_total bigint, without_id bigint, elsewhere bigint,
-    fallback boolean, detail text) RETURNS void
+    fallback boolean, detail text, weak_cause text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     INSERT INTO minga_roster.collections (run, collection, family, complete, proof, pages, rows, distinct_ids, claimed_total,
-        without_id, elsewhere, fallback, detail)
+        without_id, elsewhere, fallback, detail, weak_cause)
     VALUES (store_collection.run, store_collection.collection, store_collection.family, store_collection.complete,
         store_collection.proof, store_collection.pages, store_collection.rows, store_collection.distinct_ids,
         store_collection.claimed_total, store_collection.without_id, store_collection.elsewhere,
-        store_collection.fallback, store_collection.detail);
+        store_collection.fallback, store_collection.detail, store_collection.weak_cause);
     IF store_collection.elsewhere > 0 THEN
         UPDATE minga_roster.collections c SET roles_ended = ended.rows
         FROM (SELECT count(*) AS rows FROM minga_roster.staged_users s
@@ -120,7 +156,7 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION store_collection(bigint, text, text, text, boolean, text, integer, bigint, bigint, bigint, bigint, bigint, boolean, text) IS
+COMMENT ON FUNCTION store_collection(bigint, text, text, text, boolean, text, integer, bigint, bigint, bigint, bigint, bigint, boolean, text, text) IS
 'Records what reading a collection came to, and takes the rows of people elsewhere, staged by id to judge its end, out of the stage.';
 
 CREATE FUNCTION remember_school(connection text) RETURNS void

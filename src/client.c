@@ -5,7 +5,7 @@
  *
  * What it must survive: a server that is down for moments, one that asks to wait,
  * a token that is withdrawn in the middle, with several requests in flight.  Other
- * 4xx are never tried again.  All waits end at once on an interrupt, and with the
+ * 4xx, but for 408 and 425, are never tried again.  All waits end at once on an interrupt, and with the
  * time that the client is given (run_until).
  *
  * SQLSTATE classes 22, 28 and 42 mean "will be the same in half an hour" to the
@@ -73,10 +73,11 @@ client_open(RosterConnection *connection, RosterRun *run)
 /*
  * URL of a path below the root, which may end in a query such as
  * ?filter=role='administrator'.  With a limit it is a page of a collection in
- * stable order; with limit 0 a single object.  palloc'd.
+ * stable order, asked for as flags (ASK_...) and what is known of the server
+ * say; with limit 0 a single object.  palloc'd.
  */
 char *
-client_url(RosterClient *client, const char *path, int limit, int64 offset)
+client_url(RosterClient *client, const char *path, int limit, int64 offset, int flags)
 {
 	const char *query = strchr(path, '?');
 	const char *last = path;
@@ -103,14 +104,18 @@ client_url(RosterClient *client, const char *path, int limit, int64 offset)
 		appendStringInfoChar(&url, '&');
 	}
 	if (limit > 0)
-		appendStringInfo(&url, "limit=%d&offset=" INT64_FORMAT "&sort=sourcedId&orderBy=asc&", limit, offset);
+		appendStringInfo(&url, "limit=%d&offset=" INT64_FORMAT "&", limit, offset);
+	if (limit > 0 && !client->facts.no_sort && (flags & ASK_WITHOUT_SORT) == 0)
+		appendStringInfo(&url, "sort=sourcedId&orderBy=%s&", (flags & ASK_FROM_END) ? "desc" : "asc");
 	for (const char *c = path; *c != '\0' && *c != '?'; c++)
 	{
 		if (*c == '/')
 			last = c + 1;
 	}
-	if (limit > 0 && strncmp(last, "orgs", 4) != 0 && strncmp(last, "schools", 7) != 0)
-		appendStringInfo(&url, "fields=%s%s&", strstr(client->connection->base_url, "/v1p2") != NULL ? USER_FIELDS_1_2 : USER_FIELDS,
+	if (limit > 0 && !client->facts.no_fields && (flags & ASK_WITHOUT_FIELDS) == 0 &&
+		strncmp(last, "orgs", 4) != 0 && strncmp(last, "schools", 7) != 0)
+		appendStringInfo(&url, "fields=%s%s&",
+						 strstr(client->connection->base_url, "/v1p2") != NULL ? USER_FIELDS_1_2 : USER_FIELDS,
 						 client->connection->campus_metadata ? ",metadata" : "");
 	url.data[url.len - 1] = '\0';	/* the "?" or "&" left over */
 	return url.data;
@@ -307,7 +312,8 @@ client_status_fault(RosterClient *client, const char *url, const HttpResponse *r
 									"Something is wrong inside the SIS: ask its vendor if it stays so.");
 			return client_fault(ERRCODE_PROTOCOL_VIOLATION,
 								"the SIS refused a request", found,
-								"Ask the SIS vendor what is wrong with it.");
+								"Ask the SIS vendor what is wrong with it; where larger pages than it serves were asked for, "
+								"set roster_configure(page_size => ...).");
 	}
 }
 
@@ -359,6 +365,17 @@ may_pass(int status)
 			return true;
 	}
 	return status >= 520 && status <= 524;	/* of Cloudflare */
+}
+
+/*
+ * Whether an answer that is no list says no to the request as it was made: not
+ * to the key, and not for the moment.
+ */
+bool
+client_was_refused(const HttpResponse *response)
+{
+	return response->fault == TRANSFER_OK && response->status != 0 && response->status != 401 &&
+		response->status != 403 && !may_pass(response->status);
 }
 
 /* How often a request may be tried that ended so; 1 is never again. */

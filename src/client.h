@@ -57,6 +57,29 @@ typedef struct ClientGet
 	HttpResponse response;		/* else the answer, whatever its status */
 } ClientGet;
 
+/* Whether a page may begin inside of what is known of a list. */
+typedef enum OverlapFact
+{
+	OVERLAP_GIVEN,				/* or not known */
+	OVERLAP_REFUSED,
+	OVERLAP_EMPTY				/* an empty page, which then proves nothing */
+} OverlapFact;
+
+/* What the server is known to refuse (facts.c). */
+typedef struct ServerFacts
+{
+	bool		no_fields;
+	bool		no_sort;
+	bool		no_order;		/* orderBy=desc is refused or ignored */
+	int			limit;			/* the largest page; 0: not known */
+	OverlapFact overlap;
+} ServerFacts;
+
+/* How a page is asked for, beside what the facts say. */
+#define ASK_WITHOUT_FIELDS 1
+#define ASK_WITHOUT_SORT 2
+#define ASK_FROM_END 4			/* in falling order */
+
 /* Lives as long as the memory context that was current at client_open. */
 typedef struct RosterClient
 {
@@ -76,6 +99,7 @@ typedef struct RosterClient
 	char	   *revision;		/* of the key's permissions, of the first answer that told one; or NULL */
 	bool		revision_changed;
 	bool		an_answer_broke_off;	/* connections may hold the rest of one */
+	ServerFacts facts;
 	int64		rows;			/* that came */
 	TimestampTz run_until;		/* when all waits end with an error */
 	ClientFault *run_until_fault;
@@ -83,7 +107,7 @@ typedef struct RosterClient
 
 /* in client.c */
 extern RosterClient *client_open(RosterConnection *connection, RosterRun *run);
-extern char *client_url(RosterClient *client, const char *path, int limit, int64 offset);
+extern char *client_url(RosterClient *client, const char *path, int limit, int64 offset, int flags);
 extern void client_try(RosterClient *client, const HttpRequest *request, HttpResponse *response);
 extern void client_perform(RosterClient *client, const HttpRequest *request, HttpResponse *response);
 extern ClientGet *client_begin_get(RosterClient *client, const char *url, Size max_bytes, bool slow_is_final);
@@ -91,6 +115,7 @@ extern void client_wait(RosterClient *client, bool block);
 extern bool client_try_again(RosterClient *client, ClientGet *get);
 extern void client_count_rows(RosterClient *client, int rows);
 extern bool client_get_has_ended(const ClientGet *get);
+extern bool client_was_refused(const HttpResponse *response);
 extern void client_forget_revision(RosterClient *client);
 extern void client_end_get(ClientGet *get);
 pg_noreturn extern void client_raise(const ClientFault *fault);

@@ -5,10 +5,17 @@
  *
  * Collections are read side by side, and pages of one at a time, as far as the
  * run may have requests in flight.  Pages are taken in the order of their
- * offsets, each only where it begins at the row that is due, so that what was read is what reading one after the other would have read.  A
- * page that does not fit drops its collection back to that: what was asked for
+ * offsets, each only where it begins at the row that is due, so that what was
+ * read is what reading one after the other would have read.  A page that does not fit drops its collection back to that: what was asked for
  * beyond it is thrown away, and asked for again.  Servers that are slow or ask
  * for a pause are asked one thing at a time from then on.
+ *
+ * Servers refuse what they do not know.  An overlap (a page from the last row
+ * received on) that was refused in whatever way is asked for without it; a first
+ * page with less (facts.c).  What looks like an end is one only at or beyond the
+ * rows received; where anything but an empty list came there, or an empty list
+ * that may prove nothing, questions are asked (decide), one at a time, whose
+ * answers are not staged.
  *
  * Nothing is held while waiting for the network: each page is one transaction,
  * begun when it is there.  The pages in flight together may be as large as one
@@ -24,6 +31,7 @@
 #include "compat.h"
 
 #define PAGES_MAX 100000
+#define SMALLEST_PAGE 2			/* not halved any more when pages are refused */
 #define SMALL_PAGE 50			/* rows; smaller ones do not make a slow server faster */
 #define PAGES_TO_GROW 3			/* after so many good ones a page size that was halved is doubled; later after more */
 
@@ -61,26 +69,89 @@ take_user(void *taker, PageRow *row)
 		read->roster->run->rows_staged++;
 }
 
+/* Begins to ask the server.  What the limit counts to, and what the offset counts, is as the server takes it. */
+static void
+begin_request(CollectionRead *read, PageRequest *request, int limit, int64 offset, int flags)
+{
+	RosterRead *roster = read->roster;
+	MemoryContext caller = MemoryContextSwitchTo(read->context);
+
+	request->get = begin_page(roster->client, read->reader.path, limit, offset, flags, request->max_bytes,
+							  request->question == ASK_ROWS && request->limit > SMALL_PAGE);
+	MemoryContextSwitchTo(caller);
+	read->nrequests++;
+	roster->in_flight++;
+	roster->bytes_in_flight += request->max_bytes;
+}
+
 /* Asks for one page more. */
 static void
 request_page(CollectionRead *read, int64 offset, Size max_bytes)
 {
-	RosterRead *roster = read->roster;
 	PageRequest *request = &read->requests[read->nrequests];
-	MemoryContext caller = MemoryContextSwitchTo(read->context);
+	int64		asked_limit;
+	int64		asked_offset;
 
+	request->question = ASK_ROWS;
 	request->offset = offset;
-	request->overlaps = (read->total < 0 && offset > 0 && !read->plain &&
-						 (offset > read->position || read->last_was_full));
+	request->overlaps = read->overlap_forced ||
+		(read->total < 0 && offset > 0 && !read->plain && (offset > read->position || read->last_was_full));
 	request->limit = request->overlaps ? Max(read->page_size, 2) : read->page_size;
+	/* Behind a first page that was short, a limit below the offset shows a server that takes it for the end. */
+	if (request->overlaps && read->pages == 1 && !read->page_was_full && !read->counted)
+		request->limit = Max(2, Min(request->limit, (int) read->position - 1));
 	request->max_bytes = max_bytes;
-	request->get = begin_page(roster->client, read->reader.path, request->limit,
-							  request->overlaps ? offset - 1 : offset, max_bytes,
-							  request->limit > SMALL_PAGE);
-	MemoryContextSwitchTo(caller);
-	read->nrequests++;
-	roster->in_flight++;
-	roster->bytes_in_flight += max_bytes;
+	asked_offset = request->overlaps ? offset - 1 : offset;
+	asked_limit = request->limit;
+	if (read->page_numbers > 0)
+		asked_offset = read->pages + read->page_numbers - 1;
+	if (read->limit_is_end)
+		asked_limit = Min(asked_offset + asked_limit, INT_MAX);
+	begin_request(read, request, (int) asked_limit, asked_offset, 0);
+}
+
+/* Asks what is to be found out. */
+static void
+request_answer(CollectionRead *read, Size max_bytes)
+{
+	PageRequest *request = &read->requests[0];
+	int64		limit = 2;
+	int64		offset = 0;
+	int			flags = 0;
+
+	switch (read->question)
+	{
+		case ASK_ROWS:
+			return;
+		case ASK_LESS:
+			limit = read->attempt.limit;
+			flags = read->attempt.flags;
+			break;
+		case ASK_LAST_FIRST:
+			flags = read->roster->client->facts.no_order ? 0 : ASK_FROM_END;
+			break;
+		case ASK_INSIDE:
+			offset = read->position - 1;
+			break;
+		case ASK_WIDER:
+			offset = read->position;
+			limit = Min(offset + read->page_size, INT_MAX);
+			break;
+		case ASK_NUMBERED:
+		case ASK_NUMBERED_FROM_1:
+			offset = read->question == ASK_NUMBERED ? 1 : 2;
+			limit = read->page_size;
+			break;
+		case ASK_TWO:
+			offset = read->position;
+			break;
+	}
+	request->question = read->question;
+	request->offset = offset;
+	request->limit = (int) limit;
+	request->overlaps = false;
+	request->max_bytes = max_bytes;
+	begin_request(read, request, (int) limit, offset, flags);
 }
 
 static void
@@ -116,6 +187,12 @@ request_pages(CollectionRead *read)
 	{
 		int64		offset = read->position;
 
+		if (read->question != ASK_ROWS)
+		{
+			if (read->nrequests == 0)
+				request_answer(read, max_bytes);
+			break;
+		}
 		if (read->nrequests > 0)
 		{
 			const PageRequest *last = &read->requests[read->nrequests - 1];
@@ -143,12 +220,31 @@ drop_back(CollectionRead *read)
 	read->odd = true;
 }
 
-/* From here on no page is asked for from the last row of the one before: some servers give whole pages alone. */
+/* Asks this next; once at a position: false where it was asked there. */
+static bool
+ask_once(CollectionRead *read, Question question)
+{
+	if (read->asked & (1 << question))
+		return false;
+	forget_requests(read);
+	read->ahead = false;
+	read->asked |= 1 << question;
+	read->question = question;
+	return true;
+}
+
+/* Goes on with the rows that are due. */
 static void
-ask_plainly(CollectionRead *read)
+ask_for_rows(CollectionRead *read)
 {
 	forget_requests(read);
-	read->plain = true;
+	read->question = ASK_ROWS;
+	read->asked = 0;
+	read->end = END_NONE;
+	read->inside = INSIDE_UNKNOWN;
+	read->last_seen = false;
+	read->row_missing = false;
+	read->pending = NULL;
 }
 
 /* Half a page, one request at a time: the server did not manage the whole one. */
@@ -190,12 +286,42 @@ note_good_page(CollectionRead *read, const PageRequest *request)
 	read->ahead = roster->requests > 1 && !read->odd && (full || (read->total >= 0 && read->rows < read->total));
 }
 
-/*
- * Stages the page that is due, in a transaction of its own.  False where it does
- * not fit and might when it is asked for otherwise, alone or without an overlap,
- * or broke off and is asked for again: nothing of it is kept.
- */
+/* The fault, copied to where it lives as long as the reading. */
+static ClientFault *
+keep_fault(CollectionRead *read, const ClientFault *fault)
+{
+	MemoryContext caller = MemoryContextSwitchTo(read->context);
+	ClientFault *copy = client_fault(fault->sqlstate, fault->message, fault->detail, fault->hint);
+
+	MemoryContextSwitchTo(caller);
+	return copy;
+}
+
+/* Whether the page that was read has rows that have not been staged.  In a transaction of its own. */
 static bool
+has_new_rows(CollectionRead *read)
+{
+	int64		new_rows;
+
+	begin_worker_transaction();
+	new_rows = count_new(read, read->ids, read->nids);
+	commit_worker_transaction();
+	return new_rows > 0;
+}
+
+/* What a page came to that was answered with 200. */
+typedef enum PageOutcome
+{
+	PAGE_TAKEN,
+	PAGE_AGAIN,					/* it broke off, and is asked for again */
+	PAGE_UNREADABLE,			/* read->pending says why */
+	PAGE_EMPTY,
+	PAGE_REPEATED,				/* rows that were there before, and no others */
+	PAGE_UNSURE					/* other rows than were due, and new ones: to be asked for again, and taken then */
+} PageOutcome;
+
+/* Stages the page that is due, in a transaction of its own.  Of one that is not taken nothing is kept. */
+static PageOutcome
 take_page(CollectionRead *read, const PageRequest *request)
 {
 	RosterRead *roster = read->roster;
@@ -204,6 +330,7 @@ take_page(CollectionRead *read, const PageRequest *request)
 	int64		staged_before = roster->run->rows_staged;
 	int64		elsewhere_before = read->elsewhere;
 	int64		nowhere_before = read->nowhere;
+	PageOutcome outcome = PAGE_TAKEN;
 	ClientFault *fault;
 	bool		again;
 	int			new_rows;
@@ -219,54 +346,429 @@ take_page(CollectionRead *read, const PageRequest *request)
 		client_count_rows(roster->client, reader->rows);
 	if (fault == NULL && reader->bare && read->pages == 0 && !read->judge.collection->filtered)
 		fault = page_without_rows(reader, "");
-	if (again || (read->ahead && (fault != NULL || (reader->rows == 0 && read->total >= 0 && read->rows < read->total))) ||
-		(fault == NULL && (read->ahead || request->overlaps) && is_page_known(read)))
+	if (again)
+		outcome = PAGE_AGAIN;
+	else if (fault != NULL)
+		outcome = PAGE_UNREADABLE;
+	else if (reader->rows == 0)
+		outcome = PAGE_EMPTY;
+	else if (is_page_known(read))
+		outcome = PAGE_REPEATED;
+	else if (!read->new_rows_due && read->total < 0 &&
+			 (request->overlaps ? !read->overlap_came : !read->last_was_full && read->pages > 0))
+		outcome = PAGE_UNSURE;
+	if (outcome != PAGE_TAKEN)
 	{
+		if (fault != NULL)
+			read->pending = keep_fault(read, fault);
 		abort_worker_transaction();
 		roster->run->rows_staged = staged_before;
 		read->elsewhere = elsewhere_before;
 		read->nowhere = nowhere_before;
-		return false;
+		if (outcome == PAGE_EMPTY && !request->overlaps)
+			note_total(read, response->total_count, staged_before);
+		else if (outcome == PAGE_UNSURE && !has_new_rows(read))
+			outcome = PAGE_REPEATED;
+		return outcome;
 	}
-	if (fault != NULL)
-		client_raise(fault);
 	stage_end_page(roster->stage);
 
-	note_total(read, response->total_count);
+	note_total(read, response->total_count, staged_before);
+	read->new_rows_due = false;
 	read->moved |= (request->overlaps && !read->overlap_came);
-	read->unchecked |= (!request->overlaps && read->pages > 0 && reader->rows > 0);
+	read->unchecked |= (!request->overlaps && read->pages > 0);
+	read->limit_ignored |= (read->pages == 0 && reader->rows > request->limit);
+	read->counted |= (request->offset > 0 && read->page_numbers == 0 && !read->limit_is_end &&
+					  request->overlaps == read->overlap_came &&
+					  request->offset - (request->overlaps ? 1 : 0) + reader->rows > request->limit);
 	new_rows = reader->rows - (read->overlap_came ? 1 : 0);
 	read->last_was_full = (reader->rows >= request->limit || read->pages == 0);
-	if (new_rows == 0 && reader->rows > 0)
-		;						/* the end is there, and has to be seen */
-	else if (reader->rows == 0)
+	if (new_rows > 0)
 	{
-		read->end = (reader->bare || reader->null_list) ? END_EMPTY_OBJECT : END_EMPTY_PAGE;
-		read->done = true;
-	}
-	else
-	{
+		read->page_was_full = (reader->rows >= request->limit);
 		note_page(read);
+		if (read->pages == 0 && read->nids > 0)
+			read->first_id = read->ids[0];
 		read->pages++;
 		roster->run->pages++;
 		read->rows += new_rows;
-		read->position = request->offset - (request->overlaps ? 1 : 0) + reader->rows;
+		if (request->overlaps && !read->overlap_came)
+		{
+			/* Rows moved, or the server has its own idea of the offset: those that are due are asked for too. */
+			read->plain = true;
+			read->last_was_full = true;
+		}
+		else
+			read->position = request->offset - (request->overlaps ? 1 : 0) + reader->rows;
 		if (read->nids > 0)
 			read->last_id = read->ids[read->nids - 1];
 		read->repeated += count_repeated(read);
 		read->without_id += reader->without_id;
 		note_nameless_page(read);
-		if (read->total >= 0 && read->rows >= read->total && read->pages > 1 && reader->rows < request->limit &&
-			count_distinct(read) == read->total)
-		{
-			read->end = END_TOTAL;
-			read->done = true;
-		}
+		read->total_reached = (read->total >= 0 && read->rows >= read->total && count_distinct(read) == read->total);
 		note_good_page(read, request);
 		store_progress(roster->run, false);
 	}
 	commit_worker_transaction();
-	return true;
+	if (read->overlap_forced && new_rows == 0)
+		client_raise(read->forced_by);
+	read->overlap_forced = false;
+	return PAGE_TAKEN;
+}
+
+/*
+ * The overlap was refused: from here on pages are asked for without it.  What
+ * may have been an accident is tried once more.
+ */
+static void
+refuse_overlap(CollectionRead *read, OverlapFact how, bool may_be_accident)
+{
+	forget_requests(read);
+	if (read->overlap_forced)
+	{
+		/* There is something behind the last row, and no other way to it than smaller pages. */
+		if (read->page_size <= SMALLEST_PAGE)
+			client_raise(read->forced_by);
+		read->page_size = Max(read->page_size / 2, SMALLEST_PAGE);
+		return;
+	}
+	read->plain = true;
+	read->overlap_was = how;
+	read->overlap_accident = may_be_accident && read->roster->overlap_accidents++ == 0;
+	read->refused_at = read->position;
+	read->empty_inside |= (how == OVERLAP_EMPTY);
+}
+
+/* A page with new rows came where one that overlaps was refused: so that is how the server is. */
+static void
+learn_of_overlap(CollectionRead *read)
+{
+	RosterClient *client = read->roster->client;
+
+	if (read->overlap_was == OVERLAP_GIVEN || read->refused_at >= read->position)
+		return;
+	if (read->overlap_accident)
+		read->plain = false;
+	else if (client->facts.overlap != read->overlap_was)
+		learn_fact(client, "overlap", read->overlap_was == OVERLAP_EMPTY ? "empty" : "refused");
+	read->overlap_was = OVERLAP_GIVEN;
+}
+
+static void
+finish(CollectionRead *read)
+{
+	forget_requests(read);
+	read->question = ASK_ROWS;
+	read->done = true;
+}
+
+/* Raises what came in the place of an end. */
+static void
+raise_pending(CollectionRead *read)
+{
+	client_raise(read->pending);
+}
+
+/* Whether more rows are known than lie before the one that is due.  In a transaction of its own. */
+static bool
+is_behind(CollectionRead *read)
+{
+	bool		is_behind = false;
+
+	if (read->moved)
+	{
+		begin_worker_transaction();
+		is_behind = count_distinct(read) > read->position;
+		commit_worker_transaction();
+	}
+	return is_behind;
+}
+
+/*
+ * What becomes of a list that seems to have ended at the rows received, as far
+ * as is known: it is done, or a question is asked, or the rows go on, or what
+ * came in the place of an end is raised.
+ */
+static void
+decide(CollectionRead *read)
+{
+	RosterClient *client = read->roster->client;
+	bool		certain = true;
+
+	if (read->pages == 0)
+	{
+		finish(read);
+		return;
+	}
+	/* A total that came once might be that of its page. */
+	if (read->total_reached)
+	{
+		if (read->pages > 1 || !ask_once(read, ASK_LAST_FIRST))
+			finish(read);
+		return;
+	}
+
+	if (read->end == END_REPEATED && !read->limit_ignored)
+	{
+		if (ask_once(read, ASK_TWO) || ask_once(read, ASK_INSIDE))
+			return;
+		if ((read->inside != INSIDE_ENDS && (read->page_was_full || !read->counted)) || is_behind(read))
+			raise_pending(read);
+	}
+	else if (read->end == END_REPEATED && is_round(read->rows, page_size_for(client)))
+	{
+		/* All the rows, or the first of them, whatever was asked for? */
+		if (ask_once(read, ASK_LAST_FIRST))
+			return;
+		if (!read->last_seen)
+			raise_pending(read);
+	}
+	if ((read->end == END_REFUSED || read->end == END_EMPTY_OBJECT) && ask_once(read, ASK_INSIDE))
+		return;
+	if (read->inside == INSIDE_GOES_ON && read->end == END_REFUSED && !read->end_is_4xx)
+		raise_pending(read);
+	if (read->inside == INSIDE_GOES_ON)
+	{
+		ClientFault *forced_by = read->pending != NULL ? read->pending : left_out_fault(read);
+
+		ask_for_rows(read);
+		read->overlap_forced = true;
+		read->forced_by = forced_by;
+		return;
+	}
+	if (read->end == END_REFUSED && read->inside != INSIDE_ENDS)
+		certain = !read->page_was_full || (read->end_is_4xx && read->pages > 1);
+	if (!certain)
+	{
+		if (ask_once(read, ASK_LAST_FIRST))
+			return;
+		if (!read->last_seen)
+			raise_pending(read);
+	}
+
+	/* Rows are missing, or may be: does the server count otherwise? */
+	if (((read->total >= 0 && read->rows < read->total) || read->empty_inside || read->row_missing ||
+		 read->inside == INSIDE_EMPTY) &&
+		!read->counted && !read->limit_is_end && !read->limit_ignored && read->page_numbers == 0)
+	{
+		if (ask_once(read, ASK_WIDER))
+			return;
+		if (read->pages == 1 && ask_once(read, ASK_NUMBERED))
+			return;
+	}
+	if (read->total < 0 && !client->facts.no_order && ask_once(read, ASK_LAST_FIRST))
+		return;
+	if (looks_complete(read) && !read->last_seen && !read->counted && ask_once(read, ASK_INSIDE))
+		return;
+	if (read->end == END_REPEATED && read->limit_ignored)
+		learn_fact(client, "paging", "none");
+	finish(read);
+}
+
+static void
+take_answer_row(void *taker, PageRow *row)
+{
+	CollectionRead *read = taker;
+	const text *id = row->texts[ROW_SOURCED_ID];
+
+	if (read->nanswer_ids < ANSWER_IDS)
+		read->answer_ids[read->nanswer_ids++] =
+			hash_bytes_extended((const unsigned char *) VARDATA_ANY(id), VARSIZE_ANY_EXHDR(id), 0);
+}
+
+/* How many of the answer's first rows have not been staged. */
+static int64
+count_new_in_answer(CollectionRead *read)
+{
+	int64		count = 0;
+
+	if (read->nanswer_ids > 0)
+	{
+		begin_worker_transaction();
+		count = count_new(read, read->answer_ids, read->nanswer_ids);
+		commit_worker_transaction();
+	}
+	return count;
+}
+
+/* What the list, asked for from its other end, says of the end that was reached. */
+static void
+judge_last_first(CollectionRead *read, bool answered, bool refused)
+{
+	RosterClient *client = read->roster->client;
+	uint64		first = read->answer_ids[0];
+
+	if (!answered || read->nanswer_ids == 0)
+	{
+		if (refused && !client->facts.no_order)
+			learn_fact(client, "order", "refused");
+		return;
+	}
+	if (first == read->last_id && (first != read->first_id || (read->rows == 1 && read->answer_rows == 1)))
+		read->last_seen = !client->facts.no_order || read->rows == 1;
+	else if (first == read->first_id)
+	{
+		if (!client->facts.no_order)
+			learn_fact(client, "order", "ignored");
+	}
+	else
+		read->row_missing = (count_new_in_answer(read) > 0);
+}
+
+/* The first page is as it is asked for from now on. */
+static void
+end_attempts(CollectionRead *read)
+{
+	ClientFault *pending = read->pending;
+	CollectionEnd end = read->end;
+
+	read->attempts_over = true;
+	ask_for_rows(read);
+	if (read->attempt.helped)
+	{
+		read->whole_page_size = page_size_for(read->roster->client);
+		read->page_size = Min(read->page_size, read->whole_page_size);
+		return;
+	}
+	read->end = end;
+	if (end == END_DENIED)
+		read->fault = pending;
+	else if (pending != NULL)
+		client_raise(pending);
+	finish(read);
+}
+
+/* Takes the answer to a question. */
+static void
+take_answer(CollectionRead *read, const PageRequest *request, ClientFault *fault)
+{
+	RosterClient *client = read->roster->client;
+	HttpResponse *response = &request->get->response;
+	int			status = response->status;
+	int64		total = -1;
+	PageReader	reader = read->reader;
+
+	reader.take_row = take_answer_row;
+	reader.rows = 0;
+	reader.bare = reader.null_list = false;
+	read->nanswer_ids = 0;
+	if (fault == NULL)
+	{
+		MemoryContext caller = MemoryContextSwitchTo(request->get->context);
+
+		total = response->total_count;
+		fault = read_page(&reader, response);
+		MemoryContextSwitchTo(caller);
+		client_count_rows(client, reader.rows);
+	}
+	read->answer_rows = reader.rows;
+
+	switch (request->question)
+	{
+		case ASK_ROWS:
+			break;
+		case ASK_LESS:
+			{
+				bool		answered = is_page_there(&reader, fault, read->pending == NULL);
+
+				forget_requests(read);
+				if (!judge_attempt(client, &read->attempt, answered))
+					end_attempts(read);
+				return;
+			}
+		case ASK_LAST_FIRST:
+			if (fault == NULL && reader.rows > 0)
+				note_total(read, read->total < 0 ? -1 : total, read->roster->run->rows_staged);
+			judge_last_first(read, fault == NULL, status == 501 || (status >= 400 && status < 500));
+			break;
+		case ASK_INSIDE:
+			if (fault == NULL && reader.rows == 0 && !reader.bare)
+				read->inside = INSIDE_EMPTY;
+			else if (fault == NULL && read->nanswer_ids > 0 &&
+					 (read->answer_ids[0] == read->last_id || read->answer_ids[read->nanswer_ids - 1] == read->last_id))
+				read->inside = count_new_in_answer(read) > 0 ? INSIDE_GOES_ON : INSIDE_ENDS;
+			break;
+		case ASK_WIDER:
+			if (fault == NULL && count_new_in_answer(read) > 0)
+			{
+				learn_fact(client, "paging", "limit as end");
+				read->limit_is_end = true;
+				read->plain = read->odd = true;
+				ask_for_rows(read);
+				return;
+			}
+			break;
+		case ASK_NUMBERED:
+		case ASK_NUMBERED_FROM_1:
+			if (fault == NULL && reader.rows > 0 && reader.ids_hash != read->reader.ids_hash &&
+				count_new_in_answer(read) == read->nanswer_ids)
+			{
+				learn_fact(client, "paging", "offset as page");
+				read->page_numbers = request->question == ASK_NUMBERED ? 1 : 2;
+				read->plain = read->odd = true;
+				ask_for_rows(read);
+				return;
+			}
+			if (fault == NULL && request->question == ASK_NUMBERED && read->nanswer_ids > 0 &&
+				read->answer_ids[0] == read->first_id && ask_once(read, ASK_NUMBERED_FROM_1))
+				return;
+			break;
+		case ASK_TWO:
+			read->limit_ignored = (fault == NULL && reader.rows > request->limit);
+			break;
+	}
+	forget_requests(read);
+	if (read->new_rows_due)
+		read->question = ASK_ROWS;
+	else
+		decide(read);
+}
+
+/* Looks for what the first page is refused for; with pending NULL, why it is empty. */
+static void
+begin_with_less(CollectionRead *read, CollectionEnd end)
+{
+	read->end = end;
+	begin_attempts(&read->attempt, read->page_size);
+	(void) ask_once(read, ASK_LESS);
+}
+
+/* What becomes of a collection whose page that is due was refused, in whatever way: read->pending. */
+static void
+judge_refusal(CollectionRead *read, const PageRequest *request)
+{
+	const HttpResponse *response = &request->get->response;
+	int			status = response->status;
+	bool		is_4xx = (status >= 400 && status < 500);
+
+	if (read->ahead)
+		drop_back(read);
+	else if (read->pages == 0)
+	{
+		CollectionEnd end = is_denied(response) ? END_DENIED : END_NONE;
+
+		if (!read->attempts_over)
+			begin_with_less(read, end);
+		else if (end == END_DENIED)
+		{
+			read->end = end;
+			read->fault = read->pending;
+			finish(read);
+		}
+		else
+			raise_pending(read);
+	}
+	else if (request->overlaps)
+		refuse_overlap(read, OVERLAP_REFUSED, !is_4xx && status != 501 && !(status >= 300 && status < 400));
+	else
+	{
+		read->end = END_REFUSED;
+		read->end_is_4xx = is_4xx;
+		read->end_words = status == 200 ? "an answer without a list" :
+			MemoryContextStrdup(read->context, psprintf("status %d", status));
+		forget_requests(read);
+		decide(read);
+	}
 }
 
 /* What becomes of a collection whose page that is due did not come. */
@@ -276,7 +778,7 @@ judge_fault(CollectionRead *read, const PageRequest *request, ClientFault *fault
 	RosterRead *roster = read->roster;
 	const HttpResponse *response = &request->get->response;
 
-	if (request->get->slow)
+	if (request->get->slow && read->page_numbers == 0)
 		halve_page(read);
 	else if (response->fault == TRANSFER_TOO_LARGE && request->max_bytes < PAGE_MAX_BYTES)
 	{
@@ -284,23 +786,45 @@ judge_fault(CollectionRead *read, const PageRequest *request, ClientFault *fault
 		forget_requests(read);
 		roster->requests = Max(roster->requests / 2, 1);
 	}
+	else if (client_was_refused(response))
+	{
+		read->pending = keep_fault(read, fault);
+		judge_refusal(read, request);
+	}
 	else if (read->pages == 0 && is_denied(response))
 	{
 		read->end = END_DENIED;
-		read->done = true;
-		read->fault = client_fault(fault->sqlstate, fault->message, fault->detail, fault->hint);
+		read->fault = keep_fault(read, fault);
+		finish(read);
 	}
 	else if (read->ahead)
 		drop_back(read);
-	else if (request->overlaps && response->status == 400)
-		ask_plainly(read);
-	else if (response->status == 404)
-	{
-		read->end = END_NOT_FOUND;
-		read->done = true;
-	}
 	else
 		client_raise(fault);
+}
+
+/* What becomes of a collection whose page that is due was answered with a list without rows, or {}. */
+static void
+judge_empty_page(CollectionRead *read, const PageRequest *request)
+{
+	CollectionEnd end = read->reader.bare || read->reader.null_list ? END_EMPTY_OBJECT : END_EMPTY_PAGE;
+
+	if (read->ahead && (request->overlaps || read->total >= 0))
+		drop_back(read);
+	else if (request->overlaps)
+		refuse_overlap(read, OVERLAP_EMPTY, false);
+	else if (read->pages == 0 && !read->attempts_over && !read->judge.collection->filtered)
+	{
+		read->pending = NULL;
+		begin_with_less(read, end);
+	}
+	else
+	{
+		forget_requests(read);
+		read->end = end;
+		read->pending = NULL;
+		decide(read);
+	}
 }
 
 /* Takes what came of the page that is due. */
@@ -310,25 +834,54 @@ take_first_request(CollectionRead *read)
 	PageRequest request = read->requests[0];
 	ClientFault *fault = page_fault(read->roster->client, request.get);
 
+	if (request.question != ASK_ROWS)
+	{
+		take_answer(read, &request, fault);
+		return;
+	}
 	if (fault != NULL)
+	{
 		judge_fault(read, &request, fault);
-	else if (!take_page(read, &request))
-	{
-		if (!client_get_has_ended(request.get))
-			;					/* it is asked for again */
-		else if (read->ahead)
-			drop_back(read);
-		else
-			ask_plainly(read);
+		return;
 	}
-	else
+	switch (take_page(read, &request))
 	{
-		forget_first_request(read);
-		if (read->nrequests > 0 && read->requests[0].offset != read->position)
-			drop_back(read);
+		case PAGE_TAKEN:
+			forget_first_request(read);
+			learn_of_overlap(read);
+			if (read->total_reached)
+				decide(read);
+			else if (read->nrequests > 0 && read->requests[0].offset != read->position)
+				drop_back(read);
+			break;
+		case PAGE_AGAIN:
+			break;
+		case PAGE_UNREADABLE:
+			judge_refusal(read, &request);
+			break;
+		case PAGE_EMPTY:
+			judge_empty_page(read, &request);
+			break;
+		case PAGE_REPEATED:
+			if (read->ahead)
+				drop_back(read);
+			else if (request.overlaps)
+				refuse_overlap(read, OVERLAP_REFUSED, false);
+			else
+			{
+				forget_requests(read);
+				read->end = END_REPEATED;
+				read->pending = repeated_fault(read);
+				decide(read);
+			}
+			break;
+		case PAGE_UNSURE:
+			forget_requests(read);
+			read->new_rows_due = true;
+			if (request.overlaps && read->pages == 1)
+				(void) ask_once(read, ASK_NUMBERED);
+			break;
 	}
-	if (read->done)
-		forget_requests(read);
 }
 
 /* Begins with an endpoint of the collection. */
@@ -340,9 +893,13 @@ begin_endpoint(CollectionRead *read, const char *path)
 	read->path = path;
 	read->judge.school_scoped = is_school_scoped(path);
 	read->reader.path = collection_path(connection, path);
-	read->whole_page_size = connection->page_size;
-	read->page_size = Min(read->roster->page_size, connection->page_size);
+	read->whole_page_size = page_size_for(read->roster->client);
+	read->page_size = Min(read->roster->page_size, read->whole_page_size);
+	read->plain = read->roster->client->facts.overlap != OVERLAP_GIVEN;
+	read->empty_inside = read->roster->client->facts.overlap == OVERLAP_EMPTY;
+	read->attempts_over = false;
 	read->done = false;
+	ask_for_rows(read);
 }
 
 static CollectionRead *
@@ -414,7 +971,7 @@ read_collections(RosterClient *client, RosterRun *run, Stage *stage, List *colle
 	ClientFault *first_fault = NULL;
 
 	roster.requests = Min(requests, REQUESTS_MAX);
-	roster.page_size = client->connection->page_size;
+	roster.page_size = page_size_for(client);
 	foreach(cell, collections)
 		reads = lappend(reads, begin_collection(&roster, lfirst(cell)));
 

@@ -288,6 +288,17 @@ take_user(void *taker, PageRow *row)
 		page->here++;
 }
 
+/* The fault of a page that was asked for, or of what came. */
+static ClientFault *
+first_page_fault(ClientFault *fault, PageReader *reader, HttpResponse *response)
+{
+	if (fault == NULL)
+		fault = read_page(reader, response);
+	if (fault == NULL && reader->bare)
+		fault = page_without_rows(reader, "");
+	return fault;
+}
+
 /* The first page of an endpoint; *denied: it answered that it is not there, or not shared. */
 static ClientFault *
 try_endpoint(ConnectionTest *test, RosterCollection *collection, const char *template,
@@ -296,6 +307,7 @@ try_endpoint(ConnectionTest *test, RosterCollection *collection, const char *tem
 	char	   *path = collection_path(test->connection, template);
 	HttpResponse *response;
 	ClientFault *fault;
+	int			limit;
 
 	memset(page, 0, sizeof(FirstPage));
 	page->judge.school_id = test->connection->school_id;
@@ -306,13 +318,18 @@ try_endpoint(ConnectionTest *test, RosterCollection *collection, const char *tem
 	reader->take_row = take_user;
 	reader->taker = page;
 
-	fault = get_page(test->client, path, Min(ROWS_ASKED, test->connection->page_size), 0, &response);
+	limit = Min(ROWS_ASKED, page_size_for(test->client));
+	fault = get_page(test->client, path, limit, 0, 0, &response);
+	fault = first_page_fault(fault, reader, response);
+	if ((fault != NULL ? client_was_refused(response) : reader->rows == 0) &&
+		find_out_refusal(test->client, reader, limit, fault == NULL))
+	{
+		page->here = 0;
+		fault = get_page(test->client, path, Min(limit, page_size_for(test->client)), 0, 0, &response);
+		fault = first_page_fault(fault, reader, response);
+	}
 	*denied = (fault != NULL && is_denied(response));
 	*total = response->total_count;
-	if (fault == NULL)
-		fault = read_page(reader, response);
-	if (fault == NULL && reader->bare)
-		fault = page_without_rows(reader, "");
 	return fault;
 }
 
@@ -456,6 +473,7 @@ test_connection(RosterConnection *connection, RosterRun *run)
 	collections = load_collections(connection, run);
 	announce_steps(&test, collections);
 	test.client = client_open(connection, run);
+	load_facts(test.client);
 
 	if (test_url(&test, &base, &token) && test_hosts(&test, &base, &token) &&
 		test_token(&test) && test_school(&test, collections))

@@ -161,7 +161,7 @@ ask(Diagnosis *diagnosis, const RosterCollection *collection, const char *path, 
 	reader.take_row = take_user;
 	reader.taker = page;
 	page->wanted_role = wanted_role;
-	page->fault = get_page(diagnosis->client, full_path, 0, 0, &response);
+	page->fault = get_page(diagnosis->client, full_path, 0, 0, 0, &response);
 	page->denied = page->fault != NULL && is_denied(response);
 	page->total = response->total_count;
 	page->elapsed_us = response->elapsed_us;
@@ -637,6 +637,7 @@ diagnose_connection(RosterConnection *connection, RosterRun *run)
 	MemoryContextSwitchTo(context);
 	diagnosis.is_1_2 = strstr(connection->base_url, "/v1p2") != NULL;
 	diagnosis.client = client_open(connection, run);
+	load_facts(diagnosis.client);
 	if (diagnose_token(&diagnosis))
 	{
 		first = choose_list(&diagnosis, load_collections(connection, run));

@@ -200,13 +200,13 @@ is_denied(const HttpResponse *response)
 }
 
 /*
- * Begins to ask for a page; client_wait carries it on.  slow_is_final: with a
+ * Begins to ask for a page; client_wait carries it on.  flags: ASK_...  slow_is_final: with a
  * time-out or 504 it ends, for the caller to ask for fewer rows.
  */
 ClientGet *
-begin_page(RosterClient *client, const char *path, int limit, int64 offset, Size max_bytes, bool slow_is_final)
+begin_page(RosterClient *client, const char *path, int limit, int64 offset, int flags, Size max_bytes, bool slow_is_final)
 {
-	char	   *url = client_url(client, path, limit, offset);
+	char	   *url = client_url(client, path, limit, offset, flags);
 	ClientGet  *get = client_begin_get(client, url, max_bytes, slow_is_final);
 
 	pfree(url);
@@ -260,9 +260,9 @@ page_fault(RosterClient *client, ClientGet *get)
  * inside a transaction.
  */
 ClientFault *
-get_page(RosterClient *client, const char *path, int limit, int64 offset, HttpResponse **response)
+get_page(RosterClient *client, const char *path, int limit, int64 offset, int flags, HttpResponse **response)
 {
-	ClientGet  *get = begin_page(client, path, limit, offset, PAGE_MAX_BYTES, false);
+	ClientGet  *get = begin_page(client, path, limit, offset, flags, PAGE_MAX_BYTES, false);
 
 	while (!client_get_has_ended(get))
 		client_wait(client, true);
@@ -317,6 +317,7 @@ settle(RosterConnection *connection, RosterRun *run)
 	SPI_execute_with_args("SELECT minga_roster.settle_stage($1, $2)", 2, types, values, NULL, false, 0);
 	run->rows_staged = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	SPI_execute_with_args("SELECT minga_roster.settle_read($1)", 1, types, values, NULL, false, 0);
+	SPI_execute_with_args("SELECT minga_roster.forget_stale_facts($2)", 2, types, values, NULL, false, 0);
 	store_progress(run, true);
 	commit_worker_transaction();
 }
@@ -429,6 +430,7 @@ fetch_roster(RosterConnection *connection, RosterRun *run)
 	set_phase(run, "fetch");
 	MemoryContextSwitchTo(context);
 	client = client_open(connection, run);
+	load_facts(client);
 	requests = limit_fetch(client, run);
 	for (;;)
 	{

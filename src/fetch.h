@@ -170,9 +170,43 @@ extern void reader_of_users(PageReader *reader, RosterConnection *connection, co
 extern bool is_elsewhere(const RowJudge *judge, const PageRow *row);
 extern bool is_nowhere(const RowJudge *judge, const PageRow *row);
 extern bool is_denied(const HttpResponse *response);
-extern ClientGet *begin_page(RosterClient *client, const char *path, int limit, int64 offset, Size max_bytes, bool slow_is_final);
+extern ClientGet *begin_page(RosterClient *client, const char *path, int limit, int64 offset, int flags,
+							 Size max_bytes, bool slow_is_final);
 extern ClientFault *page_fault(RosterClient *client, ClientGet *get);
-extern ClientFault *get_page(RosterClient *client, const char *path, int limit, int64 offset, HttpResponse **response);
+extern ClientFault *get_page(RosterClient *client, const char *path, int limit, int64 offset, int flags,
+							 HttpResponse **response);
+/* What a first page is asked for with, to find out what it is refused for. */
+typedef enum AttemptStep
+{
+	ATTEMPT_LEAST,				/* few rows, no fields, no order */
+	ATTEMPT_AGAIN,				/* as at first: it may have passed */
+	ATTEMPT_FIELDS,				/* no fields */
+	ATTEMPT_SMALL,				/* few rows */
+	ATTEMPT_HALF,				/* half of the rows, and half of these, ... */
+	ATTEMPT_SORT				/* no order */
+} AttemptStep;
+
+typedef struct Attempt
+{
+	int			wanted;			/* rows asked for at first */
+	AttemptStep step;			/* the one to be made */
+	int			limit;
+	int			flags;
+	bool		helped;
+} Attempt;
+
+/* in facts.c */
+extern void load_facts(RosterClient *client);
+extern void learn_fact(RosterClient *client, const char *fact, const char *value);
+extern int	page_size_for(const RosterClient *client);
+extern void begin_attempts(Attempt *attempt, int wanted);
+extern bool judge_attempt(RosterClient *client, Attempt *attempt, bool answered);
+extern bool is_page_there(const PageReader *reader, const ClientFault *fault, bool with_rows);
+extern bool find_out_refusal(RosterClient *client, const PageReader *reader, int wanted, bool with_rows);
+
+/* in proof.c */
+extern bool is_round(int64 rows, int page_size);
+
 /* in collection.c */
 extern ClientFault *read_collections(RosterClient *client, RosterRun *run, Stage *stage, List *collections, int requests, bool *filter_ignored);
 

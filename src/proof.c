@@ -19,10 +19,12 @@
 
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 
 #include "collection.h"
 
+#define ROUND_NUMBER 100
 #define NAMELESS_PAGES_MAX 100	/* in a row, without one usable id: they may be the same one */
 
 static int
@@ -70,17 +72,69 @@ is_page_known(CollectionRead *read)
 	return hash_search(read->pages_seen, &read->reader.ids_hash, HASH_FIND, NULL) != NULL;
 }
 
-/* Remembers the page, which must not have been there before. */
+/* How many of these ids the collection has not staged.  In the open transaction. */
+int64
+count_new(CollectionRead *read, const uint64 *ids, int nids)
+{
+	Oid			types[] = {TEXTOID, TEXTOID, INT8ARRAYOID};
+	Datum	   *elements = palloc(Max(nids, 1) * sizeof(Datum));
+	Datum		values[3];
+	bool		isnull;
+
+	for (int i = 0; i < nids; i++)
+		elements[i] = Int64GetDatum((int64) ids[i]);
+	values[0] = CStringGetTextDatum(read->roster->client->connection->name);
+	values[1] = CStringGetTextDatum(read->judge.collection->name);
+	values[2] = PointerGetDatum(construct_array(elements, nids, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	SPI_execute_with_args("SELECT minga_roster.count_new($1, $2, $3)", 3, types, values, NULL, true, 1);
+	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+}
+
+/* Remembers the page, which is not known. */
 void
 note_page(CollectionRead *read)
 {
-	if (is_page_known(read))
-		ereport(ERROR,
-				(errcode(ERRCODE_PROTOCOL_VIOLATION),
-				 errmsg("the SIS sent the same page of %s twice", read->judge.collection->name),
-				 errdetail("The page at offset " INT64_FORMAT " holds the same %d rows as one before it.", read->position, read->reader.rows),
-				 errhint("The SIS ignores the offset, so its list cannot be read to its end: ask the SIS vendor. A larger page_size (roster_configure) may fetch the list in one page.")));
 	(void) hash_search(read->pages_seen, &read->reader.ids_hash, HASH_ENTER, NULL);
+}
+
+/* What it means that a page comes twice where it is no end.  palloc'd, to live as long as the reading. */
+ClientFault *
+repeated_fault(CollectionRead *read)
+{
+	MemoryContext caller = MemoryContextSwitchTo(read->context);
+	ClientFault *fault;
+
+	fault = client_fault(ERRCODE_PROTOCOL_VIOLATION,
+						 psprintf("the SIS sent the same page of %s twice", read->judge.collection->name),
+						 psprintf("The page at offset " INT64_FORMAT " holds the same %d rows as one before it.",
+								  read->position, read->reader.rows),
+						 "The SIS ignores the offset, so its list cannot be read to its end: ask the SIS vendor. "
+						 "A larger page_size (roster_configure) may fetch the list in one page.");
+	MemoryContextSwitchTo(caller);
+	return fault;
+}
+
+/* What it means that no way leads to the rows behind the last one.  palloc'd, to live as long as the reading. */
+ClientFault *
+left_out_fault(CollectionRead *read)
+{
+	MemoryContext caller = MemoryContextSwitchTo(read->context);
+	ClientFault *fault;
+
+	fault = client_fault(ERRCODE_PROTOCOL_VIOLATION,
+						 psprintf("the SIS leaves out rows of its %s", read->judge.collection->name),
+						 psprintf("The page at offset " INT64_FORMAT " holds none, and asked for from the row before, there "
+								  "are some behind it.", read->position),
+						 "Ask the SIS vendor: offset has to count rows.");
+	MemoryContextSwitchTo(caller);
+	return fault;
+}
+
+/* Servers cut lists at round numbers, and at whole pages. */
+bool
+is_round(int64 rows, int page_size)
+{
+	return rows % ROUND_NUMBER == 0 || rows % page_size == 0;
 }
 
 /* Pages that cannot be told apart would be asked for until the limit of pages. */
@@ -97,16 +151,19 @@ note_nameless_page(CollectionRead *read)
 				 errhint("Without it nobody can be told from anybody else: ask the SIS vendor.")));
 }
 
-/* Keeps what the server claims as the number of rows; raises where it changes. */
+/*
+ * Keeps what the server claims as the number of rows; raises where it changes.
+ * staged_before: rows of the run without those of the page that claims it.
+ */
 void
-note_total(CollectionRead *read, int64 claimed)
+note_total(CollectionRead *read, int64 claimed, int64 staged_before)
 {
 	if (claimed < 0 || claimed == read->total)
 		return;
 	if (read->total < 0)
 	{
 		read->total = claimed;
-		read->roster->run->rows_expected = Max(read->roster->run->rows_expected, read->roster->run->rows_staged) + claimed;
+		read->roster->run->rows_expected = Max(read->roster->run->rows_expected, staged_before) + claimed;
 	}
 	else if (claimed > 0 || read->reader.rows > 0)	/* an empty page may say 0 */
 		ereport(ERROR,
@@ -137,32 +194,146 @@ add_sentence(StringInfo detail, const char *format,...)
 	} while (needed > 0);
 }
 
+/*
+ * Whether the list, which claims no total, ended with an empty page and nothing
+ * speaks against it, but for rows that came twice.
+ */
+bool
+looks_complete(const CollectionRead *read)
+{
+	return read->end == END_EMPTY_PAGE && read->total < 0 && !read->moved && !read->unchecked && !read->row_missing &&
+		!read->limit_is_end && read->page_numbers == 0;
+}
+
+/*
+ * Whether the empty page proves that nothing lies behind it.  The list from its
+ * other end is the best witness.  Where the server keeps to one order, limit and
+ * offset must be seen to count rows, no empty page may have come where rows are,
+ * and the list must not end where a server would cut it: at a full page, or at
+ * a round number of rows.
+ */
+static bool
+is_end_proved(const CollectionRead *read)
+{
+	if (read->pages == 0 || read->last_seen)
+		return true;
+	return (read->counted || read->inside == INSIDE_ENDS) && read->inside != INSIDE_EMPTY &&
+		!read->empty_inside && !read->page_was_full && !is_round(read->rows, page_size_for(read->roster->client));
+}
+
+/*
+ * Why the collection is not complete, as collections.weak_cause has it; says so
+ * in its detail.
+ */
+static const char *
+weak_cause(CollectionRead *read, int64 distinct, int64 moved)
+{
+	StringInfo	detail = &read->detail;
+	const char *cause = NULL;
+
+	if (read->end == END_EMPTY_OBJECT)
+	{
+		add_sentence(detail, "The SIS ended the list with an object without a list instead of an empty page.");
+		cause = "end_object";
+	}
+	else if (read->end == END_REFUSED)
+	{
+		add_sentence(detail, "The SIS ended the list with %s instead of an empty page.", read->end_words);
+		cause = "end_refused";
+	}
+	else if (read->end == END_REPEATED && read->limit_ignored)
+	{
+		add_sentence(detail, "The SIS sends the same rows whatever limit and offset say.");
+		cause = "not_paged";
+	}
+	else if (read->end == END_REPEATED)
+	{
+		add_sentence(detail, "The SIS sent rows again instead of an empty page behind the last one.");
+		cause = "end_repeated";
+	}
+	else if (read->limit_is_end)
+	{
+		add_sentence(detail, "The SIS takes limit for the offset at which a page ends; it was read so.");
+		cause = "limit_as_end";
+	}
+	else if (read->page_numbers > 0)
+	{
+		add_sentence(detail, "The SIS takes offset for the number of a page; it was read so.");
+		cause = "offset_as_page";
+	}
+	if (read->moved && read->total < 0)
+	{
+		add_sentence(detail, "A page did not begin with the last row of the one before it: the list moved while it was "
+					 "read, and others may have been passed over.");
+		cause = "moved";
+	}
+	else if (moved > 0)
+	{
+		add_sentence(detail, "Rows that came on more than one page: " INT64_FORMAT "; the list moved while it was read, "
+					 "and others may have been passed over.", moved);
+		cause = "moved";
+	}
+	else if (read->unchecked && read->total < 0)
+	{
+		add_sentence(detail, "Whether the list moved while it was read, or is filtered page by page, could not be seen: %s.",
+					 read->plain ? "the SIS does not give pages from any offset" :
+					 "a page before the last one was shorter than asked for");
+		if (cause == NULL)
+			cause = "unchecked";
+	}
+	if (read->total >= 0)
+	{
+		add_sentence(detail, "The SIS claims " INT64_FORMAT " rows (X-Total-Count) and listed " INT64_FORMAT " different ones.",
+					 read->total, distinct);
+		cause = read->total > distinct ? "total_larger" : "total_smaller";
+	}
+	else
+	{
+		if (cause == NULL)
+		{
+			add_sentence(detail, "The list ends where a server may have cut it, and the SIS does not sort it from its other "
+						 "end, which would show the last row.");
+			cause = "end_unproved";
+		}
+		add_sentence(detail, "It claims no total that would prove the end.");
+	}
+	if (read->row_missing)
+	{
+		add_sentence(detail, "Sorted from its other end, the list begins with somebody whom its pages did not hold: "
+					 "it is not whole.");
+		cause = "row_missing";
+	}
+	return cause;
+}
+
 /* Judges the end of a collection and writes its row, in a transaction of its own. */
 void
 store_collection(CollectionRead *read)
 {
-	static Oid	types[] = {INT8OID, TEXTOID, TEXTOID, TEXTOID, BOOLOID, TEXTOID, INT4OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, BOOLOID, TEXTOID};
+	static Oid	types[] = {INT8OID, TEXTOID, TEXTOID, TEXTOID, BOOLOID, TEXTOID, INT4OID, INT8OID, INT8OID, INT8OID,
+	INT8OID, INT8OID, BOOLOID, TEXTOID, TEXTOID};
 	const RosterCollection *collection = read->judge.collection;
 	RosterRun  *run = read->roster->run;
 	StringInfo	detail = &read->detail;
 	const char *proof = NULL;
+	const char *cause = "denied";
 	bool		complete = false;
 	int64		distinct;
 	int64		moved;
-	Datum		values[14];
-	char		nulls[] = "              ";
+	Datum		values[15];
+	char		nulls[] = "               ";
 
 	begin_worker_transaction();
 	distinct = count_distinct(read);
 	moved = read->rows - read->without_id - read->repeated - distinct;
 	if (read->end == END_DENIED)
 		;
-	else if (read->total >= 0 && distinct == read->total)
+	else if (read->total >= 0 && distinct == read->total && !read->row_missing)
 	{
 		complete = true;
 		proof = "total";
 	}
-	else if (read->end == END_EMPTY_PAGE && read->total < 0 && moved == 0 && !read->moved && !read->unchecked)
+	else if (looks_complete(read) && moved == 0 && is_end_proved(read))
 	{
 		complete = true;
 		proof = "empty page";
@@ -170,29 +341,19 @@ store_collection(CollectionRead *read)
 	else
 	{
 		proof = "weak";
-		if (read->end == END_EMPTY_OBJECT)
-			add_sentence(detail, "The SIS ended the list with an object without a list instead of an empty page.");
-		if (read->end == END_NOT_FOUND)
-			add_sentence(detail, "The SIS ended the list with status 404 instead of an empty page.");
-		if (moved > 0)
-			add_sentence(detail, "Rows that came on more than one page: " INT64_FORMAT "; the list moved while it was read, and others may have been passed over.", moved);
-		else if (read->moved && read->total < 0)
-			add_sentence(detail, "A page did not begin with the last row of the one before it: the list moved while it was read, and others may have been passed over.");
-		else if (read->unchecked && read->total < 0)
-			add_sentence(detail, "Whether the list moved while it was read, or is filtered page by page, could not be seen: %s.",
-						 read->plain ? "the SIS does not give pages from any offset" : "a page before the last one was shorter than asked for");
-		if (read->total >= 0)
-			add_sentence(detail, "The SIS claims " INT64_FORMAT " rows (X-Total-Count) and listed " INT64_FORMAT " different ones.", read->total, distinct);
-		else
-			add_sentence(detail, "It claims no total that would prove the end.");
+		cause = weak_cause(read, distinct, moved);
 	}
 	if (read->without_id > 0)
 	{
+		if (complete)
+			cause = "without_id";
 		complete = false;
 		add_sentence(detail, "Rows without a usable sourcedId: " INT64_FORMAT ".", read->without_id);
 	}
 	if (read->nowhere > 0)
 	{
+		if (complete)
+			cause = "nowhere";
 		complete = false;
 		add_sentence(detail, "Rows that name no school: " INT64_FORMAT "; in this list, which is not the school's own, "
 					 "it can't be seen whether they are of the school.", read->nowhere);
@@ -215,7 +376,9 @@ store_collection(CollectionRead *read)
 	values[12] = BoolGetDatum(read->end != END_DENIED && read->path != collection->path);
 	values[13] = CStringGetTextDatum(detail->data);
 	nulls[13] = detail->len == 0 ? 'n' : ' ';
-	SPI_execute_with_args("SELECT minga_roster.store_collection($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+	values[14] = complete ? (Datum) 0 : CStringGetTextDatum(cause);
+	nulls[14] = complete ? 'n' : ' ';
+	SPI_execute_with_args("SELECT minga_roster.store_collection($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
 						  lengthof(types), types, values, nulls, false, 0);
 	store_progress(run, true);
 	commit_worker_transaction();

@@ -62,6 +62,7 @@ take_page(SchoolList *list, PageReader *reader, HttpResponse *response, RosterRu
 	int64		count_before = list->count;
 	int			shown_before = list->shown;
 	int			len_before = list->text.len;
+	MemoryContext caller = CurrentMemoryContext;
 	ClientFault *fault;
 
 	*again = false;
@@ -70,22 +71,20 @@ take_page(SchoolList *list, PageReader *reader, HttpResponse *response, RosterRu
 	begin_worker_transaction();
 	stage_begin_page(list->stage, PAGE_ORGS, reader->subject);
 	fault = read_page(reader, response);
-	if (fault != NULL && fault->broke_off)
+	if (fault != NULL)
 	{
-		bool		is_final = (++list->broken > BROKEN_PAGES_MAX);
+		bool		broke_off = fault->broke_off;
 
-		if (is_final)
-			client_raise(fault);
+		MemoryContextSwitchTo(caller);
+		fault = client_fault(fault->sqlstate, fault->message, fault->detail, fault->hint);
 		abort_worker_transaction();
 		list->count = count_before;
 		list->shown = shown_before;
 		list->text.len = len_before;
 		list->text.data[len_before] = '\0';
-		*again = true;
-		return NULL;
+		*again = broke_off && ++list->broken <= BROKEN_PAGES_MAX;
+		return fault;
 	}
-	if (fault != NULL)
-		client_raise(fault);
 	stage_end_page(list->stage);
 	store_progress(run, false);
 	commit_worker_transaction();
@@ -93,36 +92,40 @@ take_page(SchoolList *list, PageReader *reader, HttpResponse *response, RosterRu
 }
 
 /*
- * Reads one endpoint to its end.  *denied: it answered 403 or 404 at once.
+ * Reads one endpoint as far as it goes.  *denied: it answered 403 or 404 at
+ * once.  The list proves nothing of people, so that whatever comes behind its
+ * first page ends it; *whole says whether that was an end.
  */
 static ClientFault *
-read_orgs(RosterClient *client, RosterRun *run, SchoolList *list, const char *path, bool *denied)
+read_orgs(RosterClient *client, RosterRun *run, SchoolList *list, const char *path, bool *denied, bool *whole)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext context = AllocSetContextCreate(caller, "minga_roster schools", ALLOCSET_DEFAULT_SIZES);
 	PageReader	reader = {.kind = PAGE_ORGS,.subject = "schools",.path = path,.take_row = take_org,.taker = list};
 	ClientFault *fault = NULL;
 	int64		offset = 0;
+	uint64		first_hash = 0;
 	uint64		hash_before = 0;
+	bool		asked_for_less = false;
+	bool		wider = true;	/* limits reach beyond the offset, for servers that take them for the end */
+	bool		full = false;	/* the last page */
+	int			pages = 0;
 
 	*denied = false;
-	for (int pages = 0; pages < SCHOOL_PAGES_MAX; pages++)
+	*whole = false;
+	while (pages < SCHOOL_PAGES_MAX)
 	{
+		int			limit = page_size_for(client);
+		int64		asked = pages > 0 && wider ? Min(offset + limit, INT_MAX) : limit;
 		HttpResponse *response;
 		bool		again;
 
 		MemoryContextReset(context);
 		MemoryContextSwitchTo(context);
-		fault = get_page(client, path, list->connection->page_size, offset, &response);
-		if (fault != NULL)
-		{
-			*denied = (pages == 0 && is_denied(response));
-			if (*denied)
-				list->denied_status = response->status;
-			if (pages > 0 && response->status == 404)
-				fault = NULL;
-		}
-		else
+		reader.rows = 0;
+		reader.bare = false;
+		fault = get_page(client, path, (int) asked, offset, 0, &response);
+		if (fault == NULL)
 		{
 			MemoryContextSwitchTo(caller);
 			fault = take_page(list, &reader, response, run, &again);
@@ -132,21 +135,75 @@ read_orgs(RosterClient *client, RosterRun *run, SchoolList *list, const char *pa
 				run->retries++;
 				continue;
 			}
-			if (fault == NULL)
-				client_count_rows(client, reader.rows);
+			client_count_rows(client, reader.rows);
 			if (fault == NULL && reader.bare && pages == 0)
 				fault = page_without_rows(&reader, "");
+			MemoryContextSwitchTo(context);
 		}
-		MemoryContextSwitchTo(caller);
-		offset += reader.rows;
-		if (fault != NULL || reader.rows == 0 || reader.bare || reader.ids_hash == hash_before ||
-			(response->total_count >= 0 && offset >= response->total_count))
+		if (pages == 0 && !asked_for_less && (fault != NULL ? client_was_refused(response) : reader.rows == 0))
+		{
+			asked_for_less = true;
+			if (find_out_refusal(client, &reader, limit, fault == NULL))
+				continue;
+		}
+		if (pages > 0 && fault != NULL && client_was_refused(response))
+		{
+			if (asked > limit)
+			{
+				wider = false;
+				continue;
+			}
+			fault = NULL;
 			break;
+		}
+		if (fault != NULL)
+		{
+			*denied = (pages == 0 && is_denied(response));
+			if (*denied)
+				list->denied_status = response->status;
+			break;
+		}
+		if (reader.rows == 0)
+		{
+			*whole = (!full && !is_round(offset, limit)) || offset == 0;
+			break;
+		}
+		if (pages > 0 && (reader.ids_hash == hash_before || reader.ids_hash == first_hash))
+			break;
+		if (pages == 0)
+			first_hash = reader.ids_hash;
 		hash_before = reader.ids_hash;
+		full = reader.rows >= limit;
+		offset += reader.rows;
+		pages++;
+		if (response->total_count >= 0 && offset >= response->total_count)
+		{
+			*whole = (pages > 1 || !full);
+			break;
+		}
 	}
+	MemoryContextSwitchTo(caller);
 	if (fault == NULL)			/* else it may live there */
 		MemoryContextDelete(context);
 	return fault;
+}
+
+/* Whether the SIS knows the school by its id, be it in no list. */
+static bool
+knows_school(RosterClient *client, const char *path)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(caller, "minga_roster school", ALLOCSET_DEFAULT_SIZES);
+	const char *school_id = client->connection->school_id;
+	HttpResponse *response;
+	bool		known;
+
+	MemoryContextSwitchTo(context);
+	known = get_page(client, psprintf("%s/%s", path, url_encode(school_id)), 0, 0, 0, &response) == NULL &&
+		response->body != NULL && strstr(response->body, psprintf("\"%s\"", school_id)) != NULL;
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(context);
+	return known;
 }
 
 /*
@@ -160,20 +217,25 @@ read_schools(RosterClient *client, RosterRun *run, Stage *stage, SchoolList *lis
 	ClientFault *fault;
 	bool		denied;
 	bool		orgs_denied;
+	bool		whole;
 
 	memset(list, 0, sizeof(SchoolList));
 	list->connection = client->connection;
 	list->stage = stage;
 	initStringInfo(&list->text);
 
-	fault = read_orgs(client, run, list, "/schools", &denied);
+	fault = read_orgs(client, run, list, "/schools", &denied, &whole);
 	if (fault != NULL && !denied)
 		return fault;
-	if (!denied && list->count > 0)
+	if (!list->found && !denied && !whole)
+		list->found = knows_school(client, "/schools");
+	if (!denied && (list->count > 0 || list->found))
 		return NULL;
-	fault = read_orgs(client, run, list, "/orgs", &orgs_denied);
+	fault = read_orgs(client, run, list, "/orgs", &orgs_denied, &whole);
 	if (fault != NULL && !orgs_denied)
 		return fault;
+	if (!list->found && !orgs_denied && !whole)
+		list->found = knows_school(client, "/orgs");
 	list->denied = denied && orgs_denied;
 	return NULL;
 }

@@ -24,7 +24,8 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 from roster_auth import check_client, check_request
 from roster_data import COLLECTION_LETTERS, ROLES, District, mix, with_href
 from roster_export import COPY_COLUMNS, export
-from roster_faults import Answer, as_list, bend_row, check_faults, early_faults, encode, first_row, status_info, token_cookie, wire
+from roster_faults import (Answer, as_list, bend_row, check_faults, early_faults, encode, first_row, page_bounds, refusal, refused,
+                           status_info, token_cookie, wire)
 from roster_plan import expected_plan
 
 PREDICATE = re.compile(r"\s*([A-Za-z.]+)\s*(!=|>=|<=|=|>|<|~)\s*'([^']*)'\s*")
@@ -380,6 +381,7 @@ class RosterHandler(Handler):
                 raise ValueError
         except ValueError:
             raise status_info(400, "invalid data", "limit and offset must be whole numbers") from None
+        asked = limit
         limit = min(limit, faults.get("page_cap", limit))
         total = len({i[0] for i in items}) if faults.get("duplicate") and envelope == "users" else len(items)
         if counted is not None and roster.fault("count_unfiltered", target):
@@ -393,7 +395,13 @@ class RosterHandler(Handler):
         empty = roster.fault("empty", target)
         if empty:
             items, total = [], empty.get("total", 0)
-        rows = [make(item) for item in items[offset:offset + limit] if keep is None or keep(item)]
+        answered = refused(roster, target, query, asked, offset, total)
+        if isinstance(answered, int) or answered in ("nothing", "html"):
+            raise refusal(answered)
+        if answered in ("first", "last"):
+            offset = 0 if answered == "first" else max(0, total - limit)
+        items, start, end = page_bounds(roster, target, [] if answered == "empty" else items, limit, offset)
+        rows = [make(item) for item in items[start:end] if keep is None or keep(item)]
         for one in as_list(faults.get("no_sourced_id")):
             if re.search(one.get("path", "students"), target) and offset <= one["index"] < offset + len(rows):
                 rows[one["index"] - offset].pop("sourcedId", None)
@@ -406,8 +414,11 @@ class RosterHandler(Handler):
             answer[renamed["key"]] = answer.pop(envelope)
         if roster.fault("missing_envelope", target) or (faults.get("empty_object_at_end") and not rows):
             answer.pop(renamed["key"] if renamed else envelope)
-        if roster.fault("null_list", target):
+        if roster.fault("null_list", target) or answered == "null":
             answer = {envelope: None}
+        if answered == "{}":
+            answer = {}
+        total = len(rows) if faults.get("total") == "of page" else total
         return Answer(200, encode(answer, "escapes" in faults), self.page_headers(roster, total, limit, offset, query, root))
 
     def page_headers(self, roster, total, limit, offset, query, root):

@@ -20,7 +20,7 @@ failure_status repeat_page empty invalid_utf8 nul_escape lone_surrogate no_sourc
 expire_token_after expires_in token_fields redirect nesting truncated duplicate override add_rows remove_rows
 moving byte_order_mark padding gzip drip cookie hide_school rollover revision clock_ahead
 null_list short_page round_offset filter_after_paging escapes many_headers
-short_length encoding count_unfiltered campus_1_2
+short_length encoding count_unfiltered campus_1_2 refuse paging
 auth client sent_as scope_wanted scope_refused""".split())
 
 
@@ -96,6 +96,48 @@ def first_row(roster, target, offset):
         return 0
     moving = roster.fault("moving", target) if offset else None
     return max(0, offset + moving["by"]) if moving else offset
+
+
+def refused(roster, target, query, limit, offset, total):
+    """How a page is refused that was asked for so, or None: a status, or a word for a body. Each of "refuse" says where: inside (an
+    offset in the list, no multiple of its step), past (an offset behind the last row), limit (above its cap), fields, sort, order
+    (from the other end), any."""
+    for one in as_list(roster.faults.get("refuse")):
+        where = {"inside": 0 < offset < total and offset % one.get("step", total) != 0, "past": offset >= max(total, 1),
+                 "limit": limit > one.get("cap", limit), "fields": "fields" in query, "sort": "sort" in query,
+                 "order": query.get("orderBy") == "desc", "any": True}[one["where"]]
+        if where and re.search(one.get("path", ""), target):
+            return one["answer"]
+    return None
+
+
+def refusal(answer):
+    """The answer of a refusal that is no page."""
+    if answer in ("nothing", 204):
+        return Answer(200 if answer == "nothing" else 204, b"", content_type="text/plain")
+    if answer == "html":
+        return Answer(200, LOGIN_PAGE, content_type="text/html;charset=UTF-8")
+    if 300 <= answer < 400:
+        return Answer(answer, b"", {"Location": "https://login.example.org/"}, "text/plain")
+    return status_info(answer, "invalid data", "refused by a test")
+
+
+def page_bounds(roster, target, items, limit, offset):
+    """The list and where its page begins and ends, for a server that takes limit and offset in its own way."""
+    one = roster.fault("paging", target)
+    mode = one["mode"] if one else None
+    if mode == "limit as end":
+        return items, offset, limit
+    if mode == "offset as page":
+        at = max(0, offset - one.get("first", 0)) * limit
+        return items, at, at + limit
+    if mode == "none":
+        return items, 0, len(items)
+    if mode == "ignores offset":
+        return items, 0, limit
+    if mode == "window":
+        return items[:one["rows"]], offset, offset + limit
+    return items, offset, offset + limit
 
 
 def bend_row(faults, row):

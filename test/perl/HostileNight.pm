@@ -78,6 +78,7 @@ sub falls
 	my ($self, $name, $faults, %expected) = @_;
 	my $roster = $self->{roster};
 
+	$roster->sql('DELETE FROM server_facts');    # each fault is another server
 	$self->{server}->clear_log;
 	$self->{server}->faults($faults) if %$faults;
 	my $state = $self->sync;

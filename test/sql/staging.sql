@@ -65,9 +65,9 @@ INSERT INTO staged_users (connection, sourced_id, collection, role, given_name, 
     ('stage', 'g2', 'relatives', 'relative', 'named', true, false, NULL, NULL),
     ('stage', 'g9', 'relatives', 'relative', 'named by a row that is gone', true, false, NULL, NULL);
 SELECT distinct_staged('stage', 'students'), distinct_staged('stage', 'relatives'), distinct_staged('stage', 'teachers');
-SELECT store_collection(-1, 'stage', 'students', 'student', true, 'total', 1, 3, 1, 1, 0, 0, false, NULL);
-SELECT store_collection(-1, 'stage', 'guardians', 'contact', true, 'total', 1, 3, 3, 3, 0, 0, true, 'fallback');
-SELECT store_collection(-1, 'stage', 'relatives', 'contact', true, 'total', 1, 2, 2, 2, 0, 5, false, NULL);
+SELECT store_collection(-1, 'stage', 'students', 'student', true, 'total', 1, 3, 1, 1, 0, 0, false, NULL, NULL);
+SELECT store_collection(-1, 'stage', 'guardians', 'contact', true, 'total', 1, 3, 3, 3, 0, 0, true, 'fallback', NULL);
+SELECT store_collection(-1, 'stage', 'relatives', 'contact', true, 'total', 1, 2, 2, 2, 0, 5, false, NULL, NULL);
 SELECT settle_stage(-1, 'stage');
 SELECT sourced_id, collection, given_name FROM staged_users ORDER BY sourced_id;
 SELECT collection, complete, proof, rows, distinct_ids, elsewhere, fallback, detail FROM collections WHERE run = -1 ORDER BY collection;
@@ -75,7 +75,7 @@ SELECT collection, complete, proof, rows, distinct_ids, elsewhere, fallback, det
 INSERT INTO staged_users (connection, sourced_id, collection, enabled, damaged, outcome) VALUES
     ('stage', 'a1', 'administrators', true, false, 'elsewhere'), ('stage', 'a2', 'administrators', true, false, 'unchanged'),
     ('stage', 'a3', 'teachers', true, false, 'elsewhere');
-SELECT store_collection(-1, 'stage', 'administrators', 'staff', true, 'total', 1, 2, 2, 2, 0, 1, true, NULL);
+SELECT store_collection(-1, 'stage', 'administrators', 'staff', true, 'total', 1, 2, 2, 2, 0, 1, true, NULL, NULL);
 SELECT sourced_id FROM staged_users WHERE sourced_id LIKE 'a%' ORDER BY 1;
 
 SELECT drop_stage('stage');

@@ -25,6 +25,7 @@ sub collection
 sub fetch
 {
 	my ($faults, $columns) = @_;
+	$roster->sql('DELETE FROM server_facts');    # each fault is another server
 	$server->faults($faults);
 	$server->clear_log;
 	$roster->sql("SELECT roster_fetch('mesa')");
@@ -35,6 +36,7 @@ sub fetch
 sub fetch_error
 {
 	my ($faults) = @_;
+	$roster->sql('DELETE FROM server_facts');
 	$server->faults($faults);
 	my $error = $roster->error("SELECT roster_fetch('mesa')");
 	$server->clear_faults;
@@ -56,19 +58,20 @@ cmp_ok($students % 50, '>', 0, 'the last of which is short');
 is(asked(), join(', ', map { "50 " . 50 * $_ } 0 .. int($students / 50)), 'no page is asked for beyond a total that a short page reaches');
 
 is(fetch({ total => 'none' }, 'complete, proof, rows, distinct_ids, claimed_total'), "t|empty page|$students|$students|", 'without a total an empty page is the proof');
-is(asked(), join(', ', (map { "50 " . 49 * $_ } 0 .. int(($students - 50) / 49) + 1), "50 $students"), '... and a short page is none; each page begins with the last row of the one before');
+is(asked(), join(', ', (map { "50 " . 49 * $_ } 0 .. int(($students - 50) / 49) + 1), "50 $students", '2 0'), '... and a short page is none; each page begins with the last row of the one before, and the list from its other end with that of the last');
 
 page_size($students);
 is(fetch({}, 'complete, proof, pages'), 't|total|1', 'one page that is exactly full');
-is(asked(), "$students 0, $students $students", '... is believed when the next one is empty');
+is(asked(), "$students 0, 2 0", '... is believed when the total stays the same for two rows');
 page_size(1000);
 is(fetch({}, 'complete, proof, pages'), 't|total|1', 'a page shorter than asked for');
-is(asked(), "1000 0, $students $students", '... is a full page all the same: its rows are the page size from then on');
+is(asked(), '1000 0, 2 0', '... too');
+like(fetch_error({ page_cap => 50, total => 'of page' }), qr/number of students changed.*was 50 and became 2/s, 'a total of the page alone');
 page_size(50);
 
 is(fetch({ page_cap => 7 }, 'complete, proof, pages'), 't|total|' . int(($students + 6) / 7), 'a server that caps pages in silence is read to its end');
 is(fetch({ page_cap => 7, total => 'none' }, 'complete, proof, rows'), "t|empty page|$students", '... without a total too');
-like(asked(), qr/^50 0, 7 6, 7 12/, '... by as many rows as came');
+like(asked(), qr/^50 0, 6 6, 7 11, 7 17/, '... by as many rows as came');
 
 # Totals
 

@@ -29,7 +29,7 @@ sub evening
 sub filters
 {
 	my ($collection) = @_;
-	return map { $_->{query}{filter} // 'all' } grep { $_->{path} =~ m{/$collection$} && $_->{query}{offset} == 0 } $server->log;
+	return map { $_->{query}{filter} // 'all' } grep { $_->{path} =~ m{/$collection$} && $_->{query}{offset} == 0 && $_->{query}{orderBy} eq 'asc' } $server->log;
 }
 
 sub changes_of
