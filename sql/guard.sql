@@ -1,13 +1,12 @@
--- The guard: holds archives back when too many would go at once, and all of them while a connection is unproven; and updates that would
--- change one column of most people at once. A wrong school, a shortened answer, a new year or a column that went wrong in the SIS must not
--- empty or overwrite a school over night.
+-- The guard: holds archives back when too many would go at once, and all of them while a connection is unproven; and
+-- updates that would change one column of most people at once. A wrong school, a shortened answer, a new year or a column
+-- that went wrong in the SIS must not empty or overwrite a school over night.
 
 CREATE FUNCTION people_of(category text, number bigint) RETURNS text
 LANGUAGE sql IMMUTABLE
-RETURN CASE category WHEN 'staff' THEN 'staff member' WHEN 'contact' THEN 'parent or guardian' WHEN 'student' THEN 'student'
-        WHEN 'teacher' THEN 'teacher' WHEN 'admin' THEN 'admin' ELSE 'person of no category' END
-    || CASE WHEN number = 1 OR category IS NULL OR category NOT IN ('staff', 'student', 'teacher', 'admin') THEN '' ELSE 's' END;
-COMMENT ON FUNCTION people_of(text, bigint) IS 'What so many people of a category are called: "student", "staff members".';
+RETURN CASE category WHEN 'staff' THEN 'staff member' ELSE category END || CASE number WHEN 1 THEN '' ELSE 's' END;
+COMMENT ON FUNCTION people_of(text, bigint) IS
+'What so many people of a category of the toggles are called: "student", "staff members".';
 
 CREATE FUNCTION find_linked_people(connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
@@ -18,9 +17,11 @@ BEGIN
     CREATE TEMP TABLE linked_then ON COMMIT DROP AS
     WITH links_then AS (
         -- The links as tonight's run leaves them: tomorrow's base, and so tonight's.
-        SELECT l.person_id, CASE WHEN o.usable AND d.outcome NOT IN ('conflict', 'reject') THEN o.category ELSE l.category END AS category,
+        SELECT l.person_id,
+            CASE WHEN o.usable AND d.outcome NOT IN ('conflict', 'reject') THEN o.category ELSE l.category END AS category,
             CASE WHEN o.standing <> 'absent' THEN false
-                ELSE l.missed_since IS NOT NULL OR coalesce(o.standing = 'absent' AND minga_roster.family_of(l.category) IN (SELECT f.family FROM proved_families f), false)
+                ELSE l.missed_since IS NOT NULL OR coalesce(o.standing = 'absent'
+                    AND minga_roster.family_of(l.category) IN (SELECT f.family FROM proved_families f), false)
             END AS missed, l.missed_since,
             -- What is not among the open rows is plain, or a student whom a delta does not list.
             coalesce(o.standing <> 'absent', l.missed_since IS NULL) AS listed
@@ -35,7 +36,8 @@ BEGIN
         FROM decisions d JOIN open_rows o ON o.label = d.label
         WHERE d.links AND d.outcome <> 'create' AND o.usable AND o.person_id IS NULL
     )
-    SELECT DISTINCT ON (l.person_id) l.person_id, l.category, p.archived, bool_or(l.listed) OVER (PARTITION BY l.person_id) AS listed,
+    SELECT DISTINCT ON (l.person_id) l.person_id, l.category, p.archived,
+        bool_or(l.listed) OVER (PARTITION BY l.person_id) AS listed,
         p.managed AND (p.role IN ('owner', 'manager')) IS NOT TRUE AS writable
     FROM links_then l
     JOIN category_rules c ON c.category = l.category
@@ -45,7 +47,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION find_linked_people(connections) IS
-'Makes the temp table linked_then where it is not there yet: whom the connection''s links lead to once tonight''s run is done, with the category of the best row seen last, whether any row of theirs is listed, and whether a roster may write to them. Works on the temp tables of plan_run.';
+'Makes the temp table linked_then where it is not there yet: whom the connection''s links lead to once tonight''s run is '
+'done, with the category of the best row seen last, whether any row of theirs is listed, and whether a roster may write to '
+'them. Works on the temp tables of plan_run.';
 
 CREATE FUNCTION hold_updates(run runs, connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
@@ -53,10 +57,13 @@ DECLARE
     -- In fewer people a share says nothing.
     smallest CONSTANT integer := 20;
     percent CONSTANT integer := connection.guard_update_percent;
-    in_season CONSTANT boolean := coalesce((minga_roster.clock() AT TIME ZONE connection.time_zone)::date <@ connection.season_dates, false);
+    today CONSTANT date := (minga_roster.clock() AT TIME ZONE connection.time_zone)::date;
+    in_season CONSTANT boolean := coalesce(today <@ connection.season_dates, false);
 BEGIN
     CREATE TEMP TABLE mass_updates (category text, column_name text, changed bigint, people bigint) ON COMMIT DROP;
-    IF NOT EXISTS (SELECT FROM decisions d WHERE d.outcome = 'update' GROUP BY d.category HAVING count(*) * 100 > percent * smallest) THEN
+    IF NOT EXISTS (
+        SELECT FROM decisions d WHERE d.outcome = 'update' GROUP BY d.category HAVING count(*) * 100 > percent * smallest)
+    THEN
         RETURN;
     END IF;
     PERFORM minga_roster.find_linked_people(connection);
@@ -65,15 +72,18 @@ BEGIN
         -- To fill what was empty overwrites nothing.
         SELECT d.category, k.name, count(*) AS people
         FROM decisions d CROSS JOIN LATERAL jsonb_object_keys(d.after) k (name)
-        WHERE d.outcome = 'update' AND d.label NOT IN (SELECT t.label FROM kept_updates t) AND btrim(coalesce(d.before ->> k.name, '')) <> '' AND NOT (in_season AND k.name = 'grade')
+        WHERE d.outcome = 'update' AND d.label NOT IN (SELECT t.label FROM kept_updates t)
+            AND btrim(coalesce(d.before ->> k.name, '')) <> '' AND NOT (in_season AND k.name = 'grade')
         GROUP BY d.category, k.name
         HAVING count(*) * 100 > percent * smallest
     ), figures AS MATERIALIZED (
         -- Who is not listed, or is not written to, cannot change, and would make a change of everybody else look small.
         SELECT coalesce(u.category, l.category) AS category, count(*) AS linked,
-            count(*) FILTER (WHERE l.listed AND l.writable AND (x.first_elsewhere < coalesce(x.first_own, x.first_elsewhere + 1)) IS NOT TRUE) AS people
+            count(*) FILTER (WHERE l.listed AND l.writable
+                AND (x.first_elsewhere < coalesce(x.first_own, x.first_elsewhere + 1)) IS NOT TRUE) AS people
         FROM linked_then l
-        LEFT JOIN (SELECT d.person_id, d.category FROM decisions d WHERE d.outcome = 'update') u ON u.person_id = l.person_id
+        LEFT JOIN (SELECT d.person_id, d.category FROM decisions d WHERE d.outcome = 'update') u
+            ON u.person_id = l.person_id
         LEFT JOIN special_people x ON x.person_id = l.person_id
         WHERE NOT l.archived
         GROUP BY coalesce(u.category, l.category)
@@ -83,7 +93,8 @@ BEGIN
     WHERE f.linked >= smallest AND c.people * 100 > percent * greatest(f.people, smallest);
 
     UPDATE decisions d
-    SET outcome = CASE WHEN d.links THEN 'link' ELSE 'skip' END, held_as = 'update', held_cause = 'mass_update', held_reason = m.reason
+    SET outcome = CASE WHEN d.links THEN 'link' ELSE 'skip' END, held_as = 'update', held_cause = 'mass_update',
+        held_reason = m.reason
     FROM (
         SELECT u.category, array_agg(u.column_name) AS columns,
             format('%s %s would change in one run: more than %s percent.',
@@ -96,7 +107,10 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION hold_updates(runs, connections) IS
-'Makes the temp table mass_updates: columns that updates would change for more than guard_update_percent of a category''s people, of those who are active, linked, listed and may be written to, in categories of 20 or more active linked people; filling an empty column is not counted, nor is grade in a season. Each update of such a column becomes a held change as a whole; the links are written. Works on the temp tables of plan_run.';
+'Makes the temp table mass_updates: columns that updates would change for more than guard_update_percent of a category''s '
+'people, of those who are active, linked, listed and may be written to, in categories of 20 or more active linked people; '
+'filling an empty column is not counted, nor is grade in a season. Each update of such a column becomes a held change as a '
+'whole; the links are written. Works on the temp tables of plan_run.';
 
 CREATE FUNCTION hold_new_site(connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
