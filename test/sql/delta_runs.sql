@@ -7,9 +7,9 @@
 \set ECHO all
 
 -- what is asked for: students and contacts that changed, and all staff
-SELECT collection, path, fallback, filtered FROM collections_to_read('north', '2026-09-01 18:30:00.25+02');
+SELECT collection, path, fallbacks[1], filtered FROM collections_to_read('north', '2026-09-01 18:30:00.25+02');
 UPDATE connections SET parent_contact = true WHERE connection = 'north';
-SELECT collection, fallback, filtered FROM collections_to_read('north', '2026-09-01 18:30:00.25+02') WHERE family = 'contact';
+SELECT collection, fallbacks[1], filtered FROM collections_to_read('north', '2026-09-01 18:30:00.25+02') WHERE family = 'contact';
 SELECT count(*) FROM collections_to_read('north') WHERE filtered;
 SELECT with_filter(path, '2026-09-01 00:00+00') FROM (VALUES ('/users'), ('/users?x=1'), ('/users?filter=role=''aide''&x=1'),
     ('/users?filter=role=''aide'' AND status=''active'''), ('/users?filter=role=''aide'' OR role=''proctor'''), (NULL)) AS p (path);
