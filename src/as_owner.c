@@ -197,6 +197,14 @@ may_be_of_a_row(const ErrorData *edata, bool has_begun)
 	}
 }
 
+/* Is it a table without a partition for the row?  The text quotes the row's values. */
+static bool
+lacks_partition(const ErrorData *edata)
+{
+	return edata->sqlerrcode == ERRCODE_CHECK_VIOLATION && !is_from_within(edata) &&
+		edata->filename != NULL && strcmp(edata->filename, "execPartition.c") == 0;
+}
+
 /* Raises what the statement ran into as an error of ours; edata is palloc'd by the caller. */
 static void
 rethrow(Oid relation, bool reading, bool has_begun, ErrorData *edata)
@@ -214,6 +222,11 @@ rethrow(Oid relation, bool reading, bool has_begun, ErrorData *edata)
 	else
 		appendStringInfo(&found, "The statement failed with SQLSTATE %s; its text may hold data of people and is left out.",
 						 unpack_sql_state(edata->sqlerrcode));
+	if (lacks_partition(edata))
+	{
+		appendStringInfoString(&found, " No partition takes the row.");
+		strlcpy(error_told, "no partition takes the person", sizeof(error_told));
+	}
 	/* a function may give a person's name for one of these */
 	if (edata->constraint_name && !is_from_within(edata))
 		appendStringInfo(&found, " Constraint \"%s\".", edata->constraint_name);
@@ -227,7 +240,8 @@ rethrow(Oid relation, bool reading, bool has_begun, ErrorData *edata)
 			 reading ? errmsg("could not read from the people relation \"%s\"", name)
 			 : errmsg("could not write to the people relation \"%s\"", name),
 			 errdetail_internal("%s", found.data),
-			 errhint("Nobody was changed. The DBA looks at the relation, its triggers, constraints, policies and the rights of its owner."),
+			 lacks_partition(edata) ? errhint("Nobody was changed. The DBA makes the partition for the site.")
+			 : errhint("Nobody was changed. The DBA looks at the relation, its triggers, constraints, policies and the rights of its owner."),
 			 edata->schema_name ? err_generic_string(PG_DIAG_SCHEMA_NAME, edata->schema_name) : 0,
 			 edata->table_name ? err_generic_string(PG_DIAG_TABLE_NAME, edata->table_name) : 0,
 			 edata->column_name ? err_generic_string(PG_DIAG_COLUMN_NAME, edata->column_name) : 0,

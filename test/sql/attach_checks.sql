@@ -171,6 +171,13 @@ CREATE TABLE parted_north_a PARTITION OF parted_north FOR VALUES FROM ('a') TO (
 SELECT tested('parted');
 -- By another column it shows with each person alone; a default partition takes all.
 DROP TABLE parted_north;
+SELECT stage('s' || n, 'student', 'Sam' || n, 'Day') FROM generate_series(1, 2) n;
+SELECT FROM run_merge();
+SELECT action, person, ids, rule FROM shown();
+SELECT DISTINCT reason FROM changes WHERE run = last_run();
+SELECT stage('s' || n, 'student', 'Sam' || n, 'Day') FROM generate_series(3, 101) n;
+SELECT refused('SELECT run_merge()');
+SELECT clear();
 CREATE TABLE parted_north PARTITION OF parted FOR VALUES IN ('north') PARTITION BY LIST (role);
 SELECT tested('parted');
 DROP TABLE parted_north;

@@ -41,7 +41,7 @@ SELECT roster_attach_people('typed', roles => '{"student": ["STUDENT", "STUDENT_
 SELECT roles FROM people_relations WHERE relation = 'people'::regclass;
 
 -- How a run reads them: the contract's word for any of a role's words, owners and managers in any spelling, all else as it is.
-SELECT roster_attach_people('people', roles => '{"student": ["STUDENT", "STUDENT_LEADER"], "teacher": ["TEACHER", "COACH"], "staff": "STAFF", "owner": ["OWNER", "PRINCIPAL"], "other": ["PARENT", "READ_ONLY"]}');
+SELECT roster_attach_people('people', roles => '{"student": ["STUDENT", "STUDENT_LEADER"], "teacher": ["TEACHER", "COACH"], "staff": ["STAFF", "CLERK"], "owner": ["OWNER", "PRINCIPAL"], "other": ["PARENT", "READ_ONLY"]}');
 INSERT INTO people (site, role, given_name, family_name)
 SELECT 'north', w.word, 'Reads', lpad(w.nth::text, 2, '0')
 FROM unnest(ARRAY['STUDENT', 'STUDENT_LEADER', 'TEACHER', 'COACH', 'STAFF', 'OWNER', 'PRINCIPAL', 'Manager', 'PARENT', 'READ_ONLY', 'student', 'Student', 'GUEST', 'other', '']) WITH ORDINALITY w (word, nth);
@@ -78,8 +78,8 @@ SELECT * FROM shown();
 SELECT stage('s1', 'student', 'Anna', 'Roe', '100'), stage('s2', 'student', 'Ben', 'Roe', '101');
 SELECT FROM run_merge();
 SELECT role, given_name, archived_at IS NULL FROM people WHERE family_name = 'Roe' AND role LIKE 'STUDENT%' ORDER BY given_name;
--- Cy and Di become teachers; the school has made a coach of Di, whose role is its own now.
-UPDATE people SET role = 'COACH' WHERE given_name = 'Di';
+-- Cy and Di become teachers; the school has made a clerk of Di, whose role is its own now, although a clerk is staff.
+UPDATE people SET role = 'CLERK' WHERE given_name = 'Di';
 SELECT stage('x1', 'teacher', 'Cy', 'Roe', '200', username => 'croe'), stage('x2', 'teacher', 'Di', 'Roe', '201', username => 'droe');
 SELECT FROM run_merge('preview');
 SELECT last_run() AS preview \gset
