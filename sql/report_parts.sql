@@ -446,7 +446,7 @@ COMMENT ON FUNCTION report_lists(report_facts) IS
 CREATE FUNCTION report_statements(facts report_facts) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT jsonb_agg(jsonb_build_array(s.why, s.statement) ORDER BY s.place)
+    SELECT jsonb_agg(jsonb_build_array(s.why, minga_roster.readable(s.statement)) ORDER BY s.place)
     FROM (SELECT facts.run AS run, facts.school AS school, facts.planned_in AS planned_in,
         (facts.run).state = 'succeeded' AS succeeded,
             (facts.run).kind IN ('sync', 'apply') AS acts) f
