@@ -28,6 +28,7 @@ $roster->sql("SET TimeZone = 'UTC';\n" . decode('UTF-8', slurp_file("$directory/
 
 # Evenings and runs by hand of each kind, by name.
 my %runs;
+my @widths = (330, 700);
 
 # A night with as much as there can be: 5,000 conflicts of 40 reasons, 40 lists that were not read, texts of any length.
 $runs{full} = run('sync',
@@ -126,7 +127,7 @@ $runs{undo} = run('undo', "counts => '{\"restored\": 9, \"updated\": 11, \"archi
 $runs{failure} = run('sync',
 	"evening => '2026-09-04', state => 'failed', phase => 'fetch', code => '28P01', "
 	  . "error => 'the SIS refused the credentials of connection \"mesa-high\"', "
-	  . "detail => 'https://campus.mesa.example/campus/oauth2/token?appName=' || repeat('verylong', 10) || ' answered 401.', "
+	  . "detail => 'https://campus.mesa.example/oauth2/token?appName=' || repeat('verylong', 10) || ' answered 401.', "
 	  . "hint => 'Compare Client ID and Client Secret.'");
 $runs{missed} = run('sync', "evening => '2026-09-05', state => 'failed', code => '55000', error => 'evening missed'");
 $runs{canceled} = run('sync', "evening => '2026-09-06', state => 'cancelled', error => 'cancelled while running'");
@@ -161,19 +162,19 @@ SKIP:
 	my ($browser) = grep { -x } map { my $d = $_; map { "$d/$_" } @names } split /:/, $ENV{PATH};
 	skip 'there is no Chromium to render the mail with', 1 unless $browser;
 
-	foreach my $name (sort keys %pages)
+	foreach my $scheme (qw(light dark))
 	{
-		foreach my $scheme (qw(light dark))
+		my $found = rendered($browser, $scheme, \%pages);
+		foreach my $name (grep { $_ ne 'unstyled' || $scheme eq 'light' } sort keys %pages)
 		{
-			next if $name eq 'unstyled' && $scheme eq 'dark';
-			foreach my $width (330, 700)
+			foreach my $width (@widths)
 			{
-				my $found = rendered($browser, $pages{$name}, $width, $scheme);
-				cmp_ok($found->{width}, '<=', $width, "$name, $scheme: fits into $width pixels");
-				is(join(', ', @{ $found->{outside} }), '', '... no element sticks out');
-				is(join(', ', @{ $found->{pale} }), '', '... all text stands out from what is behind it');
-				is($found->{dark}, $scheme eq 'dark' ? 1 : 0, '... it is light or dark as it should be');
-				is($found->{bars}, 14, '... with a bar for each evening');
+				my $seen = $found->{"$name-$width"};
+				cmp_ok($seen->{width}, '<=', $width, "$name, $scheme: fits into $width pixels");
+				is(join(', ', @{ $seen->{outside} }), '', '... no element sticks out');
+				is(join(', ', @{ $seen->{pale} }), '', '... all text stands out from what is behind it');
+				is($seen->{dark}, $scheme eq 'dark' ? 1 : 0, '... it is light or dark as it should be');
+				is($seen->{bars}, 14, '... with a bar for each evening');
 			}
 		}
 	}
@@ -196,20 +197,25 @@ sub page
 	return decode('UTF-8', $roster->sql("SELECT roster_report_html($run)"));
 }
 
-# What a browser makes of a page in a window of that width: the width it takes, elements outside of it, text with too
-# little contrast, whether it is dark, and how many bars it shows.
+# What a browser makes of pages in windows of each width, by "name-width": the width that the page takes, elements
+# outside of the window, text with too little contrast, whether the page is dark, and how many bars it shows.
 sub rendered
 {
-	my ($browser, $page, $width, $scheme) = @_;
+	my ($browser, $scheme, $pages) = @_;
 	my $dir = PostgreSQL::Test::Utils::tempdir();
-	my $srcdoc = $page =~ s/&/&amp;/gr =~ s/"/&quot;/gr;
-	my ($out, $err) = ('', '');
+	my ($frames, $out, $err) = ('', '', '');
 
-	open(my $file, '>:utf8', "$dir/frame.html") or die "could not write $dir/frame.html: $!";
+	foreach my $name (sort keys %$pages)
+	{
+		my $page = $pages->{$name} =~ s/&/&amp;/gr =~ s/"/&quot;/gr;
+		$frames .= qq(<iframe id="$name-$_" style="border:0;width:${_}px;height:2000px" srcdoc="$page"></iframe>\n)
+		  foreach @widths;
+	}
+	open(my $file, '>:utf8', "$dir/frames.html") or die "could not write $dir/frames.html: $!";
 	print $file <<"HTML";
 <!DOCTYPE html><html><head><meta charset="utf-8"><meta name="color-scheme" content="light dark"></head>
 <body><pre id="found"></pre>
-<iframe id="mail" style="border:0;width:${width}px;height:2000px" srcdoc="$srcdoc"></iframe>
+$frames
 <script>
 function channels(color) { return color.match(/[0-9.]+/g).map(Number); }
 function luminance(color) {
@@ -224,21 +230,26 @@ function behind(view, element) {
 	}
 	return 'rgb(255, 255, 255)';
 }
-window.onload = () => {
-	const frame = document.getElementById('mail'), view = frame.contentWindow, mail = frame.contentDocument;
+function look(frame) {
+	const view = frame.contentWindow, mail = frame.contentDocument;
 	const found = { width: mail.scrollingElement.scrollWidth, outside: [], pale: [] };
-	found.bars = mail.querySelectorAll('td[aria-label]').length;
 	for (const element of mail.body.querySelectorAll('*')) {
-		const name = element.tagName + ' ' + element.textContent.trim().slice(0, 20), box = element.getBoundingClientRect();
+		const name = element.tagName + ' ' + element.textContent.trim().slice(0, 20);
 		const is_wide = element.clientWidth > 0 && element.scrollWidth > element.clientWidth + 1;
 		const has_text = [...element.childNodes].some(n => n.nodeType === 3 && n.textContent.trim() !== '');
-		if (box.right > ${width} || is_wide) { found.outside.push(name); }
+		if (element.getBoundingClientRect().right > view.innerWidth || is_wide) { found.outside.push(name); }
 		if (has_text && !/^bar-/.test(element.className)) {
 			const a = luminance(view.getComputedStyle(element).color), b = luminance(behind(view, element));
 			if ((Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05) < 4.5) { found.pale.push(name); }
 		}
 	}
+	found.bars = mail.querySelectorAll('td[aria-label]').length;
 	found.dark = luminance(behind(view, mail.querySelector('.sheet'))) < 0.2 ? 1 : 0;
+	return found;
+}
+window.onload = () => {
+	const found = {};
+	for (const frame of document.querySelectorAll('iframe')) { found[frame.id] = look(frame); }
 	document.getElementById('found').textContent = JSON.stringify(found);
 };
 </script></body></html>
@@ -247,9 +258,9 @@ HTML
 	IPC::Run::run([ $browser, '--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage',
 			'--no-first-run', "--user-data-dir=$dir/profile",
 			'--blink-settings=preferredColorScheme=' . ($scheme eq 'dark' ? 0 : 1),
-			'--virtual-time-budget=2000', '--dump-dom', "file://$dir/frame.html" ],
-		'>', \$out, '2>', \$err, IPC::Run::timeout(120))
+			'--virtual-time-budget=5000', '--dump-dom', "file://$dir/frames.html" ],
+		'>', \$out, '2>', \$err, IPC::Run::timeout(180))
 	  or die "the browser failed: $err";
-	my ($found) = $out =~ m{<pre id="found">(.+?)</pre>}s or die "the browser found nothing: $out $err";
+	my ($found) = $out =~ m{<pre id="found">(.+?)</pre>}s or die "the browser found nothing: $err";
 	return JSON::PP->new->decode($found =~ s/&lt;/</gr =~ s/&gt;/>/gr =~ s/&amp;/&/gr);
 }
