@@ -281,14 +281,14 @@ CREATE TABLE collections (
     without_role bigint NOT NULL DEFAULT 0,
     fallback boolean NOT NULL DEFAULT false,
     detail text,
-    weak_cause text CHECK (weak_cause IN ('denied', 'row_missing', 'total_larger', 'total_smaller', 'moved', 'unchecked', 'limit_as_end',
+    weak_cause text CHECK (weak_cause IN ('denied', 'row_missing', 'total_larger', 'total_unfiltered', 'total_smaller', 'moved', 'unchecked', 'limit_as_end',
         'offset_as_page', 'not_paged', 'end_refused', 'end_object', 'end_repeated', 'end_unproved', 'without_id', 'nowhere')),
     PRIMARY KEY (run, collection)
 );
 COMMENT ON TABLE collections IS 'For each collection of a run, the evidence that it was read whole: archives of a family rest on it.';
 COMMENT ON COLUMN collections.complete IS 'Read to a proved end; false where the end was weak, the endpoint answered 403 or 404, or a row had no sourcedId.';
 COMMENT ON COLUMN collections.weak_cause IS
-'Why the collection is not complete; NULL where it is. People are known to be missing: row_missing (the end of the list names somebody whom the pages did not), total_larger (more are claimed than were listed). They may be: denied, total_smaller, moved (the list moved while it was read), unchecked (whether it moved could not be seen), limit_as_end (limit is taken for the offset of the end), offset_as_page (offset is taken for the number of a page), not_paged (all rows came, whatever was asked for), end_refused, end_object ({} or null) and end_repeated (rows came again) in the place of an empty page, end_unproved (an empty page that proves nothing), without_id (rows without a sourcedId), nowhere (rows that name no school, in a list that is not the school''s own).';
+'Why the collection is not complete; NULL where it is. People are known to be missing: row_missing (the end of the list names somebody whom the pages did not), total_larger (more are claimed than were listed). They may be: denied, total_unfiltered (the claimed total is that of the list without its filter), total_smaller, moved (the list moved while it was read), unchecked (whether it moved could not be seen), limit_as_end (limit is taken for the offset of the end), offset_as_page (offset is taken for the number of a page), not_paged (all rows came, whatever was asked for), end_refused, end_object ({} or null) and end_repeated (rows came again) in the place of an empty page, end_unproved (an empty page that proves nothing), without_id (rows without a sourcedId), nowhere (rows that name no school, in a list that is not the school''s own).';
 COMMENT ON COLUMN collections.without_id IS 'Rows without a sourcedId: rejected, not staged.';
 COMMENT ON COLUMN collections.elsewhere IS 'Rows of another school or, in a fallback, of other roles, or whose roles have all ended: not staged.';
 COMMENT ON COLUMN collections.roles_ended IS 'Of these, rows whose roles have all ended.';

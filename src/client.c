@@ -706,6 +706,24 @@ client_wait(RosterClient *client, bool block)
 	}
 }
 
+/* Until no GET is under way. */
+void
+client_wait_for_all(RosterClient *client)
+{
+	ClientGet  *get = client->gets;
+
+	while (get != NULL)
+	{
+		if (client_get_has_ended(get))
+			get = get->next;
+		else
+		{
+			client_wait(client, true);
+			get = client->gets;
+		}
+	}
+}
+
 /* Ends a GET, wherever it is; what it allocated goes with it. */
 void
 client_end_get(ClientGet *get)

@@ -112,6 +112,7 @@ extern void client_try(RosterClient *client, const HttpRequest *request, HttpRes
 extern void client_perform(RosterClient *client, const HttpRequest *request, HttpResponse *response);
 extern ClientGet *client_begin_get(RosterClient *client, const char *url, Size max_bytes, bool slow_is_final);
 extern void client_wait(RosterClient *client, bool block);
+extern void client_wait_for_all(RosterClient *client);
 extern bool client_try_again(RosterClient *client, ClientGet *get);
 extern void client_count_rows(RosterClient *client, int rows);
 extern bool client_get_has_ended(const ClientGet *get);

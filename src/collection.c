@@ -923,6 +923,32 @@ begin_collection(RosterRead *roster, const RosterCollection *collection)
 	return read;
 }
 
+/*
+ * Whether a list that is filtered by role, and ended before its claimed total,
+ * claims as many rows as the list without the filter does: such a server counts
+ * before it filters.  One request, and none beside it.
+ */
+static bool
+claims_whole_list(CollectionRead *read)
+{
+	RosterClient *client = read->roster->client;
+	MemoryContext caller;
+	MemoryContext context;
+	HttpResponse *response;
+	bool		as_many;
+
+	if (read->end != END_EMPTY_PAGE || read->total <= read->rows || strstr(read->path, "?filter=role=") == NULL)
+		return false;
+	context = AllocSetContextCreate(CurrentMemoryContext, "minga_roster total", ALLOCSET_DEFAULT_SIZES);
+	caller = MemoryContextSwitchTo(context);
+	client_wait_for_all(client);
+	as_many = get_page(client, pnstrdup(read->path, strcspn(read->path, "?")), 1, 0, 0, &response) == NULL &&
+		response->total_count == read->total;
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(context);
+	return as_many;
+}
+
 /* An endpoint is read, or denied itself: there may be another one to fall back on.  Stores what the collection came to. */
 static void
 end_endpoint(CollectionRead *read)
@@ -941,6 +967,8 @@ end_endpoint(CollectionRead *read)
 	}
 	else if (read->path != collection->path)
 		add_sentence(&read->detail, "Read from %s instead.", read->path);
+	if (read->fault == NULL)
+		read->total_is_unfiltered = claims_whole_list(read);
 	store_collection(read);
 }
 

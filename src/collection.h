@@ -115,6 +115,7 @@ typedef struct CollectionRead
 	int64		elsewhere;
 	int64		nowhere;		/* of them, those whose school is not told */
 	int64		total;			/* claimed; -1: none */
+	bool		total_is_unfiltered;	/* it counts rows that the filter of the path leaves out */
 	bool		total_reached;	/* as many different ids as are claimed */
 	CollectionEnd end;			/* as it looks, while questions are asked */
 	const char *end_words;		/* of END_REFUSED: what came */

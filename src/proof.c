@@ -281,7 +281,15 @@ weak_cause(CollectionRead *read, int64 distinct, int64 moved)
 		if (cause == NULL)
 			cause = "unchecked";
 	}
-	if (read->total >= 0)
+	if (read->total_is_unfiltered)
+	{
+		add_sentence(detail, "The SIS counts before it filters: for this list it claims the " INT64_FORMAT " rows (X-Total-Count) "
+					 "of the whole one, and it listed " INT64_FORMAT ". So nothing shows that these are all; "
+					 "ask the SIS vendor for the number of rows that the filter leaves.",
+					 read->total, distinct);
+		cause = "total_unfiltered";
+	}
+	else if (read->total >= 0)
 	{
 		add_sentence(detail, "The SIS claims " INT64_FORMAT " rows (X-Total-Count) and listed " INT64_FORMAT " different ones.",
 					 read->total, distinct);

@@ -140,6 +140,27 @@ $roster->sql('DELETE FROM tokens');
 is(runs("roster_fetch('v1')", { status => { path => 'oauth/token', code => 500, description => 'your secret is hush' } }), 'failed 08006', 'a token endpoint');
 unlike(newest("concat(error, detail, hint)"), qr/hush/, '... is not quoted');
 
+# A server that counts before it filters: told once, with the cause; staff is archived again once it counts right
+
+my %counts = (count_unfiltered => { path => '/users\?' });
+is(runs("roster_sync('v1')"), 'succeeded', 'a good night');
+my $admin = $roster->sql("SELECT min(l.sourced_id) FROM links l WHERE l.connection = 'v1' AND l.category = 'admin' AND l.missed_since IS NULL "
+	  . "AND (SELECT count(*) FROM links k WHERE k.person_id = l.person_id) = 1");
+$server->clear_log;
+is(runs("roster_sync('v1')", {%counts}), 'succeeded', 'a night of totals that count before the filter');
+is(collection('administrators', 'complete, proof, weak_cause, rows > 0'), 'f|weak|total_unfiltered|t', '... proves nothing');
+like(collection('administrators', 'detail'), qr/^The SIS counts before it filters: for this list it claims the \d+ rows \(X-Total-Count\) of the whole one, and it listed \d+\. .*ask the SIS vendor/, '... and says why');
+is(collection('aides', 'complete, weak_cause, rows'), 'f|total_unfiltered|0', '... of an empty list too');
+is(scalar(grep { $_->{path} =~ m{/users$} && !exists $_->{query}{filter} } $server->log), 3, '... which is asked once for each such list');
+is($roster->sql('SELECT unread, still_unread FROM facts_of((SELECT max(run) FROM runs))'), '{administrators,aides,proctors}|{}', '... and somebody is told');
+is(runs("roster_sync('v1')", { %counts, remove_rows => [$admin] }), 'succeeded', 'the next such night, when one left');
+is(newest('archived, held'), '0|0', '... archives nobody');
+is($roster->sql('SELECT unread, still_unread FROM facts_of((SELECT max(run) FROM runs))'), '{}|{administrators,aides,proctors}', '... and needs nobody again');
+is(runs("roster_sync('v1')", { total => { mode => 'wrong', path => 'users\?filter' } }), 'succeeded', 'a total that is no list\'s');
+is(collection('administrators', 'complete, weak_cause'), 'f|total_larger', '... has another cause');
+is(runs("roster_sync('v1')", { remove_rows => [$admin] }), 'succeeded', 'once it counts right');
+is(newest('archived, held'), '1|0', '... who left is archived');
+
 # Answers that may be whole the next time
 
 foreach my $code (408, 425, 520, 522, 524)
