@@ -1,6 +1,7 @@
 -- What setup and the fixtures set is taken back; no setting of the server is left changed.
 \set VERBOSITY terse
 SELECT current_setting('data_directory') || '.minga_roster_key' AS key_file \gset
+LOAD 'minga_roster';
 ALTER SYSTEM RESET minga_roster.key_file;
 ALTER SYSTEM RESET minga_roster.test_clock;
 SELECT pg_reload_conf();
