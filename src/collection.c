@@ -608,7 +608,7 @@ judge_last_first(CollectionRead *read, bool answered, bool refused)
 		read->last_seen = !client->facts.no_order || read->rows == 1;
 	else if (first == read->first_id)
 	{
-		if (!client->facts.no_order)
+		if (!client->facts.no_order && !client->facts.no_sort)
 			learn_fact(client, "order", "ignored");
 	}
 	else

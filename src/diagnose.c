@@ -59,6 +59,7 @@ typedef struct ProbePage
 {
 	ClientFault *fault;			/* or NULL: the rest is set */
 	bool		denied;
+	bool		refused;		/* as it was asked for, and perhaps not otherwise */
 	bool		bare;
 	int			rows;
 	int64		total;			/* claimed; -1: none */
@@ -148,8 +149,10 @@ take_user(void *taker, PageRow *row)
 static ProbePage *
 ask(Diagnosis *diagnosis, const RosterCollection *collection, const char *path, const char *query, const char *order, const char *wanted_role)
 {
-	char	   *full_path = psprintf("%s%c%s&sort=sourcedId&orderBy=%s&fields=%s", path, strchr(path, '?') == NULL ? '?' : '&', query, order,
-									 diagnosis->is_1_2 ? PROBE_FIELDS_1_2 : PROBE_FIELDS);
+	const ServerFacts *facts = &diagnosis->client->facts;
+	char	   *sort = facts->no_sort ? "" : psprintf("&sort=sourcedId&orderBy=%s", order);
+	char	   *fields = facts->no_fields ? "" : psprintf("&fields=%s", diagnosis->is_1_2 ? PROBE_FIELDS_1_2 : PROBE_FIELDS);
+	char	   *full_path = psprintf("%s%c%s%s%s", path, strchr(path, '?') == NULL ? '?' : '&', query, sort, fields);
 	ProbePage  *page = palloc0(sizeof(ProbePage));
 	PageReader	reader;
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "minga_roster page of a diagnosis", ALLOCSET_DEFAULT_SIZES);
@@ -163,6 +166,7 @@ ask(Diagnosis *diagnosis, const RosterCollection *collection, const char *path, 
 	page->wanted_role = wanted_role;
 	page->fault = get_page(diagnosis->client, full_path, 0, 0, 0, &response);
 	page->denied = page->fault != NULL && is_denied(response);
+	page->refused = page->fault != NULL && client_was_refused(response);
 	page->total = response->total_count;
 	page->elapsed_us = response->elapsed_us;
 	page->clock_known = page->fault == NULL && response->server_time >= 0;
@@ -173,6 +177,7 @@ ask(Diagnosis *diagnosis, const RosterCollection *collection, const char *path, 
 		page->fault = read_page(&reader, response);
 		page->rows = reader.rows;
 		page->bare = reader.bare;
+		page->refused = (page->fault != NULL);
 		MemoryContextDelete(context);	/* with the page's bytes */
 	}
 	MemoryContextSwitchTo(caller);
@@ -274,6 +279,17 @@ diagnose_token(Diagnosis *diagnosis)
 	return true;
 }
 
+/* Whether the list that is examined is given when less is asked of it, which is learned. */
+static bool
+is_had_with_less(Diagnosis *diagnosis)
+{
+	PageReader	reader;
+
+	reader_of_users(&reader, diagnosis->connection, diagnosis->examined);
+	reader.path = diagnosis->path;
+	return find_out_refusal(diagnosis->client, &reader, page_size_for(diagnosis->client), false);
+}
+
 /*
  * Chooses the list that is examined: the first one with rows.  NULL where
  * there is none.
@@ -295,6 +311,8 @@ choose_list(Diagnosis *diagnosis, List *collections)
 			diagnosis->examined = collection;
 			diagnosis->path = collection_path(diagnosis->connection, template);
 			page = ask_small(diagnosis, psprintf("limit=%d&offset=0", SMALL_PAGE), "asc");
+			if (page->refused && is_had_with_less(diagnosis))
+				page = ask_small(diagnosis, psprintf("limit=%d&offset=0", SMALL_PAGE), "asc");
 			if (page->fault == NULL && page->rows > 0)
 				return page;
 			if (page->fault == NULL)
@@ -607,6 +625,22 @@ read_whole(Diagnosis *diagnosis)
 	return error == NULL;
 }
 
+/* What is known of how the SIS has to be asked, from this read too: findings by SQL. */
+static void
+note_facts(Diagnosis *diagnosis)
+{
+	Oid			types[] = {INT8OID, INT4OID};
+	Datum		values[2];
+	bool		isnull;
+
+	begin_worker_transaction();
+	values[0] = Int64GetDatum(diagnosis->run->run);
+	values[1] = Int32GetDatum(diagnosis->position);
+	SPI_execute_with_args("SELECT minga_roster.store_facts($1, $2)", 2, types, values, NULL, false, 1);
+	diagnosis->position = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	commit_worker_transaction();
+}
+
 /* What the stage says of the rows: findings by SQL. */
 static void
 note_statistics(Diagnosis *diagnosis)
@@ -632,6 +666,7 @@ diagnose_connection(RosterConnection *connection, RosterRun *run)
 	MemoryContext context = AllocSetContextCreate(caller, "minga_roster diagnosis", ALLOCSET_DEFAULT_SIZES);
 	Diagnosis	diagnosis = {.connection = connection,.run = run,.context = context};
 	ProbePage  *first;
+	bool		read_it;
 
 	set_phase(run, "fetch");
 	MemoryContextSwitchTo(context);
@@ -653,7 +688,9 @@ diagnose_connection(RosterConnection *connection, RosterRun *run)
 			note_time(&diagnosis);
 			diagnose_guardians(&diagnosis);
 		}
-		if (read_whole(&diagnosis))
+		read_it = read_whole(&diagnosis);
+		note_facts(&diagnosis);
+		if (read_it)
 			note_statistics(&diagnosis);
 	}
 	MemoryContextSwitchTo(caller);

@@ -118,6 +118,92 @@ foreach my $total ('right', 'none', 'wrong')
 	cell("total $total, offsets rounded to pages", { round_offset => { path => 'students' }, %total }, $end);
 }
 
+# Schools: whatever comes behind the first page, the connection's own school is found
+
+foreach my $answer (@answers)
+{
+	my @past = ({ where => 'past' }, { where => 'inside', step => 1 });
+	my $found = outcome({ refuse => [ map { { path => '/(?:schools|orgs)\?', answer => $answer, %$_ } } @past ], total => 'none' });
+	like($found, $all, "schools, every other offset answered with $answer: $found");
+}
+foreach my $mode ('limit as end', 'offset as page', 'none', 'ignores offset', 'window')
+{
+	my $found = outcome({ paging => { path => '/(?:schools|orgs)\?', mode => $mode, rows => 1 }, page_cap => 1, total => 'none' });
+	unlike($found, qr/^failed 22023/, "schools, $mode, a page of one: $found");
+}
+
+# Several pages at a time
+
+$roster->sql("SELECT roster_configure('mesa', max_requests => 4, page_size => 10)");
+$roster->set(test_clock => '2026-09-01 20:00:00-06');
+foreach my $total ('right', 'none')
+{
+	foreach my $answer (400, 404, 500, 302, '{}', 'empty', 'first', 'last')
+	{
+		my $refuse = sub { return { refuse => [ map { { path => 'students', answer => $answer, %$_ } } @_ ], total => $total } };
+
+		cell("four at a time, total $total, an offset inside answered with $answer", $refuse->({ where => 'inside', step => 10 }), $total eq 'none' ? $all_weak : $all_proved);
+		cell("four at a time, total $total, past the end answered with $answer", $refuse->({ where => 'past' }),
+			$answer eq 'empty' && $total eq 'none' ? $all_complete : $total eq 'none' ? $all_weak : $all_proved);
+	}
+	cell("four at a time, total $total, $_", { paging => { path => 'students', mode => $_, rows => 20 }, total => $total },
+		/window|ignores/ ? undef : $total eq 'none' ? $all_weak : $all_proved)
+	  foreach 'limit as end', 'offset as page', 'none', 'ignores offset', 'window';
+}
+$roster->sql("SELECT roster_configure('mesa', max_requests => 1, page_size => 20)");
+
+# What was learned: used the next night, shown, and forgotten with the address
+
+sub students { return grep { $_->{path} =~ m{/students$} } $server->log }
+sub facts { return $roster->sql("SELECT coalesce(string_agg(fact || ' ' || value, ', ' ORDER BY fact), '') FROM server_facts") }
+sub fetch { $server->clear_log; $roster->sql("SELECT roster_fetch('mesa')"); return scalar(students()) }
+
+sub learns
+{
+	my ($name, $faults, $facts) = @_;
+	$roster->sql('DELETE FROM server_facts');
+	$server->faults($faults);
+	my $first = fetch();
+	is(facts(), $facts, "$name is learned");
+	cmp_ok(fetch(), '<', $first, '... the next night asks less');
+	return;
+}
+
+learns('a refused overlap', { refuse => { path => 'students', where => 'inside', step => 20, answer => 404 }, total => 'none' }, 'overlap refused');
+is(scalar(grep { $_->{query}{offset} % 20 && $_->{query}{offset} < $everybody - 1 } students()), 0, '... for no offset inside a page');
+learns('an empty overlap', { refuse => { path => 'students', where => 'inside', step => 20, answer => 'empty' }, total => 'none' }, 'overlap empty');
+learns('a falling order that is refused', { refuse => { path => 'students', where => 'order', answer => 400 }, total => 'none' }, 'order refused');
+learns('a cap', { refuse => { path => 'students', where => 'limit', cap => 12, answer => 400 } }, 'limit 10');
+is(scalar(grep { $_->{query}{limit} > 12 } students()), 0, '... for no larger page');
+learns('sort', { refuse => { path => 'students', where => 'sort', answer => 422 } }, 'sort refused');
+learns('fields', { refuse => { path => 'students', where => 'fields', answer => 400 } }, 'fields refused');
+is(scalar(grep { defined $_->{query}{fields} } students()), 0, '... for no fields');
+is($roster->sql(<<'SQL'), 'refused|f', '... and the diagnosis shows it');
+SELECT value, ok FROM roster_diagnose('mesa') WHERE finding = 'known: fields'
+SQL
+$server->clear_faults;
+$roster->set(test_clock => '2026-09-10 20:00:00-06');
+fetch();
+is(facts(), '', 'after a week it is tried again, and forgotten where it holds no longer');
+$server->faults({ refuse => { path => 'students', where => 'fields', answer => 400 } });
+fetch();
+$server->clear_faults;
+$roster->move_school('mesa', $server->legacy_url, $server->client_secret);
+is(facts(), '', 'another address forgets it');
+
+# A well-behaved server is asked once more at the most, and not at all beyond a total
+
+is(fetch(), 3, 'three pages, where the total is reached');
+$server->faults({ total => 'none' });
+is(fetch(), 5, 'without a total the end is seen from both sides');
+$server->clear_faults;
+is($roster->sql('SELECT rows_expected = rows_staged FROM runs ORDER BY run DESC LIMIT 1 OFFSET 1'), 't', 'the rows expected are those claimed');
+$roster->sql("SELECT roster_configure('mesa', page_size => 1000)");
+$server->faults({ refuse => { path => 'students', where => 'past', answer => 400 } });
+fetch();
+is(join(', ', map { "$_->{query}{limit} $_->{query}{offset}" } students()), '1000 0, 2 0', 'one page with a total: nothing is asked for beyond it');
+$server->clear_faults;
+
 note(join("\n", map { sprintf '%4d %s', $seen{$_}, $_ } sort keys %seen));
 
 $roster->stop;
