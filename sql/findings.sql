@@ -129,7 +129,7 @@ BEGIN
         WHERE r.without_id > 0
         UNION ALL
         SELECT 9, 'incomplete', NULL, r.distinct_ids, r.claimed_total,
-            jsonb_build_object('subject', r.collection, 'family', r.family), true
+            jsonb_strip_nulls(jsonb_build_object('subject', r.collection, 'family', r.family, 'cause', r.weak_cause)), true
         FROM read_collections r
         WHERE (NOT r.complete OR r.proof = 'weak') AND (note_findings.run.is_full IS NOT FALSE OR r.proof IS NULL)
         UNION ALL
@@ -144,7 +144,8 @@ BEGIN
         f.looks AND (f.finding = 'mass_update_held' OR NOT EXISTS (
             SELECT FROM minga_roster.run_findings k
             WHERE k.run = before AND k.finding = f.finding AND k.category IS NOT DISTINCT FROM f.category
-                AND k.detail ->> 'subject' IS NOT DISTINCT FROM f.detail ->> 'subject'))
+                AND k.detail ->> 'subject' IS NOT DISTINCT FROM f.detail ->> 'subject'
+                AND k.detail ->> 'cause' IS NOT DISTINCT FROM f.detail ->> 'cause'))
     FROM found f;
 END
 $$;

@@ -320,7 +320,7 @@ CREATE TABLE run_findings (
 );
 COMMENT ON TABLE run_findings IS 'What a sync or preview noticed of the roster, as codes and numbers; finding_text makes the sentences. No row holds a value of a person.';
 COMMENT ON COLUMN run_findings.amount IS 'How many, of "of".';
-COMMENT ON COLUMN run_findings.detail IS 'subject: the list, field, column or role that it is about.';
+COMMENT ON COLUMN run_findings.detail IS 'subject: the list, field, column or role that it is about; of an incomplete list also its weak_cause, as cause.';
 COMMENT ON COLUMN run_findings.needs_look IS 'Somebody should look: of what lasts, in the run that found it first.';
 
 CREATE TABLE changes (

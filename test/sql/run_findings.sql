@@ -105,6 +105,14 @@ SELECT FROM run_merge();
 SELECT found();
 SELECT FROM run_merge();
 SELECT found();
+-- another cause is news
+INSERT INTO runs (connection, site, kind, origin, state, requested_by, is_full) VALUES ('north', 'north', 'sync', 'manual', 'running', 'test', true);
+INSERT INTO collections (run, collection, family, complete, proof, rows, distinct_ids, claimed_total, weak_cause)
+VALUES (last_run(), 'students', 'student', false, 'weak', 1, 1, 2497, 'total_larger'), (last_run(), 'teachers', 'staff', true, 'total', 1, 1, 1, NULL);
+SELECT merge_run(last_run());
+UPDATE runs SET state = 'succeeded', finished_at = clock_timestamp() WHERE run = last_run();
+SELECT found();
+SELECT f.detail FROM minga_roster.run_findings f WHERE f.run = last_run();
 -- the run's row says it once its fetch is over
 INSERT INTO runs (connection, site, kind, origin, state, requested_by) VALUES ('north', 'north', 'sync', 'manual', 'running', 'test');
 INSERT INTO collections (run, collection, family, complete, proof, rows, distinct_ids) VALUES (last_run(), 'students', 'student', false, 'weak', 10, 10);

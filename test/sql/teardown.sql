@@ -7,4 +7,4 @@ ALTER SYSTEM RESET minga_roster.test_clock;
 SELECT pg_reload_conf();
 SELECT name FROM pg_file_settings WHERE name LIKE 'minga\_roster.%' AND sourcefile LIKE '%/postgresql.auto.conf';
 \set ECHO none
-SELECT format('COPY (SELECT) TO PROGRAM %L', format('rm "%s"', :'key_file')) \gexec
+SELECT format('COPY (SELECT) TO PROGRAM %L', format('cat > /dev/null; rm "%s"', :'key_file')) \gexec

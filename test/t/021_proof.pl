@@ -145,8 +145,10 @@ is(fetch({ no_sourced_id => [ { path => 'students', index => 3 }, { path => 'stu
 	"f|weak|2|$students|" . ($students - 2), 'rows without a sourcedId');
 is(fetch({ no_sourced_id => { path => 'students', index => 3 }, total => 'none' }, 'complete, proof, without_id'), 'f|empty page|1', '... leave a list incomplete whatever its end');
 like(collection('detail'), qr/without a usable sourcedId: 1/, '... and it says so');
+is($roster->sql('SELECT incomplete FROM runs WHERE run = (SELECT max(run) FROM runs)'), 't', '... in the row of the run too');
 
 # Server that sorts as it likes
 is(fetch({ ignore_sort => {} }, 'complete, proof, rows'), "t|total|$students", 'an order of its own does no harm');
+is($roster->sql('SELECT incomplete FROM runs WHERE run = (SELECT max(run) FROM runs)'), 'f', '... and leaves the run a complete one');
 
 done_testing();
