@@ -57,7 +57,7 @@ sub as_staged
 		preferred_name => undef, username => $text->($row->{username}), identifier => $text->($row->{identifier}),
 		email => $text->($row->{email}), phone => $text->($row->{phone}) // $text->($row->{sms}), grade => $grade,
 		date_last_modified => $row->{dateLastModified}, org_ids => @orgs ? \@orgs : undef, agent_ids => @agents ? \@agents : undef,
-		outcome => undef, roles => undef };
+		outcome => undef, roles => undef, damaged_field => undef, legacy_id => undef, relationships => undef };
 }
 
 sub staged
