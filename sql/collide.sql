@@ -132,7 +132,7 @@ BEGIN
     END LOOP;
 
     UPDATE decisions d
-    SET outcome = 'conflict', links = false, told = true, before = '{}', after = '{}', rule = 'unique index',
+    SET outcome = 'conflict', links = false, told = true, before = '{}', after = '{}', rule = 'unique index', conflict = 'not_unique',
         reason = format(CASE WHEN c.other IS NULL THEN 'Another row of the roster would get a value that the unique index "%s" of people allows once.'
             ELSE 'Somebody has a value already that the unique index "%s" of people allows once.' END, c.index_name)
     FROM (SELECT DISTINCT ON (s.label) s.label, s.index_name, s.other FROM collisions s ORDER BY s.label, s.other IS NULL, s.index_name) c

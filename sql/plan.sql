@@ -42,6 +42,19 @@ END;
 COMMENT ON FUNCTION role_family(text) IS
 'The family that a person''s role names, in the contract''s words: student, staff, other for accounts that no roster speaks of; NULL where it names none.';
 
+CREATE FUNCTION clean_name(name text) RETURNS text
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'roster_clean_name';
+COMMENT ON FUNCTION clean_name(text) IS
+'What of a name is compared: its letters and digits, in lower case after NFKD; NULL where none is left. The same in every locale.';
+
+CREATE FUNCTION given_names_agree(one text, one_preferred text, other text, other_preferred text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN one IS NOT NULL AND other IS NOT NULL THEN
+    one = other OR (length(one) >= 3 AND starts_with(other, one)) OR (length(other) >= 3 AND starts_with(one, other))
+        OR coalesce(one = other_preferred, false) OR coalesce(other = one_preferred, false) END;
+COMMENT ON FUNCTION given_names_agree(text, text, text, text) IS
+'Whether two cleaned given names agree: they are equal, one of three letters or more begins the other, or one is the preferred name beside the other; NULL where one is empty.';
+
 CREATE FUNCTION written_columns() RETURNS text[]
 LANGUAGE sql IMMUTABLE
 RETURN ARRAY['given_name', 'family_name', 'middle_name', 'preferred_name', 'email', 'username', 'identifier', 'grade', 'phone',
@@ -235,30 +248,54 @@ $$;
 COMMENT ON FUNCTION choose_parents(connections, bigint) IS
 'Makes the temp table parents: for each staged student the primary contact: the guardian by what Infinite Campus 1.2 says of the relationship, then guardian or parent before relative, then the order of agents, with the rule that chose in words. OneRoster marks no contact as primary. With clear_parent_contact also, all but the id NULL, each student of whose contacts a proved read has none left.';
 
-CREATE FUNCTION find_repeated(connection connections, others text[], OUT people text[], OUT usernames text[], OUT identifiers text[])
+CREATE FUNCTION find_repeated(connection connections, others text[]) RETURNS text[]
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
 DECLARE
-    staff_roles text[] := ARRAY(SELECT r.roster_role FROM roster_rules r WHERE r.family = 'staff');
     contact_roles text[] := ARRAY(SELECT r.roster_role FROM roster_rules r WHERE r.family = 'contact' AND connection.parent_contact);
-    listed record;
+    people text[];
 BEGIN
     SELECT minga_roster.repeated(l.person_id) INTO people
     FROM minga_roster.links l
     WHERE l.site = connection.site
         AND (l.connection = find_repeated.connection.connection OR (l.connection = ANY (others) AND l.missed_since IS NULL));
-    SELECT count(*) AS rows, count(*) FILTER (WHERE s.role = ANY (contact_roles)) AS contacts,
-        minga_roster.repeated(lower(s.username COLLATE "C")) FILTER (WHERE s.role = ANY (staff_roles) AND s.status IS DISTINCT FROM 'tobedeleted') AS usernames,
-        minga_roster.repeated(lower(s.identifier COLLATE "C")) FILTER (WHERE s.role = ANY (staff_roles) AND s.status IS DISTINCT FROM 'tobedeleted') AS identifiers
-    INTO listed
+    CREATE TEMP TABLE listed_users ON COMMIT DROP AS
+    SELECT count(*) AS rows, count(*) FILTER (WHERE s.role = ANY (contact_roles)) AS contacts
     FROM minga_roster.staged_users s
     WHERE s.connection = find_repeated.connection.connection;
-    CREATE TEMP TABLE listed_users ON COMMIT DROP AS SELECT listed.rows, listed.contacts;
-    usernames := listed.usernames;
-    identifiers := listed.identifiers;
+    RETURN people;
 END
 $$;
 COMMENT ON FUNCTION find_repeated(connections, text[]) IS
-'People with more than one link of this connection and the others, and user names and identifiers that more than one listed row of staff has; makes the temp table listed_users, how many rows the stage has, and how many of them are contacts that the plan leaves aside.';
+'People with more than one link of this connection and the others; makes the temp table listed_users, how many rows the stage has, and how many of them are contacts that the plan leaves aside.';
+
+CREATE FUNCTION find_shared_rows(connection connections) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+BEGIN
+    CREATE TEMP TABLE shared_rows (sourced_id text COLLATE "C") ON COMMIT DROP;
+    CREATE TEMP TABLE new_keys ON COMMIT DROP AS
+    SELECT o.family, lower(o.username COLLATE "C") AS username, lower(o.identifier COLLATE "C") AS identifier
+    FROM open_rows o
+    WHERE o.person_id IS NULL AND o.standing <> 'absent' AND o.family IN ('student', 'staff')
+        AND (o.username IS NOT NULL OR o.identifier IS NOT NULL);
+    IF NOT EXISTS (SELECT FROM new_keys) THEN
+        RETURN;
+    END IF;
+    WITH keyed AS MATERIALIZED (
+        SELECT s.sourced_id, r.family, lower(s.username COLLATE "C") AS username, lower(s.identifier COLLATE "C") AS identifier
+        FROM minga_roster.staged_users s JOIN roster_rules r ON r.roster_role = s.role AND r.family IN ('student', 'staff')
+        WHERE s.connection = find_shared_rows.connection.connection AND s.status IS DISTINCT FROM 'tobedeleted'
+            AND (lower(s.username COLLATE "C") IN (SELECT k.username FROM new_keys k WHERE k.username IS NOT NULL)
+                OR lower(s.identifier COLLATE "C") IN (SELECT k.identifier FROM new_keys k WHERE k.identifier IS NOT NULL))
+    )
+    INSERT INTO shared_rows
+    SELECT k.sourced_id FROM keyed k
+    WHERE (k.family, k.username) IN (SELECT t.family, t.username FROM keyed t WHERE t.username IS NOT NULL GROUP BY 1, 2 HAVING count(*) > 1)
+        OR (k.family, k.identifier) IN (SELECT t.family, t.identifier FROM keyed t WHERE t.identifier IS NOT NULL GROUP BY 1, 2 HAVING count(*) > 1);
+    ANALYZE shared_rows;
+END
+$$;
+COMMENT ON FUNCTION find_shared_rows(connections) IS
+'Makes the temp table shared_rows: listed rows that share a user name or an identifier within a family with others, where one of them is linked to nobody.';
 
 CREATE FUNCTION find_open_rows(run runs, connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
@@ -268,11 +305,27 @@ DECLARE
         SELECT c.connection FROM minga_roster.connections c
         WHERE c.site = connection.site AND c.people = connection.people AND c.retired_at IS NULL
             AND c.connection <> find_open_rows.connection.connection);
-    repeated record := minga_roster.find_repeated(connection, others);
+    repeated text[] := minga_roster.find_repeated(connection, others);
+    due_role text := (SELECT 'CASE s.role ' || string_agg(format('WHEN %L THEN %L', r.roster_role, r.role), ' ' ORDER BY r.rank, r.roster_role) || ' END'
+        FROM roster_rules r);
+    plain text;
+    read_rows text;
+    read_rules text;
 BEGIN
     -- The join tells plain rows of single links by what it has at hand; only what is left is looked at closely.
-    EXECUTE format($statement$
-        CREATE TEMP TABLE open_rows ON COMMIT DROP AS
+    plain := '(l.missed_since IS NULL AND l.archived_run IS NULL AND NOT p.archived AND p.managed AND p.role <> ''owner'' AND p.role <> ''manager'' '
+        'AND coalesce(s.status, ''active'') = ''active'' AND s.enabled AND NOT s.damaged AND l.category = '
+        || coalesce((SELECT 'CASE s.role ' || string_agg(format('WHEN %L THEN %L', r.roster_role, r.category), ' ' ORDER BY r.rank, r.roster_role) || ' END'
+            FROM roster_rules r WHERE r.rostered), 'NULL')
+        || format(' AND (%s)', minga_roster.agreement(connection, ARRAY(SELECT c FROM unnest(minga_roster.written_columns()) c
+            WHERE map ? c AND c NOT LIKE 'parent\_%' AND c <> ALL (minga_roster.local_columns(connection.connection)))))
+        || CASE WHEN connection.parent_contact AND 'parent_contact' <> ALL (minga_roster.local_columns(connection.connection)) THEN
+            coalesce((SELECT ' AND ((t.parent_name IS NULL AND (t.sourced_id IS NULL OR p.parent_rule IS NULL)) OR ('
+                    || string_agg(format('(t.%1$I IS NOT DISTINCT FROM p.%1$I OR z.sent ->> %1$L = minga_roster.value_hash(t.%1$I)::text)', c), ' AND ')
+                    || '))'
+                FROM unnest(minga_roster.written_columns()) c WHERE map ? c AND c LIKE 'parent\_%'), '') ELSE '' END
+        || ')';
+    read_rows := format($statement$
         SELECT j.sourced_id, j.sourced_id AS label, j.staged, j.place,
             CASE WHEN NOT j.staged OR j.status = 'tobedeleted' THEN 'absent'
                 WHEN j.damaged THEN 'damaged'
@@ -290,48 +343,40 @@ BEGIN
             SELECT coalesce(s.sourced_id, l.sourced_id) AS sourced_id, s.sourced_id IS NOT NULL AS staged, s.place, s.status, s.damaged, s.enabled,
                 s.role AS roster_role, l.sourced_id IS NOT NULL AS linked, p.person_id, l.category AS link_category, l.role_written,
                 l.linked_run, l.missed_since, l.archived_run,
-                s.given_name, s.family_name, s.middle_name, s.preferred_name, s.email, s.username, s.identifier, s.grade, s.phone, %4$s,
-                %6$s AS plain, s.damaged_field
+                s.given_name, s.family_name, s.middle_name, s.preferred_name, s.email, s.username, s.identifier, s.grade, s.phone, %2$s,
+                %4$s AS plain, s.damaged_field
             FROM (SELECT *, ctid AS place FROM minga_roster.staged_users WHERE connection = %1$L) s
             FULL JOIN (SELECT * FROM minga_roster.links WHERE connection = %1$L) l ON l.sourced_id = s.sourced_id
-            LEFT JOIN current_people p ON p.person_id = l.person_id LEFT JOIN as_sent z ON z.person_id = p.person_id%5$s
-            WHERE (%6$s AND (l.role_written IS NULL OR l.role_written = %3$s)
-                AND l.person_id <> ALL ($1)
-                AND (l.category = 'student'
-                    OR (lower(s.username COLLATE "C") = ANY ($2) OR lower(s.identifier COLLATE "C") = ANY ($3)) IS NOT TRUE)) IS NOT TRUE%7$s
-            OFFSET 0
-        ) j
-        LEFT JOIN roster_rules r ON r.roster_role = j.roster_role
-        WHERE NOT %2$L OR j.linked OR r.category IS DISTINCT FROM 'contact'
-        $statement$,
+            LEFT JOIN current_people p ON p.person_id = l.person_id LEFT JOIN as_sent z ON z.person_id = p.person_id%3$s
+            WHERE $statement$,
         connection.connection,
-        connection.parent_contact,
-        (SELECT 'CASE s.role ' || string_agg(format('WHEN %L THEN %L', r.roster_role, r.role), ' ' ORDER BY r.rank, r.roster_role) || ' END'
-            FROM roster_rules r),
         (SELECT string_agg(format(CASE WHEN connection.parent_contact THEN 't.%1$I' ELSE 'NULL::text AS %1$I' END, c), ', ' ORDER BY c)
             FROM unnest(minga_roster.written_columns()) c WHERE c LIKE 'parent\_%'),
         CASE WHEN connection.parent_contact THEN ' LEFT JOIN parents t ON t.sourced_id = s.sourced_id' END,
-        '(l.missed_since IS NULL AND l.archived_run IS NULL AND NOT p.archived AND p.managed AND p.role <> ''owner'' AND p.role <> ''manager'' '
-        'AND coalesce(s.status, ''active'') = ''active'' AND s.enabled AND NOT s.damaged AND l.category = '
-        || coalesce((SELECT 'CASE s.role ' || string_agg(format('WHEN %L THEN %L', r.roster_role, r.category), ' ' ORDER BY r.rank, r.roster_role) || ' END'
-            FROM roster_rules r WHERE r.rostered), 'NULL')
-        || format(' AND (%s)', minga_roster.agreement(connection, ARRAY(SELECT c FROM unnest(minga_roster.written_columns()) c
-            WHERE map ? c AND c NOT LIKE 'parent\_%' AND c <> ALL (minga_roster.local_columns(connection.connection)))))
-        || CASE WHEN connection.parent_contact AND 'parent_contact' <> ALL (minga_roster.local_columns(connection.connection)) THEN
-            coalesce((SELECT ' AND ((t.parent_name IS NULL AND (t.sourced_id IS NULL OR p.parent_rule IS NULL)) OR ('
-                    || string_agg(format('(t.%1$I IS NOT DISTINCT FROM p.%1$I OR z.sent ->> %1$L = minga_roster.value_hash(t.%1$I)::text)', c), ' AND ')
-                    || '))'
-                FROM unnest(minga_roster.written_columns()) c WHERE map ? c AND c LIKE 'parent\_%'), '') ELSE '' END
-        || ')',
-        -- Students whom a delta does not list have not changed.
-        CASE WHEN run.is_full IS FALSE THEN ' AND (s.sourced_id IS NOT NULL OR l.category <> ''student'')' END)
-    USING repeated.people, repeated.usernames, repeated.identifiers;
+        plain);
+    read_rules := format($statement$
+            OFFSET 0
+        ) j
+        LEFT JOIN roster_rules r ON r.roster_role = j.roster_role
+        WHERE NOT %L OR j.linked OR r.category IS DISTINCT FROM 'contact'
+        $statement$, connection.parent_contact);
+    EXECUTE 'CREATE TEMP TABLE open_rows ON COMMIT DROP AS ' || read_rows
+        || format('(%s AND (l.role_written IS NULL OR l.role_written = %s) AND l.person_id <> ALL ($1)) IS NOT TRUE%s', plain, due_role,
+            -- Students whom a delta does not list have not changed.
+            CASE WHEN run.is_full IS FALSE THEN ' AND (s.sourced_id IS NOT NULL OR l.category <> ''student'')' END)
+        || read_rules
+    USING repeated;
+    PERFORM minga_roster.find_shared_rows(connection);
+    IF EXISTS (SELECT FROM shared_rows h LEFT JOIN open_rows o ON o.sourced_id = h.sourced_id WHERE o.sourced_id IS NULL) THEN
+        EXECUTE 'INSERT INTO open_rows ' || read_rows || 's.sourced_id = ANY ($1)' || read_rules
+        USING ARRAY(SELECT h.sourced_id FROM shared_rows h LEFT JOIN open_rows o ON o.sourced_id = h.sourced_id WHERE o.sourced_id IS NULL);
+    END IF;
 
     CREATE TEMP TABLE special_people ON COMMIT DROP AS
     SELECT l.person_id, count(*) FILTER (WHERE l.own) AS own_links,
         min(l.linked_run) FILTER (WHERE l.own) AS first_own, min(l.linked_run) FILTER (WHERE NOT l.own) AS first_elsewhere,
-        -- Rows of several roles and of this connection alone: nothing special as long as each of them is plain.
-        bool_and(l.own) AND count(*) = count(DISTINCT l.category) AS several_roles,
+        -- Rows of this connection alone: nothing special as long as each of them is plain.
+        bool_and(l.own) AS only_own,
         (array_agg(r.role ORDER BY r.rank))[1] AS best_role
     FROM (
         SELECT o.person_id, true AS own, o.linked_run, o.link_category AS category
@@ -340,7 +385,7 @@ BEGIN
         -- A delta leaves out links of those whom it does not list.
         SELECT k.person_id, true, k.linked_run, k.category
         FROM minga_roster.links k
-        WHERE k.connection = find_open_rows.connection.connection AND k.person_id = ANY (repeated.people) AND run.is_full IS FALSE
+        WHERE k.connection = find_open_rows.connection.connection AND k.person_id = ANY (repeated) AND run.is_full IS FALSE
         UNION ALL
         SELECT k.person_id, false, k.linked_run, k.category
         FROM minga_roster.links k WHERE k.connection = ANY (others) AND k.site = connection.site AND k.missed_since IS NULL
@@ -350,19 +395,6 @@ BEGIN
     HAVING count(*) > 1 OR NOT bool_and(l.own);
     ANALYZE special_people;
 
-    -- Staff rows with a user name or identifier that is also another one's, who is not known to be the same person.
-    CREATE TEMP TABLE shared_rows ON COMMIT DROP AS
-    WITH owned AS MATERIALIZED (
-        SELECT o.sourced_id, lower(o.username COLLATE "C") AS username, lower(o.identifier COLLATE "C") AS identifier,
-            coalesce('person ' || o.person_id, 'row ' || o.sourced_id) AS owner
-        FROM open_rows o
-        WHERE o.standing <> 'absent' AND o.family = 'staff'
-            AND (lower(o.username COLLATE "C") = ANY (repeated.usernames) OR lower(o.identifier COLLATE "C") = ANY (repeated.identifiers))
-    )
-    SELECT o.sourced_id FROM owned o
-    WHERE o.username IN (SELECT k.username FROM owned k WHERE k.username IS NOT NULL GROUP BY k.username HAVING min(k.owner) <> max(k.owner))
-        OR o.identifier IN (SELECT k.identifier FROM owned k WHERE k.identifier IS NOT NULL GROUP BY k.identifier HAVING min(k.owner) <> max(k.owner));
-
     -- A person of several rows is plain when all of them are; the first in rank stands for him.
     CREATE TEMP TABLE settled_rows ON COMMIT DROP AS
     SELECT j.sourced_id, j.place, j.category, j.nth = 1 AS main
@@ -370,7 +402,7 @@ BEGIN
         SELECT o.sourced_id, o.place, o.category, row_number() OVER (PARTITION BY o.person_id ORDER BY o.rank, o.sourced_id) AS nth,
             every(o.plain IS TRUE AND (o.role_written IS NULL OR o.role_written = x.best_role)
                 AND o.sourced_id NOT IN (SELECT h.sourced_id FROM shared_rows h)) OVER (PARTITION BY o.person_id) AS settled
-        FROM open_rows o JOIN special_people x ON x.person_id = o.person_id AND x.several_roles
+        FROM open_rows o JOIN special_people x ON x.person_id = o.person_id AND x.only_own
     ) j
     WHERE j.settled;
     DELETE FROM open_rows o USING settled_rows t WHERE t.sourced_id = o.sourced_id;
@@ -412,7 +444,7 @@ BEGIN
         FROM open_rows o WHERE o.standing = 'absent' AND o.person_id IS NOT NULL
         GROUP BY o.person_id
     ), matched AS MATERIALIZED (
-        SELECT g.*, c.person_id, c.step, k.reason AS conflict, n.person_id AS named_person, coalesce(g.role_written, v.role_written) AS last_role, v.linked_run AS first_run,
+        SELECT g.*, c.person_id, c.step, k.conflict, n.person_id AS named_person, coalesce(g.role_written, v.role_written) AS last_role, v.linked_run AS first_run,
             CASE WHEN h.rank < g.rank AND h.rostered THEN h.category ELSE g.category END AS due_category,
             CASE WHEN h.rank < g.rank AND h.role = coalesce(g.role_written, v.role_written) THEN h.role ELSE g.role END AS due_role,
             coalesce(x.first_elsewhere < coalesce(x.first_own, x.first_elsewhere + 1), false) AS owned_elsewhere
@@ -486,7 +518,7 @@ BEGIN
             ELSE d.step
         END AS rule,
         CASE d.outcome
-            WHEN 'conflict' THEN d.conflict
+            WHEN 'conflict' THEN minga_roster.conflict_text(d.conflict)
             WHEN 'reject' THEN 'The roster gives no given name or no family name.'
             WHEN 'create' THEN 'Nobody of the site is this person.'
             WHEN 'protect' THEN 'Rosters do not write to owners, managers and people who are not managed by a roster.'
@@ -502,7 +534,7 @@ BEGIN
         -- A protection is told where something would have been done.
         d.outcome IN ('conflict', 'reject', 'create', 'restore', 'update', 'link')
             OR (d.outcome = 'protect' AND (d.joins OR (d.archived AND d.active) OR (NOT d.archived AND d.auto_update AND d.after <> '{}'))) AS told,
-        NULL::text AS held_as, NULL::text AS held_cause, NULL::text AS held_reason
+        NULL::text AS held_as, NULL::text AS held_cause, NULL::text AS held_reason, d.conflict
     FROM decided d;
     ANALYZE decisions (label, person_id);
 END
@@ -551,16 +583,21 @@ BEGIN
         AND (connection.guard_grace = 1
             OR 1 + (SELECT count(*) FROM whole_reads w WHERE w.family = g.family AND w.run >= g.missed_run) >= connection.guard_grace);
 
-    INSERT INTO minga_roster.changes (run, change, site, category, person_id, sourced_ids, action, rule, reason, before, after, state, state_at, state_reason, state_cause)
+    INSERT INTO minga_roster.changes (run, change, site, category, person_id, sourced_ids, action, rule, reason, before, after, state, state_at, state_reason,
+        state_cause, conflict, same_name)
     SELECT run.run, row_number() OVER (ORDER BY n.action, n.category, n.sourced_ids), run.site, n.category, n.person_id, n.sourced_ids,
         n.action, n.rule, n.reason, n.before, n.after,
         CASE WHEN n.held_reason IS NOT NULL THEN 'held' WHEN n.action IN ('conflict', 'reject', 'protect') THEN 'noted' ELSE 'planned' END,
-        minga_roster.clock(), n.held_reason, n.held_cause
+        minga_roster.clock(), n.held_reason, n.held_cause, n.conflict, n.same_name
     FROM (
-        SELECT d.category, d.person_id, d.sourced_ids, coalesce(d.held_as, d.outcome) AS action, d.rule, d.reason,
+        SELECT d.category, d.person_id, d.sourced_ids, coalesce(d.held_as, d.outcome) AS action, d.rule,
+            CASE WHEN s.people IS NULL THEN d.reason
+                ELSE 'Nobody of the site has the keys of this person, but somebody without an identifier and e-mail address has the same name.' END AS reason,
             CASE d.outcome WHEN 'restore' THEN d.before || jsonb_build_object('archived_at', coalesce(to_jsonb(p.status), to_jsonb(p.archived_at))) ELSE d.before END AS before,
-            CASE d.outcome WHEN 'restore' THEN d.after || jsonb_build_object('archived_at', f.status) ELSE d.after END AS after, d.held_reason, d.held_cause
+            CASE d.outcome WHEN 'restore' THEN d.after || jsonb_build_object('archived_at', f.status) ELSE d.after END AS after, d.held_reason, d.held_cause,
+            d.conflict, s.people AS same_name
         FROM decisions d
+        LEFT JOIN same_names s ON s.label = d.label
         LEFT JOIN candidate_people p ON p.person_id = d.person_id AND d.outcome = 'restore'
         LEFT JOIN former_statuses f ON f.person_id = d.person_id AND d.outcome = 'restore'
         WHERE d.told
@@ -568,7 +605,7 @@ BEGIN
         -- A first match is linked, although its update waits.
         SELECT d.category, d.person_id, d.sourced_ids, 'link', d.rule,
             CASE WHEN d.step = 'link' THEN 'A further row of the roster is this person.' ELSE format('A person of the site has the same %s.', d.step) END,
-            '{}', '{}', NULL, NULL
+            '{}', '{}', NULL, NULL, NULL, NULL
         FROM decisions d
         WHERE d.held_as = 'update' AND d.links
         UNION ALL
@@ -576,7 +613,7 @@ BEGIN
             CASE WHEN o.damaged_field IS NOT NULL THEN
                     format('Its field "%s" has a type that OneRoster does not have for it, or is too long.', o.damaged_field)
                 WHEN o.standing = 'damaged' THEN 'The row holds characters that could not be read.'
-                ELSE 'The row has a status that OneRoster does not have.' END, '{}', '{}', NULL, NULL
+                ELSE 'The row has a status that OneRoster does not have.' END, '{}', '{}', NULL, NULL, NULL, NULL
         FROM open_rows o
         LEFT JOIN decisions d ON d.label = o.label AND d.outcome = 'conflict'
         WHERE o.standing IN ('damaged', 'unknown') AND coalesce(o.rostered, true) AND o.family IS DISTINCT FROM 'contact' AND d.label IS NULL
@@ -585,7 +622,7 @@ BEGIN
             CASE l.action WHEN 'archive' THEN 'The roster was read whole and does not list the person any more.'
                 ELSE 'The roster does not list the person any more, but does not archive owners, managers and people who are not managed by a roster.' END,
             CASE l.action WHEN 'archive' THEN jsonb_build_object('archived_at', l.status) ELSE '{}' END,
-            CASE WHEN l.action = 'archive' AND word IS NOT NULL THEN jsonb_build_object('archived_at', word) ELSE '{}' END, NULL, NULL
+            CASE WHEN l.action = 'archive' AND word IS NOT NULL THEN jsonb_build_object('archived_at', word) ELSE '{}' END, NULL, NULL, NULL, NULL
         FROM leavers l
     ) n;
 
@@ -696,7 +733,7 @@ BEGIN
     PERFORM minga_roster.choose_parents(connection, run);
     PERFORM minga_roster.find_open_rows(this, connection);
     PERFORM minga_roster.set_aside_skipped(connection);
-    PERFORM minga_roster.group_rows();
+    PERFORM minga_roster.group_rows(connection);
     PERFORM minga_roster.match_groups(connection);
     PERFORM minga_roster.decide_groups(connection);
     PERFORM minga_roster.find_former_statuses(connection);
@@ -706,6 +743,7 @@ BEGIN
     PERFORM minga_roster.find_kept(this, connection);
     PERFORM minga_roster.hold_updates(this, connection);
     PERFORM minga_roster.hold_new_site(connection);
+    PERFORM minga_roster.find_same_names(connection);
     PERFORM minga_roster.plan_changes(this, connection);
     PERFORM minga_roster.name_collisions(run);
     PERFORM minga_roster.keep_conflict_pairs(this);

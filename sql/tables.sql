@@ -341,7 +341,7 @@ CREATE TABLE changes (
     state_cause text,
     seen bigint,
     done_by bigint,
-    conflict text,
+    conflict text CHECK (conflict IS NULL OR action = 'conflict'),
     same_name text[],
     stored jsonb,
     PRIMARY KEY (run, change)
@@ -356,7 +356,8 @@ COMMENT ON COLUMN changes.state_cause IS
 'The same as a code, which logic goes by. Held: unproven, frozen, season_percent, half, percent (archives), mass_update (updates), ids_changed (links and creates), new_site (creates). Carried out later: approved, relinked. Expired: superseded (a later run judged), run_undone. Undone: undone. Not taken by the people relation: refused_by_people, not_stored, kept_by_people. NULL where nothing goes by it.';
 COMMENT ON COLUMN changes.seen IS
 'A hash of the person as the run that carried the change out left him, which its undo has to find. Before that, of a preview, of the person as the plan saw him, or for a create of those who had the same identifier or e-mail, which its apply has to find.';
-COMMENT ON COLUMN changes.conflict IS 'Why a conflict is one, as a code; NULL for any other action.';
+COMMENT ON COLUMN changes.conflict IS
+'Why a conflict is one: other_family, row_joins_two, same_role_twice, keys_contradict, rows_differ, several_candidates, two_people_by_keys, names_differ, identifiers_differ, address_of_two, address_shared, family_unknown, candidate_linked, several_rows, identifier_withheld or not_unique; NULL for any other action.';
 COMMENT ON COLUMN changes.same_name IS
 'Of a create: active people of the same name and family who have neither an identifier nor an e-mail address.';
 COMMENT ON COLUMN changes.stored IS 'Of the values written, those that the people relation stores in another form, as it has them; NULL where there are none.';
@@ -390,7 +391,7 @@ CREATE TABLE conflict_candidates (
     run bigint NOT NULL,
     change integer NOT NULL,
     person_id text NOT NULL,
-    found_by text NOT NULL CHECK (found_by IN ('link', 'former id', 'identifier', 'e-mail', 'unique index')),
+    found_by text NOT NULL CHECK (found_by IN ('link', 'row', 'former id', 'identifier', 'e-mail', 'unique index')),
     PRIMARY KEY (run, change, person_id, found_by),
     FOREIGN KEY (run, change) REFERENCES changes ON DELETE CASCADE
 );

@@ -33,6 +33,9 @@ SELECT person_id, given_name, identifier, archived_at IS NOT NULL AS archived FR
 SELECT sourced_id, person_id, rule FROM links WHERE sourced_id !~ '^f' ORDER BY 1;
 SELECT FROM run_merge();
 SELECT sourced_id, person_id, rule FROM links WHERE sourced_id ~ '^b' ORDER BY 1;
+-- the decided row has taken name and number of P4, who was b4 by them
+SELECT FROM run_merge();
+SELECT action, person, ids, rule FROM shown();
 SELECT again();
 
 -- undecided since: the row lends no values any more

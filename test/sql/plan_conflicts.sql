@@ -28,12 +28,12 @@ SELECT stage('s1', 'student', 'Zoe', 'Lee', identifier => '1'), unstage('s4'), s
 SELECT FROM run_merge();
 SELECT * FROM shown() WHERE action <> 'conflict';
 
--- a candidate linked to another row: both rows are in conflict, also the one that had nothing to do, and one that had
+-- a candidate linked to another row: the new row is in conflict, and the linked one goes on
 SELECT clear();
 SELECT toggle(auto_update => true);
 SELECT stage('s1', 'student', 'Ana', 'Lee', identifier => '1'), stage('s2', 'student', 'Bo', 'Ray', identifier => '2');
 SELECT FROM run_merge();
-SELECT stage('s1b', 'student', 'Ana', 'Lee', identifier => '1'), stage('s2', 'student', 'Bob', 'Ray', identifier => '2'), stage('s2b', 'student', 'Bob', 'Ray', identifier => '2');
+SELECT stage('s1b', 'student', 'Ana', 'Other', identifier => '1'), stage('s2', 'student', 'Bob', 'Ray', identifier => '2'), stage('s2b', 'student', 'Rob', 'Roy', identifier => '2');
 SELECT FROM run_merge();
 SELECT sourced_ids, person_id, rule, reason, state FROM changes WHERE run = last_run() ORDER BY change;
 SELECT outcomes();

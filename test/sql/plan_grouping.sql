@@ -18,7 +18,7 @@ SELECT stage('a3', 'administrator', 'Cy', 'Dow', username => 'cdow', identifier 
 SELECT stage('a4', 'administrator', 'Di', 'Fox', username => 'dfox', identifier => '4'), stage('t4', 'teacher', 'Dora', 'Fox', username => 'dfox', identifier => '44');
 -- e-mail alone never groups
 SELECT stage('a5', 'administrator', 'Ed', 'Gum', email => 'office@x.example'), stage('t5', 'teacher', 'Eva', 'Hay', email => 'office@x.example');
--- students never group with staff, nor with each other
+-- students never group with staff; two of them with one user name are a conflict
 SELECT stage('s6', 'student', 'Flo', 'Ivy', identifier => '6', username => 'six'), stage('t6', 'teacher', 'Flo', 'Ivy', identifier => '6', username => 'six'),
     stage('s7', 'student', 'Flo', 'Ivy', username => 'six');
 -- a guardian's account is none
@@ -30,7 +30,7 @@ SELECT linked();
 SELECT again();
 SELECT outcomes();
 
--- a group with two rows of one role is a conflict; two of one role alone are two people
+-- two rows of one role with one user name are a conflict, with others or alone
 SELECT clear();
 SELECT stage('t1', 'teacher', 'Ana', 'Lee', username => 'x'), stage('t2', 'teacher', 'Bo', 'Ray', username => 'x'), stage('a1', 'administrator', 'Ana', 'Lee', username => 'x');
 SELECT stage('t3', 'teacher', 'Cy', 'Dow', username => 'y'), stage('t4', 'teacher', 'Di', 'Fox', username => 'y');
@@ -43,7 +43,7 @@ SELECT FROM run_merge();
 SELECT * FROM shown();
 SELECT outcomes();
 
--- linked to one person: one group whatever the keys say now; a third row that contradicts is a conflict
+-- linked to one person: one group whatever the keys say now; a third row that contradicts is a conflict, and they go on
 SELECT clear();
 SELECT stage('a1', 'administrator', 'Ana', 'Lee', username => 'alee'), stage('t1', 'teacher', 'Ana', 'Lee', username => 'alee');
 SELECT FROM run_merge();
@@ -75,7 +75,7 @@ SELECT FROM run_merge();
 SELECT * FROM shown();
 SELECT outcomes();
 SELECT linked();
--- linked to two people
+-- linked to two people: they are two, whatever they share
 SELECT clear();
 INSERT INTO people (site, role, given_name, family_name) VALUES ('north', 'teacher', 'Ana', 'Lee'), ('north', 'staff', 'Ana', 'Lee');
 INSERT INTO links (connection, sourced_id, site, person_id, category, rule, linked_run) VALUES ('north', 't1', 'north', 'P1', 'teacher', 'new', 1), ('north', 'a1', 'north', 'P2', 'admin', 'new', 1);

@@ -17,7 +17,7 @@ SELECT stage('s1', 'student', 'Ana', 'Lee', identifier => 'a11');
 SELECT stage('t1', 'teacher', 'Ana', 'Lee', identifier => 'A11');
 SELECT stage('s2', 'student', 'Bo', 'Ray', identifier => '12');
 SELECT stage('a2', 'administrator', 'Bo', 'Ray', identifier => '12');
--- archived: where the family name agrees
+-- archived: where both names agree; where one does not, a person has to say
 SELECT stage('s3', 'student', 'Cyril', 'DOW', identifier => '13');
 -- a role of the school's own says nothing about the family
 SELECT stage('s4', 'student', 'Di', 'Fox', identifier => '14');
@@ -39,12 +39,12 @@ INSERT INTO people (site, role, given_name, family_name, identifier, email, arch
 -- e-mail, without regard to case, within a family
 SELECT stage('s1', 'student', 'Ana', 'Lee', email => 'ana@X.example');
 SELECT stage('s2', 'student', 'Bo', 'Ray', email => 'bo@x.example');
--- not unique among people
+-- not unique among people: a conflict for the one who has both names
 SELECT stage('s3', 'student', 'Cy', 'Dow', email => 'home@x.example');
--- archived: only with the same family name
+-- archived: only with the same names
 SELECT stage('s5', 'student', 'Ed', 'Gum', email => 'ed@x.example');
 SELECT stage('s6', 'student', 'Flo', 'Other', email => 'flo@x.example');
--- not unique in the roster
+-- not unique in the roster: the same
 SELECT stage('s7', 'student', 'Guy', 'Ivy', email => 'guy@x.example');
 SELECT stage('s8', 'student', 'Gia', 'Ivy', email => 'GUY@x.example');
 SELECT FROM run_merge();

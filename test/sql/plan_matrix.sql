@@ -91,7 +91,7 @@ INSERT INTO people (site, role, given_name, family_name, identifier, roster_mana
     ('north', 'student', 'Ana', 'Lee', '11', false, NULL), ('north', 'owner', 'Bo', 'Ray', '12', true, NULL), ('north', 'manager', 'Cy', 'Dow', '13', true, '2026-01-01'),
     ('north', 'teacher', 'Di', 'Fox', '14', true, NULL), ('north', 'teacher', 'Ed', 'Gum', '15', true, NULL);
 SELECT stage('s1', 'student', 'Anna', 'Lee', identifier => '11'), stage('t2', 'teacher', 'Bob', 'Ray', identifier => '12'),
-    stage('a3', 'administrator', 'Cyd', 'Dow', identifier => '13'), stage('t4', 'teacher', 'Di', 'Fox', identifier => '14'),
+    stage('a3', 'administrator', 'Cy', 'Dow', identifier => '13'), stage('t4', 'teacher', 'Di', 'Fox', identifier => '14'),
     stage('t5', 'teacher', 'Ed', 'Gum', identifier => '15');
 SELECT FROM run_merge();
 SELECT * FROM shown();
