@@ -12,7 +12,7 @@ RETURN CASE conflict
     WHEN 'rows_differ' THEN 'Rows of the roster that belong together have different names.'
     WHEN 'several_candidates' THEN 'Several people have the identifier of the row.'
     WHEN 'two_people_by_keys' THEN 'The identifier of the row is one person''s, and its e-mail address another''s.'
-    WHEN 'names_differ' THEN 'The person with the same identifier or e-mail address has another name.'
+    WHEN 'names_differ' THEN 'The person with the same identifier, e-mail address or former id has another name.'
     WHEN 'identifiers_differ' THEN 'The person with the same e-mail address has another identifier.'
     WHEN 'address_of_two' THEN 'Several people have the e-mail address of the row, and one of them has its name.'
     WHEN 'address_shared' THEN 'Other rows have the e-mail address of the row too, and a person who has it has the name of the row.'
@@ -608,6 +608,12 @@ BEGIN
     LEFT JOIN open_rows o ON o.sourced_id = l.sourced_id
     WHERE c.step IN ('former id', 'identifier', 'e-mail') AND NOT coalesce(o.standing = 'absent'
         AND (c.step = 'former id' OR minga_roster.family_of(l.category) IN (SELECT f.family FROM proved_families f)), false)
+    UNION ALL
+    SELECT c.label, 'names_differ', 5
+    FROM candidates c JOIN groups g USING (label) JOIN candidate_people p USING (person_id)
+    WHERE c.step = 'former id' AND minga_roster.clean_name(p.family_name) <> minga_roster.clean_name(g.match_family_name)
+        AND NOT minga_roster.given_names_agree(minga_roster.clean_name(p.given_name), minga_roster.clean_name(p.preferred_name),
+            minga_roster.clean_name(g.match_given_name), minga_roster.clean_name(g.match_preferred_name))
     UNION ALL
     -- Rows that are linked go on.
     SELECT c.label, 'several_rows', 6

@@ -31,7 +31,7 @@ SELECT * FROM shown() WHERE action <> 'conflict';
 -- a candidate linked to another row: the new row is in conflict, and the linked one goes on
 SELECT clear();
 SELECT toggle(auto_update => true);
-SELECT stage('s1', 'student', 'Ana', 'Lee', identifier => '1'), stage('s2', 'student', 'Bo', 'Ray', identifier => '2');
+SELECT stage('s1', 'student', 'Ana', 'Lee', identifier => '1', email => 'ana@x.example'), stage('s2', 'student', 'Bo', 'Ray', identifier => '2');
 SELECT FROM run_merge();
 SELECT stage('s1b', 'student', 'Ana', 'Other', identifier => '1'), stage('s2', 'student', 'Bob', 'Ray', identifier => '2'), stage('s2b', 'student', 'Rob', 'Roy', identifier => '2');
 SELECT FROM run_merge();
@@ -44,11 +44,11 @@ UPDATE connections SET guard_percent = 100 WHERE connection = 'north';
 SELECT stage('s9', 'student', 'Cy', 'Dow', identifier => '9'), stage('s8', 'student', 'Di', 'Fox', identifier => '8'), stage('s7', 'student', 'Ed', 'Gum', identifier => '7');
 SELECT unstage('s1b', 's2b');
 SELECT FROM run_merge();
-SELECT unstage('s1'), stage('s1b', 'student', 'Zoe', 'Other', identifier => '1');
+SELECT unstage('s1'), stage('s1b', 'student', 'Ana', 'Lee', identifier => '11', email => 'ana@x.example');
 SELECT FROM run_merge();
 SELECT * FROM shown();
 SELECT archived_at FROM people WHERE identifier = '1';
-SELECT stage('s1b', 'student', 'Zoe', 'Other', identifier => '1', status => 'tobedeleted');
+SELECT stage('s1b', 'student', 'Ana', 'Lee', identifier => '11', email => 'ana@x.example', status => 'tobedeleted');
 SELECT FROM run_merge();
 SELECT * FROM shown();
 -- student and staff by one link
