@@ -39,12 +39,28 @@ BEGIN
         s.given_name, s.family_name, s.identifier, s.email, s.username, s.role, p.person_id, p.found_by,
         h.given_name, h.family_name, h.identifier, h.email, h.username, h.role_word, h.archived, a.agrees, a.differs
     FROM (
-        SELECT c.run, c.change, i.id AS sourced_id, k.person_id, string_agg(k.found_by, ', ' ORDER BY k.found_by) AS found_by
-        FROM minga_roster.changes c
-        CROSS JOIN LATERAL unnest(c.sourced_ids) i (id)
-        LEFT JOIN minga_roster.conflict_candidates k ON k.run = c.run AND k.change = c.change
-        WHERE c.run = keep_conflict_pairs.run.run AND c.action = 'conflict'
-        GROUP BY c.run, c.change, i.id, k.person_id
+        WITH candidate AS MATERIALIZED (
+            SELECT k.change, k.person_id, string_agg(k.found_by, ', ' ORDER BY k.found_by) AS found_by
+            FROM minga_roster.conflict_candidates k WHERE k.run = keep_conflict_pairs.run.run
+            GROUP BY k.change, k.person_id
+        ), conflict AS MATERIALIZED (
+            SELECT c.run, c.change, c.sourced_ids, n.first_person, coalesce(n.people * cardinality(c.sourced_ids) > 1000, false) AS is_large
+            FROM minga_roster.changes c
+            LEFT JOIN (SELECT d.change, count(*) AS people, min(d.person_id) AS first_person FROM candidate d GROUP BY d.change) n ON n.change = c.change
+            WHERE c.run = keep_conflict_pairs.run.run AND c.action = 'conflict'
+        ), pair AS (
+            SELECT c.run, c.change, i.id AS sourced_id, k.person_id
+            FROM conflict c CROSS JOIN LATERAL unnest(c.sourced_ids) i (id) LEFT JOIN candidate k ON k.change = c.change
+            WHERE NOT c.is_large
+            UNION ALL
+            -- Of very many, each row beside the first person and each person beside the first row.
+            SELECT c.run, c.change, i.id, c.first_person FROM conflict c CROSS JOIN LATERAL unnest(c.sourced_ids) i (id) WHERE c.is_large
+            UNION ALL
+            SELECT c.run, c.change, c.sourced_ids[1], k.person_id FROM conflict c JOIN candidate k ON k.change = c.change AND k.person_id <> c.first_person
+            WHERE c.is_large
+        )
+        SELECT p.run, p.change, p.sourced_id, p.person_id, k.found_by
+        FROM pair p LEFT JOIN candidate k ON k.change = p.change AND k.person_id = p.person_id
     ) p
     LEFT JOIN (SELECT * FROM minga_roster.staged_users u WHERE u.connection = keep_conflict_pairs.run.connection) s
         ON s.sourced_id = p.sourced_id COLLATE "C"
@@ -52,8 +68,9 @@ BEGIN
     CROSS JOIN LATERAL (
         SELECT array_agg(v.name ORDER BY v.nth) FILTER (WHERE v.same) AS agrees, array_agg(v.name ORDER BY v.nth) FILTER (WHERE NOT v.same) AS differs
         FROM (VALUES
-            (1, 'given_name', lower(s.given_name) = lower(h.given_name)),
-            (2, 'family_name', lower(s.family_name) = lower(h.family_name)),
+            (1, 'given_name', minga_roster.given_names_agree(minga_roster.clean_name(s.given_name), minga_roster.clean_name(s.preferred_name),
+                minga_roster.clean_name(h.given_name), minga_roster.clean_name(h.preferred_name))),
+            (2, 'family_name', minga_roster.clean_name(s.family_name) = minga_roster.clean_name(h.family_name)),
             (3, 'identifier', lower(s.identifier COLLATE "C") = lower(h.identifier COLLATE "C")),
             (4, 'email', lower(s.email COLLATE "C") = lower(h.email COLLATE "C")),
             (5, 'username', lower(s.username COLLATE "C") = lower(h.username COLLATE "C"))) AS v (nth, name, same)

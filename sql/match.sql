@@ -106,15 +106,16 @@ BEGIN
         ), many AS MATERIALIZED (
             -- Of so many names two are different.
             SELECT n.role, n.key FROM names n GROUP BY n.role, n.key HAVING count(*) > 50
+        ), few AS MATERIALIZED (
+            SELECT n.* FROM names n WHERE (n.role, n.key) NOT IN (SELECT m.role, m.key FROM many m)
         )
         UPDATE equals e SET agree = false
         FROM (
             SELECT m.role, m.key FROM many m
             UNION
             SELECT a.role, a.key
-            FROM names a JOIN names b ON b.role = a.role AND b.key = a.key
-            LEFT JOIN many m ON m.role = a.role AND m.key = a.key
-            WHERE m.key IS NULL AND NOT (a.known AND b.known)
+            FROM few a JOIN few b ON b.role = a.role AND b.key = a.key
+            WHERE NOT (a.known AND b.known)
                 AND NOT minga_roster.given_names_agree(a.given_name, a.preferred_name, b.given_name, b.preferred_name)
         ) w
         WHERE e.kind = 'identifier' AND e.role = w.role AND e.key = w.key;
@@ -156,13 +157,14 @@ BEGIN
         WHERE m.label IN (SELECT v.label FROM member v GROUP BY v.label HAVING count(DISTINCT v.given_name) > 1 AND count(DISTINCT v.family_name) > 1)
     ), many AS MATERIALIZED (
         SELECT n.label FROM named n GROUP BY n.label HAVING count(*) > 50
+    ), few AS MATERIALIZED (
+        SELECT n.* FROM named n WHERE n.label NOT IN (SELECT m.label FROM many m)
     ), differing AS MATERIALIZED (
         SELECT m.label FROM many m
         UNION
         SELECT a.label
-        FROM named a JOIN named b ON b.label = a.label AND b.family_name <> a.family_name
-        LEFT JOIN many m ON m.label = a.label
-        WHERE m.label IS NULL AND NOT (a.known AND b.known)
+        FROM few a JOIN few b ON b.label = a.label AND b.family_name <> a.family_name
+        WHERE NOT (a.known AND b.known)
             AND NOT minga_roster.given_names_agree(a.given_name, a.preferred_name, b.given_name, b.preferred_name)
     )
     SELECT m.label,
