@@ -18,7 +18,7 @@ sub everybody
 
 $roster->connect_school('mesa-high', $server);
 $roster->sql("SELECT roster_toggle('mesa-high', auto_update => true, archive => true)");
-$roster->sql("SELECT roster_configure('mesa-high', guard_percent => 100, guard_floor => 100000)");
+$roster->sql("SELECT roster_configure('mesa-high', guard_percent => 100, guard_floor => 100000, guard_update_percent => 100)");
 $roster->sql("SELECT roster_sync('mesa-high')");
 my $people = $roster->sql('SELECT count(*) FROM people');
 my $links = $roster->sql('SELECT count(*) FROM links');
