@@ -111,7 +111,6 @@ DECLARE
     known minga_roster.connections := minga_roster.known_connection(connection);
     map jsonb := (SELECT r.columns FROM minga_roster.people_relations r WHERE r.relation = known.people);
     staged record;
-    rival text;
 BEGIN
     IF decision IS NULL OR decision NOT IN ('same person', 'never the same', 'new person', 'skip', 'undecided') THEN
         PERFORM minga_roster.refuse_parameter('decision', decision, 'Known are "same person", "never the same", "new person", "skip" and "undecided".',
@@ -152,18 +151,6 @@ BEGIN
             DETAIL = format('It is none in "%s". The id is not repeated here.', known.people),
             HINT = format('SELECT person_id FROM minga_roster.roster_conflicts WHERE connection = %L lists who could be meant.', known.connection);
     END IF;
-    SELECT l.sourced_id INTO rival
-    FROM minga_roster.links l
-    JOIN minga_roster.staged_users s ON s.connection = l.connection AND s.sourced_id = l.sourced_id
-    WHERE l.connection = known.connection AND l.site = known.site AND l.person_id = do_decide.person_id
-        AND l.sourced_id <> do_decide.sourced_id AND s.role = staged.role AND s.status IS DISTINCT FROM 'tobedeleted';
-    IF decision = 'same person' AND FOUND THEN
-        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
-            MESSAGE = 'this person is another row of the roster already',
-            DETAIL = format('The SIS lists him as %s under another sourcedId, and nobody holds one role twice.', staged.role),
-            HINT = 'Ask the school to remove one of the two rows in its SIS, or decide "undecided" of the other row first.';
-    END IF;
-
     IF decision = 'same person' AND EXISTS (SELECT FROM minga_roster.links l
         WHERE l.connection = known.connection AND l.site = known.site AND l.person_id = do_decide.person_id
             AND l.sourced_id <> do_decide.sourced_id AND minga_roster.family_of(l.category) <> minga_roster.family_of(staged.category))
@@ -204,4 +191,4 @@ COMMENT ON FUNCTION do_decide(text, text, text, text) IS 'roster_decide behind t
 CREATE FUNCTION roster_decide(connection text, sourced_id text, decision text, person_id text DEFAULT NULL) RETURNS void
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_decide(text, text, text, text) IS
-'Decides who a row of the roster is: "same person" as person_id (it is linked to that person), "never the same" as person_id, a "new person" whom nobody of the site is, "skip" (nothing is done for the row: it is matched with nobody, creates nobody and is no conflict), or "undecided" again. Remembered, and used by each plan from then on. Works in a query over roster_conflicts. Errors: 22023 another decision, 22004 sourcedId or person_id missing or too many, 42704 an unknown connection, row or person, 55000 where the person holds that role by another row or the row is linked already, 55006 while a run of the connection works.';
+'Decides who a row of the roster is: "same person" as person_id (it is linked to that person), "never the same" as person_id, a "new person" whom nobody of the site is, "skip" (nothing is done for the row: it is matched with nobody, creates nobody and is no conflict), or "undecided" again. Remembered, and used by each plan from then on. Works in a query over roster_conflicts. Errors: 22023 another decision, 22004 sourcedId or person_id missing or too many, 42704 an unknown connection, row or person, 55000 where the row is linked already or the person is of the other family, 55006 while a run of the connection works.';

@@ -374,6 +374,7 @@ BEGIN
             ON w.email = lower(s.email COLLATE "C") AND w.family = r.family
         LEFT JOIN open_rows o ON o.sourced_id = s.sourced_id
         WHERE s.connection = find_pairs.connection.connection AND NOT s.damaged AND coalesce(s.status, 'active') IN ('active', 'inactive')
+            AND s.ctid NOT IN (SELECT k.place FROM skipped_rows k)
         GROUP BY r.family, w.email
     ) a
     WHERE a.family = k.family AND a.email = k.email AND (a.first_label <> k.label OR a.last_label <> k.label);

@@ -24,7 +24,7 @@ INSERT INTO people (site, person_id, role, given_name, preferred_name, family_na
     ('south', 'A6', 'student', 'Zoe', NULL, 'Other', '100', NULL, NULL, NULL);
 -- names that differ; several people; an archived person of one name alone; rows that contradict each other
 SELECT stage('s1', 'student', 'Zoë', 'Other', '100', email => 'ANA@x.example', username => 'zoe'), stage('s2', 'student', 'BOB', 'Ráy', '200', email => 'bob@x.example'),
-    stage('s3', 'student', 'Cyrus', 'Dowd', '300'), stage('t1', 'teacher', 'Tea', 'Poe', '7', username => 'tea'), stage('t2', 'teacher', 'Kim', 'Roe', '7', username => 'tea'),
+    stage('s3', 'student', 'Cy', 'Dowd', '300'), stage('t1', 'teacher', 'Tea', 'Poe', '7', username => 'tea'), stage('t2', 'teacher', 'Kim', 'Roe', '7', username => 'tea'),
     stage('s9', 'student', 'New', 'Comer');
 SELECT FROM run_merge('preview');
 SELECT * FROM seen();

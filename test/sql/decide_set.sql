@@ -82,6 +82,33 @@ SELECT roster_decide('north', 's-7', 'skip');
 SELECT FROM run_merge('apply', :preview);
 SELECT action, sourced_ids, state, state_reason FROM changes WHERE run = :preview AND sourced_ids && ARRAY['s-7', 's-8'] ORDER BY change;
 
+-- An address that a skipped row has too is the other row's alone.
+SELECT clear();
+DELETE FROM match_decisions;
+INSERT INTO people (site, person_id, role, given_name, family_name, email) VALUES ('north', '71', 'student', 'Ann', 'Lee', 'ann@x.example');
+SELECT stage('s-1', 'student', 'Ann', 'Lee', email => 'ann@x.example'), stage('s-2', 'student', 'Test', 'Account', email => 'ann@x.example');
+SELECT FROM run_merge('preview');
+SELECT outcomes();
+SELECT roster_decide('north', 's-2', 'skip');
+SELECT FROM run_merge();
+SELECT outcomes();
+SELECT linked();
+-- Two rows of one role that are one person, whatever the SIS calls them.
+SELECT clear();
+DELETE FROM match_decisions;
+INSERT INTO people (site, person_id, role, given_name, family_name) VALUES ('north', '81', 'owner', 'The', 'Owner');
+SELECT stage('s-1', 'student', 'Ann', 'Lee', '1'), stage('s-2', 'student', 'Maria', 'Lopez', '1');
+SELECT FROM run_merge();
+SELECT sourced_id, person_id, conflict FROM roster_conflicts WHERE connection = 'north' ORDER BY 1;
+SELECT roster_decide('north', 's-1', 'new person');
+SELECT FROM run_merge();
+SELECT sourced_id, person_id, conflict FROM roster_conflicts WHERE connection = 'north' ORDER BY 1, 2;
+SELECT roster_decide(connection, sourced_id, 'same person', (SELECT l.person_id FROM links l WHERE l.connection = 'north' AND l.sourced_id = 's-1'))
+FROM roster_conflicts WHERE connection = 'north' AND sourced_id = 's-2';
+SELECT linked();
+SELECT FROM run_merge();
+SELECT outcomes();
+SELECT again();
 -- Staff of two schools, where an address is unique over all schools: one decision settles each, for good.
 SELECT clear();
 DELETE FROM match_decisions;
@@ -95,7 +122,7 @@ INSERT INTO people (site, person_id, role, given_name, family_name) VALUES ('nor
 SELECT FROM run_merge();
 SELECT outcomes();
 SELECT sourced_id, conflict, person_id FROM roster_conflicts WHERE connection = 'north' ORDER BY 1;
-SELECT roster_decide(connection, sourced_id, 'skip') FROM roster_conflicts WHERE connection = 'north';
+SELECT roster_decide(connection, sourced_id, 'skip') FROM roster_conflicts WHERE connection = 'north' AND conflict = 'not_unique';
 SELECT FROM run_merge();
 SELECT outcomes();
 SELECT conflicts, rejects FROM runs WHERE run = last_run();

@@ -69,7 +69,6 @@ SELECT refused($$SELECT roster_decide('north', 'S1', 'new person')$$);
 SELECT refused($$SELECT roster_decide('north', 's1', 'same person', 'P999')$$);
 SELECT refused($$SELECT roster_decide('north', 's1', 'same person', 'P5')$$);
 SELECT refused($$SELECT roster_decide('north', 'g1', 'same person', 'P1')$$);
-SELECT refused($$SELECT roster_decide('north', 's1', 'same person', 'P3')$$);
 SELECT refused($$SELECT roster_decide('north', 't1', 'same person', 'P3')$$);
 SELECT linked();
 SELECT refused($$SELECT roster_decide('north', 's3', 'new person')$$);
