@@ -50,7 +50,7 @@ BEGIN
         compared := ARRAY(SELECT DISTINCT k FROM writes w CROSS JOIN LATERAL jsonb_object_keys(w.before) k
             WHERE w.action = kind AND w.code IS NULL AND w.nth BETWEEN low AND high AND k <> 'archived_at');
         -- Only people who are as they were seen: managed, neither owner nor manager, in or out of the archive, with the values of before.
-        fits := format('%s NOT IN (''owner'', ''manager'')%s AND %s%s',
+        fits := format('%s NOT IN (''owner'', ''manager'', ''other'')%s AND %s%s',
             minga_roster.role_words(people, format('p.%I::pg_catalog.text', map ->> 'role'), true),
             CASE WHEN map ? 'roster_managed' THEN format(' AND p.%I IS NOT FALSE', map ->> 'roster_managed') END,
             format(CASE kind WHEN 'restore' THEN '%s AND %s' ELSE 'NOT (%s) AND %s' END, archive.archived, archive.unchanged),

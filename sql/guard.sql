@@ -38,7 +38,7 @@ BEGIN
     )
     SELECT DISTINCT ON (l.person_id) l.person_id, l.category, p.archived,
         bool_or(l.listed) OVER (PARTITION BY l.person_id) AS listed,
-        p.managed AND (p.role IN ('owner', 'manager')) IS NOT TRUE AS writable
+        p.managed AND (p.role IN ('owner', 'manager', 'other')) IS NOT TRUE AS writable
     FROM links_then l
     JOIN category_rules c ON c.category = l.category
     JOIN current_people p ON p.person_id = l.person_id

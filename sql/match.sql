@@ -524,6 +524,17 @@ BEGIN
     LEFT JOIN decided_rows d ON d.label = k.label AND (k.sourced_id IS NULL OR k.sourced_id = d.sourced_id) AND coalesce(d.person_id, p.person_id) = p.person_id
     WHERE k.shared AND s.entry IS NULL AND d.label IS NULL
         AND minga_roster.given_names_agree(k.given_name, k.preferred_name, p.given_name, p.preferred_name);
+    -- Whom one of them could be, so could be others of the same name; where they are very many, the first row names them.
+    INSERT INTO shared_verdicts
+    SELECT v.entry, v.label, p.person_id, v.verdict
+    FROM (SELECT t.*, min(t.entry) OVER (PARTITION BY t.person_id) AS first_entry FROM shared_verdicts t) v
+    JOIN cleaned_keys k ON k.entry = v.entry
+    JOIN holders h ON h.person_id = v.person_id AND h.family = k.family AND h.email = k.email AND h.people > 1
+    JOIN found_people p ON p.email_key = h.email AND p.family_name = h.family_name AND p.given_name = h.given_name
+        AND p.preferred_name IS NOT DISTINCT FROM h.preferred_name AND p.archived = h.archived AND h.family = ANY (p.families)
+        AND p.person_id <> v.person_id
+    LEFT JOIN decided_rows d ON d.label = v.label AND d.person_id = p.person_id
+    WHERE (h.people <= 100 OR v.entry = v.first_entry) AND d.label IS NULL;
 END
 $$;
 COMMENT ON FUNCTION judge_shared(connections) IS

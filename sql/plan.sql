@@ -313,7 +313,7 @@ DECLARE
     read_rules text;
 BEGIN
     -- The join tells plain rows of single links by what it has at hand; only what is left is looked at closely.
-    plain := '(l.missed_since IS NULL AND l.archived_run IS NULL AND NOT p.archived AND p.managed AND p.role <> ''owner'' AND p.role <> ''manager'' '
+    plain := '(l.missed_since IS NULL AND l.archived_run IS NULL AND NOT p.archived AND p.managed AND p.role <> ''owner'' AND p.role <> ''manager'' AND p.role <> ''other'' '
         'AND coalesce(s.status, ''active'') = ''active'' AND s.enabled AND NOT s.damaged AND l.category = '
         || coalesce((SELECT 'CASE s.role ' || string_agg(format('WHEN %L THEN %L', r.roster_role, r.category), ' ' ORDER BY r.rank, r.roster_role) || ' END'
             FROM roster_rules r WHERE r.rostered), 'NULL')
@@ -460,7 +460,7 @@ BEGIN
         WHERE g.usable
     ), faced AS MATERIALIZED (
         SELECT m.*, r.auto_update AND NOT m.owned_elsewhere AS auto_update, r.auto_update AS wants_update,
-            p.archived, p.role AS role_now, NOT p.managed OR p.role IN ('owner', 'manager') AS protected,
+            p.archived, p.role AS role_now, NOT p.managed OR p.role IN ('owner', 'manager', 'other') AS protected,
             coalesce(d.before, '{}') || CASE WHEN writes_role THEN jsonb_build_object('role', p.role) ELSE '{}' END AS before,
             coalesce(d.after, '{}') || CASE WHEN writes_role THEN jsonb_build_object('role', m.due_role) ELSE '{}' END AS after
         FROM matched m
@@ -521,7 +521,8 @@ BEGIN
             WHEN 'conflict' THEN minga_roster.conflict_text(d.conflict)
             WHEN 'reject' THEN 'The roster gives no given name or no family name.'
             WHEN 'create' THEN 'Nobody of the site is this person.'
-            WHEN 'protect' THEN 'Rosters do not write to owners, managers and people who are not managed by a roster.'
+            WHEN 'protect' THEN CASE WHEN d.role_now = 'other' THEN 'Rosters do not write to accounts whose role the map of roles calls other.'
+                ELSE 'Rosters do not write to owners, managers and people who are not managed by a roster.' END
             WHEN 'restore' THEN 'The roster lists the archived person as active again.'
             WHEN 'update' THEN CASE WHEN d.after -> 'parent_rule' = 'null' THEN
                     CASE WHEN EXISTS (SELECT FROM jsonb_each(d.after) a WHERE a.value <> 'null') THEN 'The roster has other values, and names no parent contact of the student any more.'
@@ -572,7 +573,7 @@ BEGIN
         HAVING bool_and(c.complete AND (c.rows > c.elsewhere OR coalesce(tonight.rows <= tonight.elsewhere, false)))
     )
     SELECT g.person_id, g.sourced_ids, g.category, p.status,
-        CASE WHEN NOT p.managed OR p.role IN ('owner', 'manager') THEN 'protect' ELSE 'archive' END AS action
+        CASE WHEN NOT p.managed OR p.role IN ('owner', 'manager', 'other') THEN 'protect' ELSE 'archive' END AS action
     FROM gone g
     JOIN category_rules c ON c.category = g.category AND c.rostered AND c.archive
     JOIN current_people p ON p.person_id = g.person_id AND NOT p.archived

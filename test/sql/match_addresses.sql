@@ -26,6 +26,12 @@ SELECT stage('s1', 'student', 'Ana', 'Lee', email => 'lee@x.example'), stage('s2
 SELECT FROM run_merge();
 SELECT told();
 
+-- typed twice: both are named
+SELECT fresh();
+INSERT INTO people (site, role, given_name, family_name, email) VALUES ('north', 'student', 'Cy', 'Day', 'day@x.example'), ('north', 'student', 'Cy', 'Day', 'day@x.example');
+SELECT stage('s1', 'student', 'Cy', 'Day', email => 'day@x.example'), stage('s2', 'student', 'Bo', 'Day', email => 'day@x.example');
+SELECT FROM run_merge();
+SELECT told();
 -- twins whom the roster has, and one is there: by number; and of a listed one
 SELECT fresh();
 INSERT INTO people (site, role, given_name, family_name, identifier, email) VALUES ('north', 'student', 'Ana', 'Lee', '1', 'lee@x.example');

@@ -42,7 +42,7 @@ SELECT stage('s1', 'student', 'Ana', 'Garcia', identifier => '222', email => 'ga
 SELECT FROM run_merge();
 SELECT told();
 SELECT everybody();
--- unless a link says who they are
+-- a link says who they are, but they are not written
 UPDATE people SET role = 'guest' WHERE person_id = 'P3';
 SELECT stage('s2', 'student', 'Fatima', 'Nakamura', email => 'p15@mesa.example', grade => '7');
 SELECT FROM run_merge();
