@@ -75,4 +75,11 @@ SELECT count(*) FROM minga_roster.conflict_pairs;
 RESET ROLE;
 DROP OWNED BY regress_conflict_reader;
 DROP ROLE regress_conflict_reader;
+-- Somebody of the same name without keys beside a new person: shown with the plan that makes the new one.
+DROP INDEX people_email;
+INSERT INTO people (site, person_id, role, given_name, family_name, email) VALUES
+    ('north', 'C1', 'student', 'Sofía', 'Smith Lopez', NULL), ('north', 'C2', 'student', 'Sofia', 'Smith-Lopez', 'other@x.example'), ('north', 'C3', 'teacher', 'Sofia', 'Smith-Lopez', NULL);
+SELECT stage('s5', 'student', 'Sofia', 'Smith-Lopez', '900', email => 'sofia@x.example');
+SELECT FROM run_merge('preview');
+SELECT sourced_ids, given_name, family_name, identifier, email, person_id, same_name, state FROM roster_same_names WHERE connection = 'north';
 \i :fixture_end
