@@ -45,8 +45,16 @@ $$;
 COMMENT ON FUNCTION held_reasons(bigint, text) IS
 'Why changes of a run are on hold, by category, and whom they concern: "200 students and 4 teachers".';
 
+CREATE FUNCTION is_of_table(conflict text) RETURNS boolean
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce(conflict IN ('not_unique', 'not_stored'), false)
+$$;
+COMMENT ON FUNCTION is_of_table(text) IS
+'Whether a conflict is about what the people table takes, and not about who somebody is.';
+
 CREATE FUNCTION noted_reasons(run bigint, actions text[], states text[], since timestamptz
-    DEFAULT '-infinity') RETURNS jsonb
+    DEFAULT '-infinity', of_table boolean DEFAULT NULL) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     WITH noted AS (
@@ -56,6 +64,7 @@ AS $$
                 ELSE coalesce(c.state_reason, 'A later sync has looked again.') END AS why, count(*) AS number
         FROM minga_roster.changes c
         WHERE c.run = noted_reasons.run AND c.action = ANY (actions) AND c.state = ANY (states) AND c.state_at >= since
+            AND (of_table IS NULL OR minga_roster.is_of_table(c.conflict) = of_table)
         GROUP BY 1, 2
     ), ranked AS (
         SELECT n.*, row_number() OVER (ORDER BY n.number DESC, n.category, n.why) AS place FROM noted n
@@ -66,8 +75,9 @@ AS $$
     FROM ranked r
     HAVING count(*) > 0
 $$;
-COMMENT ON FUNCTION noted_reasons(bigint, text[], text[], timestamptz) IS
-'Why changes of a run were not carried out, by category and reason, the most frequent first.';
+COMMENT ON FUNCTION noted_reasons(bigint, text[], text[], timestamptz, boolean) IS
+'Why changes of a run were not carried out, by category and reason, the most frequent first; of_table: of conflicts, '
+    'those that is_of_table() tells, or the others.';
 
 CREATE FUNCTION unread_means(family text) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
@@ -101,6 +111,8 @@ DECLARE
     here minga_roster.connections := facts.school;
     is_preview CONSTANT boolean := this.kind = 'preview';
     unchanged CONSTANT text := 'No account was added, changed or archived. All of them are as they were before.';
+    until_settled CONSTANT text := 'There is no deadline: a conflict comes back each evening until it is settled.';
+    not_taken bigint;
     comes_again text := CASE
         WHEN facts.retry_at IS NOT NULL THEN format('It is tried again at %s.',
             to_char(facts.retry_at AT TIME ZONE facts.zone, 'FMHH12:MI AM'))
@@ -200,13 +212,25 @@ BEGIN
                 || 'You can decide until ' || minga_roster.until_in_words(facts) || '. It holds them again.' END);
     END IF;
     IF facts.conflicts > 0 AND this.kind <> 'approve' THEN
-        RETURN NEXT minga_roster.decision(minga_roster.figures(facts.conflicts, 'conflict'),
-            'The SIS lists people who cannot be told apart from others with certainty.',
-            minga_roster.noted_reasons(facts.planned_in, ARRAY['conflict'], ARRAY['noted']),
-            'The people in a conflict were not changed or archived.',
-            'Somebody who knows the school says who is who. The database administrator shows both sides and enters the '
-                'decision, which is remembered. There is no deadline: a conflict comes back each evening until it is '
-                'settled.');
+        SELECT least(count(*), facts.conflicts) INTO not_taken FROM minga_roster.changes c WHERE c.run = facts.planned_in
+            AND c.action = 'conflict' AND c.state = 'noted' AND minga_roster.is_of_table(c.conflict);
+        IF facts.conflicts > not_taken THEN
+            RETURN NEXT minga_roster.decision(minga_roster.figures(facts.conflicts - not_taken, 'conflict'),
+                'The SIS lists people who cannot be told apart from others with certainty.',
+                minga_roster.noted_reasons(facts.planned_in, ARRAY['conflict'], ARRAY['noted'], of_table => false),
+                'The people in a conflict were not changed or archived.',
+                'Somebody who knows the school says who is who. The database administrator shows both sides and enters '
+                    'the decision, which is remembered. ' || until_settled);
+        END IF;
+        IF not_taken > 0 THEN
+            RETURN NEXT minga_roster.decision(minga_roster.figures(not_taken, 'conflict') || ' with the people table',
+                'The people table does not take these people as the SIS has them.',
+                minga_roster.noted_reasons(facts.planned_in, ARRAY['conflict'], ARRAY['noted'], of_table => true),
+                'These people were not added, changed or archived.',
+                'The database administrator changes what stands in the way: a value, an index or a trigger of the '
+                    'people table. For a row that nobody wants, the database administrator enters that, which is '
+                    'remembered. ' || until_settled);
+        END IF;
     END IF;
     IF facts.rejects > 0 AND this.kind <> 'approve' THEN
         RETURN NEXT minga_roster.decision(minga_roster.figures(facts.rejects, 'reject'),

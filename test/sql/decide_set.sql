@@ -7,6 +7,11 @@
 \set ECHO all
 
 SELECT toggle(auto_update => true, archive => true);
+-- The operator of docs/operations.md: the view and the function are all that it takes.
+CREATE ROLE regress_decider;
+GRANT USAGE ON SCHEMA minga_roster TO regress_decider;
+GRANT EXECUTE ON FUNCTION roster_decide TO regress_decider;
+GRANT SELECT ON roster_conflicts, match_decisions TO regress_decider;
 SELECT coalesce(max(entry), 0) AS entry FROM audit \gset
 -- The worked example of docs/operations.md.
 INSERT INTO people (site, person_id, role, given_name, family_name, identifier, email) VALUES
@@ -16,10 +21,14 @@ SELECT stage('s-1', 'student', 'Ximena', 'Ortiz', '1001'), stage('s-2', 'student
     stage('s-4', 'student', 'Test', 'Account', '1004'), stage('s-5', 'student', 'Nina', 'Ray', '1005');
 SELECT FROM run_merge();
 SELECT sourced_id, given_name, family_name, identifier, person_id, person_given_name, person_family_name, agrees, differs FROM roster_conflicts WHERE connection = 'north' ORDER BY 1;
+SET ROLE regress_decider;
 SELECT roster_decide(connection, sourced_id, 'same person', person_id) FROM roster_conflicts WHERE connection = 'north' AND sourced_id = 's-1';
 SELECT roster_decide(connection, sourced_id, 'new person') FROM roster_conflicts WHERE connection = 'north' AND sourced_id IN ('s-2', 's-3');
 SELECT roster_decide(connection, sourced_id, 'skip') FROM roster_conflicts WHERE connection = 'north' AND sourced_id = 's-4';
-SELECT sourced_id, person_id, decision, decided_by = session_user FROM match_decisions WHERE connection = 'north' ORDER BY 1;
+SELECT sourced_id, person_id, decision, decided_by FROM match_decisions WHERE connection = 'north' ORDER BY 1;
+RESET ROLE;
+DROP OWNED BY regress_decider;
+DROP ROLE regress_decider;
 SELECT function, connection, given FROM audit WHERE function = 'roster_decide' AND entry > :entry ORDER BY entry;
 SELECT FROM run_merge();
 SELECT action, person, ids, after FROM shown();

@@ -75,6 +75,14 @@ VALUES (950000102, 'students', 'student', true, 'total', NULL),
     (950000102, 'guardians', 'contact', true, 'weak', NULL);
 SELECT mail(950000102);
 SELECT minga_roster.roster_report(950000102);
+-- What the people table does not take is the database administrator's matter, and not about who is who.
+UPDATE minga_roster.changes SET conflict = (ARRAY['not_stored', 'not_unique', 'names_differ'])[least(change % 30 + 1, 3)],
+    reason = CASE WHEN change % 30 = 1 THEN 'Clear it there.' ELSE reason END WHERE run = 950000102 AND action = 'conflict';
+SELECT p.content ->> 'title', p.content -> 'lines', p.content -> 'items'
+FROM minga_roster.report_parts(950000102) p WHERE p.content ->> 'title' ~ 'conflict';
+UPDATE minga_roster.changes SET conflict = 'not_stored' WHERE run = 950000102 AND action = 'conflict';
+SELECT p.content ->> 'title' FROM minga_roster.report_parts(950000102) p WHERE p.content ->> 'title' ~ 'conflict';
+UPDATE minga_roster.changes SET conflict = NULL WHERE run = 950000102 AND action = 'conflict';
 -- Without a next evening, and with deltas, there is no date to decide by.
 UPDATE minga_roster.connections SET automatic = false;
 SELECT of_owner(950000102) ~ 'decide\s+until\s+the\s+next\s+sync\.';
