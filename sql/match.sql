@@ -141,7 +141,7 @@ CREATE FUNCTION find_contradictions() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
 BEGIN
     -- Rows that are linked contradict nobody: a link is identity.
-    CREATE TEMP TABLE contradictions ON COMMIT DROP AS
+    INSERT INTO contradictions
     WITH odd AS MATERIALIZED (
         SELECT n.label FROM nodes n WHERE n.person IS NULL GROUP BY n.label
     ), member AS MATERIALIZED (
@@ -187,7 +187,7 @@ BEGIN
     DELETE FROM contradictions c WHERE c.conflict IS NULL;
 
     -- Whom such rows would have joined is named, and goes on by the linked rows alone.
-    CREATE TEMP TABLE named_people ON COMMIT DROP AS
+    INSERT INTO named_people
     SELECT DISTINCT n.label, n.person_id FROM nodes n JOIN contradictions c ON c.label = n.label WHERE n.person_id IS NOT NULL;
     UPDATE nodes n SET label = s.new_label
     FROM (
@@ -204,12 +204,36 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION find_contradictions() IS
-'Makes the temp tables contradictions, labels of rows linked to nobody that contradict each other or those whom they would join, and why, and named_people: whom they would join. Gives the linked rows among them labels of their own.';
+'Fills the temp tables contradictions, labels of rows linked to nobody that contradict each other or those whom they would join, and why, and named_people: whom they would join. Gives the linked rows among them labels of their own.';
 
-CREATE FUNCTION group_rows(connection connections) RETURNS void
+CREATE FUNCTION label_nodes() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
 DECLARE
     moved bigint;
+BEGIN
+    PERFORM minga_roster.find_edges();
+    -- Each row takes the least label of its neighbours, then the label of its label, until nothing moves.
+    CREATE TEMP TABLE neighbours ON COMMIT DROP AS
+    SELECT e.a, e.b FROM edges e UNION SELECT e.b, e.a FROM edges e;
+    LOOP
+        UPDATE nodes n SET label = least.label
+        FROM (SELECT e.a, min(m.label) AS label FROM neighbours e JOIN nodes m ON m.sourced_id = e.b GROUP BY e.a) least
+        WHERE least.a = n.sourced_id AND least.label < n.label;
+        GET DIAGNOSTICS moved = ROW_COUNT;
+        EXIT WHEN moved = 0;
+        UPDATE nodes n SET label = m.label FROM nodes m WHERE m.sourced_id = n.label AND m.label < n.label;
+    END LOOP;
+    UPDATE nodes n SET first_label = n.label;
+    PERFORM minga_roster.find_contradictions();
+    UPDATE open_rows o SET label = n.label FROM nodes n WHERE n.sourced_id = o.sourced_id AND n.label <> o.label;
+    UPDATE decided_rows d SET label = n.label FROM nodes n WHERE n.sourced_id = d.sourced_id AND n.label <> d.label;
+END
+$$;
+COMMENT ON FUNCTION label_nodes() IS
+'Gives the rows of the temp table nodes that are one person one label, in open_rows and decided_rows too, and fills the temp tables contradictions and named_people.';
+
+CREATE FUNCTION group_rows(connection connections) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
 BEGIN
     CREATE TEMP TABLE decided_rows ON COMMIT DROP AS
     SELECT d.sourced_id, d.person_id, o.label
@@ -233,23 +257,11 @@ BEGIN
         LEFT JOIN (SELECT r.sourced_id, bool_or(r.person_id IS NULL) AS is_new FROM decided_rows r GROUP BY r.sourced_id) d ON d.sourced_id = o.sourced_id
         WHERE o.standing <> 'absent' AND (h.sourced_id IS NOT NULL OR x.own_links > 1)
     ) n;
-    PERFORM minga_roster.find_edges();
-
-    -- Each row takes the least label of its neighbours, then the label of its label, until nothing moves.
-    CREATE TEMP TABLE neighbours ON COMMIT DROP AS
-    SELECT e.a, e.b FROM edges e UNION SELECT e.b, e.a FROM edges e;
-    LOOP
-        UPDATE nodes n SET label = least.label
-        FROM (SELECT e.a, min(m.label) AS label FROM neighbours e JOIN nodes m ON m.sourced_id = e.b GROUP BY e.a) least
-        WHERE least.a = n.sourced_id AND least.label < n.label;
-        GET DIAGNOSTICS moved = ROW_COUNT;
-        EXIT WHEN moved = 0;
-        UPDATE nodes n SET label = m.label FROM nodes m WHERE m.sourced_id = n.label AND m.label < n.label;
-    END LOOP;
-    UPDATE nodes n SET first_label = n.label;
-    PERFORM minga_roster.find_contradictions();
-    UPDATE open_rows o SET label = n.label FROM nodes n WHERE n.sourced_id = o.sourced_id AND n.label <> o.label;
-    UPDATE decided_rows d SET label = n.label FROM nodes n WHERE n.sourced_id = d.sourced_id AND n.label <> d.label;
+    CREATE TEMP TABLE contradictions (label text COLLATE "C", conflict text) ON COMMIT DROP;
+    CREATE TEMP TABLE named_people (label text COLLATE "C", person_id text) ON COMMIT DROP;
+    IF EXISTS (SELECT FROM nodes) THEN
+        PERFORM minga_roster.label_nodes();
+    END IF;
 
     -- A column of a group is that of its first row that has one.
     CREATE TEMP TABLE groups ON COMMIT DROP AS
@@ -304,7 +316,7 @@ $$;
 COMMENT ON FUNCTION group_rows(connections) IS
 'Makes the temp table groups of open_rows that are present: rows of different staff roles that share a user name or an identifier without contradiction in the other are one person, so are rows of one role with one identifier that agree in names, user name and e-mail, and rows linked to one person, transitively. What a group takes from its rows, it takes from active ones and the highest rank first.';
 
-CREATE FUNCTION find_pairs(connection connections) RETURNS void
+CREATE FUNCTION find_keys() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
 BEGIN
     -- What is asked for: the keys of each group that is linked to nobody; of one that contradicts itself, those of each of its rows.
@@ -331,6 +343,14 @@ BEGIN
             OR lower(p.email COLLATE "C") IN (SELECT k.email FROM keys k WHERE k.email IS NOT NULL)
             OR p.person_id IN (SELECT c.person_id FROM candidates c));
     ANALYZE candidate_people;
+END
+$$;
+COMMENT ON FUNCTION find_keys() IS
+'Makes the temp tables keys, what is known of each group that is linked to nobody, and candidate_people, whom a key or a link leads to.';
+
+CREATE FUNCTION find_pairs(connection connections) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+BEGIN
     CREATE TEMP TABLE pairs (entry bigint, label text COLLATE "C", person_id text, step text, archived boolean, known boolean,
         given_agrees boolean, family_agrees boolean, identifiers_differ boolean, absent boolean) ON COMMIT DROP;
     CREATE TEMP TABLE crowds (entry bigint, label text COLLATE "C", person_id text) ON COMMIT DROP;
@@ -444,7 +464,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION find_pairs(connections) IS
-'Makes the temp tables candidate_people (people who have a key of a group, and those who are linked) and pairs: each group or contradicting row with each person who has a key of it, and what of the names agrees; crowds where there are too many of both.';
+'Makes the temp table pairs: each group or contradicting row with each person who has a key of it, and what of the names agrees; crowds where there are too many of both.';
 
 CREATE FUNCTION judge_shared(connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
@@ -540,19 +560,10 @@ $$;
 COMMENT ON FUNCTION judge_shared(connections) IS
 'Makes the temp table shared_verdicts: rows whose e-mail address other rows have too, so that it is no key, but that could be somebody of the family who has it: by both names, or by the given name where a row of that one person alone has it.';
 
-CREATE FUNCTION match_groups(connection connections) RETURNS void
+CREATE FUNCTION match_by_keys(connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
 BEGIN
-    CREATE TEMP TABLE candidates (label text COLLATE "C", person_id text, step text) ON COMMIT DROP;
-    INSERT INTO candidates
-    SELECT g.label, g.linked_person, 'link' FROM groups g WHERE g.linked_person IS NOT NULL
-    UNION
-    SELECT p.label, p.person_id, 'row' FROM named_people p;
-    PERFORM minga_roster.find_former_ids(connection);
     PERFORM minga_roster.find_pairs(connection);
-    CREATE TEMP TABLE found_conflicts (label text COLLATE "C", conflict text, priority integer) ON COMMIT DROP;
-    INSERT INTO found_conflicts SELECT g.label, g.contradiction, 1 FROM groups g WHERE g.contradiction IS NOT NULL;
-
     -- By identifier: active people but for leavers with another name, archived ones with the same; one who has a part of it is in the way.
     CREATE TEMP TABLE by_identifier ON COMMIT DROP AS
     SELECT c.entry, c.label, c.person_id, NOT c.partly AS counts, c.differ, c.archived
@@ -613,26 +624,48 @@ BEGIN
     DELETE FROM verdicts v WHERE v.entry IN (SELECT t.entry FROM told t);
     INSERT INTO candidates SELECT DISTINCT v.label, v.person_id, 'e-mail' FROM verdicts v;
     INSERT INTO found_conflicts SELECT DISTINCT v.label, v.verdict, 4 FROM verdicts v WHERE v.verdict <> 'found';
+END
+$$;
+COMMENT ON FUNCTION match_by_keys(connections) IS
+'Adds to the temp tables candidates and found_conflicts what identifiers and e-mail addresses tell of the groups in keys.';
+
+CREATE FUNCTION match_groups(connection connections) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+BEGIN
+    CREATE TEMP TABLE candidates (label text COLLATE "C", person_id text, step text) ON COMMIT DROP;
+    INSERT INTO candidates
+    SELECT g.label, g.linked_person, 'link' FROM groups g WHERE g.linked_person IS NOT NULL
+    UNION
+    SELECT p.label, p.person_id, 'row' FROM named_people p;
+    PERFORM minga_roster.find_former_ids(connection);
+    PERFORM minga_roster.find_keys();
+    CREATE TEMP TABLE found_conflicts (label text COLLATE "C", conflict text, priority integer) ON COMMIT DROP;
+    INSERT INTO found_conflicts SELECT g.label, g.contradiction, 1 FROM groups g WHERE g.contradiction IS NOT NULL;
+    IF EXISTS (SELECT FROM keys) THEN
+        PERFORM minga_roster.match_by_keys(connection);
+    END IF;
     ANALYZE candidates;
 
-    INSERT INTO found_conflicts
-    SELECT c.label, 'candidate_linked', 5
-    FROM candidates c
-    JOIN minga_roster.links l ON l.person_id = c.person_id AND l.connection = connection.connection
-    LEFT JOIN open_rows o ON o.sourced_id = l.sourced_id
-    WHERE c.step IN ('former id', 'identifier', 'e-mail') AND NOT coalesce(o.standing = 'absent'
-        AND (c.step = 'former id' OR minga_roster.family_of(l.category) IN (SELECT f.family FROM proved_families f)), false)
-    UNION ALL
-    SELECT c.label, 'names_differ', 5
-    FROM candidates c JOIN groups g USING (label) JOIN candidate_people p USING (person_id)
-    WHERE c.step = 'former id' AND minga_roster.clean_name(p.family_name) <> minga_roster.clean_name(g.match_family_name)
-        AND NOT minga_roster.given_names_agree(minga_roster.clean_name(p.given_name), minga_roster.clean_name(p.preferred_name),
-            minga_roster.clean_name(g.match_given_name), minga_roster.clean_name(g.match_preferred_name))
-    UNION ALL
-    -- Rows that are linked go on.
-    SELECT c.label, 'several_rows', 6
-    FROM candidates c
-    WHERE c.step <> 'link' AND c.person_id IN (SELECT t.person_id FROM candidates t WHERE t.step <> 'link' GROUP BY t.person_id HAVING count(DISTINCT t.label) > 1);
+    IF EXISTS (SELECT FROM candidates c WHERE c.step <> 'link') THEN
+        INSERT INTO found_conflicts
+        SELECT c.label, 'candidate_linked', 5
+        FROM candidates c
+        JOIN minga_roster.links l ON l.person_id = c.person_id AND l.connection = connection.connection
+        LEFT JOIN open_rows o ON o.sourced_id = l.sourced_id
+        WHERE c.step IN ('former id', 'identifier', 'e-mail') AND NOT coalesce(o.standing = 'absent'
+            AND (c.step = 'former id' OR minga_roster.family_of(l.category) IN (SELECT f.family FROM proved_families f)), false)
+        UNION ALL
+        SELECT c.label, 'names_differ', 5
+        FROM candidates c JOIN groups g USING (label) JOIN candidate_people p USING (person_id)
+        WHERE c.step = 'former id' AND minga_roster.clean_name(p.family_name) <> minga_roster.clean_name(g.match_family_name)
+            AND NOT minga_roster.given_names_agree(minga_roster.clean_name(p.given_name), minga_roster.clean_name(p.preferred_name),
+                minga_roster.clean_name(g.match_given_name), minga_roster.clean_name(g.match_preferred_name))
+        UNION ALL
+        -- Rows that are linked go on.
+        SELECT c.label, 'several_rows', 6
+        FROM candidates c
+        WHERE c.step <> 'link' AND c.person_id IN (SELECT t.person_id FROM candidates t WHERE t.step <> 'link' GROUP BY t.person_id HAVING count(DISTINCT t.label) > 1);
+    END IF;
     CREATE TEMP TABLE conflicts ON COMMIT DROP AS
     SELECT DISTINCT ON (f.label) f.label, f.conflict FROM found_conflicts f ORDER BY f.label, f.priority, f.conflict;
 END
