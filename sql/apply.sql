@@ -53,12 +53,15 @@ BEGIN
         fits := format('%s NOT IN (''owner'', ''manager'', ''other'')%s AND %s%s',
             minga_roster.role_words(people, format('p.%I::pg_catalog.text', map ->> 'role'), true),
             CASE WHEN map ? 'roster_managed' THEN format(' AND p.%I IS NOT FALSE', map ->> 'roster_managed') END,
-            format(CASE kind WHEN 'restore' THEN '%s AND %s' ELSE 'NOT (%s) AND %s' END, archive.archived, archive.unchanged),
+            format(CASE kind WHEN 'restore' THEN '%s AND %s' ELSE 'NOT (%s) AND %s' END, archive.archived,
+                archive.unchanged),
             (SELECT string_agg(format(' AND (NOT w.before ? %2$L OR %1$s IS NOT DISTINCT FROM w.before ->> %2$L)',
-                CASE c WHEN 'role' THEN minga_roster.role_words(people, format('p.%I::pg_catalog.text', map ->> c), true)
+                CASE c WHEN 'role' THEN minga_roster.role_words(people, format('p.%I::pg_catalog.text', map ->> c),
+                    true)
                     ELSE format('p.%I::pg_catalog.text', map ->> c) END, c), '' ORDER BY c) FROM unnest(compared) c));
         PERFORM minga_roster.read_as_owner(people, format(
-            'WITH hit AS (UPDATE %1$s p SET %2$s FROM pg_temp.writes w WHERE %3$s AND %4$s AND %5$s AND w.action = %6$L AND %7$s '
+            'WITH hit AS (UPDATE %1$s p SET %2$s FROM pg_temp.writes w WHERE %3$s AND %4$s AND %5$s AND w.action = '
+                '%6$L AND %7$s '
             'RETURNING w.change) SELECT h.change, NULL::pg_catalog.text FROM hit h',
             people,
             concat_ws(', ',
@@ -76,12 +79,16 @@ BEGIN
     IF 'create' = ANY (actions) THEN
         written := ARRAY(SELECT DISTINCT k FROM writes w CROSS JOIN LATERAL jsonb_object_keys(w.after) k
             WHERE w.action = 'create' AND w.code IS NULL AND w.nth BETWEEN low AND high AND k <> 'role');
-        -- RETURNING does not say of which row of the plan a new person is. Rows are written one by one, so a setting says it.
+        -- RETURNING does not say of which row of the plan a new person is. Rows are written one by one, so a setting
+        -- says it.
         PERFORM minga_roster.read_as_owner(people, format(
             'WITH hit AS (INSERT INTO %1$s AS p (%2$I, %3$I, %4$I%5$s%6$s%13$s) OVERRIDING SYSTEM VALUE '
-            'SELECT CASE WHEN pg_catalog.set_config(''roster_write.change'', w.change::pg_catalog.text, true) IS NOT NULL THEN $1 END, '
-            'w.person_id::%7$s, (%8$s)::%9$s%10$s%11$s%14$s FROM pg_temp.writes w WHERE w.action = ''create'' AND %12$s ORDER BY w.change '
-            'RETURNING pg_catalog.current_setting(''roster_write.change'')::pg_catalog.int4 AS change, p.%3$I::pg_catalog.text AS person_id) '
+            'SELECT CASE WHEN pg_catalog.set_config(''roster_write.change'', w.change::pg_catalog.text, true) IS NOT '
+                'NULL THEN $1 END, '
+            'w.person_id::%7$s, (%8$s)::%9$s%10$s%11$s%14$s FROM pg_temp.writes w WHERE w.action = ''create'' AND '
+                '%12$s ORDER BY w.change '
+            'RETURNING pg_catalog.current_setting(''roster_write.change'')::pg_catalog.int4 AS change, '
+                'p.%3$I::pg_catalog.text AS person_id) '
             'SELECT h.change, h.person_id FROM hit h',
             people, map ->> 'site', map ->> 'person_id', map ->> 'role',
             (SELECT string_agg(format(', %I', map ->> c), '' ORDER BY c) FROM unnest(written) c),
@@ -104,13 +111,15 @@ BEGIN
         hidden := minga_roster.missing_people(connection, low, high);
         IF hidden <> '{}' THEN
             PERFORM minga_roster.find_newcomers(connection, hidden);
-            DELETE FROM found f USING writes w WHERE w.change = f.change AND w.action = 'create' AND w.nth BETWEEN low AND high;
+            DELETE FROM found f USING writes w WHERE w.change = f.change AND w.action = 'create'
+                AND w.nth BETWEEN low AND high;
             PERFORM minga_roster.read_back(connection, 'create', written || 'role'::text, 'true', arguments);
             hidden := minga_roster.missing_people(connection, low, high);
         END IF;
     END IF;
     IF actions && ARRAY['archive', 'update', 'restore'] THEN
-        SELECT coalesce(hidden, '{}') || coalesce(array_agg(j.nth) FILTER (WHERE NOT j.is_kept), '{}'), array_agg(j.nth) FILTER (WHERE j.is_kept)
+        SELECT coalesce(hidden, '{}') || coalesce(array_agg(j.nth) FILTER (WHERE NOT j.is_kept), '{}'),
+            array_agg(j.nth) FILTER (WHERE j.is_kept)
         INTO hidden, kept
         FROM (
             SELECT w.nth, w.action = 'update' AND h.change IS NOT NULL AND f.change IS NOT NULL AS is_kept
@@ -127,17 +136,21 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION write_range(connections, integer, integer) IS
-'Carries out the rows of the temp table writes from nth low to high on the people relation, as its owner, and reads back what is there: hits has what was done, found who is there. A person who is not as before says is not hit. hidden are the rows of which nothing is to be seen, kept the updates after which the person is as before.';
+'Carries out the rows of the temp table writes from nth low to high on the people relation, as its owner, and reads '
+    'back what is there: hits has what was done, found who is there. A person who is not as before says is not hit. '
+    'hidden are the rows of which nothing is to be seen, kept the updates after which the person is as before.';
 
 CREATE FUNCTION draw_ids(connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    id_column text := (SELECT r.columns ->> 'person_id' FROM minga_roster.people_relations r WHERE r.relation = connection.people);
+    id_column text := (SELECT r.columns ->> 'person_id' FROM minga_roster.people_relations r
+        WHERE r.relation = connection.people);
 BEGIN
     CREATE TEMP TABLE drawn_ids (change integer, person_id text) ON COMMIT DROP;
     PERFORM minga_roster.read_as_owner(connection.people, format(
         'SELECT w.change, ((%s)::%s)::pg_catalog.text FROM pg_temp.writes w WHERE w.action = ''create''',
-        minga_roster.column_default(connection.people, id_column), minga_roster.stored_type(connection.people, id_column)),
+        minga_roster.column_default(connection.people, id_column),
+        minga_roster.stored_type(connection.people, id_column)),
         'pg_temp.drawn_ids');
     UPDATE writes w SET person_id = d.person_id FROM drawn_ids d WHERE d.change = w.change;
 END
@@ -166,7 +179,8 @@ BEGIN
     END IF;
     PERFORM minga_roster.grant_temp(connection.people, 'writes', 'SELECT');
     CREATE TEMP TABLE hits (change integer, person_id text) ON COMMIT DROP;
-    CREATE TEMP TABLE found (change integer, person_id text, seen bigint, fits boolean, archived boolean, now jsonb) ON COMMIT DROP;
+    CREATE TEMP TABLE found (change integer, person_id text, seen bigint, fits boolean, archived boolean, now jsonb)
+        ON COMMIT DROP;
     IF EXISTS (SELECT FROM writes w WHERE w.action = 'create') THEN
         PERFORM minga_roster.draw_ids(connection);
     END IF;
@@ -192,10 +206,13 @@ BEGIN
                     UPDATE writes w
                     SET code = CASE WHEN w.nth = ANY (unseen.kept) THEN 'kept' ELSE 'not stored' END,
                         failure = CASE
-                            WHEN w.nth = ANY (unseen.kept) THEN 'The people relation stores for these values what it has.'
+                            WHEN w.nth = ANY (unseen.kept)
+                                THEN 'The people relation stores for these values what it has.'
                             WHEN w.action = 'create' THEN
-                                'The people relation does not show the new person among the people of the site, so the insert was taken back.'
-                            ELSE format('The people relation does not take the %s: the person stays as before.', w.action)
+                                'The people relation does not show the new person among the people of the site, so '
+                                    'the insert was taken back.'
+                            ELSE format('The people relation does not take the %s: the person stays as before.',
+                                w.action)
                         END,
                         stored = CASE WHEN w.nth = ANY (unseen.kept) THEN w.before - 'archived_at' END
                     WHERE w.nth = ANY (unseen.hidden || unseen.kept)
@@ -214,8 +231,10 @@ BEGIN
                         RAISE;
                     END IF;
                     UPDATE writes w
-                    SET code = 'refused', failure = format('The people relation refuses it with SQLSTATE %s%s%s%s.', SQLSTATE,
-                        minga_roster.told_name('constraint', constraint_hit), minga_roster.told_name('column', column_hit), ': ' || blame.told)
+                    SET code = 'refused', failure = format('The people relation refuses it with SQLSTATE %s%s%s%s.',
+                        SQLSTATE,
+                        minga_roster.told_name('constraint', constraint_hit),
+                        minga_roster.told_name('column', column_hit), ': ' || blame.told)
                     WHERE w.nth = low;
                 END IF;
                 -- For few rows indexes are better than scans.
@@ -226,8 +245,10 @@ BEGIN
         END;
     END LOOP;
     UPDATE writes w
-    SET done = w.action = 'create' OR h.change IS NOT NULL OR (w.action = 'update' AND f.now IS NULL AND NOT f.fits), seen = f.seen,
-        stored = CASE WHEN f.now IS NOT NULL THEN (SELECT jsonb_object_agg(k, f.now -> k) FROM jsonb_object_keys(w.after) k
+    SET done = w.action = 'create' OR h.change IS NOT NULL OR (w.action = 'update' AND f.now IS NULL AND NOT f.fits),
+        seen = f.seen,
+        stored = CASE WHEN f.now IS NOT NULL THEN (SELECT jsonb_object_agg(k, f.now -> k)
+            FROM jsonb_object_keys(w.after) k
             WHERE f.now ? k AND f.now ->> k IS DISTINCT FROM w.after ->> k) END
     FROM found f LEFT JOIN (SELECT DISTINCT t.change FROM hits t) h ON h.change = f.change
     WHERE w.change = f.change AND w.code IS NULL;
@@ -235,14 +256,19 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION write_people(connections) IS
-'Carries out the temp table writes, and marks what was done, and what the relation made of it (stored). Of what is not done code says why, where the relation is the cause: "refused", an error that one person may have caused, narrowed down by halves, each in a subtransaction, until the offenders stand alone (with more than 100 of them the error is raised); "not stored", nothing of it was to be seen; "kept", an update after which the person is as before. failure has it in words. All others are written.';
+'Carries out the temp table writes, and marks what was done, and what the relation made of it (stored). Of what is '
+    'not done code says why, where the relation is the cause: "refused", an error that one person may have caused, '
+    'narrowed down by halves, each in a subtransaction, until the offenders stand alone (with more than 100 of them '
+    'the error is raised); "not stored", nothing of it was to be seen; "kept", an update after which the person is '
+    'as before. failure has it in words. All others are written.';
 
 CREATE FUNCTION open_writes(of_run bigint, of_state text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     CREATE TEMP TABLE writes ON COMMIT DROP AS
     SELECT row_number() OVER (ORDER BY c.change)::integer AS nth, c.change, c.action, c.category, c.person_id,
-        c.sourced_ids[1] COLLATE "C" AS sourced_id, c.before, c.after, false AS done, NULL::text AS code, NULL::text AS failure, NULL::bigint AS seen,
+        c.sourced_ids[1] COLLATE "C" AS sourced_id, c.before, c.after, false AS done, NULL::text AS code,
+        NULL::text AS failure, NULL::bigint AS seen,
         NULL::jsonb AS stored, false AS links
     FROM minga_roster.changes c
     WHERE c.run = of_run AND c.state = of_state AND c.action IN ('create', 'update', 'restore', 'archive')
@@ -316,7 +342,8 @@ BEGIN
     UNION
     SELECT c.change, false FROM minga_roster.changes c WHERE c.run = planned_in AND c.state = 'refused';
     -- Whom the relation keeps as before is the person all the same.
-    UPDATE writes w SET links = true FROM link_writes l WHERE w.code = 'kept' AND l.change = w.change AND l.deed IN ('insert', 'replace');
+    UPDATE writes w SET links = true FROM link_writes l WHERE w.code = 'kept' AND l.change = w.change
+        AND l.deed IN ('insert', 'replace');
     DELETE FROM link_writes l USING undone_changes u WHERE l.change = u.change AND l.deed <> 'update' AND NOT u.kept;
     UPDATE link_writes l SET role_written = NULL, archived = NULL FROM undone_changes u WHERE l.change = u.change;
     DELETE FROM link_writes l
@@ -352,21 +379,25 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestl
 BEGIN
     UPDATE minga_roster.changes c
     SET action = CASE WHEN w.code = 'kept' THEN CASE WHEN w.links THEN 'link' ELSE c.action END
-            WHEN w.code = 'not stored' AND c.action = 'create' THEN 'conflict' WHEN w.code IS NOT NULL THEN 'reject' ELSE c.action END,
+            WHEN w.code = 'not stored' AND c.action = 'create' THEN 'conflict' WHEN w.code IS NOT NULL THEN 'reject'
+                ELSE c.action END,
         conflict = CASE WHEN w.code = 'not stored' AND c.action = 'create' THEN 'not_stored' ELSE c.conflict END,
         rule = CASE w.code WHEN 'refused' THEN 'refused by people' WHEN 'not stored' THEN 'not stored' ELSE c.rule END,
         reason = CASE WHEN w.code IN ('refused', 'not stored') THEN w.failure ELSE c.reason END,
-        state = CASE WHEN w.code IN ('refused', 'not stored') THEN 'noted' WHEN coalesce(w.done, true) OR w.links THEN 'applied' ELSE 'refused' END,
+        state = CASE WHEN w.code IN ('refused', 'not stored') THEN 'noted' WHEN coalesce(w.done, true)
+            OR w.links THEN 'applied' ELSE 'refused' END,
         person_id = CASE WHEN c.action <> 'create' THEN c.person_id WHEN w.done THEN w.person_id END,
         before = CASE WHEN w.links THEN '{}' ELSE c.before END,
-        after = CASE WHEN c.action = 'archive' AND w.done THEN jsonb_build_object('archived_at', minga_roster.clock()) || c.after
+        after = CASE WHEN c.action = 'archive' AND w.done THEN jsonb_build_object('archived_at', minga_roster.clock())
+            || c.after
             WHEN w.links THEN '{}' ELSE c.after END,
         state_at = minga_roster.clock(),
         state_reason = CASE
             WHEN w.code = 'kept' THEN w.failure
             WHEN w.code IS NULL AND NOT coalesce(w.done, true) THEN 'The person was changed after the plan was made.'
         END,
-        state_cause = CASE w.code WHEN 'refused' THEN 'refused_by_people' WHEN 'not stored' THEN 'not_stored' WHEN 'kept' THEN 'kept_by_people' END,
+        state_cause = CASE w.code WHEN 'refused' THEN 'refused_by_people' WHEN 'not stored' THEN 'not_stored'
+            WHEN 'kept' THEN 'kept_by_people' END,
         seen = coalesce(w.seen, c.seen),
         done_by = CASE WHEN coalesce(w.done, true) OR w.links THEN settle_changes.run END,
         stored = w.stored
@@ -412,7 +443,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION count_offenders(runs) IS
-'Moves those whom the people relation did not take from the outcome that was planned to what became of it (reject, conflict, link, unchanged), in the stage and in run_counts; those who are gone and could not be archived stand apart, as refused archive.';
+'Moves those whom the people relation did not take from the outcome that was planned to what became of it (reject, '
+    'conflict, link, unchanged), in the stage and in run_counts; those who are gone and could not be archived stand '
+    'apart, as refused archive.';
 
 CREATE FUNCTION prove_connection(run runs) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$

@@ -132,14 +132,17 @@ BEGIN
     END LOOP;
 
     UPDATE decisions d
-    SET outcome = 'conflict', links = false, told = true, before = '{}', after = '{}', rule = 'unique index', conflict = 'not_unique',
+    SET outcome = 'conflict', links = false, told = true, before = '{}', after = '{}', rule = 'unique index',
+        conflict = 'not_unique',
         reason = format(CASE WHEN c.other IS NULL THEN 'Another row of the roster would get a value that the unique index "%s" of people allows once.'
-            WHEN c.is_gone THEN 'Somebody who is archived or gone has a value that the unique index "%s" of people allows once. '
+            WHEN c.is_gone THEN 'Somebody who is archived or gone has a value that the unique index "%s" of people '
+                'allows once. '
                 'Clear it there, or make the index cover active people alone; the next sync goes on.'
             ELSE 'Somebody has a value already that the unique index "%s" of people allows once.' END, c.index_name)
     FROM (
         SELECT DISTINCT ON (s.label) s.label, s.index_name, s.other,
-            p.archived OR EXISTS (SELECT FROM open_rows o WHERE o.person_id = s.other AND o.standing = 'absent') AS is_gone
+            p.archived OR EXISTS (SELECT FROM open_rows o WHERE o.person_id = s.other
+                AND o.standing = 'absent') AS is_gone
         FROM collisions s LEFT JOIN current_people p ON p.person_id = s.other
         ORDER BY s.label, s.other IS NULL, s.index_name
     ) c

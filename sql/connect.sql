@@ -86,8 +86,10 @@ BEGIN
         IF NOT given THEN
             RAISE WARNING USING
                 MESSAGE = format('time zone of connection "%s" is "%s"', connection, time_zone),
-                DETAIL = 'None was given, so that the server''s is taken: evenings would begin and end by it and not by the school''s clock.',
-                HINT = format('SELECT minga_roster.roster_configure(%L, time_zone => ''America/Denver'') sets another.', connection);
+                DETAIL = 'None was given, so that the server''s is taken: evenings would begin and end by it and not '
+                    'by the school''s clock.',
+                HINT = format('SELECT minga_roster.roster_configure(%L, time_zone => ''America/Denver'') sets another.',
+                    connection);
         END IF;
     ELSIF time_zone ~* '^(EST|MST|(Etc/)?GMT[-+][0-9]+)$' THEN
         RAISE WARNING USING
@@ -177,8 +179,10 @@ BEGIN
             'The guard holds archives back when more than this share of a category''s people would go; 10 is the default.');
     END IF;
     IF settings.guard_update_percent NOT BETWEEN 0 AND 100 THEN
-        PERFORM minga_roster.refuse_parameter('guard_update_percent', settings.guard_update_percent::text, 'A percentage from 0 to 100 is needed.',
-            'The guard holds updates that would change one column for more than this share of a category; 75 is the default, 100 holds none.');
+        PERFORM minga_roster.refuse_parameter('guard_update_percent', settings.guard_update_percent::text,
+            'A percentage from 0 to 100 is needed.',
+            'The guard holds updates that would change one column for more than this share of a category; 75 is the '
+                'default, 100 holds none.');
     END IF;
     IF settings.guard_floor < 0 THEN
         PERFORM minga_roster.refuse_parameter('guard_floor', settings.guard_floor::text, 'A number of people, 0 or more, is needed.',
@@ -533,7 +537,8 @@ BEGIN
     THEN
         DELETE FROM minga_roster.tokens t WHERE t.connection = former.connection;
     END IF;
-    IF (changed.base_url, changed.token_url, changed.sis) IS DISTINCT FROM (former.base_url, former.token_url, former.sis) THEN
+    IF (changed.base_url, changed.token_url, changed.sis)
+        IS DISTINCT FROM (former.base_url, former.token_url, former.sis) THEN
         DELETE FROM minga_roster.server_facts f WHERE f.connection = former.connection;
     END IF;
     PERFORM minga_roster.forget_secret(former, changed);
@@ -543,7 +548,8 @@ BEGIN
         school_id = changed.school_id, people = changed.people, time_zone = changed.time_zone, sync_at = changed.sync_at,
         window_end = changed.window_end, parent_contact = changed.parent_contact,
         clear_parent_contact = changed.clear_parent_contact, guard_percent = changed.guard_percent,
-        guard_floor = changed.guard_floor, guard_update_percent = changed.guard_update_percent, page_size = changed.page_size, max_requests = changed.max_requests,
+        guard_floor = changed.guard_floor, guard_update_percent = changed.guard_update_percent,
+        page_size = changed.page_size, max_requests = changed.max_requests,
         credentials_expire = changed.credentials_expire, guard_grace = changed.guard_grace, season_dates = changed.season_dates,
         season_percent = changed.season_percent, freeze_dates = changed.freeze_dates, unproven = changed.unproven, unproven_since = changed.unproven_since,
         delta = changed.delta, full_every = changed.full_every, newest_modified = changed.newest_modified,
@@ -564,7 +570,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION do_configure(text, text, text, text, text, text, text, text, text, text, text, text, time, time, boolean, integer,
-    integer, integer, integer, date, integer, daterange, integer, daterange, boolean, integer, text, boolean, integer, regclass) IS
+    integer, integer, integer, date, integer, daterange, integer, daterange, boolean, integer, text, boolean, integer,
+    regclass) IS
 'roster_configure behind the door, where people is resolved as the caller would.';
 
 CREATE FUNCTION roster_configure(connection text, url text DEFAULT NULL, client_id text DEFAULT NULL, school_id text DEFAULT NULL,
@@ -579,7 +586,21 @@ RETURNS connections
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door_to_people';
 COMMENT ON FUNCTION roster_configure(text, text, text, text, text, text, text, text, text, text, text, text, time, time, boolean, integer, integer,
     integer, integer, date, integer, daterange, integer, daterange, boolean, integer, text, boolean, integer) IS
-'Changes settings of a connection and returns it; NULL leaves a setting as it is. An empty district takes it out of its district; an empty token_url goes back to what the preset says, and an empty scope sends none. A changed sis brings its auth, unless one is given. sync_at and window_end are local times of time_zone; guard_percent is 0 to 100, guard_floor a number of people, guard_update_percent (75; 0 to 100) the share of a category for which updates of one column are held, page_size a number of rows and max_requests one of requests, up to what the SIS bears; credentials_expire is when the school''s credentials end. guard_grace is the number of complete full reads, 1 to 30, that have to miss somebody before he is archived; season_dates is a range of local dates on which season_percent (0 to 99) takes the place of guard_percent and of the half; freeze_dates one on which all archives are held; ''empty'' takes a range away. delta (off) lets evenings ask only for students and contacts that changed, with a full read every full_every evenings (7; 1 to 30). clear_parent_contact (off; needs parent_contact) takes a contact that a roster wrote away once the SIS names none for the student. A changed url, sis, school_id, client_id, auth, token_url or scope forgets the token; a changed url, sis or school_id makes the connection unproven: its next full sync holds archives. Errors: 42704 an unknown connection or SIS, 22023 a bad value, with the range; 55000 moving site or people once people are linked; 55006 changing url, sis, school_id, site or people while a run is running; 42P01, 42P16, 42501 the people relation.';
+'Changes settings of a connection and returns it; NULL leaves a setting as it is. An empty district takes it out of '
+    'its district; an empty token_url goes back to what the preset says, and an empty scope sends none. A changed '
+    'sis brings its auth, unless one is given. sync_at and window_end are local times of time_zone; guard_percent is '
+    '0 to 100, guard_floor a number of people, guard_update_percent (75; 0 to 100) the share of a category for which '
+    'updates of one column are held, page_size a number of rows and max_requests one of requests, up to what the SIS '
+    'bears; credentials_expire is when the school''s credentials end. guard_grace is the number of complete full '
+    'reads, 1 to 30, that have to miss somebody before he is archived; season_dates is a range of local dates on '
+    'which season_percent (0 to 99) takes the place of guard_percent and of the half; freeze_dates one on which all '
+    'archives are held; ''empty'' takes a range away. delta (off) lets evenings ask only for students and contacts '
+    'that changed, with a full read every full_every evenings (7; 1 to 30). clear_parent_contact (off; needs '
+    'parent_contact) takes a contact that a roster wrote away once the SIS names none for the student. A changed '
+    'url, sis, school_id, client_id, auth, token_url or scope forgets the token; a changed url, sis or school_id '
+    'makes the connection unproven: its next full sync holds archives. Errors: 42704 an unknown connection or SIS, '
+    '22023 a bad value, with the range; 55000 moving site or people once people are linked; 55006 changing url, sis, '
+    'school_id, site or people while a run is running; 42P01, 42P16, 42501 the people relation.';
 
 CREATE FUNCTION do_toggle(connection text, category text, roster boolean, auto_update boolean, archive boolean)
 RETURNS SETOF toggles
@@ -648,9 +669,12 @@ DECLARE
     known minga_roster.connections := minga_roster.known_connection(connection);
     unset text := minga_roster.mail_settings_missing();
 BEGIN
-    IF email IS NULL OR email !~ '^[^@\s[:cntrl:]<>(),;:"\[\]\\]+@([^@\s[:cntrl:]<>(),;:"\[\]\\.]+[.])+[^@\s[:cntrl:]<>(),;:"\[\]\\.]+$' OR octet_length(email) > 254
+    IF email IS NULL
+        OR email !~ '^[^@\s[:cntrl:]<>(),;:"\[\]\\]+@([^@\s[:cntrl:]<>(),;:"\[\]\\.]+[.])+[^@\s[:cntrl:]<>(),;:"\[\]\\.]+$'
+        OR octet_length(email) > 254
         OR email <> minga_roster.readable(email) THEN
-        PERFORM minga_roster.refuse_parameter('email', email, 'One address is needed, as in "it@mesa.example": a name, one @ and a domain with a dot, without blanks.',
+        PERFORM minga_roster.refuse_parameter('email', email,
+            'One address is needed, as in "it@mesa.example": a name, one @ and a domain with a dot, without blanks.',
             'Call roster_notify once for each recipient.');
     END IF;
     IF send IS NULL OR send NOT IN ('always', 'problems', 'changes', 'never') THEN
@@ -682,11 +706,13 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     known minga_roster.connections := minga_roster.known_connection(connection);
 BEGIN
-    DELETE FROM minga_roster.recipients r WHERE r.connection = known.connection AND lower(r.email) = lower(do_remove_recipient.email);
+    DELETE FROM minga_roster.recipients r WHERE r.connection = known.connection
+        AND lower(r.email) = lower(do_remove_recipient.email);
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'undefined_object',
             MESSAGE = format('"%s" is no recipient of connection "%s"', left(email, 100), known.connection),
-            HINT = format('SELECT email FROM minga_roster.recipients WHERE connection = %L lists them.', known.connection);
+            HINT = format('SELECT email FROM minga_roster.recipients WHERE connection = %L lists them.',
+                known.connection);
     END IF;
     -- What waits was meant for them too.
     DELETE FROM minga_roster.outbox o
@@ -698,7 +724,8 @@ COMMENT ON FUNCTION do_remove_recipient(text, text) IS 'roster_remove_recipient 
 CREATE FUNCTION roster_remove_recipient(connection text, email text) RETURNS void
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_remove_recipient(text, text) IS
-'Takes an address off the recipients of a connection, with the mail that waits for it. 42704 an unknown connection, or an address that is no recipient.';
+'Takes an address off the recipients of a connection, with the mail that waits for it. 42704 an unknown connection, '
+    'or an address that is no recipient.';
 
 CREATE FUNCTION do_disconnect(connection text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$

@@ -1,16 +1,19 @@
 -- Conflicts that a person has to settle: who could be meant, and what somebody decided, which is remembered and used from then on.
 
 CREATE FUNCTION set_aside_skipped(connection connections) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
+    SET work_mem = '64MB' AS $$
 BEGIN
     CREATE TEMP TABLE skipped_rows (place tid, category text) ON COMMIT DROP;
-    IF NOT EXISTS (SELECT FROM minga_roster.match_decisions d WHERE d.connection = set_aside_skipped.connection.connection AND d.decision = 'skip') THEN
+    IF NOT EXISTS (SELECT FROM minga_roster.match_decisions d
+        WHERE d.connection = set_aside_skipped.connection.connection AND d.decision = 'skip') THEN
         RETURN;
     END IF;
     WITH skipped AS (
         DELETE FROM open_rows o
         USING minga_roster.match_decisions d
-        WHERE d.connection = set_aside_skipped.connection.connection AND d.decision = 'skip' AND o.sourced_id = d.sourced_id
+        WHERE d.connection = set_aside_skipped.connection.connection AND d.decision = 'skip'
+            AND o.sourced_id = d.sourced_id
             AND o.staged AND o.standing <> 'absent' AND NOT o.linked
         RETURNING o.place, o.category
     )
@@ -18,7 +21,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION set_aside_skipped(connections) IS
-'Takes rows for which roster_decide said "skip" out of open_rows, so that they are matched and grouped with nobody, and makes the temp table skipped_rows of them.';
+'Takes rows for which roster_decide said "skip" out of open_rows, so that they are matched and grouped with nobody, '
+    'and makes the temp table skipped_rows of them.';
 
 CREATE FUNCTION drop_conflict_pairs(connection text) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -28,14 +32,17 @@ $$;
 COMMENT ON FUNCTION drop_conflict_pairs(text) IS 'Removes what roster_conflicts shows of a connection.';
 
 CREATE FUNCTION keep_conflict_pairs(run runs) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
+    SET work_mem = '64MB' AS $$
 BEGIN
     PERFORM minga_roster.drop_conflict_pairs(run.connection);
-    IF NOT EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = keep_conflict_pairs.run.run AND c.action = 'conflict') THEN
+    IF NOT EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = keep_conflict_pairs.run.run
+        AND c.action = 'conflict') THEN
         RETURN;
     END IF;
     INSERT INTO minga_roster.conflict_pairs
-    SELECT p.run, p.change, row_number() OVER (PARTITION BY p.change ORDER BY p.sourced_id COLLATE "C", p.person_id COLLATE "C"), p.sourced_id,
+    SELECT p.run, p.change, row_number() OVER (PARTITION BY p.change ORDER BY p.sourced_id COLLATE "C",
+        p.person_id COLLATE "C"), p.sourced_id,
         s.given_name, s.family_name, s.identifier, s.email, s.username, s.role, p.person_id, p.found_by,
         h.given_name, h.family_name, h.identifier, h.email, h.username, h.role_word, h.archived, a.agrees, a.differs
     FROM (
@@ -44,9 +51,11 @@ BEGIN
             FROM minga_roster.conflict_candidates k WHERE k.run = keep_conflict_pairs.run.run
             GROUP BY k.change, k.person_id
         ), conflict AS MATERIALIZED (
-            SELECT c.run, c.change, c.sourced_ids, n.first_person, coalesce(n.people * cardinality(c.sourced_ids) > 1000, false) AS is_large
+            SELECT c.run, c.change, c.sourced_ids, n.first_person,
+                coalesce(n.people * cardinality(c.sourced_ids) > 1000, false) AS is_large
             FROM minga_roster.changes c
-            LEFT JOIN (SELECT d.change, count(*) AS people, min(d.person_id) AS first_person FROM candidate d GROUP BY d.change) n ON n.change = c.change
+            LEFT JOIN (SELECT d.change, count(*) AS people, min(d.person_id) AS first_person FROM candidate d
+                GROUP BY d.change) n ON n.change = c.change
             WHERE c.run = keep_conflict_pairs.run.run AND c.action = 'conflict'
         ), pair AS (
             SELECT c.run, c.change, i.id AS sourced_id, k.person_id
@@ -54,9 +63,11 @@ BEGIN
             WHERE NOT c.is_large
             UNION ALL
             -- Of very many, each row beside the first person and each person beside the first row.
-            SELECT c.run, c.change, i.id, c.first_person FROM conflict c CROSS JOIN LATERAL unnest(c.sourced_ids) i (id) WHERE c.is_large
+            SELECT c.run, c.change, i.id, c.first_person FROM conflict c
+            CROSS JOIN LATERAL unnest(c.sourced_ids) i (id) WHERE c.is_large
             UNION ALL
-            SELECT c.run, c.change, c.sourced_ids[1], k.person_id FROM conflict c JOIN candidate k ON k.change = c.change AND k.person_id <> c.first_person
+            SELECT c.run, c.change, c.sourced_ids[1], k.person_id FROM conflict c
+            JOIN candidate k ON k.change = c.change AND k.person_id <> c.first_person
             WHERE c.is_large
         )
         SELECT p.run, p.change, p.sourced_id, p.person_id, k.found_by
@@ -66,9 +77,11 @@ BEGIN
         ON s.sourced_id = p.sourced_id COLLATE "C"
     LEFT JOIN current_people h ON h.person_id = p.person_id
     CROSS JOIN LATERAL (
-        SELECT array_agg(v.name ORDER BY v.nth) FILTER (WHERE v.same) AS agrees, array_agg(v.name ORDER BY v.nth) FILTER (WHERE NOT v.same) AS differs
+        SELECT array_agg(v.name ORDER BY v.nth) FILTER (WHERE v.same) AS agrees,
+            array_agg(v.name ORDER BY v.nth) FILTER (WHERE NOT v.same) AS differs
         FROM (VALUES
-            (1, 'given_name', minga_roster.given_names_agree(minga_roster.clean_name(s.given_name), minga_roster.clean_name(s.preferred_name),
+            (1, 'given_name', minga_roster.given_names_agree(minga_roster.clean_name(s.given_name),
+                minga_roster.clean_name(s.preferred_name),
                 minga_roster.clean_name(h.given_name), minga_roster.clean_name(h.preferred_name))),
             (2, 'family_name', minga_roster.clean_name(s.family_name) = minga_roster.clean_name(h.family_name)),
             (3, 'identifier', lower(s.identifier COLLATE "C") = lower(h.identifier COLLATE "C")),
@@ -91,18 +104,26 @@ CREATE VIEW roster_conflicts AS
     )
     SELECT l.connection, c.site, c.run, c.category, k.sourced_id, k.person_id, c.conflict, c.reason, k.found_by,
         k.given_name, k.family_name, k.identifier, k.email, k.username, k.role,
-        k.person_given_name, k.person_family_name, k.person_identifier, k.person_email, k.person_username, k.person_role, k.person_archived,
+        k.person_given_name, k.person_family_name, k.person_identifier, k.person_email, k.person_username,
+        k.person_role, k.person_archived,
         k.agrees, k.differs, c.sourced_ids
     FROM latest l
     JOIN minga_roster.changes c ON c.run = l.run AND c.action = 'conflict'
     JOIN minga_roster.conflict_pairs k ON k.run = c.run AND k.change = c.change;
 COMMENT ON VIEW roster_conflicts IS
-'The conflicts of each connection''s latest plan, a row for each row of the roster and each person whom it could be, side by side as the plan saw them; roster_decide settles them. Holds names and addresses.';
-COMMENT ON COLUMN roster_conflicts.person_id IS 'Somebody whom the row could be; NULL where the rows contradict each other and nobody of the site is meant.';
-COMMENT ON COLUMN roster_conflicts.conflict IS 'Why it is a conflict, as a code (changes.conflict); reason says it in a sentence.';
-COMMENT ON COLUMN roster_conflicts.found_by IS 'What speaks for the person: link, former id, identifier or e-mail; row: another row of the person would be joined with this one; unique index: the person has a value that the rows bring too, and that an index of people allows once.';
-COMMENT ON COLUMN roster_conflicts.given_name IS 'This and the five after it are the row of the roster; those that begin with person_ are the person.';
-COMMENT ON COLUMN roster_conflicts.agrees IS 'In what row and person agree, of given_name, family_name, identifier, email and username; what one of them lacks is neither here nor in differs.';
+'The conflicts of each connection''s latest plan, a row for each row of the roster and each person whom it could be, '
+    'side by side as the plan saw them; roster_decide settles them. Holds names and addresses.';
+COMMENT ON COLUMN roster_conflicts.person_id IS 'Somebody whom the row could be; NULL where the rows contradict each '
+    'other and nobody of the site is meant.';
+COMMENT ON COLUMN roster_conflicts.conflict IS 'Why it is a conflict, as a code (changes.conflict); reason says it '
+    'in a sentence.';
+COMMENT ON COLUMN roster_conflicts.found_by IS 'What speaks for the person: link, former id, identifier or e-mail; '
+    'row: another row of the person would be joined with this one; unique index: the person has a value that the '
+    'rows bring too, and that an index of people allows once.';
+COMMENT ON COLUMN roster_conflicts.given_name IS 'This and the five after it are the row of the roster; those that '
+    'begin with person_ are the person.';
+COMMENT ON COLUMN roster_conflicts.agrees IS 'In what row and person agree, of given_name, family_name, identifier, '
+    'email and username; what one of them lacks is neither here nor in differs.';
 COMMENT ON COLUMN roster_conflicts.sourced_ids IS 'All rows of the roster that are one in this conflict.';
 
 CREATE FUNCTION do_decide(connection text, sourced_id text, decision text, person_id text) RETURNS void
@@ -113,14 +134,16 @@ DECLARE
     staged record;
 BEGIN
     IF decision IS NULL OR decision NOT IN ('same person', 'never the same', 'new person', 'skip', 'undecided') THEN
-        PERFORM minga_roster.refuse_parameter('decision', decision, 'Known are "same person", "never the same", "new person", "skip" and "undecided".',
+        PERFORM minga_roster.refuse_parameter('decision', decision,
+            'Known are "same person", "never the same", "new person", "skip" and "undecided".',
             '"undecided" takes back what was decided of a row before.');
     END IF;
     IF sourced_id IS NULL OR (decision IN ('same person', 'never the same')) <> (person_id IS NOT NULL AND decision <> 'undecided') THEN
         RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed',
             MESSAGE = format('decision "%s" needs a sourcedId%s', decision,
                 CASE WHEN decision IN ('same person', 'never the same') THEN ' and a person_id' ELSE ' and no person_id' END),
-            DETAIL = '"same person" and "never the same" speak of a row and a person, "new person", "skip" and "undecided" of a row.',
+            DETAIL = '"same person" and "never the same" speak of a row and a person, "new person", "skip" and '
+                '"undecided" of a row.',
             HINT = 'SELECT sourced_id, person_id, reason FROM minga_roster.roster_conflicts shows both.';
     END IF;
     PERFORM minga_roster.check_people_relation(known.people);
@@ -135,7 +158,8 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'undefined_object',
             MESSAGE = format('the latest fetch of connection "%s" has no user with this sourcedId', known.connection),
             DETAIL = 'A decision speaks of a row that the SIS lists. The id is not repeated here.',
-            HINT = format('SELECT sourced_id FROM minga_roster.roster_conflicts WHERE connection = %L lists those in conflict; ids are case-sensitive.', known.connection);
+            HINT = format('SELECT sourced_id FROM minga_roster.roster_conflicts WHERE connection = %L lists those in '
+                'conflict; ids are case-sensitive.', known.connection);
     END IF;
     IF decision IN ('same person', 'skip') AND staged.category IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
@@ -149,7 +173,8 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'undefined_object',
             MESSAGE = format('site "%s" has no person with this person_id', known.site),
             DETAIL = format('It is none in "%s". The id is not repeated here.', known.people),
-            HINT = format('SELECT person_id FROM minga_roster.roster_conflicts WHERE connection = %L lists who could be meant.', known.connection);
+            HINT = format('SELECT person_id FROM minga_roster.roster_conflicts WHERE connection = %L lists who could '
+                'be meant.', known.connection);
     END IF;
     IF decision = 'same person' AND EXISTS (SELECT FROM minga_roster.links l
         WHERE l.connection = known.connection AND l.site = known.site AND l.person_id = do_decide.person_id
@@ -167,7 +192,8 @@ BEGIN
         AND (decision = 'same person' OR l.rule = 'decided');
     DELETE FROM minga_roster.match_decisions d
     WHERE d.connection = known.connection AND d.sourced_id = do_decide.sourced_id
-        AND (do_decide.decision IN ('same person', 'undecided') OR d.person_id IS NOT DISTINCT FROM do_decide.person_id);
+        AND (do_decide.decision IN ('same person', 'undecided')
+            OR d.person_id IS NOT DISTINCT FROM do_decide.person_id);
     IF decision = 'same person' THEN
         INSERT INTO minga_roster.links (connection, sourced_id, site, person_id, category, rule, linked_run)
         VALUES (known.connection, sourced_id, known.site, person_id, staged.category, 'decided',
@@ -191,4 +217,9 @@ COMMENT ON FUNCTION do_decide(text, text, text, text) IS 'roster_decide behind t
 CREATE FUNCTION roster_decide(connection text, sourced_id text, decision text, person_id text DEFAULT NULL) RETURNS void
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_decide(text, text, text, text) IS
-'Decides who a row of the roster is: "same person" as person_id (it is linked to that person), "never the same" as person_id, a "new person" whom nobody of the site is, "skip" (nothing is done for the row: it is matched with nobody, creates nobody and is no conflict), or "undecided" again. Remembered, and used by each plan from then on. Works in a query over roster_conflicts. Errors: 22023 another decision, 22004 sourcedId or person_id missing or too many, 42704 an unknown connection, row or person, 55000 where the row is linked already or the person is of the other family, 55006 while a run of the connection works.';
+'Decides who a row of the roster is: "same person" as person_id (it is linked to that person), "never the same" as '
+    'person_id, a "new person" whom nobody of the site is, "skip" (nothing is done for the row: it is matched with '
+    'nobody, creates nobody and is no conflict), or "undecided" again. Remembered, and used by each plan from then '
+    'on. Works in a query over roster_conflicts. Errors: 22023 another decision, 22004 sourcedId or person_id '
+    'missing or too many, 42704 an unknown connection, row or person, 55000 where the row is linked already or the '
+    'person is of the other family, 55006 while a run of the connection works.';

@@ -100,7 +100,8 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION settle_read(bigint) IS 'Marks a run whose collections are read as a full one, unless it is a delta, and as incomplete where one was not read to a proved end.';
+COMMENT ON FUNCTION settle_read(bigint) IS 'Marks a run whose collections are read as a full one, unless it is a '
+    'delta, and as incomplete where one was not read to a proved end.';
 
 CREATE FUNCTION end_read(run runs) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -116,7 +117,8 @@ BEGIN
         RETURN;
     END IF;
     SELECT bool_and(c.complete) INTO read_whole FROM minga_roster.collections c WHERE c.run = end_read.run.run;
-    SELECT coalesce(bool_or(h.action = 'link'), false), coalesce(bool_or(h.action = 'update' OR h.state_cause = 'new_site'), false)
+    SELECT coalesce(bool_or(h.action = 'link'), false),
+        coalesce(bool_or(h.action = 'update' OR h.state_cause = 'new_site'), false)
     INTO links_wait, updates_wait
     FROM minga_roster.changes h WHERE h.run = end_read.run.run AND h.state = 'held';
     read_whole := read_whole AND NOT links_wait AND NOT updates_wait;
@@ -137,4 +139,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION end_read(runs) IS
-'At the end of a sync of a connection with delta: stores the newest dateLastModified seen, from which the next delta asks. Where a collection was not read whole, a delta leaves it as it was, and a full read has the next evening read in full; so where links wait for roster_relink; where updates are held, the next evening is read in full in any case.';
+'At the end of a sync of a connection with delta: stores the newest dateLastModified seen, from which the next delta '
+    'asks. Where a collection was not read whole, a delta leaves it as it was, and a full read has the next evening '
+    'read in full; so where links wait for roster_relink; where updates are held, the next evening is read in full '
+    'in any case.';

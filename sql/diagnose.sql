@@ -157,23 +157,28 @@ AS $$
              'Whatever else rows hold is not kept. Ask the SIS vendor to take fields, as OneRoster has it.'),
             ('limit', 'known: largest page', 'A request for more rows is refused: pages of so many are asked for.',
              'Set roster_configure(page_size => ...) to it, or ask the SIS vendor for the largest page.'),
-            ('order', 'known: falling order', 'A list cannot be had from its other end, where its last row would prove that it was read whole.',
+            ('order', 'known: falling order',
+                'A list cannot be had from its other end, where its last row would prove that it was read whole.',
              'Ask the SIS vendor for sort with orderBy=desc, or for X-Total-Count.'),
-            ('overlap', 'known: offset inside a list', 'Pages begin at whole pages only, so that it cannot be seen whether a list moved while it was read.',
+            ('overlap', 'known: offset inside a list',
+                'Pages begin at whole pages only, so that it cannot be seen whether a list moved while it was read.',
              'Without X-Total-Count a list of several pages is not proved: ask the SIS vendor for it.'),
-            ('paging', 'known: paging', 'limit and offset are not taken as OneRoster has them; lists are read all the same.',
+            ('paging', 'known: paging',
+                'limit and offset are not taken as OneRoster has them; lists are read all the same.',
              'Ask the SIS vendor: offset and limit have to count rows.'),
             ('sort', 'known: sort', 'A request that names an order is refused: lists come in the order of the SIS.',
              'Ask the SIS vendor to take sort, as OneRoster has it.')) AS w (fact, finding, detail, hint) USING (fact)
         WHERE f.connection = (SELECT r.connection FROM minga_roster.runs r WHERE r.run = store_facts.run)
     ), stored AS (
         INSERT INTO minga_roster.findings (run, position, finding, value, ok, detail, hint)
-        SELECT store_facts.run, store_facts.last_position + k.nth, k.finding, k.value, false, k.detail, k.hint FROM known k
+        SELECT store_facts.run, store_facts.last_position + k.nth, k.finding, k.value, false, k.detail, k.hint
+        FROM known k
     )
     SELECT store_facts.last_position + count(*)::integer FROM known
 $$;
 COMMENT ON FUNCTION store_facts(bigint, integer) IS
-'Adds what is known of how the SIS has to be asked to the findings of a diagnosis; returns the position of the last one.';
+'Adds what is known of how the SIS has to be asked to the findings of a diagnosis; returns the position of the last '
+    'one.';
 
 CREATE FUNCTION store_statistics(run bigint, last_position integer) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -211,7 +216,8 @@ BEGIN
     CROSS JOIN LATERAL (VALUES
         (1, 'Server', substring(c.base_url FROM '^[a-z]+://([^/?#@]+)(?:[/?#]|$)')),
         (2, 'Product', format('%s (preset "%s")', c.title, c.sis)),
-        (3, 'School', CASE WHEN c.listed_as IS NULL THEN c.school_id ELSE format('%s (%s)', c.listed_as, c.school_id) END),
+        (3, 'School', CASE WHEN c.listed_as IS NULL THEN c.school_id
+            ELSE format('%s (%s)', c.listed_as, c.school_id) END),
         (4, 'Examined', format('%s %s, %s; run %s', to_char(coalesce(diagnosed.started_at, diagnosed.queued_at) AT TIME ZONE c.zone, 'YYYY-MM-DD HH24:MI'), c.zone,
             coalesce('took ' || minga_roster.duration_in_words(diagnosed.finished_at - diagnosed.started_at), diagnosed.state), diagnosed.run)),
         (5, 'Asked', format('%s, %s of them again, %s KB read', minga_roster.counted(diagnosed.requests, 'request'), diagnosed.retries, (diagnosed.bytes + 1023) / 1024)),

@@ -1,5 +1,6 @@
 -- Findings: what a run noticed of the roster beside what it did. They are codes with numbers; report.sql makes
--- sentences of them. Must survive a SIS that sends anything: names of roles are its own words, and are kept short and few.
+-- sentences of them. Must survive a SIS that sends anything: names of roles are its own words, and are kept short and
+-- few.
 
 CREATE FUNCTION former_read(run runs, connection connections) RETURNS bigint
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -44,7 +45,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION count_listed(runs) IS
-'Makes the temp table listed_roles: how many rows of each role are listed, inactive, and have a value in each field; and '
+'Makes the temp table listed_roles: how many rows of each role are listed, inactive, and have a value in each field; '
+    'and '
 'keeps that by category with a full run, for the next one to compare with. Works on the temp tables of plan_run.';
 
 CREATE FUNCTION note_findings(run runs, connection connections) RETURNS void
@@ -129,7 +131,8 @@ BEGIN
         WHERE r.without_id > 0
         UNION ALL
         SELECT 9, 'incomplete', NULL, r.distinct_ids, r.claimed_total,
-            jsonb_strip_nulls(jsonb_build_object('subject', r.collection, 'family', r.family, 'cause', r.weak_cause)), true
+            jsonb_strip_nulls(jsonb_build_object('subject', r.collection, 'family', r.family, 'cause', r.weak_cause)),
+            true
         FROM read_collections r
         WHERE (NOT r.complete OR r.proof = 'weak') AND (note_findings.run.is_full IS NOT FALSE OR r.proof IS NULL)
         UNION ALL
@@ -138,7 +141,8 @@ BEGIN
         FROM mass_updates m
     )
     SELECT note_findings.run.run,
-        row_number() OVER (ORDER BY f.place, array_position(minga_roster.categories(), f.category), f.amount DESC, f.detail),
+        row_number() OVER (ORDER BY f.place, array_position(minga_roster.categories(), f.category), f.amount DESC,
+            f.detail),
         f.finding, f.category, f.amount, f."of", f.detail,
         -- Told once; what waits for somebody, as long as it waits.
         f.looks AND (f.finding = 'mass_update_held' OR NOT EXISTS (

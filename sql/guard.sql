@@ -1,6 +1,6 @@
 -- The guard: holds archives back when too many would go at once, and all of them while a connection is unproven; and
--- updates that would change one column of most people at once. A wrong school, a shortened answer, a new year or a column
--- that went wrong in the SIS must not empty or overwrite a school over night.
+-- updates that would change one column of most people at once. A wrong school, a shortened answer, a new year or a
+-- column that went wrong in the SIS must not empty or overwrite a school over night.
 
 CREATE FUNCTION people_of(category text, number bigint) RETURNS text
 LANGUAGE sql IMMUTABLE
@@ -9,7 +9,8 @@ COMMENT ON FUNCTION people_of(text, bigint) IS
 'What so many people of a category of the toggles are called: "student", "staff members".';
 
 CREATE FUNCTION find_linked_people(connection connections) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
+    SET work_mem = '64MB' AS $$
 BEGIN
     IF to_regclass('pg_temp.linked_then') IS NOT NULL THEN
         RETURN;
@@ -18,7 +19,8 @@ BEGIN
     WITH links_then AS (
         -- The links as tonight's run leaves them: tomorrow's base, and so tonight's.
         SELECT l.person_id,
-            CASE WHEN o.usable AND d.outcome NOT IN ('conflict', 'reject') THEN o.category ELSE l.category END AS category,
+            CASE WHEN o.usable AND d.outcome NOT IN ('conflict', 'reject') THEN o.category
+                ELSE l.category END AS category,
             CASE WHEN o.standing <> 'absent' THEN false
                 ELSE l.missed_since IS NOT NULL OR coalesce(o.standing = 'absent'
                     AND minga_roster.family_of(l.category) IN (SELECT f.family FROM proved_families f), false)
@@ -28,7 +30,8 @@ BEGIN
         FROM minga_roster.links l
         LEFT JOIN open_rows o ON o.sourced_id = l.sourced_id
         LEFT JOIN decisions d ON d.label = o.label
-        LEFT JOIN (SELECT DISTINCT m.person_id FROM decisions m WHERE m.links AND m.step IN ('former id', 'identifier', 'e-mail')) moved
+        LEFT JOIN (SELECT DISTINCT m.person_id FROM decisions m WHERE m.links
+            AND m.step IN ('former id', 'identifier', 'e-mail')) moved
             ON moved.person_id = l.person_id AND o.standing = 'absent'
         WHERE l.connection = find_linked_people.connection.connection AND moved.person_id IS NULL
         UNION ALL
@@ -47,12 +50,15 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION find_linked_people(connections) IS
-'Makes the temp table linked_then where it is not there yet: whom the connection''s links lead to once tonight''s run is '
-'done, with the category of the best row seen last, whether any row of theirs is listed, and whether a roster may write to '
+'Makes the temp table linked_then where it is not there yet: whom the connection''s links lead to once tonight''s '
+    'run is '
+'done, with the category of the best row seen last, whether any row of theirs is listed, and whether a roster may '
+    'write to '
 'them. Works on the temp tables of plan_run.';
 
 CREATE FUNCTION hold_updates(run runs, connection connections) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
+    SET work_mem = '64MB' AS $$
 DECLARE
     -- In fewer people a share says nothing.
     smallest CONSTANT integer := 20;
@@ -62,7 +68,8 @@ DECLARE
 BEGIN
     CREATE TEMP TABLE mass_updates (category text, column_name text, changed bigint, people bigint) ON COMMIT DROP;
     IF NOT EXISTS (
-        SELECT FROM decisions d WHERE d.outcome = 'update' GROUP BY d.category HAVING count(*) * 100 > percent * smallest)
+        SELECT FROM decisions d WHERE d.outcome = 'update' GROUP BY d.category
+        HAVING count(*) * 100 > percent * smallest)
     THEN
         RETURN;
     END IF;
@@ -107,13 +114,17 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION hold_updates(runs, connections) IS
-'Makes the temp table mass_updates: columns that updates would change for more than guard_update_percent of a category''s '
-'people, of those who are active, linked, listed and may be written to, in categories of 20 or more active linked people; '
-'filling an empty column is not counted, nor is grade in a season. Each update of such a column becomes a held change as a '
+'Makes the temp table mass_updates: columns that updates would change for more than guard_update_percent of a '
+    'category''s '
+'people, of those who are active, linked, listed and may be written to, in categories of 20 or more active linked '
+    'people; '
+'filling an empty column is not counted, nor is grade in a season. Each update of such a column becomes a held '
+    'change as a '
 'whole; the links are written. Works on the temp tables of plan_run.';
 
 CREATE FUNCTION hold_new_site(connection connections) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
+    SET work_mem = '64MB' AS $$
 BEGIN
     -- A site that is mistyped has nobody, and all people of the right one would be made a second time.
     IF EXISTS (SELECT FROM current_people) OR NOT EXISTS (SELECT FROM decisions d WHERE d.outcome = 'create')
@@ -123,25 +134,30 @@ BEGIN
         RETURN;
     END IF;
     UPDATE decisions d SET outcome = 'skip', links = false, held_as = 'create', held_cause = 'new_site',
-        held_reason = format('Nobody is of site "%s" yet, and the people relation has people of other sites.', connection.site)
+        held_reason = format('Nobody is of site "%s" yet, and the people relation has people of other sites.',
+            connection.site)
     WHERE d.outcome = 'create';
 END
 $$;
 COMMENT ON FUNCTION hold_new_site(connections) IS
-'Holds all creates of a plan for a site that has nobody beside sites that have people, of a connection that has linked nobody yet: the site may be mistyped. Works on the temp tables of plan_run.';
+'Holds all creates of a plan for a site that has nobody beside sites that have people, of a connection that has '
+    'linked nobody yet: the site may be mistyped. Works on the temp tables of plan_run.';
 
 CREATE FUNCTION awaits_approval(action text, cause text) RETURNS boolean
 LANGUAGE sql IMMUTABLE
 RETURN action IN ('update', 'archive') OR (action = 'create' AND coalesce(cause = 'new_site', false));
-COMMENT ON FUNCTION awaits_approval(text, text) IS 'Whether a held change of this action and state_cause is for roster_approve; the others are for roster_relink.';
+COMMENT ON FUNCTION awaits_approval(text, text) IS 'Whether a held change of this action and state_cause is for '
+    'roster_approve; the others are for roster_relink.';
 
 CREATE FUNCTION keep_held_links(run runs, connection connections) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
+    SET work_mem = '64MB' AS $$
 BEGIN
     IF NOT EXISTS (SELECT FROM decisions d WHERE d.held_cause = 'new_site') THEN
         RETURN;
     END IF;
-    INSERT INTO minga_roster.planned_links (run, sourced_id, deed, change, category, role_written, rule, missing, returned)
+    INSERT INTO minga_roster.planned_links (run, sourced_id, deed, change, category, role_written, rule, missing,
+        returned)
     SELECT run.run, o.sourced_id, 'insert', c.change, o.category, d.after ->> 'role', d.rule, false, false
     FROM decisions d
     JOIN minga_roster.changes c ON c.run = keep_held_links.run.run AND c.state = 'held' AND c.action = 'create'
@@ -150,13 +166,15 @@ BEGIN
     WHERE d.held_cause = 'new_site';
 END
 $$;
-COMMENT ON FUNCTION keep_held_links(runs, connections) IS 'Stores with a plan the links of its held creates, which its approval writes.';
+COMMENT ON FUNCTION keep_held_links(runs, connections) IS 'Stores with a plan the links of its held creates, which '
+    'its approval writes.';
 
 CREATE FUNCTION drop_held_links(connection text) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
     DELETE FROM minga_roster.planned_links l
     USING minga_roster.changes c JOIN minga_roster.runs r ON r.run = c.run
-    WHERE r.connection = drop_held_links.connection AND c.state = 'expired' AND c.action = 'create' AND l.run = c.run AND l.change = c.change
+    WHERE r.connection = drop_held_links.connection AND c.state = 'expired' AND c.action = 'create' AND l.run = c.run
+        AND l.change = c.change
 $$;
 COMMENT ON FUNCTION drop_held_links(text) IS 'Removes the links of held creates that have expired.';
 
@@ -180,7 +198,8 @@ BEGIN
         FROM minga_roster.changes c
         JOIN minga_roster.runs r ON r.run = c.run AND r.connection = this.connection
         JOIN current_people p ON p.person_id = c.person_id AND p.archived
-        WHERE c.action = 'archive' AND c.state = 'applied' AND c.state_cause IS NULL AND c.state_at > minga_roster.clock() - interval '7 days'
+        WHERE c.action = 'archive' AND c.state = 'applied' AND c.state_cause IS NULL
+            AND c.state_at > minga_roster.clock() - interval '7 days'
             AND c.site = this.site AND c.person_id NOT IN (SELECT d.person_id FROM decisions d WHERE d.outcome = 'restore')
         ORDER BY c.person_id, c.run DESC
     ), leaver AS (
@@ -204,10 +223,12 @@ BEGIN
                 WHEN i.reason IS NOT NULL THEN 'ids_changed'
                 WHEN connection.unproven THEN 'unproven'
                 WHEN today <@ connection.freeze_dates THEN 'frozen'
-                WHEN in_season AND f.leavers > connection.guard_floor AND f.leavers * 100 > connection.season_percent * f.people THEN 'season_percent'
+                WHEN in_season AND f.leavers > connection.guard_floor
+                    AND f.leavers * 100 > connection.season_percent * f.people THEN 'season_percent'
                 WHEN in_season THEN NULL
                 WHEN f.people >= 4 AND f.leavers * 2 >= f.people THEN 'half'
-                WHEN f.leavers > connection.guard_floor AND f.leavers * 100 > connection.guard_percent * f.people THEN 'percent'
+                WHEN f.leavers > connection.guard_floor AND f.leavers * 100 > connection.guard_percent * f.people
+                    THEN 'percent'
             END AS cause
         FROM figures f LEFT JOIN changed_ids i ON i.category = f.category
     )
@@ -217,10 +238,12 @@ BEGIN
             WHEN 'unproven' THEN 'No sync has shown yet that the connection reaches the right school.'
             WHEN 'frozen' THEN format('Archives are frozen until %s.', upper(connection.freeze_dates) - 1)
             WHEN 'season_percent' THEN
-                format('%s of %s would be gone within a week: more than %s and, in the season until %s, more than %s percent.', v.leavers, v.people,
+                format('%s of %s would be gone within a week: more than %s and, in the season until %s, more than %s '
+                    'percent.', v.leavers, v.people,
                     connection.guard_floor, upper(connection.season_dates) - 1, connection.season_percent)
             WHEN 'half' THEN format('%s of %s would be gone within a week: half or more.', v.leavers, v.people)
-            WHEN 'percent' THEN format('%s of %s would be gone within a week: more than %s and more than %s percent.', v.leavers, v.people,
+            WHEN 'percent' THEN format('%s of %s would be gone within a week: more than %s and more than %s percent.',
+                v.leavers, v.people,
                 connection.guard_floor, connection.guard_percent)
         END
     FROM verdicts v

@@ -99,7 +99,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT string_agg('minga_roster.' || s.name, ' and ')
     FROM (VALUES ('smtp_url'), ('smtp_from')) AS s (name) WHERE coalesce(minga_roster.setting(s.name), '') = ''
 $$;
-COMMENT ON FUNCTION mail_settings_missing() IS 'The settings without which no mail is sent, as far as they are not set; NULL when all are.';
+COMMENT ON FUNCTION mail_settings_missing() IS 'The settings without which no mail is sent, as far as they are not '
+    'set; NULL when all are.';
 
 CREATE FUNCTION write_test_mail(run bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -116,7 +117,8 @@ BEGIN
             HINT = 'Set them by ALTER SYSTEM and SELECT pg_reload_conf(); docs/operations.md has an example.';
     END IF;
     body := format('This is a test mail. Reports on the roster of "%s" reach this address.', this.connection);
-    INSERT INTO minga_roster.outbox (run, connection, email, subject, body_text, body_html, next_attempt_at, created_at, origin)
+    INSERT INTO minga_roster.outbox (run, connection, email, subject, body_text, body_html, next_attempt_at,
+        created_at, origin)
     SELECT this.run, this.connection, r.email, subject, body || E'\n',
         minga_roster.readable_lines(minga_roster.html_page(subject, minga_roster.html_text(body), '')),
         -- Ahead of what waits: its fault is the answer.
@@ -132,7 +134,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION write_test_mail(bigint) IS
-'Writes a test mail to each recipient of the run''s connection, but those who get none ("never"). 55000 where no mail server is set or there is no recipient.';
+'Writes a test mail to each recipient of the run''s connection, but those who get none ("never"). 55000 where no '
+    'mail server is set or there is no recipient.';
 
 CREATE FUNCTION end_test_mail(run bigint) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -144,7 +147,10 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION end_test_mail(bigint) IS 'Gives up what was not sent of a run''s test mail, with the reason.';
 
-CREATE FUNCTION roster_send_test_mail(connection text, OUT email text, OUT ok boolean, OUT error text) RETURNS SETOF record
+CREATE FUNCTION roster_send_test_mail(connection text, OUT email text, OUT ok boolean,
+    OUT error text) RETURNS SETOF record
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_send_test_mail';
 COMMENT ON FUNCTION roster_send_test_mail(text) IS
-'Sends a test mail to each recipient of the connection, but those who get none ("never"), and says how it went: error has the mail server''s words. A background worker sends it. 42704 an unknown connection, 55000 where minga_roster.smtp_url or smtp_from is not set or there is no recipient, 25001 inside a transaction block.';
+'Sends a test mail to each recipient of the connection, but those who get none ("never"), and says how it went: '
+    'error has the mail server''s words. A background worker sends it. 42704 an unknown connection, 55000 where '
+    'minga_roster.smtp_url or smtp_from is not set or there is no recipient, 25001 inside a transaction block.';

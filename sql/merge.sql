@@ -6,7 +6,8 @@ BEGIN
     INSERT INTO minga_roster.run_counts (run, category, action, count)
     SELECT c.run, coalesce(c.category, 'none'), CASE c.state WHEN 'held' THEN 'held' ELSE 'archive' END, count(*)
     FROM minga_roster.changes c
-    WHERE c.run = count_changes.run AND ((c.action = 'archive' AND c.state IN ('planned', 'applied')) OR (minga_roster.awaits_approval(c.action, c.state_cause) AND c.state = 'held'))
+    WHERE c.run = count_changes.run AND ((c.action = 'archive' AND c.state IN ('planned', 'applied'))
+        OR (minga_roster.awaits_approval(c.action, c.state_cause) AND c.state = 'held'))
     GROUP BY c.run, coalesce(c.category, 'none'), CASE c.state WHEN 'held' THEN 'held' ELSE 'archive' END;
     UPDATE minga_roster.runs r
     SET created = n.created, linked = n.linked, updated = n.updated, restored = n.restored, archived = n.archived, held = n.held,
@@ -18,8 +19,10 @@ BEGIN
             count(*) FILTER (WHERE c.action = 'restore') AS restored,
             count(*) FILTER (WHERE c.action = 'archive' AND c.state <> 'held') AS archived,
             count(*) FILTER (WHERE c.state = 'held' AND minga_roster.awaits_approval(c.action, c.state_cause)) AS held,
-            count(*) FILTER (WHERE c.action = 'conflict') AS conflicts, count(*) FILTER (WHERE c.action = 'reject') AS rejects
-        FROM minga_roster.changes c WHERE c.run = count_changes.run AND c.state IN ('planned', 'applied', 'held', 'noted')
+            count(*) FILTER (WHERE c.action = 'conflict') AS conflicts,
+            count(*) FILTER (WHERE c.action = 'reject') AS rejects
+        FROM minga_roster.changes c WHERE c.run = count_changes.run
+            AND c.state IN ('planned', 'applied', 'held', 'noted')
     ) n, (
         SELECT coalesce(sum(c.count) FILTER (WHERE c.action = 'unchanged'), 0) AS unchanged,
             coalesce(sum(c.count) FILTER (WHERE c.action = 'skip'), 0) AS skipped
@@ -28,10 +31,12 @@ BEGIN
     WHERE r.run = count_changes.run;
 END
 $$;
-COMMENT ON FUNCTION count_changes(bigint) IS 'Stores the counts of a run: of people from its changes, of those who stay as they are from the outcomes of their rows.';
+COMMENT ON FUNCTION count_changes(bigint) IS 'Stores the counts of a run: of people from its changes, of those who '
+    'stay as they are from the outcomes of their rows.';
 
 CREATE FUNCTION find_taken(approved runs) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
+    SET work_mem = '64MB' AS $$
 BEGIN
     CREATE TEMP TABLE taken (change integer, reason text) ON COMMIT DROP;
     IF NOT EXISTS (SELECT FROM writes w WHERE w.action = 'create') THEN
@@ -50,11 +55,13 @@ BEGIN
     UNION ALL
     SELECT p.change, 'It was decided since that nothing is done for the roster''s row.'
     FROM minga_roster.planned_links p
-    JOIN minga_roster.match_decisions d ON d.connection = find_taken.approved.connection AND d.sourced_id = p.sourced_id AND d.decision = 'skip'
+    JOIN minga_roster.match_decisions d ON d.connection = find_taken.approved.connection
+        AND d.sourced_id = p.sourced_id AND d.decision = 'skip'
     WHERE p.run = find_taken.approved.run;
 END
 $$;
-COMMENT ON FUNCTION find_taken(runs) IS 'Makes the temp table taken: held creates that an approval must not carry out any more, and why.';
+COMMENT ON FUNCTION find_taken(runs) IS 'Makes the temp table taken: held creates that an approval must not carry '
+    'out any more, and why.';
 
 CREATE FUNCTION approve_run(run bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
@@ -76,12 +83,15 @@ BEGIN
     FROM minga_roster.runs r JOIN minga_roster.runs u ON u.run = r.of_run
     WHERE r.connection = this.connection AND r.kind = 'undo' AND r.state = 'succeeded' AND u.kind IN ('sync', 'apply')
         AND minga_roster.planned_in(u) = approved.run;
-    PERFORM FROM minga_roster.changes c WHERE c.run = approved.run AND c.state = 'held' AND minga_roster.awaits_approval(c.action, c.state_cause) FOR UPDATE;
+    PERFORM FROM minga_roster.changes c WHERE c.run = approved.run AND c.state = 'held'
+        AND minga_roster.awaits_approval(c.action, c.state_cause) FOR UPDATE;
     is_held := FOUND;
     -- Who is there shows which school it is, or the lack of leavers does; what updates would write does not.
     SELECT connection.unproven AND undone_by IS NULL AND approved.run = max(r.run)
-        AND (EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = approved.run AND c.action = 'archive' AND c.state = 'held')
-            OR NOT EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = approved.run AND c.action = 'update' AND (c.state = 'held' OR c.state_cause = 'approved')))
+        AND (EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = approved.run AND c.action = 'archive'
+            AND c.state = 'held')
+            OR NOT EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = approved.run AND c.action = 'update'
+                AND (c.state = 'held' OR c.state_cause = 'approved')))
     INTO proves
     FROM minga_roster.runs r
     WHERE r.connection = this.connection AND r.kind = 'sync' AND r.state = 'succeeded' AND r.is_full;
@@ -91,21 +101,25 @@ BEGIN
             MESSAGE = format('run %s has nothing to approve', approved.run),
             DETAIL = CASE
                 WHEN approved.kind NOT IN ('sync', 'preview') THEN
-                    format('It is %s %s, which holds nothing.', CASE WHEN approved.kind IN ('approve', 'undo') THEN 'an' ELSE 'a' END, approved.kind)
+                    format('It is %s %s, which holds nothing.', CASE
+                        WHEN approved.kind IN ('approve', 'undo') THEN 'an' ELSE 'a' END, approved.kind)
                 WHEN foreign_why IS NOT NULL THEN foreign_why
                 WHEN approved.kind = 'preview' AND approved.state = 'succeeded' AND NOT is_applied THEN 'It is a preview that has not been applied.'
                 WHEN approved.state <> 'succeeded' THEN minga_roster.state_words(approved.state) || '.'
                 WHEN undone_by IS NOT NULL THEN format('It was undone by run %s, and what it held with it.', undone_by)
-                WHEN EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = approved.run AND c.action IN ('create', 'update', 'archive') AND c.state = 'expired') THEN
+                WHEN EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = approved.run
+                    AND c.action IN ('create', 'update', 'archive') AND c.state = 'expired') THEN
                     'What it held has expired: a later sync has judged anew.'
-                WHEN EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = approved.run AND c.state_cause = 'approved') THEN
+                WHEN EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = approved.run
+                    AND c.state_cause = 'approved') THEN
                     'What it held has been approved already.'
                 WHEN approved.queued_at < minga_roster.changes_kept_since() THEN 'Its changes are older than minga_roster.keep_changes and have been removed.'
                 ELSE 'It holds nothing.'
             END,
             HINT = CASE WHEN approved.kind IN ('sync', 'preview') AND approved.state IN ('queued', 'running') THEN
                     'Call again when it has ended; minga_roster.roster_status shows how it fares.'
-                ELSE format('SELECT run, held FROM minga_roster.runs WHERE connection = %L AND held > 0 ORDER BY run DESC shows the syncs that held something.',
+                ELSE format('SELECT run, held FROM minga_roster.runs WHERE connection = %L AND held > 0 ORDER BY run '
+                    'DESC shows the syncs that held something.',
                     this.connection) END;
     END IF;
 
@@ -119,7 +133,8 @@ BEGIN
             WHEN w.action = 'update' AND NOT t.auto_update THEN 'Auto update is off for this category.'
             WHEN w.action = 'archive' AND NOT (t.roster AND t.archive) THEN 'Archiving is off for this category.'
             WHEN w.action = 'update' AND EXISTS (
-                SELECT FROM jsonb_object_keys(w.after) k WHERE minga_roster.ownership_unit(k) = ANY (local_columns)) THEN
+                SELECT FROM jsonb_object_keys(w.after) k WHERE minga_roster.ownership_unit(k) = ANY (local_columns))
+                    THEN
                 'A column of it is not taken from the SIS any more.'
             WHEN w.action = 'update' AND NOT columns ?& ARRAY(SELECT jsonb_object_keys(w.after)) THEN
                 'The people relation has not all columns of it any more.'
@@ -168,19 +183,22 @@ BEGIN
             ELSE coalesce(f.reason, w.failure, 'The person was changed after the plan was made.') END,
         state_cause = CASE WHEN w.done THEN 'approved' END,
         person_id = CASE WHEN w.done THEN w.person_id ELSE c.person_id END,
-        after = CASE WHEN w.done AND c.action = 'archive' THEN jsonb_build_object('archived_at', minga_roster.clock()) || c.after ELSE c.after END,
+        after = CASE WHEN w.done AND c.action = 'archive' THEN jsonb_build_object('archived_at', minga_roster.clock())
+            || c.after ELSE c.after END,
         seen = w.seen, done_by = CASE WHEN w.done THEN this.run END, stored = w.stored
     FROM refusals f LEFT JOIN writes w ON w.change = f.change
     WHERE c.run = approved.run AND c.change = f.change;
     INSERT INTO minga_roster.link_changes (run, sourced_id, before)
     SELECT this.run, l.sourced_id, to_jsonb(l)
     FROM writes w JOIN minga_roster.links l ON l.person_id = w.person_id
-    WHERE w.done AND (w.action = 'archive' OR (w.action = 'update' AND w.after ? 'role')) AND l.connection = this.connection AND l.site = this.site;
+    WHERE w.done AND (w.action = 'archive' OR (w.action = 'update' AND w.after ? 'role'))
+        AND l.connection = this.connection AND l.site = this.site;
     UPDATE minga_roster.links l
     SET archived_run = CASE w.action WHEN 'archive' THEN approved.run ELSE l.archived_run END,
         role_written = CASE w.action WHEN 'archive' THEN l.role_written ELSE w.after ->> 'role' END
     FROM writes w
-    WHERE w.done AND (w.action = 'archive' OR (w.action = 'update' AND w.after ? 'role')) AND l.connection = this.connection AND l.person_id = w.person_id;
+    WHERE w.done AND (w.action = 'archive' OR (w.action = 'update' AND w.after ? 'role'))
+        AND l.connection = this.connection AND l.person_id = w.person_id;
     INSERT INTO minga_roster.links (connection, sourced_id, site, person_id, category, role_written, rule, linked_run)
     SELECT this.connection, l.sourced_id, this.site, w.person_id, l.category, l.role_written, l.rule, this.run
     FROM writes w JOIN minga_roster.planned_links l ON l.run = approved.run AND l.change = w.change
@@ -201,7 +219,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION approve_run(bigint) IS
-'Applies the held archives, updates and creates of the run that this one is of, each checked again; what fails becomes refused. Of an applied preview the number of either run will do. Approving the newest full sync also proves the connection, unless it held updates alone. 55000 where there is nothing to approve.';
+'Applies the held archives, updates and creates of the run that this one is of, each checked again; what fails '
+    'becomes refused. Of an applied preview the number of either run will do. Approving the newest full sync also '
+    'proves the connection, unless it held updates alone. 55000 where there is nothing to approve.';
 
 CREATE FUNCTION lock_people(connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$

@@ -82,11 +82,13 @@ BEGIN
         s.written IS NOT NULL AND EXISTS (SELECT FROM jsonb_object_keys(s.written) k WHERE minga_roster.ownership_unit(k) = o.column_name) AS wrote,
         s.is_new
     FROM (
-        SELECT p.person_id IS NULL AS is_new, coalesce(p.person_id, w.person_id) AS person_id, coalesce(to_jsonb(p), '{}') || coalesce(w.after, '{}') || coalesce(w.stored, '{}') AS person,
+        SELECT p.person_id IS NULL AS is_new, coalesce(p.person_id, w.person_id) AS person_id,
+            coalesce(to_jsonb(p), '{}') || coalesce(w.after, '{}') || coalesce(w.stored, '{}') AS person,
             w.after AS written
         FROM (SELECT p.* FROM current_people p WHERE p.person_id IN (SELECT l.person_id FROM minga_roster.links l
             WHERE l.connection = remember_written.connection)) p
-        FULL JOIN (SELECT w.person_id, w.after, w.stored FROM writes w WHERE w.done AND w.after - 'archived_at' <> '{}') w ON w.person_id = p.person_id
+        FULL JOIN (SELECT w.person_id, w.after, w.stored FROM writes w WHERE w.done
+            AND w.after - 'archived_at' <> '{}') w ON w.person_id = p.person_id
     ) s
     CROSS JOIN minga_roster.column_owners o
     WHERE o.connection = remember_written.connection AND o.owner = 'sis unless edited';

@@ -287,7 +287,8 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT e.key, w.value, w."position"
     FROM jsonb_each(given_words.roles) e
-    CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(e.value) WHEN 'array' THEN e.value ELSE jsonb_build_array(e.value) END)
+    CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(e.value) WHEN 'array' THEN e.value
+        ELSE jsonb_build_array(e.value) END)
         WITH ORDINALITY w (value, "position");
 END;
 COMMENT ON FUNCTION given_words(jsonb) IS
@@ -303,7 +304,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     WHERE NOT known_words.roles ? k.role
 $$;
 COMMENT ON FUNCTION known_words(jsonb) IS
-'The words that stand for a role, those of the map and, of a role that it does not name, the role itself. The first is the one that a sync writes.';
+'The words that stand for a role, those of the map and, of a role that it does not name, the role itself. The first '
+    'is the one that a sync writes.';
 
 CREATE FUNCTION do_attach_people(relation regclass, columns jsonb, roles jsonb, archive_words jsonb)
 RETURNS void
@@ -335,7 +337,8 @@ BEGIN
         c.relkind = 'v' AND pg_relation_is_updatable(c.oid, true) & 12 <> 12 AS read_only,
         -- Where triggers of the view do the writing, it is for them to say which columns can be written.
         c.relkind = 'v' AND pg_relation_is_updatable(c.oid, false) & 12 = 12
-            AND (SELECT count(DISTINCT e.event) FROM pg_trigger t JOIN (VALUES (4), (16)) e (event) ON t.tgtype & 64 <> 0 AND t.tgtype & e.event <> 0
+            AND (SELECT count(DISTINCT e.event) FROM pg_trigger t
+                JOIN (VALUES (4), (16)) e (event) ON t.tgtype & 64 <> 0 AND t.tgtype & e.event <> 0
                 WHERE t.tgrelid = c.oid) < 2 AS auto_updatable
     INTO class
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation;
@@ -370,7 +373,8 @@ BEGIN
             coalesce(n.attribute, c."column") AS attribute, n.attribute IS NOT NULL AS is_named
         FROM minga_roster.people_columns() c LEFT JOIN named n USING ("column")
         WHERE n.attribute IS NOT NULL
-            OR (c."column" NOT IN (SELECT attribute FROM named) AND jsonb_typeof(map -> c."column") IS DISTINCT FROM 'null')
+            OR (c."column" NOT IN (SELECT attribute FROM named)
+                AND jsonb_typeof(map -> c."column") IS DISTINCT FROM 'null')
     ), present AS (
         SELECT m.*, a.attnum, a.atttypid, a.atttypmod, a.attgenerated, a.attnotnull OR t.typnotnull AS is_not_null,
             a.atthasdef OR a.attidentity <> '' AS has_default,
@@ -389,7 +393,8 @@ BEGIN
         SELECT 3, 0, format('Column "%s" is named for more than one: %s.', n.attribute, string_agg(n."column", ', ' ORDER BY n."column"))
         FROM named n GROUP BY n.attribute HAVING count(*) > 1
         UNION ALL
-        SELECT 4, c.position, CASE WHEN map ? c."column" AND n.attribute IS NULL THEN format('Column "%s" is needed and cannot be left out.', c."column")
+        SELECT 4, c.position, CASE WHEN map ? c."column"
+            AND n.attribute IS NULL THEN format('Column "%s" is needed and cannot be left out.', c."column")
             WHEN n.attribute IS NULL THEN format('Column "%s" is missing.', c."column")
             ELSE format('Column "%s" (%s) does not exist.', n.attribute, c."column") END
         FROM minga_roster.people_columns() c LEFT JOIN named n USING ("column")
@@ -430,29 +435,36 @@ BEGIN
             AND a.attname NOT IN (SELECT p.attribute FROM present p WHERE p."column" <> 'roster_managed')
         UNION ALL
         SELECT 11, 0, format('The word given for role "%s" is no string with something in it: %s.', g.role, g.word)
-        FROM minga_roster.given_words(words) g WHERE jsonb_typeof(g.word) <> 'string' OR g.word #>> '{}' !~ '[^[:space:]]'
+        FROM minga_roster.given_words(words) g WHERE jsonb_typeof(g.word) <> 'string'
+            OR g.word #>> '{}' !~ '[^[:space:]]'
         UNION ALL
-        SELECT 11, 0, format('The list of words for role "%s" is empty.', e.key) FROM jsonb_each(words) e WHERE e.value = '[]'
+        SELECT 11, 0, format('The list of words for role "%s" is empty.', e.key) FROM jsonb_each(words) e
+        WHERE e.value = '[]'
         UNION ALL
         SELECT 12, 0, format('Role "%s" is none that a roster writes or minds; there are %s, and other.', e.key,
             (SELECT string_agg(k.role, ', ' ORDER BY k.role) FROM minga_roster.known_roles() AS k (role)))
         FROM jsonb_each(words) e WHERE e.key <> 'other' AND e.key NOT IN (SELECT minga_roster.known_roles())
         UNION ALL
-        SELECT 13, 0, CASE WHEN min(w.role) = max(w.role) THEN format('The word "%s" is given twice for role "%s".', w.word, min(w.role))
-            ELSE format('The word "%s" stands for more than one role: %s.', w.word, string_agg(DISTINCT w.role, ', ')) END
+        SELECT 13, 0, CASE WHEN min(w.role) = max(w.role)
+            THEN format('The word "%s" is given twice for role "%s".', w.word, min(w.role))
+            ELSE format('The word "%s" stands for more than one role: %s.', w.word,
+                string_agg(DISTINCT w.role, ', ')) END
         FROM minga_roster.known_words(words) w
         WHERE w.word ~ '[^[:space:]]'
         GROUP BY w.word HAVING count(*) > 1
         UNION ALL
-        SELECT 13, 1, format('The word "%s" is given for role "%s", but accounts that have it count as %s, in any case of letters.',
+        SELECT 13, 1, format('The word "%s" is given for role "%s", but accounts that have it count as %s, in any '
+            'case of letters.',
             w.word, w.role, lower(w.word COLLATE "C"))
         FROM minga_roster.known_words(words) w
         WHERE lower(w.word COLLATE "C") IN ('owner', 'manager') AND w.role <> lower(w.word COLLATE "C")
         UNION ALL
         SELECT 14, 0, CASE WHEN k.is_written THEN
-                format('Role %s would be written as "%s", which column %s of type %s does not take%s.', k.role, k.word, p.title,
+                format('Role %s would be written as "%s", which column %s of type %s does not take%s.', k.role,
+                    k.word, p.title,
                     format_type(p.atttypid, p.atttypmod), minga_roster.words_of_type(p.atttypid))
-            ELSE format('The word "%s" is given for role %s, but column %s of type %s does not take it%s.', k.word, k.role, p.title,
+            ELSE format('The word "%s" is given for role %s, but column %s of type %s does not take it%s.', k.word,
+                k.role, p.title,
                 format_type(p.atttypid, p.atttypmod), minga_roster.words_of_type(p.atttypid)) END
         FROM present p
         CROSS JOIN (
@@ -491,15 +503,20 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'invalid_table_definition',
             MESSAGE = format('relation "%s" cannot be attached', class.title),
             DETAIL = problems,
-            HINT = CASE WHEN only_roles THEN 'Give each role words of its own, and accounts that no roster speaks of under "other": '
-                    'roles => ''{"student": ["STUDENT", "STUDENT_LEADER"], "teacher": "TEACHER", "other": ["PARENT"]}''.'
-                ELSE format('Change the relation, name columns that are called otherwise, as in roster_attach_people(%L, columns => ''{"given_name": "first_name"}''), or attach an updatable view that has what is needed.',
+            HINT = CASE WHEN only_roles
+                THEN 'Give each role words of its own, and accounts that no roster speaks of under "other": '
+                    'roles => ''{"student": ["STUDENT", "STUDENT_LEADER"], "teacher": "TEACHER", "other": '
+                        '["PARENT"]}''.'
+                ELSE format('Change the relation, name columns that are called otherwise, as in '
+                    'roster_attach_people(%L, columns => ''{"given_name": "first_name"}''), or attach an updatable '
+                    'view that has what is needed.',
                 relation) END;
     END IF;
 
     INSERT INTO minga_roster.people_relations (relation, columns, roles, archive_words)
     VALUES (do_attach_people.relation, resolved, coalesce((SELECT jsonb_object_agg(r.role, r.words)
-        FROM (SELECT g.role, jsonb_agg(g.word ORDER BY g."position") AS words FROM minga_roster.given_words(words) g GROUP BY g.role) r), '{}'), archive)
+        FROM (SELECT g.role, jsonb_agg(g.word ORDER BY g."position") AS words FROM minga_roster.given_words(words) g
+            GROUP BY g.role) r), '{}'), archive)
     ON CONFLICT ON CONSTRAINT people_relations_pkey DO UPDATE
     SET columns = excluded.columns, roles = excluded.roles, archive_words = excluded.archive_words;
     DELETE FROM minga_roster.stored_values v USING minga_roster.connections c
@@ -517,7 +534,21 @@ CREATE FUNCTION roster_attach_people(relation regclass, columns jsonb DEFAULT '{
 RETURNS void
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_attach_people(regclass, jsonb, jsonb, jsonb) IS
-'Attaches a table or updatable view of people, or attaches it again. columns maps a column of the contract to its name in the relation, {"given_name": "first_name"}; what is not named goes by its own name. roles maps a role to the deployment''s word for it or to a list of words, of which the first is written, {"student": ["STUDENT", "STUDENT_LEADER"]}; "other" has the words of accounts that no roster speaks of, {"other": ["PARENT"]}. archive_words are given where archived_at is mapped to a status column (text, boolean or enum): the status of those who are active and of those who are archived, {"active": "ACTIVE", "archived": "ARCHIVED"}; any other status is not archived. Required: site, person_id (with a default or identity), role, given_name, family_name, archived_at (timestamptz, or a status column); written where present: email, username, identifier, grade, phone, middle_name, preferred_name, birth_date, parent_name, parent_email, parent_phone, parent_rule, updated_at (timestamptz); read where present: roster_managed (boolean). Checks the shape and what its owner may do, and reads which roles there are. A column that is mapped to null is left out. A WARNING lists roles that name no family, and says where a publication or missing partitions would stop a sync. 42P16 names everything that is missing or unfit; 42809 for what is no table or updatable view, or belongs to an extension or the system; 42501 unless the caller owns the relation or is superuser, and where its owner is a superuser, may not use its schema, or may not read and write the relation; 0A000 where a rule rewrites what a sync writes.';
+'Attaches a table or updatable view of people, or attaches it again. columns maps a column of the contract to its '
+    'name in the relation, {"given_name": "first_name"}; what is not named goes by its own name. roles maps a role '
+    'to the deployment''s word for it or to a list of words, of which the first is written, {"student": ["STUDENT", '
+    '"STUDENT_LEADER"]}; "other" has the words of accounts that no roster speaks of, {"other": ["PARENT"]}. '
+    'archive_words are given where archived_at is mapped to a status column (text, boolean or enum): the status of '
+    'those who are active and of those who are archived, {"active": "ACTIVE", "archived": "ARCHIVED"}; any other '
+    'status is not archived. Required: site, person_id (with a default or identity), role, given_name, family_name, '
+    'archived_at (timestamptz, or a status column); written where present: email, username, identifier, grade, '
+    'phone, middle_name, preferred_name, birth_date, parent_name, parent_email, parent_phone, parent_rule, '
+    'updated_at (timestamptz); read where present: roster_managed (boolean). Checks the shape and what its owner may '
+    'do, and reads which roles there are. A column that is mapped to null is left out. A WARNING lists roles that '
+    'name no family, and says where a publication or missing partitions would stop a sync. 42P16 names everything '
+    'that is missing or unfit; 42809 for what is no table or updatable view, or belongs to an extension or the '
+    'system; 42501 unless the caller owns the relation or is superuser, and where its owner is a superuser, may not '
+    'use its schema, or may not read and write the relation; 0A000 where a rule rewrites what a sync writes.';
 
 CREATE FUNCTION known_roles() RETURNS SETOF text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp

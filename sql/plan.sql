@@ -40,12 +40,14 @@ RETURN CASE
     WHEN role = 'other' THEN 'other'
 END;
 COMMENT ON FUNCTION role_family(text) IS
-'The family that a person''s role names, in the contract''s words: student, staff, other for accounts that no roster speaks of; NULL where it names none.';
+'The family that a person''s role names, in the contract''s words: student, staff, other for accounts that no roster '
+    'speaks of; NULL where it names none.';
 
 CREATE FUNCTION clean_name(name text) RETURNS text
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'roster_clean_name';
 COMMENT ON FUNCTION clean_name(text) IS
-'What of a name is compared: its letters and digits, in lower case after NFKD; NULL where none is left. The same in every locale.';
+'What of a name is compared: its letters and digits, in lower case after NFKD; NULL where none is left. The same in '
+    'every locale.';
 
 CREATE FUNCTION given_names_agree(one text, one_preferred text, other text, other_preferred text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -53,7 +55,8 @@ RETURN CASE WHEN one IS NOT NULL AND other IS NOT NULL THEN
     one = other OR (length(one) >= 3 AND starts_with(other, one)) OR (length(other) >= 3 AND starts_with(one, other))
         OR coalesce(one = other_preferred, false) OR coalesce(other = one_preferred, false) END;
 COMMENT ON FUNCTION given_names_agree(text, text, text, text) IS
-'Whether two cleaned given names agree: they are equal, one of three letters or more begins the other, or one is the preferred name beside the other; NULL where one is empty.';
+'Whether two cleaned given names agree: they are equal, one of three letters or more begins the other, or one is the '
+    'preferred name beside the other; NULL where one is empty.';
 
 CREATE FUNCTION written_columns() RETURNS text[]
 LANGUAGE sql IMMUTABLE
@@ -64,15 +67,18 @@ COMMENT ON FUNCTION written_columns() IS 'Columns of people that take their valu
 CREATE FUNCTION role_words(relation regclass, expression text, reading boolean) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT 'CASE'
-        || coalesce((SELECT string_agg(CASE WHEN reading THEN format(' WHEN %s IN (%s) THEN %L', expression, g.words, g.role)
+        || coalesce((SELECT string_agg(CASE WHEN reading
+            THEN format(' WHEN %s IN (%s) THEN %L', expression, g.words, g.role)
                 ELSE format(' WHEN %s = %L THEN %L', expression, g.role, g.first_word) END, '' ORDER BY g.role)
-            FROM (SELECT w.role, string_agg(quote_literal(w.word), ', ' ORDER BY w.word) AS words, min(w.word) FILTER (WHERE w.is_first) AS first_word
+            FROM (SELECT w.role, string_agg(quote_literal(w.word), ', ' ORDER BY w.word) AS words,
+                min(w.word) FILTER (WHERE w.is_first) AS first_word
                 FROM minga_roster.known_words(r.roles) w WHERE r.roles ? w.role GROUP BY w.role) g
             WHERE reading OR g.role <> 'other'), '')
         || CASE WHEN reading THEN
-                -- Owners and managers are known in any spelling, so that none of them is taken for somebody else. A word "other" that the map
-                -- does not name says nothing of its people.
-                format(' WHEN pg_catalog.lower(%1$s COLLATE pg_catalog."C") IN (''owner'', ''manager'') THEN pg_catalog.lower(%1$s COLLATE pg_catalog."C")'
+                -- Owners and managers are known in any spelling, so that none of them is taken for somebody else. A
+                -- word "other" that the map does not name says nothing of its people.
+                format(' WHEN pg_catalog.lower(%1$s COLLATE pg_catalog."C") IN (''owner'', ''manager'') THEN '
+                    'pg_catalog.lower(%1$s COLLATE pg_catalog."C")'
                     ' WHEN %1$s = ''other'' THEN ''(other)''', expression)
             ELSE ' WHEN false THEN NULL' END
         || format(' ELSE %s END', expression)
@@ -80,7 +86,9 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     WHERE r.relation = role_words.relation
 $$;
 COMMENT ON FUNCTION role_words(regclass, text, boolean) IS
-'An SQL expression that turns the deployment''s word for a role into the roster''s (reading: each of its words; other for those of accounts that are nobody''s) or back (its first word); what has no word is left as it is, but for owner and manager, which are read in any case of letters.';
+'An SQL expression that turns the deployment''s word for a role into the roster''s (reading: each of its words; '
+    'other for those of accounts that are nobody''s) or back (its first word); what has no word is left as it is, '
+    'but for owner and manager, which are read in any case of letters.';
 
 CREATE FUNCTION first_words(relation regclass) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -107,7 +115,8 @@ DECLARE
     archive record := minga_roster.archive_terms(connection.people);
     role_word text := format('p.%I::pg_catalog.text', map ->> 'role');
 BEGIN
-    CREATE TEMP TABLE current_people (person_id text, role text, role_word text, role_first boolean, archived boolean, archived_at timestamptz, status text, managed boolean,
+    CREATE TEMP TABLE current_people (person_id text, role text, role_word text, role_first boolean, archived boolean,
+        archived_at timestamptz, status text, managed boolean,
         given_name text, family_name text, middle_name text, preferred_name text, email text, username text, identifier text,
         grade text, phone text, parent_name text, parent_email text, parent_phone text, parent_rule text) ON COMMIT DROP;
     -- A deferred trigger could not fire inside the restricted operation; from here to the end of the transaction none is.
@@ -119,13 +128,15 @@ BEGIN
         (SELECT string_agg(CASE WHEN map ? c.name THEN format('p.%I::pg_catalog.text', map ->> c.name) ELSE 'NULL::pg_catalog.text' END, ', '
             ORDER BY c.position)
             FROM unnest(minga_roster.written_columns()) WITH ORDINALITY AS c (name, position)),
-        connection.people, minga_roster.equal_terms(connection.people, map ->> 'site', '$1'), role_word, minga_roster.first_words(connection.people)),
+        connection.people, minga_roster.equal_terms(connection.people, map ->> 'site', '$1'), role_word,
+        minga_roster.first_words(connection.people)),
         'pg_temp.current_people', connection.site);
     ANALYZE current_people (person_id, identifier, email);
 END
 $$;
 COMMENT ON FUNCTION read_people(connections) IS
-'Copies the people of the connection''s site into the temp table current_people, in the contract''s names and the roster''s words for roles; role_word is the relation''s own, and role_first whether a sync writes that one.';
+'Copies the people of the connection''s site into the temp table current_people, in the contract''s names and the '
+    'roster''s words for roles; role_word is the relation''s own, and role_first whether a sync writes that one.';
 
 CREATE FUNCTION read_rules(connection connections, run bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
@@ -182,10 +193,12 @@ BEGIN
             FROM roster_rules c WHERE c.family = 'contact' GROUP BY c.rank) r
     ), said AS MATERIALIZED (
         -- A relationship may stand with either of the two; what is said both ways is not said.
-        SELECT n.one, n.other, CASE WHEN bool_or(n.guardian) = bool_and(n.guardian) THEN bool_or(n.guardian) END AS guardian,
+        SELECT n.one, n.other, CASE WHEN bool_or(n.guardian) = bool_and(n.guardian)
+            THEN bool_or(n.guardian) END AS guardian,
             CASE WHEN min(n.type) = max(n.type) THEN lower(min(n.type)) END AS type
         FROM (
-            SELECT unnest(ARRAY[u.sourced_id, e.entry ->> 'id']) COLLATE "C" AS one, unnest(ARRAY[e.entry ->> 'id', u.sourced_id]) COLLATE "C" AS other,
+            SELECT unnest(ARRAY[u.sourced_id, e.entry ->> 'id']) COLLATE "C" AS one,
+                unnest(ARRAY[e.entry ->> 'id', u.sourced_id]) COLLATE "C" AS other,
                 (e.entry ->> 'guardian')::boolean AS guardian, e.entry ->> 'type' AS type
             FROM minga_roster.staged_users u CROSS JOIN LATERAL jsonb_array_elements(u.relationships) AS e (entry)
             WHERE u.connection = choose_parents.connection.connection
@@ -194,12 +207,16 @@ BEGIN
         GROUP BY n.one, n.other
     )
     SELECT c.sourced_id, c.name, c.email, c.phone,
-        CASE WHEN c.guardian THEN concat('guardian by the SIS', ': ' || c.type, CASE WHEN c.several THEN '; first of several in the order of agents' END)
-            ELSE concat(c.role, ': ', w.passed, CASE WHEN c.others_ruled_out THEN 'by the SIS others are no guardian; ' END,
-                CASE WHEN c.several THEN format('first %s in the order of agents', w.roles) ELSE format('only %s', w.roles) END) END
+        CASE WHEN c.guardian THEN concat('guardian by the SIS', ': ' || c.type, CASE
+            WHEN c.several THEN '; first of several in the order of agents' END)
+            ELSE concat(c.role, ': ', w.passed, CASE WHEN c.others_ruled_out
+                THEN 'by the SIS others are no guardian; ' END,
+                CASE WHEN c.several THEN format('first %s in the order of agents', w.roles)
+                    ELSE format('only %s', w.roles) END) END
     FROM (
         SELECT DISTINCT ON (s.sourced_id) s.sourced_id, g.damaged, concat_ws(' ', g.given_name, g.family_name) AS name, g.email, g.phone, g.role, gr.rank,
-            n.guardian, n.type, n.guardian IS NULL AND bool_or(NOT n.guardian) OVER (PARTITION BY s.sourced_id, gr.rank) IS TRUE AS others_ruled_out,
+            n.guardian, n.type, n.guardian IS NULL AND bool_or(NOT n.guardian) OVER (PARTITION BY s.sourced_id,
+                gr.rank) IS TRUE AS others_ruled_out,
             min(g.sourced_id) OVER equals <> max(g.sourced_id) OVER equals AS several
         FROM minga_roster.staged_users s
         JOIN roster_rules sr ON sr.roster_role = s.role AND sr.family = 'student'
@@ -246,7 +263,10 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION choose_parents(connections, bigint) IS
-'Makes the temp table parents: for each staged student the primary contact: the guardian by what Infinite Campus 1.2 says of the relationship, then guardian or parent before relative, then the order of agents, with the rule that chose in words. OneRoster marks no contact as primary. With clear_parent_contact also, all but the id NULL, each student of whose contacts a proved read has none left.';
+'Makes the temp table parents: for each staged student the primary contact: the guardian by what Infinite Campus 1.2 '
+    'says of the relationship, then guardian or parent before relative, then the order of agents, with the rule that '
+    'chose in words. OneRoster marks no contact as primary. With clear_parent_contact also, all but the id NULL, '
+    'each student of whose contacts a proved read has none left.';
 
 CREATE FUNCTION find_repeated(connection connections, others text[]) RETURNS text[]
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
@@ -266,10 +286,12 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION find_repeated(connections, text[]) IS
-'People with more than one link of this connection and the others; makes the temp table listed_users, how many rows the stage has, and how many of them are contacts that the plan leaves aside.';
+'People with more than one link of this connection and the others; makes the temp table listed_users, how many rows '
+    'the stage has, and how many of them are contacts that the plan leaves aside.';
 
 CREATE FUNCTION find_shared_rows(connection connections) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
+    SET work_mem = '64MB' AS $$
 BEGIN
     CREATE TEMP TABLE shared_rows (sourced_id text COLLATE "C") ON COMMIT DROP;
     CREATE TEMP TABLE new_keys ON COMMIT DROP AS
@@ -281,21 +303,27 @@ BEGIN
         RETURN;
     END IF;
     WITH keyed AS MATERIALIZED (
-        SELECT s.sourced_id, r.family, lower(s.username COLLATE "C") AS username, lower(s.identifier COLLATE "C") AS identifier
-        FROM minga_roster.staged_users s JOIN roster_rules r ON r.roster_role = s.role AND r.family IN ('student', 'staff')
+        SELECT s.sourced_id, r.family, lower(s.username COLLATE "C") AS username,
+            lower(s.identifier COLLATE "C") AS identifier
+        FROM minga_roster.staged_users s JOIN roster_rules r ON r.roster_role = s.role
+            AND r.family IN ('student', 'staff')
         WHERE s.connection = find_shared_rows.connection.connection AND s.status IS DISTINCT FROM 'tobedeleted'
             AND (lower(s.username COLLATE "C") IN (SELECT k.username FROM new_keys k WHERE k.username IS NOT NULL)
-                OR lower(s.identifier COLLATE "C") IN (SELECT k.identifier FROM new_keys k WHERE k.identifier IS NOT NULL))
+                OR lower(s.identifier COLLATE "C") IN (SELECT k.identifier FROM new_keys k
+                    WHERE k.identifier IS NOT NULL))
     )
     INSERT INTO shared_rows
     SELECT k.sourced_id FROM keyed k
-    WHERE (k.family, k.username) IN (SELECT t.family, t.username FROM keyed t WHERE t.username IS NOT NULL GROUP BY 1, 2 HAVING count(*) > 1)
-        OR (k.family, k.identifier) IN (SELECT t.family, t.identifier FROM keyed t WHERE t.identifier IS NOT NULL GROUP BY 1, 2 HAVING count(*) > 1);
+    WHERE (k.family, k.username) IN (SELECT t.family, t.username FROM keyed t WHERE t.username IS NOT NULL GROUP BY 1,
+        2 HAVING count(*) > 1)
+        OR (k.family, k.identifier) IN (SELECT t.family, t.identifier FROM keyed t WHERE t.identifier IS NOT NULL
+            GROUP BY 1, 2 HAVING count(*) > 1);
     ANALYZE shared_rows;
 END
 $$;
 COMMENT ON FUNCTION find_shared_rows(connections) IS
-'Makes the temp table shared_rows: listed rows that share a user name or an identifier within a family with others, where one of them is linked to nobody.';
+'Makes the temp table shared_rows: listed rows that share a user name or an identifier within a family with others, '
+    'where one of them is linked to nobody.';
 
 CREATE FUNCTION find_open_rows(run runs, connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
@@ -306,22 +334,28 @@ DECLARE
         WHERE c.site = connection.site AND c.people = connection.people AND c.retired_at IS NULL
             AND c.connection <> find_open_rows.connection.connection);
     repeated text[] := minga_roster.find_repeated(connection, others);
-    due_role text := (SELECT 'CASE s.role ' || string_agg(format('WHEN %L THEN %L', r.roster_role, r.role), ' ' ORDER BY r.rank, r.roster_role) || ' END'
+    due_role text := (SELECT 'CASE s.role ' || string_agg(format('WHEN %L THEN %L', r.roster_role, r.role), ' '
+        ORDER BY r.rank, r.roster_role) || ' END'
         FROM roster_rules r);
     plain text;
     read_rows text;
     read_rules text;
 BEGIN
     -- The join tells plain rows of single links by what it has at hand; only what is left is looked at closely.
-    plain := '(l.missed_since IS NULL AND l.archived_run IS NULL AND NOT p.archived AND p.managed AND p.role <> ''owner'' AND p.role <> ''manager'' AND p.role <> ''other'' '
+    plain := '(l.missed_since IS NULL AND l.archived_run IS NULL AND NOT p.archived AND p.managed AND p.role <> '
+        '''owner'' AND p.role <> ''manager'' AND p.role <> ''other'' '
         'AND coalesce(s.status, ''active'') = ''active'' AND s.enabled AND NOT s.damaged AND l.category = '
-        || coalesce((SELECT 'CASE s.role ' || string_agg(format('WHEN %L THEN %L', r.roster_role, r.category), ' ' ORDER BY r.rank, r.roster_role) || ' END'
+        || coalesce((SELECT 'CASE s.role ' || string_agg(format('WHEN %L THEN %L', r.roster_role, r.category), ' '
+            ORDER BY r.rank, r.roster_role) || ' END'
             FROM roster_rules r WHERE r.rostered), 'NULL')
-        || format(' AND (%s)', minga_roster.agreement(connection, ARRAY(SELECT c FROM unnest(minga_roster.written_columns()) c
+        || format(' AND (%s)', minga_roster.agreement(connection,
+            ARRAY(SELECT c FROM unnest(minga_roster.written_columns()) c
             WHERE map ? c AND c NOT LIKE 'parent\_%' AND c <> ALL (minga_roster.local_columns(connection.connection)))))
-        || CASE WHEN connection.parent_contact AND 'parent_contact' <> ALL (minga_roster.local_columns(connection.connection)) THEN
+        || CASE WHEN connection.parent_contact
+            AND 'parent_contact' <> ALL (minga_roster.local_columns(connection.connection)) THEN
             coalesce((SELECT ' AND ((t.parent_name IS NULL AND (t.sourced_id IS NULL OR p.parent_rule IS NULL)) OR ('
-                    || string_agg(format('(t.%1$I IS NOT DISTINCT FROM p.%1$I OR z.sent ->> %1$L = minga_roster.value_hash(t.%1$I)::text)', c), ' AND ')
+                    || string_agg(format('(t.%1$I IS NOT DISTINCT FROM p.%1$I OR z.sent ->> %1$L = '
+                        'minga_roster.value_hash(t.%1$I)::text)', c), ' AND ')
                     || '))'
                 FROM unnest(minga_roster.written_columns()) c WHERE map ? c AND c LIKE 'parent\_%'), '') ELSE '' END
         || ')';
@@ -343,7 +377,8 @@ BEGIN
             SELECT coalesce(s.sourced_id, l.sourced_id) AS sourced_id, s.sourced_id IS NOT NULL AS staged, s.place, s.status, s.damaged, s.enabled,
                 s.role AS roster_role, l.sourced_id IS NOT NULL AS linked, p.person_id, l.category AS link_category, l.role_written,
                 l.linked_run, l.missed_since, l.archived_run,
-                s.given_name, s.family_name, s.middle_name, s.preferred_name, s.email, s.username, s.identifier, s.grade, s.phone, %2$s,
+                s.given_name, s.family_name, s.middle_name, s.preferred_name, s.email, s.username, s.identifier,
+                s.grade, s.phone, %2$s,
                 %4$s AS plain, s.damaged_field
             FROM (SELECT *, ctid AS place FROM minga_roster.staged_users WHERE connection = %1$L) s
             FULL JOIN (SELECT * FROM minga_roster.links WHERE connection = %1$L) l ON l.sourced_id = s.sourced_id
@@ -361,15 +396,18 @@ BEGIN
         WHERE NOT %L OR j.linked OR r.category IS DISTINCT FROM 'contact'
         $statement$, connection.parent_contact);
     EXECUTE 'CREATE TEMP TABLE open_rows ON COMMIT DROP AS ' || read_rows
-        || format('(%s AND (l.role_written IS NULL OR l.role_written = %s) AND l.person_id <> ALL ($1)) IS NOT TRUE%s', plain, due_role,
+        || format('(%s AND (l.role_written IS NULL OR l.role_written = %s) AND l.person_id <> ALL ($1)) IS NOT TRUE%s',
+            plain, due_role,
             -- Students whom a delta does not list have not changed.
             CASE WHEN run.is_full IS FALSE THEN ' AND (s.sourced_id IS NOT NULL OR l.category <> ''student'')' END)
         || read_rules
     USING repeated;
     PERFORM minga_roster.find_shared_rows(connection);
-    IF EXISTS (SELECT FROM shared_rows h LEFT JOIN open_rows o ON o.sourced_id = h.sourced_id WHERE o.sourced_id IS NULL) THEN
+    IF EXISTS (SELECT FROM shared_rows h LEFT JOIN open_rows o ON o.sourced_id = h.sourced_id
+        WHERE o.sourced_id IS NULL) THEN
         EXECUTE 'INSERT INTO open_rows ' || read_rows || 's.sourced_id = ANY ($1)' || read_rules
-        USING ARRAY(SELECT h.sourced_id FROM shared_rows h LEFT JOIN open_rows o ON o.sourced_id = h.sourced_id WHERE o.sourced_id IS NULL);
+        USING ARRAY(SELECT h.sourced_id FROM shared_rows h LEFT JOIN open_rows o ON o.sourced_id = h.sourced_id
+            WHERE o.sourced_id IS NULL);
     END IF;
 
     CREATE TEMP TABLE special_people ON COMMIT DROP AS
@@ -385,7 +423,8 @@ BEGIN
         -- A delta leaves out links of those whom it does not list.
         SELECT k.person_id, true, k.linked_run, k.category
         FROM minga_roster.links k
-        WHERE k.connection = find_open_rows.connection.connection AND k.person_id = ANY (repeated) AND run.is_full IS FALSE
+        WHERE k.connection = find_open_rows.connection.connection AND k.person_id = ANY (repeated)
+            AND run.is_full IS FALSE
         UNION ALL
         SELECT k.person_id, false, k.linked_run, k.category
         FROM minga_roster.links k WHERE k.connection = ANY (others) AND k.site = connection.site AND k.missed_since IS NULL
@@ -444,7 +483,8 @@ BEGIN
         FROM open_rows o WHERE o.standing = 'absent' AND o.person_id IS NOT NULL
         GROUP BY o.person_id
     ), matched AS MATERIALIZED (
-        SELECT g.*, c.person_id, c.step, k.conflict, n.person_id AS named_person, coalesce(g.role_written, v.role_written) AS last_role, v.linked_run AS first_run,
+        SELECT g.*, c.person_id, c.step, k.conflict, n.person_id AS named_person,
+            coalesce(g.role_written, v.role_written) AS last_role, v.linked_run AS first_run,
             CASE WHEN h.rank < g.rank AND h.rostered THEN h.category ELSE g.category END AS due_category,
             CASE WHEN h.rank < g.rank AND h.role = coalesce(g.role_written, v.role_written) THEN h.role ELSE g.role END AS due_role,
             coalesce(x.first_elsewhere < coalesce(x.first_own, x.first_elsewhere + 1), false) AS owned_elsewhere
@@ -521,7 +561,8 @@ BEGIN
             WHEN 'conflict' THEN minga_roster.conflict_text(d.conflict)
             WHEN 'reject' THEN 'The roster gives no given name or no family name.'
             WHEN 'create' THEN 'Nobody of the site is this person.'
-            WHEN 'protect' THEN CASE WHEN d.role_now = 'other' THEN 'Rosters do not write to accounts whose role the map of roles calls other.'
+            WHEN 'protect' THEN CASE WHEN d.role_now = 'other'
+                THEN 'Rosters do not write to accounts whose role the map of roles calls other.'
                 ELSE 'Rosters do not write to owners, managers and people who are not managed by a roster.' END
             WHEN 'restore' THEN 'The roster lists the archived person as active again.'
             WHEN 'update' THEN CASE WHEN d.after -> 'parent_rule' = 'null' THEN
@@ -584,7 +625,8 @@ BEGIN
         AND (connection.guard_grace = 1
             OR 1 + (SELECT count(*) FROM whole_reads w WHERE w.family = g.family AND w.run >= g.missed_run) >= connection.guard_grace);
 
-    INSERT INTO minga_roster.changes (run, change, site, category, person_id, sourced_ids, action, rule, reason, before, after, state, state_at, state_reason,
+    INSERT INTO minga_roster.changes (run, change, site, category, person_id, sourced_ids, action, rule, reason,
+        before, after, state, state_at, state_reason,
         state_cause, conflict, same_name)
     SELECT run.run, row_number() OVER (ORDER BY n.action, n.category, n.sourced_ids), run.site, n.category, n.person_id, n.sourced_ids,
         n.action, n.rule, n.reason, n.before, n.after,
@@ -593,9 +635,11 @@ BEGIN
     FROM (
         SELECT d.category, d.person_id, d.sourced_ids, coalesce(d.held_as, d.outcome) AS action, d.rule,
             CASE WHEN s.people IS NULL THEN d.reason
-                ELSE 'Nobody of the site has the keys of this person, but somebody without an identifier and e-mail address has the same name.' END AS reason,
+                ELSE 'Nobody of the site has the keys of this person, but somebody without an identifier and e-mail '
+                    'address has the same name.' END AS reason,
             CASE d.outcome WHEN 'restore' THEN d.before || jsonb_build_object('archived_at', coalesce(to_jsonb(p.status), to_jsonb(p.archived_at))) ELSE d.before END AS before,
-            CASE d.outcome WHEN 'restore' THEN d.after || jsonb_build_object('archived_at', f.status) ELSE d.after END AS after, d.held_reason, d.held_cause,
+            CASE d.outcome WHEN 'restore' THEN d.after || jsonb_build_object('archived_at', f.status)
+                ELSE d.after END AS after, d.held_reason, d.held_cause,
             d.conflict, s.people AS same_name
         FROM decisions d
         LEFT JOIN same_names s ON s.label = d.label
@@ -605,14 +649,16 @@ BEGIN
         UNION ALL
         -- A first match is linked, although its update waits.
         SELECT d.category, d.person_id, d.sourced_ids, 'link', d.rule,
-            CASE WHEN d.step = 'link' THEN 'A further row of the roster is this person.' ELSE format('A person of the site has the same %s.', d.step) END,
+            CASE WHEN d.step = 'link' THEN 'A further row of the roster is this person.'
+                ELSE format('A person of the site has the same %s.', d.step) END,
             '{}', '{}', NULL, NULL, NULL, NULL
         FROM decisions d
         WHERE d.held_as = 'update' AND d.links
         UNION ALL
         SELECT o.category, o.person_id, ARRAY[o.sourced_id::text], 'reject', 'unreadable',
             CASE WHEN o.damaged_field IS NOT NULL THEN
-                    format('Its field "%s" has a type that OneRoster does not have for it, or is too long.', o.damaged_field)
+                    format('Its field "%s" has a type that OneRoster does not have for it, or is too long.',
+                        o.damaged_field)
                 WHEN o.standing = 'damaged' THEN 'The row holds characters that could not be read.'
                 ELSE 'The row has a status that OneRoster does not have.' END, '{}', '{}', NULL, NULL, NULL, NULL
         FROM open_rows o
@@ -623,7 +669,8 @@ BEGIN
             CASE l.action WHEN 'archive' THEN 'The roster was read whole and does not list the person any more.'
                 ELSE 'The roster does not list the person any more, but does not archive owners, managers and people who are not managed by a roster.' END,
             CASE l.action WHEN 'archive' THEN jsonb_build_object('archived_at', l.status) ELSE '{}' END,
-            CASE WHEN l.action = 'archive' AND word IS NOT NULL THEN jsonb_build_object('archived_at', word) ELSE '{}' END, NULL, NULL, NULL, NULL
+            CASE WHEN l.action = 'archive' AND word IS NOT NULL THEN jsonb_build_object('archived_at', word)
+                ELSE '{}' END, NULL, NULL, NULL, NULL
         FROM leavers l
     ) n;
 
@@ -681,7 +728,8 @@ BEGIN
     WITH seen AS MATERIALIZED (
         -- A conflict counts once, however many rows are in it.
         SELECT coalesce(o.category, 'none') AS category, w.outcome, count(*) AS rows
-        FROM outcomes o CROSS JOIN LATERAL (SELECT CASE WHEN o.outcome = 'conflict' AND o.is_further THEN 'merged' ELSE o.outcome END) w (outcome)
+        FROM outcomes o CROSS JOIN LATERAL (SELECT CASE WHEN o.outcome = 'conflict' AND o.is_further THEN 'merged'
+            ELSE o.outcome END) w (outcome)
         GROUP BY o.category, w.outcome
     ), plain AS MATERIALIZED (
         SELECT l.category, count(*) AS rows

@@ -5,7 +5,9 @@ CREATE FUNCTION hash_people() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 BEGIN
     CREATE TEMP TABLE seen_people ON COMMIT DROP AS
-    SELECT p.person_id, hashtextextended(ROW(p.role_word, p.managed, coalesce(p.status, date_part('epoch', p.archived_at)::text), p.given_name, p.family_name, p.middle_name, p.preferred_name,
+    SELECT p.person_id, hashtextextended(ROW(p.role_word, p.managed,
+        coalesce(p.status, date_part('epoch', p.archived_at)::text), p.given_name, p.family_name, p.middle_name,
+        p.preferred_name,
             p.email, p.username, p.identifier, p.grade, p.phone, p.parent_name, p.parent_email, p.parent_phone, p.parent_rule)::text, 0) AS seen
     FROM current_people p;
     ANALYZE seen_people (person_id);
@@ -135,7 +137,8 @@ BEGIN
     UNION
     SELECT p.change, p.sourced_id
     FROM planned p JOIN minga_roster.match_decisions d ON d.connection = this.connection AND d.sourced_id = p.sourced_id
-    WHERE d.decision = 'skip' OR (p.rule IN ('former id', 'identifier', 'e-mail', 'protected') AND coalesce(d.person_id, p.person_id) = p.person_id)
+    WHERE d.decision = 'skip' OR (p.rule IN ('former id', 'identifier', 'e-mail', 'protected')
+        AND coalesce(d.person_id, p.person_id) = p.person_id)
     UNION
     SELECT p.change, min(p.sourced_id)
     FROM planned p
@@ -214,7 +217,8 @@ BEGIN
     PERFORM minga_roster.settle_changes(this.run, preview.run);
     DELETE FROM minga_roster.planned_links l
     WHERE l.run = preview.run AND (l.change NOT IN (SELECT h.change FROM held_creates h)) IS NOT FALSE;
-    IF EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = preview.run AND c.state = 'held' AND (c.action = 'update' OR c.state_cause = 'new_site')) THEN
+    IF EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = preview.run AND c.state = 'held'
+        AND (c.action = 'update' OR c.state_cause = 'new_site')) THEN
         PERFORM minga_roster.require_full_read(this.connection);
     END IF;
     UPDATE minga_roster.changes c SET state = 'expired', state_at = minga_roster.clock(), state_cause = 'superseded'
@@ -227,7 +231,8 @@ BEGIN
     INSERT INTO minga_roster.run_counts (run, category, action, count)
     SELECT this.run, coalesce(c.category, 'none'), CASE c.state WHEN 'held' THEN 'held' ELSE c.action END, count(*)
     FROM minga_roster.changes c
-    WHERE c.run = preview.run AND (c.state IN ('applied', 'noted') OR (c.state = 'held' AND minga_roster.awaits_approval(c.action, c.state_cause)))
+    WHERE c.run = preview.run AND (c.state IN ('applied', 'noted')
+        OR (c.state = 'held' AND minga_roster.awaits_approval(c.action, c.state_cause)))
     GROUP BY 2, 3;
     UPDATE minga_roster.runs r
     SET is_full = preview.is_full, created = n.created, linked = n.linked, updated = n.updated, restored = n.restored, archived = n.archived, held = n.held,
@@ -240,7 +245,8 @@ BEGIN
             count(*) FILTER (WHERE c.state = 'applied' AND c.action = 'archive') AS archived,
             count(*) FILTER (WHERE c.state = 'held' AND minga_roster.awaits_approval(c.action, c.state_cause)) AS held,
             (SELECT count(*) FROM writes w WHERE w.code = 'kept' AND NOT w.links) AS kept,
-            count(*) FILTER (WHERE c.action = 'conflict') AS conflicts, count(*) FILTER (WHERE c.action = 'reject') AS rejects
+            count(*) FILTER (WHERE c.action = 'conflict') AS conflicts,
+            count(*) FILTER (WHERE c.action = 'reject') AS rejects
         FROM minga_roster.changes c WHERE c.run = preview.run
     ) n
     WHERE r.run = this.run;

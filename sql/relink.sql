@@ -2,7 +2,8 @@
 -- without anybody created twice, archived or quietly taken for somebody else: what follows from the new ids waits for a person.
 
 CREATE FUNCTION find_former_ids(connection connections) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
+    SET work_mem = '64MB' AS $$
 BEGIN
     IF NOT (SELECT s.campus_metadata FROM minga_roster.sis s WHERE s.sis = connection.sis) THEN
         RETURN;
@@ -10,8 +11,10 @@ BEGIN
     CREATE TEMP TABLE told_ids ON COMMIT DROP AS
     SELECT o.label, o.sourced_id, o.family, s.legacy_id
     FROM open_rows o
-    JOIN minga_roster.staged_users s ON s.connection = find_former_ids.connection.connection AND s.sourced_id = o.sourced_id
-    WHERE o.staged AND o.usable AND NOT o.linked AND s.legacy_id IS NOT NULL AND o.label NOT IN (SELECT c.label FROM candidates c);
+    JOIN minga_roster.staged_users s ON s.connection = find_former_ids.connection.connection
+        AND s.sourced_id = o.sourced_id
+    WHERE o.staged AND o.usable AND NOT o.linked AND s.legacy_id IS NOT NULL
+        AND o.label NOT IN (SELECT c.label FROM candidates c);
     IF NOT EXISTS (SELECT FROM told_ids) THEN
         RETURN;
     END IF;
@@ -26,21 +29,25 @@ BEGIN
         WHERE l.connection = find_former_ids.connection.connection
     ) f ON f.id = t.legacy_id AND f.family = t.family
     JOIN current_people p ON p.person_id = f.person_id
-    LEFT JOIN minga_roster.match_decisions d ON d.connection = find_former_ids.connection.connection AND d.sourced_id = t.sourced_id
+    LEFT JOIN minga_roster.match_decisions d ON d.connection = find_former_ids.connection.connection
+        AND d.sourced_id = t.sourced_id
         AND coalesce(d.person_id, p.person_id) = p.person_id
     GROUP BY t.label
     HAVING count(DISTINCT p.person_id) = 1 AND count(d.sourced_id) = 0;
 END
 $$;
 COMMENT ON FUNCTION find_former_ids(connections) IS
-'Adds to candidates whom an unlinked row is by the id that the row had in OneRoster 1.1, where Infinite Campus 1.2 tells it: that is exact, no other key of the row is looked at, and the former id needs no proof that it is gone as long as it is not listed.';
+'Adds to candidates whom an unlinked row is by the id that the row had in OneRoster 1.1, where Infinite Campus 1.2 '
+    'tells it: that is exact, no other key of the row is looked at, and the former id needs no proof that it is gone '
+    'as long as it is not listed.';
 
 CREATE FUNCTION hold_moves(connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
 BEGIN
     CREATE TEMP TABLE changed_ids (category text, reason text) ON COMMIT DROP;
     CREATE TEMP TABLE moves ON COMMIT DROP AS
-    SELECT d.label, d.person_id, d.step = 'former id' AS exact FROM decisions d WHERE d.links AND d.step IN ('former id', 'identifier', 'e-mail') AND d.first_run IS NOT NULL;
+    SELECT d.label, d.person_id, d.step = 'former id' AS exact FROM decisions d WHERE d.links
+        AND d.step IN ('former id', 'identifier', 'e-mail') AND d.first_run IS NOT NULL;
     IF (SELECT count(*) FROM moves) < 5 THEN
         RETURN;
     END IF;
@@ -61,16 +68,19 @@ BEGIN
         SELECT f.*, sum(f.moved) OVER () AS moved_in_all FROM figures f WHERE f.moved > 0 AND f.moved * 3 >= f.people
     )
     INSERT INTO changed_ids
-    SELECT m.category, format('Many ids of the SIS changed tonight: %s of %s people have another one%s.', m.moved, m.people,
+    SELECT m.category, format('Many ids of the SIS changed tonight: %s of %s people have another one%s.', m.moved,
+        m.people,
         CASE WHEN m.exact > 0 THEN format(', and the SIS tells the former one of %s', m.exact) END)
     FROM many m WHERE m.moved_in_all >= 5;
 
-    UPDATE decisions d SET outcome = 'skip', links = false, told = true, before = '{}', after = '{}', held_as = 'link', held_cause = 'ids_changed',
+    UPDATE decisions d SET outcome = 'skip', links = false, told = true, before = '{}', after = '{}',
+        held_as = 'link', held_cause = 'ids_changed',
         held_reason = i.reason
     FROM moves m JOIN linked_people l ON l.person_id = m.person_id JOIN changed_ids i ON i.category = l.category
     WHERE d.label = m.label;
     -- Whom no key tells may be somebody known with a new id too.
-    UPDATE decisions d SET outcome = 'skip', links = false, held_as = 'create', held_cause = 'ids_changed', held_reason = i.reason
+    UPDATE decisions d SET outcome = 'skip', links = false, held_as = 'create', held_cause = 'ids_changed',
+        held_reason = i.reason
     FROM changed_ids i
     WHERE d.outcome = 'create' AND d.category = i.category;
 END
@@ -103,11 +113,13 @@ BEGIN
                 WHEN this.kind = 'preview' AND carried_out_by IS NULL THEN 'It is a preview that has not been applied.'
                 WHEN this.kind NOT IN ('sync', 'preview') THEN format('It is %s %s.', CASE WHEN this.kind IN ('approve', 'undo') THEN 'an' ELSE 'a' END, this.kind)
                 WHEN this.state <> 'succeeded' THEN format('It is %s.', this.state)
-                WHEN EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = this.run AND c.state_cause = 'relinked') THEN
+                WHEN EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = this.run AND c.state_cause = 'relinked')
+                    THEN
                     'They have been moved already.'
                 WHEN EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = this.run AND c.action = 'link' AND c.state = 'expired') THEN
                     coalesce((SELECT min(c.state_reason) FROM minga_roster.changes c
-                            WHERE c.run = this.run AND c.action = 'link' AND c.state = 'expired' AND c.state_cause = 'run_undone'),
+                            WHERE c.run = this.run AND c.action = 'link' AND c.state = 'expired'
+                                AND c.state_cause = 'run_undone'),
                         'They have expired: a later sync has judged anew.')
                 ELSE 'It held none: links move by themselves unless many ids change in one night.'
             END,
@@ -169,7 +181,9 @@ BEGIN
     ), told AS (
         UPDATE minga_roster.changes c
         SET state = CASE WHEN v.refusal IS NULL THEN 'applied' ELSE 'refused' END, state_at = minga_roster.clock(),
-            state_reason = coalesce(v.refusal, 'moved by roster_relink'), state_cause = CASE WHEN v.refusal IS NULL THEN 'relinked' END, done_by = CASE WHEN v.refusal IS NULL THEN carried_out_by END
+            state_reason = coalesce(v.refusal, 'moved by roster_relink'), state_cause = CASE
+                WHEN v.refusal IS NULL THEN 'relinked' END, done_by = CASE
+                WHEN v.refusal IS NULL THEN carried_out_by END
         FROM verdicts v
         WHERE c.run = this.run AND c.change = v.change
     )
@@ -183,4 +197,10 @@ COMMENT ON FUNCTION do_relink(bigint) IS 'roster_relink behind the door.';
 CREATE FUNCTION roster_relink(run bigint) RETURNS bigint
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_relink(bigint) IS
-'Moves the links that a sync held because many ids of the SIS changed in one night: each person keeps the account, under the new id. Where the SIS tells the former id (Infinite Campus 1.2) the move is exact, and its change has the rule "former id". Returns how many people it moved; those who are listed by a former id again, whose new id is linked, or of whom roster_decide says that the row is not theirs, become refused. People themselves are not touched: the next sync goes on with them, creates whom it held and judges anew who is gone. roster_undo of the sync moves them back. Of an applied preview the number of either run will do. 42704 an unknown run, 55000 where there is nothing to move, 55006 while a run of the connection works.';
+'Moves the links that a sync held because many ids of the SIS changed in one night: each person keeps the account, '
+    'under the new id. Where the SIS tells the former id (Infinite Campus 1.2) the move is exact, and its change has '
+    'the rule "former id". Returns how many people it moved; those who are listed by a former id again, whose new id '
+    'is linked, or of whom roster_decide says that the row is not theirs, become refused. People themselves are not '
+    'touched: the next sync goes on with them, creates whom it held and judges anew who is gone. roster_undo of the '
+    'sync moves them back. Of an applied preview the number of either run will do. 42704 an unknown run, 55000 where '
+    'there is nothing to move, 55006 while a run of the connection works.';

@@ -31,7 +31,9 @@ COMMENT ON FUNCTION roster_sync(text) IS
 CREATE FUNCTION roster_approve(run bigint) RETURNS runs
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_approve';
 COMMENT ON FUNCTION roster_approve(bigint) IS
-'Applies the held archives and updates of a sync or an applied preview, each checked again (those that no longer hold become refused), and returns the approving run. 42704 for an unknown run, 55000 where there is nothing left to approve. Waits, as roster_fetch does.';
+'Applies the held archives and updates of a sync or an applied preview, each checked again (those that no longer '
+    'hold become refused), and returns the approving run. 42704 for an unknown run, 55000 where there is nothing '
+    'left to approve. Waits, as roster_fetch does.';
 
 CREATE FUNCTION roster_apply(run bigint) RETURNS runs
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_apply';

@@ -5,10 +5,12 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT ARRAY(SELECT jsonb_array_elements_text(CASE jsonb_typeof(entry->'fallback')
         WHEN 'array' THEN entry->'fallback' WHEN 'string' THEN jsonb_build_array(entry->'fallback') ELSE '[]' END))
 $$;
-COMMENT ON FUNCTION fallbacks_of(jsonb) IS 'The paths that an entry of sis.collections names in place of its own, in order.';
+COMMENT ON FUNCTION fallbacks_of(jsonb) IS 'The paths that an entry of sis.collections names in place of its own, in '
+    'order.';
 
 CREATE FUNCTION collections_to_read(connection text, since timestamptz DEFAULT NULL,
-    OUT "position" integer, OUT collection text, OUT family text, OUT path text, OUT fallbacks text[], OUT roles text[], OUT filtered boolean)
+    OUT "position" integer, OUT collection text, OUT family text, OUT path text, OUT fallbacks text[],
+    OUT roles text[], OUT filtered boolean)
 RETURNS SETOF record
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     WITH entry AS (
@@ -114,7 +116,8 @@ CREATE FUNCTION learn_fact(connection text, fact text, value text, run bigint) R
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
     INSERT INTO minga_roster.server_facts AS f (connection, fact, value, learned_run, learned_at)
     VALUES (learn_fact.connection, learn_fact.fact, learn_fact.value, learn_fact.run, minga_roster.clock())
-    ON CONFLICT ON CONSTRAINT server_facts_pkey DO UPDATE SET value = EXCLUDED.value, learned_run = EXCLUDED.learned_run, learned_at = EXCLUDED.learned_at
+    ON CONFLICT ON CONSTRAINT server_facts_pkey DO UPDATE SET value = EXCLUDED.value,
+    learned_run = EXCLUDED.learned_run, learned_at = EXCLUDED.learned_at
 $$;
 COMMENT ON FUNCTION learn_fact(text, text, text, bigint) IS 'Keeps what a run has learned of how the SIS answers.';
 
@@ -130,9 +133,11 @@ CREATE FUNCTION forget_stale_facts(connection text) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
     DELETE FROM minga_roster.server_facts f
     WHERE f.connection = forget_stale_facts.connection
-        AND NOT EXISTS (SELECT FROM minga_roster.fresh_facts(forget_stale_facts.connection) known WHERE known.fact = f.fact)
+        AND NOT EXISTS (SELECT FROM minga_roster.fresh_facts(forget_stale_facts.connection) known
+            WHERE known.fact = f.fact)
 $$;
-COMMENT ON FUNCTION forget_stale_facts(text) IS 'After a read: what was tried again and not learned again holds no longer.';
+COMMENT ON FUNCTION forget_stale_facts(text) IS 'After a read: what was tried again and not learned again holds no '
+    'longer.';
 
 CREATE FUNCTION store_collection(run bigint, connection text, collection text, family text, complete boolean, proof text,
     pages integer, rows bigint, distinct_ids bigint, claimed_total bigint, without_id bigint, elsewhere bigint,
@@ -148,7 +153,8 @@ BEGIN
     IF store_collection.elsewhere > 0 THEN
         UPDATE minga_roster.collections c SET roles_ended = ended.rows
         FROM (SELECT count(*) AS rows FROM minga_roster.staged_users s
-            WHERE s.connection = store_collection.connection AND s.collection = store_collection.collection AND s.outcome = 'ended') ended
+            WHERE s.connection = store_collection.connection AND s.collection = store_collection.collection
+                AND s.outcome = 'ended') ended
         WHERE c.run = store_collection.run AND c.collection = store_collection.collection AND ended.rows > 0;
         DELETE FROM minga_roster.staged_users s
         WHERE s.connection = store_collection.connection AND s.collection = store_collection.collection
@@ -156,7 +162,8 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION store_collection(bigint, text, text, text, boolean, text, integer, bigint, bigint, bigint, bigint, bigint, boolean, text, text) IS
+COMMENT ON FUNCTION store_collection(bigint, text, text, text, boolean, text, integer, bigint, bigint, bigint, bigint,
+    bigint, boolean, text, text) IS
 'Records what reading a collection came to, and takes the rows of people elsewhere, staged by id to judge its end, out of the stage.';
 
 CREATE FUNCTION remember_school(connection text) RETURNS void
@@ -209,12 +216,15 @@ BEGIN
             UPDATE %1$s s SET role = t.role
             FROM (
                 SELECT c.collection, (SELECT r.roster_role FROM minga_roster.role_rules r
-                    WHERE r.sis = n.sis AND r.category = e.entry -> 'categories' ->> 0 ORDER BY r.rank, r.roster_role LIMIT 1) AS role
+                    WHERE r.sis = n.sis AND r.category = e.entry -> 'categories' ->> 0 ORDER BY r.rank, r.roster_role
+                    LIMIT 1) AS role
                 FROM minga_roster.connections n
                 JOIN minga_roster.sis k ON k.sis = n.sis
                 CROSS JOIN LATERAL jsonb_array_elements(k.collections) AS e (entry)
-                JOIN minga_roster.collections c ON c.run = $2 AND c.collection = e.entry ->> 'collection' AND NOT c.fallback
-                WHERE n.connection = $1 AND e.entry ->> 'path' LIKE '%%{school}%%' AND jsonb_array_length(e.entry -> 'categories') = 1
+                JOIN minga_roster.collections c ON c.run = $2 AND c.collection = e.entry ->> 'collection'
+                    AND NOT c.fallback
+                WHERE n.connection = $1 AND e.entry ->> 'path' LIKE '%%{school}%%'
+                    AND jsonb_array_length(e.entry -> 'categories') = 1
                     AND e.entry ->> 'family' = minga_roster.family_of(e.entry -> 'categories' ->> 0)
             ) t
             WHERE s.role IS NULL AND NOT s.damaged AND s.collection = t.collection AND t.role IS NOT NULL
@@ -268,4 +278,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION settle_stage(bigint, text) IS
-'Once all collections are read: keeps one row for each sourcedId, gives one without a role that of the school''s own list of one category, gives one who holds several roles at the school the one that counts, and keeps of contacts only those whom a staged student names as agent (the others are counted as elsewhere). Returns how many users are staged.';
+'Once all collections are read: keeps one row for each sourcedId, gives one without a role that of the school''s own '
+    'list of one category, gives one who holds several roles at the school the one that counts, and keeps of '
+    'contacts only those whom a staged student names as agent (the others are counted as elsewhere). Returns how '
+    'many users are staged.';

@@ -42,7 +42,8 @@ BEGIN
             WHEN m.waiting > 0 AND minga_roster.setting('smtp_url') = ''
                 THEN format('%s: minga_roster.smtp_url is not set', CASE m.waiting WHEN 1 THEN '1 mail waits' ELSE format('%s mails wait', m.waiting) END)
             WHEN m.waiting > 0 AND b.last_error IS NOT NULL
-                THEN format('%s: %s', CASE m.waiting WHEN 1 THEN '1 mail waits' ELSE format('%s mails wait', m.waiting) END, b.last_error)
+                THEN format('%s: %s', CASE m.waiting WHEN 1 THEN '1 mail waits'
+                    ELSE format('%s mails wait', m.waiting) END, b.last_error)
             WHEN e.retry_at IS NOT NULL THEN format('run %s failed and is tried again', e.last_try)
             WHEN NOT e.is_due THEN 'waiting for the evening window'
         END,
@@ -55,7 +56,8 @@ BEGIN
                        ORDER BY r.state = 'running' DESC, r.run LIMIT 1) o ON true
     LEFT JOIN LATERAL (SELECT * FROM minga_roster.runs r WHERE r.connection = c.connection AND r.kind = 'sync' AND r.finished_at IS NOT NULL
                        ORDER BY r.run DESC LIMIT 1) l ON true
-    LEFT JOIN LATERAL (SELECT g.run, g.held, g.moves, g.creates, g.archives, g.updates FROM (SELECT g.run, count(*) FILTER (WHERE minga_roster.awaits_approval(g.action, g.state_cause)) AS held,
+    LEFT JOIN LATERAL (SELECT g.run, g.held, g.moves, g.creates, g.archives, g.updates
+        FROM (SELECT g.run, count(*) FILTER (WHERE minga_roster.awaits_approval(g.action, g.state_cause)) AS held,
                            bool_or(g.action = 'create' AND g.state_cause = 'new_site') AS creates,
                            bool_or(g.action = 'archive') AS archives, bool_or(g.action = 'update') AS updates,
                            count(*) FILTER (WHERE g.action = 'link') AS moves FROM minga_roster.changes g WHERE g.state = 'held' GROUP BY g.run) g
@@ -66,9 +68,11 @@ BEGIN
                         FROM minga_roster.runs r WHERE r.state = 'running') k
     CROSS JOIN LATERAL (SELECT count(*) AS waiting FROM minga_roster.outbox b WHERE b.connection = c.connection AND b.state = 'waiting'
                         AND b.origin = minga_roster.server_origin()) m
-    LEFT JOIN LATERAL (SELECT b.last_error FROM minga_roster.outbox b WHERE b.connection = c.connection AND b.attempts > 0
+    LEFT JOIN LATERAL (SELECT b.last_error FROM minga_roster.outbox b WHERE b.connection = c.connection
+        AND b.attempts > 0
                         AND b.origin = minga_roster.server_origin() ORDER BY b.mail DESC LIMIT 1) b ON true
-    CROSS JOIN LATERAL (SELECT string_agg(minga_roster.finding_words(f.finding, f.category, f.amount, f."of", f.detail), '; ' ORDER BY f.position) AS findings
+    CROSS JOIN LATERAL (SELECT string_agg(minga_roster.finding_words(f.finding, f.category, f.amount, f."of",
+        f.detail), '; ' ORDER BY f.position) AS findings
                         FROM minga_roster.run_findings f WHERE f.run = l.run) n
     WHERE c.retired_at IS NULL;
 END
@@ -93,10 +97,14 @@ COMMENT ON VIEW roster_status IS
 COMMENT ON COLUMN roster_status.state IS '"idle", "sync queued since ..." or "running sync since ...", local to the connection''s time zone.';
 COMMENT ON COLUMN roster_status.run IS 'The run in progress, else the one queued; phase, pages and rows are its.';
 COMMENT ON COLUMN roster_status.last_run IS 'The last sync that ended, evening or manual; last_state, last_finished_at and last_error are its.';
-COMMENT ON COLUMN roster_status.last_state IS 'Its state; "succeeded, incomplete" where a list was not proved to be read to its end.';
-COMMENT ON COLUMN roster_status.findings IS 'What the last sync noticed of the roster, in short; roster_report(last_run) says more.';
+COMMENT ON COLUMN roster_status.last_state IS 'Its state; "succeeded, incomplete" where a list was not proved to be '
+    'read to its end.';
+COMMENT ON COLUMN roster_status.findings IS 'What the last sync noticed of the roster, in short; '
+    'roster_report(last_run) says more.';
 COMMENT ON COLUMN roster_status.next_evening IS 'When the next evening run is due: the begin of the next window, or the next try of a failed run; NULL while none will be.';
 COMMENT ON COLUMN roster_status.why_nothing_happens IS 'The first obstacle there is, in words; NULL while a run works or is about to be queued.';
-COMMENT ON COLUMN roster_status.held IS 'Held archives, updates and creates of the newest sync or applied preview that has any.';
+COMMENT ON COLUMN roster_status.held IS 'Held archives, updates and creates of the newest sync or applied preview '
+    'that has any.';
 COMMENT ON COLUMN roster_status.waiting_mail IS 'Mail that has not been sent yet.';
-COMMENT ON COLUMN roster_status.mail_error IS 'Why the newest mail of the connection that was tried could not be sent; NULL when it was sent.';
+COMMENT ON COLUMN roster_status.mail_error IS 'Why the newest mail of the connection that was tried could not be '
+    'sent; NULL when it was sent.';

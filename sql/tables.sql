@@ -28,10 +28,15 @@ COMMENT ON COLUMN sis.token_path IS
 COMMENT ON COLUMN sis.scope IS 'OAuth 2.0 scope to ask for where the connection names none; NULL sends none.';
 COMMENT ON COLUMN sis.source IS 'Where all this was read, and what of it could not be confirmed.';
 COMMENT ON COLUMN sis.collections IS
-'What is read, in this order: an array of {"collection": name, "family": "student"|"staff"|"contact", "categories": [category, …], "path": path below the root with {school} for the School ID, "fallback": a path or an array of paths, each used when the one before it is not there or denied (401 is neither), "roles": roles kept of a path without {school}}. A row without a role that came from a path with {school} of one category gets that category''s first role.';
+'What is read, in this order: an array of {"collection": name, "family": "student"|"staff"|"contact", "categories": '
+    '[category, …], "path": path below the root with {school} for the School ID, "fallback": a path or an array of '
+    'paths, each used when the one before it is not there or denied (401 is neither), "roles": roles kept of a path '
+    'without {school}}. A row without a role that came from a path with {school} of one category gets that '
+    'category''s first role.';
 COMMENT ON COLUMN sis.page_size_limit IS 'The largest page that the product serves; a connection''s page_size may not be above it.';
 COMMENT ON COLUMN sis.campus_metadata IS
-'Whether users are asked for with their metadata, of which the legacy id and the relationships of Infinite Campus 1.2 are taken and nothing else.';
+'Whether users are asked for with their metadata, of which the legacy id and the relationships of Infinite Campus '
+    '1.2 are taken and nothing else.';
 COMMENT ON COLUMN sis.max_requests_limit IS 'The most requests at a time that the vendor allows.';
 
 CREATE TABLE role_rules (
@@ -54,7 +59,9 @@ CREATE TABLE people_relations (
 );
 COMMENT ON TABLE people_relations IS 'Attached people relations with their column maps.';
 COMMENT ON COLUMN people_relations.columns IS 'The resolved map: for each column of the contract that the relation has, its name there.';
-COMMENT ON COLUMN people_relations.roles IS 'Words of the deployment for roles, {"student": ["STUDENT", "STUDENT_LEADER"], "other": ["PARENT"]}: the first of a list is written, other never. A role not named here is its own word.';
+COMMENT ON COLUMN people_relations.roles IS 'Words of the deployment for roles, {"student": ["STUDENT", '
+    '"STUDENT_LEADER"], "other": ["PARENT"]}: the first of a list is written, other never. A role not named here is '
+    'its own word.';
 COMMENT ON COLUMN people_relations.archive_words IS
 'The status of those who are active and of those who are archived, {"active": "ACTIVE", "archived": "ARCHIVED"}, where archived_at is mapped to a status column; {} where it is a time.';
 
@@ -112,7 +119,8 @@ COMMENT ON COLUMN connections.client_id IS 'NULL only where the client secret is
 COMMENT ON COLUMN connections.scope IS 'OAuth 2.0 scope to ask for: NULL is the preset''s, empty sends none.';
 COMMENT ON COLUMN connections.clear_parent_contact IS
 'A contact that a roster wrote is cleared once the SIS names none for the student any more. Needs parent_contact.';
-COMMENT ON COLUMN connections.school_name IS 'The name that the SIS has for the school, as of the latest fetch; NULL where it is not known.';
+COMMENT ON COLUMN connections.school_name IS 'The name that the SIS has for the school, as of the latest fetch; NULL '
+    'where it is not known.';
 COMMENT ON COLUMN connections.page_size IS 'Rows asked for in a page; NULL is the preset''s.';
 COMMENT ON COLUMN connections.max_requests IS 'Requests at a time; NULL is the preset''s.';
 COMMENT ON COLUMN connections.unproven IS 'No full sync has shown yet that address, SIS and school are the right ones: archives are held.';
@@ -120,7 +128,8 @@ COMMENT ON COLUMN connections.retired_at IS 'When roster_disconnect retired it; 
 COMMENT ON COLUMN connections.enabled_origin IS 'server_origin() at roster_enable; another value here means a restored copy, which is paused.';
 COMMENT ON COLUMN connections.guard_grace IS 'How many complete full reads have to miss somebody before he is archived.';
 COMMENT ON COLUMN connections.guard_update_percent IS
-'Updates are held where they would change one column for more than this share of a category of 20 or more; 100 holds none.';
+'Updates are held where they would change one column for more than this share of a category of 20 or more; 100 holds '
+    'none.';
 COMMENT ON COLUMN connections.season_dates IS 'Dates, local to time_zone, on which season_percent takes the place of guard_percent and of the half: the rollover of a school year. NULL: none.';
 COMMENT ON COLUMN connections.freeze_dates IS 'Dates, local to time_zone, on which all archives are held: the summer. NULL: none.';
 COMMENT ON COLUMN connections.number IS 'Names the stage partitions and the advisory lock of the connection.';
@@ -168,15 +177,19 @@ CREATE TABLE server_facts (
     PRIMARY KEY (connection, fact)
 );
 COMMENT ON TABLE server_facts IS
-'In what the SIS of a connection is not as OneRoster has it, as far as it changes how it is asked. Each is tried again after a week, and forgotten with another url, token_url or sis.';
+'In what the SIS of a connection is not as OneRoster has it, as far as it changes how it is asked. Each is tried '
+    'again after a week, and forgotten with another url, token_url or sis.';
 COMMENT ON COLUMN server_facts.fact IS
-'fields, sort: refused, so that requests go without. limit: the largest page that is served, where a larger one is refused instead of cut. overlap: a page from an offset inside the list is refused, or empty. order: orderBy=desc is refused or ignored. paging: all at once, limit as end or offset as page.';
+'fields, sort: refused, so that requests go without. limit: the largest page that is served, where a larger one is '
+    'refused instead of cut. overlap: a page from an offset inside the list is refused, or empty. order: '
+    'orderBy=desc is refused or ignored. paging: all at once, limit as end or offset as page.';
 
 CREATE TABLE runs (
     run bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
     connection text NOT NULL,
     site text NOT NULL,
-    kind text NOT NULL CHECK (kind IN ('test', 'diagnose', 'fetch', 'preview', 'sync', 'approve', 'apply', 'undo', 'mail')),
+    kind text NOT NULL CHECK (kind IN ('test', 'diagnose', 'fetch', 'preview', 'sync', 'approve', 'apply', 'undo',
+        'mail')),
     origin text NOT NULL CHECK (origin IN ('manual', 'evening')),
     evening date CHECK ((evening IS NOT NULL) = (origin = 'evening')),
     of_run bigint,
@@ -226,7 +239,8 @@ COMMENT ON COLUMN runs.reported IS 'Whether the owners have been told (or nobody
 COMMENT ON COLUMN runs.is_full IS
 'The whole roster was read: true once it is fetched. false: a delta, which lists students and contacts that changed, and archives nobody.';
 COMMENT ON COLUMN runs.incomplete IS
-'A list was not proved to be read to its end: rows may be missing, nobody of its family is archived; collections says which and why.';
+'A list was not proved to be read to its end: rows may be missing, nobody of its family is archived; collections '
+    'says which and why.';
 COMMENT ON COLUMN runs.modified_since IS 'What a delta asked for: rows with a later dateLastModified. is_full true beside it: the SIS ignored that, and all was read.';
 COMMENT ON COLUMN runs.skipped IS 'Staged users with the outcome skip.';
 
@@ -238,7 +252,11 @@ CREATE TABLE run_counts (
     PRIMARY KEY (run, category, action)
 );
 COMMENT ON TABLE run_counts IS
-'Of each run, by category: the outcomes of its staged users (create, link, update, restore, unchanged, skip, conflict, reject, protect, merged, contact, ignore), where a conflict counts once and its further rows as merged; beside them archive, held (archives and updates), and refused archive (by the people relation); of an undo what was done to people, and kept. A row whose role has no rule counts under the category "none", a guardian under "contact".';
+'Of each run, by category: the outcomes of its staged users (create, link, update, restore, unchanged, skip, '
+    'conflict, reject, protect, merged, contact, ignore), where a conflict counts once and its further rows as '
+    'merged; beside them archive, held (archives and updates), and refused archive (by the people relation); of an '
+    'undo what was done to people, and kept. A row whose role has no rule counts under the category "none", a '
+    'guardian under "contact".';
 
 CREATE TABLE run_steps (
     run bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
@@ -281,18 +299,29 @@ CREATE TABLE collections (
     without_role bigint NOT NULL DEFAULT 0,
     fallback boolean NOT NULL DEFAULT false,
     detail text,
-    weak_cause text CHECK (weak_cause IN ('denied', 'row_missing', 'total_larger', 'total_unfiltered', 'total_smaller', 'moved', 'unchecked', 'limit_as_end',
-        'offset_as_page', 'not_paged', 'end_refused', 'end_object', 'end_repeated', 'end_unproved', 'without_id', 'nowhere')),
+    weak_cause text CHECK (weak_cause IN ('denied', 'row_missing', 'total_larger', 'total_unfiltered',
+        'total_smaller', 'moved', 'unchecked', 'limit_as_end',
+        'offset_as_page', 'not_paged', 'end_refused', 'end_object', 'end_repeated', 'end_unproved', 'without_id',
+        'nowhere')),
     PRIMARY KEY (run, collection)
 );
 COMMENT ON TABLE collections IS 'For each collection of a run, the evidence that it was read whole: archives of a family rest on it.';
 COMMENT ON COLUMN collections.complete IS 'Read to a proved end; false where the end was weak, the endpoint answered 403 or 404, or a row had no sourcedId.';
 COMMENT ON COLUMN collections.weak_cause IS
-'Why the collection is not complete; NULL where it is. People are known to be missing: row_missing (the end of the list names somebody whom the pages did not), total_larger (more are claimed than were listed). They may be: denied, total_unfiltered (the claimed total is that of the list without its filter), total_smaller, moved (the list moved while it was read), unchecked (whether it moved could not be seen), limit_as_end (limit is taken for the offset of the end), offset_as_page (offset is taken for the number of a page), not_paged (all rows came, whatever was asked for), end_refused, end_object ({} or null) and end_repeated (rows came again) in the place of an empty page, end_unproved (an empty page that proves nothing), without_id (rows without a sourcedId), nowhere (rows that name no school, in a list that is not the school''s own).';
+'Why the collection is not complete; NULL where it is. People are known to be missing: row_missing (the end of the '
+    'list names somebody whom the pages did not), total_larger (more are claimed than were listed). They may be: '
+    'denied, total_unfiltered (the claimed total is that of the list without its filter), total_smaller, moved (the '
+    'list moved while it was read), unchecked (whether it moved could not be seen), limit_as_end (limit is taken for '
+    'the offset of the end), offset_as_page (offset is taken for the number of a page), not_paged (all rows came, '
+    'whatever was asked for), end_refused, end_object ({} or null) and end_repeated (rows came again) in the place '
+    'of an empty page, end_unproved (an empty page that proves nothing), without_id (rows without a sourcedId), '
+    'nowhere (rows that name no school, in a list that is not the school''s own).';
 COMMENT ON COLUMN collections.without_id IS 'Rows without a sourcedId: rejected, not staged.';
-COMMENT ON COLUMN collections.elsewhere IS 'Rows of another school or, in a fallback, of other roles, or whose roles have all ended: not staged.';
+COMMENT ON COLUMN collections.elsewhere IS 'Rows of another school or, in a fallback, of other roles, or whose roles '
+    'have all ended: not staged.';
 COMMENT ON COLUMN collections.roles_ended IS 'Of these, rows whose roles have all ended.';
-COMMENT ON COLUMN collections.without_role IS 'Rows that named no role and got that of their list: the school''s own, of one category.';
+COMMENT ON COLUMN collections.without_role IS 'Rows that named no role and got that of their list: the school''s '
+    'own, of one category.';
 
 CREATE TABLE run_figures (
     run bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
@@ -302,14 +331,16 @@ CREATE TABLE run_figures (
     filled jsonb NOT NULL,
     PRIMARY KEY (run, category)
 );
-COMMENT ON TABLE run_figures IS 'Of each full sync and preview, by rostered category, how many rows were listed, for the next one to compare with.';
+COMMENT ON TABLE run_figures IS 'Of each full sync and preview, by rostered category, how many rows were listed, for '
+    'the next one to compare with.';
 COMMENT ON COLUMN run_figures.inactive IS 'Rows with status inactive, or enabledUser false.';
 COMMENT ON COLUMN run_figures.filled IS 'For each field, how many of the rows have a value.';
 
 CREATE TABLE run_findings (
     run bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
     position integer NOT NULL,
-    finding text NOT NULL CHECK (finding IN ('inactive_some', 'inactive_all', 'category_empty', 'field_vanished', 'roles_ended', 'no_role',
+    finding text NOT NULL CHECK (finding IN ('inactive_some', 'inactive_all', 'category_empty', 'field_vanished',
+        'roles_ended', 'no_role',
         'unknown_role', 'without_id', 'incomplete', 'mass_update_held')),
     category text,
     amount bigint NOT NULL,
@@ -318,9 +349,11 @@ CREATE TABLE run_findings (
     needs_look boolean NOT NULL,
     PRIMARY KEY (run, position)
 );
-COMMENT ON TABLE run_findings IS 'What a sync or preview noticed of the roster, as codes and numbers; finding_text makes the sentences. No row holds a value of a person.';
+COMMENT ON TABLE run_findings IS 'What a sync or preview noticed of the roster, as codes and numbers; finding_text '
+    'makes the sentences. No row holds a value of a person.';
 COMMENT ON COLUMN run_findings.amount IS 'How many, of "of".';
-COMMENT ON COLUMN run_findings.detail IS 'subject: the list, field, column or role that it is about; of an incomplete list also its weak_cause, as cause.';
+COMMENT ON COLUMN run_findings.detail IS 'subject: the list, field, column or role that it is about; of an '
+    'incomplete list also its weak_cause, as cause.';
 COMMENT ON COLUMN run_findings.needs_look IS 'Somebody should look: of what lasts, in the run that found it first.';
 
 CREATE TABLE changes (
@@ -351,16 +384,23 @@ CREATE INDEX changes_held ON changes (run) WHERE state = 'held';
 COMMENT ON TABLE changes IS 'The plan: each intended change of a run, and what was not done and why.';
 COMMENT ON COLUMN changes.before IS 'Values of the columns written, as they were.';
 COMMENT ON COLUMN changes.after IS 'Values of the columns written, as they become.';
-COMMENT ON COLUMN changes.state_reason IS 'Why a change is refused, held, expired or kept, or who carried it out, in words.';
+COMMENT ON COLUMN changes.state_reason IS 'Why a change is refused, held, expired or kept, or who carried it out, in '
+    'words.';
 COMMENT ON COLUMN changes.state_cause IS
-'The same as a code, which logic goes by. Held: unproven, frozen, season_percent, half, percent (archives), mass_update (updates), ids_changed (links and creates), new_site (creates). Carried out later: approved, relinked. Expired: superseded (a later run judged), run_undone. Undone: undone. Not taken by the people relation: refused_by_people, not_stored, kept_by_people. NULL where nothing goes by it.';
+'The same as a code, which logic goes by. Held: unproven, frozen, season_percent, half, percent (archives), '
+    'mass_update (updates), ids_changed (links and creates), new_site (creates). Carried out later: approved, '
+    'relinked. Expired: superseded (a later run judged), run_undone. Undone: undone. Not taken by the people '
+    'relation: refused_by_people, not_stored, kept_by_people. NULL where nothing goes by it.';
 COMMENT ON COLUMN changes.seen IS
 'A hash of the person as the run that carried the change out left him, which its undo has to find. Before that, of a preview, of the person as the plan saw him, or for a create of those who had the same identifier or e-mail, which its apply has to find.';
 COMMENT ON COLUMN changes.conflict IS
-'Why a conflict is one: other_family, row_joins_two, same_role_twice, keys_contradict, rows_differ, several_candidates, two_people_by_keys, names_differ, identifiers_differ, address_of_two, address_shared, family_unknown, candidate_linked, several_rows, identifier_withheld or not_unique; NULL for any other action.';
+'Why a conflict is one: other_family, row_joins_two, same_role_twice, keys_contradict, rows_differ, '
+    'several_candidates, two_people_by_keys, names_differ, identifiers_differ, address_of_two, address_shared, '
+    'family_unknown, candidate_linked, several_rows, identifier_withheld or not_unique; NULL for any other action.';
 COMMENT ON COLUMN changes.same_name IS
 'Of a create: active people of the same name and family who have neither an identifier nor an e-mail address.';
-COMMENT ON COLUMN changes.stored IS 'Of the values written, those that the people relation stores in another form, as it has them; NULL where there are none.';
+COMMENT ON COLUMN changes.stored IS 'Of the values written, those that the people relation stores in another form, '
+    'as it has them; NULL where there are none.';
 COMMENT ON COLUMN changes.done_by IS 'The run that carried the change out: the sync itself, the apply of a preview, the approval of what was held.';
 
 CREATE TABLE links (
@@ -423,15 +463,18 @@ CREATE TABLE conflict_pairs (
     FOREIGN KEY (run, change) REFERENCES changes ON DELETE CASCADE
 );
 COMMENT ON TABLE conflict_pairs IS
-'The conflicts of a connection''s latest plan as roster_conflicts shows them: each row of the roster with each person whom it could be, as the plan saw them. The next plan of the connection removes them.';
+'The conflicts of a connection''s latest plan as roster_conflicts shows them: each row of the roster with each '
+    'person whom it could be, as the plan saw them. The next plan of the connection removes them.';
 COMMENT ON COLUMN conflict_pairs.agrees IS
-'In what row and person agree, of given_name, family_name, identifier, email and username; what one of them lacks is neither here nor in differs.';
+'In what row and person agree, of given_name, family_name, identifier, email and username; what one of them lacks is '
+    'neither here nor in differs.';
 
 CREATE TABLE match_decisions (
     connection text NOT NULL REFERENCES connections ON DELETE CASCADE,
     sourced_id text COLLATE "C" NOT NULL,
     person_id text,
-    decision text NOT NULL CHECK (CASE decision WHEN 'never the same' THEN person_id IS NOT NULL WHEN 'new person' THEN person_id IS NULL
+    decision text NOT NULL CHECK (CASE decision WHEN 'never the same' THEN person_id IS NOT NULL
+        WHEN 'new person' THEN person_id IS NULL
         WHEN 'skip' THEN person_id IS NULL ELSE false END),
     decided_by name NOT NULL,
     decided_at timestamptz NOT NULL
@@ -439,7 +482,8 @@ CREATE TABLE match_decisions (
 CREATE UNIQUE INDEX match_decisions_row ON match_decisions (connection, sourced_id, (coalesce(person_id, '')));
 -- What a publication of all tables needs.
 ALTER TABLE match_decisions REPLICA IDENTITY FULL;
-COMMENT ON TABLE match_decisions IS 'What roster_decide remembers of a row of the roster: who it is not, or that nothing is done for it. That a row is somebody is a link.';
+COMMENT ON TABLE match_decisions IS 'What roster_decide remembers of a row of the roster: who it is not, or that '
+    'nothing is done for it. That a row is somebody is a link.';
 COMMENT ON COLUMN match_decisions.person_id IS 'Whom the row is not; NULL: the decision is about the row alone.';
 COMMENT ON COLUMN match_decisions.decision IS
 'never the same: the row is not this person; new person: it is nobody of the site; skip: nothing is done for it.';
@@ -471,7 +515,8 @@ CREATE TABLE stored_values (
     PRIMARY KEY (connection, person_id, column_name)
 );
 COMMENT ON TABLE stored_values IS
-'Values that the people relation stores in another form than a sync gave them, or did not take: a hash of each. While the person has the value stored, the value sent is what it has. Emptied by roster_attach_people.';
+'Values that the people relation stores in another form than a sync gave them, or did not take: a hash of each. '
+    'While the person has the value stored, the value sent is what it has. Emptied by roster_attach_people.';
 
 CREATE TABLE planned_links (
     run bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
@@ -489,7 +534,8 @@ CREATE TABLE planned_links (
     seen bigint,
     PRIMARY KEY (run, sourced_id)
 );
-COMMENT ON TABLE planned_links IS 'Of each preview, what its apply writes to the links; of held creates, what their approval does. Emptied by these.';
+COMMENT ON TABLE planned_links IS 'Of each preview, what its apply writes to the links; of held creates, what their '
+    'approval does. Emptied by these.';
 COMMENT ON COLUMN planned_links.change IS 'The change that has to be carried out for it; NULL: none. A link to be inserted for a create has no person before.';
 COMMENT ON COLUMN planned_links.linked_run IS 'Of a link that takes the place of older ones the run that linked first.';
 COMMENT ON COLUMN planned_links.archived IS 'Whether archived_run is set or cleared; NULL: neither.';
@@ -581,13 +627,17 @@ COMMENT ON TABLE staged_users IS 'The stage: users as received in the latest fet
 COMMENT ON COLUMN staged_users.status IS 'As sent, in lower case; NULL where it was missing, which means active.';
 COMMENT ON COLUMN staged_users.enabled IS 'enabledUser, true where it was missing.';
 COMMENT ON COLUMN staged_users.damaged IS
-'The row held invalid UTF-8, \u0000, a lone surrogate or a bare control character, each now U+FFFD; or a field that says who somebody is had another JSON type than its own or more than 1024 bytes, and is NULL now. Of e-mail, user name, phones, middle and preferred name and grade such a value is absent, and the row is not damaged.';
+'The row held invalid UTF-8, \u0000, a lone surrogate or a bare control character, each now U+FFFD; or a field that '
+    'says who somebody is had another JSON type than its own or more than 1024 bytes, and is NULL now. Of e-mail, '
+    'user name, phones, middle and preferred name and grade such a value is absent, and the row is not damaged.';
 COMMENT ON COLUMN staged_users.damaged_field IS
 'Of a damaged row the first field that could not be read, by its name in OneRoster; NULL where characters could not.';
 COMMENT ON COLUMN staged_users.legacy_id IS
-'The sourcedId that the user had in OneRoster 1.1, as Infinite Campus 1.2 tells it, without the letter of its role. roster_relink goes by it.';
+'The sourcedId that the user had in OneRoster 1.1, as Infinite Campus 1.2 tells it, without the letter of its role. '
+    'roster_relink goes by it.';
 COMMENT ON COLUMN staged_users.relationships IS
-'What Infinite Campus 1.2 says of how users are related, [{"id": sourcedId, "guardian": boolean or null, "type": text or null}]: the choice of the primary contact goes by it. Nothing else of metadata is kept.';
+'What Infinite Campus 1.2 says of how users are related, [{"id": sourcedId, "guardian": boolean or null, "type": '
+    'text or null}]: the choice of the primary contact goes by it. Nothing else of metadata is kept.';
 COMMENT ON COLUMN staged_users.role IS
 'In lower case. Of a OneRoster 1.2 row, the role at the school: the primary one, and where several are held there, of those of one family the one of the best rank in role_rules.';
 COMMENT ON COLUMN staged_users.roles IS
@@ -614,8 +664,10 @@ DECLARE
     config text;
 BEGIN
     FOREACH config IN ARRAY ARRAY['people_relations', 'connections', 'connections_number_seq', 'toggles', 'secrets', 'runs', 'runs_run_seq',
-        'run_counts', 'run_steps', 'findings', 'run_figures', 'run_findings', 'collections', 'changes', 'conflict_candidates', 'conflict_pairs', 'match_decisions',
-        'column_owners', 'written_values', 'server_facts', 'stored_values', 'links', 'planned_links', 'link_changes', 'recipients', 'outbox', 'outbox_mail_seq', 'audit', 'audit_entry_seq']
+        'run_counts', 'run_steps', 'findings', 'run_figures', 'run_findings', 'collections', 'changes',
+        'conflict_candidates', 'conflict_pairs', 'match_decisions',
+        'column_owners', 'written_values', 'server_facts', 'stored_values', 'links', 'planned_links', 'link_changes',
+        'recipients', 'outbox', 'outbox_mail_seq', 'audit', 'audit_entry_seq']
     LOOP
         PERFORM pg_catalog.pg_extension_config_dump(('minga_roster.' || config)::regclass, '');
     END LOOP;

@@ -71,7 +71,9 @@ BEGIN
     CREATE TEMP TABLE undoing ON COMMIT DROP AS
     SELECT c.run, c.change, c.person_id, c.category, c.action AS did, row_number() OVER (ORDER BY c.run, c.change)::integer AS nth,
         CASE c.action WHEN 'create' THEN 'archive' WHEN 'archive' THEN 'restore' WHEN 'restore' THEN 'archive' ELSE c.action END AS action,
-        CASE c.action WHEN 'archive' THEN jsonb_build_object('archived_at', coalesce(to_jsonb(p.status), to_jsonb(p.archived_at))) ELSE c.after || coalesce(c.stored, '{}') END AS before,
+        CASE c.action WHEN 'archive' THEN jsonb_build_object('archived_at',
+            coalesce(to_jsonb(p.status), to_jsonb(p.archived_at)))
+            ELSE c.after || coalesce(c.stored, '{}') END AS before,
         CASE c.action WHEN 'create' THEN '{}' ELSE c.before END AS after,
         CASE
             WHEN p.person_id IS NULL THEN 'The person does not exist any more.'
@@ -121,7 +123,8 @@ BEGIN
 
     CREATE TEMP TABLE writes ON COMMIT DROP AS
     SELECT row_number() OVER (ORDER BY u.nth)::integer AS nth, u.nth AS change, u.action, u.category, u.person_id, NULL::text COLLATE "C" AS sourced_id,
-        u.before, u.after, false AS done, NULL::text AS code, NULL::text AS failure, NULL::bigint AS seen, NULL::jsonb AS stored, false AS links
+        u.before, u.after, false AS done, NULL::text AS code, NULL::text AS failure, NULL::bigint AS seen,
+        NULL::jsonb AS stored, false AS links
     FROM undoing u
     WHERE u.reason IS NULL AND u.action <> 'link';
     ANALYZE writes;
@@ -141,11 +144,13 @@ BEGIN
 
     UPDATE minga_roster.changes c
     SET state = CASE WHEN u.reason IS NULL THEN 'undone' ELSE 'kept' END, state_at = minga_roster.clock(),
-        state_reason = coalesce(u.reason, format('undone by run %s', this.run)), state_cause = CASE WHEN u.reason IS NULL THEN 'undone' END
+        state_reason = coalesce(u.reason, format('undone by run %s', this.run)), state_cause = CASE
+            WHEN u.reason IS NULL THEN 'undone' END
     FROM undoing u
     WHERE c.run = u.run AND c.change = u.change;
     -- What the run held rested on what is taken back.
-    UPDATE minga_roster.changes c SET state = 'expired', state_at = minga_roster.clock(), state_reason = format('Run %s was undone.', target.run),
+    UPDATE minga_roster.changes c SET state = 'expired', state_at = minga_roster.clock(),
+        state_reason = format('Run %s was undone.', target.run),
         state_cause = 'run_undone'
     WHERE target.kind <> 'approve' AND c.run = minga_roster.planned_in(target) AND c.state = 'held';
 

@@ -1,5 +1,6 @@
--- Views for people who report with SQL: who came and went, and what the SIS leaves open. They give ids, never names or addresses, but for
--- roster_same_names; who may see those joins the people relation. What they say of the SIS is as of the latest fetch.
+-- Views for people who report with SQL: who came and went, and what the SIS leaves open. They give ids, never names or
+-- addresses, but for roster_same_names; who may see those joins the people relation. What they say of the SIS is as of
+-- the latest fetch.
 
 CREATE VIEW roster_joiners AS
     SELECT r.connection, c.site, (c.state_at AT TIME ZONE n.time_zone)::date AS day, c.category, c.person_id, c.sourced_ids,
@@ -101,12 +102,15 @@ CREATE VIEW roster_same_names AS
         WHERE r.kind IN ('preview', 'sync') AND r.state = 'succeeded'
         ORDER BY r.connection, r.run DESC
     )
-    SELECT l.connection, c.site, c.run, c.category, c.sourced_ids, c.after ->> 'given_name' AS given_name, c.after ->> 'family_name' AS family_name,
+    SELECT l.connection, c.site, c.run, c.category, c.sourced_ids, c.after ->> 'given_name' AS given_name,
+        c.after ->> 'family_name' AS family_name,
         c.after ->> 'identifier' AS identifier, c.after ->> 'email' AS email, c.person_id, n.id AS same_name, c.state
     FROM latest l
     JOIN minga_roster.changes c ON c.run = l.run AND c.action = 'create'
     CROSS JOIN LATERAL unnest(c.same_name) n (id);
 COMMENT ON VIEW roster_same_names IS
-'New people of each connection''s latest plan beside whom somebody of the same name and family has no identifier and no e-mail address, by which the roster could know that person: one person twice, or two of one name. Holds names and addresses.';
+'New people of each connection''s latest plan beside whom somebody of the same name and family has no identifier and '
+    'no e-mail address, by which the roster could know that person: one person twice, or two of one name. Holds '
+    'names and addresses.';
 COMMENT ON COLUMN roster_same_names.person_id IS 'The new person; NULL while the change is not carried out.';
 COMMENT ON COLUMN roster_same_names.same_name IS 'person_id of the person of that name who was there already.';

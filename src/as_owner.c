@@ -241,7 +241,8 @@ rethrow(Oid relation, bool reading, bool has_begun, ErrorData *edata)
 			 : errmsg("could not write to the people relation \"%s\"", name),
 			 errdetail_internal("%s", found.data),
 			 lacks_partition(edata) ? errhint("Nobody was changed. The DBA makes the partition for the site.")
-			 : errhint("Nobody was changed. The DBA looks at the relation, its triggers, constraints, policies and the rights of its owner."),
+			 : errhint("Nobody was changed. The DBA looks at the relation, its triggers, constraints, policies "
+					   "and the rights of its owner."),
 			 edata->schema_name ? err_generic_string(PG_DIAG_SCHEMA_NAME, edata->schema_name) : 0,
 			 edata->table_name ? err_generic_string(PG_DIAG_TABLE_NAME, edata->table_name) : 0,
 			 edata->column_name ? err_generic_string(PG_DIAG_COLUMN_NAME, edata->column_name) : 0,
@@ -549,7 +550,10 @@ roster_read_as_owner(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(count);
 }
 
-/* owner_error(): whether one row may have caused the error that the last statement ran into, and what may be told of it. */
+/*
+ * owner_error(): whether one row may have caused the error that the last statement ran into, and what may be told
+ * of it.
+ */
 Datum
 roster_owner_error(PG_FUNCTION_ARGS)
 {

@@ -204,7 +204,8 @@ trust_fault(const char *host)
 						file == NULL ? psprintf("So it cannot know whether \"%s\" is the one it says.", host) :
 						psprintf("File \"%s\" cannot be used: %s. So it cannot know whether \"%s\" is the one it says.", file, why, host),
 						roster_ca_file[0] != '\0' ?
-						"This is not about the SIS: let the DBA correct minga_roster.ca_file, which the server's operating system user has to be able to read." :
+						"This is not about the SIS: let the DBA correct minga_roster.ca_file, which the server's operating system "
+						"user has to be able to read." :
 						"This is not about the SIS: let the DBA install the package \"ca-certificates\" on the database server, "
 						"or name a file of authorities with minga_roster.ca_file.");
 }
@@ -247,7 +248,8 @@ client_transfer_fault(const char *url, const HttpResponse *response)
 				return client_fault(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
 									"the proxy of the database server refused its credentials",
 									psprintf("It answered 407 and made no connection to \"%s\".", host),
-									"This is not about the SIS: let the DBA set minga_roster.proxy with the right user and password, http://user:password@host:port.");
+									"This is not about the SIS: let the DBA set minga_roster.proxy with the right user and password, "
+									"http://user:password@host:port.");
 			return client_fault(ERRCODE_CONNECTION_FAILURE,
 								psprintf("\"%s\" could not be reached through the proxy of the database server", host),
 								psprintf("No request for %s could be sent. The log of the database server has what the proxy answered.",
@@ -263,7 +265,8 @@ client_transfer_fault(const char *url, const HttpResponse *response)
 		case TRANSFER_TIMEOUT:
 			return client_fault(ERRCODE_CONNECTION_FAILURE,
 								psprintf("\"%s\" did not answer in time", host), found,
-								"The SIS may be overloaded: run at another hour, or ask for smaller pages with roster_configure(page_size => ...).");
+								"The SIS may be overloaded: run at another hour, or ask for smaller pages with "
+								"roster_configure(page_size => ...).");
 		case TRANSFER_TOO_LARGE:
 			return client_fault(ERRCODE_PROGRAM_LIMIT_EXCEEDED,
 								psprintf("a page from \"%s\" is too large", host),
@@ -350,7 +353,10 @@ client_count_rows(RosterClient *client, int rows)
 		raise_endless(psprintf("More than %d rows were read.", roster_max_fetch_rows), "max_fetch_rows");
 }
 
-/* Whether the same request may be answered otherwise in a moment: a server or what stands before it is busy, restarts or timed out. */
+/*
+ * Whether the same request may be answered otherwise in a moment: a server or what stands before it is busy, restarts
+ * or timed out.
+ */
 static bool
 may_pass(int status)
 {

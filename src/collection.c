@@ -3,11 +3,10 @@
  *	  Reads collections, page after page, into the stage.  Whether each was read
  *	  to its end is proof.c's to say.
  *
- * Collections are read side by side, and pages of one at a time, as far as the
- * run may have requests in flight.  Pages are taken in the order of their
- * offsets, each only where it begins at the row that is due, so that what was
- * read is what reading one after the other would have read.  A page that does not fit drops its collection back to that: what was asked for
- * beyond it is thrown away, and asked for again.  Servers that are slow or ask
+ * Collections are read side by side, and pages of one at a time, as far as the run may have requests in flight.
+ * Pages are taken in the order of their offsets, each only where it begins at the row that is due, so that what
+ * was read is what reading one after the other would have read.  A page that does not fit drops its collection
+ * back to that: what was asked for beyond it is thrown away, and asked for again.  Servers that are slow or ask
  * for a pause are asked one thing at a time from then on.
  *
  * Servers refuse what they do not know.  An overlap (a page from the last row

@@ -3,10 +3,10 @@
  *	  Tries a connection step by step, and says of each what was found and, where
  *	  it failed, why and whose turn it is.
  *
- * Steps build on each other up to the school: after one that failed, those
- * behind it are not reached.  Collections are tried each for itself.  The last
- * step, the people relation, is the worker's to take.  Each step is in run_steps as soon as it is over, so that whoever waits sees it.  No
- * fault of the SIS is raised, and nothing is staged.
+ * Steps build on each other up to the school: after one that failed, those behind it are not reached.
+ * Collections are tried each for itself.  The last step, the people relation, is the worker's to take.  Each step
+ * is in run_steps as soon as it is over, so that whoever waits sees it.  No fault of the SIS is raised, and
+ * nothing is staged.
  */
 #include "postgres.h"
 
@@ -385,9 +385,12 @@ test_school(ConnectionTest *test, List *collections)
 
 		/* Without it the School ID may be any, and each list be empty for that. */
 		if (shown_by == NULL)
-			end_step(test, false, psprintf("%s, and no list that it gives has people of \"%s\": nothing shows that the School ID is right.",
-										   denial, test->connection->school_id),
-					 "Compare the School ID with what the SIS shows to the school; the district's SIS administrator may share schools with this connection.", -1);
+			end_step(test, false,
+					 psprintf("%s, and no list that it gives has people of \"%s\": nothing shows that the School ID "
+							  "is right.",
+							  denial, test->connection->school_id),
+					 "Compare the School ID with what the SIS shows to the school; the district's SIS administrator may share "
+					 "schools with this connection.", -1);
 		else
 			end_step(test, true, psprintf("%s, but %s lists people of \"%s\".", denial, shown_by, test->connection->school_id),
 					 "The district's SIS administrator may share schools with this connection.", -1);

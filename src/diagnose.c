@@ -582,7 +582,8 @@ diagnose_guardians(Diagnosis *diagnosis)
 		ProbePage  *page = ask(diagnosis, collection, collection_path(diagnosis->connection, collection->path), "limit=1&offset=0", "asc", NULL);
 
 		for (char **fallback = collection->fallbacks; page->denied && *fallback != NULL; fallback++)
-			page = ask(diagnosis, collection, collection_path(diagnosis->connection, *fallback), "limit=1&offset=0", "asc", NULL);
+			page = ask(diagnosis, collection, collection_path(diagnosis->connection, *fallback), "limit=1&offset=0",
+					   "asc", NULL);
 		if (page->fault != NULL)
 			note_fault(diagnosis, finding, page->denied ? TOLD : NOT_AS_IT_SHOULD, page->denied ? "denied" : "not readable", page->fault);
 		else if (page->rows == 0)

@@ -55,7 +55,8 @@ load_collections(RosterConnection *connection, const RosterRun *run)
 	begin_worker_transaction();
 	values[0] = CStringGetTextDatum(connection->name);
 	values[1] = Int64GetDatum(run->run);
-	SPI_execute_with_args("SELECT collection, family, path, fallbacks, roles, filtered FROM minga_roster.collections_to_read($1, "
+	SPI_execute_with_args("SELECT collection, family, path, fallbacks, roles, filtered "
+						  "FROM minga_roster.collections_to_read($1, "
 						  "(SELECT modified_since FROM minga_roster.runs WHERE run = $2 AND NOT is_full))",
 						  2, types, values, NULL, true, 0);
 	for (uint64 i = 0; i < SPI_processed; i++)
@@ -204,7 +205,8 @@ is_denied(const HttpResponse *response)
  * time-out or 504 it ends, for the caller to ask for fewer rows.
  */
 ClientGet *
-begin_page(RosterClient *client, const char *path, int limit, int64 offset, int flags, Size max_bytes, bool slow_is_final)
+begin_page(RosterClient *client, const char *path, int limit, int64 offset, int flags, Size max_bytes,
+		   bool slow_is_final)
 {
 	char	   *url = client_url(client, path, limit, offset, flags);
 	ClientGet  *get = client_begin_get(client, url, max_bytes, slow_is_final);

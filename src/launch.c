@@ -365,13 +365,15 @@ tell_of_pause(int64 run)
 	char	   *connection;
 
 	SPI_connect();
-	connection = look_text("SELECT c.connection FROM minga_roster.connections c JOIN minga_roster.runs r USING (connection) "
+	connection = look_text("SELECT c.connection "
+						   "FROM minga_roster.connections c JOIN minga_roster.runs r USING (connection) "
 						   "WHERE r.run = $1 AND c.automatic AND c.paused_reason IS NOT NULL", run);
 	if (connection != NULL)
 		ereport(NOTICE,
 				(errmsg("Automatic Rostering of \"%s\" is paused", connection),
 				 errdetail("The next evening would do again what was undone."),
-				 errhint("Correct the cause, look at roster_preview, then call roster_enable(%s).", quote_literal_cstr(connection))));
+				 errhint("Correct the cause, look at roster_preview, then call roster_enable(%s).",
+						 quote_literal_cstr(connection))));
 	SPI_finish();
 }
 

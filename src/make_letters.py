@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Prints src/letters.h: which characters are letters or digits, and their lower case, of those that NFKD leaves as they are.
+"""Prints src/letters.h: which characters are letters or digits, and their lower case, of those that NFKD leaves as they
+are.
 
     python3 src/make_letters.py > src/letters.h
 
@@ -12,7 +13,7 @@ CHARACTERS = [c for c in range(0x80, 0x110000) if not 0xD800 <= c < 0xE000]
 
 
 def is_free(c):
-    """Whether it does not matter what the table says: NFKD has something else in its place, or there is no such character."""
+    """Whether the table's word does not matter: NFKD has something else in its place, or there is no such character."""
     return unicodedata.normalize('NFKD', chr(c)) != chr(c) or unicodedata.category(chr(c)) == 'Cn'
 
 
@@ -35,7 +36,8 @@ for c in CHARACTERS:
         continue
     assert unicodedata.normalize('NFKD', lower) == lower
     added = ord(lower) - c
-    if cases and cases[-1][3] == added and (cases[-1][0] == cases[-1][1] and c - cases[-1][1] <= 2 or c - cases[-1][1] == cases[-1][2]):
+    if cases and cases[-1][3] == added and (
+            cases[-1][0] == cases[-1][1] and c - cases[-1][1] <= 2 or c - cases[-1][1] == cases[-1][2]):
         cases[-1][2] = c - cases[-1][1]
         cases[-1][1] = c
     else:

@@ -310,7 +310,9 @@ token_transfer_fault(RosterClient *client, const HttpResponse *response)
 	ClientFault *fault = client_transfer_fault(client->connection->token_url, response);
 
 	if (response->fault == TRANSFER_TIMEOUT)
-		fault->hint = pstrdup("The token endpoint may be overloaded: run at another hour; if it stays so, ask the school's SIS administrator, and compare the token URL (connections.token_url) with the one that the SIS shows.");
+		fault->hint = pstrdup("The token endpoint may be overloaded: run at another hour; if it stays so, ask the school's "
+							  "SIS administrator, and compare the token URL (connections.token_url) with the one that "
+							  "the SIS shows.");
 	else if (response->fault == TRANSFER_TOO_LARGE)
 		return client_fault(ERRCODE_PROTOCOL_VIOLATION,
 							"the token endpoint's answer holds no access token",
@@ -363,7 +365,8 @@ token_redirect_fault(const HttpResponse *response)
 						target == NULL ? psprintf("It answered %d and named no address.", response->status) :
 						psprintf("It answered %d, pointing to %s.", response->status, target),
 						target == NULL ?
-						"Credentials go to the configured address alone. Compare connections.token_url with what the SIS shows to the school." :
+						"Credentials go to the configured address alone. Compare connections.token_url with what the SIS shows to "
+						"the school." :
 						psprintf("Credentials go to the configured address alone. If the SIS shows that address to the school, "
 								 "set it with roster_configure(token_url => %s), with the query that the SIS shows.",
 								 quote_literal_cstr(target)));
@@ -404,7 +407,8 @@ token_fault(RosterClient *client, const HttpResponse *response, const TokenAnswe
 	if (response->status == 200)
 		return client_fault(ERRCODE_PROTOCOL_VIOLATION,
 							"the token endpoint's answer holds no access token",
-							text_wide_encoding(response->body, response->len) == NULL ? "It answered 200 with something that is no OAuth 2.0 token." :
+							text_wide_encoding(response->body, response->len) == NULL ?
+							"It answered 200 with something that is no OAuth 2.0 token." :
 							psprintf("It answered 200 in %s, and not in UTF-8.", text_wide_encoding(response->body, response->len)),
 							"Compare the token URL (connections.token_url) with the one that the SIS shows to the school; if it is right, ask the SIS vendor.");
 	return client_status_fault(client, connection->token_url, response);

@@ -515,7 +515,8 @@ broken_json(PageReader *reader, PageParse *parse)
 		ClientFault *fault = client_fault(ERRCODE_PROTOCOL_VIOLATION,
 							  psprintf("the SIS broke off in the middle of its answer to the request for %s", reader->subject),
 							  psprintf("The JSON ends after %zu bytes with objects or arrays still open.", parse->page->len),
-							  "Start the run again; if it happens again, ask the SIS vendor, or ask for smaller pages with roster_configure(page_size => ...).");
+							  "Start the run again; if it happens again, ask the SIS vendor, or ask for smaller pages with "
+							  "roster_configure(page_size => ...).");
 
 		fault->broke_off = true;
 		return fault;

@@ -283,7 +283,8 @@ weak_cause(CollectionRead *read, int64 distinct, int64 moved)
 	}
 	if (read->total_is_unfiltered)
 	{
-		add_sentence(detail, "The SIS counts before it filters: for this list it claims the " INT64_FORMAT " rows (X-Total-Count) "
+		add_sentence(detail, "The SIS counts before it filters: for this list it claims the " INT64_FORMAT
+					 " rows (X-Total-Count) "
 					 "of the whole one, and it listed " INT64_FORMAT ". So nothing shows that these are all; "
 					 "ask the SIS vendor for the number of rows that the filter leaves.",
 					 read->total, distinct);
@@ -291,7 +292,8 @@ weak_cause(CollectionRead *read, int64 distinct, int64 moved)
 	}
 	else if (read->total >= 0)
 	{
-		add_sentence(detail, "The SIS claims " INT64_FORMAT " rows (X-Total-Count) and listed " INT64_FORMAT " different ones.",
+		add_sentence(detail, "The SIS claims " INT64_FORMAT " rows (X-Total-Count) and listed " INT64_FORMAT
+					 " different ones.",
 					 read->total, distinct);
 		cause = read->total > distinct ? "total_larger" : "total_smaller";
 	}
@@ -386,7 +388,8 @@ store_collection(CollectionRead *read)
 	nulls[13] = detail->len == 0 ? 'n' : ' ';
 	values[14] = complete ? (Datum) 0 : CStringGetTextDatum(cause);
 	nulls[14] = complete ? 'n' : ' ';
-	SPI_execute_with_args("SELECT minga_roster.store_collection($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+	SPI_execute_with_args("SELECT minga_roster.store_collection($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, "
+						  "$12, $13, $14, $15)",
 						  lengthof(types), types, values, nulls, false, 0);
 	store_progress(run, true);
 	commit_worker_transaction();

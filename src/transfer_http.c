@@ -284,7 +284,8 @@ http_fault(const Transfer *transfer, const HttpResponse *response)
 static bool
 is_for_the_log(TransferFault fault)
 {
-	return fault == TRANSFER_UNREACHABLE || fault == TRANSFER_FORBIDDEN || fault == TRANSFER_PROXY || fault == TRANSFER_PROXY_REFUSED;
+	return fault == TRANSFER_UNREACHABLE || fault == TRANSFER_FORBIDDEN || fault == TRANSFER_PROXY ||
+		fault == TRANSFER_PROXY_REFUSED;
 }
 
 /* Tells the DBA what the answer to others does not say. */

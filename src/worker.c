@@ -63,7 +63,9 @@ typedef struct QueuedRun
 	char	   *site;
 } QueuedRun;
 
-static const char *const kind_names[] = {"test", "diagnose", "fetch", "preview", "sync", "approve", "apply", "undo", "mail"};
+static const char *const kind_names[] = {
+	"test", "diagnose", "fetch", "preview", "sync", "approve", "apply", "undo", "mail"
+};
 
 /* So long a cancel waits for its run to be on record. */
 #define CANCEL_WAIT_MS 5000
@@ -240,7 +242,10 @@ merge(RosterRun *run, const RunLocks *locks)
 	end_watch();
 }
 
-/* The last step of a connection test: whether a sync could read and write people.  Code of the deployment may run below it. */
+/*
+ * The last step of a connection test: whether a sync could read and write people.  Code of the deployment may run
+ * below it.
+ */
 static void
 test_people(RosterRun *run, const RunLocks *locks)
 {
