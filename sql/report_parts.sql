@@ -212,7 +212,8 @@ BEGIN
                 || 'You can decide until ' || minga_roster.until_in_words(facts) || '. It holds them again.' END);
     END IF;
     IF facts.conflicts > 0 AND this.kind <> 'approve' THEN
-        SELECT least(count(*), facts.conflicts) INTO not_taken FROM minga_roster.changes c WHERE c.run = facts.planned_in
+        SELECT least(count(*), facts.conflicts) INTO not_taken FROM minga_roster.changes c
+        WHERE c.run = facts.planned_in
             AND c.action = 'conflict' AND c.state = 'noted' AND minga_roster.is_of_table(c.conflict);
         IF facts.conflicts > not_taken THEN
             RETURN NEXT minga_roster.decision(minga_roster.figures(facts.conflicts - not_taken, 'conflict'),
