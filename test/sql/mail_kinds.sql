@@ -75,6 +75,11 @@ VALUES (950000102, 'students', 'student', true, 'total', NULL),
     (950000102, 'guardians', 'contact', true, 'weak', NULL);
 SELECT mail(950000102);
 SELECT minga_roster.roster_report(950000102);
+-- The counts in plain words.
+SAVEPOINT counts;
+SELECT count_run(950000102, '{"student": {"merged": 2, "skip": 3, "protect": 1}, "teacher": {"merged": 1}}');
+SELECT line FROM string_to_table(minga_roster.roster_report(950000102), E'\n') AS line WHERE line ~ '^(On hold|Duplicate|Different|Protected) ';
+ROLLBACK TO counts;
 -- What the people table does not take is the database administrator's matter, and not about who is who.
 UPDATE minga_roster.changes SET conflict = (ARRAY['not_stored', 'not_unique', 'names_differ'])[least(change % 30 + 1, 3)],
     reason = CASE WHEN change % 30 = 1 THEN 'Clear it there.' ELSE reason END WHERE run = 950000102 AND action = 'conflict';
