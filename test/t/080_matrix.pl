@@ -132,6 +132,18 @@ foreach my $mode ('limit as end', 'offset as page', 'none', 'ignores offset', 'w
 	unlike($found, qr/^failed 22023/, "schools, $mode, a page of one: $found");
 }
 
+foreach my $total ('right', 'none')
+{
+	foreach my $answer (400, 404, 500, 302, 'null', 'html')
+	{
+		foreach my $where ({ where => 'limit', cap => 10 }, { where => 'fields' }, { where => 'sort' }, { where => 'past' })
+		{
+			my $found = outcome({ refuse => { path => '/(?:schools|orgs)\?', answer => $answer, %$where }, total => $total });
+			like($found, $all_complete, "schools, total $total, $where->{where} answered with $answer: $found");
+		}
+	}
+}
+
 # Several pages at a time
 
 $roster->sql("SELECT roster_configure('mesa', max_requests => 4, page_size => 10)");
@@ -181,6 +193,17 @@ is(scalar(grep { defined $_->{query}{fields} } students()), 0, '... for no field
 is($roster->sql(<<'SQL'), 'refused|f', '... and the diagnosis shows it');
 SELECT value, ok FROM roster_diagnose('mesa') WHERE finding = 'known: fields'
 SQL
+foreach my $mode ('limit as end', 'offset as page', 'none')
+{
+	$roster->sql('DELETE FROM server_facts');
+	$server->faults({ paging => { path => 'students', mode => $mode }, total => 'none' });
+	fetch();
+	like(facts(), qr/paging \Q$mode\E/, "$mode is learned");
+}
+is($roster->sql("SELECT value, ok FROM roster_diagnose('mesa') WHERE finding = 'known: paging'"), 'none|f', '... and the diagnosis shows it');
+$roster->sql('DELETE FROM server_facts');
+$server->faults({ refuse => { path => 'students', where => 'fields', answer => 400 } });
+fetch();
 $server->clear_faults;
 $roster->set(test_clock => '2026-09-10 20:00:00-06');
 fetch();
