@@ -402,7 +402,8 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestl
 BEGIN
     CREATE TEMP TABLE pairs (entry bigint, label text COLLATE "C", person_id text, step text, archived boolean,
         known boolean,
-        given_agrees boolean, family_agrees boolean, identifiers_differ boolean, absent boolean) ON COMMIT DROP;
+        given_agrees boolean, family_agrees boolean, identifiers_differ boolean, absent boolean,
+        excluded boolean DEFAULT false) ON COMMIT DROP;
     CREATE TEMP TABLE crowds (entry bigint, label text COLLATE "C", person_id text) ON COMMIT DROP;
     CREATE TEMP TABLE found_people ON COMMIT DROP AS
     SELECT p.person_id, p.archived, p.identifier_key, p.email_key, minga_roster.clean_name(p.given_name) AS given_name,
@@ -498,10 +499,15 @@ BEGIN
     JOIN found_people p ON p.email_key = k.email AND (NOT p.archived OR p.family_name = k.family_name)
     WHERE NOT k.shared AND (k.family = ANY (p.families) OR p.families[1] IS NULL);
 
+    -- Whom a decision excludes is nobody's candidate, and has the address all the same.
     DELETE FROM pairs p
     USING cleaned_keys k, decided_rows d
     WHERE k.entry = p.entry AND d.label = p.label AND (k.sourced_id IS NULL OR k.sourced_id = d.sourced_id)
-        AND p.person_id = coalesce(d.person_id, p.person_id);
+        AND (d.person_id IS NULL OR (p.person_id = d.person_id AND p.step = 'identifier'));
+    UPDATE pairs p SET excluded = true
+    FROM cleaned_keys k, decided_rows d
+    WHERE k.entry = p.entry AND d.label = p.label AND (k.sourced_id IS NULL OR k.sourced_id = d.sourced_id)
+        AND p.person_id = d.person_id;
     DELETE FROM crowds c
     USING cleaned_keys k, decided_rows d
     WHERE k.entry = c.entry AND d.label = c.label AND (k.sourced_id IS NULL OR k.sourced_id = d.sourced_id)
@@ -513,7 +519,7 @@ BEGIN
         FROM (
             SELECT m.person_id, min(m.label) AS first_label, max(m.label) AS last_label
             FROM pairs m
-            WHERE m.absent
+            WHERE m.absent AND NOT m.excluded
                 AND CASE m.step
                     WHEN 'identifier' THEN CASE WHEN m.archived THEN coalesce(m.given_agrees AND m.family_agrees, false)
                         ELSE coalesce(m.given_agrees OR m.family_agrees, true) END
@@ -552,9 +558,11 @@ BEGIN
     WHERE f.family IN ('student', 'staff') AND p.email_key IN (SELECT k.email FROM cleaned_keys k WHERE k.shared)
     GROUP BY f.family, p.email_key, p.family_name, p.given_name, p.preferred_name, p.archived;
     CREATE TEMP TABLE addresses ON COMMIT DROP AS
-    SELECT h.family, h.email, sum(h.people) FILTER (WHERE NOT h.archived) AS people,
-        min(h.person_id) FILTER (WHERE NOT h.archived) AS person_id
-    FROM holders h GROUP BY h.family, h.email;
+    SELECT f.family, p.email_key AS email, count(*) FILTER (WHERE NOT p.archived AND NOT p.absent) AS people,
+        min(p.person_id) FILTER (WHERE NOT p.archived AND NOT p.absent) AS person_id
+    FROM found_people p CROSS JOIN LATERAL unnest(p.families) f (family)
+    WHERE f.family IN ('student', 'staff') AND p.email_key IN (SELECT h.email FROM holders h)
+    GROUP BY f.family, p.email_key;
     CREATE TEMP TABLE namesakes ON COMMIT DROP AS
     WITH asked AS MATERIALIZED (
         SELECT k.* FROM cleaned_keys k WHERE k.shared AND k.given_name IS NOT NULL AND k.family_name IS NOT NULL
@@ -588,7 +596,7 @@ BEGIN
     DELETE FROM namesakes s
     USING cleaned_keys k, decided_rows d
     WHERE k.entry = s.entry AND d.label = s.label AND (k.sourced_id IS NULL OR k.sourced_id = d.sourced_id)
-        AND s.person_id = coalesce(d.person_id, s.person_id);
+        AND (d.person_id IS NULL OR (s.person_id = d.person_id AND s.people = 1));
 
     -- Who has the address alone, and whose own row of the roster has it too.
     CREATE TEMP TABLE listed_holders ON COMMIT DROP AS
@@ -634,8 +642,11 @@ BEGIN
         AND p.preferred_name IS NOT DISTINCT FROM h.preferred_name AND p.archived = h.archived
         AND h.family = ANY (p.families)
         AND p.person_id <> v.person_id
-    LEFT JOIN decided_rows d ON d.label = v.label AND d.person_id = p.person_id
-    WHERE (h.people <= 100 OR v.entry = v.first_entry) AND d.label IS NULL;
+    WHERE h.people <= 100 OR v.entry = v.first_entry;
+    DELETE FROM shared_verdicts s
+    USING cleaned_keys k, decided_rows d
+    WHERE k.entry = s.entry AND d.label = s.label AND (k.sourced_id IS NULL OR k.sourced_id = d.sourced_id)
+        AND s.person_id = d.person_id;
 END
 $$;
 COMMENT ON FUNCTION judge_shared(connections) IS
@@ -686,13 +697,13 @@ BEGIN
             ELSE 'names_differ'
         END AS verdict
     FROM by_email b
-    WHERE CASE WHEN b.holders > 1 THEN coalesce(b.given_agrees AND b.family_agrees, false)
+    WHERE NOT b.excluded AND CASE WHEN b.holders > 1 THEN coalesce(b.given_agrees AND b.family_agrees, false)
         -- With another name and another number it is somebody else at the same address.
         ELSE (b.identifiers_differ AND NOT b.given_agrees) IS NOT TRUE END
     UNION ALL
     SELECT p.entry, p.label, p.person_id, 'family_unknown'
     FROM pairs p
-    WHERE p.step = 'e-mail' AND NOT p.known AND p.given_agrees AND p.family_agrees
+    WHERE p.step = 'e-mail' AND NOT p.known AND NOT p.excluded AND p.given_agrees AND p.family_agrees
         AND p.entry NOT IN (SELECT b.entry FROM by_email b)
     UNION ALL
     SELECT s.entry, s.label, s.person_id, s.verdict FROM shared_verdicts s;
@@ -706,7 +717,7 @@ BEGIN
     CREATE TEMP TABLE told_twice ON COMMIT DROP AS
     SELECT DISTINCT b.label, b.person_id
     FROM by_email b JOIN told t ON t.entry = b.entry AND t.sure
-    WHERE b.holders = 1 AND NOT b.archived AND b.given_agrees AND b.person_id <> t.person_id;
+    WHERE b.holders = 1 AND NOT b.archived AND NOT b.excluded AND b.given_agrees AND b.person_id <> t.person_id;
     INSERT INTO candidates SELECT t.label, t.person_id, 'e-mail' FROM told_twice t;
     INSERT INTO found_conflicts SELECT DISTINCT t.label, 'two_people_by_keys', 3 FROM told_twice t;
     DELETE FROM verdicts v WHERE v.entry IN (SELECT t.entry FROM told t);

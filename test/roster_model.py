@@ -1,12 +1,14 @@
 """A plain and slow model of the rules: what one run of one connection must do, from what is there before it.
 
-Written from the rules (docs/reference.md, "The rules") and sharing nothing with the extension's SQL: lists, dictionaries and loops over
+Written from the rules (docs/reference.md, "The rules"; where they leave room, docs/architecture.md) and sharing nothing with the extension's SQL: lists, dictionaries and loops over
 every pair. Model says what a sync plans and does to people and links; undone, approved and carried_out say what becomes of a run that was
 planned before, where people were edited in between. test/roster_nights.py plays random nights against it, and says what is left out.
 """
 
 import datetime
+import functools
 import string
+import unicodedata
 
 CATEGORIES = ('student', 'teacher', 'admin', 'staff')
 RANK = {'student': 1, 'teacher': 1, 'admin': 2, 'staff': 3}
@@ -17,7 +19,7 @@ CONTACTS = {'guardian': 1, 'parent': 1, 'relative': 2}
 COLLECTIONS = {'student': [('students', ('student',))],
                'staff': [('teachers', ('teacher',)), ('administrators', ('staff', 'admin'))],
                'contact': [('guardians', ('student',)), ('relatives', ('student',))]}
-VALUES = ('given_name', 'family_name', 'middle_name', 'username', 'identifier', 'email', 'phone', 'grade')
+VALUES = ('given_name', 'family_name', 'middle_name', 'preferred_name', 'username', 'identifier', 'email', 'phone', 'grade')
 PARENT = ('parent_name', 'parent_email', 'parent_phone', 'parent_rule')
 PERSON = ('person_id', 'role') + VALUES + PARENT + ('roster_managed', 'archived_at')
 GONE = 'archived tonight'
@@ -33,11 +35,13 @@ def best(categories):
     return min(categories, key=lambda c: RANK[c])
 
 
-def family_of_role(role):
-    """What a role of the people relation says of the family; a role of the school's own says nothing."""
-    if role.lower() == 'student':
+def role_family(role):
+    """What a role, in the contract's words, says of the family: None for a word of the school's own; other for accounts of other kinds."""
+    if role in ('student', 'student_leader'):
         return 'student'
-    return 'staff' if role.lower() in ('teacher', 'staff', 'owner', 'manager') else None
+    if role in ('teacher', 'staff', 'admin', 'owner', 'manager'):
+        return 'staff'
+    return 'other' if role == 'other' else None
 
 
 def key(text):
@@ -59,8 +63,86 @@ def family_of_row(row):
     return family(RULES[row['role']][0]) if row['role'] in RULES else None
 
 
+@functools.lru_cache(None)
+def cleaned(name):
+    """What is compared of a name: its letters and digits, in lower case after NFKD."""
+    return ''.join(c.lower() for c in unicodedata.normalize('NFKD', name or '') if c.isalnum())
+
+
+def family_names(one, other):
+    """Whether family names agree: True, False, or None where one is empty and they neither agree nor differ."""
+    one, other = cleaned(one['family_name']), cleaned(other['family_name'])
+    return one == other if one and other else None
+
+
+def given_names(one, other):
+    """Whether given names agree, be it as the beginning of the other, or as what the other side is called; None where one is empty."""
+    names = [cleaned(side['given_name']) for side in (one, other)]
+    called = [cleaned(side['preferred_name']) for side in (one, other)]
+    if not all(names):
+        return None
+    shorter, longer = sorted(names, key=len)
+    return longer == shorter or (len(shorter) >= 3 and longer.startswith(shorter)) or names[0] == called[1] or names[1] == called[0]
+
+
+def both_agree(one, other):
+    return given_names(one, other) is True and family_names(one, other) is True
+
+
+def both_differ(one, other):
+    return given_names(one, other) is False and family_names(one, other) is False
+
+
+class Words:
+    """The deployment's words for roles: a role has several, of which the first is written."""
+
+    def __init__(self, roles):
+        self.roles = {role: [words] if isinstance(words, str) else list(words) for role, words in (roles or {}).items()}
+
+    def role(self, word):
+        """The contract's word for what a person of the relation has."""
+        for role, words in self.roles.items():
+            if word in words:
+                return role
+        if word == 'other':
+            return '(other)'                                    # a word of the relation, not the contract's
+        return word.lower() if word.lower() in ('owner', 'manager') else word
+
+    def written(self, role):
+        return self.roles[role][0] if role in self.roles else role
+
+    def read(self, person):
+        """A person of the relation in the contract's words; word is the relation's own for the role."""
+        return {**person, 'word': person['role'], 'role': self.role(person['role'])}
+
+
+def as_stored(person):
+    return {**{c: person[c] for c in PERSON}, 'role': person['word']}
+
+
+class Index:
+    """A unique index of people: over columns of one site or of all (everywhere), of all people or a part of them, by lower case or not."""
+
+    def __init__(self, keys, part=None, lower=False, everywhere=False):
+        self.keys, self.part, self.lower, self.everywhere = keys, part, lower, everywhere
+        self.columns = set(keys) | ({'role'} if part == 'students' else set())
+        self.of_archive = part == 'active'
+
+    def value(self, person):
+        """What the index keeps of a person; None where that is nothing to be alike in."""
+        if (self.part == 'active' and person['archived_at'] is not None) or (self.part == 'students' and person['word'] != 'student'):
+            return None
+        values = [person[k].lower() if self.lower and person[k] else person[k] for k in self.keys]
+        return None if None in values else values
+
+    def statement(self, name):
+        keys = [f'lower({k})' if self.lower else k for k in self.keys]
+        where = {'active': ' WHERE archived_at IS NULL', 'students': " WHERE role = 'student'", None: ''}[self.part]
+        return f"CREATE UNIQUE INDEX {name} ON people ({', '.join(keys if self.everywhere else ['site', *keys])}){where}"
+
+
 def protected(person):
-    return not person['roster_managed'] or person['role'].lower() in ('owner', 'manager')
+    return not person['roster_managed'] or person['role'] in ('owner', 'manager', 'other')
 
 
 def unit(column):
@@ -70,14 +152,15 @@ def unit(column):
 
 class Model:
     """What a sync must do. before has people, links (of all connections of the site), toggles, settings, recent (person -> category:
-    archived by this connection within a week, and not approved), decisions (sourced id, person or None), owners (column -> owner), edited
+    archived by this connection within a week, and not approved), decisions (sourced id, person or None, what), owners (column -> owner), edited
     (person -> columns that are the SIS's unless edited, and were), reads (person -> earlier full reads that missed him), had (lists that
     somebody was found in before)."""
 
     def __init__(self, connection, rows, before, unread, is_full):
         self.connection = connection
         self.rows = rows                                        # staged users
-        self.people = {p['person_id']: p for p in before['people']}
+        self.words, self.indexes = before['words'], before['indexes']
+        self.people = {p['person_id']: self.words.read(p) for p in before['people']}
         self.all_links = before['links']
         self.own_links = {l['sourced_id']: l for l in self.all_links if l['connection'] == connection}
         self.links = {i: l for i, l in self.own_links.items() if l['person_id'] in self.people}
@@ -86,13 +169,15 @@ class Model:
         self.unread = unread
         self.is_full = is_full
         self.by_id = {r['sourced_id']: r for r in rows}
+        self.skipped = {i for i, _, decision in self.decisions if decision == 'skip' and i not in self.links}
         self.before = before
+        self.met = set()                                        # what of the rules' rarer parts decided something
         self.forget()
 
     def forget(self):
         self.changes = []
         self.outcome = {}
-        self.after = {p['person_id']: dict(p) for p in self.before['people']}
+        self.after = {i: dict(p) for i, p in self.people.items()}
         self.present = set()                                    # people who must not be archived
         self.moves = []
         self.moved = set()                                      # people whose link moves
@@ -108,6 +193,8 @@ class Model:
             return 'contact'
         if row['status'] == 'tobedeleted':
             return 'absent'
+        if row['sourced_id'] in self.skipped:
+            return 'skipped'
         if row['role'] in RULES and not self.toggles[RULES[row['role']][0]]['roster']:
             return 'off'
         if row['damaged'] or row['status'] not in (None, 'active', 'inactive'):
@@ -136,29 +223,100 @@ class Model:
 
     # Who is who
 
-    def person_family(self, person):
+    def person_families(self, person):
+        """Known from live links, of any connection of the site, else from the role; empty where the role names none."""
         of_links = {family(l['category']) for l in self.all_links if l['person_id'] == person['person_id']}
-        if of_links:
-            return of_links
-        of_role = family_of_role(person['role'])
-        return {of_role} if of_role else {'student', 'staff'}
+        of_role = role_family(person['role'])
+        return of_links or ({of_role} if of_role else set())
 
-    def could_be(self, rows, speaking):
-        """The step that decides and its candidates, for rows without a link. Archived people only where the family name agrees."""
+    def gone_tonight(self):
+        """Whom the SIS is proved not to list tonight: all links here are absent, and no other connection lists the person."""
+        gone = set()
+        for person_id in self.people:
+            links = [l for l in self.links.values() if l['person_id'] == person_id]
+            if links and all(self.proved_absent(l) for l in links) and not any(
+                    l['person_id'] == person_id and l['connection'] != self.connection and l['missed_since'] is None for l in self.all_links):
+                gone.add(person_id)
+        return gone
+
+    def readable(self, row):
+        return row['status'] in (None, 'active', 'inactive') and not row['damaged']
+
+    def could_be(self, rows, speaking, gone):
+        """The key that decides, whom rows without a link could be, and whether that is a conflict. gone: leavers whom no other row is."""
         of_family, values = family_of_row(rows[0]), self.values(rows)
-        ids = {r['sourced_id'] for r in rows}
-        never = {p for i, p in self.decisions if i in ids}
-        if None in never:
-            return None, set()
-        possible = [p for p in self.people.values() if p['person_id'] not in never and of_family in self.person_family(p)
-                    and (p['archived_at'] is None or same(p['family_name'], values['family_name']))]
-        found = {p['person_id'] for p in possible if same(values['identifier'], p['identifier'])}
+        never = {p for i, p, _ in self.decisions if i in {r['sourced_id'] for r in rows}}
+        known, nameless = [], []                                # of the family; of none
+        for person in self.people.values():
+            families = self.person_families(person)
+            (known if of_family in families else nameless if not families else []).append(person)
+
+        # By identifier. A leaver with both names other than the row's is not the row, nor is an archived person: the number was given again.
+        alike = [p for p in known + nameless if same(values['identifier'], p['identifier']) and p['person_id'] not in never]
+        for person in list(alike):
+            if both_differ(person, values) and (person['archived_at'] is not None or person['person_id'] in gone):
+                self.met.add('number given again')
+                alike.remove(person)
+        # An archived person counts beside others where both names agree.
+        found = [p for p in alike if p['archived_at'] is None or both_agree(p, values)]
         if found:
-            return 'identifier', found
-        if any(same(r['email'], values['email']) and r not in rows and family_of_row(r) == of_family for r in speaking):
-            return None, set()
-        found = {p['person_id'] for p in possible if same(values['email'], p['email'])}
-        return ('e-mail', found) if len(found) == 1 else (None, set())
+            conflict = len(found) > 1 or both_differ(found[0], values)
+            other = None if conflict else self.confirmed_by_address(rows, values, known, speaking, gone)
+            if other and other is not found[0] and other['person_id'] not in never:
+                self.met.add('two keys')
+                return 'identifier', {found[0]['person_id'], other['person_id']}, True
+            return 'identifier', {p['person_id'] for p in found}, conflict
+        if alike:
+            return 'identifier', {p['person_id'] for p in alike}, True
+
+        # By e-mail. An address that is not unique on both sides is no key; but nobody is made of a row beside somebody of the same names there, or
+        # of the same given name whose own row has the address: that one may have been renamed, and the row be the same human once more.
+        active, archived = self.at_address(values, known, gone)
+        found = active + archived
+        if len(found) > 1 or not self.is_own_address(rows, values, speaking):
+            agreeing = {p['person_id'] for p in found if p['person_id'] not in never and both_agree(p, values)}
+            here = [p for p in active if p['person_id'] not in self.leavers]
+            if not agreeing and len(here) == 1 and here[0]['person_id'] not in never and given_names(here[0], values) is True and any(
+                    self.linked_to(r) == here[0]['person_id'] and same(r['email'], values['email']) and self.readable(r) for r in speaking):
+                agreeing = {here[0]['person_id']}
+            self.met.add('shared address, same names' if agreeing else 'shared address')
+            return ('e-mail', agreeing, True) if agreeing else (None, set(), False)
+        if found:
+            # Whom a decision excludes has the address all the same.
+            if found[0]['person_id'] in never:
+                return None, set(), False
+            given = given_names(found[0], values)
+            self.met.add('archived by e-mail' if archived else 'e-mail')
+            if differ(found[0]['identifier'], values['identifier']):
+                self.met.add('two identifiers at an address')
+                return (None, set(), False) if given is False else ('e-mail', {found[0]['person_id']}, True)
+            return 'e-mail', {found[0]['person_id']}, given is not True
+        found = {p['person_id'] for p in nameless if same(values['email'], p['email']) and both_agree(p, values) and p['person_id'] not in never}
+        if found:
+            self.met.add('no family')
+        return ('e-mail', found, True) if found else (None, set(), False)
+
+    def at_address(self, values, known, gone):
+        """People of the family who count at the address: active ones to whom it still belongs, archived ones who agree in both names."""
+        def passed_on(person):
+            return person['person_id'] in gone and family_names(person, values) is False \
+                and (given_names(person, values) is False or differ(person['identifier'], values['identifier']))
+        at = [p for p in known if same(values['email'], p['email'])]
+        if any(passed_on(p) for p in at):
+            self.met.add('address passed on')
+        return [p for p in at if p['archived_at'] is None and not passed_on(p)], [p for p in at if p['archived_at'] is not None and both_agree(p, values)]
+
+    def is_own_address(self, rows, values, speaking):
+        """Whether no other readable row of the family has the address; rows of one group count once."""
+        return not any(same(r['email'], values['email']) and r not in rows and family_of_row(r) == family_of_row(rows[0]) and self.readable(r)
+                       for r in speaking)
+
+    def confirmed_by_address(self, rows, values, known, speaking, gone):
+        """The active person whom the address confirms, unique on both sides."""
+        active, archived = self.at_address(values, known, gone)
+        if len(active) == 1 and not archived and self.is_own_address(rows, values, speaking) and given_names(active[0], values) is True:
+            return active[0]
+        return None
 
     def usable(self, row):
         return self.kind(row) in ('active', 'inactive')
@@ -176,34 +334,39 @@ class Model:
         link = self.links.get(row['sourced_id'])
         return link['person_id'] if link else None
 
-    def joined(self, one, other):
-        """Whether two rows are one person by themselves."""
-        if self.linked_to(one) is not None and self.linked_to(one) == self.linked_to(other):
-            return True
-        if family_of_row(one) != 'staff' or family_of_row(other) != 'staff' or one['role'] == other['role']:
-            return False
+    def whose(self, row):
+        """The person a row is for certain: by its link, or somebody new by a decision."""
+        if self.linked_to(row):
+            return self.linked_to(row)
+        return 'new ' + row['sourced_id'] if (row['sourced_id'], None, 'new person') in self.decisions else None
+
+    def related(self, one, other):
+        """What two rows say of each other: join (one person), clash (a conflict), or nothing."""
+        if self.whose(one) and self.whose(other):
+            return 'join' if self.whose(one) == self.whose(other) else None
+        if any((a['sourced_id'], self.whose(b), 'never the same') in self.decisions for a, b in ((one, other), (other, one))):
+            return None                                         # somebody said that they are not the same
+        if family_of_row(one) != family_of_row(other) or family_of_row(one) not in ('student', 'staff'):
+            return None
+        if one['role'] == other['role']:
+            if same(one['identifier'], other['identifier']) and both_agree(one, other) \
+                    and not differ(one['username'], other['username']) and not differ(one['email'], other['email']):
+                return 'join'
+            return 'clash' if same(one['identifier'], other['identifier']) or same(one['username'], other['username']) else None
         for shared, contradicting in (('username', 'identifier'), ('identifier', 'username')):
             if same(one[shared], other[shared]) and not differ(one[contradicting], other[contradicting]):
-                return True
-        return False
+                return 'clash' if both_differ(one, other) else 'join'
+        return None
 
-    def grouped(self, rows):
-        groups = []
-        for row in rows:
-            touching = [g for g in groups if any(self.joined(row, r) for r in g)]
-            groups = [g for g in groups if g not in touching] + [[row] + [r for g in touching for r in g]]
-        return groups
-
-    def contradicts(self, group):
-        for i, one in enumerate(group):
-            for other in group[i + 1:]:
-                if one['role'] is not None and one['role'] == other['role']:
-                    return True
-                if None not in (family_of_row(one), family_of_row(other)) and family_of_row(one) != family_of_row(other):
-                    return True
-                if self.linked_to(one) is not None and self.linked_to(one) == self.linked_to(other):
+    def contradict(self, rows):
+        """Whether rows that would be one person, but are not so by link, say that they are several."""
+        for i, one in enumerate(rows):
+            for other in rows[i + 1:]:
+                if self.whose(one) and self.whose(one) == self.whose(other):
                     continue
-                if differ(one['username'], other['username']) or differ(one['identifier'], other['identifier']):
+                related = self.related(one, other)
+                if related == 'clash' or (related is None and one['role'] == other['role']) or both_differ(one, other) \
+                        or differ(one['username'], other['username']) or differ(one['identifier'], other['identifier']):
                     return True
         return False
 
@@ -216,7 +379,7 @@ class Model:
             if person is None or link['person_id'] != person or self.by_id.get(link['sourced_id']) in active or self.proved_absent(link):
                 continue
             row = self.by_id.get(link['sourced_id'])
-            kept.append(RULES[row['role']][0] if row and self.kind(row) in ('inactive', 'off') else link['category'])
+            kept.append(RULES[row['role']][0] if row and self.kind(row) in ('inactive', 'off') and self.readable(row) else link['category'])
         # A rank that comes with another role than was written has never been the person's; one who never got a role has the best.
         written = self.role_written(person) if person is not None else ROLE_DUE[best(of_rows)]
         kept = [k for k in kept if family(k) == family(of_rows[0]) and written in (None, ROLE_DUE[k])]
@@ -258,6 +421,10 @@ class Model:
         self.changes.append({'action': action, 'category': category, 'person': person, 'ids': sorted(ids),
                              'before': before or {}, 'after': after or {}, 'state': state})
 
+    def conflict(self, category, people, ids):
+        self.change('conflict', category, None, ids, state='noted')
+        self.changes[-1]['people'] = sorted(people) if people is not None else None
+
     def owns(self, person):
         """Of two connections on one site the one that linked a person first owns its columns."""
         here = [l['linked_run'] for l in self.links.values() if l['person_id'] == person]
@@ -268,25 +435,77 @@ class Model:
     def plan(self):
         groups = self.groups()
         self.decide_all(groups)
+        self.overrule(groups, self.collisions(), 'not unique')
         # Nobody gets the identifier of a row that could be somebody else by e-mail, and is linked to nobody tonight: he would be found in it tomorrow.
         lost = {(family_of_row(g['rows'][0]), key(x)) for g in groups for x in [self.values(g['rows'])['identifier']]
                 if g['by'] == 'e-mail' and x is not None and not any(r['sourced_id'] in self.joining for r in g['usable'])}
-        given = {i for c in self.changes if c['state'] == 'planned' and c['after'].get('identifier') is not None
-                 and (family(c['category']), key(c['after']['identifier'])) in lost for i in c['ids']}
-        if given:
-            for group in groups:
-                group['withheld'] = any(r['sourced_id'] in given for r in group['usable'])
-                group['conflict'] = group['conflict'] or group['withheld']
-            self.forget()
-            self.decide_all(groups)
+        self.overrule(groups, {i for c in self.changes if c['state'] == 'planned' and c['after'].get('identifier') is not None
+                               and (family(c['category']), key(c['after']['identifier'])) in lost for i in c['ids']}, 'identifier withheld')
+        self.hold_updates()
         self.archive()
         return self
+
+    def overrule(self, groups, against, why):
+        """Decides again with groups in conflict for another reason than whom they could be: of these rows. Who has
+        the value of a unique index is not compared: of several, one is named."""
+        if not against:
+            return
+        self.met.add(why)
+        for group in groups:
+            ids = {r['sourced_id'] for r in group['usable']} & against
+            if ids:
+                group['overruled'] = None if why == 'not unique' else group['people']
+        self.forget()
+        self.decide_all(groups)
+
+    def collisions(self):
+        """Rows whose values a unique index of people would refuse. People are taken as they are there."""
+        against = set()
+        for index in self.indexes:
+            planned = []
+            for change in self.changes:
+                if change['action'] == 'create' or (change['action'] == 'restore' and index.of_archive) \
+                        or (change['action'] in ('update', 'restore') and set(change['after']) & index.columns):
+                    value = index.value(self.after['new ' + min(change['ids']) if change['action'] == 'create' else change['person']])
+                    if value is not None:
+                        planned.append((change, value))
+            for change, value in planned:
+                others = [p for p in self.people.values() if p['person_id'] != change['person']] + (self.before['elsewhere'] if index.everywhere else [])
+                if any(index.value(p) == value for p in others) or sum(1 for _, v in planned if v == value) > 1:
+                    against |= set(change['ids'])
+        return against
+
+    def hold_updates(self):
+        """Updates that would change one column for too many of a category wait, each person's as a whole."""
+        for category in CATEGORIES:
+            updates = [c for c in self.changes if c['action'] == 'update' and c['category'] == category]
+            people = {p for p in self.people if self.people[p]['archived_at'] is None and self.category_then(p) == category} \
+                - {c['person'] for c in self.changes if c['action'] == 'update'} | {u['person'] for u in updates}
+            listed = {p for p in people if not protected(self.people[p]) and self.owns(p) and self.is_listed(p)}
+            columns = {c for u in updates for c in u['after']} - ({'grade'} if self.settings['in_season'] else set())
+            held = {c for c in columns if len(people) >= 20 and 100 * sum(1 for u in updates if c in u['after'] and (u['before'].get(c) or '').strip())
+                    > self.settings['guard_update_percent'] * max(len(listed), 20)}
+            for update in updates:
+                if held & set(update['after']):
+                    self.hold(update)
+
+    def hold(self, update):
+        person, joins = update['person'], [i for i in update['ids'] if i not in self.links]
+        update['state'] = 'held'
+        self.after[person] = dict(self.people[person])
+        self.roles.pop(person, None)
+        main = next(i for i in update['ids'] if self.outcome[i] == 'update')
+        self.outcome[main] = 'link' if joins else 'skip'
+        if joins:
+            self.change('link', update['category'], person, update['ids'])
 
     def decide_all(self, groups):
         for row in self.rows:
             kind = self.kind(row)
             if kind in ('contact', 'no rule', 'absent', 'off'):
                 self.outcome[row['sourced_id']] = 'contact' if kind == 'contact' else 'ignore'
+            elif kind == 'skipped':
+                self.outcome[row['sourced_id']] = 'skip'
             elif kind == 'unreadable':
                 self.outcome[row['sourced_id']] = 'reject'
                 self.change('reject', RULES[row['role']][0] if row['role'] in RULES else None, self.linked_to(row), [row['sourced_id']], state='noted')
@@ -299,54 +518,85 @@ class Model:
     def groups(self):
         """Which rows are one person, whom they could be, and which of them are in conflict."""
         # Whoever a row could be that is not to be acted on counts as well; guardians and unknown roles only where they are linked.
-        speaking = [r for r in self.rows if r['status'] != 'tobedeleted' and (r['role'] in RULES or self.linked_to(r))]
-        groups = [self.judged(rows, speaking) for rows in self.grouped(speaking)]
+        speaking = [r for r in self.rows if self.kind(r) not in ('absent', 'skipped') and (r['role'] in RULES or self.linked_to(r))]
+        certain, loose = {}, []
+        for row in speaking:
+            if self.whose(row):
+                certain.setdefault(self.whose(row), []).append(row)
+            else:
+                loose.append(row)
+        # Loose rows that say something of each other, or of the same person's rows. Where nothing speaks against it they are one person, be it
+        # one whose rows they join; else all of them are in conflict, and they alone: rows that are somebody's for certain go on.
+        groups, joining = [], {}
+        for rows in self.connected(loose, certain):
+            ties = {how: {w for w, of in certain.items() if any(self.related(a, b) == how for a in rows for b in of)} for how in ('join', 'clash')}
+            of_person = [r for w in ties['join'] for r in certain[w]]
+            against = bool(ties['clash']) or len(ties['join']) > 1 or self.contradict(rows + of_person)
+            self.met |= ({'clash'} if against else set()) | ({'joins two'} if len(ties['join']) > 1 else set()) \
+                | ({'one role twice'} if not against and len({r['role'] for r in rows}) < len(rows) else set())
+            if ties['join'] and not against:
+                joining.update({next(iter(ties['join'])): rows})
+            else:
+                groups.append(self.unlinked(rows, ties['join'] | ties['clash'], against))
+        for whose, rows in certain.items():
+            person = {whose} if whose in self.people else set()
+            families = {family_of_row(r) for r in rows} - {None}
+            conflict = len(families) > 1 or any(family_of_row(r) not in (None, family(self.links[r['sourced_id']]['category'])) for r in rows if person)
+            if conflict and whose in joining:
+                groups.append(self.unlinked(joining.pop(whose), person, True))
+            groups.append({'rows': rows + joining.get(whose, []), 'people': person, 'by': 'linked', 'linked': True, 'conflict': conflict})
+        self.match(groups, speaking)
+        return groups
+
+    def connected(self, rows, certain):
+        """Rows in sets of those that say something of each other, or of rows of the same person, be it by way of others."""
+        ties = {r['sourced_id']: {w for w, of in certain.items() if any(self.related(r, x) for x in of)} for r in rows}
+        sets = []
+        for row in rows:
+            touching = [s for s in sets if any(self.related(row, r) or ties[row['sourced_id']] & ties[r['sourced_id']] for r in s)]
+            sets = [s for s in sets if s not in touching] + [[row] + [r for s in touching for r in s]]
+        return sets
+
+    def unlinked(self, rows, people, conflict):
+        # Of rows that contradict each other each could be somebody else.
+        return {'rows': rows, 'parts': [[r] for r in rows] if conflict else [rows], 'certain': {p for p in people if p in self.people},
+                'against': conflict, 'linked': False}
+
+    def match(self, groups, speaking):
+        """Whom groups without a link could be. A leaver whom another row matches has not left: so again, until no more of them come back."""
+        loose, gone = [g for g in groups if not g['linked']], self.gone_tonight()
+        self.leavers = frozenset(gone)
+        while True:
+            for group in loose:
+                found = [self.could_be(part, speaking, gone) for part in group['parts']]
+                group['by'] = 'e-mail' if any(by == 'e-mail' for by, _, _ in found) else found[0][0]
+                group['people'] = group['certain'].union(*(people for _, people, _ in found))
+                group['conflict'] = group['against'] or found[0][2]
+            back = gone & {p for g in loose for p in g['people']}
+            if not back:
+                break
+            gone -= back
+        for group in loose:
+            group['conflict'] = group['conflict'] or any(l['person_id'] in group['people'] and not self.proved_absent(l) for l in self.links.values())
         named = True
         while named:
             named = False
-            for group in groups:
-                for other in groups:
-                    if group is not other and not group['conflict'] and group['people'] & other['people']:
-                        group['conflict'] = named = True
-        return groups
-
-    def judged(self, rows, speaking):
-        """Rows that are one person, whom they could be, and whether that is a conflict."""
-        group = {'rows': rows, 'people': {self.linked_to(r) for r in rows if self.linked_to(r)}, 'conflict': self.contradicts(rows), 'by': 'linked'}
-        if group['people']:
-            if len(group['people']) > 1:
-                group['conflict'] = True
-            for row in rows:
-                link = self.links.get(row['sourced_id'])
-                if link and family_of_row(row) not in (None, family(link['category'])):
-                    group['conflict'] = True
-            return group
-        group['by'], group['people'] = self.could_be(rows, speaking)
-        if len(group['people']) > 1:
-            group['conflict'] = True
-        for candidate in group['people']:
-            person, values = self.people[candidate], self.values(rows)
-            if differ(person['given_name'], values['given_name']) and differ(person['family_name'], values['family_name']):
-                group['conflict'] = True
-            if group['by'] == 'e-mail' and differ(person['identifier'], values['identifier']):
-                group['conflict'] = True
-        ids = {r['sourced_id'] for r in rows}
-        for link in self.links.values():
-            if link['person_id'] in group['people'] and link['sourced_id'] not in ids and not self.proved_absent(link):
-                group['conflict'] = True
-        return group
+            for group in loose:
+                if not group['conflict'] and any(g is not group and g['people'] & group['people'] for g in groups):
+                    group['conflict'] = named = True
 
     def decide(self, group):
         rows = group['usable']
         ids = [r['sourced_id'] for r in rows]
         person_id = next(iter(group['people'])) if len(group['people']) == 1 else None
-        if group['conflict']:
+        if group['conflict'] or 'overruled' in group:
             # Each row of such a person is in the conflict, and is told there.
             of_group = [r['sourced_id'] for r in group['rows'] if self.kind(r) != 'contact']
             self.outcome.update({i: 'conflict' for i in of_group})
             self.changes = [c for c in self.changes if c['action'] != 'reject' or c['ids'][0] not in of_group]
             ranked = [RULES[r['role']][0] for r in rows if self.kind(r) == 'active'] or [RULES[r['role']][0] for r in rows]
-            self.change('conflict', self.place(rows, person_id)[0] if group.get('withheld') else best(ranked), person_id, ids, state='noted')
+            self.conflict(best(ranked) if group['conflict'] else self.place(rows, person_id)[0], group.get('overruled', group['people']), ids)
+            self.changes[-1]['beside'] = group.get('certain', set())
             return
         category, role = self.place(rows, person_id)
         self.outcome.update({i: 'merged' for i in ids})
@@ -378,13 +628,13 @@ class Model:
                 return 'reject'
             after = {'role': role, **self.due(rows, None)}
             self.change('create', category, None, ids, {}, after)
-            self.after['new ' + min(ids)] = {**dict.fromkeys(PERSON), **after, 'roster_managed': True}
+            self.after['new ' + min(ids)] = {**dict.fromkeys(PERSON), **after, 'word': self.words.written(role), 'roster_managed': True}
             return 'create'
         person = self.people[person_id]
         new = any(i not in self.links for i in ids)
         after = self.due(rows, person)
         written = self.role_written(person_id)
-        if written is not None and person['role'] == written and role != written:
+        if written is not None and person['word'] == self.words.written(written) and role != written:
             after['role'] = role
         writes = after if self.toggles[category]['auto_update'] and self.owns(person_id) else {}
         before = {v: person[v] for v in writes}
@@ -404,6 +654,7 @@ class Model:
         self.after[person_id].update(writes, archived_at=None)
         if 'role' in writes:
             self.roles[person_id] = writes['role']
+            self.after[person_id]['word'] = self.words.written(writes['role'])
         return action
 
     # Who is gone
@@ -411,6 +662,21 @@ class Model:
     def seen_last(self, links):
         newest = [l for l in links if l['missed_since'] is None]
         return newest or [l for l in links if l['missed_since'] == max(m['missed_since'] for m in links)]
+
+    def links_then(self, person_id):
+        """A person's links as they are once the night is over."""
+        links = [{**l, 'category': self.settled.get(l['sourced_id'], l['category']),
+                  'missed_since': None if self.listed(l['sourced_id']) else l['missed_since'] or (TONIGHT if self.proved_absent(l) else None)}
+                 for l in self.links.values()
+                 if l['person_id'] == person_id and not (person_id in self.moved and not self.listed(l['sourced_id']))]
+        return links + [{'sourced_id': i, 'category': self.settled[i], 'missed_since': None} for i, p in self.joining.items() if p == person_id]
+
+    def category_then(self, person_id):
+        links = self.links_then(person_id)
+        return best([l['category'] for l in self.seen_last(links)]) if links else None
+
+    def is_listed(self, person_id):
+        return any(self.listed(l['sourced_id']) if self.is_full else l['missed_since'] is None for l in self.links_then(person_id))
 
     def archive(self):
         leaving = {}
@@ -446,13 +712,7 @@ class Model:
         for person_id, person in self.people.items():
             if person['archived_at'] is not None and person_id not in back:
                 continue
-            # The links as they are once the night is over.
-            links = [{**l, 'category': self.settled.get(l['sourced_id'], l['category']),
-                      'missed_since': None if self.listed(l['sourced_id']) else l['missed_since'] or (TONIGHT if self.proved_absent(l) else None)}
-                     for l in self.links.values()
-                     if l['person_id'] == person_id and not (person_id in self.moved and not self.listed(l['sourced_id']))]
-            links += [{'category': self.settled[i], 'missed_since': None} for i, p in self.joining.items() if p == person_id]
-            if links and best([l['category'] for l in self.seen_last(links)]) == category:
+            if self.category_then(person_id) == category:
                 base.add(person_id)
         base |= before
         created = sum(1 for c in self.changes if c['action'] == 'create' and c['category'] == category)
@@ -506,7 +766,7 @@ class Model:
 # What becomes of an earlier run, where people may have been edited since.
 
 def roster_sees(person):
-    return {c: person[c] for c in PERSON}
+    return {c: person[c] for c in PERSON}                       # in the contract's words: another word for a role is no change
 
 
 def refused_by_apply(change, then, now):
@@ -528,9 +788,12 @@ def kept_by_undo(change, then, now):
 
 
 def refused_by_approval(change, now, links, toggles, connection):
-    """Whether an approval does not archive this held person any more."""
+    """Whether an approval leaves this held change alone: archives of people who are not gone any more, updates of people who were edited."""
     mine = [l for l in links if l['person_id'] == change['person'] and l['connection'] == connection]
     others = [l for l in links if l['person_id'] == change['person'] and l['connection'] != connection]
     toggle = toggles[change['category']]
-    return now is None or now['archived_at'] is not None or protected(now) or not (toggle['roster'] and toggle['archive']) \
-        or not mine or any(l['missed_since'] is None for l in mine + others)
+    if now is None or now['archived_at'] is not None or protected(now) or not toggle['roster'] or not mine:
+        return True
+    if change['action'] == 'update':
+        return not toggle['auto_update'] or any(now[c] != x for c, x in change['before'].items())
+    return not toggle['archive'] or any(l['missed_since'] is None for l in mine + others)
