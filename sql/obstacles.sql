@@ -228,7 +228,7 @@ BEGIN
                 ELSE format('Column "%s" has %s.', attribute, minga_roster.some_words(found_words, found_people)) END
                 || ' A roster cannot tell whether such people are students or staff, and could take them for either.',
             HINT = format('Attach the relation again and name each of them under its role, or under "other" for '
-                'accounts that no roster speaks of: '
+                'accounts that a roster never writes: '
                 'roles => ''{"student": ["student", "student_leader"], "other": ["parent"]}''.');
     END IF;
 END

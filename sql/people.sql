@@ -441,7 +441,7 @@ BEGIN
         SELECT 11, 0, format('The list of words for role "%s" is empty.', e.key) FROM jsonb_each(words) e
         WHERE e.value = '[]'
         UNION ALL
-        SELECT 12, 0, format('Role "%s" is none that a roster writes or minds; there are %s, and other.', e.key,
+        SELECT 12, 0, format('Role "%s" is unknown; the known roles are %s, and other.', e.key,
             (SELECT string_agg(k.role, ', ' ORDER BY k.role) FROM minga_roster.known_roles() AS k (role)))
         FROM jsonb_each(words) e WHERE e.key <> 'other' AND e.key NOT IN (SELECT minga_roster.known_roles())
         UNION ALL
@@ -504,7 +504,7 @@ BEGIN
             MESSAGE = format('relation "%s" cannot be attached', class.title),
             DETAIL = problems,
             HINT = CASE WHEN only_roles
-                THEN 'Give each role words of its own, and accounts that no roster speaks of under "other": '
+                THEN 'Give each role words of its own, and accounts that a roster never writes under "other": '
                     'roles => ''{"student": ["STUDENT", "STUDENT_LEADER"], "teacher": "TEACHER", "other": '
                         '["PARENT"]}''.'
                 ELSE format('Change the relation, name columns that are called otherwise, as in '
@@ -537,7 +537,7 @@ COMMENT ON FUNCTION roster_attach_people(regclass, jsonb, jsonb, jsonb) IS
 'Attaches a table or updatable view of people, or attaches it again. columns maps a column of the contract to its '
     'name in the relation, {"given_name": "first_name"}; what is not named goes by its own name. roles maps a role '
     'to the deployment''s word for it or to a list of words, of which the first is written, {"student": ["STUDENT", '
-    '"STUDENT_LEADER"]}; "other" has the words of accounts that no roster speaks of, {"other": ["PARENT"]}. '
+    '"STUDENT_LEADER"]}; "other" has the words of accounts that a roster never writes, {"other": ["PARENT"]}. '
     'archive_words are given where archived_at is mapped to a status column (text, boolean or enum): the status of '
     'those who are active and of those who are archived, {"active": "ACTIVE", "archived": "ARCHIVED"}; any other '
     'status is not archived. Required: site, person_id (with a default or identity), role, given_name, family_name, '

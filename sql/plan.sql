@@ -40,8 +40,8 @@ RETURN CASE
     WHEN role = 'other' THEN 'other'
 END;
 COMMENT ON FUNCTION role_family(text) IS
-'The family that a person''s role names, in the contract''s words: student, staff, other for accounts that no roster '
-    'speaks of; NULL where it names none.';
+'The family that a person''s role names, in the contract''s words: student, staff, other for accounts that a roster '
+    'never writes; NULL where it names none.';
 
 CREATE FUNCTION clean_name(name text) RETURNS text
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'roster_clean_name';

@@ -87,8 +87,8 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE finding
         WHEN 'inactive_all' THEN format('all %s %s are inactive in the SIS', "of", minga_roster.people_of(category, 2))
-        WHEN 'inactive_some' THEN format('%s of %s %s are inactive in the SIS', amount, "of",
-            minga_roster.people_of(category, 2))
+        WHEN 'inactive_some' THEN format('%s of %s %s %s inactive in the SIS', amount, "of",
+            minga_roster.people_of(category, 2), CASE WHEN amount = 1 THEN 'is' ELSE 'are' END)
         WHEN 'category_empty' THEN format('the SIS lists no %s any more', minga_roster.people_of(category, 1))
         WHEN 'field_vanished' THEN format('%s: %s of %s %s', detail ->> 'subject', amount, "of",
             minga_roster.people_of(category, 2))
@@ -116,8 +116,10 @@ AS $$
         substr(w.words, 2),
         CASE
             WHEN finding IN ('inactive_all', 'inactive_some') THEN
-                CASE WHEN a.accounts >= amount THEN '; they stay.'
-                    WHEN a.accounts = 0 THEN '; nobody of them has an account here, and none is made.'
+                CASE WHEN a.accounts >= amount THEN CASE WHEN amount = 1 THEN '; the account stays.' ELSE '; they stay.' END
+                    WHEN a.accounts = 0 THEN CASE WHEN amount = 1 THEN '; there is no account here, and none is made.'
+                        ELSE '; none of them has an account here, and none is made.' END
+                    WHEN a.accounts = 1 THEN '; 1 of them has an account here, and keeps it.'
                     ELSE format('; %s of them have an account here, and keep it.', a.accounts) END
                 || CASE finding WHEN 'inactive_all' THEN ' Ask the school whether it is meant so.' ELSE '' END
             WHEN finding = 'category_empty'

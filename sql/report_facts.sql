@@ -206,7 +206,9 @@ BEGIN
     WHERE here.automatic AND here.paused_reason IS NULL AND here.retired_at IS NULL
         AND here.enabled_origin = minga_roster.server_origin();
     IF this.state = 'failed' AND NOT facts.is_missed THEN
-        facts.cause := minga_roster.failure_cause(this.sqlstate, this.phase);
+        -- An apply, approval or undo that was refused is no fault of the database.
+        facts.cause := CASE WHEN this.kind IN ('approve', 'apply', 'undo') AND this.sqlstate = '55000' THEN 'time'
+            ELSE minga_roster.failure_cause(this.sqlstate, this.phase) END;
         SELECT count(*) INTO facts.tries FROM minga_roster.runs r
         WHERE r.connection = this.connection AND r.evening = this.evening AND r.state = 'failed' AND r.run <= this.run;
         IF this.evening IS NOT NULL THEN

@@ -122,6 +122,8 @@ DECLARE
     failure record;
     held record;
     exact bigint;
+    denied text[];
+    unproven text[];
 BEGIN
     SELECT * INTO failure FROM minga_roster.failure_words() w WHERE w.cause = facts.cause;
     IF facts.is_missed THEN
@@ -134,7 +136,9 @@ BEGIN
                 'before the next evening. %s', comes_again));
     ELSIF this.state = 'failed' THEN
         RETURN NEXT minga_roster.decision(upper(left(failure.short, 1)) || substr(failure.short, 2),
-            concat_ws(' ', CASE WHEN coalesce(this.phase, 'fetch') <> 'fetch'
+            concat_ws(' ', CASE WHEN facts.cause <> 'time' AND this.kind IN ('approve', 'apply', 'undo')
+                THEN 'It stopped while the people were compared or written.'
+                WHEN facts.cause <> 'time' AND coalesce(this.phase, 'fetch') <> 'fetch'
                 THEN 'The roster was read, and the sync stopped while the people were compared or written.'
                 WHEN facts.cause IN ('key', 'lock', 'crash', 'slow', 'database') OR this.error IS NULL
                     THEN 'The database server could not do it.'
@@ -242,18 +246,31 @@ BEGIN
                 'them, the database administrator looks at its rules.');
     END IF;
     IF facts.unread <> '{}' THEN
+        SELECT coalesce(array_agg(u.name ORDER BY u.place) FILTER (WHERE d.collection IS NOT NULL), '{}'),
+            coalesce(array_agg(u.name ORDER BY u.place) FILTER (WHERE d.collection IS NULL), '{}')
+        INTO denied, unproven
+        FROM unnest(facts.unread) WITH ORDINALITY AS u (name, place)
+        LEFT JOIN minga_roster.collections d ON d.run = this.run AND d.weak_cause = 'denied'
+            AND minga_roster.readable(d.collection) = u.name;
         RETURN NEXT minga_roster.decision(format('%s not read completely', CASE cardinality(facts.unread) WHEN 1
             THEN '1 list was'
                 ELSE minga_roster.figure(cardinality(facts.unread)) || ' lists were' END),
-            format('The SIS did not show that it had sent all %s.', minga_roster.in_list(facts.unread[:6]
-                || CASE WHEN cardinality(facts.unread) > 6 THEN ARRAY[format('%s more lists',
-                    cardinality(facts.unread) - 6)] ELSE '{}' END)),
+            concat_ws(' ',
+                'The SIS does not share its list of ' || minga_roster.in_list(denied[:6]
+                    || CASE WHEN cardinality(denied) > 6 THEN ARRAY[format('%s more lists', cardinality(denied) - 6)]
+                        ELSE '{}' END) || ' with the connection.',
+                'The SIS did not show that it had sent all ' || minga_roster.in_list(unproven[:6]
+                    || CASE WHEN cardinality(unproven) > 6 THEN ARRAY[format('%s more lists',
+                        cardinality(unproven) - 6)] ELSE '{}' END) || '.'),
             NULL,
             (SELECT string_agg(DISTINCT minga_roster.unread_means(c.family), ' ') FROM minga_roster.collections c
              WHERE c.run = this.run AND c.collection = ANY (facts.unread))
                 || ' Everything else was done as usual.',
-            'If it happens again on the next evening, the SIS administrator sends the details at the end of this '
-                'report to the vendor of the SIS.');
+            concat_ws(' ',
+                CASE WHEN denied <> '{}' THEN 'The SIS administrator shares the list with the connection (in Infinite '
+                    'Campus: Data to Share).' END,
+                CASE WHEN unproven <> '{}' THEN 'If it happens again on the next evening, the SIS administrator sends '
+                    'the details at the end of this report to the vendor of the SIS.' END));
     END IF;
     IF facts.kept > 0 THEN
         RETURN NEXT minga_roster.decision(minga_roster.figures(facts.kept, 'change') || ' could not be taken back',
@@ -293,7 +310,8 @@ AS $$
             (4, 'link', CASE (facts.run).kind WHEN 'undo' THEN 'No longer matched' ELSE 'Matched with an account' END,
                 (facts.run).linked),
             (5, 'archive', 'Archived', (facts.run).archived),
-            (6, 'held', 'On hold', (facts.run).held),
+            (6, 'held', CASE WHEN facts.held_archives + facts.held_updates + facts.held_creates + facts.moves > 0
+                THEN 'On hold' ELSE 'Was on hold' END, (facts.run).held),
             (7, 'unchanged', 'Unchanged', CASE WHEN (facts.run).kind NOT IN ('undo', 'apply')
                 THEN (facts.run).unchanged END),
             (8, 'skip', 'Different in the SIS, left as is', NULL),
@@ -302,10 +320,20 @@ AS $$
             (11, 'conflict', 'Conflicts', (facts.run).conflicts),
             (12, 'reject', 'Rejects', (facts.run).rejects),
             (13, 'contact', 'Parents and guardians', NULL),
-            (14, 'ignore', 'In a role that is not rostered', NULL),
+            (14, 'ignore', 'Not rostered, or deleted in the SIS', NULL),
             (15, 'kept', 'Not taken back', NULL)
+    ), waiting AS (
+        -- People on hold whose row the run skipped: they are told as on hold, not as left as they are too.
+        SELECT h.category, count(*) AS number
+        FROM minga_roster.changes h
+        WHERE h.run = (facts.run).run AND h.action IN ('create', 'update')
+            AND (h.state = 'held' AND h.state_cause IN ('mass_update', 'new_site') OR h.done_by <> h.run)
+            AND NOT EXISTS (SELECT FROM minga_roster.changes l
+                WHERE l.run = h.run AND l.action = 'link' AND l.person_id = h.person_id)
+        GROUP BY 1
     ), counted AS (
-        SELECT c.action, c.category, sum(c.count)::bigint AS number
+        SELECT c.action, c.category, sum(c.count)::bigint - CASE c.action WHEN 'skip'
+            THEN coalesce((SELECT h.number FROM waiting h WHERE h.category = c.category), 0) ELSE 0 END AS number
         FROM minga_roster.run_counts c
         WHERE c.run = (facts.run).run AND c.count > 0 AND c.action NOT IN ('conflict', 'reject', 'refused archive')
         GROUP BY 1, 2
@@ -321,7 +349,8 @@ AS $$
             WHERE c.action = w.action))::bigint AS number,
             (SELECT string_agg(minga_roster.counted_people(c.category, c.number), ', '
                 ORDER BY array_position(ARRAY['student', 'teacher', 'staff', 'admin'], c.category), c.category)
-             FROM counted c WHERE c.action = w.action AND c.category IN ('student', 'teacher', 'staff', 'admin')) AS who
+             FROM counted c WHERE c.action = w.action AND c.number > 0
+                AND c.category IN ('student', 'teacher', 'staff', 'admin')) AS who
         FROM words w
     )
     SELECT jsonb_agg(jsonb_build_array(l.label, minga_roster.figure(l.number), coalesce(l.who, '')) ORDER BY l.place)
@@ -393,9 +422,17 @@ AS $$
             || minga_roster.in_list(facts.still_unread[:6]) || '. '
             || (SELECT string_agg(DISTINCT minga_roster.unread_means(c.family), ' ') FROM minga_roster.collections c
                 WHERE c.run = (f.run).run AND c.collection = ANY (facts.still_unread))),
-        (6, CASE WHEN (f.run).is_full IS FALSE THEN
+        (6, (SELECT CASE WHEN count(*) = 1 THEN 'A new person has'
+                ELSE minga_roster.figure(count(*)) || ' new people have' END
+                || ' the name of somebody here without a number and an e-mail address. They may be the same: the '
+                || 'database administrator can list them.'
+            FROM minga_roster.changes c
+            WHERE c.run = (f.run).run AND (f.run).kind IN ('sync', 'preview') AND c.same_name IS NOT NULL
+                AND c.state IN ('planned', 'applied')
+            HAVING count(*) > 0)),
+        (7, CASE WHEN (f.run).is_full IS FALSE THEN
             'Only what changed since the last sync was read. The next full sync looks at who has left.' END),
-        (7, CASE WHEN (f.school).delta AND (f.school).filter_unusable AND (f.school).retired_at IS NULL THEN
+        (8, CASE WHEN (f.school).delta AND (f.school).filter_unusable AND (f.school).retired_at IS NULL THEN
             'The SIS ignores or refuses the filter on dateLastModified, so every evening reads the whole roster.' END)
         ) AS n (place, line)
     WHERE n.line IS NOT NULL
@@ -500,6 +537,10 @@ AS $$
         (8, f.succeeded AND facts.noticed <> '{}', 'What was noticed',
             format('SELECT finding, category, amount, "of", detail FROM minga_roster.run_findings WHERE run = %s;',
             f.planned_in)),
+        (17, f.succeeded AND (f.run).kind IN ('sync', 'preview') AND EXISTS (SELECT FROM minga_roster.changes c
+            WHERE c.run = (f.run).run AND c.same_name IS NOT NULL AND c.state IN ('planned', 'applied')),
+            'New people beside whom somebody has the same name',
+            format('SELECT * FROM minga_roster.roster_same_names WHERE connection = %L;', (f.run).connection)),
         (9, facts.kept > 0, 'Who could not be taken back',
             format('SELECT c.person_id, c.action, c.state_reason FROM minga_roster.changes c JOIN minga_roster.runs r '
             'ON r.run = %s WHERE c.run = minga_roster.planned_in(r) AND c.state = ''kept'';', (f.run).of_run)),

@@ -400,6 +400,11 @@ diagnose_sort(Diagnosis *diagnosis, const ProbePage *rising)
 {
 	ProbePage  *falling;
 
+	if (diagnosis->client->facts.no_sort)
+	{
+		note(diagnosis, "sort", TOLD, "not tried", "The SIS refuses requests that name an order.", NULL);
+		return;
+	}
 	if (rising->ids_count < 2)
 	{
 		note(diagnosis, "sort", TOLD, "not known", "The list has fewer than two rows.", NULL);
@@ -457,7 +462,9 @@ diagnose_clock(Diagnosis *diagnosis, const ProbePage *first)
 static void
 diagnose_fields(Diagnosis *diagnosis, const ProbePage *first)
 {
-	if (first->named > 0)
+	if (diagnosis->client->facts.no_fields)
+		note(diagnosis, "fields", TOLD, "not tried", "The SIS refuses requests that name fields.", NULL);
+	else if (first->named > 0)
 		note(diagnosis, "fields", TOLD, "ignored", "Rows came with more than the fields that were asked for.",
 			 "Whatever else rows hold is neither kept nor looked at; sending less is faster and safer: tell the SIS vendor.");
 	else

@@ -168,6 +168,14 @@ SELECT mail(950000110);
 UPDATE minga_roster.runs SET error = 'cancelled while running' WHERE run = 950000110;
 SELECT mail(950000110);
 DELETE FROM minga_roster.runs WHERE run = 950000110;
+-- An undo that is refused is no fault of the database, and one that fails read no roster.
+SELECT make_run(950000110, kind => 'undo', state => 'failed', of_run => 950000013, code => '55000', phase => 'apply',
+    error => 'run 13 cannot be undone', detail => 'It was undone by run 15.');
+SELECT mail(950000110);
+SELECT content -> 'lines' -> 0 FROM minga_roster.report_parts(950000110) WHERE part = 'decision';
+UPDATE minga_roster.runs SET sqlstate = 'XX000' WHERE run = 950000110;
+SELECT content -> 'lines' -> 0 FROM minga_roster.report_parts(950000110) WHERE part = 'decision';
+DELETE FROM minga_roster.runs WHERE run = 950000110;
 -- The evening after a failed one.
 UPDATE minga_roster.runs SET state = 'failed' WHERE run = 950000013;
 SELECT make_run(950000111, evening => '2026-09-01', counts => '{"created": 3, "unchanged": 1241}');
@@ -207,6 +215,41 @@ SELECT mail(950000120);
 UPDATE minga_roster.run_findings SET needs_look = true WHERE run = 950000120;
 SELECT mail(950000120);
 DELETE FROM minga_roster.runs WHERE run = 950000120;
+
+-- Lists that the SIS does not share, beside one whose end was not seen: each has its own fact and action.
+SELECT make_run(950000121, evening => '2026-09-02', counts => '{"unchanged": 20}');
+INSERT INTO minga_roster.collections (run, collection, family, complete, weak_cause)
+VALUES (950000121, 'teachers', 'staff', false, 'denied');
+SELECT content -> 'lines' -> 0, content -> 'lines' -> 2
+FROM minga_roster.report_parts(950000121) WHERE part = 'decision';
+INSERT INTO minga_roster.collections (run, collection, family, complete, proof, weak_cause)
+VALUES (950000121, 'students', 'student', true, 'weak', 'total_larger');
+SELECT content -> 'lines' -> 0, content -> 'lines' -> 2
+FROM minga_roster.report_parts(950000121) WHERE part = 'decision';
+DELETE FROM minga_roster.runs WHERE run = 950000121;
+
+-- People on hold are not told a second time as left as they are.
+SELECT make_run(950000121, evening => '2026-09-02', counts => '{"unchanged": 20, "held": 5}');
+SELECT change_run(950000121, 'update', 'held', 'student', 5, 'other values');
+UPDATE minga_roster.changes SET state_cause = 'mass_update' WHERE run = 950000121;
+SELECT count_run(950000121, '{"student": {"held": 5, "skip": 7, "unchanged": 20}}');
+SELECT content FROM minga_roster.report_parts(950000121) WHERE part = 'counts';
+DELETE FROM minga_roster.runs WHERE run = 950000121;
+
+-- New people beside whom somebody has the same name.
+SELECT make_run(950000121, evening => '2026-09-02', counts => '{"created": 2}');
+SELECT change_run(950000121, 'create', 'applied', 'student', 2, 'new');
+UPDATE minga_roster.changes SET same_name = '{secret-7}' WHERE run = 950000121 AND change = 1;
+SELECT jsonb_array_elements_text(content) FROM minga_roster.report_parts(950000121) WHERE part = 'items';
+SELECT content FROM minga_roster.report_parts(950000121) WHERE part = 'statements';
+UPDATE minga_roster.changes SET same_name = '{secret-7}' WHERE run = 950000121;
+SELECT jsonb_array_elements_text(content) FROM minga_roster.report_parts(950000121) WHERE part = 'items';
+DELETE FROM minga_roster.runs WHERE run = 950000121;
+
+-- One person in a finding.
+SELECT minga_roster.finding_text('inactive_some', 'teacher', 1, 41, '{"accounts": 0}');
+SELECT minga_roster.finding_text('inactive_some', 'teacher', 1, 41, '{"accounts": 1}');
+SELECT minga_roster.finding_text('inactive_some', 'student', 3, 41, '{"accounts": 1}');
 
 -- What is good to know: credentials, a connection that is unproven, a copy of the database, deltas and filters.
 UPDATE minga_roster.connections SET unproven = true, credentials_expire = '2026-08-31', delta = true,
