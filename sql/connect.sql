@@ -31,7 +31,7 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'undefined_object',
             MESSAGE = format('connection "%s" does not exist any more', connection),
             DETAIL = format('roster_disconnect retired it at %s.', known.retired_at),
-            HINT = 'roster_connect makes it anew.';
+            HINT = 'roster_connect makes it again.';
     END IF;
     RETURN known;
 END
@@ -517,7 +517,7 @@ BEGIN
     IF clear_parent_contact AND NOT (SELECT p.columns ? 'parent_rule' FROM minga_roster.people_relations p WHERE p.relation = changed.people) THEN
         PERFORM minga_roster.refuse_parameter('clear_parent_contact', 'true',
             format('"%s" has no column parent_rule, which tells the contacts that a roster wrote from the school''s own.', changed.people),
-            'Add the column, of type text, and attach the relation anew with roster_attach_people.');
+            'Add the column, of type text, and attach the relation again with roster_attach_people.');
     END IF;
     IF (changed.base_url, changed.sis, changed.school_id) <> (former.base_url, former.sis, former.school_id) THEN
         changed.unproven := true;
@@ -632,7 +632,8 @@ BEGIN
     IF idle IS NOT NULL AND (do_toggle.archive OR NOT do_toggle.roster) THEN
         RAISE WARNING USING
             MESSAGE = format('nobody of "%s" will be archived', array_to_string(idle, '", "')),
-            DETAIL = 'While the roster toggle of a category is off, its people are not touched; the archive toggle is kept for when it is on again.',
+            DETAIL = 'While the roster toggle of a category is off, its people are not changed; the archive toggle '
+                'is kept for when it is on again.',
             HINT = format('SELECT minga_roster.roster_toggle(%L, %L, roster => true) turns it on.', known.connection, idle[1]);
     END IF;
 END
@@ -738,7 +739,7 @@ BEGIN
     PERFORM minga_roster.do_disable(known.connection);
     FOR waiting IN SELECT r.run FROM minga_roster.runs r WHERE r.connection = known.connection AND r.state = 'queued' ORDER BY r.run FOR UPDATE LOOP
         PERFORM minga_roster.close_run(waiting, 'cancelled', '57014', format('connection "%s" was retired', known.connection),
-            'roster_disconnect was called while the run was queued.', 'roster_connect makes the connection anew.');
+            'roster_disconnect was called while the run was queued.', 'roster_connect makes the connection again.');
     END LOOP;
     DELETE FROM minga_roster.tokens t WHERE t.connection = known.connection;
     DELETE FROM minga_roster.secrets s WHERE s.connection = known.connection;

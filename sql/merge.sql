@@ -109,7 +109,7 @@ BEGIN
                 WHEN undone_by IS NOT NULL THEN format('It was undone by run %s, and what it held with it.', undone_by)
                 WHEN EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = approved.run
                     AND c.action IN ('create', 'update', 'archive') AND c.state = 'expired') THEN
-                    'What it held has expired: a later sync has judged anew.'
+                    'What it held has expired: a later sync has decided again.'
                 WHEN EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = approved.run
                     AND c.state_cause = 'approved') THEN
                     'What it held has been approved already.'

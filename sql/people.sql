@@ -640,7 +640,7 @@ BEGIN
         COMMENT ON TABLE %1$s IS 'People of the sites, kept in step with their student information systems by minga_roster.';
         COMMENT ON COLUMN %1$s.site IS 'The school; leads every key.';
         COMMENT ON COLUMN %1$s.role IS 'student, teacher, staff, or what the school made of the person; '
-            'owner and manager are never touched by a roster.';
+            'owner and manager are never changed by a roster.';
         COMMENT ON COLUMN %1$s.identifier IS 'The number that the school knows the person by.';
         COMMENT ON COLUMN %1$s.email IS 'Not unique: parents and siblings share addresses.';
         COMMENT ON COLUMN %1$s.parent_rule IS 'The rule by which the roster chose the primary parent contact.';

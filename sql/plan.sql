@@ -763,7 +763,8 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'internal_error',
             MESSAGE = 'the outcomes of the staged users do not add up',
             DETAIL = format('Users listed: %s; outcomes: %s; users listed twice: %s.', listed, counted, twice),
-            HINT = 'Nobody was touched. Start the run again; if it stays so, the DBA should report it to the makers of minga_roster.';
+            HINT = 'No account was changed. Start the run again; if it stays so, the DBA should report it to the '
+                'makers of minga_roster.';
     END IF;
 END
 $$;

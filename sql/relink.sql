@@ -120,7 +120,7 @@ BEGIN
                     coalesce((SELECT min(c.state_reason) FROM minga_roster.changes c
                             WHERE c.run = this.run AND c.action = 'link' AND c.state = 'expired'
                                 AND c.state_cause = 'run_undone'),
-                        'They have expired: a later sync has judged anew.')
+                        'They have expired: a later sync has decided again.')
                 ELSE 'It held none: links move by themselves unless many ids change in one night.'
             END,
             HINT = format('SELECT DISTINCT c.run FROM minga_roster.changes c JOIN minga_roster.runs r USING (run) WHERE r.connection = %L AND c.action = ''link'' AND c.state = ''held'' shows the sync that holds some.',
@@ -201,6 +201,6 @@ COMMENT ON FUNCTION roster_relink(bigint) IS
     'under the new id. Where the SIS tells the former id (Infinite Campus 1.2) the move is exact, and its change has '
     'the rule "former id". Returns how many people it moved; those who are listed by a former id again, whose new id '
     'is linked, or of whom roster_decide says that the row is not theirs, become refused. People themselves are not '
-    'touched: the next sync goes on with them, creates whom it held and judges anew who is gone. roster_undo of the '
+    'changed: the next sync goes on with them, creates whom it held and decides again who is gone. roster_undo of the '
     'sync moves them back. Of an applied preview the number of either run will do. 42704 an unknown run, 55000 where '
     'there is nothing to move, 55006 while a run of the connection works.';

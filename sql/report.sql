@@ -116,7 +116,8 @@ AS $$
         substr(w.words, 2),
         CASE
             WHEN finding IN ('inactive_all', 'inactive_some') THEN
-                CASE WHEN a.accounts >= amount THEN CASE WHEN amount = 1 THEN '; the account stays.' ELSE '; they stay.' END
+                CASE WHEN a.accounts >= amount THEN CASE WHEN amount = 1 THEN '; the account stays.'
+                    ELSE '; they stay.' END
                     WHEN a.accounts = 0 THEN CASE WHEN amount = 1 THEN '; there is no account here, and none is made.'
                         ELSE '; none of them has an account here, and none is made.' END
                     WHEN a.accounts = 1 THEN '; 1 of them has an account here, and keeps it.'

@@ -188,7 +188,7 @@ BEGIN
         SELECT * INTO held FROM minga_roster.held_reasons(facts.planned_in, 'update');
         RETURN NEXT minga_roster.decision(minga_roster.figures(facts.held_updates, 'update') || CASE WHEN is_preview
             THEN ' would be on hold' ELSE ' on hold' END,
-            format('The SIS has another value for nearly all people of a kind at once: %s. That can be a mistake, so '
+            format('The SIS has another value for most people of a kind at once: %s. That can be a mistake, so '
                 'they %s updated.', held.who, CASE WHEN is_preview THEN 'would not be' ELSE 'were not' END),
             held.items,
             'They stay as they are until somebody decides. Everyone else ' || CASE WHEN is_preview THEN 'would be'
@@ -320,7 +320,7 @@ AS $$
             (11, 'conflict', 'Conflicts', (facts.run).conflicts),
             (12, 'reject', 'Rejects', (facts.run).rejects),
             (13, 'contact', 'Parents and guardians', NULL),
-            (14, 'ignore', 'Not rostered, or deleted in the SIS', NULL),
+            (14, 'ignore', 'Deleted or not rostered', NULL),
             (15, 'kept', 'Not taken back', NULL)
     ), waiting AS (
         -- People on hold whose row the run skipped: they are told as on hold, not as left as they are too.

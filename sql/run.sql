@@ -21,7 +21,8 @@ COMMENT ON FUNCTION roster_fetch(text) IS
 CREATE FUNCTION roster_preview(connection text) RETURNS SETOF changes
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_preview';
 COMMENT ON FUNCTION roster_preview(text) IS
-'Fetches and plans, and returns the changes that a sync would make, those that the guard would hold and what would not be done; nobody is touched. Waits, as roster_fetch does.';
+'Fetches and plans, and returns the changes that a sync would make, those that the guard would hold and what would '
+    'not be done; no account is changed. Waits, as roster_fetch does.';
 
 CREATE FUNCTION roster_sync(connection text) RETURNS runs
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_sync';
@@ -218,7 +219,7 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
     SELECT minga_roster.close_run(close_dead_run.run, 'failed', '57P02', 'the worker of the run died',
         'Nobody holds the lock of the run any more: the server crashed or was restarted while it worked, or code of the people '
         'relation did not stop when it was told to.',
-        'Nothing that was not committed has touched anybody. Start the run again.')
+        'Nothing that was not committed has changed anybody. Start the run again.')
 $$;
 COMMENT ON FUNCTION close_dead_run(bigint) IS 'Closes a run whose worker is gone; the caller has taken its lock.';
 

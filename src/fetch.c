@@ -360,7 +360,9 @@ limit_fetch(RosterClient *client, RosterRun *run)
 		client->run_until_fault = client_fault(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 											   "the evening ended before the roster was read",
 											   psprintf("The evening is %s, and the SIS is not asked outside of it.", evening),
-											   "Nobody was changed, and the next evening begins anew. If it happens again, make the evening longer with roster_configure(sync_at => ..., window_end => ...), or ask the SIS vendor why its lists take so long.");
+											   "Nobody was changed, and the next evening starts over. If it happens again, make the evening "
+											   "longer with roster_configure(sync_at => ..., window_end => ...), or ask the SIS vendor why its "
+											   "lists take so long.");
 	}
 	return requests;
 }

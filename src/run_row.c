@@ -107,7 +107,7 @@ begin_worker_transaction(void)
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("extension \"minga_roster\" was dropped meanwhile"),
 				 errdetail("What was not committed is undone, and there is no row left to say so."),
-				 errhint("Nothing more is to be done.  Where the extension is wanted, the DBA creates it anew.")));
+				 errhint("Nothing more is to be done.  Where the extension is wanted, the DBA creates it again.")));
 }
 
 /* The same where none is open; says whether it opened one. */

@@ -329,7 +329,7 @@ close_failed_run(RosterRun *run, ErrorData *error)
 	if (terminated)
 		close_run(run->run, "failed", "57P01", "the worker was terminated by an administrator",
 				  "It was told to end by pg_terminate_backend or a shutdown of the server.",
-				  "Nothing that was not committed has touched anybody.  Start the run again.");
+				  "Nothing that was not committed has changed anybody.  Start the run again.");
 	else if (canceled)
 		close_run(run->run, "cancelled", "57014", "cancelled while running", NULL, NULL);
 	else if (late)

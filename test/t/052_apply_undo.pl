@@ -69,7 +69,7 @@ my $before = everything();
 my %of = (roster_apply => $last, roster_approve => $sync, roster_undo => $sync);
 foreach my $call (sort keys %of)
 {
-	like($roster->error("SELECT $call($of{$call})"), qr/ERROR:  42704: connection "one" does not exist any more.*DETAIL:  roster_disconnect retired it at .*HINT:  roster_connect makes it anew/s, "$call once the connection is retired");
+	like($roster->error("SELECT $call($of{$call})"), qr/ERROR:  42704: connection "one" does not exist any more.*DETAIL:  roster_disconnect retired it at .*HINT:  roster_connect makes it again/s, "$call once the connection is retired");
 }
 is(newest(), $last, '... leaves no run');
 $roster->connect_school('one', $server);
