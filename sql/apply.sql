@@ -71,7 +71,8 @@ BEGIN
                     CASE c WHEN 'role' THEN minga_roster.role_words(people, 'w.after ->> ''role''', false) ELSE format('w.after ->> %L', c) END,
                     minga_roster.column_type(people, map ->> c)), ', ' ORDER BY c) FROM unnest(written) c),
                 CASE WHEN map ? 'updated_at' THEN format('%I = $2::pg_catalog.timestamptz', map ->> 'updated_at') END),
-            minga_roster.equal_terms(people, map ->> 'site', '$1'), minga_roster.equal_terms(people, map ->> 'person_id', 'w.person_id'), in_range, kind,
+            minga_roster.equal_terms(people, map ->> 'site', '$1'),
+            minga_roster.equal_terms(people, map ->> 'person_id', 'w.person_id'), in_range, kind,
             fits),
             'pg_temp.hits', VARIADIC arguments);
         PERFORM minga_roster.read_back(connection, kind, written, fits, arguments);

@@ -105,7 +105,8 @@ BEGIN
                 'FROM pg_temp.planned_values w LEFT JOIN %s p ON %s AND %s) f WHERE %s',
                 array_to_string(index.expressions, ', '),
                 (SELECT string_agg(format('%s AS %I', minga_roster.planned_value(connection, a), a), ', ') FROM unnest(index.attributes) a),
-                people, minga_roster.equal_terms(people, map ->> 'site', '$1'), minga_roster.equal_terms(people, map ->> 'person_id', 'w.person_id'),
+                people, minga_roster.equal_terms(people, map ->> 'site', '$1'),
+                minga_roster.equal_terms(people, map ->> 'person_id', 'w.person_id'),
                 index.covered), connection.site);
             -- Rows as a whole are equal where both have NULL.
             PERFORM minga_roster.read_as_owner(people, format(
@@ -115,11 +116,13 @@ BEGIN
                 'FROM (SELECT p.%2$I::pg_catalog.text AS "minga_roster person", %3$s FROM %4$s p WHERE %5$s%6$s) r) q ON %7$s '
                 'WHERE q."minga_roster person" IS DISTINCT FROM k.person_id GROUP BY k.label',
                 index.key_names, map ->> 'person_id', index.keys, people, index.covered,
-                CASE WHEN map ->> 'site' = ANY (index.key_columns) THEN ' AND ' || minga_roster.equal_terms(people, map ->> 'site', '$1') END,
+                CASE WHEN map ->> 'site' = ANY (index.key_columns) THEN ' AND '
+                    || minga_roster.equal_terms(people, map ->> 'site', '$1') END,
                 CASE WHEN index.nulls_equal THEN 'q."minga_roster keys" OPERATOR(pg_catalog.=) k."minga_roster keys"' ELSE index.equal END),
                 'pg_temp.collisions', connection.site, index.index_name);
             PERFORM minga_roster.read_as_owner(people, format(
-                'SELECT c.label, $1, NULL::pg_catalog.text FROM (SELECT k.label, pg_catalog.count(*) OVER (PARTITION BY %s) AS alike FROM pg_temp.planned_keys k WHERE %s) c WHERE c.alike > 1',
+                'SELECT c.label, $1, NULL::pg_catalog.text FROM (SELECT k.label, pg_catalog.count(*) OVER (PARTITION '
+                    'BY %s) AS alike FROM pg_temp.planned_keys k WHERE %s) c WHERE c.alike > 1',
                 index.key_names, CASE WHEN index.nulls_equal THEN 'true' ELSE index.comparable END),
                 'pg_temp.collisions', index.index_name);
             DROP TABLE planned_keys, planned_values;

@@ -4,12 +4,14 @@
 CREATE FUNCTION secret_origins(base_url text, token_url text) RETURNS text
 LANGUAGE C IMMUTABLE AS 'MODULE_PATHNAME', 'roster_secret_origins';
 COMMENT ON FUNCTION secret_origins(text, text) IS
-'Where the secret of a connection may go: scheme, host and port of its url and of its token_url, which is the url''s where there is none; empty for NULL, the mail password.';
+'Where the secret of a connection may go: scheme, host and port of its url and of its token_url, which is the url''s '
+    'where there is none; empty for NULL, the mail password.';
 
 CREATE FUNCTION seal(row_id uuid, connection text, origins text, secret text) RETURNS bytea
 LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'roster_seal';
 COMMENT ON FUNCTION seal(uuid, text, text, text) IS
-'Seals a secret with the key of minga_roster.key_file for a row of secrets, for the connection and for its origins; it opens for no other, and in the library only. F0000 where there is no good key file.';
+'Seals a secret with the key of minga_roster.key_file for a row of secrets, for the connection and for its origins; '
+    'it opens for no other, and in the library only. F0000 where there is no good key file.';
 
 CREATE FUNCTION known_connection(connection text) RETURNS connections
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -131,7 +133,8 @@ COMMENT ON FUNCTION clean_school_id(text) IS 'A School ID without the white spac
 CREATE FUNCTION clean_token_url(token_url text) RETURNS text
 LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'roster_clean_token_url';
 COMMENT ON FUNCTION clean_token_url(text) IS
-'Normal form of a token URL; 22023 for what is none, or leads to a host or port that is not allowed. The value is not repeated in the error, since credentials may be in it.';
+'Normal form of a token URL; 22023 for what is none, or leads to a host or port that is not allowed. The value is '
+    'not repeated in the error, since credentials may be in it.';
 
 CREATE FUNCTION clean_secret(secret text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -243,13 +246,15 @@ DECLARE
         FROM minga_roster.connections c WHERE c.connection = store_secret.connection), '');
 BEGIN
     INSERT INTO minga_roster.secrets (connection, binding, sealed)
-    VALUES (store_secret.connection, row_id, minga_roster.seal(row_id, store_secret.connection, origins, minga_roster.clean_secret(secret)))
+    VALUES (store_secret.connection, row_id, minga_roster.seal(row_id, store_secret.connection, origins,
+        minga_roster.clean_secret(secret)))
     ON CONFLICT ON CONSTRAINT secrets_pkey DO UPDATE SET binding = excluded.binding, sealed = excluded.sealed;
     DELETE FROM minga_roster.tokens t WHERE t.connection = store_secret.connection;
 END
 $$;
 COMMENT ON FUNCTION store_secret(text, text) IS
-'Seals and stores the secret of a connection for the servers that it goes to now, or the mail password under "smtp", and forgets the token that the former one got.';
+'Seals and stores the secret of a connection for the servers that it goes to now, or the mail password under "smtp", '
+    'and forgets the token that the former one got.';
 
 CREATE FUNCTION forget_secret(former connections, changed connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -265,20 +270,22 @@ BEGIN
         RAISE WARNING USING
             MESSAGE = format('the client secret of connection "%s" was forgotten', former.connection),
             DETAIL = format('It was given for %s, and would now go to %s.', given_for, goes_to),
-            HINT = format('If the new address is right, set it again: SELECT minga_roster.roster_set_secret(%L, ''...'').', former.connection);
+            HINT = format('If the new address is right, set it again: SELECT minga_roster.roster_set_secret(%L, '
+                '''...'').', former.connection);
     END IF;
 END
 $$;
 COMMENT ON FUNCTION forget_secret(connections, connections) IS
-'Forgets the secret of a connection whose url or token_url changes to another scheme, host or port, with a WARNING: a secret goes to the servers that it was given for.';
+'Forgets the secret of a connection whose url or token_url changes to another scheme, host or port, with a WARNING: '
+    'a secret goes to the servers that it was given for.';
 
 CREATE FUNCTION claim_connection(known connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     open_run minga_roster.runs;
 BEGIN
-    -- A worker holds this lock while it works for the connection, and for a moment longer than its run is open, which nobody who waited
-    -- for that run should stumble over.
+    -- A worker holds this lock while it works for the connection, and for a moment longer than its run is open, which
+    -- nobody who waited for that run should stumble over.
     FOR attempt IN REVERSE 40..0 LOOP
         IF minga_roster.try_run_lock('connection', known.number) THEN
             RETURN;
@@ -297,12 +304,14 @@ END
 $$;
 COMMENT ON FUNCTION claim_connection(connections) IS 'Keeps workers away from a connection until the end of the transaction; 55006 while a run of it is running.';
 
-CREATE FUNCTION address_of(preset sis, url text, app_name text, is_stored boolean DEFAULT false, OUT base_url text, OUT token_url text, OUT app_name_used text)
+CREATE FUNCTION address_of(preset sis, url text, app_name text, is_stored boolean DEFAULT false, OUT base_url text,
+    OUT token_url text, OUT app_name_used text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT n.base_url, n.token_url, n.app_name
     FROM minga_roster.normalize_url(url, (preset).base_paths, (preset).token_path, app_name, is_stored) AS n
 $$;
-COMMENT ON FUNCTION address_of(sis, text, text, boolean) IS 'Normal form of a pasted URL by the path templates of a preset, with the token URL and App Name that follow from it.';
+COMMENT ON FUNCTION address_of(sis, text, text, boolean) IS 'Normal form of a pasted URL by the path templates of a '
+    'preset, with the token URL and App Name that follow from it.';
 
 CREATE FUNCTION settle_token_url(auth text, given text, derived text, preset sis) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -330,7 +339,8 @@ $$;
 COMMENT ON FUNCTION settle_token_url(text, text, text, sis) IS
 'The token URL of a connection: the one given, else the one that follows from preset and URL, and none where auth needs none. 22004 where one is needed and neither is there, 22023 where one is given and none is needed.';
 
-CREATE FUNCTION do_connect(connection text, url text, client_id text, client_secret text, school_id text, app_name text, people text,
+CREATE FUNCTION do_connect(connection text, url text, client_id text, client_secret text, school_id text,
+    app_name text, people text,
     site text, district text, time_zone text, sis text, auth text, token_url text, scope text, relation regclass)
 RETURNS connections
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -341,7 +351,8 @@ DECLARE
 BEGIN
     SELECT * INTO preset FROM minga_roster.sis s WHERE s.sis = coalesce(do_connect.sis, 'infinite_campus');
     SELECT string_agg(p.parameter, ', ') INTO missing
-    FROM (VALUES ('connection', connection), ('url', url), ('client_id', client_id), ('school_id', school_id), ('people', people)) AS p (parameter, value)
+    FROM (VALUES ('connection', connection), ('url', url), ('client_id', client_id), ('school_id', school_id),
+        ('people', people)) AS p (parameter, value)
     WHERE coalesce(btrim(p.value), '') = '' AND NOT (p.parameter = 'client_id' AND coalesce(auth, preset.auth, '') = 'bearer');
     IF missing IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed',
@@ -349,7 +360,8 @@ BEGIN
             DETAIL = 'Required are connection, url, client_id (but for auth "bearer"), school_id and people.',
             HINT = 'Address, Client ID and School ID come from the school; people names the relation with its people.';
     END IF;
-    IF octet_length(connection) > 63 OR connection = 'smtp' OR connection ~ '^\s|\s$' OR minga_roster.readable(connection) <> connection THEN
+    IF octet_length(connection) > 63 OR connection = 'smtp' OR connection ~ '^\s|\s$'
+        OR minga_roster.readable(connection) <> connection THEN
         PERFORM minga_roster.refuse_parameter('connection', connection,
             'A name of 1 to 63 bytes is needed, without white space around it or control characters; "smtp" is the name of the mail password.',
             'Take the name of the school, as in "mesa-high".');
@@ -358,7 +370,8 @@ BEGIN
     IF relation IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'undefined_table',
             MESSAGE = format('relation "%s" does not exist', people),
-            HINT = format('SELECT minga_roster.roster_create_people(%L, owner => ''people_owner'') makes a people table; or name the table or '
+            HINT = format('SELECT minga_roster.roster_create_people(%L, owner => ''people_owner'') makes a people '
+                'table; or name the table or '
                 'view that holds the people.', people);
     END IF;
 
@@ -407,7 +420,8 @@ BEGIN
     RETURN made;
 END
 $$;
-COMMENT ON FUNCTION do_connect(text, text, text, text, text, text, text, text, text, text, text, text, text, text, regclass) IS
+COMMENT ON FUNCTION do_connect(text, text, text, text, text, text, text, text, text, text, text, text, text, text,
+    regclass) IS
 'roster_connect behind the door, where people is resolved as the caller would.';
 
 CREATE FUNCTION roster_connect(connection text, url text DEFAULT NULL, client_id text DEFAULT NULL, client_secret text DEFAULT NULL,
@@ -421,7 +435,8 @@ COMMENT ON FUNCTION roster_connect(text, text, text, text, text, text, text, tex
 CREATE FUNCTION do_configure(connection text, url text, client_id text, school_id text, app_name text, people text,
     site text, district text, time_zone text, sis text, auth text, token_url text, sync_at time, window_end time, parent_contact boolean,
     guard_percent integer, guard_floor integer, page_size integer, max_requests integer, credentials_expire date, guard_grace integer,
-    season_dates daterange, season_percent integer, freeze_dates daterange, delta boolean, full_every integer, scope text, clear_parent_contact boolean,
+    season_dates daterange, season_percent integer, freeze_dates daterange, delta boolean, full_every integer,
+    scope text, clear_parent_contact boolean,
     guard_update_percent integer, relation regclass)
 RETURNS connections
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -465,7 +480,8 @@ BEGIN
         IF relation IS NULL THEN
             RAISE EXCEPTION USING ERRCODE = 'undefined_table',
                 MESSAGE = format('relation "%s" does not exist', people),
-                HINT = format('SELECT minga_roster.roster_create_people(%L, owner => ''people_owner'') makes a people table; or name the table or '
+                HINT = format('SELECT minga_roster.roster_create_people(%L, owner => ''people_owner'') makes a '
+                    'people table; or name the table or '
                 'view that holds the people.', people);
         END IF;
         changed.people := relation;
@@ -569,9 +585,9 @@ BEGIN
     RETURN changed;
 END
 $$;
-COMMENT ON FUNCTION do_configure(text, text, text, text, text, text, text, text, text, text, text, text, time, time, boolean, integer,
-    integer, integer, integer, date, integer, daterange, integer, daterange, boolean, integer, text, boolean, integer,
-    regclass) IS
+COMMENT ON FUNCTION do_configure(text, text, text, text, text, text, text, text, text, text, text, text, time, time,
+    boolean, integer, integer, integer, integer, date, integer, daterange, integer, daterange, boolean, integer, text,
+    boolean, integer, regclass) IS
 'roster_configure behind the door, where people is resolved as the caller would.';
 
 CREATE FUNCTION roster_configure(connection text, url text DEFAULT NULL, client_id text DEFAULT NULL, school_id text DEFAULT NULL,
@@ -628,7 +644,8 @@ BEGIN
     END IF;
     SELECT array_agg(t.category ORDER BY array_position(minga_roster.categories(), t.category)) INTO idle
     FROM minga_roster.toggles t
-    WHERE t.connection = known.connection AND t.archive AND NOT t.roster AND (do_toggle.category IS NULL OR t.category = do_toggle.category);
+    WHERE t.connection = known.connection AND t.archive AND NOT t.roster
+        AND (do_toggle.category IS NULL OR t.category = do_toggle.category);
     IF idle IS NOT NULL AND (do_toggle.archive OR NOT do_toggle.roster) THEN
         RAISE WARNING USING
             MESSAGE = format('nobody of "%s" will be archived', array_to_string(idle, '", "')),
@@ -640,7 +657,8 @@ END
 $$;
 COMMENT ON FUNCTION do_toggle(text, text, boolean, boolean, boolean) IS 'roster_toggle behind the door.';
 
-CREATE FUNCTION roster_toggle(connection text, category text DEFAULT NULL, roster boolean DEFAULT NULL, auto_update boolean DEFAULT NULL,
+CREATE FUNCTION roster_toggle(connection text, category text DEFAULT NULL, roster boolean DEFAULT NULL,
+    auto_update boolean DEFAULT NULL,
     archive boolean DEFAULT NULL)
 RETURNS SETOF toggles
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door';
@@ -683,7 +701,8 @@ BEGIN
             '"problems" sends when a person is needed, "changes" when somebody changed too; "never" keeps the address and sends nothing.');
     END IF;
     -- Case is kept as given, and one mailbox is one recipient.
-    DELETE FROM minga_roster.recipients r WHERE r.connection = known.connection AND lower(r.email) = lower(do_notify.email);
+    DELETE FROM minga_roster.recipients r WHERE r.connection = known.connection
+        AND lower(r.email) = lower(do_notify.email);
     INSERT INTO minga_roster.recipients (connection, email, send, manual)
     VALUES (known.connection, do_notify.email, do_notify.send, coalesce(do_notify.manual, false));
     IF unset IS NOT NULL AND send <> 'never' THEN

@@ -167,8 +167,10 @@ BEGIN
             DETAIL = format('Contacts, and roles without a rule in minga_roster.role_rules for "%s", are not matched with people.', known.sis),
             HINT = 'Decide of a student, a teacher or another member of staff.';
     END IF;
-    IF person_id IS NOT NULL AND minga_roster.as_owner(known.people, format('SELECT FROM %s p WHERE %s AND p.%I::pg_catalog.text = $2',
-        known.people, minga_roster.equal_terms(known.people, map ->> 'site', '$1'), map ->> 'person_id'), known.site, person_id) = 0
+    IF person_id IS NOT NULL AND minga_roster.as_owner(known.people,
+        format('SELECT FROM %s p WHERE %s AND p.%I::pg_catalog.text = $2',
+        known.people, minga_roster.equal_terms(known.people, map ->> 'site', '$1'), map ->> 'person_id'), known.site,
+            person_id) = 0
     THEN
         RAISE EXCEPTION USING ERRCODE = 'undefined_object',
             MESSAGE = format('site "%s" has no person with this person_id', known.site),
@@ -178,7 +180,8 @@ BEGIN
     END IF;
     IF decision = 'same person' AND EXISTS (SELECT FROM minga_roster.links l
         WHERE l.connection = known.connection AND l.site = known.site AND l.person_id = do_decide.person_id
-            AND l.sourced_id <> do_decide.sourced_id AND minga_roster.family_of(l.category) <> minga_roster.family_of(staged.category))
+            AND l.sourced_id <> do_decide.sourced_id
+            AND minga_roster.family_of(l.category) <> minga_roster.family_of(staged.category))
     THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
             MESSAGE = 'nobody is a student and staff at once',
@@ -199,7 +202,8 @@ BEGIN
         VALUES (known.connection, sourced_id, known.site, person_id, staged.category, 'decided',
             coalesce((SELECT max(r.run) FROM minga_roster.runs r WHERE r.connection = known.connection), 0));
     ELSIF decision <> 'undecided' THEN
-        IF EXISTS (SELECT FROM minga_roster.links l WHERE l.connection = known.connection AND l.sourced_id = do_decide.sourced_id
+        IF EXISTS (SELECT FROM minga_roster.links l WHERE l.connection = known.connection
+            AND l.sourced_id = do_decide.sourced_id
             AND (decision IN ('new person', 'skip') OR l.person_id = do_decide.person_id))
         THEN
             RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',

@@ -127,7 +127,8 @@ BEGIN
     UPDATE minga_roster.connections c SET paused_reason = 'restored'
     WHERE c.connection IN (
         SELECT k.connection FROM minga_roster.connections k
-        WHERE k.automatic AND k.retired_at IS NULL AND k.paused_reason IS NULL AND k.enabled_origin IS DISTINCT FROM origin
+        WHERE k.automatic AND k.retired_at IS NULL AND k.paused_reason IS NULL
+            AND k.enabled_origin IS DISTINCT FROM origin
         FOR UPDATE SKIP LOCKED);
 
     -- What waited for a worker until its window had closed, or was queued before its connection came here in a copy, is not run by day.
@@ -212,7 +213,8 @@ CREATE FUNCTION cron_command() RETURNS text
 LANGUAGE sql IMMUTABLE
 RETURN 'DO $do$ BEGIN '
     -- Only the function of the extension, not one that somebody made of the name after it was dropped.
-    'IF EXISTS (SELECT FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e ON e.oid OPERATOR(pg_catalog.=) d.refobjid '
+    'IF EXISTS (SELECT FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e ON e.oid OPERATOR(pg_catalog.=) '
+        'd.refobjid '
     'WHERE d.classid OPERATOR(pg_catalog.=) ''pg_catalog.pg_proc''::pg_catalog.regclass '
     'AND d.objid OPERATOR(pg_catalog.=) pg_catalog.to_regprocedure(''minga_roster.roster_run_due()'') '
     'AND d.refclassid OPERATOR(pg_catalog.=) ''pg_catalog.pg_extension''::pg_catalog.regclass '
@@ -220,7 +222,8 @@ RETURN 'DO $do$ BEGIN '
     'THEN PERFORM minga_roster.roster_run_due(); '
     'ELSE PERFORM cron.unschedule(''minga_roster''); END IF; END $do$';
 COMMENT ON FUNCTION cron_command() IS
-'The command of the pg_cron job: a single statement, since pg_cron''s background workers take no more, which names everything in full and takes the job off once the extension is gone.';
+'The command of the pg_cron job: a single statement, since pg_cron''s background workers take no more, which names '
+    'everything in full and takes the job off once the extension is gone.';
 
 CREATE FUNCTION cron_is_here() RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -235,7 +238,8 @@ COMMENT ON FUNCTION cron_is_here() IS
 CREATE FUNCTION cron_job(OUT job bigint, OUT active boolean, OUT command text) RETURNS record
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    -- pg_cron may be absent when this is created, so it is named at run time only. The commands of former versions were a DO too.
+    -- pg_cron may be absent when this is created, so it is named at run time only. The commands of former versions were
+    -- a DO too.
     EXECUTE $statement$
         SELECT j.jobid, j.active, j.command FROM cron.job j
         WHERE j.username = $1 AND j.database = current_database() AND j.jobname = 'minga_roster'
@@ -243,11 +247,13 @@ BEGIN
         ORDER BY j.active DESC, j.jobid LIMIT 1
         $statement$
         INTO job, active, command
-        USING (SELECT pg_get_userbyid(e.extowner)::text FROM pg_extension e WHERE e.extname = 'minga_roster'), minga_roster.cron_command();
+        USING (SELECT pg_get_userbyid(e.extowner)::text FROM pg_extension e WHERE e.extname = 'minga_roster'),
+            minga_roster.cron_command();
 END
 $$;
 COMMENT ON FUNCTION cron_job() IS
-'Our job of pg_cron, recognized by its owner (the extension''s) and its command, not by its name alone, which any role may give to a job; NULLs where there is none. pg_cron has to be here.';
+'Our job of pg_cron, recognized by its owner (the extension''s) and its command, not by its name alone, which any '
+    'role may give to a job; NULLs where there is none. pg_cron has to be here.';
 
 CREATE FUNCTION cron_facts(OUT preloaded boolean, OUT database_name text, OUT background_workers boolean, OUT installed boolean,
     OUT job bigint, OUT job_active boolean, OUT last_failure text)
@@ -266,7 +272,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION cron_facts() IS
-'What pg_cron looks like from this database: preloaded, for which database, by background workers, installed here, our job, and the message of its latest start if that failed.';
+'What pg_cron looks like from this database: preloaded, for which database, by background workers, installed here, '
+    'our job, and the message of its latest start if that failed.';
 
 CREATE FUNCTION renew_cron_command() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -304,12 +311,15 @@ BEGIN
             EXECUTE 'SELECT cron.unschedule($1)' USING ours.job;
         END IF;
     ELSIF ours.job IS NULL THEN
-        EXECUTE 'SELECT min(j.jobid) FROM cron.job j WHERE j.username = current_user AND j.jobname = ''minga_roster''' INTO other;
+        EXECUTE 'SELECT min(j.jobid) FROM cron.job j WHERE j.username = current_user AND j.jobname = ''minga_roster'''
+            INTO other;
         IF other IS NOT NULL THEN
             RAISE EXCEPTION USING ERRCODE = 'duplicate_object',
                 MESSAGE = 'there is another pg_cron job named "minga_roster"',
-                DETAIL = format('Job %s of "%s" has another command or is for another database, and is left as it is.', other, current_user),
-                HINT = format('Remove it with SELECT cron.unschedule(%s), and schedule it again under another name.', other);
+                DETAIL = format('Job %s of "%s" has another command or is for another database, and is left as it is.',
+                    other, current_user),
+                HINT = format('Remove it with SELECT cron.unschedule(%s), and schedule it again under another name.',
+                    other);
         END IF;
         EXECUTE 'SELECT cron.schedule(''minga_roster'', ''* * * * *'', $1)' USING minga_roster.cron_command();
     ELSIF NOT ours.active THEN
@@ -318,7 +328,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION arrange_cron_job() IS
-'Makes the one pg_cron job of the extension, named minga_roster, while any connection has Automatic Rostering on, and removes it when none has. 42710 where the extension''s owner has another job of that name.';
+'Makes the one pg_cron job of the extension, named minga_roster, while any connection has Automatic Rostering on, '
+    'and removes it when none has. 42710 where the extension''s owner has another job of that name.';
 
 CREATE FUNCTION do_enable(connection text) RETURNS connections
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -487,7 +498,8 @@ BEGIN
         LIMIT batch / 10);
 
     DELETE FROM minga_roster.audit a
-    WHERE a.entry IN (SELECT o.entry FROM minga_roster.audit o WHERE o.called_at < runs_before ORDER BY o.called_at LIMIT batch);
+    WHERE a.entry IN (SELECT o.entry FROM minga_roster.audit o WHERE o.called_at < runs_before ORDER BY o.called_at
+        LIMIT batch);
 
     DELETE FROM minga_roster.outbox o
     WHERE o.mail IN (SELECT s.mail FROM minga_roster.outbox s
@@ -507,7 +519,8 @@ BEGIN
                                    WHERE o.jobid = $2
                                        AND coalesce(o.end_time, o.start_time, ''-infinity'') < now() - interval ''1 day''
                                        AND o.status NOT IN (''starting'', ''running'', ''connecting'', ''sending'')
-                                   ORDER BY o.runid LIMIT $1)' USING batch, (SELECT j.job FROM minga_roster.cron_job() j);
+                                   ORDER BY o.runid LIMIT $1)'
+            USING batch, (SELECT j.job FROM minga_roster.cron_job() j);
     END IF;
 END
 $$;

@@ -33,7 +33,8 @@ BEGIN
     INSERT INTO minga_roster.column_owners (connection, column_name, owner)
     SELECT known.connection, do_own.column_name, do_own.owner
     WHERE do_own.owner <> 'sis'
-        AND NOT EXISTS (SELECT FROM minga_roster.column_owners o WHERE o.connection = known.connection AND o.column_name = do_own.column_name);
+        AND NOT EXISTS (SELECT FROM minga_roster.column_owners o WHERE o.connection = known.connection
+            AND o.column_name = do_own.column_name);
 END
 $$;
 COMMENT ON FUNCTION do_own(text, text, text) IS 'roster_own behind the door.';

@@ -4,7 +4,8 @@
 CREATE FUNCTION caller() RETURNS name
 LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'roster_caller';
 COMMENT ON FUNCTION caller() IS
-'The role that the extension acts for: the current user at the call of the function that people call; elsewhere the current user.';
+'The role that the extension acts for: the current user at the call of the function that people call; elsewhere the '
+    'current user.';
 
 CREATE FUNCTION people_columns(OUT "position" integer, OUT "column" text, OUT type text, OUT required boolean, OUT may_be_empty boolean)
 RETURNS SETOF record
@@ -233,7 +234,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     LIMIT 1
 $$;
 COMMENT ON FUNCTION more_than_plain(oid) IS
-'In words why a role is or can become a superuser: it is one, is a member of one or of a predefined role by which it can '
+'In words why a role is or can become a superuser: it is one, is a member of one or of a predefined role by which it '
+    'can '
 'become one, or may grant itself that; NULL for a plain role.';
 
 CREATE FUNCTION check_people_relation(relation regclass) RETURNS void
@@ -521,7 +523,8 @@ BEGIN
     SET columns = excluded.columns, roles = excluded.roles, archive_words = excluded.archive_words;
     DELETE FROM minga_roster.stored_values v USING minga_roster.connections c
     WHERE c.people = do_attach_people.relation AND v.connection = c.connection;
-    PERFORM minga_roster.require_full_read(c.connection) FROM minga_roster.connections c WHERE c.people = do_attach_people.relation;
+    PERFORM minga_roster.require_full_read(c.connection) FROM minga_roster.connections c
+        WHERE c.people = do_attach_people.relation;
     PERFORM minga_roster.tell_obstacles(relation);
     PERFORM minga_roster.tell_roles(relation);
     PERFORM minga_roster.tell_contact_columns(c) FROM minga_roster.connections c
@@ -530,7 +533,8 @@ END
 $$;
 COMMENT ON FUNCTION do_attach_people(regclass, jsonb, jsonb, jsonb) IS 'roster_attach_people behind the door.';
 
-CREATE FUNCTION roster_attach_people(relation regclass, columns jsonb DEFAULT '{}', roles jsonb DEFAULT '{}', archive_words jsonb DEFAULT '{}')
+CREATE FUNCTION roster_attach_people(relation regclass, columns jsonb DEFAULT '{}', roles jsonb DEFAULT '{}',
+    archive_words jsonb DEFAULT '{}')
 RETURNS void
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_attach_people(regclass, jsonb, jsonb, jsonb) IS
@@ -583,7 +587,8 @@ BEGIN
     IF more_than_plain IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
             MESSAGE = format('people cannot belong to %s', more_than_plain),
-            DETAIL = 'A sync runs the triggers, defaults and policies of the relation with the rights of its owner, so every role that may '
+            DETAIL = 'A sync runs the triggers, defaults and policies of the relation with the rights of its owner, '
+                'so every role that may '
                 'write one could become superuser.',
             HINT = format('Name a plain owner: CREATE ROLE people_owner NOLOGIN; '
                 'SELECT minga_roster.roster_create_people(%L, owner => ''people_owner'');', qualified);
@@ -602,7 +607,8 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION check_new_people(name, name, name) IS 'What roster_create_people checks before it makes a table: that there is none of the name, and that the owner is a plain role that may use the schema.';
+COMMENT ON FUNCTION check_new_people(name, name, name) IS 'What roster_create_people checks before it makes a table: '
+    'that there is none of the name, and that the owner is a plain role that may use the schema.';
 
 -- Runs with the rights of roster_create_people's caller: it uses nothing of the extension.
 CREATE FUNCTION make_people(schema_name name, relation_name name, owner name) RETURNS void

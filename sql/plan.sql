@@ -106,7 +106,8 @@ BEGIN
         (SELECT c.relowner::regrole FROM pg_class c WHERE c.oid = relation));
 END
 $$;
-COMMENT ON FUNCTION grant_temp(regclass, text, text) IS 'Gives the owner of the people relation rights on a temp table of the run.';
+COMMENT ON FUNCTION grant_temp(regclass, text, text) IS 'Gives the owner of the people relation rights on a temp '
+    'table of the run.';
 
 CREATE FUNCTION read_people(connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET default_statistics_target = 1 AS $$

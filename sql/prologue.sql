@@ -7,14 +7,16 @@ DO $$
 BEGIN
     IF pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.<>) 'UTF8' THEN
         RAISE EXCEPTION USING ERRCODE = 'feature_not_supported',
-            MESSAGE = pg_catalog.format('minga_roster cannot be used in a database with encoding "%s"', pg_catalog.getdatabaseencoding()),
+            MESSAGE = pg_catalog.format('minga_roster cannot be used in a database with encoding "%s"',
+                pg_catalog.getdatabaseencoding()),
             DETAIL = 'Names of people come from the student information system in UTF-8.',
             HINT = 'Create the extension in a database made with ENCODING ''UTF8''.';
     END IF;
 END
 $$;
 
--- An owner of the schema, or a role that may create in it, could put functions beside ours, which are called with a superuser's rights.
+-- An owner of the schema, or a role that may create in it, could put functions beside ours, which are called with a
+-- superuser's rights.
 DO $$
 DECLARE
     found pg_catalog.text;
@@ -23,7 +25,8 @@ BEGIN
             WHEN NOT r.rolsuper THEN pg_catalog.format('It belongs to "%s".', r.rolname)
             WHEN EXISTS (
                 SELECT FROM pg_catalog.aclexplode(n.nspacl) a
-                WHERE a.privilege_type OPERATOR(pg_catalog.=) 'CREATE' AND a.grantee OPERATOR(pg_catalog.<>) n.nspowner) THEN
+                WHERE a.privilege_type OPERATOR(pg_catalog.=) 'CREATE'
+                    AND a.grantee OPERATOR(pg_catalog.<>) n.nspowner) THEN
                 'Roles other than its owner may create objects in it.'
             WHEN EXISTS (
                 SELECT FROM pg_catalog.pg_depend d

@@ -89,7 +89,8 @@ COMMENT ON FUNCTION hold_moves(connections) IS
 'Makes the temp table changed_ids: categories of which a third of the people or more, and five in all or more, are found under another id while their own is gone. Their links do not move and nobody is created there; both become held changes, and the guard holds the archives. Works on the temp tables of plan_run.';
 
 CREATE FUNCTION do_relink(run bigint) RETURNS bigint
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
+    SET work_mem = '64MB' AS $$
 DECLARE
     this minga_roster.runs := minga_roster.known_run(do_relink.run);
     connection minga_roster.connections := minga_roster.known_connection(this.connection);

@@ -59,15 +59,19 @@ COMMENT ON FUNCTION roster_run_due() IS
 CREATE FUNCTION try_run_lock(kind text, number bigint) RETURNS boolean
 LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'roster_try_run_lock';
 COMMENT ON FUNCTION try_run_lock(text, bigint) IS
-'Takes the lock of a run ("run", its number), of a connection ("connection", connections.number) or of the evenings ("evenings", 1) until the end of the transaction; false where another session has it. No other function of SQL can take these locks. Superusers only.';
+'Takes the lock of a run ("run", its number), of a connection ("connection", connections.number) or of the evenings '
+    '("evenings", 1) until the end of the transaction; false where another session has it. No other function of SQL '
+    'can take these locks. Superusers only.';
 
 CREATE FUNCTION wait_for_run_lock(kind text, number bigint) RETURNS void
 LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'roster_wait_for_run_lock';
-COMMENT ON FUNCTION wait_for_run_lock(text, bigint) IS 'Takes such a lock until the end of the transaction, and waits for it. Superusers only.';
+COMMENT ON FUNCTION wait_for_run_lock(text, bigint) IS 'Takes such a lock until the end of the transaction, and '
+    'waits for it. Superusers only.';
 
 CREATE FUNCTION run_lock_holder(kind text, number bigint) RETURNS integer
 LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'roster_run_lock_holder';
-COMMENT ON FUNCTION run_lock_holder(text, bigint) IS 'The process that holds such a lock; NULL where none does. Superusers only.';
+COMMENT ON FUNCTION run_lock_holder(text, bigint) IS 'The process that holds such a lock; NULL where none does. '
+    'Superusers only.';
 
 CREATE FUNCTION known_run(run bigint) RETURNS runs
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -146,11 +150,13 @@ COMMENT ON FUNCTION roster_cancel(bigint) IS
 CREATE FUNCTION queued_twin(connection text, kind text, of_run bigint) RETURNS bigint
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT min(r.run) FROM minga_roster.runs r
-    WHERE r.connection = queued_twin.connection AND r.kind = queued_twin.kind AND coalesce(r.of_run, 0) = coalesce(queued_twin.of_run, 0)
+    WHERE r.connection = queued_twin.connection AND r.kind = queued_twin.kind
+        AND coalesce(r.of_run, 0) = coalesce(queued_twin.of_run, 0)
         AND r.state = 'queued' AND r.origin = 'manual'
 $$;
 COMMENT ON FUNCTION queued_twin(text, text, bigint) IS
-'The manual run of that kind (and of that run) which is queued for the connection already; NULL where there is none. One of a kind is queued at a time.';
+'The manual run of that kind (and of that run) which is queued for the connection already; NULL where there is none. '
+    'One of a kind is queued at a time.';
 
 CREATE FUNCTION insert_run(run bigint, connection text, kind text, of_run bigint, state text, requested_by name) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -164,16 +170,20 @@ BEGIN
     FROM minga_roster.known_connection(insert_run.connection) AS c
     ON CONFLICT (connection, kind, coalesce(of_run, 0)) WHERE state = 'queued' AND origin = 'manual' DO NOTHING;
     IF NOT FOUND THEN
-        INSERT INTO minga_roster.runs (run, connection, site, kind, origin, of_run, state, requested_by, finished_at, reported, sqlstate, error, hint)
-        SELECT insert_run.run, c.connection, c.site, insert_run.kind, 'manual', insert_run.of_run, 'cancelled', insert_run.requested_by,
-            clock_timestamp(), true, '55006', format('a %s of connection "%s" is queued already', insert_run.kind, c.connection),
+        INSERT INTO minga_roster.runs (run, connection, site, kind, origin, of_run, state, requested_by, finished_at,
+            reported, sqlstate, error, hint)
+        SELECT insert_run.run, c.connection, c.site, insert_run.kind, 'manual', insert_run.of_run, 'cancelled',
+            insert_run.requested_by,
+            clock_timestamp(), true, '55006', format('a %s of connection "%s" is queued already', insert_run.kind,
+                c.connection),
             'Wait for it: SELECT * FROM minga_roster.roster_status shows how it fares.'
         FROM minga_roster.known_connection(insert_run.connection) AS c;
     END IF;
 END
 $$;
 COMMENT ON FUNCTION insert_run(bigint, text, text, bigint, text, name) IS
-'The row of a manual run, queued or running in this process; one that would be queued beside another of its kind is on record as canceled.';
+'The row of a manual run, queued or running in this process; one that would be queued beside another of its kind is '
+    'on record as canceled.';
 
 CREATE FUNCTION claim_run(run bigint) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -217,7 +227,8 @@ COMMENT ON FUNCTION close_run(bigint, text, text, text, text, text) IS 'Ends a r
 CREATE FUNCTION close_dead_run(run bigint) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
     SELECT minga_roster.close_run(close_dead_run.run, 'failed', '57P02', 'the worker of the run died',
-        'Nobody holds the lock of the run any more: the server crashed or was restarted while it worked, or code of the people '
+        'Nobody holds the lock of the run any more: the server crashed or was restarted while it worked, or code of '
+            'the people '
         'relation did not stop when it was told to.',
         'Nothing that was not committed has changed anybody. Start the run again.')
 $$;

@@ -23,13 +23,18 @@ COMMENT ON FUNCTION readable(text) IS
 
 -- URLs as people paste them.
 
-CREATE FUNCTION normalize_url(url text, base_paths text[], token_path text, INOUT app_name text, is_stored boolean DEFAULT false, OUT base_url text, OUT token_url text)
+CREATE FUNCTION normalize_url(url text, base_paths text[], token_path text, INOUT app_name text,
+    is_stored boolean DEFAULT false, OUT base_url text, OUT token_url text)
 RETURNS record
 LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'roster_normalize_url';
 COMMENT ON FUNCTION normalize_url(text, text[], text, text, boolean) IS
-'Normal form of a pasted URL by the path templates of a preset (sis.base_paths, sis.token_path): the OneRoster root without a trailing slash, the token URL (NULL where token_path is), and the App Name (the one given, else that of a pasted token URL, else the path''s). 22023, with what was found and what is expected, for a URL that does not fit, or leads to a host or port that is not allowed, unless it is one that is stored already.';
+'Normal form of a pasted URL by the path templates of a preset (sis.base_paths, sis.token_path): the OneRoster root '
+    'without a trailing slash, the token URL (NULL where token_path is), and the App Name (the one given, else that '
+    'of a pasted token URL, else the path''s). 22023, with what was found and what is expected, for a URL that does '
+    'not fit, or leads to a host or port that is not allowed, unless it is one that is stored already.';
 
 CREATE FUNCTION is_public_address(address inet) RETURNS boolean
 LANGUAGE C IMMUTABLE STRICT AS 'MODULE_PATHNAME', 'roster_is_public_address';
 COMMENT ON FUNCTION is_public_address(inet) IS
-'Whether a student information system may have that address without being named in minga_roster.allowed_hosts: false for addresses of this server, of private networks and of other special ranges.';
+'Whether a student information system may have that address without being named in minga_roster.allowed_hosts: false '
+    'for addresses of this server, of private networks and of other special ranges.';

@@ -1,6 +1,7 @@
 -- Status: for each connection what it is doing, what comes next and when, and why nothing happens. Names nobody and no secret.
 
-CREATE FUNCTION do_connection_status(OUT connection text, OUT site text, OUT automatic boolean, OUT state text, OUT run bigint, OUT phase text,
+CREATE FUNCTION do_connection_status(OUT connection text, OUT site text, OUT automatic boolean, OUT state text,
+    OUT run bigint, OUT phase text,
     OUT pages integer, OUT rows_staged bigint, OUT rows_expected bigint, OUT last_run bigint, OUT last_state text,
     OUT last_finished_at timestamptz, OUT last_error text, OUT next_evening timestamptz, OUT why_nothing_happens text, OUT held bigint,
     OUT waiting_mail bigint, OUT unproven boolean, OUT credentials_expire date, OUT mail_error text, OUT findings text)
@@ -79,9 +80,11 @@ END
 $$;
 COMMENT ON FUNCTION do_connection_status() IS 'connection_status behind the door.';
 
-CREATE FUNCTION connection_status(OUT connection text, OUT site text, OUT automatic boolean, OUT state text, OUT run bigint, OUT phase text,
+CREATE FUNCTION connection_status(OUT connection text, OUT site text, OUT automatic boolean, OUT state text,
+    OUT run bigint, OUT phase text,
     OUT pages integer, OUT rows_staged bigint, OUT rows_expected bigint, OUT last_run bigint, OUT last_state text,
-    OUT last_finished_at timestamptz, OUT last_error text, OUT next_evening timestamptz, OUT why_nothing_happens text, OUT held bigint,
+    OUT last_finished_at timestamptz, OUT last_error text, OUT next_evening timestamptz, OUT why_nothing_happens text,
+    OUT held bigint,
     OUT waiting_mail bigint, OUT unproven boolean, OUT credentials_expire date, OUT mail_error text, OUT findings text)
 RETURNS SETOF record
 LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'roster_door';

@@ -227,7 +227,8 @@ CREATE TABLE runs (
     CHECK ((finished_at IS NOT NULL) = (state IN ('succeeded', 'failed', 'cancelled')))
 );
 CREATE UNIQUE INDEX runs_evening ON runs (connection, evening) WHERE state <> 'failed';
-CREATE UNIQUE INDEX runs_queued ON runs (connection, kind, (coalesce(of_run, 0))) WHERE state = 'queued' AND origin = 'manual';
+CREATE UNIQUE INDEX runs_queued ON runs (connection, kind, (coalesce(of_run, 0))) WHERE state = 'queued'
+    AND origin = 'manual';
 CREATE INDEX runs_evening_failed ON runs (connection, evening) WHERE state = 'failed' AND evening IS NOT NULL;
 CREATE INDEX runs_connection ON runs (connection, run);
 CREATE INDEX runs_open ON runs (run) WHERE state IN ('queued', 'running');
@@ -593,9 +594,11 @@ CREATE TABLE audit (
 );
 CREATE INDEX audit_called_at ON audit (called_at);
 COMMENT ON TABLE audit IS
-'Who called a function that changes settings, decides or cancels, when and for which connection or run; runs.requested_by tells who asked for a run. Kept for minga_roster.keep_runs days.';
+'Who called a function that changes settings, decides or cancels, when and for which connection or run; '
+    'runs.requested_by tells who asked for a run. Kept for minga_roster.keep_runs days.';
 COMMENT ON COLUMN audit.role IS 'The role with whose rights the function was called.';
-COMMENT ON COLUMN audit.given IS 'The names of the arguments that were not NULL, those with defaults too, without their values.';
+COMMENT ON COLUMN audit.given IS 'The names of the arguments that were not NULL, those with defaults too, without '
+    'their values.';
 
 CREATE TABLE staged_users (
     connection text NOT NULL,

@@ -40,7 +40,8 @@ COMMENT ON VIEW roster_changes_by_day IS
 
 CREATE VIEW roster_listed_twice AS
     WITH listed AS (
-        SELECT s.connection, n.site, CASE r.category WHEN 'student' THEN 'student' ELSE 'staff' END AS family, s.sourced_id, s.role,
+        SELECT s.connection, n.site, CASE r.category WHEN 'student' THEN 'student' ELSE 'staff' END AS family,
+            s.sourced_id, s.role,
             s.identifier, s.username, s.email, l.person_id
         FROM minga_roster.staged_users s
         JOIN minga_roster.connections n ON n.connection = s.connection

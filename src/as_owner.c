@@ -100,7 +100,8 @@ people_owner(Oid relation)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("relation \"%s\" belongs to superuser \"%s\"", relation_name(relation), GetUserNameFromId(owner, false)),
 				 errdetail("Its triggers, defaults and policies would run with a superuser's rights."),
-				 errhint("Give it a plain owner (CREATE ROLE people_owner NOLOGIN, where there is none): ALTER %s %s OWNER TO people_owner.",
+				 errhint("Give it a plain owner (CREATE ROLE people_owner NOLOGIN, where there is none): ALTER %s %s OWNER "
+						 "TO people_owner.",
 						 is_view ? "VIEW" : "TABLE", relation_name(relation))));
 	return owner;
 }
@@ -145,7 +146,8 @@ sqlstate_may_quote_data(int sqlstate)
 static bool
 may_quote_data(const ErrorData *edata, bool has_begun)
 {
-	if (is_from_within(edata) || (has_begun && ERRCODE_TO_CATEGORY(edata->sqlerrcode) == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION))
+	if (is_from_within(edata) || (has_begun &&
+								  ERRCODE_TO_CATEGORY(edata->sqlerrcode) == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION))
 		return edata->sqlerrcode != ERRCODE_INSUFFICIENT_PRIVILEGE || edata->filename == NULL ||
 			(strcmp(edata->filename, "aclchk.c") != 0 && strcmp(edata->filename, "guc.c") != 0);
 	return sqlstate_may_quote_data(edata->sqlerrcode);
@@ -264,7 +266,8 @@ analyze_statement(const char *statement, ParamListInfo params)
 		types[i] = params->params[i].ptype;
 	if (list_length(parsed) == 1)
 	{
-		queries = pg_analyze_and_rewrite_fixedparams(linitial_node(RawStmt, parsed), statement, types, params->numParams, NULL);
+		queries = pg_analyze_and_rewrite_fixedparams(linitial_node(RawStmt, parsed), statement, types, params->numParams,
+													  NULL);
 		if (list_length(queries) == 1)
 		{
 			Query	   *query = linitial_node(Query, queries);
@@ -533,7 +536,8 @@ roster_read_as_owner(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("table with OID %u does not exist", PG_GETARG_OID(2)),
 				 errhint("Name a temporary table of this session.")));
-	if (rows->target->rd_rel->relkind != RELKIND_RELATION || !rows->target->rd_islocaltemp || rows->target->rd_rel->relhasindex)
+	if (rows->target->rd_rel->relkind != RELKIND_RELATION || !rows->target->rd_islocaltemp ||
+		rows->target->rd_rel->relhasindex)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is no temporary table", RelationGetRelationName(rows->target)),

@@ -66,7 +66,8 @@ client_open(RosterConnection *connection, RosterRun *run)
 		client->run_until_fault = client_fault(ERRCODE_PROGRAM_LIMIT_EXCEEDED,
 											   "the roster could not be read in time",
 											   psprintf("The SIS was asked for %d hours.", FETCH_MAX_HOURS),
-											   "Ask the SIS vendor why its lists take so long; larger pages may help (roster_configure(page_size => ...)).");
+											   "Ask the SIS vendor why its lists take so long; larger pages may help (roster_configure(page_size "
+											   "=> ...)).");
 	return client;
 }
 

@@ -178,7 +178,8 @@ probe(ConnectionTest *test, const char *url)
 static bool
 is_resolved(const HttpResponse *response)
 {
-	return response->fault != TRANSFER_DNS && response->fault != TRANSFER_FORBIDDEN && !(response->fault == TRANSFER_TIMEOUT && response->resolved_us == 0);
+	return response->fault != TRANSFER_DNS && response->fault != TRANSFER_FORBIDDEN &&
+		!(response->fault == TRANSFER_TIMEOUT && response->resolved_us == 0);
 }
 
 /* Whether the host answers, and has shown itself to be the right one. */

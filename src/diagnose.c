@@ -399,15 +399,12 @@ static void
 diagnose_sort(Diagnosis *diagnosis, const ProbePage *rising)
 {
 	ProbePage  *falling;
+	bool		is_refused = diagnosis->client->facts.no_sort;
 
-	if (diagnosis->client->facts.no_sort)
+	if (is_refused || rising->ids_count < 2)
 	{
-		note(diagnosis, "sort", TOLD, "not tried", "The SIS refuses requests that name an order.", NULL);
-		return;
-	}
-	if (rising->ids_count < 2)
-	{
-		note(diagnosis, "sort", TOLD, "not known", "The list has fewer than two rows.", NULL);
+		note(diagnosis, "sort", TOLD, is_refused ? "not tried" : "not known",
+			 is_refused ? "The SIS refuses requests that name an order." : "The list has fewer than two rows.", NULL);
 		return;
 	}
 	falling = ask_small(diagnosis, psprintf("limit=%d&offset=0", SMALL_PAGE), "desc");

@@ -126,7 +126,8 @@ door_open(Door *door, FunctionCallInfo fcinfo)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("%s cannot be called from code that runs with somebody else's rights", get_func_name(function)),
-				 errdetail("The call came from a trigger, default, view or index expression that runs with the rights of \"%s\" inside a security-restricted operation, such as ANALYZE or a sync.",
+				 errdetail("The call came from a trigger, default, view or index expression that runs with the rights of "
+				 "\"%s\" inside a security-restricted operation, such as ANALYZE or a sync.",
 						   GetUserNameFromId(caller, false)),
 				 errhint("Call it in a statement of its own.")));
 	if (!may_call(function, caller))
@@ -200,7 +201,8 @@ hide_statement(const char *function, const char *first_argument)
 {
 	static char shown[SHOWN_STATEMENT_MAX];
 
-	snprintf(shown, sizeof(shown), "%s(%s, ...)", function, first_argument == NULL ? "NULL" : quote_literal_cstr(first_argument));
+	snprintf(shown, sizeof(shown), "%s(%s, ...)", function,
+			 first_argument == NULL ? "NULL" : quote_literal_cstr(first_argument));
 	shown[pg_mbcliplen(shown, strlen(shown), sizeof(shown) - 1)] = '\0';
 	if (debug_query_string != NULL)
 		debug_query_string = shown;
@@ -218,7 +220,10 @@ argument_named(const Passage *passage, const char *name)
 	return -1;
 }
 
-/* What the function is called, and its input arguments, which come first in each function that people call.  *types is palloc'd. */
+/*
+ * What the function is called, and its input arguments, which come first in each function that people call.  *types is
+ * palloc'd.
+ */
 static void
 describe(Oid function, Passage *passage, Oid **types, int *ntypes)
 {
@@ -234,7 +239,10 @@ describe(Oid function, Passage *passage, Oid **types, int *ntypes)
 	ReleaseSysCache(tuple);
 }
 
-/* Finds the function behind a stub: do_<name without "roster_">, with the same arguments and, of a stub that names people, their relation. */
+/*
+ * Finds the function behind a stub: do_<name without "roster_">, with the same arguments and, of a stub that names
+ * people, their relation.
+ */
 static Passage *
 find_passage(FunctionCallInfo fcinfo, bool to_people)
 {
@@ -260,7 +268,8 @@ find_passage(FunctionCallInfo fcinfo, bool to_people)
 	behind = passage->name;
 	if (strncmp(behind, "roster_", strlen("roster_")) == 0)
 		behind += strlen("roster_");
-	fmgr_info_cxt(LookupFuncName(list_make2(makeString(get_namespace_name(get_func_namespace(function))), makeString(psprintf("do_%s", behind))),
+	fmgr_info_cxt(LookupFuncName(list_make2(makeString(get_namespace_name(get_func_namespace(function))),
+											makeString(psprintf("do_%s", behind))),
 								 count, wanted, false),
 				  &passage->behind, fcinfo->flinfo->fn_mcxt);
 	MemoryContextSwitchTo(caller);
@@ -309,7 +318,8 @@ record_call(const Passage *passage, FunctionCallInfo fcinfo)
 	values[3] = nulls[3] == 'n' ? (Datum) 0 : fcinfo->args[run].value;
 	values[4] = PointerGetDatum(construct_array(given, ngiven, TEXTOID, -1, false, TYPALIGN_INT));
 	SPI_connect();
-	SPI_execute_with_args("INSERT INTO minga_roster.audit (role, function, connection, run, given) VALUES ($1, $2, $3, $4, $5)",
+	SPI_execute_with_args("INSERT INTO minga_roster.audit (role, function, connection, run, given) "
+						  "VALUES ($1, $2, $3, $4, $5)",
 						  5, types, values, nulls, false, 0);
 	SPI_finish();
 }
@@ -362,7 +372,8 @@ pass(FunctionCallInfo fcinfo, bool to_people)
 	if (passage->people >= 0 && !fcinfo->args[passage->people].isnull)
 		found = resolve_relation(DatumGetTextPP(fcinfo->args[passage->people].value), &relation);
 
-	InitFunctionCallInfoData(*inner, &passage->behind, fcinfo->nargs + (to_people ? 1 : 0), fcinfo->fncollation, fcinfo->context, fcinfo->resultinfo);
+	InitFunctionCallInfoData(*inner, &passage->behind, fcinfo->nargs + (to_people ? 1 : 0), fcinfo->fncollation,
+							 fcinfo->context, fcinfo->resultinfo);
 	memcpy(inner->args, fcinfo->args, fcinfo->nargs * sizeof(NullableDatum));
 	if (to_people)
 	{
@@ -383,7 +394,10 @@ roster_door(PG_FUNCTION_ARGS)
 	return pass(fcinfo, false);
 }
 
-/* A stub whose argument "people" names a relation, which the function behind the door gets as its last argument, NULL where there is none. */
+/*
+ * A stub whose argument "people" names a relation, which the function behind the door gets as its last argument, NULL
+ * where there is none.
+ */
 Datum
 roster_door_to_people(PG_FUNCTION_ARGS)
 {

@@ -124,7 +124,8 @@ static int64
 queued_twin(const WorkerOrder *order)
 {
 	Oid			types[] = {TEXTOID, TEXTOID, INT8OID};
-	Datum		values[] = {CStringGetTextDatum(order->connection), CStringGetTextDatum(run_kind_name(order->kind)), Int64GetDatum(order->of_run)};
+	Datum		values[] = {CStringGetTextDatum(order->connection), CStringGetTextDatum(run_kind_name(order->kind)),
+	Int64GetDatum(order->of_run)};
 	SPIPlanPtr	plan;
 	bool		isnull;
 	Datum		twin;

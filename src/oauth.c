@@ -223,7 +223,8 @@ keep_token(RosterClient *client)
 	begin_worker_transaction();
 	SPI_execute("SELECT pg_catalog.gen_random_uuid()::text", false, 1);
 	binding = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-	sealed = seal_value(secret_binding(binding, client->connection->name, client_origins(client)), client->token, &sealed_len);
+	sealed = seal_value(secret_binding(binding, client->connection->name, client_origins(client)), client->token,
+							&sealed_len);
 	values[0] = CStringGetTextDatum(client->connection->name);
 	values[1] = CStringGetTextDatum(binding);
 	values[2] = PointerGetDatum(cstring_to_text_with_len(sealed, sealed_len));

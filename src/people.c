@@ -66,7 +66,8 @@ call_with_names(FunctionCallInfo fcinfo, const char *function, const NewPeople *
 {
 	static const Oid types[] = {NAMEOID, NAMEOID, NAMEOID};
 	char	   *schema = get_namespace_name(get_func_namespace(fcinfo->flinfo->fn_oid));
-	Oid			oid = LookupFuncName(list_make2(makeString(schema), makeString(pstrdup(function))), lengthof(types), types, false);
+	Oid			oid = LookupFuncName(list_make2(makeString(schema), makeString(pstrdup(function))), lengthof(types), types,
+										 false);
 
 	return OidFunctionCall3(oid, people->schema, people->relation, people->owner);
 }
@@ -96,7 +97,8 @@ roster_create_people(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("no people relation is named"),
-				 errhint("Name the table to make: SELECT minga_roster.roster_create_people('public.people', owner => 'people_owner').")));
+				 errhint("Name the table to make: SELECT minga_roster.roster_create_people('public.people', owner => "
+						 "'people_owner').")));
 	resolve_name(PG_GETARG_TEXT_PP(0), &people);
 	people.owner = PG_ARGISNULL(1) ? name_datum(GetUserNameFromId(GetUserId(), false)) : PG_GETARG_DATUM(1);
 	door_pass(fcinfo, check_behind, &people);

@@ -31,7 +31,10 @@
 
 static MemoryContext context_outside = NULL;
 
-/* Whether somebody who holds the extension's lock may drop it: any role can take it, by ALTER FUNCTION ... DEPENDS ON EXTENSION. */
+/*
+ * Whether somebody who holds the extension's lock may drop it: any role can take it, by ALTER FUNCTION ... DEPENDS ON
+ * EXTENSION.
+ */
 static bool
 may_be_dropped(const LOCKTAG *tag)
 {
@@ -41,7 +44,8 @@ may_be_dropped(const LOCKTAG *tag)
 	{
 		PGPROC	   *holder;
 
-		if (memcmp(&data->locks[i].locktag, tag, sizeof(LOCKTAG)) != 0 || (data->locks[i].holdMask & LOCKBIT_ON(AccessExclusiveLock)) == 0)
+		if (memcmp(&data->locks[i].locktag, tag, sizeof(LOCKTAG)) != 0 ||
+			(data->locks[i].holdMask & LOCKBIT_ON(AccessExclusiveLock)) == 0)
 			continue;
 		holder = BackendPidGetProc(data->locks[i].pid);
 		if (holder != NULL && superuser_arg(holder->roleId))

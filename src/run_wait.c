@@ -63,7 +63,8 @@ view_run(int64 run, RunView *view)
 
 	memset(view, 0, sizeof(*view));
 	SPI_connect();
-	look("SELECT state, coalesce(pid, 0), coalesce(phase, ''), pages, rows_staged FROM minga_roster.runs WHERE run = $1", run);
+	look("SELECT state, coalesce(pid, 0), coalesce(phase, ''), pages, rows_staged "
+		 "FROM minga_roster.runs WHERE run = $1", run);
 	if (SPI_processed > 0)
 	{
 		HeapTuple	tuple = SPI_tuptable->vals[0];
@@ -97,7 +98,8 @@ blocked_by_us(int pid, int *through)
 	/* The list grows while it is walked. */
 	for (int i = 0; i < list_length(waiting); i++)
 	{
-		ArrayType  *blockers = DatumGetArrayTypeP(DirectFunctionCall1(pg_blocking_pids, Int32GetDatum(list_nth_int(waiting, i))));
+		ArrayType  *blockers = DatumGetArrayTypeP(DirectFunctionCall1(pg_blocking_pids,
+																	Int32GetDatum(list_nth_int(waiting, i))));
 		int			nblockers = ArrayGetNItems(ARR_NDIM(blockers), ARR_DIMS(blockers));
 		int32	   *pids = (int32 *) ARR_DATA_PTR(blockers);
 
@@ -197,7 +199,8 @@ wait_for_run(const WorkerOrder *order, BackgroundWorkerHandle *handle, RunView *
 		/* Before the run is on record, and while it is queued, it is for the worker that was started last. */
 		if (view->pid != 0)
 			worker_pid = view->pid;
-		if ((view->pid != 0 || status == BGWH_STARTED) && due(&block_checked, now, BLOCK_CHECK_MS) && blocked_by_us(worker_pid, &through))
+		if ((view->pid != 0 || status == BGWH_STARTED) && due(&block_checked, now, BLOCK_CHECK_MS) &&
+			blocked_by_us(worker_pid, &through))
 		{
 			int			pid = view->pid;
 

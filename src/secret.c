@@ -273,7 +273,8 @@ Datum
 roster_seal(PG_FUNCTION_ARGS)
 {
 	char	   *row_id = DatumGetCString(DirectFunctionCall1(uuid_out, PG_GETARG_DATUM(0)));
-	char	   *binding = secret_binding(row_id, text_to_cstring(PG_GETARG_TEXT_PP(1)), text_to_cstring(PG_GETARG_TEXT_PP(2)));
+	char	   *binding = secret_binding(row_id, text_to_cstring(PG_GETARG_TEXT_PP(1)),
+										text_to_cstring(PG_GETARG_TEXT_PP(2)));
 	char	   *value = text_to_cstring(PG_GETARG_TEXT_PP(3));
 	Size		len;
 	char	   *sealed;

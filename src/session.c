@@ -81,9 +81,9 @@ static const Setting of_worker[] = {
  * worker.
  */
 static const char *const given_back[] = {
-	"TimeZone", "array_nulls", "default_text_search_config", "gin_fuzzy_search_limit", "lc_messages", "lc_monetary", "lc_numeric", "lc_time",
-	"plpgsql.extra_errors", "plpgsql.extra_warnings", "plpgsql.variable_conflict", "standard_conforming_strings", "transform_null_equals",
-	"xmloption"
+	"TimeZone", "array_nulls", "default_text_search_config", "gin_fuzzy_search_limit", "lc_messages", "lc_monetary",
+	"lc_numeric", "lc_time", "plpgsql.extra_errors", "plpgsql.extra_warnings", "plpgsql.variable_conflict",
+	"standard_conforming_strings", "transform_null_equals", "xmloption"
 };
 
 /* The server's own values, as a worker finds them before it connects; then what the database or a role had instead. */
@@ -257,7 +257,10 @@ server_search_path(void)
 	return "\"$user\", public";
 }
 
-/* Whether "$user" means something to a session of the role: a schema of its name that is its own, or that a superuser made for it. */
+/*
+ * Whether "$user" means something to a session of the role: a schema of its name that is its own, or that a superuser
+ * made for it.
+ */
 static bool
 has_own_schema(const char *role_name, Oid role)
 {
@@ -266,7 +269,8 @@ has_own_schema(const char *role_name, Oid role)
 
 	if (!HeapTupleIsValid(tuple))
 		return false;
-	own = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner == role || superuser_arg(((Form_pg_namespace) GETSTRUCT(tuple))->nspowner);
+	own = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner == role ||
+		superuser_arg(((Form_pg_namespace) GETSTRUCT(tuple))->nspowner);
 	ReleaseSysCache(tuple);
 	return own;
 }
@@ -333,7 +337,8 @@ session_give_back(Oid owner)
 			setting = find_setting(server_settings, nserver_settings, given_back[i]);
 		/* a value that is none any more is left out, as at the start of a session */
 		if (setting != NULL && setting->value != NULL)
-			(void) set_config_option(setting->name, setting->value, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, DEBUG1, false);
+			(void) set_config_option(setting->name, setting->value, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE, true,
+									 DEBUG1, false);
 	}
 	set_for_now("search_path", search_path_for(owner));
 	set_for_now("row_security", "off");

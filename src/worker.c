@@ -127,7 +127,10 @@ worker_terminate(SIGNAL_ARGS)
 	errno = save_errno;
 }
 
-/* SIGINT: somebody's cancel, or the server's own way to say that a lock was waited for too long, which is no cancel of the run. */
+/*
+ * SIGINT: somebody's cancel, or the server's own way to say that a lock was waited for too long, which is no cancel of
+ * the run.
+ */
 static void
 worker_cancel(int signal_number, siginfo_t *from, void *context)
 {
@@ -335,7 +338,8 @@ close_failed_run(RosterRun *run, ErrorData *error)
 	else if (late)
 		close_run(run->run, "failed", "57014", "the merge took too long",
 				  psprintf("minga_roster.merge_timeout is %d s.", roster_merge_timeout),
-				  "Nobody was changed. The DBA checks what the people relation's triggers do and who holds locks on it; for a very large school, raise minga_roster.merge_timeout.");
+				  "Nobody was changed. The DBA checks what the people relation's triggers do and who holds locks on it; for "
+				  "a very large school, raise minga_roster.merge_timeout.");
 	else if (is_in_our_words(error) || !sqlstate_may_quote_data(error->sqlerrcode))
 		close_run(run->run, "failed", sqlstate, error->message, error->detail, error->hint);
 	else
