@@ -72,7 +72,7 @@ $night->falls('null for a list at once, without a total', { null_list => { path 
 $night->falls('404 in the middle', { status => { path => 'students.*offset=30&', code => 404 } }, collection => 'students|t|total');
 $night->falls('404 from the middle on', { status => { path => 'students.*offset=(29|3.|4.)&', code => 404 } }, collection => 'students|f|weak');
 $night->falls('403 in the middle', { status => { path => 'students.*offset=30&', code => 403 } }, sqlstate => '42501',
-	error => qr/does not share this list/, detail => qr/answered 403 for .*students from offset 30\.$/, hint => qr/Ask the school/);
+	error => qr/does not share this list/, detail => qr/answered 403 for .*students from offset 30; the SIS says: switched on by a test$/, hint => qr/Ask the school/);
 
 # A server that filters each page after it was cut: one administrator on the first page, behind others
 my @aides = map { { sourcedId => sprintf('00-%02d', $_), role => 'aide', givenName => 'A', familyName => 'B' } } 0 .. 20;
