@@ -147,6 +147,7 @@ BEGIN
             WHEN p.archived THEN 'The person is archived already.'
             WHEN NOT p.managed THEN 'The person is not managed by a roster any more.'
             WHEN p.role IN ('owner', 'manager') THEN 'The person is owner or manager.'
+            WHEN p.role = 'other' THEN 'The account has a role that no roster writes to.'
             WHEN w.action = 'update' AND k.change IS NULL THEN 'A link of the roster''s row was changed since.'
             WHEN w.action = 'update' THEN NULL
             WHEN coalesce(l.listed, true) THEN 'The roster lists the person again.'

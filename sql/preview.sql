@@ -173,6 +173,7 @@ BEGIN
             WHEN NOT p.archived AND c.action = 'restore' THEN 'The person is not archived any more.'
             WHEN NOT p.managed THEN 'The person is not managed by a roster any more.'
             WHEN p.role IN ('owner', 'manager') THEN 'The person is owner or manager.'
+            WHEN p.role = 'other' THEN 'The account has a role that no roster writes to.'
             WHEN s.seen IS DISTINCT FROM c.seen THEN 'The person was changed after the preview.'
             WHEN c.action = 'archive' AND elsewhere.person_id IS NOT NULL THEN 'Another connection lists the person.'
             WHEN e.run IS NOT NULL THEN format('Run %s of another connection has changed the person after the preview.', e.run)

@@ -79,6 +79,7 @@ BEGIN
             WHEN p.person_id IS NULL THEN 'The person does not exist any more.'
             WHEN NOT p.managed THEN 'The person is not managed by a roster any more.'
             WHEN p.role IN ('owner', 'manager') THEN 'The person is owner or manager.'
+            WHEN p.role = 'other' THEN 'The account has a role that no roster writes to.'
             WHEN later.run IS NOT NULL THEN format('Run %s has changed the person since.', later.run)
             WHEN k.later_run IS NOT NULL THEN format('Run %s has changed a link of the person since.', k.later_run)
             WHEN c.action <> 'link' AND s.seen IS DISTINCT FROM c.seen THEN 'The person was changed since.'

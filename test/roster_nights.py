@@ -396,12 +396,13 @@ class Case:
 
     def again(self, model, what):
         """The same roster once more. Only whom the first run left alone may be settled by what it wrote to others: rows in conflict and inactive
-        ones that it linked to nobody, and people named in a conflict."""
+        ones that it linked to nobody, people named in a conflict, and updates that were held: whom it created or restored counts for the share now."""
         second = self.model(self.connection, self.rows, self.unread, self.is_full)
         due = [c for c in second.changes if c['state'] == 'planned']
         in_conflict = [c for c in model.changes if c['action'] == 'conflict']
         rows, people = {i for c in in_conflict for i in c['ids']}, {p for c in in_conflict for p in c['people'] or ()}
         rows |= {i for i, o in model.outcome.items() if o == 'skip' and i not in model.links}
+        rows |= {i for c in model.changes if c['action'] == 'update' and c['state'] == 'held' for i in c['ids']}
         # With grace a second read may be the last that was waited for.
         late = [c for c in due if not rows & set(c['ids'])
                 and not (c['action'] == 'archive' and (c['person'] in people or model.settings['guard_grace'] > 1))]
