@@ -60,17 +60,13 @@ $$;
 COMMENT ON FUNCTION readable_lines(text) IS 'readable() for a text of several lines.';
 
 CREATE FUNCTION figure(number bigint) RETURNS text
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT to_char(number, 'FM999,999,999,999,999,990')
-$$;
+LANGUAGE sql STABLE
+RETURN to_char(number, 'FM999,999,999,999,999,990');
 COMMENT ON FUNCTION figure(bigint) IS '"812", "5,000".';
 
 CREATE FUNCTION figures(number bigint, one text, several text DEFAULT NULL) RETURNS text
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT minga_roster.figure(number) || ' ' || CASE WHEN number = 1 THEN one ELSE coalesce(several, one || 's') END
-$$;
+LANGUAGE sql STABLE
+RETURN minga_roster.figure(number) || ' ' || CASE WHEN number = 1 THEN one ELSE coalesce(several, one || 's') END;
 COMMENT ON FUNCTION figures(bigint, text, text) IS '"1 person", "5,000 people".';
 
 CREATE FUNCTION counted_people(category text, number bigint) RETURNS text

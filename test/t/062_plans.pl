@@ -58,16 +58,20 @@ sub is_plain
 sub merge
 {
 	my ($name, $call) = @_;
-	my ($people, $links, $created, $others) = split /\|/, is_plain($name, <<"SQL");
+	my ($inserted, $updated, $deleted, $links, $created, $others) = split /\|/, is_plain($name, <<"SQL");
 BEGIN;
 SELECT FROM run_merge($call);
-WITH written AS (SELECT relid, format('+%s ~%s -%s', n_tup_ins, n_tup_upd, n_tup_del) AS rows FROM pg_stat_xact_user_tables)
-SELECT p.rows, l.rows, CASE r.kind WHEN 'preview' THEN 0 ELSE r.created END, CASE r.kind WHEN 'preview' THEN 0 ELSE r.updated + r.restored + r.archived END
+WITH written AS (SELECT relid, n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_xact_user_tables)
+SELECT p.n_tup_ins, p.n_tup_upd, p.n_tup_del, format('+%s ~%s -%s', l.n_tup_ins, l.n_tup_upd, l.n_tup_del), CASE r.kind WHEN 'preview' THEN 0 ELSE r.created END, CASE r.kind WHEN 'preview' THEN 0 ELSE r.updated + r.restored + r.archived END
 FROM runs r, written p, written l
 WHERE r.run = last_run() AND p.relid = 'people'::regclass AND l.relid = 'links'::regclass;
 COMMIT;
 SQL
-	is($people, "+$created ~$others -0", '... and each person is written once, as the run counts them');
+	is("$inserted $deleted", "$created 0", '... and each person is inserted once, as the run counts them');
+	# Before the guard holds updates, a sync tries ten of a category and takes them back.
+	my $tried = $updated - $others;
+	ok($tried == 0 || ($call !~ /preview|apply|undo|approve/ && $tried > 0 && $tried <= 40), '... and updated once, but for those that are tried')
+	  or diag("$updated rows for $others people");
 	return ($created, $others, $links);
 }
 
