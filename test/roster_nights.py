@@ -180,8 +180,6 @@ class Case:
             self.attempt(f"INSERT INTO people (site, {', '.join(person)}) VALUES (%s, {', '.join(['%s'] * len(person))})", site, *person.values())
         for connection in self.connections:
             self.set_up(connection, with_contacts)
-        if school.restless:
-            self.query("UPDATE toggles SET roster = true, auto_update = true WHERE category = 'student'")
         for self.night in range(1, draw.randint(3, 5)):
             for connection in self.connections:
                 if self.night > 1:
@@ -344,7 +342,7 @@ class Case:
             self.preview(model)
         people, whole, links = self.people(), self.whole(), self.links()
         self.sync(model, 'the sync')
-        if any(c['state'] == 'held' for c in model.changes) and draw.random() < 0.6:
+        if any(c['state'] == 'held' for c in model.changes) and draw.random() < 0.4:
             self.approve()
         elif self.run and any(c['state'] == 'planned' for c in model.changes) and draw.random() < 0.3:
             self.undo(people, whole, links)
