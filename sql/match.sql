@@ -12,7 +12,8 @@ RETURN CASE conflict
     WHEN 'keys_contradict' THEN 'Rows of the roster that belong together have different user names or identifiers.'
     WHEN 'rows_differ' THEN 'Rows of the roster that belong together have different names.'
     WHEN 'several_candidates' THEN 'Several people have the identifier of the row.'
-    WHEN 'two_people_by_keys' THEN 'The identifier of the row is one person''s, and its e-mail address another''s.'
+    WHEN 'two_people_by_keys'
+        THEN 'The identifier of the row is one person''s, and its e-mail address another''s, or two addresses are.'
     WHEN 'names_differ' THEN 'The person with the same identifier, e-mail address or former id has another name.'
     WHEN 'identifiers_differ' THEN 'The person with the same e-mail address has another identifier.'
     WHEN 'address_of_two' THEN 'Several people have the e-mail address of the row, and one of them has its name.'
@@ -28,6 +29,19 @@ RETURN CASE conflict
 END;
 COMMENT ON FUNCTION conflict_text(text) IS 'The sentence for a code of changes.conflict; NULL for not_unique, whose '
     'sentence names the index.';
+
+CREATE FUNCTION names_suffice(archived boolean, known boolean, given_agrees boolean, family_agrees boolean)
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN archived THEN coalesce(given_agrees AND family_agrees, false)
+    WHEN NOT known THEN coalesce(given_agrees, false)
+    ELSE coalesce(given_agrees OR family_agrees, given_agrees IS NULL AND family_agrees IS NULL)
+END;
+COMMENT ON FUNCTION names_suffice(boolean, boolean, boolean, boolean) IS
+'Whether names let a person be whom an identifier tells. Of active people one of them agrees, unless there is none to '
+    'compare; of those whose family is not known, the given name (a parent may have the number of a child); of '
+    'archived ones both.';
 
 CREATE FUNCTION find_edges() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
@@ -169,6 +183,8 @@ BEGIN
         SELECT n.label FROM nodes n WHERE n.person IS NULL GROUP BY n.label
     ), member AS MATERIALIZED (
         SELECT n.* FROM nodes n JOIN odd USING (label)
+    ), excluding AS MATERIALIZED (
+        SELECT m.sourced_id, m.label, x.person_id FROM member m JOIN decided_rows x ON x.sourced_id = m.sourced_id
     ), of_role AS MATERIALIZED (
         SELECT m.label, m.role
         FROM member m
@@ -206,8 +222,8 @@ BEGIN
     LEFT JOIN (SELECT DISTINCT x.sourced_id FROM mismatches x) w ON w.sourced_id = m.sourced_id
     LEFT JOIN of_role r ON r.label = m.label AND r.role = m.role
     LEFT JOIN differing f ON f.label = m.label
-    LEFT JOIN (SELECT DISTINCT q.sourced_id FROM member q JOIN decided_rows x ON x.sourced_id = q.sourced_id
-        JOIN member p ON p.label = q.label AND p.person_id = x.person_id) d ON d.sourced_id = m.sourced_id
+    LEFT JOIN (SELECT DISTINCT e.sourced_id FROM excluding e
+        JOIN member p ON p.label = e.label AND p.person_id = e.person_id) d ON d.sourced_id = m.sourced_id
     GROUP BY m.label;
     DELETE FROM contradictions c WHERE c.conflict IS NULL;
 
@@ -359,8 +375,8 @@ COMMENT ON FUNCTION group_rows(connections) IS
 CREATE FUNCTION find_keys() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
 BEGIN
-    -- What is asked for: the keys of each group that is linked to nobody; of one that contradicts itself, those of each
-    -- of its rows.
+    -- What is asked for: the keys of each group that is linked to nobody, once more with each further address of its
+    -- rows; of one that contradicts itself, those of each of its rows.
     CREATE TEMP TABLE keys ON COMMIT DROP AS
     SELECT k.*, row_number() OVER () AS entry
     FROM (
@@ -372,6 +388,14 @@ BEGIN
         FROM groups g
         WHERE g.linked_person IS NULL AND g.family IN ('student', 'staff')
             AND (g.match_identifier IS NOT NULL OR g.match_email IS NOT NULL)
+            AND g.label NOT IN (SELECT c.label FROM contradictions c)
+            AND g.label NOT IN (SELECT f.label FROM candidates f WHERE f.step = 'former id')
+        UNION ALL
+        SELECT DISTINCT g.label, NULL::text COLLATE "C", g.family, lower(g.match_identifier COLLATE "C"),
+            lower(o.email COLLATE "C"), g.match_given_name, g.match_family_name, g.match_preferred_name
+        FROM groups g
+        JOIN open_rows o ON o.label = g.label AND lower(o.email COLLATE "C") <> lower(g.match_email COLLATE "C")
+        WHERE g.linked_person IS NULL AND g.family IN ('student', 'staff') AND o.standing <> 'absent'
             AND g.label NOT IN (SELECT c.label FROM contradictions c)
             AND g.label NOT IN (SELECT f.label FROM candidates f WHERE f.step = 'former id')
         UNION ALL
@@ -550,13 +574,19 @@ BEGIN
         RETURN;
     END IF;
     -- People of one name at one address are as one.
-    CREATE TEMP TABLE holders ON COMMIT DROP AS
-    SELECT f.family, p.email_key AS email, p.family_name, p.given_name, p.preferred_name, p.archived,
-        count(*) AS people, min(p.person_id) AS person_id,
-        min(p.identifier_key) AS identifier
+    CREATE TEMP TABLE held_addresses ON COMMIT DROP AS
+    SELECT f.family, p.email_key AS email, p.family_name, p.given_name, p.preferred_name, p.archived, p.person_id,
+        p.identifier_key, dense_rank() OVER (ORDER BY f.family, p.email_key, p.family_name, p.given_name,
+            p.preferred_name, p.archived) AS holder
     FROM found_people p CROSS JOIN LATERAL unnest(p.families) f (family)
-    WHERE f.family IN ('student', 'staff') AND p.email_key IN (SELECT k.email FROM cleaned_keys k WHERE k.shared)
-    GROUP BY f.family, p.email_key, p.family_name, p.given_name, p.preferred_name, p.archived;
+    WHERE f.family IN ('student', 'staff') AND p.email_key IN (SELECT k.email FROM cleaned_keys k WHERE k.shared);
+    CREATE TEMP TABLE holders ON COMMIT DROP AS
+    SELECT a.holder, a.family, a.email, a.family_name, a.given_name, a.preferred_name, a.archived,
+        count(*) AS people, min(a.person_id) AS person_id, min(a.identifier_key) AS identifier
+    FROM held_addresses a
+    GROUP BY a.holder, a.family, a.email, a.family_name, a.given_name, a.preferred_name, a.archived;
+    ANALYZE held_addresses (holder);
+    ANALYZE holders;
     CREATE TEMP TABLE addresses ON COMMIT DROP AS
     SELECT f.family, p.email_key AS email, count(*) FILTER (WHERE NOT p.archived AND NOT p.absent) AS people,
         min(p.person_id) FILTER (WHERE NOT p.archived AND NOT p.absent) AS person_id
@@ -638,10 +668,7 @@ BEGIN
     FROM (SELECT t.*, min(t.entry) OVER (PARTITION BY t.person_id) AS first_entry FROM shared_verdicts t) v
     JOIN cleaned_keys k ON k.entry = v.entry
     JOIN holders h ON h.person_id = v.person_id AND h.family = k.family AND h.email = k.email AND h.people > 1
-    JOIN found_people p ON p.email_key = h.email AND p.family_name = h.family_name AND p.given_name = h.given_name
-        AND p.preferred_name IS NOT DISTINCT FROM h.preferred_name AND p.archived = h.archived
-        AND h.family = ANY (p.families)
-        AND p.person_id <> v.person_id
+    JOIN held_addresses p ON p.holder = h.holder AND p.person_id <> v.person_id
     WHERE h.people <= 100 OR v.entry = v.first_entry;
     DELETE FROM shared_verdicts s
     USING cleaned_keys k, decided_rows d
@@ -662,13 +689,12 @@ BEGIN
     -- By identifier: active people but for leavers with another name, archived ones with the same; one who has a part
     -- of it is in the way.
     CREATE TEMP TABLE by_identifier ON COMMIT DROP AS
-    SELECT c.entry, c.label, c.person_id, NOT c.partly AS counts, c.differ, c.archived
+    SELECT c.entry, c.label, c.person_id, c.suffices OR NOT c.archived AS counts, NOT c.suffices AS differ, c.archived
     FROM (
-        SELECT p.*, NOT p.given_agrees AND NOT p.family_agrees AS differ,
-            p.archived AND coalesce(p.given_agrees AND p.family_agrees, false) IS FALSE AS partly
+        SELECT p.*, minga_roster.names_suffice(p.archived, p.known, p.given_agrees, p.family_agrees) AS suffices
         FROM pairs p WHERE p.step = 'identifier'
     ) c
-    WHERE (c.differ AND (c.archived OR c.absent)) IS NOT TRUE;
+    WHERE (NOT c.given_agrees AND NOT c.family_agrees AND (c.archived OR c.absent)) IS NOT TRUE;
     DELETE FROM by_identifier b WHERE NOT b.counts AND b.entry IN (SELECT c.entry FROM by_identifier c WHERE c.counts);
     INSERT INTO candidates SELECT DISTINCT b.label, b.person_id, 'identifier' FROM by_identifier b;
     INSERT INTO candidates SELECT DISTINCT c.label, c.person_id, 'identifier' FROM crowds c;
@@ -711,7 +737,7 @@ BEGIN
     -- another.
     CREATE TEMP TABLE told ON COMMIT DROP AS
     SELECT b.entry, min(b.person_id) AS person_id, count(*) = 1
-        AND bool_and(b.counts AND b.differ IS NOT TRUE) AS sure FROM by_identifier b GROUP BY b.entry
+        AND bool_and(NOT b.differ) AS sure FROM by_identifier b GROUP BY b.entry
     UNION ALL
     SELECT DISTINCT c.entry, NULL::text, false FROM crowds c;
     CREATE TEMP TABLE told_twice ON COMMIT DROP AS
@@ -722,7 +748,11 @@ BEGIN
     INSERT INTO found_conflicts SELECT DISTINCT t.label, 'two_people_by_keys', 3 FROM told_twice t;
     DELETE FROM verdicts v WHERE v.entry IN (SELECT t.entry FROM told t);
     INSERT INTO candidates SELECT DISTINCT v.label, v.person_id, 'e-mail' FROM verdicts v;
-    INSERT INTO found_conflicts SELECT DISTINCT v.label, v.verdict, 4 FROM verdicts v WHERE v.verdict <> 'found';
+    INSERT INTO found_conflicts
+    SELECT DISTINCT v.label, v.verdict, 4 FROM verdicts v WHERE v.verdict <> 'found'
+    UNION ALL
+    SELECT v.label, 'two_people_by_keys', 3 FROM verdicts v WHERE v.verdict = 'found'
+    GROUP BY v.label HAVING count(DISTINCT v.person_id) > 1;
 END
 $$;
 COMMENT ON FUNCTION match_by_keys(connections) IS

@@ -93,6 +93,13 @@ def both_differ(one, other):
     return given_names(one, other) is False and family_names(one, other) is False
 
 
+def suffice(person, values, known):
+    """Whether names let an active person be whom an identifier tells: one of them agrees, unless there is none to
+    compare; of a person of no known family the given name."""
+    given, of_family = given_names(person, values), family_names(person, values)
+    return given is True or (known and (of_family is True or given is of_family is None))
+
+
 class Words:
     """The deployment's words for roles: a role has several, of which the first is written."""
 
@@ -243,8 +250,20 @@ class Model:
         return row['status'] in (None, 'active', 'inactive') and not row['damaged']
 
     def could_be(self, rows, speaking, gone):
-        """The key that decides, whom rows without a link could be, and whether that is a conflict. gone: leavers whom no other row is."""
-        of_family, values = family_of_row(rows[0]), self.values(rows)
+        """The key that decides, whom rows without a link could be, and whether that is a conflict. gone: leavers whom
+        no other row is. Each address of the rows is asked for."""
+        values = self.values(rows)
+        addresses = {key(r['email']): r['email'] for r in rows if r['email'] is not None}
+        told = [self.by_keys(rows, {**values, 'email': a}, speaking, gone) for a in addresses.values()] \
+            or [self.by_keys(rows, values, speaking, gone)]
+        if len(told) > 1:
+            self.met.add('several addresses')
+        people = set().union(*(found for _, found, _ in told))
+        return next((by for by, found, _ in told if found), None), people, \
+            any(conflict for _, _, conflict in told) or told[0][0] != 'identifier' and len(people) > 1
+
+    def by_keys(self, rows, values, speaking, gone):
+        of_family = family_of_row(rows[0])
         never = {p for i, p, _ in self.decisions if i in {r['sourced_id'] for r in rows}}
         known, nameless = [], []                                # of the family; of none
         for person in self.people.values():
@@ -260,7 +279,7 @@ class Model:
         # An archived person counts beside others where both names agree.
         found = [p for p in alike if p['archived_at'] is None or both_agree(p, values)]
         if found:
-            conflict = len(found) > 1 or both_differ(found[0], values)
+            conflict = len(found) > 1 or not suffice(found[0], values, found[0] in known)
             other = None if conflict else self.confirmed_by_address(rows, values, known, speaking, gone)
             if other and other is not found[0] and other['person_id'] not in never:
                 self.met.add('two keys')

@@ -175,5 +175,12 @@ SELECT FROM run_merge();
 SELECT action, conflict, count(*), sum(cardinality(sourced_ids)) FROM changes WHERE run = last_run() GROUP BY 1, 2 ORDER BY 1, 2;
 SELECT count(DISTINCT person_id) FROM conflict_candidates WHERE run = last_run();
 SELECT outcome, count(*) FROM staged_users WHERE connection = 'north' GROUP BY 1 ORDER BY 1;
+-- as many, of whom always some have one name
+SELECT fresh();
+INSERT INTO people (site, role, given_name, family_name, email) SELECT 'north', 'staff', 'Sam' || n % 40, 'Day' || n % 50, 'office@x.example' FROM generate_series(1, 1500) n;
+SELECT stage('t' || n, 'teacher', 'Sam' || n % 40, 'Day' || n % 50, email => 'office@x.example') FROM generate_series(1, 1500) n;
+SELECT FROM run_merge();
+SELECT action, conflict, count(*), sum(cardinality(sourced_ids)) FROM changes WHERE run = last_run() GROUP BY 1, 2 ORDER BY 1, 2;
+SELECT count(DISTINCT person_id) FROM conflict_candidates WHERE run = last_run();
 \set ECHO none
 \i :fixture_end

@@ -108,6 +108,22 @@ SELECT FROM run_merge();
 SELECT told();
 DROP INDEX people_identifier;
 
+-- an account whose role names no family needs the given name too: a parent may have the number of a child. And one name
+-- that differs is not made good by another that a side lacks
+SELECT fresh();
+INSERT INTO people (site, role, given_name, family_name, identifier) VALUES
+    ('north', 'parent', 'Ana', 'Garcia', '222'), ('north', 'PARENT', 'Bo', 'Fox', '223'), ('north', 'coach', 'Kat', 'Ray', '224'),
+    ('north', 'teacher', 'Bo', '-', '225'), ('north', 'teacher', '-', 'Lee', '226'), ('north', 'teacher', '-', '-', '227'),
+    ('north', 'teacher', '-', 'Dow', '228');
+SELECT stage('s1', 'student', 'Luis', 'Garcia', identifier => '222'), stage('s2', 'student', '-', 'Fox', identifier => '223'),
+    stage('t4', 'teacher', 'Katherine', 'Married', identifier => '224'), stage('t5', 'teacher', 'Ann', 'Zed', identifier => '225'),
+    stage('t6', 'teacher', 'Zoe', 'Lee', identifier => '226'), stage('t7', 'teacher', 'Flo', 'Gum', identifier => '227'),
+    stage('t8', 'teacher', 'Ed', 'Hay', identifier => '228');
+SELECT FROM run_merge();
+SELECT told();
+SELECT everybody();
+SELECT again();
+
 -- the identifier tells one person and the address another: both are named, and neither is changed
 SELECT fresh();
 INSERT INTO people (site, role, given_name, family_name, identifier, email) VALUES
