@@ -73,7 +73,7 @@ $server->faults({ override => \%bent, status => { path => 'guardian', code => 40
 is(sync(), 'succeeded|0', 'a list that was refused clears nobody');
 is(contacts_of(@students), $before, '... and changes nobody');
 is($roster->sql("SELECT complete FROM collections WHERE collection = 'guardians' AND run = " . newest()), 'f', '... the list was not read');
-like($roster->sql('SELECT roster_report(' . newest() . ')'), qr/sent\s+all\s+guardians\..*Parent\s+contacts\s+may\s+be\s+missing\./s, '... and the report tells it');
+like($roster->sql('SELECT roster_report(' . newest() . ')'), qr/share\s+its\s+list\s+of\s+guardians\b.*Parent\s+contacts\s+may\s+be\s+missing\./s, '... and the report tells it');
 $server->clear_faults;
 $server->faults({ override => \%bent });
 is($roster->sql("SELECT string_agg(sourced_ids[1] || ' ' || reason, E'\\n' ORDER BY sourced_ids) FROM roster_preview('mesa')"),
