@@ -4,7 +4,8 @@ EXTENSION = minga_roster
 EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" minga_roster.control)
 
 MODULE_big = minga_roster
-OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
+OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
+PG_CPPFLAGS = -Isrc
 
 # The install script is these files, one after the other: tables first, then a file for each step of a run.
 SQL_PARTS = \
@@ -74,7 +75,7 @@ endif
 sql/minga_roster--$(EXTVERSION).sql: $(SQL_PARTS) minga_roster.control
 	cat $(SQL_PARTS) > $@
 
-src/%.o: $(wildcard src/*.h)
+$(OBJS): $(wildcard src/*.h src/*/*.h)
 
 installcheck: check-server
 .PHONY: check-server

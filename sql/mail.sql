@@ -1,4 +1,4 @@
--- The mail of a run, and the outbox as mail.c works it.
+-- The mail of a run, and the outbox as outbox.c works it.
 
 CREATE FUNCTION mail_footer(facts report_facts, recipient recipients) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp

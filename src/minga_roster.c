@@ -19,7 +19,7 @@
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
-#include "address.h"
+#include "net/address.h"
 #include "minga_roster.h"
 
 PG_MODULE_MAGIC;

@@ -136,13 +136,13 @@ extern char *unseal_value(const char *binding, const char *sealed, Size sealed_l
 /* in fetch.c */
 extern void fetch_roster(RosterConnection *connection, RosterRun *run);
 
-/* in connection_test.c */
+/* in test_connection.c */
 extern void test_connection(RosterConnection *connection, RosterRun *run);
 
 /* in diagnose.c */
 extern void diagnose_connection(RosterConnection *connection, RosterRun *run);
 
-/* in mail.c */
+/* in outbox.c */
 extern void send_waiting_mail(void);
 extern void send_test_mail(RosterRun *run);
 

@@ -9,8 +9,8 @@
 
 #include "mb/pg_wchar.h"
 
-#include "../../src/fetch.h"
-#include "../../src/row.h"
+#include "oneroster/fetch.h"
+#include "oneroster/row.h"
 
 static int	taken;
 static int	nameless;			/* agents without an id, of all rows */

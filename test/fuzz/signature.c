@@ -6,7 +6,7 @@
 #include "backend.h"
 
 /* for what is static there */
-#include "../../src/oauth1.c"
+#include "../../src/oneroster/oauth1.c"
 
 bool		roster_insecure_loopback = true;
 char	   *roster_ca_file = NULL;

@@ -5,7 +5,7 @@
 #include "backend.h"
 
 /* for what is static there */
-#include "../../src/oauth.c"
+#include "../../src/oneroster/oauth2.c"
 
 typedef struct Reading
 {

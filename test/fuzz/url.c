@@ -15,7 +15,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 
-#include "../../src/minga_roster.h"
+#include "minga_roster.h"
 
 #define TOKEN_PATH "/campus/oauth2/token?appName={app}"
 

@@ -1,0 +1,577 @@
+/*
+ * as_owner.c
+ *	  The one way to the people relation: runs a statement with the rights of
+ *	  the relation's owner, so that a deployment's triggers and defaults never
+ *	  get those of the worker.
+ *
+ * Must survive whatever such a trigger raises or catches, operators, functions,
+ * casts and types that others made in any schema, and let no data of a person
+ * out in an error: texts of data exceptions, constraint violations and RAISE
+ * may quote a row.  It also tells errors that one row may have caused, so that
+ * the others can be written, from those of the server and of the relation.
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "executor/tuptable.h"
+#include "funcapi.h"
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "tcop/tcopprot.h"
+#include "tcop/utility.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "base/as_owner.h"
+#include "base/compat.h"
+#include "minga_roster.h"
+#include "base/session.h"
+
+#define BATCH_ROWS 1000
+
+/* Takes the rows of a query into a temp table, a batch at a time. */
+typedef struct RowReceiver
+{
+	DestReceiver receiver;
+	Relation	target;
+	BulkInsertState bulk;
+	CommandId	command;
+	MemoryContext batch;		/* tuples that wait */
+	TupleTableSlot *slots[BATCH_ROWS];
+	int			used;			/* slots */
+} RowReceiver;
+
+/* What the last statement ran into, for owner_error: told is empty where its text may quote a person. */
+static bool error_of_a_row = false;
+static char error_told[256] = "";
+
+volatile sig_atomic_t as_owner_stop = false;
+volatile sig_atomic_t as_owner_runs = false;
+
+PG_FUNCTION_INFO_V1(roster_as_owner);
+PG_FUNCTION_INFO_V1(roster_read_as_owner);
+PG_FUNCTION_INFO_V1(roster_owner_error);
+
+/* How a statement names the relation; palloc'd. */
+static char *
+relation_name(Oid relation)
+{
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)), get_rel_name(relation));
+}
+
+/*
+ * The owner of a people relation, with whose rights statements run.  Throws
+ * where it is gone, and where it belongs to a superuser, whose rights everybody
+ * would get who may write a trigger or a default there.  What else is no
+ * relation for people is check_people_relation's to say.
+ */
+static Oid
+people_owner(Oid relation)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
+	Oid			owner;
+	bool		is_view;
+
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("people relation with OID %u does not exist", relation),
+				 errdetail("It was dropped after it had been attached."),
+				 errhint("The DBA restores it, or attaches another one with roster_attach_people and roster_configure.")));
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	is_view = ((Form_pg_class) GETSTRUCT(tuple))->relkind == RELKIND_VIEW;
+	ReleaseSysCache(tuple);
+	if (superuser_arg(owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("relation \"%s\" belongs to superuser \"%s\"", relation_name(relation), GetUserNameFromId(owner, false)),
+				 errdetail("Its triggers, defaults and policies would run with a superuser's rights."),
+				 errhint("Give it a plain owner (CREATE ROLE people_owner NOLOGIN, where there is none): ALTER %s %s OWNER "
+						 "TO people_owner.",
+						 is_view ? "VIEW" : "TABLE", relation_name(relation))));
+	return owner;
+}
+
+/* Did a function of the deployment run into it?  Such have lines of context; the statement itself has none. */
+static bool
+is_from_within(const ErrorData *edata)
+{
+	return edata->context != NULL;
+}
+
+/* Whether the server words errors of this class with values; the others speak of objects and resources alone. */
+bool
+sqlstate_may_quote_data(int sqlstate)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlstate))
+	{
+		case ERRCODE_FEATURE_NOT_SUPPORTED:
+		case ERRCODE_INVALID_TRANSACTION_STATE:
+		case ERRCODE_TRANSACTION_ROLLBACK:
+		case ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION:
+		case ERRCODE_INSUFFICIENT_RESOURCES:
+		case ERRCODE_PROGRAM_LIMIT_EXCEEDED:
+		case ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE:
+		case ERRCODE_OPERATOR_INTERVENTION:
+		case ERRCODE_SYSTEM_ERROR:
+		case ERRCODE_INTERNAL_ERROR:
+			return false;
+		default:
+			return true;
+	}
+}
+
+/*
+ * Could the text of this error quote a person's data?  Only classes whose
+ * texts speak of objects and resources are known not to, and they only where
+ * the statement itself met them: what a function runs into may be worded with
+ * values (RAISE under any SQLSTATE, EXECUTE).  From within one, and of names that
+ * were looked up once the statement had begun (a value cast to regrole), only a
+ * right or setting that the server refused is told, by the name of the object.
+ */
+static bool
+may_quote_data(const ErrorData *edata, bool has_begun)
+{
+	if (is_from_within(edata) || (has_begun &&
+								  ERRCODE_TO_CATEGORY(edata->sqlerrcode) == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION))
+		return edata->sqlerrcode != ERRCODE_INSUFFICIENT_PRIVILEGE || edata->filename == NULL ||
+			(strcmp(edata->filename, "aclchk.c") != 0 && strcmp(edata->filename, "guc.c") != 0);
+	return sqlstate_may_quote_data(edata->sqlerrcode);
+}
+
+/*
+ * Could one row of the statement be to blame, so that the others can be written
+ * without it?  Whatever code of the deployment raises for a row, and what the
+ * server raises for a value; not what it says of itself, of locks, or of the
+ * statement as a whole.
+ */
+static bool
+may_be_of_a_row(const ErrorData *edata, bool has_begun)
+{
+	int			category = ERRCODE_TO_CATEGORY(edata->sqlerrcode);
+
+	switch (category)
+	{
+		case ERRCODE_CONNECTION_EXCEPTION:
+		case ERRCODE_TRANSACTION_ROLLBACK:
+		case ERRCODE_INSUFFICIENT_RESOURCES:
+		case ERRCODE_OPERATOR_INTERVENTION:
+		case ERRCODE_SYSTEM_ERROR:
+		case ERRCODE_CONFIG_FILE_ERROR:
+		case ERRCODE_INTERNAL_ERROR:
+			return false;
+		default:
+			break;
+	}
+	if (!has_begun || edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
+		return false;
+	if (is_from_within(edata))
+		return true;
+	switch (category)
+	{
+		case ERRCODE_CARDINALITY_VIOLATION:
+		case ERRCODE_DATA_EXCEPTION:
+		case ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION:
+		case ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION:
+		case ERRCODE_WITH_CHECK_OPTION_VIOLATION:
+		case ERRCODE_PROGRAM_LIMIT_EXCEEDED:
+		case ERRCODE_PLPGSQL_ERROR:
+			return true;
+		case ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION:
+			/* a value that names an object, as one cast to regrole */
+			return edata->sqlerrcode != ERRCODE_INSUFFICIENT_PRIVILEGE;
+		default:
+			return false;
+	}
+}
+
+/* Is it a table without a partition for the row?  The text quotes the row's values. */
+static bool
+lacks_partition(const ErrorData *edata)
+{
+	return edata->sqlerrcode == ERRCODE_CHECK_VIOLATION && !is_from_within(edata) &&
+		edata->filename != NULL && strcmp(edata->filename, "execPartition.c") == 0;
+}
+
+/* Raises what the statement ran into as an error of ours; edata is palloc'd by the caller. */
+static void
+rethrow(Oid relation, bool reading, bool has_begun, ErrorData *edata)
+{
+	char	   *name = relation_name(relation);
+	StringInfoData found;
+
+	error_of_a_row = may_be_of_a_row(edata, has_begun);
+	initStringInfo(&found);
+	if (!may_quote_data(edata, has_begun))
+	{
+		appendStringInfo(&found, "The statement failed with: %s.", edata->message);
+		strlcpy(error_told, edata->message, pg_mbcliplen(edata->message, strlen(edata->message), sizeof(error_told) - 1) + 1);
+	}
+	else
+		appendStringInfo(&found, "The statement failed with SQLSTATE %s; its text may hold data of people and is left out.",
+						 unpack_sql_state(edata->sqlerrcode));
+	if (lacks_partition(edata))
+	{
+		appendStringInfoString(&found, " No partition takes the row.");
+		strlcpy(error_told, "no partition takes the person", sizeof(error_told));
+	}
+	/* a function may give a person's name for one of these */
+	if (edata->constraint_name && !is_from_within(edata))
+		appendStringInfo(&found, " Constraint \"%s\".", edata->constraint_name);
+	if (edata->table_name && !is_from_within(edata))
+		appendStringInfo(&found, " Table \"%s\".", edata->table_name);
+	if (edata->column_name && !is_from_within(edata))
+		appendStringInfo(&found, " Column \"%s\".", edata->column_name);
+
+	ereport(ERROR,
+			(errcode(edata->sqlerrcode),
+			 reading ? errmsg("could not read from the people relation \"%s\"", name)
+			 : errmsg("could not write to the people relation \"%s\"", name),
+			 errdetail_internal("%s", found.data),
+			 lacks_partition(edata) ? errhint("Nobody was changed. The DBA makes the partition for the site.")
+			 : errhint("Nobody was changed. The DBA looks at the relation, its triggers, constraints, policies "
+					   "and the rights of its owner."),
+			 edata->schema_name ? err_generic_string(PG_DIAG_SCHEMA_NAME, edata->schema_name) : 0,
+			 edata->table_name ? err_generic_string(PG_DIAG_TABLE_NAME, edata->table_name) : 0,
+			 edata->column_name ? err_generic_string(PG_DIAG_COLUMN_NAME, edata->column_name) : 0,
+			 edata->constraint_name ? err_generic_string(PG_DIAG_CONSTRAINT_NAME, edata->constraint_name) : 0));
+}
+
+/*
+ * The statement, analyzed: each name, operator and cast of its text is resolved
+ * in pg_catalog alone or stands there with its schema.  As the current user.
+ */
+static Query *
+analyze_statement(const char *statement, ParamListInfo params)
+{
+	List	   *parsed = pg_parse_query(statement);
+	Oid		   *types = palloc(Max(params->numParams, 1) * sizeof(Oid));
+	List	   *queries;
+
+	for (int i = 0; i < params->numParams; i++)
+		types[i] = params->params[i].ptype;
+	if (list_length(parsed) == 1)
+	{
+		queries = pg_analyze_and_rewrite_fixedparams(linitial_node(RawStmt, parsed), statement, types, params->numParams,
+													  NULL);
+		if (list_length(queries) == 1)
+		{
+			Query	   *query = linitial_node(Query, queries);
+
+			/* EXPLAIN takes locks; what ends a transaction or talks to the client would do so here. */
+			if (query->commandType == CMD_UTILITY && !IsA(query->utilityStmt, ExplainStmt))
+				ereport(ERROR,
+						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						 errmsg("the statement neither reads nor writes rows"),
+						 errhint("Use SELECT, INSERT, UPDATE, DELETE or EXPLAIN.")));
+			return query;
+		}
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("a rule rewrites the statement"),
+			 errdetail("A rule of the relation may turn one statement into several, or into none."),
+			 errhint("The DBA replaces the rule with a trigger; for a view, with INSTEAD OF triggers.")));
+	return NULL;				/* not reached */
+}
+
+/* Runs an analyzed statement, and returns how many rows it processed. */
+static int64
+execute_query(Query *query, const char *statement, ParamListInfo params, DestReceiver *dest)
+{
+	PlannedStmt *plan = linitial_node(PlannedStmt, pg_plan_queries(list_make1(query), statement, 0, params));
+	QueryDesc  *execution;
+	int64		rows;
+
+	if (query->commandType == CMD_UTILITY)
+	{
+		ProcessUtility(plan, statement, false, PROCESS_UTILITY_QUERY, params, NULL, dest, NULL);
+		return 0;
+	}
+	execution = CreateQueryDesc(plan, statement, GetActiveSnapshot(), InvalidSnapshot, dest, params, NULL, 0);
+	ExecutorStart(execution, 0);
+	compat_executor_run(execution);
+	ExecutorFinish(execution);
+	rows = (int64) execution->estate->es_processed;
+	ExecutorEnd(execution);
+	FreeQueryDesc(execution);
+	return rows;
+}
+
+/* The arguments as parameters of a statement, each a text; palloc'd. */
+static ParamListInfo
+text_parameters(ArrayType *arguments)
+{
+	Datum	   *values = NULL;
+	bool	   *nulls = NULL;
+	int			count = 0;
+	ParamListInfo params;
+
+	if (arguments != NULL)
+		deconstruct_array(arguments, TEXTOID, -1, false, TYPALIGN_INT, &values, &nulls, &count);
+	params = makeParamList(count);
+	for (int i = 0; i < count; i++)
+	{
+		params->params[i].value = values[i];
+		params->params[i].isnull = nulls[i];
+		params->params[i].pflags = PARAM_FLAG_CONST;
+		params->params[i].ptype = TEXTOID;
+	}
+	return params;
+}
+
+/* What a statement of the deployment may have swallowed, a cancel, is raised once it has ended. */
+static void
+raise_if_stopped(void)
+{
+	if (as_owner_stop)
+		ereport(ERROR,
+				(errcode(ERRCODE_QUERY_CANCELED),
+				 errmsg("canceling statement due to user request")));
+}
+
+/*
+ * Runs the statement as the relation's owner, arguments as text, and returns
+ * the number of rows that it processed; rows of a query go to dest, where given.
+ *
+ * What the statement itself names is resolved in pg_catalog alone, by the text
+ * of the statement; what it calls of the deployment (triggers, defaults, views)
+ * finds the search_path of its owner.  It runs inside a security-restricted
+ * operation: it can neither change the role back nor leave a deferred trigger
+ * behind (callers set constraints immediate first, and make temp tables).  A
+ * policy that would filter rows is an error.
+ */
+static int64
+run_as_owner(Oid relation, const char *statement, ArrayType *arguments, DestReceiver *dest)
+{
+	Oid			owner;
+	ParamListInfo params;
+	Oid			saved_user;
+	int			saved_context;
+	int			guc_level;
+	volatile bool has_begun = false;
+	int64		rows;
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext context;
+
+	error_of_a_row = false;
+	error_told[0] = '\0';
+	owner = people_owner(relation);
+	context = AllocSetContextCreate(caller, "minga_roster statement", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(context);
+	params = text_parameters(arguments);
+	GetUserIdAndSecContext(&saved_user, &saved_context);
+	SetUserIdAndSecContext(owner, saved_context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+	guc_level = NewGUCNestLevel();
+	PG_TRY();
+	{
+		Query	   *query;
+
+		session_pin();
+		/* So that the context of its errors is that of what it calls. */
+		error_context_stack = NULL;
+		CommandCounterIncrement();
+		PushActiveSnapshot(GetTransactionSnapshot());
+		query = analyze_statement(statement, params);
+		session_give_back(owner);
+		/* EXPLAIN, which takes locks, sees no value */
+		has_begun = query->commandType != CMD_UTILITY;
+		as_owner_runs = true;
+		rows = execute_query(query, statement, params, dest ? dest : None_Receiver);
+		as_owner_runs = false;
+		PopActiveSnapshot();
+		CommandCounterIncrement();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		as_owner_runs = false;
+		MemoryContextSwitchTo(caller);
+		edata = CopyErrorData();
+		AtEOXact_GUC(false, guc_level);
+		SetUserIdAndSecContext(saved_user, saved_context);
+		/* A cancel or shutdown is no fault of the relation, but a trigger may use its SQLSTATE. */
+		if (ERRCODE_TO_CATEGORY(edata->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION && !may_quote_data(edata, true))
+			PG_RE_THROW();
+		FlushErrorState();
+		raise_if_stopped();
+		/* what writes and gives back rows begins with WITH */
+		rethrow(relation, dest != NULL && strncmp(statement, "WITH", 4) != 0, has_begun, edata);
+	}
+	PG_END_TRY();
+	AtEOXact_GUC(false, guc_level);
+	SetUserIdAndSecContext(saved_user, saved_context);
+	raise_if_stopped();
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(context);
+
+	return rows;
+}
+
+static void
+refuse_call(FunctionCallInfo fcinfo, int required)
+{
+	if (!superuser())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for function %s", get_func_name(fcinfo->flinfo->fn_oid)),
+				 errdetail("It is called by runs, whose worker is a superuser."),
+				 errhint("Use the functions whose names begin with \"roster_\".")));
+	for (int i = 0; i < required; i++)
+	{
+		if (PG_ARGISNULL(i))
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("argument %d of %s is NULL", i + 1, get_func_name(fcinfo->flinfo->fn_oid)),
+					 errhint("Name the relation and the statement.")));
+	}
+}
+
+/* as_owner(relation, statement, VARIADIC arguments): how many rows it processed. */
+Datum
+roster_as_owner(PG_FUNCTION_ARGS)
+{
+	refuse_call(fcinfo, 2);
+	PG_RETURN_INT64(run_as_owner(PG_GETARG_OID(0), text_to_cstring(PG_GETARG_TEXT_PP(1)),
+								 PG_ARGISNULL(2) ? NULL : PG_GETARG_ARRAYTYPE_P(2), NULL));
+}
+
+static void
+flush(RowReceiver *rows)
+{
+	MemoryContext caller = MemoryContextSwitchTo(rows->batch);
+
+	if (rows->used > 0)
+		table_multi_insert(rows->target, rows->slots, rows->used, rows->command, 0, rows->bulk);
+	for (int i = 0; i < rows->used; i++)
+		ExecClearTuple(rows->slots[i]);
+	rows->used = 0;
+	MemoryContextSwitchTo(caller);
+	MemoryContextReset(rows->batch);
+}
+
+static void
+receive_startup(DestReceiver *receiver, int operation, TupleDesc found)
+{
+	RowReceiver *rows = (RowReceiver *) receiver;
+	TupleDesc	due = RelationGetDescr(rows->target);
+
+	if (found->natts != due->natts)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("the query has %d columns where the table has %d", found->natts, due->natts)));
+	for (int i = 0; i < due->natts; i++)
+		if (TupleDescAttr(found, i)->atttypid != TupleDescAttr(due, i)->atttypid)
+			ereport(ERROR,
+					(errcode(ERRCODE_DATATYPE_MISMATCH),
+					 errmsg("column %d of the query is not of the type of column \"%s\"",
+							i + 1, NameStr(TupleDescAttr(due, i)->attname))));
+	rows->bulk = GetBulkInsertState();
+	rows->command = GetCurrentCommandId(true);
+}
+
+static bool
+receive_row(TupleTableSlot *slot, DestReceiver *receiver)
+{
+	RowReceiver *rows = (RowReceiver *) receiver;
+	MemoryContext caller = MemoryContextSwitchTo(rows->batch);
+
+	/* the slot owns the tuple, so that inserting it makes no copy */
+	ExecStoreHeapTuple(ExecCopySlotHeapTuple(slot), rows->slots[rows->used++], true);
+	MemoryContextSwitchTo(caller);
+	if (rows->used == BATCH_ROWS)
+		flush(rows);
+	return true;
+}
+
+static void
+receive_shutdown(DestReceiver *receiver)
+{
+	RowReceiver *rows = (RowReceiver *) receiver;
+
+	flush(rows);
+	FreeBulkInsertState(rows->bulk);
+}
+
+static void
+receive_destroy(DestReceiver *receiver)
+{
+}
+
+/*
+ * read_as_owner(relation, query, target, VARIADIC arguments): the rows of the
+ * query, which runs as the relation's owner, go into target, a temp table with
+ * its columns.  The owner needs no right on that.
+ */
+Datum
+roster_read_as_owner(PG_FUNCTION_ARGS)
+{
+	RowReceiver *rows = palloc0(sizeof(RowReceiver));
+	int64		count;
+
+	refuse_call(fcinfo, 3);
+	rows->receiver.receiveSlot = receive_row;
+	rows->receiver.rStartup = receive_startup;
+	rows->receiver.rShutdown = receive_shutdown;
+	rows->receiver.rDestroy = receive_destroy;
+	rows->receiver.mydest = DestTuplestore;
+	rows->target = try_table_open(PG_GETARG_OID(2), RowExclusiveLock);
+	if (rows->target == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("table with OID %u does not exist", PG_GETARG_OID(2)),
+				 errhint("Name a temporary table of this session.")));
+	if (rows->target->rd_rel->relkind != RELKIND_RELATION || !rows->target->rd_islocaltemp ||
+		rows->target->rd_rel->relhasindex)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is no temporary table", RelationGetRelationName(rows->target)),
+				 errhint("People are copied into nothing that others could read.")));
+	rows->batch = AllocSetContextCreate(CurrentMemoryContext, "minga_roster people", ALLOCSET_DEFAULT_SIZES);
+	for (int i = 0; i < BATCH_ROWS; i++)
+		rows->slots[i] = MakeSingleTupleTableSlot(RelationGetDescr(rows->target), &TTSOpsHeapTuple);
+	count = run_as_owner(PG_GETARG_OID(0), text_to_cstring(PG_GETARG_TEXT_PP(1)),
+						 PG_ARGISNULL(3) ? NULL : PG_GETARG_ARRAYTYPE_P(3), &rows->receiver);
+	for (int i = 0; i < BATCH_ROWS; i++)
+		ExecDropSingleTupleTableSlot(rows->slots[i]);
+	MemoryContextDelete(rows->batch);
+	table_close(rows->target, NoLock);
+	PG_RETURN_INT64(count);
+}
+
+/*
+ * owner_error(): whether one row may have caused the error that the last statement ran into, and what may be told
+ * of it.
+ */
+Datum
+roster_owner_error(PG_FUNCTION_ARGS)
+{
+	TupleDesc	descriptor;
+	Datum		values[2];
+	bool		nulls[2] = {false, false};
+
+	refuse_call(fcinfo, 0);
+	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("function returning record called in context that cannot accept type record")));
+	values[0] = BoolGetDatum(error_of_a_row);
+	values[1] = CStringGetTextDatum(error_told);
+	nulls[1] = error_told[0] == '\0';
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(descriptor, values, nulls)));
+}

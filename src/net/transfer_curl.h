@@ -1,0 +1,81 @@
+/*
+ * transfer_curl.h
+ *	  What the files that drive libcurl share; included by transfer*.c alone.
+ */
+#ifndef MINGA_ROSTER_TRANSFER_CURL_H
+#define MINGA_ROSTER_TRANSFER_CURL_H
+
+#include <netinet/in.h>
+
+#include <curl/curl.h>
+
+#include "datatype/timestamp.h"
+#include "storage/latch.h"
+#include "utils/palloc.h"
+
+#include "base/compat.h"
+#include "net/transfer.h"
+
+#define MAX_SOCKETS 64
+
+/* A body on its way; malloc'd. */
+typedef struct Body
+{
+	char	   *data;
+	Size		len;
+	Size		allocated;
+	Size		max_bytes;
+	bool		too_large;
+	bool		sized;
+	CURL	   *easy;
+} Body;
+
+/* A handle of a pool, used again and again. */
+struct Transfer
+{
+	Transfer   *next;			/* of the pool */
+	CURL	   *easy;
+	bool		taken;
+	bool		in_multi;
+	bool		ended;
+	CURLcode	result;			/* once it has ended */
+	char		error_text[CURL_ERROR_SIZE];	/* libcurl's words on it, or empty */
+	/* of HTTP */
+	bool		public_only;	/* a socket goes to public addresses alone */
+	bool		opened;			/* a socket was asked for */
+	bool		refused;		/* ... or would have been, where none may go */
+	char		refused_address[INET6_ADDRSTRLEN];	/* for the DBA; empty where the URL itself tells it */
+	Size		header_bytes;
+	Body		body;
+	struct curl_slist *headers;
+};
+
+struct TransferPool
+{
+	MemoryContext context;
+	MemoryContextCallback release;
+	CURLM	   *multi;
+	CURLSH	   *cookies;
+	Transfer   *transfers;
+	WaitEventSet *events;
+	bool		sockets_changed;
+	int			nsockets;
+	struct
+	{
+		curl_socket_t fd;
+		int			what;
+	}			sockets[MAX_SOCKETS];
+	bool		timer_set;
+	TimestampTz timer_at;
+};
+
+/* in transfer.c */
+pg_noreturn extern void transfer_out_of_memory(void);
+extern void transfer_prepare(Transfer *transfer, const char *url, const char *ca_file, const char *protocols);
+extern Transfer *transfer_take(TransferPool *pool);
+extern void transfer_start(TransferPool *pool, Transfer *transfer);
+extern TransferFault transfer_fault(CURLcode result);
+extern char *transfer_fault_text(const Transfer *transfer);
+extern bool transfer_is_insecure(const char *url);
+
+#endif							/* MINGA_ROSTER_TRANSFER_CURL_H */

@@ -1,0 +1,1039 @@
+/*
+ * collection.c
+ *	  Reads collections, page after page, into the stage.  Whether each was read
+ *	  to its end is proof.c's to say.
+ *
+ * Collections are read side by side, and pages of one at a time, as far as the run may have requests in flight.
+ * Pages are taken in the order of their offsets, each only where it begins at the row that is due, so that what
+ * was read is what reading one after the other would have read.  A page that does not fit drops its collection
+ * back to that: what was asked for beyond it is thrown away, and asked for again.  Servers that are slow or ask
+ * for a pause are asked one thing at a time from then on.
+ *
+ * Servers refuse what they do not know.  An overlap (a page from the last row
+ * received on) that was refused in whatever way is asked for without it; a first
+ * page with less (facts.c).  What looks like an end is one only at or beyond the
+ * rows received; where anything but an empty list came there, or an empty list
+ * that may prove nothing, questions are asked (decide), one at a time, whose
+ * answers are not staged.
+ *
+ * Nothing is held while waiting for the network: each page is one transaction,
+ * begun when it is there.  The pages in flight together may be as large as one
+ * page alone (PAGE_MAX_BYTES); what grows with the roster is in the stage.
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "oneroster/collection.h"
+#include "base/compat.h"
+
+#define PAGES_MAX 100000
+#define SMALLEST_PAGE 2			/* not halved any more when pages are refused */
+#define SMALL_PAGE 50			/* rows; smaller ones do not make a slow server faster */
+#define PAGES_TO_GROW 3			/* after so many good ones a page size that was halved is doubled; later after more */
+
+static void
+take_user(void *taker, PageRow *row)
+{
+	CollectionRead *read = taker;
+	const text *id = row->texts[ROW_SOURCED_ID];
+	uint64		hash = hash_bytes_extended((const unsigned char *) VARDATA_ANY(id), VARSIZE_ANY_EXHDR(id), 0);
+	bool		elsewhere = is_elsewhere(&read->judge, row);
+
+	if (read->overlap_is_due)
+	{
+		read->overlap_is_due = false;
+		read->overlap_came = (hash == read->last_id);
+		if (read->overlap_came)
+			return;
+	}
+
+	if (read->nids == read->ids_size)
+	{
+		read->ids_size = Max(1024, read->ids_size * 2);
+		read->ids = read->ids == NULL ? MemoryContextAllocHuge(read->context, read->ids_size * sizeof(uint64)) :
+			repalloc_huge(read->ids, read->ids_size * sizeof(uint64));
+	}
+	read->ids[read->nids++] = hash;
+	stage_user(read->roster->stage, row, elsewhere);
+	if (elsewhere)
+	{
+		read->elsewhere++;
+		if (is_nowhere(&read->judge, row))
+			read->nowhere++;
+	}
+	else
+		read->roster->run->rows_staged++;
+}
+
+/* Begins to ask the server.  What the limit counts to, and what the offset counts, is as the server takes it. */
+static void
+begin_request(CollectionRead *read, PageRequest *request, int limit, int64 offset, int flags)
+{
+	RosterRead *roster = read->roster;
+	MemoryContext caller = MemoryContextSwitchTo(read->context);
+
+	request->get = begin_page(roster->client, read->reader.path, limit, offset, flags, request->max_bytes,
+							  request->question == ASK_ROWS && request->limit > SMALL_PAGE);
+	MemoryContextSwitchTo(caller);
+	read->nrequests++;
+	roster->in_flight++;
+	roster->bytes_in_flight += request->max_bytes;
+}
+
+/* Asks for one page more. */
+static void
+request_page(CollectionRead *read, int64 offset, Size max_bytes)
+{
+	PageRequest *request = &read->requests[read->nrequests];
+	int64		asked_limit;
+	int64		asked_offset;
+
+	request->question = ASK_ROWS;
+	request->offset = offset;
+	request->overlaps = read->overlap_forced ||
+		(read->total < 0 && offset > 0 && !read->plain && (offset > read->position || read->last_was_full));
+	request->limit = request->overlaps ? Max(read->page_size, 2) : read->page_size;
+	/* Behind a first page that was short, a limit below the offset shows a server that takes it for the end. */
+	if (request->overlaps && read->pages == 1 && !read->page_was_full && !read->counted)
+		request->limit = Max(2, Min(request->limit, (int) read->position - 1));
+	request->max_bytes = max_bytes;
+	asked_offset = request->overlaps ? offset - 1 : offset;
+	asked_limit = request->limit;
+	if (read->page_numbers > 0)
+		asked_offset = read->pages + read->page_numbers - 1;
+	if (read->limit_is_end)
+		asked_limit = Min(asked_offset + asked_limit, INT_MAX);
+	begin_request(read, request, (int) asked_limit, asked_offset, 0);
+}
+
+/* Asks what is to be found out. */
+static void
+request_answer(CollectionRead *read, Size max_bytes)
+{
+	PageRequest *request = &read->requests[0];
+	int64		limit = 2;
+	int64		offset = 0;
+	int			flags = 0;
+
+	switch (read->question)
+	{
+		case ASK_ROWS:
+			return;
+		case ASK_LESS:
+			limit = read->attempt.limit;
+			flags = read->attempt.flags;
+			break;
+		case ASK_LAST_FIRST:
+			flags = read->roster->client->facts.no_order ? 0 : ASK_FROM_END;
+			break;
+		case ASK_INSIDE:
+			offset = read->position - 1;
+			break;
+		case ASK_WIDER:
+			offset = read->position;
+			limit = Min(offset + read->page_size, INT_MAX);
+			break;
+		case ASK_NUMBERED:
+		case ASK_NUMBERED_FROM_1:
+			offset = read->question == ASK_NUMBERED ? 1 : 2;
+			limit = read->page_size;
+			break;
+		case ASK_TWO:
+			offset = read->position;
+			break;
+	}
+	request->question = read->question;
+	request->offset = offset;
+	request->limit = (int) limit;
+	request->overlaps = false;
+	request->max_bytes = max_bytes;
+	begin_request(read, request, (int) limit, offset, flags);
+}
+
+static void
+forget_first_request(CollectionRead *read)
+{
+	RosterRead *roster = read->roster;
+
+	client_end_get(read->requests[0].get);
+	roster->in_flight--;
+	roster->bytes_in_flight -= read->requests[0].max_bytes;
+	read->nrequests--;
+	memmove(&read->requests[0], &read->requests[1], read->nrequests * sizeof(PageRequest));
+}
+
+static void
+forget_requests(CollectionRead *read)
+{
+	while (read->nrequests > 0)
+		forget_first_request(read);
+}
+
+/* Asks for the page that is due and, where the collection is read ahead, for those behind it, as far as requests may be in flight. */
+static void
+request_pages(CollectionRead *read)
+{
+	RosterRead *roster = read->roster;
+	Size		max_bytes;
+
+	if (roster->client->was_asked_to_wait)
+		roster->requests = 1;
+	max_bytes = PAGE_MAX_BYTES / roster->requests;
+	while (roster->in_flight < roster->requests && roster->bytes_in_flight + max_bytes <= PAGE_MAX_BYTES)
+	{
+		int64		offset = read->position;
+
+		if (read->question != ASK_ROWS)
+		{
+			if (read->nrequests == 0)
+				request_answer(read, max_bytes);
+			break;
+		}
+		if (read->nrequests > 0)
+		{
+			const PageRequest *last = &read->requests[read->nrequests - 1];
+
+			offset = last->offset + last->limit - (last->overlaps ? 1 : 0);
+			if (!read->ahead || (read->total >= 0 && offset >= read->total))
+				break;
+		}
+		if (read->pages + read->nrequests >= PAGES_MAX)
+			ereport(ERROR,
+					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					 errmsg("the SIS does not come to an end of its %s", read->judge.collection->name),
+					 errdetail("%d pages with " INT64_FORMAT " rows were read.", read->pages, read->rows),
+					 errhint("Ask the SIS vendor, or ask for larger pages with roster_configure(page_size => ...).")));
+		request_page(read, offset, max_bytes);
+	}
+}
+
+/* From here on the collection is read one page after the other, by the rows received. */
+static void
+drop_back(CollectionRead *read)
+{
+	forget_requests(read);
+	read->ahead = false;
+	read->odd = true;
+}
+
+/* Asks this next; once at a position: false where it was asked there. */
+static bool
+ask_once(CollectionRead *read, Question question)
+{
+	if (read->asked & (1 << question))
+		return false;
+	forget_requests(read);
+	read->ahead = false;
+	read->asked |= 1 << question;
+	read->question = question;
+	return true;
+}
+
+/* Goes on with the rows that are due. */
+static void
+ask_for_rows(CollectionRead *read)
+{
+	forget_requests(read);
+	read->question = ASK_ROWS;
+	read->asked = 0;
+	read->end = END_NONE;
+	read->inside = INSIDE_UNKNOWN;
+	read->last_seen = false;
+	read->row_missing = false;
+	read->pending = NULL;
+}
+
+/* Half a page, one request at a time: the server did not manage the whole one. */
+static void
+halve_page(CollectionRead *read)
+{
+	RosterRead *roster = read->roster;
+
+	forget_requests(read);
+	read->ahead = false;
+	read->page_size = Max(read->page_size / 2, SMALL_PAGE);
+	read->good_pages = 0;
+	read->pages_to_grow = Max(PAGES_TO_GROW, read->pages_to_grow * 2);
+	roster->page_size = Min(roster->page_size, read->page_size);
+	roster->requests = 1;
+	roster->run->retries++;
+}
+
+/* A good page came: what the next ones are asked for by. */
+static void
+note_good_page(CollectionRead *read, const PageRequest *request)
+{
+	RosterRead *roster = read->roster;
+	bool		full = read->reader.rows >= request->limit;
+
+	if (read->pages == 1)
+	{
+		/* Its rows are the page size from then on, unless it was full and half of what should have been. */
+		if (!full || request->limit == read->whole_page_size)
+			read->whole_page_size = read->reader.rows;
+		read->page_size = read->reader.rows;
+	}
+	if (read->page_size < read->whole_page_size && ++read->good_pages >= Max(PAGES_TO_GROW, read->pages_to_grow))
+	{
+		read->page_size = Min(read->page_size * 2, read->whole_page_size);
+		roster->page_size = Max(roster->page_size, read->page_size);
+		read->good_pages = 0;
+	}
+	read->ahead = roster->requests > 1 && !read->odd && (full || (read->total >= 0 && read->rows < read->total));
+}
+
+/* The fault, copied to where it lives as long as the reading. */
+static ClientFault *
+keep_fault(CollectionRead *read, const ClientFault *fault)
+{
+	MemoryContext caller = MemoryContextSwitchTo(read->context);
+	ClientFault *copy = client_fault(fault->sqlstate, fault->message, fault->detail, fault->hint);
+
+	MemoryContextSwitchTo(caller);
+	return copy;
+}
+
+/* Whether the page that was read has rows that have not been staged.  In a transaction of its own. */
+static bool
+has_new_rows(CollectionRead *read)
+{
+	int64		new_rows;
+
+	begin_worker_transaction();
+	new_rows = count_new(read, read->ids, read->nids);
+	commit_worker_transaction();
+	return new_rows > 0;
+}
+
+/* What a page came to that was answered with 200. */
+typedef enum PageOutcome
+{
+	PAGE_TAKEN,
+	PAGE_AGAIN,					/* it broke off, and is asked for again */
+	PAGE_UNREADABLE,			/* read->pending says why */
+	PAGE_EMPTY,
+	PAGE_REPEATED,				/* rows that were there before, and no others */
+	PAGE_UNSURE					/* other rows than were due, and new ones: to be asked for again, and taken then */
+} PageOutcome;
+
+/* Stages the page that is due, in a transaction of its own.  Of one that is not taken nothing is kept. */
+static PageOutcome
+take_page(CollectionRead *read, const PageRequest *request)
+{
+	RosterRead *roster = read->roster;
+	PageReader *reader = &read->reader;
+	HttpResponse *response = &request->get->response;
+	int64		staged_before = roster->run->rows_staged;
+	int64		elsewhere_before = read->elsewhere;
+	int64		nowhere_before = read->nowhere;
+	PageOutcome outcome = PAGE_TAKEN;
+	ClientFault *fault;
+	bool		again;
+	int			new_rows;
+
+	begin_worker_transaction();
+	read->nids = 0;
+	read->overlap_is_due = request->overlaps;
+	read->overlap_came = false;
+	stage_begin_page(roster->stage, PAGE_USERS, read->judge.collection->name);
+	fault = read_page(reader, response);
+	again = (fault != NULL && fault->broke_off && client_try_again(roster->client, request->get));
+	if (fault == NULL)
+		client_count_rows(roster->client, reader->rows);
+	if (fault == NULL && reader->bare && read->pages == 0 && !read->judge.collection->filtered)
+		fault = page_without_rows(reader, "");
+	if (again)
+		outcome = PAGE_AGAIN;
+	else if (fault != NULL)
+		outcome = PAGE_UNREADABLE;
+	else if (reader->rows == 0)
+		outcome = PAGE_EMPTY;
+	else if (is_page_known(read))
+		outcome = PAGE_REPEATED;
+	else if (!read->new_rows_due && read->total < 0 &&
+			 (request->overlaps ? !read->overlap_came : !read->last_was_full && read->pages > 0))
+		outcome = PAGE_UNSURE;
+	if (outcome != PAGE_TAKEN)
+	{
+		if (fault != NULL)
+			read->pending = keep_fault(read, fault);
+		abort_worker_transaction();
+		roster->run->rows_staged = staged_before;
+		read->elsewhere = elsewhere_before;
+		read->nowhere = nowhere_before;
+		if (outcome == PAGE_EMPTY && !request->overlaps)
+			note_total(read, response->total_count, staged_before);
+		else if (outcome == PAGE_UNSURE && !has_new_rows(read))
+			outcome = PAGE_REPEATED;
+		return outcome;
+	}
+	stage_end_page(roster->stage);
+
+	note_total(read, response->total_count, staged_before);
+	read->new_rows_due = false;
+	read->moved |= (request->overlaps && !read->overlap_came);
+	read->unchecked |= (!request->overlaps && read->pages > 0);
+	read->limit_ignored |= (read->pages == 0 && reader->rows > request->limit);
+	read->counted |= (request->offset > 0 && read->page_numbers == 0 && !read->limit_is_end &&
+					  request->overlaps == read->overlap_came &&
+					  request->offset - (request->overlaps ? 1 : 0) + reader->rows > request->limit);
+	new_rows = reader->rows - (read->overlap_came ? 1 : 0);
+	read->last_was_full = (reader->rows >= request->limit || read->pages == 0);
+	if (new_rows > 0)
+	{
+		read->page_was_full = (reader->rows >= request->limit);
+		note_page(read);
+		if (read->pages == 0 && read->nids > 0)
+			read->first_id = read->ids[0];
+		read->pages++;
+		roster->run->pages++;
+		read->rows += new_rows;
+		if (request->overlaps && !read->overlap_came)
+		{
+			/* Rows moved, or the server has its own idea of the offset: those that are due are asked for too. */
+			read->plain = true;
+			read->last_was_full = true;
+		}
+		else
+			read->position = request->offset - (request->overlaps ? 1 : 0) + reader->rows;
+		if (read->nids > 0)
+			read->last_id = read->ids[read->nids - 1];
+		read->repeated += count_repeated(read);
+		read->without_id += reader->without_id;
+		note_nameless_page(read);
+		read->total_reached = (read->total >= 0 && read->rows >= read->total && count_distinct(read) == read->total);
+		note_good_page(read, request);
+		store_progress(roster->run, false);
+	}
+	commit_worker_transaction();
+	if (read->overlap_forced && new_rows == 0)
+		client_raise(read->forced_by);
+	read->overlap_forced = false;
+	return PAGE_TAKEN;
+}
+
+/*
+ * The overlap was refused: from here on pages are asked for without it.  What
+ * may have been an accident is tried once more.
+ */
+static void
+refuse_overlap(CollectionRead *read, OverlapFact how, bool may_be_accident)
+{
+	forget_requests(read);
+	if (read->overlap_forced)
+	{
+		/* There is something behind the last row, and no other way to it than smaller pages. */
+		if (read->page_size <= SMALLEST_PAGE)
+			client_raise(read->forced_by);
+		read->page_size = Max(read->page_size / 2, SMALLEST_PAGE);
+		return;
+	}
+	read->plain = true;
+	read->overlap_was = how;
+	read->overlap_accident = may_be_accident && read->roster->overlap_accidents++ == 0;
+	read->refused_at = read->position;
+	read->empty_inside |= (how == OVERLAP_EMPTY);
+}
+
+/* A page with new rows came where one that overlaps was refused: so that is how the server is. */
+static void
+learn_of_overlap(CollectionRead *read)
+{
+	RosterClient *client = read->roster->client;
+
+	if (read->overlap_was == OVERLAP_GIVEN || read->refused_at >= read->position)
+		return;
+	if (read->overlap_accident)
+		read->plain = false;
+	else if (client->facts.overlap != read->overlap_was)
+		learn_fact(client, "overlap", read->overlap_was == OVERLAP_EMPTY ? "empty" : "refused");
+	read->overlap_was = OVERLAP_GIVEN;
+}
+
+static void
+finish(CollectionRead *read)
+{
+	forget_requests(read);
+	read->question = ASK_ROWS;
+	read->done = true;
+}
+
+/* Raises what came in the place of an end. */
+static void
+raise_pending(CollectionRead *read)
+{
+	client_raise(read->pending);
+}
+
+/* Whether more rows are known than lie before the one that is due.  In a transaction of its own. */
+static bool
+is_behind(CollectionRead *read)
+{
+	bool		is_behind = false;
+
+	if (read->moved)
+	{
+		begin_worker_transaction();
+		is_behind = count_distinct(read) > read->position;
+		commit_worker_transaction();
+	}
+	return is_behind;
+}
+
+/*
+ * What becomes of a list that seems to have ended at the rows received, as far
+ * as is known: it is done, or a question is asked, or the rows go on, or what
+ * came in the place of an end is raised.
+ */
+static void
+decide(CollectionRead *read)
+{
+	RosterClient *client = read->roster->client;
+	bool		certain = true;
+
+	if (read->pages == 0)
+	{
+		finish(read);
+		return;
+	}
+	/* A total that came once might be that of its page. */
+	if (read->total_reached)
+	{
+		if (read->pages > 1 || !ask_once(read, ASK_LAST_FIRST))
+			finish(read);
+		return;
+	}
+
+	if (read->end == END_REPEATED && !read->limit_ignored)
+	{
+		if (ask_once(read, ASK_TWO) || ask_once(read, ASK_INSIDE))
+			return;
+		if ((read->inside != INSIDE_ENDS && (read->page_was_full || !read->counted)) || is_behind(read))
+			raise_pending(read);
+	}
+	else if (read->end == END_REPEATED && is_round(read->rows, page_size_for(client)))
+	{
+		/* All the rows, or the first of them, whatever was asked for? */
+		if (ask_once(read, ASK_LAST_FIRST))
+			return;
+		if (!read->last_seen)
+			raise_pending(read);
+	}
+	if ((read->end == END_REFUSED || read->end == END_EMPTY_OBJECT) && ask_once(read, ASK_INSIDE))
+		return;
+	if (read->inside == INSIDE_GOES_ON && read->end == END_REFUSED && !read->end_is_4xx)
+		raise_pending(read);
+	if (read->inside == INSIDE_GOES_ON)
+	{
+		ClientFault *forced_by = read->pending != NULL ? read->pending : left_out_fault(read);
+
+		ask_for_rows(read);
+		read->overlap_forced = true;
+		read->forced_by = forced_by;
+		return;
+	}
+	if (read->end == END_REFUSED && read->inside != INSIDE_ENDS)
+		certain = !read->page_was_full || (read->end_is_4xx && read->pages > 1);
+	if (!certain)
+	{
+		if (ask_once(read, ASK_LAST_FIRST))
+			return;
+		if (!read->last_seen)
+			raise_pending(read);
+	}
+
+	/* Rows are missing, or may be: does the server count otherwise? */
+	if (((read->total >= 0 && read->rows < read->total) || read->empty_inside || read->row_missing ||
+		 read->inside == INSIDE_EMPTY) &&
+		!read->counted && !read->limit_is_end && !read->limit_ignored && read->page_numbers == 0)
+	{
+		if (ask_once(read, ASK_WIDER))
+			return;
+		if (read->pages == 1 && ask_once(read, ASK_NUMBERED))
+			return;
+	}
+	if (read->total < 0 && !client->facts.no_order && ask_once(read, ASK_LAST_FIRST))
+		return;
+	if (looks_complete(read) && !read->last_seen && !read->counted && ask_once(read, ASK_INSIDE))
+		return;
+	if (read->end == END_REPEATED && read->limit_ignored)
+		learn_fact(client, "paging", "none");
+	finish(read);
+}
+
+static void
+take_answer_row(void *taker, PageRow *row)
+{
+	CollectionRead *read = taker;
+	const text *id = row->texts[ROW_SOURCED_ID];
+
+	if (read->nanswer_ids < ANSWER_IDS)
+		read->answer_ids[read->nanswer_ids++] =
+			hash_bytes_extended((const unsigned char *) VARDATA_ANY(id), VARSIZE_ANY_EXHDR(id), 0);
+}
+
+/* How many of the answer's first rows have not been staged. */
+static int64
+count_new_in_answer(CollectionRead *read)
+{
+	int64		count = 0;
+
+	if (read->nanswer_ids > 0)
+	{
+		begin_worker_transaction();
+		count = count_new(read, read->answer_ids, read->nanswer_ids);
+		commit_worker_transaction();
+	}
+	return count;
+}
+
+/* What the list, asked for from its other end, says of the end that was reached. */
+static void
+judge_last_first(CollectionRead *read, bool answered, bool refused)
+{
+	RosterClient *client = read->roster->client;
+	uint64		first = read->answer_ids[0];
+
+	if (!answered || read->nanswer_ids == 0)
+	{
+		if (refused && !client->facts.no_order)
+			learn_fact(client, "order", "refused");
+		return;
+	}
+	if (first == read->last_id && (first != read->first_id || (read->rows == 1 && read->answer_rows == 1)))
+		read->last_seen = !client->facts.no_order || read->rows == 1;
+	else if (first == read->first_id)
+	{
+		if (!client->facts.no_order && !client->facts.no_sort)
+			learn_fact(client, "order", "ignored");
+	}
+	else
+		read->row_missing = (count_new_in_answer(read) > 0);
+}
+
+/* The first page is as it is asked for from now on. */
+static void
+end_attempts(CollectionRead *read)
+{
+	ClientFault *pending = read->pending;
+	CollectionEnd end = read->end;
+
+	read->attempts_over = true;
+	ask_for_rows(read);
+	if (read->attempt.helped)
+	{
+		read->whole_page_size = page_size_for(read->roster->client);
+		read->page_size = Min(read->page_size, read->whole_page_size);
+		return;
+	}
+	read->end = end;
+	if (end == END_DENIED)
+		read->fault = pending;
+	else if (pending != NULL)
+		client_raise(pending);
+	finish(read);
+}
+
+/* Takes the answer to a question. */
+static void
+take_answer(CollectionRead *read, const PageRequest *request, ClientFault *fault)
+{
+	RosterClient *client = read->roster->client;
+	HttpResponse *response = &request->get->response;
+	int			status = response->status;
+	int64		total = -1;
+	PageReader	reader = read->reader;
+
+	reader.take_row = take_answer_row;
+	reader.rows = 0;
+	reader.bare = reader.null_list = false;
+	read->nanswer_ids = 0;
+	if (fault == NULL)
+	{
+		MemoryContext caller = MemoryContextSwitchTo(request->get->context);
+
+		total = response->total_count;
+		fault = read_page(&reader, response);
+		MemoryContextSwitchTo(caller);
+		client_count_rows(client, reader.rows);
+	}
+	read->answer_rows = reader.rows;
+
+	switch (request->question)
+	{
+		case ASK_ROWS:
+			break;
+		case ASK_LESS:
+			{
+				bool		answered = is_page_there(&reader, fault, read->pending == NULL);
+
+				forget_requests(read);
+				if (!judge_attempt(client, &read->attempt, answered))
+					end_attempts(read);
+				return;
+			}
+		case ASK_LAST_FIRST:
+			if (fault == NULL && reader.rows > 0)
+				note_total(read, read->total < 0 ? -1 : total, read->roster->run->rows_staged);
+			judge_last_first(read, fault == NULL, status == 501 || (status >= 400 && status < 500));
+			break;
+		case ASK_INSIDE:
+			if (fault == NULL && reader.rows == 0 && !reader.bare)
+				read->inside = INSIDE_EMPTY;
+			else if (fault == NULL && read->nanswer_ids > 0 &&
+					 (read->answer_ids[0] == read->last_id || read->answer_ids[read->nanswer_ids - 1] == read->last_id))
+				read->inside = count_new_in_answer(read) > 0 ? INSIDE_GOES_ON : INSIDE_ENDS;
+			break;
+		case ASK_WIDER:
+			if (fault == NULL && count_new_in_answer(read) > 0)
+			{
+				learn_fact(client, "paging", "limit as end");
+				read->limit_is_end = true;
+				read->plain = read->odd = true;
+				ask_for_rows(read);
+				return;
+			}
+			break;
+		case ASK_NUMBERED:
+		case ASK_NUMBERED_FROM_1:
+			if (fault == NULL && reader.rows > 0 && reader.ids_hash != read->reader.ids_hash &&
+				count_new_in_answer(read) == read->nanswer_ids)
+			{
+				learn_fact(client, "paging", "offset as page");
+				read->page_numbers = request->question == ASK_NUMBERED ? 1 : 2;
+				read->plain = read->odd = true;
+				ask_for_rows(read);
+				return;
+			}
+			if (fault == NULL && request->question == ASK_NUMBERED && read->nanswer_ids > 0 &&
+				read->answer_ids[0] == read->first_id && ask_once(read, ASK_NUMBERED_FROM_1))
+				return;
+			break;
+		case ASK_TWO:
+			read->limit_ignored = (fault == NULL && reader.rows > request->limit);
+			break;
+	}
+	forget_requests(read);
+	if (read->new_rows_due)
+		read->question = ASK_ROWS;
+	else
+		decide(read);
+}
+
+/* Looks for what the first page is refused for; with pending NULL, why it is empty. */
+static void
+begin_with_less(CollectionRead *read, CollectionEnd end)
+{
+	read->end = end;
+	begin_attempts(&read->attempt, read->page_size);
+	(void) ask_once(read, ASK_LESS);
+}
+
+/* What becomes of a collection whose page that is due was refused, in whatever way: read->pending. */
+static void
+judge_refusal(CollectionRead *read, const PageRequest *request)
+{
+	const HttpResponse *response = &request->get->response;
+	int			status = response->status;
+	bool		is_4xx = (status >= 400 && status < 500);
+
+	if (read->ahead)
+		drop_back(read);
+	else if (read->pages == 0)
+	{
+		CollectionEnd end = is_denied(response) ? END_DENIED : END_NONE;
+
+		if (!read->attempts_over)
+			begin_with_less(read, end);
+		else if (end == END_DENIED)
+		{
+			read->end = end;
+			read->fault = read->pending;
+			finish(read);
+		}
+		else
+			raise_pending(read);
+	}
+	else if (request->overlaps)
+		refuse_overlap(read, OVERLAP_REFUSED, !is_4xx && status != 501 && !(status >= 300 && status < 400));
+	else
+	{
+		read->end = END_REFUSED;
+		read->end_is_4xx = is_4xx;
+		read->end_words = status == 200 ? "an answer without a list" :
+			MemoryContextStrdup(read->context, psprintf("status %d", status));
+		forget_requests(read);
+		decide(read);
+	}
+}
+
+/* What becomes of a collection whose page that is due did not come. */
+static void
+judge_fault(CollectionRead *read, const PageRequest *request, ClientFault *fault)
+{
+	RosterRead *roster = read->roster;
+	const HttpResponse *response = &request->get->response;
+
+	if (request->get->slow && read->page_numbers == 0)
+		halve_page(read);
+	else if (response->fault == TRANSFER_TOO_LARGE && request->max_bytes < PAGE_MAX_BYTES)
+	{
+		/* Fewer at a time may be larger. */
+		forget_requests(read);
+		roster->requests = Max(roster->requests / 2, 1);
+	}
+	else if (client_was_refused(response))
+	{
+		read->pending = keep_fault(read, fault);
+		judge_refusal(read, request);
+	}
+	else if (read->pages == 0 && is_denied(response))
+	{
+		read->end = END_DENIED;
+		read->fault = keep_fault(read, fault);
+		finish(read);
+	}
+	else if (read->ahead)
+		drop_back(read);
+	else
+		client_raise(fault);
+}
+
+/* What becomes of a collection whose page that is due was answered with a list without rows, or {}. */
+static void
+judge_empty_page(CollectionRead *read, const PageRequest *request)
+{
+	CollectionEnd end = read->reader.bare || read->reader.null_list ? END_EMPTY_OBJECT : END_EMPTY_PAGE;
+
+	if (read->ahead && (request->overlaps || read->total >= 0))
+		drop_back(read);
+	else if (request->overlaps)
+		refuse_overlap(read, OVERLAP_EMPTY, false);
+	else if (read->pages == 0 && !read->attempts_over && !read->judge.collection->filtered)
+	{
+		read->pending = NULL;
+		begin_with_less(read, end);
+	}
+	else
+	{
+		forget_requests(read);
+		read->end = end;
+		read->pending = NULL;
+		decide(read);
+	}
+}
+
+/* Takes what came of the page that is due. */
+static void
+take_first_request(CollectionRead *read)
+{
+	PageRequest request = read->requests[0];
+	ClientFault *fault = page_fault(read->roster->client, request.get);
+
+	if (request.question != ASK_ROWS)
+	{
+		take_answer(read, &request, fault);
+		return;
+	}
+	if (fault != NULL)
+	{
+		judge_fault(read, &request, fault);
+		return;
+	}
+	switch (take_page(read, &request))
+	{
+		case PAGE_TAKEN:
+			forget_first_request(read);
+			learn_of_overlap(read);
+			if (read->total_reached)
+				decide(read);
+			else if (read->nrequests > 0 && read->requests[0].offset != read->position)
+				drop_back(read);
+			break;
+		case PAGE_AGAIN:
+			break;
+		case PAGE_UNREADABLE:
+			judge_refusal(read, &request);
+			break;
+		case PAGE_EMPTY:
+			judge_empty_page(read, &request);
+			break;
+		case PAGE_REPEATED:
+			if (read->ahead)
+				drop_back(read);
+			else if (request.overlaps)
+				refuse_overlap(read, OVERLAP_REFUSED, false);
+			else
+			{
+				forget_requests(read);
+				read->end = END_REPEATED;
+				read->pending = repeated_fault(read);
+				decide(read);
+			}
+			break;
+		case PAGE_UNSURE:
+			forget_requests(read);
+			read->new_rows_due = true;
+			if (request.overlaps && read->pages == 1)
+				(void) ask_once(read, ASK_NUMBERED);
+			break;
+	}
+}
+
+/* Begins with an endpoint of the collection. */
+static void
+begin_endpoint(CollectionRead *read, const char *path)
+{
+	RosterConnection *connection = read->roster->client->connection;
+
+	read->path = path;
+	read->judge.school_scoped = is_school_scoped(path);
+	read->reader.path = collection_path(connection, path);
+	read->whole_page_size = page_size_for(read->roster->client);
+	read->page_size = Min(read->roster->page_size, read->whole_page_size);
+	read->plain = read->roster->client->facts.overlap != OVERLAP_GIVEN;
+	read->empty_inside = read->roster->client->facts.overlap == OVERLAP_EMPTY;
+	read->attempts_over = false;
+	read->done = false;
+	ask_for_rows(read);
+}
+
+static CollectionRead *
+begin_collection(RosterRead *roster, const RosterCollection *collection)
+{
+	CollectionRead *read = palloc0(sizeof(CollectionRead));
+	HASHCTL		hash_ctl = {.keysize = sizeof(uint64),.entrysize = sizeof(uint64),.hcxt = CurrentMemoryContext};
+
+	read->roster = roster;
+	read->context = CurrentMemoryContext;
+	read->total = -1;
+	read->judge.school_id = roster->client->connection->school_id;
+	read->judge.collection = collection;
+	initStringInfo(&read->detail);
+	reader_of_users(&read->reader, roster->client->connection, collection);
+	read->reader.take_row = take_user;
+	read->reader.taker = read;
+	read->pages_seen = hash_create("minga_roster pages", 64, &hash_ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	read->fallbacks = collection->fallbacks;
+	begin_endpoint(read, collection->path);
+	return read;
+}
+
+/*
+ * Whether a list that is filtered by role, and ended before its claimed total,
+ * claims as many rows as the list without the filter does: such a server counts
+ * before it filters.  One request, and none beside it.
+ */
+static bool
+claims_whole_list(CollectionRead *read)
+{
+	RosterClient *client = read->roster->client;
+	MemoryContext caller;
+	MemoryContext context;
+	HttpResponse *response;
+	bool		as_many;
+
+	if (read->end != END_EMPTY_PAGE || read->total <= read->rows || strstr(read->path, "?filter=role=") == NULL)
+		return false;
+	context = AllocSetContextCreate(CurrentMemoryContext, "minga_roster total", ALLOCSET_DEFAULT_SIZES);
+	caller = MemoryContextSwitchTo(context);
+	client_wait_for_all(client);
+	as_many = get_page(client, pnstrdup(read->path, strcspn(read->path, "?")), 1, 0, 0, &response) == NULL &&
+		response->total_count == read->total;
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(context);
+	return as_many;
+}
+
+/* An endpoint is read, or denied itself: there may be another one to fall back on.  Stores what the collection came to. */
+static void
+end_endpoint(CollectionRead *read)
+{
+	const RosterCollection *collection = read->judge.collection;
+
+	if (read->fault != NULL)
+	{
+		add_sentence(&read->detail, "%s: %s.", read->path, read->fault->message);
+		if (*read->fallbacks != NULL)
+		{
+			read->fault = NULL;
+			begin_endpoint(read, *read->fallbacks++);
+			return;
+		}
+	}
+	else if (read->path != collection->path)
+		add_sentence(&read->detail, "Read from %s instead.", read->path);
+	if (read->fault == NULL)
+		read->total_is_unfiltered = claims_whole_list(read);
+	store_collection(read);
+}
+
+/* The page that is due has come, or will not come. */
+static bool
+is_page_ready(const CollectionRead *read)
+{
+	return read->nrequests > 0 && client_get_has_ended(read->requests[0].get);
+}
+
+/*
+ * Reads the collections into the stage, with up to so many requests in flight,
+ * and stores a row for each.  NULL, or the first fault where all were denied.
+ * Ends early where what the server shows to the key changes meanwhile
+ * (client->revision_changed), and where a delta finds that the server ignores
+ * what it asks for, so that all has to be read (*filter_ignored).  Raises what
+ * stops the run.  Not inside a transaction.
+ */
+ClientFault *
+read_collections(RosterClient *client, RosterRun *run, Stage *stage, List *collections, int requests, bool *filter_ignored)
+{
+	RosterRead	roster = {.client = client,.run = run,.stage = stage};
+	List	   *reads = NIL;
+	ListCell   *cell;
+	int			left = list_length(collections);
+	bool		readable = false;
+	bool		ready = false;
+	ClientFault *first_fault = NULL;
+
+	roster.requests = Min(requests, REQUESTS_MAX);
+	roster.page_size = page_size_for(client);
+	foreach(cell, collections)
+		reads = lappend(reads, begin_collection(&roster, lfirst(cell)));
+
+	while (left > 0 && !client->revision_changed && !*filter_ignored)
+	{
+		foreach(cell, reads)
+		{
+			if (!((CollectionRead *) lfirst(cell))->done)
+				request_pages(lfirst(cell));
+		}
+		/* While there are pages to take, the others are only helped on their way. */
+		client_wait(client, !ready);
+		ready = false;
+		foreach(cell, reads)
+		{
+			CollectionRead *read = lfirst(cell);
+
+			if (client->revision_changed || *filter_ignored)
+				break;
+			if (!is_page_ready(read))
+				continue;
+			take_first_request(read);
+			ready |= is_page_ready(read);
+			if (read->done)
+				end_endpoint(read);
+			if (!read->done)
+				continue;
+			left--;
+			readable |= (read->fault == NULL);
+			if (first_fault == NULL)
+				first_fault = read->fault;
+			*filter_ignored = (read->judge.collection->filtered && filter_is_ignored(run, read->judge.collection));
+		}
+	}
+	foreach(cell, reads)
+		forget_requests(lfirst(cell));
+	return readable ? NULL : first_fault;
+}

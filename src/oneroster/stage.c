@@ -1,0 +1,306 @@
+/*
+ * stage.c
+ *	  Rows of a fetch into the connection's own partitions of staged_users and
+ *	  staged_orgs.
+ *
+ * A page is one short transaction, opened and committed by the caller; a page
+ * that fails takes its rows with it.  Rows go in by table_multi_insert, a
+ * batch at a time, straight into the partition (which has no index, and whose
+ * name is that of the connection's number).  A batch is BATCH_ROWS rows or
+ * BATCH_BYTES, whatever the size of the page.
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "executor/tuptable.h"
+#include "nodes/makefuncs.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+#include "base/compat.h"
+#include "oneroster/fetch.h"
+
+#define BATCH_ROWS 1000
+#define BATCH_BYTES (1024 * 1024)
+
+/* Columns as sql/tables.sql has them. */
+typedef enum UserColumn
+{
+	USER_CONNECTION,
+	USER_SOURCED_ID,
+	USER_COLLECTION,
+	USER_STATUS,
+	USER_ROLE,
+	USER_ENABLED,
+	USER_DAMAGED,
+	USER_GIVEN_NAME,
+	USER_FAMILY_NAME,
+	USER_MIDDLE_NAME,
+	USER_PREFERRED_NAME,
+	USER_USERNAME,
+	USER_IDENTIFIER,
+	USER_EMAIL,
+	USER_PHONE,
+	USER_GRADE,
+	USER_DATE_LAST_MODIFIED,
+	USER_ORG_IDS,
+	USER_AGENT_IDS,
+	USER_OUTCOME,
+	USER_ROLES,
+	USER_DAMAGED_FIELD,
+	USER_LEGACY_ID,
+	USER_RELATIONSHIPS,
+	USER_COLUMNS
+} UserColumn;
+
+typedef enum OrgColumn
+{
+	ORG_CONNECTION,
+	ORG_SOURCED_ID,
+	ORG_NAME,
+	ORG_TYPE,
+	ORG_IDENTIFIER,
+	ORG_PARENT_ID,
+	ORG_STATUS,
+	ORG_COLUMNS
+} OrgColumn;
+
+StaticAssertDecl((int) USER_CONNECTION == (int) ORG_CONNECTION && (int) ORG_COLUMNS <= (int) USER_COLUMNS,
+				 "a row of either table is made in the same place");
+
+struct Stage
+{
+	RosterConnection *connection;
+	bool		goes_on_to_plan;
+	bool		emptied;		/* of what the fetch before left */
+	MemoryContext batch;		/* tuples of a batch */
+	MemoryContext page;			/* what lives as long as a page */
+	Datum		connection_name;
+
+	/* while a page is open */
+	Relation	relation;
+	BulkInsertState bulk;
+	TupleDesc	tupdesc;
+	Datum		collection;
+	Datum		outcome;
+	Datum		elsewhere;
+	Datum		ended;
+	TupleTableSlot *slots[BATCH_ROWS];
+	int			made;			/* slots */
+	int			used;			/* slots */
+	Size		bytes;			/* in them */
+	Datum		values[USER_COLUMNS];	/* the row in the making */
+	bool		nulls[USER_COLUMNS];
+};
+
+/*
+ * The stage of a connection, in the current memory context.  goes_on_to_plan:
+ * rows start with the outcome "unchanged".
+ */
+Stage *
+stage_open(RosterConnection *connection, bool goes_on_to_plan)
+{
+	Stage	   *stage = palloc0(sizeof(Stage));
+
+	stage->connection = connection;
+	stage->goes_on_to_plan = goes_on_to_plan;
+	stage->batch = AllocSetContextCreate(CurrentMemoryContext, "minga_roster batch",
+										 BATCH_BYTES, ALLOCSET_DEFAULT_INITSIZE, ALLOCSET_DEFAULT_MAXSIZE);
+	stage->page = AllocSetContextCreate(CurrentMemoryContext, "minga_roster staged page", ALLOCSET_DEFAULT_SIZES);
+	stage->connection_name = CStringGetTextDatum(connection->name);
+	return stage;
+}
+
+/*
+ * Makes ready for the rows of one page of a collection, in the caller's
+ * transaction, which must have SPI and a snapshot.  The first page makes the
+ * partitions where missing and empties them of what they held before.
+ */
+void
+stage_begin_page(Stage *stage, PageKind kind, const char *collection)
+{
+	MemoryContext caller;
+	Oid			types[] = {TEXTOID};
+	char		name[NAMEDATALEN];
+	int			columns = (kind == PAGE_USERS) ? USER_COLUMNS : ORG_COLUMNS;
+
+	if (!stage->emptied)
+	{
+		SPI_execute_with_args("SELECT minga_roster.prepare_stage($1)", 1, types, &stage->connection_name, NULL, false, 0);
+		stage->emptied = true;
+	}
+
+	MemoryContextReset(stage->batch);
+	MemoryContextReset(stage->page);
+	caller = MemoryContextSwitchTo(stage->page);
+	snprintf(name, sizeof(name), "%s_%d", kind == PAGE_USERS ? "staged_users" : "staged_orgs", stage->connection->number);
+	stage->relation = table_openrv(makeRangeVar("minga_roster", pstrdup(name), -1), RowExclusiveLock);
+	stage->tupdesc = CreateTupleDescCopy(RelationGetDescr(stage->relation));
+	if (stage->tupdesc->natts != columns)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("table \"minga_roster.%s\" does not have the columns that the library writes", name),
+				 errdetail("It has %d columns where %d are due.", stage->tupdesc->natts, columns),
+				 errhint("Library and extension are of different versions: the DBA runs ALTER EXTENSION minga_roster UPDATE.")));
+	stage->bulk = GetBulkInsertState();
+	stage->collection = CStringGetTextDatum(collection);
+	stage->outcome = CStringGetTextDatum("unchanged");
+	stage->elsewhere = CStringGetTextDatum("elsewhere");
+	stage->ended = CStringGetTextDatum("ended");
+	stage->made = stage->used = 0;
+	stage->bytes = 0;
+	MemoryContextSwitchTo(caller);
+}
+
+/* Writes the batch and forgets its rows. */
+static void
+flush(Stage *stage)
+{
+	MemoryContext caller = MemoryContextSwitchTo(stage->batch);
+
+	if (stage->used > 0)
+		table_multi_insert(stage->relation, stage->slots, stage->used, GetCurrentCommandId(true),
+						   TABLE_INSERT_SKIP_FSM, stage->bulk);
+	for (int i = 0; i < stage->used; i++)
+		ExecClearTuple(stage->slots[i]);
+	stage->used = 0;
+	stage->bytes = 0;
+	MemoryContextSwitchTo(caller);
+	MemoryContextReset(stage->batch);
+}
+
+static void
+set_column(Stage *stage, int column, Datum value)
+{
+	stage->values[column] = value;
+	stage->nulls[column] = false;
+}
+
+static void
+set_text_column(Stage *stage, int column, const text *value)
+{
+	if (value != NULL)
+		set_column(stage, column, PointerGetDatum(value));
+}
+
+static void
+set_list_column(Stage *stage, int column, const RowList *list)
+{
+	if (list->count > 0)
+		set_column(stage, column,
+				   PointerGetDatum(construct_array(list->ids, list->count, TEXTOID, -1, false, TYPALIGN_INT)));
+}
+
+/* A row with every column NULL but the connection; the context of its making is the batch's until end_row. */
+static MemoryContext
+begin_row(Stage *stage)
+{
+	memset(stage->nulls, true, sizeof(stage->nulls));
+	set_column(stage, USER_CONNECTION, stage->connection_name);
+	return MemoryContextSwitchTo(stage->batch);
+}
+
+static void
+end_row(Stage *stage, MemoryContext caller)
+{
+	HeapTuple	tuple = heap_form_tuple(stage->tupdesc, stage->values, stage->nulls);
+
+	if (stage->used == stage->made)
+	{
+		MemoryContextSwitchTo(stage->page);
+		stage->slots[stage->made++] = MakeSingleTupleTableSlot(stage->tupdesc, &TTSOpsHeapTuple);
+	}
+	/* the slot owns the tuple, so that inserting it makes no copy */
+	ExecStoreHeapTuple(tuple, stage->slots[stage->used++], true);
+	stage->bytes += tuple->t_len;
+	MemoryContextSwitchTo(caller);
+	if (stage->used == BATCH_ROWS || stage->bytes >= BATCH_BYTES)
+		flush(stage);
+}
+
+/*
+ * Stages a user.  One who is elsewhere is staged by id alone, with the outcome
+ * "elsewhere" or, where the roles have all ended, "ended", for the end of the
+ * collection to be judged by; store_collection takes it out again.
+ */
+void
+stage_user(Stage *stage, PageRow *row, bool elsewhere)
+{
+	static const struct
+	{
+		int			column;
+		RowText		text;
+	}			texts[] = {
+		{USER_STATUS, ROW_STATUS},
+		{USER_ROLE, ROW_ROLE},
+		{USER_GIVEN_NAME, ROW_GIVEN_NAME},
+		{USER_FAMILY_NAME, ROW_FAMILY_NAME},
+		{USER_MIDDLE_NAME, ROW_MIDDLE_NAME},
+		{USER_PREFERRED_NAME, ROW_PREFERRED_NAME},
+		{USER_USERNAME, ROW_USERNAME},
+		{USER_IDENTIFIER, ROW_IDENTIFIER},
+		{USER_EMAIL, ROW_EMAIL},
+		{USER_PHONE, ROW_PHONE},
+		{USER_GRADE, ROW_GRADE},
+		{USER_DATE_LAST_MODIFIED, ROW_DATE_LAST_MODIFIED},
+	};
+	MemoryContext caller = begin_row(stage);
+
+	set_text_column(stage, USER_SOURCED_ID, row->texts[ROW_SOURCED_ID]);
+	set_column(stage, USER_COLLECTION, stage->collection);
+	set_column(stage, USER_ENABLED, BoolGetDatum(row->enabled));
+	set_column(stage, USER_DAMAGED, BoolGetDatum(row->damaged));
+	if (elsewhere)
+		set_column(stage, USER_OUTCOME, row->roles_over ? stage->ended : stage->elsewhere);
+	else
+	{
+		for (int i = 0; i < lengthof(texts); i++)
+			set_text_column(stage, texts[i].column, row->texts[texts[i].text]);
+		set_list_column(stage, USER_ORG_IDS, &row->orgs);
+		set_list_column(stage, USER_AGENT_IDS, &row->agents);
+		if (row->damaged_field != NULL)
+			set_column(stage, USER_DAMAGED_FIELD, CStringGetTextDatum(row->damaged_field));
+		set_text_column(stage, USER_LEGACY_ID, row->legacy_id);
+		if (row->relationships != NULL)
+			set_column(stage, USER_RELATIONSHIPS, DirectFunctionCall1(jsonb_in, CStringGetDatum(row->relationships)));
+		if (row->roles.count > 1)
+			set_list_column(stage, USER_ROLES, &row->roles);
+		if (stage->goes_on_to_plan)
+			set_column(stage, USER_OUTCOME, stage->outcome);
+	}
+	end_row(stage, caller);
+}
+
+void
+stage_org(Stage *stage, PageRow *row)
+{
+	MemoryContext caller = begin_row(stage);
+
+	set_text_column(stage, ORG_SOURCED_ID, row->texts[ROW_SOURCED_ID]);
+	set_text_column(stage, ORG_NAME, row->texts[ROW_NAME]);
+	set_text_column(stage, ORG_TYPE, row->texts[ROW_TYPE]);
+	set_text_column(stage, ORG_IDENTIFIER, row->texts[ROW_IDENTIFIER]);
+	set_text_column(stage, ORG_PARENT_ID, row->texts[ROW_PARENT_ID]);
+	set_text_column(stage, ORG_STATUS, row->texts[ROW_STATUS]);
+	end_row(stage, caller);
+}
+
+/* Writes what is left of the page; the caller commits. */
+void
+stage_end_page(Stage *stage)
+{
+	flush(stage);
+	FreeBulkInsertState(stage->bulk);
+	table_finish_bulk_insert(stage->relation, TABLE_INSERT_SKIP_FSM);
+	table_close(stage->relation, NoLock);
+	stage->relation = NULL;
+}
