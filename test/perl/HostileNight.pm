@@ -1,11 +1,14 @@
-# Nights of a hostile server: a connection that is proven and archives, a fault, a sync, and what came of it; then the fault off and
-# a sync that finds everybody as before.
+# Nights of a hostile server: a connection that is proven and archives, a fault, a sync, and what came of it; then the
+# fault off and a sync that finds everybody as before.
 #
 #   my $night = HostileNight->new('pages', people => 60);
-#   $night->falls('a page comes twice', { repeat_page => {} }, sqlstate => '08P01', error => qr/…/, detail => qr/…/, hint => qr/…/);
-#   $night->falls('a cap', { page_cap => 7 }, collection => 'students|t|total');      # without sqlstate: the run succeeds
+#   $night->falls('a page comes twice', { repeat_page => {} }, sqlstate => '08P01', error => qr/…/, detail => qr/…/,
+# hint => qr/…/);
+#   $night->falls('a cap', { page_cap => 7 }, collection => 'students|t|total');      # without sqlstate: the run
+# succeeds
 #
-# Whatever the fault: nobody is archived, nobody held (held => so many are), and the next good night finds everybody as before.
+# Whatever the fault: nobody is archived, nobody held (held => so many are), and the next good night finds everybody as
+# before.
 package HostileNight;
 
 use strict;
@@ -25,7 +28,8 @@ sub new
 
 	$roster->connect_school('mesa', $server);
 	$roster->sql("SELECT roster_toggle('mesa', auto_update => true, archive => true)");
-	$roster->sql("SELECT roster_configure('mesa', page_size => " . ($args{page_size} // 10) . ', guard_percent => ' . ($args{guard_percent} // 10) . ')');
+	$roster->sql("SELECT roster_configure('mesa', page_size => " . ($args{page_size} // 10) . ', guard_percent => '
+		  . ($args{guard_percent} // 10) . ')');
 	is($self->sync, 'succeeded', 'a first sync');
 	is($self->sync, 'succeeded', 'a second one');
 	is($roster->sql("SELECT unproven FROM connections WHERE connection = 'mesa'"), 'f', 'the connection is proven');
@@ -63,14 +67,17 @@ sub newest
 sub students
 {
 	my ($self) = @_;
-	return split /\n/, $self->{roster}->sql("SELECT sourced_id FROM staged_users WHERE connection = 'mesa' AND collection = 'students' ORDER BY sourced_id");
+	return split /\n/,
+		$self->{roster}->sql("SELECT sourced_id FROM staged_users WHERE connection = 'mesa' "
+		  . "AND collection = 'students' ORDER BY sourced_id");
 }
 
 # What nobody may have changed.
 sub people
 {
 	my ($self) = @_;
-	return $self->{roster}->sql("SELECT count(*), count(archived_at), md5(string_agg((to_jsonb(p) - 'updated_at')::text, ',' ORDER BY person_id)) FROM people p WHERE site = 'mesa'");
+	return $self->{roster}->sql("SELECT count(*), count(archived_at), md5(string_agg((to_jsonb(p) - "
+		  . "'updated_at')::text, ',' ORDER BY person_id)) FROM people p WHERE site = 'mesa'");
 }
 
 sub falls
@@ -83,16 +90,21 @@ sub falls
 	$self->{server}->faults($faults) if %$faults;
 	my $state = $self->sync;
 	$self->{server}->clear_faults if %$faults;
-	is($self->newest("state || ' ' || coalesce(sqlstate, '')"), ($expected{sqlstate} ? 'failed ' : 'succeeded ') . ($expected{sqlstate} // ''), $name)
+	is($self->newest("state || ' ' || coalesce(sqlstate, '')"), ($expected{sqlstate} ? 'failed ' : 'succeeded ')
+		  . ($expected{sqlstate} // ''), $name)
 	  or diag($self->newest("error || E'\\n' || coalesce(detail, '') || E'\\n' || coalesce(hint, '')"));
 	foreach my $part (grep { $expected{$_} } qw(error detail hint))
 	{
 		like($self->newest($part), $expected{$part}, "... $part");
 	}
 	$self->is_collection($expected{collection}) if $expected{collection};
-	is($self->newest('archived, held') =~ s/^\|$/0|0/r, '0|' . ($expected{held} // 0), '... nobody is archived' . ($expected{held} ? ', all are held' : ' or held'));
-	note(join(' | ', "$name ", $self->newest("state, coalesce(sqlstate, ''), coalesce(error, ''), coalesce(detail, '')") =~ s/\|/ | /gr,
-			$roster->sql("SELECT coalesce(string_agg(collection || ': ' || coalesce(detail, ''), ' ' ORDER BY collection), '') FROM collections WHERE run = (SELECT max(run) FROM runs) AND NOT complete")));
+	is($self->newest('archived, held') =~ s/^\|$/0|0/r, '0|' . ($expected{held} // 0), '... nobody is archived'
+		  . ($expected{held} ? ', all are held' : ' or held'));
+	note(join(' | ', "$name ",
+		$self->newest("state, coalesce(sqlstate, ''), coalesce(error, ''), coalesce(detail, '')") =~ s/\|/ | /gr,
+			$roster->sql("SELECT coalesce(string_agg(collection || ': ' || coalesce(detail, ''), ' ' "
+			  . "ORDER BY collection), '') FROM collections WHERE run = (SELECT max(run) FROM runs) "
+			  . "AND NOT complete")));
 	$expected{after}->() if $expected{after};
 	$self->passes;
 	return;
@@ -103,7 +115,8 @@ sub is_collection
 {
 	my ($self, $expected) = @_;
 	my ($collection) = $expected =~ /^(\w+)/;
-	is($self->{roster}->sql("SELECT collection, complete, proof FROM collections WHERE collection = '$collection' AND run = (SELECT max(run) FROM runs)"),
+	is($self->{roster}->sql("SELECT collection, complete, proof FROM collections WHERE collection = '$collection' "
+		  . "AND run = (SELECT max(run) FROM runs)"),
 		$expected, "... $collection: complete, and by what proof");
 	return;
 }
@@ -115,9 +128,11 @@ sub moves
 	my ($from, $to) = map { RosterCluster::quote($_) } 'localhost:' . $self->{server}->port, $there;
 
 	$self->{there} = $there;
-	$self->{roster}->sql("UPDATE connections SET base_url = replace(base_url, $from, $to), token_url = replace(token_url, $from, $to)");
+	$self->{roster}->sql("UPDATE connections SET base_url = replace(base_url, $from, $to), token_url = "
+		  . "replace(token_url, $from, $to)");
 	# a name service would leave the address, and with it the secret, as they are
-	$self->{roster}->sql("SELECT roster_set_secret('mesa', " . RosterCluster::quote($self->{server}->client_secret) . ')');
+	$self->{roster}->sql("SELECT roster_set_secret('mesa', " . RosterCluster::quote($self->{server}->client_secret)
+		  . ')');
 	return;
 }
 
@@ -126,9 +141,11 @@ sub moves_back
 	my ($self) = @_;
 	my ($from, $to) = map { RosterCluster::quote($_) } delete $self->{there}, 'localhost:' . $self->{server}->port;
 
-	$self->{roster}->sql("UPDATE connections SET base_url = replace(base_url, $from, $to), token_url = replace(token_url, $from, $to)");
+	$self->{roster}->sql("UPDATE connections SET base_url = replace(base_url, $from, $to), token_url = "
+		  . "replace(token_url, $from, $to)");
 	# a name service would leave the address, and with it the secret, as they are
-	$self->{roster}->sql("SELECT roster_set_secret('mesa', " . RosterCluster::quote($self->{server}->client_secret) . ')');
+	$self->{roster}->sql("SELECT roster_set_secret('mesa', " . RosterCluster::quote($self->{server}->client_secret)
+		  . ')');
 	return;
 }
 

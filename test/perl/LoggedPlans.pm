@@ -1,9 +1,11 @@
 # Plans as auto_explain logs them, and what in them is done again for each of many rows.
 #
-#   my $plans = LoggedPlans->of($node, $sql);            # runs the SQL and reads the plans of all its statements, nested ones too
+#   my $plans = LoggedPlans->of($node, $sql);            # runs the SQL and reads the plans of all its statements,
+# nested ones too
 #   $plans->stdout;                                      # what it printed
 #   $plans->statements;                                  # how many there were
-#   $plans->repeated($rows);                             # a line for each node that ran through more than that many rows again and again
+#   $plans->repeated($rows);                             # a line for each node that ran through more than that many
+# rows again and again
 #   $plans->frequent($times);                            # a line for each statement that ran more often than that
 #
 # Checks of foreign keys, a lookup for each row that PostgreSQL makes itself, are left out.
@@ -72,11 +74,14 @@ sub reads_rows
 	return scalar grep { reads_rows($_) } @{ $node->{Plans} // [] };
 }
 
-# Rows that came out of this node and of those below, or were read for nothing, in all loops. A few rows kept in memory are no relation.
+# Rows that came out of this node and of those below, or were read for nothing, in all loops. A few rows kept in memory
+# are no relation.
 sub rows_read
 {
 	my ($node) = @_;
-	my $rows = $node->{'Node Type'} eq 'Materialize' && $node->{'Actual Rows'} < 20 ? 0 : ($node->{'Actual Rows'} + ($node->{'Rows Removed by Filter'} // 0) + ($node->{'Rows Removed by Join Filter'} // 0)) * $node->{'Actual Loops'};
+	my $rows = $node->{'Node Type'} eq 'Materialize' && $node->{'Actual Rows'} < 20 ? 0
+		  : ($node->{'Actual Rows'} + ($node->{'Rows Removed by Filter'} // 0) + ($node->{'Rows Removed by Join Filter'}
+		  // 0)) * $node->{'Actual Loops'};
 
 	$rows += rows_read($_) foreach @{ $node->{Plans} // [] };
 	return $rows;
@@ -96,8 +101,10 @@ sub examine
 		# A few times may be through more rows, as once for each run or rule.
 		if ($again && $loops > 1 && reads_rows($below) && rows_read($below) > ($loops > 20 ? $limit : 20 * $limit))
 		{
-			push @$found, sprintf('%s: %s %s%s of %s rows, %s times, in %s', $node->{'Node Type'}, $relationship, $below->{'Node Type'},
-				exists $below->{'Relation Name'} ? " on $below->{'Relation Name'}" : '', $below->{'Actual Rows'}, $below->{'Actual Loops'},
+			push @$found, sprintf('%s: %s %s%s of %s rows, %s times, in %s', $node->{'Node Type'}, $relationship,
+				$below->{'Node Type'},
+				exists $below->{'Relation Name'} ? " on $below->{'Relation Name'}" : '', $below->{'Actual Rows'},
+				$below->{'Actual Loops'},
 				shortened($statement));
 		}
 		examine($below, $limit, $statement, $found);

@@ -1,4 +1,5 @@
-# The test OneRoster server (test/oneroster_server.py) for TAP tests: starts it, gives its orders, stops it with the test.
+# The test OneRoster server (test/oneroster_server.py) for TAP tests: starts it, gives its orders, stops it with the
+# test.
 package OneRosterServer;
 
 use strict;
@@ -14,8 +15,8 @@ use JSON::PP ();
 my $directory = abs_path(dirname(__FILE__) . '/..');
 my $json = JSON::PP->new->utf8->canonical;
 
-# new(people => 500, seed => 7, schools => 3, day => 0, plain_http => 0, certs => another server's, certificate => one of
-# make_certs.sh, port => any free one, client_id =>, client_secret =>, app_name =>, args => [further arguments])
+# new(people => 500, seed => 7, schools => 3, day => 0, plain_http => 0, certs => another server's, certificate => one
+# of make_certs.sh, port => any free one, client_id =>, client_secret =>, app_name =>, args => [further arguments])
 # Starts the server; dies when it does not come up.
 sub new
 {
@@ -51,15 +52,16 @@ sub start
 			'--day', $self->{day} // 0,
 			'--port', $self->{port} // 0,
 			'--client-id', $self->client_id, '--client-secret', $self->client_secret, '--app', $self->app_name,
-			$self->{plain_http} ? '--plain-http' : ('--certs', "$self->{certs}", '--certificate', $self->{certificate} // 'server'),
+			$self->{plain_http} ? '--plain-http' : ('--certs', "$self->{certs}", '--certificate', $self->{certificate}
+			  // 'server'),
 			@{ $self->{args} // [] }
 		],
 		qr/^port (\d+)\ncontrol (\d+)$/m, 'port', 'control');
 	return;
 }
 
-# start_server(object, command, pattern, names …): runs a server until it has printed what the pattern captures. Its stdin
-# stays open until stop_server, so that it ends with the test whatever happens.
+# start_server(object, command, pattern, names …): runs a server until it has printed what the pattern captures. Its
+# stdin stays open until stop_server, so that it ends with the test whatever happens.
 sub start_server
 {
 	my ($self, $command, $pattern, @names) = @_;
@@ -125,8 +127,8 @@ sub state { return $_[0]->order('GET', '/state') }
 # What happens on a day: a list of { kind, sourced_ids, values }.
 sub changes { my ($self, $day) = @_; return $self->order('GET', "/changes?day=$day") }
 
-# expected(from => 'none' or a day, to => a day, roster =>, auto_update =>, archive => 1, 0 or categories, parent_contact => 0, school => 0)
-# The plan as a list of { action, category, sourced_ids, before, after }.
+# expected(from => 'none' or a day, to => a day, roster =>, auto_update =>, archive => 1, 0 or categories,
+# parent_contact => 0, school => 0) The plan as a list of { action, category, sourced_ids, before, after }.
 sub expected
 {
 	my ($self, %args) = @_;

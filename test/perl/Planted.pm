@@ -77,7 +77,8 @@ DECLARE
     types text[] := ARRAY(
         SELECT format('%I.%I', n.nspname, t.typname) FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
         WHERE n.nspname = 'pg_catalog' AND t.typname IN ('text', 'varchar', 'bpchar', 'name', 'char', 'uuid',
-                'int2', 'int4', 'int8', 'numeric', 'bool', 'date', 'time', 'timestamptz', 'timestamp', 'interval', 'jsonb',
+                'int2', 'int4', 'int8', 'numeric', 'bool', 'date', 'time', 'timestamptz', 'timestamp', 'interval',
+	'jsonb',
                 'json', '_text', '_int4', 'oid', 'regclass', 'bytea', 'daterange', 'regtype')
             OR t.typname IN ('citext', 'role_word')
         ORDER BY t.oid);
@@ -178,14 +179,19 @@ BEGIN
     -- Casts to and from types of the one who plants them
     FOREACH l IN ARRAY ARRAY['mood', 'pair'] LOOP
         FOREACH r IN ARRAY ARRAY['text', 'varchar', 'jsonb', 'name', 'int8', 'uuid'] LOOP
-            EXECUTE format('CREATE FUNCTION evil.cast_of(a evil.%1$s, b pg_catalog.%2$s DEFAULT NULL) RETURNS pg_catalog.%2$s LANGUAGE plpgsql AS %3$L',
+            EXECUTE format(
+	'CREATE FUNCTION evil.cast_of(a evil.%1$s, b pg_catalog.%2$s DEFAULT NULL) RETURNS pg_catalog.%2$s LANGUAGE plpgsql AS %3$L',
                 l, r, trap.body(format('cast of %s to %s', l, r), 'NULL'));
-            EXECUTE format('CREATE FUNCTION evil.cast_to_%2$s(a evil.%1$s) RETURNS pg_catalog.%2$s LANGUAGE plpgsql AS %3$L', l, r,
+            EXECUTE format(
+	'CREATE FUNCTION evil.cast_to_%2$s(a evil.%1$s) RETURNS pg_catalog.%2$s LANGUAGE plpgsql AS %3$L', l, r,
                 trap.body(format('cast of %s to %s', l, r), 'NULL'));
-            EXECUTE format('CREATE FUNCTION evil.cast_to_%1$s(a pg_catalog.%2$s) RETURNS evil.%1$s LANGUAGE plpgsql AS %3$L', l, r,
+            EXECUTE format(
+	'CREATE FUNCTION evil.cast_to_%1$s(a pg_catalog.%2$s) RETURNS evil.%1$s LANGUAGE plpgsql AS %3$L', l, r,
                 trap.body(format('cast of %2$s to %1$s', l, r), 'NULL'));
-            PERFORM trap.try('casts', format('CREATE CAST (evil.%s AS pg_catalog.%s) WITH FUNCTION evil.cast_to_%2$s(evil.%1$s) AS IMPLICIT', l, r));
-            PERFORM trap.try('casts', format('CREATE CAST (pg_catalog.%2$s AS evil.%1$s) WITH FUNCTION evil.cast_to_%1$s(pg_catalog.%2$s) AS %3$s',
+            PERFORM trap.try('casts',
+	format('CREATE CAST (evil.%s AS pg_catalog.%s) WITH FUNCTION evil.cast_to_%2$s(evil.%1$s) AS IMPLICIT', l, r));
+            PERFORM trap.try('casts',
+	format('CREATE CAST (pg_catalog.%2$s AS evil.%1$s) WITH FUNCTION evil.cast_to_%1$s(pg_catalog.%2$s) AS %3$s',
                 l, r, CASE WHEN r = 'jsonb' THEN 'ASSIGNMENT' ELSE 'IMPLICIT' END));
         END LOOP;
     END LOOP;

@@ -1,7 +1,8 @@
 # A PostgreSQL cluster with pg_cron and minga_roster, for TAP tests.
 #
 #   my $roster = RosterCluster->new('name', conf => "minga_roster.max_workers = 1\n");
-#   $roster->connect_school('mesa-high', $server);       # an OneRosterServer; creates public.people when it is not there
+#   $roster->connect_school('mesa-high', $server);       # an OneRosterServer; creates public.people when it is not
+# there
 #   $roster->move_school('mesa-high', $url, $secret);    # another URL, and the secret for it
 #   $roster->sql('SELECT ...');                          # output of psql -AtX, dies on an error
 #   my $error = $roster->error('SELECT ...');            # stderr of a statement that has to fail, with SQLSTATE
@@ -39,7 +40,8 @@ minga_roster.allowed_hosts = 'localhost:*, 127.0.0.1:*, [::1]:*'
 CONF
 	$node->append_conf('postgresql.conf', $args{conf}) if defined $args{conf};
 	$node->start;
-	$node->safe_psql('postgres', 'CREATE EXTENSION pg_cron; CREATE EXTENSION minga_roster; CREATE ROLE people_owner NOLOGIN; '
+	$node->safe_psql('postgres',
+		'CREATE EXTENSION pg_cron; CREATE EXTENSION minga_roster; CREATE ROLE people_owner NOLOGIN; '
 		  . 'ALTER DATABASE postgres SET search_path = public, minga_roster');
 	return bless { node => $node, key => $key }, $class;
 }
@@ -86,7 +88,8 @@ sub connect_school
 	my $arguments = join ', ', map { "$_ => " . quote($named{$_}) } grep { defined $named{$_} } sort keys %named;
 
 	$self->set(ca_file => $server->ca_file);
-	$self->sql("SELECT roster_create_people('public.people', owner => 'people_owner') WHERE to_regclass('public.people') IS NULL");
+	$self->sql("SELECT roster_create_people('public.people', owner => 'people_owner') "
+		  . "WHERE to_regclass('public.people') IS NULL");
 	$self->sql('SELECT roster_connect(' . quote($connection) . ", $arguments)");
 	return;
 }
@@ -96,7 +99,8 @@ sub move_school
 {
 	my ($self, $connection, $url, $secret, $arguments) = @_;
 
-	$self->sql('SELECT roster_configure(' . quote($connection) . ', url => ' . quote($url) . (defined $arguments ? ", $arguments" : '') . ')');
+	$self->sql('SELECT roster_configure(' . quote($connection) . ', url => ' . quote($url)
+		  . (defined $arguments ? ", $arguments" : '') . ')');
 	$self->sql('SELECT roster_set_secret(' . quote($connection) . ', ' . quote($secret) . ')');
 	return;
 }

@@ -12,8 +12,8 @@ use OneRosterServer;
 
 my $directory = abs_path(dirname(__FILE__) . '/..');
 
-# new(certs => DIR of OneRosterServer, else made here; user =>, password =>, args => ['--no-auth', '--reject-recipient', …])
-# Starts the server; dies when it does not come up.
+# new(certs => DIR of OneRosterServer, else made here; user =>, password =>, args => ['--no-auth', '--reject-recipient',
+# …]) Starts the server; dies when it does not come up.
 sub new
 {
 	my ($class, %args) = @_;

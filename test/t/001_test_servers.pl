@@ -1,5 +1,5 @@
-# The test servers themselves: what the other tests rely on is shown here to hold. The expected plan is compared with one
-# that a small client works out from the rows on the wire.
+# The test servers themselves: what the other tests rely on is shown here to hold. The expected plan is compared with
+# one that a small client works out from the rows on the wire.
 use strict;
 use warnings;
 
@@ -56,7 +56,8 @@ sub rows
 	my @rows;
 	while (1)
 	{
-		my $page = get($path, '-d', 'limit=150', '-d', 'offset=' . @rows, '-d', 'sort=sourcedId', '-d', 'orderBy=asc', @args);
+		my $page = get($path, '-d', 'limit=150', '-d', 'offset=' . @rows, '-d', 'sort=sourcedId', '-d', 'orderBy=asc',
+			@args);
 		die "$path: $page->{code} $page->{body}" unless $page->{json} && $page->{json}{users};
 		last unless @{ $page->{json}{users} };
 		push @rows, @{ $page->{json}{users} };
@@ -111,7 +112,8 @@ my @administrators = rows("$school/administrators");
 $answer = get("$school/students");
 is(scalar @{ $answer->{json}{users} }, 100, 'limit is 100 where none is asked for');
 is($answer->{headers}{'x-total-count'}, scalar @students, 'total');
-like($answer->{headers}{link}, qr{<\Q$campus$school\E/students\?limit=100&offset=100>; rel="next"}, 'link to the next page');
+like($answer->{headers}{link}, qr{<\Q$campus$school\E/students\?limit=100&offset=100>; rel="next"},
+	'link to the next page');
 is_deeply([ ids(@students) ], [ sort(ids(@students)) ], 'sorted by sourcedId');
 my %username = map { $_->{username} => 1 } @students, @teachers, @administrators;
 is(scalar keys %username, 200, 'as many people as were asked for');
@@ -129,9 +131,11 @@ is(get('/users', '-d', 'limit=3', '-d', 'offset=100000')->{body}, '{"users": []}
 my $filter = "filter=role='administrator'";
 is_deeply([ ids(rows('/users', '--data-urlencode', $filter)) ], [ ids(rows('/administrators')) ], 'filter by role');
 my @found = rows('/users', '--data-urlencode', "$filter AND givenName~'a'");
-is_deeply([ ids(@found) ], [ ids(grep { $_->{role} eq 'administrator' && $_->{givenName} =~ /a/ } @users) ], 'filter with AND');
+is_deeply([ ids(@found) ], [ ids(grep { $_->{role} eq 'administrator' && $_->{givenName} =~ /a/ } @users) ],
+	'filter with AND');
 @found = rows('/users', '--data-urlencode', "filter=status!='active' OR enabledUser='false'");
-is_deeply([ ids(@found) ], [ ids(grep { $_->{status} ne 'active' || $_->{enabledUser} eq 'false' } @users) ], 'filter with OR');
+is_deeply([ ids(@found) ], [ ids(grep { $_->{status} ne 'active' || $_->{enabledUser} eq 'false' } @users) ],
+	'filter with OR');
 cmp_ok(scalar @found, '>', 1, '... finds somebody');
 is(get('/users', '--data-urlencode', 'filter=role=student')->{code}, 400, 'filter without quotes');
 is(get('/users', '--data-urlencode', "filter=shoe='9'")->{code}, 400, 'filter by an unknown field');
@@ -146,7 +150,8 @@ my %rows_of;
 push @{ $rows_of{ $_->{username} } }, $_ foreach @teachers, @administrators;
 my @double = grep { @$_ == 2 } values %rows_of;
 cmp_ok(scalar @double, '>', 1, 'teachers who are administrators have two rows');
-is(scalar(grep { my ($t, $a) = @$_; grep { $t->{$_} ne $a->{$_} } qw(identifier email familyName) } @double), 0, '... that agree');
+is(scalar(grep { my ($t, $a) = @$_; grep { $t->{$_} ne $a->{$_} } qw(identifier email familyName) } @double), 0,
+	'... that agree');
 my %guardian = map { $_->{sourcedId} => $_ } rows('/guardians'), rows('/relatives');
 my %children;
 foreach my $student (@students)
@@ -162,7 +167,8 @@ ok((grep { $_->{givenName} ne NFC($_->{givenName}) } @students), 'names in NFD')
 ok((grep { $_->{familyName} =~ /'/ } @users), 'names with apostrophes');
 ok((grep { $_->{email} eq '' } @students), 'students without e-mail');
 ok((grep { @{ $_->{orgs} } > 1 } @teachers), 'teachers of two schools');
-ok((grep { $_->{status} eq 'inactive' } @students) && (grep { $_->{enabledUser} eq 'false' } @students), 'inactive and disabled students');
+ok((grep { $_->{status} eq 'inactive' } @students) && (grep { $_->{enabledUser} eq 'false' } @students),
+	'inactive and disabled students');
 
 # Days
 
@@ -175,13 +181,16 @@ is(get("$school/students", '-d', 'limit=1000')->{body}, $day0, 'the same day is 
 my %kind;
 $kind{ $_->{kind} }++ foreach map { @{ $server->changes($_) } } 1 .. 3;
 is_deeply(
-	[ grep { !$kind{$_} } 'join', 'leave', 'rename', 'grade', 'email', 'phone', 'return', 'inactivate', 'disable', 'activate',
-		'tobedeleted', 'vanish', 'contact', 'gain administrator', 'lose administrator', 'gain teacher', 'lose teacher' ],
+	[ grep { !$kind{$_} } 'join', 'leave', 'rename', 'grade', 'email', 'phone', 'return', 'inactivate', 'disable',
+		'activate',
+		'tobedeleted', 'vanish', 'contact', 'gain administrator', 'lose administrator', 'gain teacher',
+		'lose teacher' ],
 	[], 'every kind of change within three days');
 {
 	my $twin = OneRosterServer->new(people => 200, seed => 11, day => 3);
 	is_deeply($twin->changes(3), $server->changes(3), 'the same seed has the same days');
-	is_deeply($twin->expected(from => 2, to => 3, auto_update => 1), $server->expected(from => 2, to => 3, auto_update => 1), '... and plans');
+	is_deeply($twin->expected(from => 2, to => 3, auto_update => 1),
+		$server->expected(from => 2, to => 3, auto_update => 1), '... and plans');
 	my $other = OneRosterServer->new(people => 200, seed => 12);
 	isnt($json->encode($other->expected), $json->encode($server->expected), 'another seed has other people');
 	my $process = $other->{process};
@@ -232,7 +241,8 @@ sub listed
 		my @agents = map { $parents{$_} } ids(@{ $row->{agents} });
 		my ($first) = ((grep { $_->{role} eq 'guardian' } @agents), @agents);
 		my $of = $first && $columns->($first);
-		push @people, { key => $row->{sourcedId}, ids => [ $row->{sourcedId} ], category => 'student', active => $active->($row),
+		push @people, { key => $row->{sourcedId}, ids => [ $row->{sourcedId} ], category => 'student',
+			active => $active->($row),
 			columns => $columns->($row),
 			parent => $first && { parent_name => "$of->{given_name} $of->{family_name}", parent_email => $of->{email},
 				parent_phone => $of->{phone}, parent_rule => parent_rule($first, @agents) } };
@@ -242,7 +252,8 @@ sub listed
 	foreach my $name (keys %staff)
 	{
 		my @own = map { $_->[1] } @{ $staff{$name} };
-		push @people, { key => $name, ids => [ sort(ids(@own)) ], category => $staff{$name}[0][0], active => $active->($own[0]),
+		push @people, { key => $name, ids => [ sort(ids(@own)) ], category => $staff{$name}[0][0],
+			active => $active->($own[0]),
 			columns => $columns->(@own) };
 	}
 	return @people;
@@ -255,7 +266,8 @@ sub client_plan
 	my (@plan, %seen);
 	my $add = sub {
 		my ($action, $who, $before, $after) = @_;
-		push @plan, { action => $action, category => $who->{category}, sourced_ids => $who->{ids}, before => $before, after => $after };
+		push @plan, { action => $action, category => $who->{category}, sourced_ids => $who->{ids}, before => $before,
+			after => $after };
 	};
 	foreach my $new (listed())
 	{
@@ -265,7 +277,8 @@ sub client_plan
 		if (!$old)
 		{
 			next unless $new->{active};
-			my %after = (%{ $new->{columns} }, (map { defined $parent->{$_} ? ($_ => $parent->{$_}) : () } keys %$parent),
+			my %after = (%{ $new->{columns} },
+				(map { defined $parent->{$_} ? ($_ => $parent->{$_}) : () } keys %$parent),
 				role => $role_of{ $new->{category} });
 			$client->{ $new->{key} } = { %$new, columns => {%after}, links => { map { $_ => 1 } @{ $new->{ids} } } };
 			$add->('create', $new, {}, \%after);
@@ -292,7 +305,9 @@ sub client_plan
 		$gone->{archived} = 1;
 		$add->('archive', $gone, {}, {});
 	}
-	return [ sort { "$a->{action} $a->{category} @{ $a->{sourced_ids} }" cmp "$b->{action} $b->{category} @{ $b->{sourced_ids} }" } @plan ];
+	return [
+		sort { "$a->{action} $a->{category} @{ $a->{sourced_ids} }" cmp "$b->{action} $b->{category} "
+			  . "@{ $b->{sourced_ids} }" } @plan ];
 }
 
 my $campus_of_200 = $campus;
@@ -310,19 +325,24 @@ foreach my $setting ([ 1, 1 ], [ 0, 1 ], [ 1, 0 ])
 		$server->day($day);
 		my $expected = $server->expected(from => $day ? $day - 1 : 'none', to => $day,
 			auto_update => $auto, archive => $archive, parent_contact => 1);
-		is_deeply(client_plan(\%client, $auto, $archive), $expected, "plan of day $day, auto update $auto, archive $archive")
+		is_deeply(client_plan(\%client, $auto, $archive), $expected,
+			"plan of day $day, auto update $auto, archive $archive")
 			or diag $json->pretty->encode($expected);
 		cmp_ok(scalar @$expected, '>', 0, '... is not empty');
 	}
 }
-is_deeply($server->expected(from => 2, to => 2, auto_update => 1, archive => 1), [], 'nothing to do where nothing changed');
-is(scalar(grep { $_->{category} ne 'student' } @{ $server->expected(from => 0, to => 1, roster => 'student', auto_update => 1, archive => 1) }),
+is_deeply($server->expected(from => 2, to => 2, auto_update => 1, archive => 1), [],
+	'nothing to do where nothing changed');
+is(scalar(grep { $_->{category} ne 'student' } @{ $server->expected(from => 0, to => 1, roster => 'student',
+	auto_update => 1, archive => 1) }),
 	0, 'categories that are not rostered stay out of the plan');
 {
 	my $printed;
-	IPC::Run::run([ '/usr/bin/python3', $INC{'OneRosterServer.pm'} =~ s{perl/OneRosterServer.pm}{oneroster_server.py}r, '--people', 30, '--seed', 3,
+	IPC::Run::run([ '/usr/bin/python3', $INC{'OneRosterServer.pm'} =~ s{perl/OneRosterServer.pm}{oneroster_server.py}r,
+		'--people', 30, '--seed', 3,
 			'--print-plan', 'from=0,to=1,auto_update=1,roster=student,teacher' ], '>', \$printed);
-	is_deeply($json->decode($printed), $server->expected(from => 0, to => 1, auto_update => 1, roster => 'student,teacher'),
+	is_deeply($json->decode($printed),
+		$server->expected(from => 0, to => 1, auto_update => 1, roster => 'student,teacher'),
 		'the plan on the command line');
 }
 ok(!eval { $server->expected(roster => 'pupils'); 1 }, 'an unknown category is an error');
@@ -347,7 +367,8 @@ sub with
 
 $server->faults({ status => { path => 'students', code => 429, times => 1, retry_after => 2 } });
 $answer = get($path);
-is("$answer->{code} $answer->{headers}{'retry-after'} $answer->{json}{statusInfoSet}[0]{imsx_codeMinor}", '429 2 server_busy', 'status');
+is("$answer->{code} $answer->{headers}{'retry-after'} $answer->{json}{statusInfoSet}[0]{imsx_codeMinor}",
+	'429 2 server_busy', 'status');
 is(get($path)->{code}, 200, '... once');
 $server->clear_faults;
 is(with({ reset_connection => { path => 'students', times => 1 } }, $path)->{exit}, 56, 'connection reset');
@@ -362,14 +383,17 @@ $server->faults({ total => 'changing' });
 isnt(get($path)->{headers}{'x-total-count'}, get($path)->{headers}{'x-total-count'}, 'changing total');
 $server->clear_faults;
 is(with({ link => 'none' }, $path)->{headers}{link}, undef, 'no link');
-is(with({ empty_object_at_end => JSON::PP::true }, $path, '-d', 'offset=1000')->{body}, '{}', 'empty object at the end');
+is(with({ empty_object_at_end => JSON::PP::true }, $path, '-d', 'offset=1000')->{body}, '{}',
+	'empty object at the end');
 is(with({ missing_envelope => { path => 'students' } }, $path)->{body}, '{}', 'no envelope');
-is(scalar @{ with({ rename_envelope => { path => 'students', key => 'students' } }, $path)->{json}{students} }, 100, 'another envelope');
+is(scalar @{ with({ rename_envelope => { path => 'students', key => 'students' } }, $path)->{json}{students} }, 100,
+	'another envelope');
 $answer = with({ html => { path => 'students' } }, $path);
 is("$answer->{code} $answer->{headers}{'content-type'}", '200 text/html;charset=UTF-8', 'login page');
 $answer = with({ failure_status => { path => 'students' } }, $path);
 is("$answer->{code} $answer->{json}{statusInfoSet}[0]{imsx_codeMajor}", '200 failure', 'failure in a 200');
-is(with({ repeat_page => { path => 'students' } }, $path, '-d', 'offset=50')->{json}{users}[0]{sourcedId}, $first, 'repeated page');
+is(with({ repeat_page => { path => 'students' } }, $path, '-d', 'offset=50')->{json}{users}[0]{sourcedId}, $first,
+	'repeated page');
 $answer = with({ empty => { path => 'students', total => 9 } }, $path);
 is("$answer->{body} $answer->{headers}{'x-total-count'}", '{"users": []} 9', 'empty collection');
 like(with({ invalid_utf8 => { sourced_id => $first } }, $path)->{body}, qr/"Da\xff\xc3\x28mage"/, 'invalid UTF-8');
@@ -377,10 +401,13 @@ like(with({ nul_escape => { sourced_id => $first } }, $path)->{body}, qr/"Da\\u0
 like(with({ lone_surrogate => { sourced_id => $first } }, $path)->{body}, qr/"Da\\ud800mage"/, 'lone surrogate');
 is(with({ no_sourced_id => { index => 2 } }, $path)->{json}{users}[2]{sourcedId}, undef, 'no sourcedId');
 is(with({ drop_names => { sourced_id => $first } }, $path)->{json}{users}[0]{familyName}, '', 'no names');
-is(with({ status_value => { sourced_id => $first, value => 'odd' } }, $path)->{json}{users}[0]{status}, 'odd', 'unknown status');
+is(with({ status_value => { sourced_id => $first, value => 'odd' } }, $path)->{json}{users}[0]{status}, 'odd',
+	'unknown status');
 is(with({ override => { $first => { grades => ['KG'] } } }, $path)->{json}{users}[0]{grades}[0], 'KG', 'override');
-like(with({ nesting => { sourced_id => $first, depth => 9 } }, $path)->{body}, qr/"metadata": (\{"a":){9}1\}{9},/, 'nesting');
-is(scalar @{ with({ ignore_filter => JSON::PP::true }, '/users', '-d', 'limit=5000', '--data-urlencode', $filter)->{json}{users} },
+like(with({ nesting => { sourced_id => $first, depth => 9 } }, $path)->{body}, qr/"metadata": (\{"a":){9}1\}{9},/,
+	'nesting');
+is(scalar @{ with({ ignore_filter => JSON::PP::true }, '/users', '-d', 'limit=5000', '--data-urlencode',
+	$filter)->{json}{users} },
 	scalar @users, 'filter ignored');
 $answer = with({ ignore_sort => JSON::PP::true }, $path, '-d', 'limit=1000', '-d', 'sort=sourcedId');
 isnt(join(' ', ids(@{ $answer->{json}{users} })), join(' ', ids(@students)), 'sort ignored');
@@ -388,11 +415,13 @@ is(join(' ', sort(ids(@{ $answer->{json}{users} }))), join(' ', ids(@students)),
 $answer = with({ duplicate => { sourced_id => $first, at => 'end' } }, $path, '-d', 'limit=1000');
 is_deeply([ ids(@{ $answer->{json}{users} }) ], [ ids(@students), $first ], 'duplicate');
 is($answer->{headers}{'x-total-count'}, scalar @students, '... does not count');
-$answer = with({ add_rows => [ { sourcedId => 's0', role => 'student' } ], remove_rows => [$first] }, $path, '-d', 'limit=1000');
+$answer = with({ add_rows => [ { sourcedId => 's0', role => 'student' } ], remove_rows => [$first] }, $path, '-d',
+	'limit=1000');
 is_deeply([ ids(@{ $answer->{json}{users} }) ], [ 's0', (ids(@students))[ 1 .. $#students ] ], 'row added and removed');
 $answer = with({ redirect => { path => 'students', location => 'https://localhost:1/elsewhere' } }, $path);
 is("$answer->{code} $answer->{headers}{location}", '302 https://localhost:1/elsewhere', 'redirect');
-is(length(with({ many_headers => { path => 'students', count => 3 } }, $path)->{headers}{'x-many-2'}), 1000, 'many headers');
+is(length(with({ many_headers => { path => 'students', count => 3 } }, $path)->{headers}{'x-many-2'}), 1000,
+	'many headers');
 $server->faults({ expire_token_after => 2 });
 $token = ask_token($server->token_url, @basic)->{json}{access_token};
 is(join(' ', map { get($path)->{code} } 1 .. 3), '200 200 401', 'token expires after so many requests');
@@ -411,12 +440,14 @@ $server->clear_log;
 ask_token($server->token_url, @basic);
 get($path, '-d', 'limit=3');
 my @log = $server->log;
-is_deeply([ map { "$_->{method} $_->{authorization} $_->{code}" } @log ], [ 'POST Basic 200', 'GET Bearer 200' ], 'log');
+is_deeply([ map { "$_->{method} $_->{authorization} $_->{code}" } @log ], [ 'POST Basic 200', 'GET Bearer 200' ],
+	'log');
 is_deeply($log[1]{query}, { limit => '3' }, '... with the query');
 is(index($json->encode(\@log), $token), -1, '... without tokens');
 is($server->state->{concurrent_max}, 1, 'one request at a time');
 $server->faults({ delay_ms => 300 });
-curl('-H', "Authorization: Bearer $token", '--parallel', '--parallel-immediate', '--parallel-max', 4, map { ("$campus$path?offset=$_") } 1 .. 4);
+curl('-H', "Authorization: Bearer $token", '--parallel', '--parallel-immediate', '--parallel-max', 4,
+	map { ("$campus$path?offset=$_") } 1 .. 4);
 cmp_ok($server->state->{concurrent_max}, '>', 1, 'requests side by side are counted');
 $server->clear_faults;
 
@@ -424,10 +455,12 @@ $server->clear_faults;
 
 {
 	my $dir = File::Temp->newdir;
-	IPC::Run::run([ '/usr/bin/python3', $INC{'OneRosterServer.pm'} =~ s{perl/OneRosterServer.pm}{oneroster_server.py}r, '--people', 200, '--seed', 11,
+	IPC::Run::run([ '/usr/bin/python3', $INC{'OneRosterServer.pm'} =~ s{perl/OneRosterServer.pm}{oneroster_server.py}r,
+		'--people', 200, '--seed', 11,
 			'--export', "$dir", '--page-size', 100 ]);
 	is($?, 0, 'export');
-	my @exported = map { @{ $json->decode(SmtpServer::contents("$dir/students_$_.json"))->{users} } } 0, 100, scalar @students;
+	my @exported = map { @{ $json->decode(SmtpServer::contents("$dir/students_$_.json"))->{users} } } 0, 100,
+		scalar @students;
 	is_deeply([ ids(@exported) ], [ ids(@students) ], '... has the rows of the server, and an empty last page');
 	my @lines = split /\n/, SmtpServer::contents("$dir/users.copy");
 	is(scalar @lines, @students + @teachers + @administrators, '... and a file for COPY');
@@ -444,7 +477,8 @@ sub deliver
 {
 	my ($user, $to, @args) = @_;
 	my ($out, $err);
-	IPC::Run::run([ 'curl', '-sS', '--cacert', $mail->ca_file, defined $user ? ('-u', $user) : (), '--mail-from', 'a@mesa.example',
+	IPC::Run::run([ 'curl', '-sS', '--cacert', $mail->ca_file, defined $user ? ('-u', $user) : (), '--mail-from',
+		'a@mesa.example',
 			'--mail-rcpt', $to, '-T', '-', @args, $mail->url ], '<', \$message, '>', \$out, '2>', \$err);
 	return $? >> 8;
 }
@@ -454,7 +488,9 @@ is(deliver($login, 'it@mesa.example', '--ssl-reqd'), 0, 'mail with STARTTLS and 
 is(deliver("roster:wrong", 'it@mesa.example', '--ssl-reqd'), 67, 'wrong password');
 is(deliver(undef, 'it@mesa.example', '--ssl-reqd'), 55, 'without AUTH');
 is(deliver(undef, 'it@mesa.example'), 55, 'without STARTTLS');
-is_deeply([ $mail->mails ], [ { from => 'a@mesa.example', to => ['it@mesa.example'], user => 'roster', tls => JSON::PP::true, raw => $message } ],
+is_deeply([ $mail->mails ],
+	[ { from => 'a@mesa.example', to => ['it@mesa.example'], user => 'roster', tls => JSON::PP::true,
+	raw => $message } ],
 	'one mail is kept, as it was sent');
 my $port = $mail->port;
 $mail->stop;

@@ -1,4 +1,5 @@
-# The OneRoster client: tokens, credentials, retries, redirects, TLS; what a fault says, and that nothing secret is in it.
+# The OneRoster client: tokens, credentials, retries, redirects, TLS; what a fault says, and that nothing secret is in
+# it.
 
 use strict;
 use warnings;
@@ -26,8 +27,10 @@ is((requests('oauth2/token'))[0]{authorization}, 'Basic', '... with HTTP Basic')
 like(query_of((requests('oauth2/token'))[0]), qr/"appName":\W*"minga"/, '... and the App Name');
 is(fetch(), 'succeeded', 'another fetch');
 is(scalar(requests('oauth2/token')), 1, '... goes with the token that was kept');
-is($roster->sql("SELECT count(*) FROM tokens WHERE position(sealed in 'Bearer'::bytea) = 0 AND octet_length(sealed) > 36"), '1', '... sealed');
-is(scalar(grep { query_of($_) =~ /"fields":.*sourcedId/ && query_of($_) !~ /password/ } requests('students')), scalar(requests('students')), 'passwords are not asked for');
+is($roster->sql("SELECT count(*) FROM tokens WHERE position(sealed in 'Bearer'::bytea) = 0 "
+	  . "AND octet_length(sealed) > 36"), '1', '... sealed');
+is(scalar(grep { query_of($_) =~ /"fields":.*sourcedId/ && query_of($_) !~ /password/ } requests('students')),
+	scalar(requests('students')), 'passwords are not asked for');
 is(scalar(grep { $_->{authorization} ne 'Bearer' } requests('students')), 0, 'each page is asked for with the token');
 
 $server->clear_log;
@@ -36,18 +39,21 @@ is(fetch(), 'succeeded', 'a token withdrawn in the middle is renewed');
 cmp_ok(scalar(requests('oauth2/token')), '>=', 1, '... by a request for a new one');
 $server->clear_faults;
 $server->faults({ status => { path => 'students', code => 401 } });
-like(fetch_error(), qr/ERROR:  28000: .*refused a token.*HINT: /s, 'a 401 that stays is an error of class 28, not an endless loop');
+like(fetch_error(), qr/ERROR:  28000: .*refused a token.*HINT: /s,
+	'a 401 that stays is an error of class 28, not an endless loop');
 $server->clear_faults;
 
 # How long a token is kept: less its last minute; five minutes where the server does not say
 foreach my $case (
-	[ undef, 240, 'no expires_in' ], [ 600, 540, 'a number' ], [ '600', 540, 'a string' ], [ 'soon', 240, 'no number' ], [ 40, 20, 'less than a minute' ])
+	[ undef, 240, 'no expires_in' ], [ 600, 540, 'a number' ], [ '600', 540, 'a string' ], [ 'soon', 240, 'no number' ],
+		[ 40, 20, 'less than a minute' ])
 {
 	my ($expires_in, $seconds, $what) = @$case;
 	$roster->sql('DELETE FROM tokens');
 	$server->faults({ token_fields => { expires_in => $expires_in } });
 	is(fetch(), 'succeeded', "expires_in: $what");
-	is($roster->sql("SELECT expires_at <= clock_timestamp() + interval '$seconds s' AND expires_at > started_at + interval '$seconds s' FROM tokens, runs ORDER BY run DESC LIMIT 1"),
+	is($roster->sql("SELECT expires_at <= clock_timestamp() + interval '$seconds s' "
+		  . "AND expires_at > started_at + interval '$seconds s' FROM tokens, runs ORDER BY run DESC LIMIT 1"),
 		't', "... kept for $seconds s");
 }
 $server->clear_faults;
@@ -60,13 +66,16 @@ is(scalar(requests('oauth2/token')), 1, '... is not used');
 foreach my $case (
 	[ { html => { path => 'oauth2/token' } }, qr/ERROR:  08P01: .*no access token/s, 'a login page' ],
 	[ { token_fields => { access_token => undef } }, qr/ERROR:  08P01: .*no access token/s, 'no access_token' ],
-	[ { token_fields => { access_token => { nested => 'x' } } }, qr/ERROR:  08P01: .*no access token/s, 'an access_token that is no string' ],
-	[ { token_fields => { access_token => "x\r\nX-Injected: 1" } }, qr/ERROR:  08P01: .*no access token/s, 'an access_token with a line break' ],
+	[ { token_fields => { access_token => { nested => 'x' } } }, qr/ERROR:  08P01: .*no access token/s,
+	'an access_token that is no string' ],
+	[ { token_fields => { access_token => "x\r\nX-Injected: 1" } }, qr/ERROR:  08P01: .*no access token/s,
+	'an access_token with a line break' ],
 	[ { truncated => { path => 'oauth2/token' } }, qr/ERROR:  08P01: .*no access token/s, 'half an answer' ],
 	[ { status => { path => 'oauth2/token', code => 404 } }, qr/ERROR:  42704: .*no token endpoint/s, 'a 404' ],
 	[ { status => { path => 'oauth2/token', code => 403 } }, qr/ERROR:  28P01: .*refused the credentials/s, 'a 403' ],
 	[ { status => { path => 'oauth2/token', code => 500 } }, qr/ERROR:  08006: .*500/s, 'a 500' ],
-	[ { redirect => { path => 'oauth2/token', location => 'https://login.example.org/' } }, qr/ERROR:  08P01: .*redirect.*login\.example\.org/s, 'a redirect' ])
+	[ { redirect => { path => 'oauth2/token', location => 'https://login.example.org/' } },
+	qr/ERROR:  08P01: .*redirect.*login\.example\.org/s, 'a redirect' ])
 {
 	my ($faults, $error, $what) = @$case;
 	$roster->sql('DELETE FROM tokens');
@@ -89,11 +98,13 @@ $server->clear_faults;
 # Credentials
 $roster->sql("SELECT roster_set_secret('mesa-high', 'guessed wrong')");
 my $error = fetch_error();
-like($error, qr/ERROR:  28P01: .*refused the credentials of connection "mesa-high".*401.*HINT:.*roster_set_secret/s, 'wrong secret: whose side and what to do');
+like($error, qr/ERROR:  28P01: .*refused the credentials of connection "mesa-high".*401.*HINT:.*roster_set_secret/s,
+	'wrong secret: whose side and what to do');
 unlike($error . $roster->log_contents, qr/guessed wrong/, '... and the secret is in no error and no log');
 $roster->sql("SELECT roster_set_secret('mesa-high', " . RosterCluster::quote($server->client_secret) . ')');
 $roster->sql("SELECT roster_configure('mesa-high', app_name => 'other')");
-like(fetch_error(), qr/ERROR:  28000: .*does not know the App Name "other".*HINT: .*appName=/s, 'wrong App Name: named, with where to find the right one');
+like(fetch_error(), qr/ERROR:  28000: .*does not know the App Name "other".*HINT: .*appName=/s,
+	'wrong App Name: named, with where to find the right one');
 $roster->sql("SELECT roster_configure('mesa-high', app_name => 'minga')");
 is(fetch(), 'succeeded', 'right again');
 
@@ -138,7 +149,8 @@ foreach my $case ([ 400, '08P01' ], [ 422, '08P01' ], [ 500, '08006' ])
 	$server->clear_log;
 	$server->faults({ status => { path => 'students', code => $code } });
 	like(fetch_error(), qr/ERROR:  $sqlstate: .*$code.*HINT: /s, "a $code is an error");
-	is(join(' ', map { $_->{query}{limit} . ($_->{query}{fields} ? ' fields' : '') } requests('students')), '5000 fields 10',
+	is(join(' ', map { $_->{query}{limit} . ($_->{query}{fields} ? ' fields' : '') } requests('students')),
+		'5000 fields 10',
 		'... and tried once more only with less');
 	$server->clear_faults;
 }
@@ -146,22 +158,28 @@ foreach my $case ([ 400, '08P01' ], [ 422, '08P01' ], [ 500, '08006' ])
 # Redirects
 my $elsewhere = OneRosterServer->new(people => 30, seed => 4);
 $elsewhere->clear_log;
-$server->faults({ redirect => { path => 'students', location => $elsewhere->origin . '/campus/api/oneroster/v1p1/minga/ims/oneroster/v1p1/users' } });
-like(fetch_error(), qr/ERROR:  08P01: .*redirect.*HINT: .*Credentials go to the configured host alone/s, 'a redirect is an error');
+$server->faults(
+	{ redirect => { path => 'students', location => $elsewhere->origin
+		  . '/campus/api/oneroster/v1p1/minga/ims/oneroster/v1p1/users' } });
+like(fetch_error(), qr/ERROR:  08P01: .*redirect.*HINT: .*Credentials go to the configured host alone/s,
+	'a redirect is an error');
 is(scalar($elsewhere->log), 0, '... and nothing reaches the other host');
 $server->faults({ redirect => { path => 'students', location => "https://\x{ff}\x{fe}.example/" } });
 like(fetch_error(), qr/ERROR:  08P01: .*redirect/s, 'a redirect to a host that is no text is an error');
-is($roster->sql("SELECT count(*) FILTER (WHERE convert_to(detail, 'UTF8') IS NULL AND detail IS NOT NULL) FROM runs"), '0', '... that is stored as text');
+is($roster->sql("SELECT count(*) FILTER (WHERE convert_to(detail, 'UTF8') IS NULL AND detail IS NOT NULL) FROM runs"),
+	'0', '... that is stored as text');
 $server->clear_faults;
 
 # TLS and the network
 $roster->set(ca_file => $elsewhere->ca_file);
-like(fetch_error(), qr/ERROR:  08\w{3}: .*no trusted TLS connection to "localhost".*HINT: .*ca_file/s, 'a certificate of an unknown authority is refused');
+like(fetch_error(), qr/ERROR:  08\w{3}: .*no trusted TLS connection to "localhost".*HINT: .*ca_file/s,
+	'a certificate of an unknown authority is refused');
 $roster->set(ca_file => $server->ca_file);
 my $url = $elsewhere->url;
 $elsewhere->stop;
 $roster->move_school('mesa-high', $url, $server->client_secret);
-like(fetch_error(), qr/ERROR:  08006: .*"localhost" could not be reached over TLS.*HINT: .*firewall/s, 'nobody listens');
+like(fetch_error(), qr/ERROR:  08006: .*"localhost" could not be reached over TLS.*HINT: .*firewall/s,
+	'nobody listens');
 $roster->move_school('mesa-high', 'https://sis.school.invalid/campus/api/oneroster/v1p1/minga', $server->client_secret);
 like(fetch_error(), qr/ERROR:  08001: .*"sis\.school\.invalid" was not found.*HINT: /s, 'a host that is none');
 like($roster->error("SELECT roster_configure('mesa-high', url => 'http://localhost/campus/api/oneroster/v1p1/minga')"),
@@ -180,9 +198,11 @@ $server->faults({ hang => { path => 'students' } });
 $server->clear_log;
 my $run = $roster->sql("SELECT roster_start('mesa-high', 'fetch')");
 sleep 1 until requests('students');
-is($roster->sql("SELECT count(*), count(xact_start), count(backend_xmin) FROM pg_stat_activity WHERE backend_type = 'minga_roster'"), '1|0|0',
+is($roster->sql("SELECT count(*), count(xact_start), count(backend_xmin) FROM pg_stat_activity "
+	  . "WHERE backend_type = 'minga_roster'"), '1|0|0',
 	'while it waits for the network it holds no transaction and no snapshot');
-is($roster->sql("SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE a.backend_type = 'minga_roster' AND l.locktype <> 'advisory'"), '0',
+is($roster->sql("SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) "
+	  . "WHERE a.backend_type = 'minga_roster' AND l.locktype <> 'advisory'"), '0',
 	'... and no lock but the advisory ones');
 $roster->sql("SELECT roster_cancel($run)");
 $roster->wait_for("SELECT state <> 'running' FROM runs WHERE run = $run");
@@ -198,7 +218,8 @@ $roster->sql("SELECT roster_cancel($run)");
 $roster->wait_for("SELECT state <> 'running' FROM runs WHERE run = $run");
 is($roster->sql("SELECT state FROM runs WHERE run = $run"), 'cancelled', 'a cancel while a token is asked for');
 $server->faults({ hang => { path => 'students' } });
-like($roster->error("SET statement_timeout = '500ms'; SELECT roster_fetch('mesa-high')"), qr/ERROR:  57014/, 'a hanging request is interrupted');
+like($roster->error("SET statement_timeout = '500ms'; SELECT roster_fetch('mesa-high')"), qr/ERROR:  57014/,
+	'a hanging request is interrupted');
 $roster->wait_for("SELECT count(*) = 0 FROM runs WHERE state IN ('queued', 'running')");
 pass('... and its run does not go on');
 $server->clear_faults;

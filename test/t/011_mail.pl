@@ -1,4 +1,5 @@
-# Mail from the outbox: STARTTLS and AUTH, both parts, a mail server that is down, a wrong password, a refused recipient.
+# Mail from the outbox: STARTTLS and AUTH, both parts, a mail server that is down, a wrong password, a refused
+# recipient.
 
 use strict;
 use warnings;
@@ -10,7 +11,8 @@ use SmtpServer;
 use Test::More;
 
 my $server = OneRosterServer->new(people => 30, seed => 3);
-my $smtp = SmtpServer->new(certs => $server->certs, user => 'roster', password => 'mail+S3cret', args => [ '--reject-recipient', 'gone@mesa.example' ]);
+my $smtp = SmtpServer->new(certs => $server->certs, user => 'roster', password => 'mail+S3cret',
+	args => [ '--reject-recipient', 'gone@mesa.example' ]);
 my $roster;
 {
 	# A proxy of the environment, where nobody listens: neither mail nor SIS is asked through it.
@@ -23,8 +25,10 @@ $roster->connect_school('mesa-high', $server);
 sub write_mail
 {
 	my ($to, $subject) = @_;
-	return $roster->sql("INSERT INTO outbox (run, connection, email, subject, body_text, body_html, next_attempt_at, created_at, origin) "
-		  . "SELECT coalesce(max(run), 0) + 1, 'mesa-high', '$to', '$subject', E'Nothing to do.\\n\\nZoë: Grüße', '<p>Nothing to do.</p>', now(), now(), server_origin() FROM outbox RETURNING mail");
+	return $roster->sql("INSERT INTO outbox (run, connection, email, subject, body_text, body_html, next_attempt_at, "
+		  . "created_at, origin) "
+		  . "SELECT coalesce(max(run), 0) + 1, 'mesa-high', '$to', '$subject', E'Nothing to do.\\n\\nZoë: Grüße', "
+		  . "'<p>Nothing to do.</p>', now(), now(), server_origin() FROM outbox RETURNING mail");
 }
 sub send_mail { $roster->sql('SELECT roster_run_due()'); return; }
 sub wait_for { my ($query) = @_; $roster->wait_for($query); return; }
@@ -44,7 +48,8 @@ $roster->set(smtp_url => $smtp->url);
 # A password is needed first, and has to be right
 send_mail();
 wait_for("SELECT last_error IS NOT NULL FROM outbox WHERE mail = $mail");
-like($roster->sql("SELECT last_error FROM outbox WHERE mail = $mail"), qr/no password for the mail server/, 'a missing password is told in the outbox');
+like($roster->sql("SELECT last_error FROM outbox WHERE mail = $mail"), qr/no password for the mail server/,
+	'a missing password is told in the outbox');
 $roster->sql("SELECT roster_set_secret('smtp', 'wrong')");
 $roster->sql("UPDATE outbox SET next_attempt_at = now(), last_error = NULL");
 send_mail();
@@ -64,7 +69,8 @@ like($kept->{raw}, qr/^Subject: Mesa High: nothing to do\r?$/m, 'subject');
 like($kept->{raw}, qr/^Date: \w{3}, \d+ \w{3} \d{4} [\d:]+ \+0000\r?$/m, 'date');
 like($kept->{raw}, qr/^Message-ID: <minga-roster\.$mail\.[^>]+\@minga\.example>\r?$/m, 'message id');
 like($kept->{raw}, qr/^Auto-Submitted: auto-generated\r?$/m, 'marked as automatic');
-like($kept->{raw}, qr{multipart/alternative.*text/plain; charset=utf-8.*Nothing to do\..*text/html; charset=utf-8.*<p>Nothing to do\.</p>}s, 'text first, HTML last');
+like($kept->{raw},
+	qr{multipart/alternative.*text/plain; charset=utf-8.*Nothing to do\..*text/html; charset=utf-8.*<p>Nothing to do\.</p>}s, 'text first, HTML last');
 like($kept->{raw}, qr/Zo=C3=AB: Gr=C3=BC=C3=9Fe/, 'UTF-8 survives');
 
 # A subject that is not ASCII; a mail is sent once
@@ -81,7 +87,8 @@ $smtp->stop;
 $mail = write_mail('it@mesa.example', 'while it was down');
 send_mail();
 wait_for("SELECT attempts = 1 AND last_error IS NOT NULL FROM outbox WHERE mail = $mail");
-is($roster->sql("SELECT state, next_attempt_at > now() FROM outbox WHERE mail = $mail"), 'waiting|t', 'a mail server that is down delays the mail');
+is($roster->sql("SELECT state, next_attempt_at > now() FROM outbox WHERE mail = $mail"), 'waiting|t',
+	'a mail server that is down delays the mail');
 $smtp->start;
 $roster->sql('UPDATE outbox SET next_attempt_at = now()');
 send_mail();
@@ -94,7 +101,8 @@ my $foreign = write_mail('it@mesa.example', 'restored');
 $roster->sql("UPDATE outbox SET origin = '1/1' WHERE mail = $foreign");
 send_mail();
 wait_for("SELECT state = 'failed' FROM outbox WHERE mail = $mail");
-like($roster->sql("SELECT last_error FROM outbox WHERE mail = $mail"), qr/550/, 'a refused recipient is final, with the answer');
+like($roster->sql("SELECT last_error FROM outbox WHERE mail = $mail"), qr/550/,
+	'a refused recipient is final, with the answer');
 is(state_of($foreign), 'waiting|0', 'a restored copy sends nothing that was written elsewhere');
 
 # A subject with a line break never becomes a header of its own
@@ -106,14 +114,17 @@ my $next = write_mail('it@mesa.example', 'behind a broken one');
 my $count = $smtp->mails;
 send_mail();
 wait_for("SELECT state = 'sent' FROM outbox WHERE mail = $next");
-is($roster->sql("SELECT string_agg(state || ' ' || attempts || ' ' || last_error, ', ') FROM outbox WHERE mail IN ($mail, $recipient)"),
-	join(', ', ('failed 1 the recipient or the subject contains a line break') x 2), 'a line break in subject or recipient is final');
+is($roster->sql("SELECT string_agg(state || ' ' || attempts || ' ' || last_error, ', ') FROM outbox "
+	  . "WHERE mail IN ($mail, $recipient)"),
+	join(', ', ('failed 1 the recipient or the subject contains a line break') x 2),
+	'a line break in subject or recipient is final');
 is(scalar($smtp->mails), $count + 1, '... nothing of it is sent, and the next mail is');
 
 # Two parts and odd characters, read by another implementation of MIME
 my $subject = 'Grüße von der École Élémentaire Jean-Baptiste Poquelin, 日本語 und noch viel mehr: nothing to do';
 $mail = write_mail('it@mesa.example', $subject);
-$roster->sql("UPDATE outbox SET body_text = E'.\n..dot first\n' || repeat('Zoë ', 500) || E'\nFrom here\n' WHERE mail = $mail");
+$roster->sql("UPDATE outbox SET body_text = E'.\n..dot first\n' || repeat('Zoë ', 500) || E'\nFrom here\n' "
+	  . "WHERE mail = $mail");
 $roster->set(smtp_from => 'Minga für Schulen <roster@minga.example>');
 send_mail();
 wait_for("SELECT state = 'sent' FROM outbox WHERE mail = $mail");
@@ -123,15 +134,19 @@ IPC::Run::run([ '/usr/bin/python3', '-c', <<'PYTHON' ], '<', \$raw, '>', \$read)
 import email, email.policy, sys
 mail = email.message_from_bytes(sys.stdin.buffer.read(), policy=email.policy.default)
 parts = {p.get_content_type(): p.get_content().replace("\r\n", "\n") for p in mail.walk() if not p.is_multipart()}
-out = [mail["subject"], str(mail["from"]), mail["from"].addresses[0].display_name, mail["from"].addresses[0].addr_spec, " ".join(parts), parts["text/plain"], parts["text/html"]]
+out = [mail["subject"], str(mail["from"]), mail["from"].addresses[0].display_name, mail["from"].addresses[0].addr_spec,
+	" ".join(parts), parts["text/plain"], parts["text/html"]]
 sys.stdout.buffer.write("|".join(out).encode())
 PYTHON
-is($read, join('|', $subject, 'Minga für Schulen <roster@minga.example>', 'Minga für Schulen', 'roster@minga.example', 'text/plain text/html',
-		".\n..dot first\n" . ('Zoë ' x 500) . "\nFrom here\n", '<p>Nothing to do.</p>'), 'subject, sender and both parts arrive as they were written');
+is($read, join('|', $subject, 'Minga für Schulen <roster@minga.example>', 'Minga für Schulen', 'roster@minga.example',
+'text/plain text/html',
+		".\n..dot first\n" . ('Zoë ' x 500) . "\nFrom here\n", '<p>Nothing to do.</p>'),
+		'subject, sender and both parts arrive as they were written');
 is((($smtp->mails)[-1])->{from}, 'roster@minga.example', '... the envelope has the address alone');
 
 # A subject that is ASCII and holds an encoded word, or one that is too long for a line
-foreach my $written ('=?utf-8?q?Evil?=: nothing to do', 'Mesa High School of the Arts and Sciences, Red Mountain: nothing to do')
+foreach my $written ('=?utf-8?q?Evil?=: nothing to do',
+	'Mesa High School of the Arts and Sciences, Red Mountain: nothing to do')
 {
 	$mail = write_mail('it@mesa.example', $written);
 	send_mail();
@@ -153,7 +168,8 @@ $roster->sql('ALTER FUNCTION minga_roster.apply_retention() RENAME TO apply_no_r
 $mail = write_mail('it@mesa.example', 'sent all the same');
 send_mail();
 wait_for("SELECT state = 'sent' FROM outbox WHERE mail = $mail");
-like($roster->log_contents, qr/could not do a part of its minute's duty\n.*"SELECT minga_roster\.apply_retention\(\)" failed with SQLSTATE 42883/,
+like($roster->log_contents,
+	qr/could not do a part of its minute's duty\n.*"SELECT minga_roster\.apply_retention\(\)" failed with SQLSTATE 42883/,
 	'a part of the duty that fails is logged, and the mail goes out');
 $roster->sql('ALTER FUNCTION minga_roster.apply_no_retention() RENAME TO apply_retention');
 
@@ -161,7 +177,8 @@ $roster->sql('ALTER FUNCTION minga_roster.apply_no_retention() RENAME TO apply_r
 $mail = write_mail('it@mesa.example', 'claimed and lost');
 is($roster->sql('SELECT mail FROM claim_mail()'), $mail, 'a mail is claimed');
 is($roster->sql('SELECT count(*) FROM claim_mail()'), '0', '... by one');
-is($roster->sql("SELECT state, attempts, next_attempt_at > now() AND next_attempt_at <= now() + interval '1 minute' FROM outbox WHERE mail = $mail"),
+is($roster->sql("SELECT state, attempts, next_attempt_at > now() AND next_attempt_at <= now() + interval '1 minute' "
+	  . "FROM outbox WHERE mail = $mail"),
 	'waiting|1|t', '... and stays waiting for its next attempt');
 $roster->set(test_clock => $roster->sql("SELECT now() + interval '2 minutes'"));
 send_mail();
@@ -184,7 +201,8 @@ $roster->set(smtp_ca_file => $other->ca_file);
 $mail = write_mail('it@mesa.example', 'to be kept');
 send_mail();
 wait_for("SELECT last_error IS NOT NULL FROM outbox WHERE mail = $mail");
-like($roster->sql("SELECT state || ' ' || last_error FROM outbox WHERE mail = $mail"), qr/^waiting .*certificate/, 'an unknown authority delays the mail');
+like($roster->sql("SELECT state || ' ' || last_error FROM outbox WHERE mail = $mail"), qr/^waiting .*certificate/,
+	'an unknown authority delays the mail');
 $roster->set(smtp_ca_file => $smtp->ca_file);
 $smtp->stop;
 $smtp->start('--no-starttls');
@@ -202,10 +220,12 @@ $roster->set(smtp_user => '');
 $roster->sql("UPDATE outbox SET next_attempt_at = now(), last_error = NULL WHERE mail = $mail");
 send_mail();
 wait_for("SELECT last_error IS NOT NULL FROM outbox WHERE mail = $mail");
-like($roster->sql("SELECT state || ' ' || last_error FROM outbox WHERE mail = $mail"), qr/^waiting .*530/, 'AUTH left out where the server demands it delays the mail');
+like($roster->sql("SELECT state || ' ' || last_error FROM outbox WHERE mail = $mail"), qr/^waiting .*530/,
+	'AUTH left out where the server demands it delays the mail');
 
 # After five days a mail that could not be sent is given up
-$roster->sql("UPDATE outbox SET next_attempt_at = now(), last_error = NULL, created_at = now() - interval '5 days 1 minute' WHERE mail = $mail");
+$roster->sql("UPDATE outbox SET next_attempt_at = now(), last_error = NULL, created_at = now() - interval '5 days 1 "
+	  . "minute' WHERE mail = $mail");
 send_mail();
 wait_for("SELECT state = 'failed' FROM outbox WHERE mail = $mail");
 pass('after five days it is given up');

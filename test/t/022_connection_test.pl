@@ -32,58 +32,72 @@ sub try
 sub summary
 {
 	my ($steps) = @_;
-	my $named = sub { my ($wanted) = @_; return grep { (!defined $steps->{$_}{ok} ? '?' : $steps->{$_}{ok} ? 'ok' : '!') eq $wanted } @order };
+	my $named = sub { my ($wanted) = @_;
+	return grep { (!defined $steps->{$_}{ok} ? '?' : $steps->{$_}{ok} ? 'ok' : '!') eq $wanted } @order };
 	return join ' ', $named->('ok'), (map { "!$_" } $named->('!')), (map { "?$_" } $named->('?'));
 }
 
 my $steps = try();
 is(summary($steps), 'url dns tls token school students teachers administrators people', 'all steps are taken');
-is(scalar(grep { !defined $_->{detail} || !defined $_->{elapsed} } values %$steps), 0, '... each with what was found and how long it took');
+is(scalar(grep { !defined $_->{detail} || !defined $_->{elapsed} } values %$steps), 0,
+	'... each with what was found and how long it took');
 like($steps->{url}{detail}, qr/\Q@{[ $server->url ]}\E/, 'url');
 is($steps->{dns}{detail}, 'localhost found.', 'dns');
 like($steps->{tls}{detail}, qr/certificate is valid/, 'tls');
 like($steps->{token}{detail}, qr/kept for \d+ seconds/, 'token');
 is($steps->{school}{detail}, "\"Mesa High\" ($school) is one of 3 schools that the key can see.", 'school');
 like($steps->{students}{detail}, qr/^1,2\d\d students listed\.$/, 'students are counted');
-is($roster->sql('SELECT count(*) FROM staged_users') . $roster->sql('SELECT state FROM runs ORDER BY run DESC LIMIT 1'), '0succeeded', 'nothing is staged');
+is($roster->sql('SELECT count(*) FROM staged_users') . $roster->sql('SELECT state FROM runs ORDER BY run DESC LIMIT 1'),
+	'0succeeded', 'nothing is staged');
 is($roster->sql('SELECT count(*) FROM run_steps'), '9', 'the steps are on record');
 
 is(try({ total => 'none' })->{students}{detail}, 'At least 100 students listed.', 'without a total');
 $steps = try({ empty => { path => 'administrators', total => 0 } });
-is("$steps->{administrators}{ok} $steps->{administrators}{detail}", '1 0 administrators listed.', 'an empty list is no fault');
+is("$steps->{administrators}{ok} $steps->{administrators}{detail}", '1 0 administrators listed.',
+	'an empty list is no fault');
 like($steps->{administrators}{hint}, qr/archives nobody/, '... and says so');
 
 $server->clear_log;
 try();
-is(scalar(grep { $_->{path} =~ /token/ && $_->{method} eq 'POST' } $server->log), 1, 'the token is asked for anew each time');
+is(scalar(grep { $_->{path} =~ /token/ && $_->{method} eq 'POST' } $server->log), 1,
+	'the token is asked for anew each time');
 
 # Fallbacks and collections
 
 $steps = try({ status => { path => '/schools/.*/administrators', code => 404 } });
-is(summary($steps), 'url dns tls token school students teachers administrators people', 'a collection whose fallback answers is ok');
-like($steps->{administrators}{detail}, qr{in the district; of the first \d+, \d+ are of this school and kept\. Read from /users\?filter=role='administrator', since /schools/\{school\}/administrators is denied}, '... and names it');
+is(summary($steps), 'url dns tls token school students teachers administrators people',
+	'a collection whose fallback answers is ok');
+like($steps->{administrators}{detail},
+	qr{in the district; of the first \d+, \d+ are of this school and kept\. Read from /users\?filter=role='administrator', since /schools/\{school\}/administrators is denied}, '... and names it');
 $steps = try({ status => { path => 'administrator', code => 403 } });
-is(summary($steps), 'url dns tls token school students teachers people !administrators', 'one that is denied altogether is not');
+is(summary($steps), 'url dns tls token school students teachers people !administrators',
+	'one that is denied altogether is not');
 like($steps->{administrators}{hint}, qr/Ask the school/, '... and says whose side it is');
 $steps = try({ html => { path => 'students' }, failure_status => { path => 'teachers' } });
-is(summary($steps), 'url dns tls token school administrators people !students !teachers', 'collections are tried each for itself');
+is(summary($steps), 'url dns tls token school administrators people !students !teachers',
+	'collections are tried each for itself');
 like($steps->{students}{detail}, qr/web page/, 'HTML');
 like($steps->{teachers}{detail}, qr/the roster could not be read/, 'a failure in the words of the SIS');
 $steps = try({ missing_envelope => { path => 'students' }, truncated => { path => 'teachers' } });
-is(summary($steps), 'url dns tls token school administrators people !students !teachers', 'answers that cannot be read');
+is(summary($steps), 'url dns tls token school administrators people !students !teachers',
+	'answers that cannot be read');
 
 # A school's endpoint that lists people of others
 $roster->sql("SELECT roster_configure('mesa', page_size => 3)");
 $roster->sql("SELECT roster_fetch('mesa')");
-my @first = split /\n/, $roster->sql("SELECT sourced_id FROM staged_users WHERE collection = 'students' ORDER BY sourced_id LIMIT 3");
+my @first = split /\n/,
+	$roster->sql("SELECT sourced_id FROM staged_users WHERE collection = 'students' ORDER BY sourced_id LIMIT 3");
 $steps = try({ override => { map { $_ => { orgs => [ { sourcedId => 'another' } ] } } @first } });
-is(summary($steps), 'url dns tls token school teachers administrators people !students', 'an endpoint whose people are all of other schools');
+is(summary($steps), 'url dns tls token school teachers administrators people !students',
+	'an endpoint whose people are all of other schools');
 like($steps->{students}{detail}, qr/None of the first 3 names "\Q$school\E" among its orgs/, '... says so');
 $roster->sql("SELECT roster_configure('mesa', page_size => 1000)");
 
 $roster->sql("SELECT roster_configure('mesa', parent_contact => true)");
 $steps = try();
-like($steps->{guardians}{detail}, qr/^[\d,]+ guardians listed in the district; those of this school's students are kept\.$/, 'guardians, where the parent contact is wanted');
+like($steps->{guardians}{detail},
+	qr/^[\d,]+ guardians listed in the district; those of this school's students are kept\.$/,
+	'guardians, where the parent contact is wanted');
 $roster->sql("SELECT roster_configure('mesa', parent_contact => false)");
 $roster->sql("SELECT roster_toggle('mesa', 'student', roster => false)");
 is(summary(try()), 'url dns tls token school teachers administrators people', 'what is not rostered is not tried');
@@ -93,19 +107,23 @@ $roster->sql("SELECT roster_toggle('mesa', 'student', roster => true)");
 
 $roster->sql("SELECT roster_configure('mesa', school_id => 'no-such-school')");
 $steps = try();
-is(summary($steps), 'url dns tls token people !school ?students ?teachers ?administrators', 'an unknown school: what follows is not reached');
-like($steps->{school}{detail}, qr/"no-such-school" is not among.*"Mesa High" \(\Q$school\E\), "Red Mountain High"/, '... the schools that the key can see are named');
+is(summary($steps), 'url dns tls token people !school ?students ?teachers ?administrators',
+	'an unknown school: what follows is not reached');
+like($steps->{school}{detail}, qr/"no-such-school" is not among.*"Mesa High" \(\Q$school\E\), "Red Mountain High"/,
+	'... the schools that the key can see are named');
 is($steps->{students}{detail}, undef, '... and a step not reached says nothing');
 $roster->sql("SELECT roster_configure('mesa', school_id => '$school')");
 $steps = try({ status => { path => '/(schools|orgs)\?', code => 403 } });
-is(summary($steps), 'url dns tls token school students teachers administrators people', 'a key that may not list schools');
+is(summary($steps), 'url dns tls token school students teachers administrators people',
+	'a key that may not list schools');
 like($steps->{school}{detail}, qr/may not list schools/, '... is told so');
 
 # The people relation
 
 $roster->sql('REVOKE INSERT ON people FROM people_owner');
 $steps = try();
-is(summary($steps), 'url dns tls token school students teachers administrators !people', 'an owner that may not write its people');
+is(summary($steps), 'url dns tls token school students teachers administrators !people',
+	'an owner that may not write its people');
 like($steps->{people}{detail}, qr/"people_owner" lacks INSERT on/, '... is named, with the right');
 like($steps->{people}{hint}, qr/GRANT INSERT/, '... and what gives it');
 $roster->sql('GRANT INSERT ON people TO people_owner');
@@ -121,14 +139,16 @@ $roster->sql("SELECT roster_set_secret('mesa', '" . $server->client_secret . "')
 
 $roster->set(ca_file => '');
 $steps = try();
-is(summary($steps), 'url dns people !tls ?token ?school ?students ?teachers ?administrators', 'a certificate of an authority nobody knows');
+is(summary($steps), 'url dns people !tls ?token ?school ?students ?teachers ?administrators',
+	'a certificate of an authority nobody knows');
 like($steps->{tls}{hint}, qr/minga_roster\.ca_file/, '... and where to name it');
 $roster->set(ca_file => $server->ca_file);
 
 my $url = $server->url;
 $roster->move_school('mesa', 'https://campus.minga.invalid/campus/api/oneroster/v1p1/minga', $server->client_secret);
 $steps = try();
-is(summary($steps), 'url people !dns ?tls ?token ?school ?students ?teachers ?administrators', 'a host that does not exist');
+is(summary($steps), 'url people !dns ?tls ?token ?school ?students ?teachers ?administrators',
+	'a host that does not exist');
 like($steps->{dns}{detail}, qr/"campus\.minga\.invalid"/, '... is named');
 my $port = $server->port;
 $server->stop;

@@ -30,13 +30,15 @@ foreach my $people (2000, 20000)
 	my $pid = $roster->sql("SELECT pid FROM runs WHERE run = $run");
 	my %size = map { /^(\w+):\s+(\d+) kB/ ? ($1 => $2) : () } split /\n/, slurp_file("/proc/$pid/status");
 	$private{$people} = $size{VmHWM} - $size{RssFile} - $size{RssShmem};
-	cmp_ok($roster->sql("SELECT rows FROM collections WHERE run = $run AND collection = 'students'"), '>', $people * 0.8, "$people people: the students are read");
+	cmp_ok($roster->sql("SELECT rows FROM collections WHERE run = $run AND collection = 'students'"), '>',
+		$people * 0.8, "$people people: the students are read");
 	$server->clear_faults;
 	$roster->wait_for("SELECT state = 'succeeded' FROM runs WHERE run = $run");
 	$server->stop;
 }
 
-cmp_ok($private{20000}, '<', 16 * 1024 + 4 * $page_kb, "private memory stays below 16 MB and four pages ($private{2000} and $private{20000} kB)");
+cmp_ok($private{20000}, '<', 16 * 1024 + 4 * $page_kb,
+	"private memory stays below 16 MB and four pages ($private{2000} and $private{20000} kB)");
 cmp_ok($private{20000}, '<', $private{2000} * 1.1 + 1024, '... the same for ten times as many people');
 
 done_testing();

@@ -1,5 +1,5 @@
-# Certificates that nobody may trust: expired, of its own making, for another host, of an unknown authority; and what is no TLS at all.
-# Nothing is sent to such a server.
+# Certificates that nobody may trust: expired, of its own making, for another host, of an unknown authority; and what is
+# no TLS at all. Nothing is sent to such a server.
 
 use strict;
 use warnings;
@@ -11,7 +11,8 @@ use Test::More;
 
 my $night = HostileNight->new('tls', guard_percent => 100);
 my ($roster, $server) = ($night->roster, $night->server);
-my %refused = (sqlstate => '08004', error => qr/^no trusted TLS connection to "localhost" could be made$/, hint => qr/certificate of the SIS.*SIS administrator.*DBA set minga_roster\.ca_file/);
+my %refused = (sqlstate => '08004', error => qr/^no trusted TLS connection to "localhost" could be made$/,
+	hint => qr/certificate of the SIS.*SIS administrator.*DBA set minga_roster\.ca_file/);
 
 foreach my $case ([ 'expired', qr/expired/ ], [ 'self_signed', qr/self.signed/ ], [ 'other_host', qr/localhost/ ])
 {
@@ -27,15 +28,20 @@ foreach my $case ([ 'expired', qr/expired/ ], [ 'self_signed', qr/self.signed/ ]
 
 my $authority = OneRosterServer->new(people => 10);
 $roster->set(ca_file => $authority->ca_file);
-$night->falls('an authority that is not known', {}, %refused, detail => qr/certificate/, after => sub { $roster->set(ca_file => $server->ca_file) });
+$night->falls('an authority that is not known', {}, %refused, detail => qr/certificate/,
+	after => sub { $roster->set(ca_file => $server->ca_file) });
 $roster->set(ca_file => '/nowhere/ca.crt');
-$night->falls('a ca_file that is none', {}, sqlstate => 'F0000', error => qr/^the database server has no list of certificate authorities to trust$/,
-	detail => qr{^File "/nowhere/ca\.crt" cannot be used: No such file or directory\.}, hint => qr/^This is not about the SIS: let the DBA correct minga_roster\.ca_file/, after => sub { $roster->set(ca_file => $server->ca_file) });
+$night->falls('a ca_file that is none', {}, sqlstate => 'F0000',
+	error => qr/^the database server has no list of certificate authorities to trust$/,
+	detail => qr{^File "/nowhere/ca\.crt" cannot be used: No such file or directory\.},
+	hint => qr/^This is not about the SIS: let the DBA correct minga_roster\.ca_file/,
+	after => sub { $roster->set(ca_file => $server->ca_file) });
 
 # No TLS where TLS is due
 my $plain = OneRosterServer->new(people => 10, plain_http => 1);
 $night->moves('localhost:' . $plain->port);
-$night->falls('http where https is due', {}, sqlstate => '08006', error => qr/^"localhost" could not be reached over TLS$/, hint => qr/SIS administrator/, after => sub {
+$night->falls('http where https is due', {}, sqlstate => '08006',
+	error => qr/^"localhost" could not be reached over TLS$/, hint => qr/SIS administrator/, after => sub {
 	is(scalar($plain->log), 0, '... and nothing was sent in clear');
 	$night->moves_back;
 });

@@ -1,5 +1,5 @@
-# How requests are authorised: client credentials in each form, scopes, cookies, signatures (verified by oauthlib), static tokens;
-# odd characters in ids and secrets; what a refusal says, and that nothing secret is in it.
+# How requests are authorised: client credentials in each form, scopes, cookies, signatures (verified by oauthlib),
+# static tokens; odd characters in ids and secrets; what a refusal says, and that nothing secret is in it.
 
 use strict;
 use warnings;
@@ -15,10 +15,12 @@ use Test::More;
 my ($out, $err) = ('', '');
 IPC::Run::run([ '/usr/bin/python3', '-c', <<'PYTHON' ], '<', \undef, '>', \$out, '2>', \$err);
 from oauthlib.oauth1 import Client
-client = Client("dpf43f3p2l4k3l03", "kd94hf93k423kf44", "nnch734d00sl2jdk", "pfkkdhi9sl3r4s00", nonce="kllo9940pd9333jh", timestamp="1191242096")
+client = Client("dpf43f3p2l4k3l03", "kd94hf93k423kf44", "nnch734d00sl2jdk", "pfkkdhi9sl3r4s00",
+	nonce="kllo9940pd9333jh", timestamp="1191242096")
 print(client.sign("http://photos.example.net/photos?file=vacation.jpg&size=original")[1]["Authorization"])
 PYTHON
-like($out, qr{oauth_signature="tR3%2BTy81lMeYAr%2FFid0kMTYa%2FWM%3D"}, 'the verifier signs the published example as published') or diag($err);
+like($out, qr{oauth_signature="tR3%2BTy81lMeYAr%2FFid0kMTYa%2FWM%3D"},
+'the verifier signs the published example as published') or diag($err);
 
 my $server = OneRosterServer->new(people => 30, seed => 3);
 my $roster = RosterCluster->new('auth');
@@ -33,7 +35,8 @@ sub connected
 	$server->faults($faults);
 	$server->clear_log;
 	push @secrets, $args{client_secret} if defined $args{client_secret};
-	$roster->connect_school($name, $server, url => $server->plain_url, sis => 'oneroster_1.1', app_name => undef, %args);
+	$roster->connect_school($name, $server, url => $server->plain_url, sis => 'oneroster_1.1', app_name => undef,
+		%args);
 	return;
 }
 sub fetch { return $roster->sql("SELECT state FROM roster_fetch('$_[0]')"); }
@@ -48,7 +51,8 @@ foreach my $case ([ 'basic', 1 ], [ 'body', 2 ], [ 'encoded basic', 3 ])
 {
 	my ($form, $requests) = @$case;
 	my $name = $form =~ s/ /-/r;
-	connected($name, { client => [ 'school@mesa', $odd ], sent_as => $form }, %oauth2, client_id => 'school@mesa', client_secret => $odd);
+	connected($name, { client => [ 'school@mesa', $odd ], sent_as => $form }, %oauth2, client_id => 'school@mesa',
+		client_secret => $odd);
 	is(fetch($name), 'succeeded', "credentials sent as $form, with odd characters");
 	is(scalar(tokens_asked()), $requests, "... at try $requests");
 	is($roster->sql("SELECT sent_as FROM tokens WHERE connection = '$name'"), $form, '... which is remembered');
@@ -69,12 +73,15 @@ is((tokens_asked())[0]{authorization}, 'body', '... goes in the body, since HTTP
 # Scope: the preset's, none, one of the connection's own
 connected('scope', { scope_wanted => JSON::PP::true }, %oauth2);
 is(fetch('scope'), 'succeeded', 'a server that wants a scope');
-like((tokens_asked())[0]{scope}, qr{^https://purl\.imsglobal\.org/spec/or/v1p1/scope/roster-core\.readonly \S+roster\.readonly$}, '... gets that of the preset');
+like((tokens_asked())[0]{scope},
+	qr{^https://purl\.imsglobal\.org/spec/or/v1p1/scope/roster-core\.readonly \S+roster\.readonly$},
+	'... gets that of the preset');
 $roster->sql("SELECT roster_configure('scope', scope => '')");
 is($roster->sql("SELECT count(*) FROM tokens WHERE connection = 'scope'"), '0', 'another scope: no token is kept');
 $server->clear_log;
 my $error = fetch_error('scope');
-like($error, qr/ERROR:  22023: .*does not grant the scope.*DETAIL: .*400, invalid_scope\. None was asked for.*HINT: .*scope => /s, 'none: whose side and what to do');
+like($error,
+	qr/ERROR:  22023: .*does not grant the scope.*DETAIL: .*400, invalid_scope\. None was asked for.*HINT: .*scope => /s, 'none: whose side and what to do');
 is(scalar(tokens_asked()), 1, '... and the credentials are not tried in other forms');
 $roster->sql("SELECT roster_configure('scope', scope => 'roster a:b')");
 is(fetch('scope'), 'succeeded', 'a scope of the connection');
@@ -94,9 +101,11 @@ is(fetch('elsewhere'), 'succeeded', 'a token URL of another origin');
 foreach my $auth ('oauth1_sha256', 'oauth1_sha1')
 {
 	my $name = $auth =~ s/_/-/r;
-	connected($name, { auth => $auth, client => [ $odd, $odd ] }, auth => $auth, client_id => $odd, client_secret => $odd, page_size => undef);
+	connected($name, { auth => $auth, client => [ $odd, $odd ] }, auth => $auth, client_id => $odd,
+		client_secret => $odd, page_size => undef);
 	is(fetch($name), 'succeeded', "$auth with odd characters in id and secret");
-	is(scalar(grep { $_->{authorization} ne 'OAuth' || $_->{code} != 200 } $server->log), 0, '... each request is signed, and right at once');
+	is(scalar(grep { $_->{authorization} ne 'OAuth' || $_->{code} != 200 } $server->log), 0,
+		'... each request is signed, and right at once');
 	cmp_ok(scalar(grep { defined $_->{query}{filter} } $server->log), '>=', 1, '... those with a filter in quotes too');
 	is(scalar(tokens_asked()), 0, '... no token is asked for');
 	is($roster->sql("SELECT count(*) FROM tokens WHERE connection = '$name'"), '0', '... nor kept');
@@ -109,7 +118,8 @@ foreach my $auth ('oauth1_sha256', 'oauth1_sha1')
 }
 connected('wrong-method', { auth => 'oauth1_sha1' }, auth => 'oauth1_sha256');
 $error = fetch_error('wrong-method');
-like($error, qr/ERROR:  28P01: .*refused the signature of connection "wrong-method".*401.*clock.*agree.*HINT: .*roster_set_secret.*auth => 'oauth1_sha1'/s, 'the other HMAC is wanted: told as a possibility');
+like($error,
+	qr/ERROR:  28P01: .*refused the signature of connection "wrong-method".*401.*clock.*agree.*HINT: .*roster_set_secret.*auth => 'oauth1_sha1'/s, 'the other HMAC is wanted: told as a possibility');
 is(scalar(lists_asked()), 1, '... after one request');
 $roster->sql("SELECT roster_configure('wrong-method', auth => 'oauth1_sha1')");
 is(fetch('wrong-method'), 'succeeded', '... and that helps');
@@ -119,45 +129,58 @@ like(fetch_error('wrong-method'), qr/ERROR:  28P01: .*refused the signature/s, '
 
 # Clocks
 connected('clock', { auth => 'oauth1_sha256', clock_ahead => -900 }, auth => 'oauth1_sha256');
-like(fetch_error('clock'), qr/ERROR:  28000: .*clock of the database server is (89\d|90\d|91\d|92\d) seconds ahead of that of the SIS.*signature.*HINT: .*DBA.*SIS administrator/si, 'a clock that is behind is named');
+like(fetch_error('clock'),
+	qr/ERROR:  28000: .*clock of the database server is (89\d|90\d|91\d|92\d) seconds ahead of that of the SIS.*signature.*HINT: .*DBA.*SIS administrator/si, 'a clock that is behind is named');
 $server->faults({ clock_ahead => 900 });
 like(fetch_error('clock'), qr/ERROR:  28000: .*seconds behind that of the SIS/s, '... and one that is ahead');
 $server->faults({ clock_ahead => 100 });
 is(fetch('clock'), 'succeeded', 'a clock that is off by a little is nobody\'s matter');
 
 # Credentials that have ended
-$roster->sql("SELECT roster_set_secret('clock', 'an old one'), roster_configure('clock', credentials_expire => '2020-06-30')");
+$roster->sql("SELECT roster_set_secret('clock', 'an old one'), roster_configure('clock', credentials_expire => "
+	  . "'2020-06-30')");
 $server->faults({ clock_ahead => undef });
-like(fetch_error('clock'), qr/ERROR:  28P01: .*By credentials_expire of the connection they ended on 2020-06-30/s, 'a signature by credentials that have ended');
+like(fetch_error('clock'), qr/ERROR:  28P01: .*By credentials_expire of the connection they ended on 2020-06-30/s,
+	'a signature by credentials that have ended');
 connected('ended', {}, %oauth2, client_secret => 'an old one');
 $roster->sql("SELECT roster_configure('ended', credentials_expire => '2020-06-30')");
-like(fetch_error('ended'), qr/ERROR:  28P01: .*refused the credentials.*401, invalid_client\. By credentials_expire of the connection they ended on 2020-06-30\..*HINT: .*not expired/s, '... and a token for such');
+like(fetch_error('ended'),
+	qr/ERROR:  28P01: .*refused the credentials.*401, invalid_client\. By credentials_expire of the connection they ended on 2020-06-30\..*HINT: .*not expired/s, '... and a token for such');
 
 # Static tokens
 my $static = q(a'b&c+d%e=f/g~h);
-connected('static', { auth => 'bearer', client => [ '', $static ] }, auth => 'bearer', client_id => undef, client_secret => $static);
+connected('static', { auth => 'bearer', client => [ '', $static ] }, auth => 'bearer', client_id => undef,
+	client_secret => $static);
 is(fetch('static'), 'succeeded', 'a token that does not expire, without a client id');
 is(scalar(tokens_asked()), 0, '... no other is asked for');
-like($roster->sql("SELECT step, ok, detail FROM roster_test_connection('static')"), qr/^token\|t\|The client secret is the token/m, '... and so the connection test says');
-like($roster->sql("SELECT value FROM roster_diagnose('static') WHERE finding = 'token'"), qr/none asked for/, '... and the diagnosis');
+like($roster->sql("SELECT step, ok, detail FROM roster_test_connection('static')"),
+	qr/^token\|t\|The client secret is the token/m, '... and so the connection test says');
+like($roster->sql("SELECT value FROM roster_diagnose('static') WHERE finding = 'token'"), qr/none asked for/,
+	'... and the diagnosis');
 $roster->sql("SELECT roster_set_secret('static', 'withdrawn')");
 push @secrets, 'withdrawn';
 $server->clear_log;
-like(fetch_error('static'), qr/ERROR:  28P01: .*refused the token of connection "static".*401.*HINT: .*roster_set_secret/s, 'a token that is refused');
+like(fetch_error('static'),
+	qr/ERROR:  28P01: .*refused the token of connection "static".*401.*HINT: .*roster_set_secret/s,
+	'a token that is refused');
 is(scalar(lists_asked()), 1, '... is not tried again');
 $roster->sql("SELECT roster_set_secret('static', 'zwei Wörter')");
 push @secrets, 'zwei Wörter';
 $server->clear_log;
-like(fetch_error('static'), qr/ERROR:  28000: .*secret of connection "static" cannot be a token.*visible ASCII.*HINT: /s, 'a secret that no header can carry');
+like(fetch_error('static'),
+	qr/ERROR:  28000: .*secret of connection "static" cannot be a token.*visible ASCII.*HINT: /s,
+	'a secret that no header can carry');
 is(scalar($server->log), 0, '... goes nowhere');
 
 # Token endpoints that are down, slow or endless
 connected('endless', { padding => { path => 'oauth/token', megabytes => 1 } }, %oauth2);
-like(fetch_error('endless'), qr/ERROR:  08P01: .*holds no access token.*larger than 256 kB.*HINT: .*token_url/s, 'an answer without an end');
+like(fetch_error('endless'), qr/ERROR:  08P01: .*holds no access token.*larger than 256 kB.*HINT: .*token_url/s,
+	'an answer without an end');
 my $stopped = OneRosterServer->new(people => 10, seed => 3);
 $stopped->stop;
 connected('down', {}, token_url => 'https://localhost:' . $stopped->port . '/oauth/token');
-like(fetch_error('down'), qr/ERROR:  08006: .*could not be reached over TLS.*oauth\/token/s, 'a token endpoint that is down');
+like(fetch_error('down'), qr/ERROR:  08006: .*could not be reached over TLS.*oauth\/token/s,
+	'a token endpoint that is down');
 
 my $log = $roster->log_contents;
 utf8::decode($log);

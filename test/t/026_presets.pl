@@ -9,7 +9,8 @@ use Test::More;
 
 my $server = OneRosterServer->new(people => 60, seed => 5);
 my $roster = RosterCluster->new('presets');
-my $staged = "SELECT string_agg(sourced_id || ' ' || role, ', ' ORDER BY sourced_id COLLATE \"C\") FROM staged_users WHERE connection = ";
+my $staged = "SELECT string_agg(sourced_id || ' ' || role, ', ' ORDER BY sourced_id COLLATE \"C\") FROM staged_users "
+	  . "WHERE connection = ";
 
 sub fetched
 {
@@ -25,18 +26,24 @@ my $people = fetched('campus', sis => 'infinite_campus');
 like($people, qr/ student, .* teacher/s, 'people are staged');
 like($people, qr/ administrator/, '... administrators too');
 
-is(fetched('campus-1-2', sis => 'infinite_campus_1.2', url => $server->origin . '/campus/api/oneroster/v1p2/minga'), $people,
+is(fetched('campus-1-2', sis => 'infinite_campus_1.2', url => $server->origin . '/campus/api/oneroster/v1p2/minga'),
+	$people,
 	'Campus by the paths of 1.2, users read whole: the same people of the school and no other');
-is(scalar(grep { $_->{path} !~ m{^/campus/(api/oneroster/v1p2/minga/ims/oneroster/rostering/v1p2/|oauth2/token)} } $server->log), 0, '... by its paths alone');
+is(scalar(
+	grep { $_->{path} !~ m{^/campus/(api/oneroster/v1p2/minga/ims/oneroster/rostering/v1p2/|oauth2/token)} } $server->log), 0, '... by its paths alone');
 is(scalar(grep { exists $_->{query}{filter} } $server->log), 0, '... without a filter');
-cmp_ok($roster->sql("SELECT elsewhere FROM collections WHERE collection = 'staff' AND run = (SELECT max(run) FROM runs)"), '>', 0, '... and others are only counted');
+cmp_ok($roster->sql("SELECT elsewhere FROM collections WHERE collection = 'staff' AND run = (SELECT max(run) "
+	  . "FROM runs)"), '>', 0, '... and others are only counted');
 
-is(fetched('plain-1-2', sis => 'oneroster_1.2', url => $server->origin, app_name => undef, token_url => $server->plain_token_url), $people, 'a plain server of 1.2');
+is(fetched('plain-1-2', sis => 'oneroster_1.2', url => $server->origin, app_name => undef,
+	token_url => $server->plain_token_url), $people, 'a plain server of 1.2');
 is((grep { $_->{path} eq '/oauth/token' } $server->log)[0]{scope},
-	'https://purl.imsglobal.org/spec/or/v1p2/scope/roster-core.readonly https://purl.imsglobal.org/spec/or/v1p2/scope/roster.readonly', '... with the scopes of 1.2');
+	'https://purl.imsglobal.org/spec/or/v1p2/scope/roster-core.readonly '
+	  . 'https://purl.imsglobal.org/spec/or/v1p2/scope/roster.readonly', '... with the scopes of 1.2');
 
 $server->faults({ auth => 'oauth1_sha256' });
-is(fetched('classlink', sis => 'classlink', url => $server->origin, app_name => undef), $people, 'ClassLink: signed, by role');
+is(fetched('classlink', sis => 'classlink', url => $server->origin, app_name => undef), $people,
+	'ClassLink: signed, by role');
 is(scalar(grep { $_->{authorization} ne 'OAuth' } $server->log), 0, '... each request');
 
 $roster->stop;

@@ -1,5 +1,5 @@
-# Versions, told by what the objects carry: roles of OneRoster 1.2, ids alone as the CSV files have them, and the spellings of
-# booleans, grades, numbers and dates.
+# Versions, told by what the objects carry: roles of OneRoster 1.2, ids alone as the CSV files have them, and the
+# spellings of booleans, grades, numbers and dates.
 
 use strict;
 use warnings;
@@ -19,12 +19,14 @@ my $school = $server->school_id;
 $roster->connect_school('mesa', $server);
 $roster->sql("SELECT roster_fetch('mesa')");
 
-my %ids = map { my $name = $_; $name => [ split /\n/, $roster->sql("SELECT sourced_id FROM staged_users WHERE collection = '$name' ORDER BY 1") ] }
+my %ids = map { my $name = $_;
+$name => [ split /\n/, $roster->sql("SELECT sourced_id FROM staged_users WHERE collection = '$name' ORDER BY 1") ] }
   qw(students teachers administrators);
 my @students = @{ $ids{students} };
 cmp_ok(scalar @students, '>=', 25, 'there are students enough');
 
-# Fetches with these rows in place of those of as many users of the collection, and returns what the stage holds of each.
+# Fetches with these rows in place of those of as many users of the collection, and returns what the stage holds of
+# each.
 sub staged
 {
 	my ($collection, $columns, @rows) = @_;
@@ -44,7 +46,8 @@ sub staged
 sub role
 {
 	my ($name, $org, %fields) = @_;
-	return { roleType => 'primary', role => $name, defined $org ? (org => { sourcedId => $org, type => 'org', href => 'x' }) : (), %fields };
+	return { roleType => 'primary', role => $name,
+		defined $org ? (org => { sourcedId => $org, type => 'org', href => 'x' }) : (), %fields };
 }
 
 # Rows of 1.2 have no role and no orgs beside the list.
@@ -65,9 +68,11 @@ is_deeply(
 		{ role => 'student', orgs => [ { sourcedId => $school } ], roles => [] },
 		{ role => 'student', orgs => [ { sourcedId => $school } ], roles => undef },
 		{ role => undef, orgs => [ { sourcedId => $school } ], roles => [ role('student', 'other') ] },
-		roles(role('student', $school, metadata => { role => 'x', org => ['y'] }, userProfile => 'z', beginDate => '2099-01-01'))) ],
+		roles(role('student', $school, metadata => { role => 'x', org => ['y'] }, userProfile => 'z',
+		beginDate => '2099-01-01'))) ],
 	[
-		"student|{$school}||f", "student|{other,$school}||f", "student|{$school}|{student,aide}|f", "student|{$school}||f", "student|{$school}||f",
+		"student|{$school}||f", "student|{other,$school}||f", "student|{$school}|{student,aide}|f",
+			"student|{$school}||f", "student|{$school}||f",
 		'student|||f', "student|{$school}||f", "student|{$school}||f", "student|{$school}||f", "student|{$school}||f",
 		"student|{$school,other}||f", "student|{$school}||f"
 	],
@@ -84,7 +89,8 @@ is_deeply(
 		roles(role('student', $school, endDate => 'never'))) ],
 	[ 0, 0, 0, 0, 1, 1, 1, 1 ],
 	'a role at another school, or one that has ended, is none of this school');
-is($roster->sql("SELECT elsewhere FROM collections WHERE collection = 'students' AND run = (SELECT max(run) FROM runs)"), '4', '... and is counted');
+is($roster->sql("SELECT elsewhere FROM collections WHERE collection = 'students' AND run = (SELECT max(run) "
+	  . "FROM runs)"), '4', '... and is counted');
 is_deeply(
 	[ staged('students', 'role, damaged',
 		roles(role({ name => 'student' }, $school)),
@@ -96,7 +102,8 @@ is_deeply(
 	'roles that cannot be read: the row is there, and damaged');
 my $yesterday = $roster->sql("SELECT (now() AT TIME ZONE 'UTC')::date - 1");
 my $before = $roster->sql("SELECT (now() AT TIME ZONE 'UTC')::date - 2");
-is_deeply([ staged('students', 'count(*)', map { roles(role('student', $school, endDate => $_)) } $yesterday, $before) ],
+is_deeply([ staged('students', 'count(*)', map { roles(role('student', $school, endDate => $_)) } $yesterday,
+	$before) ],
 	[ 1, 0 ], 'a role that ended yesterday may be one of today where the school is');
 
 is_deeply(
@@ -106,14 +113,17 @@ is_deeply(
 		roles(role('guardian', $school), role('teacher', $school, roleType => 'secondary')),
 		roles(role('janitor', $school), role('teacher', $school)),
 		roles(role('janitor', $school), role('cook', $school))) ],
-	[ 'teacher|{administrator,teacher}', 'student|{student,teacher}', 'teacher|{guardian,teacher}', 'teacher|{janitor,teacher}', 'janitor|{janitor,cook}' ],
+	[ 'teacher|{administrator,teacher}', 'student|{student,teacher}', 'teacher|{guardian,teacher}',
+	'teacher|{janitor,teacher}', 'janitor|{janitor,cook}' ],
 	'of several roles at the school: an account before a contact, the family of the first, then the best rank');
 $server->faults({
 	status => { path => '/schools/.*/administrators', code => 403 },
-	override => { $ids{administrators}[0] => { role => 'administrator', orgs => undef, roles => [ role('teacher', $school), role('administrator', $school) ] } },
+	override => { $ids{administrators}[0] => { role => 'administrator', orgs => undef,
+	roles => [ role('teacher', $school), role('administrator', $school) ] } },
 	ignore_fields => {} });
 $roster->sql("SELECT roster_fetch('mesa')");
-is($roster->sql("SELECT role, collection FROM staged_users WHERE sourced_id = '$ids{administrators}[0]'"), 'teacher|administrators',
+is($roster->sql("SELECT role, collection FROM staged_users WHERE sourced_id = '$ids{administrators}[0]'"),
+	'teacher|administrators',
 	'where a district is listed by role, any role at the school counts');
 $server->clear_faults;
 
@@ -127,17 +137,20 @@ is_deeply(
 		{ orgs => [$school], agents => [ 'a1', { sourcedId => 18 }, { href => 'x' }, undef ] },
 		{ orgs => { sourcedId => $school }, agents => { sourcedId => 'a1' } },
 		{ orgs => [], orgSourcedIds => undef, agents => '' }) ],
-	[ "{$school,other}|{a1,a2}|f", "{$school,17}||f", "{$school}|{\"a,1\"}|f", "{$school}|{a1,18,\"\"}|f", "{$school}|{a1}|f", '||f' ],
+	[ "{$school,other}|{a1,a2}|f", "{$school,17}||f", "{$school}|{\"a,1\"}|f", "{$school}|{a1,18,\"\"}|f",
+	"{$school}|{a1}|f", '||f' ],
 	'orgs and agents as references, as ids, as lists of ids in one string');
 
 # Spellings
 
 is_deeply(
-	[ staged('students', 'enabled, damaged', map { { enabledUser => $_ } } 'true', 'True', 'FALSE', '1', 0, 'false', $false, $true, undef, '', 'perhaps', []) ],
+	[ staged('students', 'enabled, damaged', map { { enabledUser => $_ } } 'true', 'True', 'FALSE', '1', 0, 'false',
+		$false, $true, undef, '', 'perhaps', []) ],
 	[ 't|f', 't|f', 'f|f', 't|f', 'f|f', 'f|f', 'f|f', 't|f', 't|f', 't|f', 't|t', 't|f' ],
 	'enabledUser; an empty list is an absent value');
 is_deeply(
-	[ staged('students', 'grade, damaged', map { { grades => $_ } } ['09'], [ '', '10' ], '11,12', '  12 ', 9, [9], undef, [''], [], 'Kindergarten', [ undef, 'KG' ]) ],
+	[ staged('students', 'grade, damaged', map { { grades => $_ } } ['09'], [ '', '10' ], '11,12', '  12 ', 9, [9],
+		undef, [''], [], 'Kindergarten', [ undef, 'KG' ]) ],
 	[ '09|f', '10|f', '11|f', '12|f', '9|f', '9|f', '|f', '|f', '|f', 'Kindergarten|f', 'KG|f' ],
 	'grades');
 is_deeply(
@@ -147,7 +160,9 @@ is_deeply(
 		{ identifier => undef, userMasterIdentifier => 'u-1', username => undef, email => $true }) ],
 	[ '4711|12||f', '4711||a@b.example|f', '|||f' ],
 	'numbers as text; userMasterIdentifier is no identifier');
-is_deeply([ staged('students', 'preferred_name, given_name', { givenName => 'Elizabeth', preferredFirstName => ' Lizzy ' }) ], ['Lizzy|Elizabeth'], 'preferredFirstName');
+is_deeply(
+	[ staged('students', 'preferred_name, given_name', { givenName => 'Elizabeth', preferredFirstName => ' Lizzy ' }) ],
+		['Lizzy|Elizabeth'], 'preferredFirstName');
 
 my %dates = (
 	'2026-03-01T12:30:15.250Z' => '2026-03-01T12:30:15.250Z',
@@ -180,12 +195,14 @@ $server->faults({
 		{ %{ bare(4711) }, dateLastModified => '2026-03-01T09:00:00Z', givenName => 'Later' },
 		{ %{ bare(4711) }, dateLastModified => '2026-03-01T10:00:00+02:00', givenName => 'Earlier' } ] });
 is($roster->sql("SELECT state FROM roster_fetch('mesa')"), 'succeeded', 'a fetch with two rows of one id');
-is($roster->sql("SELECT sourced_id, given_name FROM staged_users WHERE sourced_id = '4711'"), '4711|Later', 'an id as a number; of two rows the later one by time');
+is($roster->sql("SELECT sourced_id, given_name FROM staged_users WHERE sourced_id = '4711'"), '4711|Later',
+	'an id as a number; of two rows the later one by time');
 $server->clear_faults;
 
 # Rows that name no role, and roles that have all ended
 
-sub read_lists { return $roster->sql('SELECT string_agg(concat(collection, without_role, roles_ended), \' \' ORDER BY collection) FROM collections WHERE run = (SELECT max(run) FROM runs)'); }
+sub read_lists { return $roster->sql('SELECT string_agg(concat(collection, without_role, roles_ended), \' \' '
+	  . 'ORDER BY collection) FROM collections WHERE run = (SELECT max(run) FROM runs)'); }
 
 is_deeply(
 	[ staged('students', 'role, damaged',
@@ -197,19 +214,24 @@ is_deeply(
 	[ ('student|f') x 3, '|t', 'pupil|f' ],
 	"the school's list of students tells the role of a row that names none, and of no other");
 like(read_lists(), qr/students30/, '... and they are counted');
-is_deeply([ staged('teachers', 'role', { role => undef }, roles(role(undef, $school))) ], [ ('teacher') x 2 ], '... so that of teachers');
+is_deeply([ staged('teachers', 'role', { role => undef }, roles(role(undef, $school))) ], [ ('teacher') x 2 ],
+	'... so that of teachers');
 is_deeply([ staged('administrators', 'role', { role => undef }) ], [''], '... a list of several categories does not');
 
 my %ended = map { $_ => { role => undef, roles => [ role('student', $school, endDate => '2025-06-30') ] } } @students;
 my $other = shift @students;
 $ended{$other} = { role => undef, orgs => undef, roles => [ role('student', $school, endDate => '2025-06-30') ] };
 $server->faults({ override => \%ended, ignore_fields => {} });
-is($roster->sql("SELECT state, created > 0 FROM roster_sync('mesa')"), 'succeeded|t', 'a sync where the roles of all students have ended');
-is($roster->sql("SELECT count(*) FROM staged_users WHERE collection = 'students'"), '0', '... stages none of them, although their orgs list the school');
-is($roster->sql('SELECT finding, amount, detail ->> \'subject\', needs_look FROM run_findings WHERE run = (SELECT max(run) FROM runs) AND category IS NULL'),
+is($roster->sql("SELECT state, created > 0 FROM roster_sync('mesa')"), 'succeeded|t',
+	'a sync where the roles of all students have ended');
+is($roster->sql("SELECT count(*) FROM staged_users WHERE collection = 'students'"), '0',
+	'... stages none of them, although their orgs list the school');
+is($roster->sql('SELECT finding, amount, detail ->> \'subject\', needs_look FROM run_findings '
+	  . 'WHERE run = (SELECT max(run) FROM runs) AND category IS NULL'),
 	'roles_ended|' . keys(%ended) . '|students|t', '... and says so');
 $server->clear_faults;
 
-sub bare { my ($id) = @_; return { sourcedId => $id, status => 'active', enabledUser => 'true', role => 'student', familyName => 'Doe', orgs => [ { sourcedId => $school } ] }; }
+sub bare { my ($id) = @_; return { sourcedId => $id, status => 'active', enabledUser => 'true', role => 'student',
+	familyName => 'Doe', orgs => [ { sourcedId => $school } ] }; }
 
 done_testing();

@@ -1,5 +1,5 @@
-# Delta: evenings between full reads ask only for what changed; a full read follows in its turn, and at once where the SIS ignores
-# the filter.
+# Delta: evenings between full reads ask only for what changed; a full read follows in its turn, and at once where the
+# SIS ignores the filter.
 
 use strict;
 use warnings;
@@ -29,30 +29,39 @@ sub evening
 sub filters
 {
 	my ($collection) = @_;
-	return map { $_->{query}{filter} // 'all' } grep { $_->{path} =~ m{/$collection$} && $_->{query}{offset} == 0 && $_->{query}{orderBy} eq 'asc' } $server->log;
+	return map { $_->{query}{filter} // 'all' } grep { $_->{path} =~ m{/$collection$} && $_->{query}{offset} == 0
+		  && $_->{query}{orderBy} eq 'asc' } $server->log;
 }
 
 sub changes_of
 {
 	my ($run) = @_;
-	return OneRosterServer::change_texts($json->decode($roster->sql("SELECT coalesce(jsonb_agg(jsonb_build_object('action', action, 'category', category, "
-		  . "'sourced_ids', sourced_ids, 'before', before - 'archived_at', 'after', after - 'archived_at')), '[]') FROM changes WHERE run = $run AND state = 'applied'")));
+	return OneRosterServer::change_texts(
+		$json->decode(
+			$roster->sql("SELECT coalesce(jsonb_agg(jsonb_build_object('action', action, 'category', category, "
+		  . "'sourced_ids', sourced_ids, 'before', before - 'archived_at', 'after', after - 'archived_at')), '[]') "
+		  . "FROM changes WHERE run = $run AND state = 'applied'")));
 }
 
 $roster->set(test_clock => '2026-09-01 12:00:00-06');
 $roster->connect_school('mesa-high', $server);
 $roster->sql("SELECT roster_toggle('mesa-high', auto_update => true, archive => true)");
-$roster->sql("SELECT roster_configure('mesa-high', delta => true, full_every => 3, guard_percent => 100, guard_floor => 100)");
-$roster->sql("UPDATE connections SET automatic = true, enabled_at = minga_roster.clock(), enabled_origin = minga_roster.server_origin()");
+$roster->sql("SELECT roster_configure('mesa-high', delta => true, full_every => 3, guard_percent => 100, guard_floor "
+	  . "=> 100)");
+$roster->sql("UPDATE connections SET automatic = true, enabled_at = minga_roster.clock(), enabled_origin = "
+	  . "minga_roster.server_origin()");
 
 # The first sync is full, by hand or not
 is($roster->sql("SELECT is_full, modified_since FROM roster_sync('mesa-high')"), 't|', 'a sync by hand is full');
-is($roster->sql('SELECT unproven, newest_modified < minga_roster.clock(), full_read_on FROM connections'), 'f|t|2026-09-01', '... and what it saw is kept');
+is($roster->sql('SELECT unproven, newest_modified < minga_roster.clock(), full_read_on FROM connections'),
+	'f|t|2026-09-01', '... and what it saw is kept');
 
 # A delta does a part of what a full read would do, and archives nobody
-my %due = map { $_ => 1 } OneRosterServer::change_texts($server->expected(from => 0, to => 1, auto_update => 1, archive => 1));
+my %due = map { $_ => 1 } OneRosterServer::change_texts($server->expected(from => 0, to => 1, auto_update => 1,
+	archive => 1));
 my $run = evening('2026-09-02', 1);
-is($roster->sql("SELECT state, is_full, modified_since = (SELECT newest_modified FROM connections) - interval '1 day' FROM runs WHERE run = $run"), 'succeeded|f|f',
+is($roster->sql("SELECT state, is_full, modified_since = (SELECT newest_modified FROM connections) - interval '1 day' "
+	  . "FROM runs WHERE run = $run"), 'succeeded|f|f',
 	'the evening is a delta, and has moved on');
 like((filters('students'))[0], qr/^dateLastModified>'2026-08-\d\dT[\d:]+\.000Z'$/, 'students are asked for by date');
 is_deeply([ filters('teachers') ], ['all'], 'staff is read whole');
@@ -62,9 +71,12 @@ cmp_ok(scalar(grep { /"action":"update"/ && /"category":"student"/ } @done), '>'
 is_deeply([ grep { !$due{$_} } @done ], [], '... as a full read would have it');
 is(scalar(grep { /"action":"archive"/ } @done), 0, 'nobody is archived');
 is($roster->sql('SELECT count(*) FROM links WHERE missed_since IS NOT NULL'), '0', '... or marked as missing');
-cmp_ok($roster->sql("SELECT rows_staged FROM runs WHERE run = $run"), '<', $roster->sql('SELECT rows_staged FROM runs ORDER BY run LIMIT 1') / 2, 'less was read');
-is($roster->sql("SELECT (SELECT sum(count) FROM run_counts WHERE run = $run) = (SELECT count(*) FROM staged_users)"), 't', 'each row listed has one outcome');
-like($roster->sql("SELECT roster_report($run)"), qr/^The sync works again\. .*\nAsked for: .*changed since/s, 'the report says what it is');
+cmp_ok($roster->sql("SELECT rows_staged FROM runs WHERE run = $run"), '<',
+	$roster->sql('SELECT rows_staged FROM runs ORDER BY run LIMIT 1') / 2, 'less was read');
+is($roster->sql("SELECT (SELECT sum(count) FROM run_counts WHERE run = $run) = (SELECT count(*) FROM staged_users)"),
+	't', 'each row listed has one outcome');
+like($roster->sql("SELECT roster_report($run)"), qr/^The sync works again\. .*\nAsked for: .*changed since/s,
+	'the report says what it is');
 
 # ... and the full read in its turn the rest
 $run = evening('2026-09-04', 1);
@@ -75,25 +87,32 @@ is_deeply([ sort @done, changes_of($run) ], [ sort keys %due ], '... and does th
 # A filter that is ignored
 $server->faults({ ignore_filter => JSON::PP::true });
 $run = evening('2026-09-05', 2);
-is($roster->sql("SELECT state, is_full, modified_since IS NOT NULL FROM runs WHERE run = $run"), 'succeeded|t|t', 'a filter that is ignored makes the run a full one');
+is($roster->sql("SELECT state, is_full, modified_since IS NOT NULL FROM runs WHERE run = $run"), 'succeeded|t|t',
+	'a filter that is ignored makes the run a full one');
 my @asked = filters('students');
 is(scalar(@asked), 2, '... which asks again');
 is($asked[1], 'all', '... for all');
 is($roster->sql("SELECT complete, detail FROM collections WHERE run = $run AND collection = 'students'"),
 	't|The SIS ignored the filter on dateLastModified: asked again without it.', '... is read whole, and says so');
-is_deeply([ sort(changes_of($run)) ], [ sort(OneRosterServer::change_texts($server->expected(from => 1, to => 2, auto_update => 1, archive => 1))) ], '... and does all that is due');
-like($roster->sql("SELECT roster_report($run)"), qr/ignores\s+or\s+refuses\s+the\s+filter\s+on\s+dateLastModified/, 'the report says it');
+is_deeply([ sort(changes_of($run)) ],
+	[ sort(OneRosterServer::change_texts($server->expected(from => 1, to => 2, auto_update => 1, archive => 1))) ],
+	'... and does all that is due');
+like($roster->sql("SELECT roster_report($run)"), qr/ignores\s+or\s+refuses\s+the\s+filter\s+on\s+dateLastModified/,
+	'the report says it');
 $run = evening('2026-09-06', 2);
-is($roster->sql("SELECT is_full, modified_since IS NULL FROM runs WHERE run = $run"), 't|t', 'the next evening does not try again');
+is($roster->sql("SELECT is_full, modified_since IS NULL FROM runs WHERE run = $run"), 't|t',
+	'the next evening does not try again');
 is_deeply([ filters('students') ], ['all'], '... and reads once');
 
 # Mended, and an evening with nothing to tell
 $server->clear_faults;
 $roster->sql("SELECT roster_configure('mesa-high', delta => true)");
 $run = evening('2026-09-07', 2);
-is($roster->sql("SELECT state, is_full, created + updated + restored + archived + linked FROM runs WHERE run = $run"), 'succeeded|f|0', 'delta again, and nothing to do');
+is($roster->sql("SELECT state, is_full, created + updated + restored + archived + linked FROM runs WHERE run = $run"),
+	'succeeded|f|0', 'delta again, and nothing to do');
 $roster->sql("SELECT roster_configure('mesa-high', parent_contact => true)");
-is($roster->sql('SELECT newest_modified IS NULL FROM connections'), 't', 'a setting that asks for more is a full read next');
+is($roster->sql('SELECT newest_modified IS NULL FROM connections'), 't',
+	'a setting that asks for more is a full read next');
 
 $roster->stop;
 $server->stop;

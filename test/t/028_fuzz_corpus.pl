@@ -1,5 +1,5 @@
-# What strangers write, and fuzzing has found to reach furthest (test/fuzz/corpus): pages, URLs and token answers, and URLs that are signed, read under
-# the address and undefined-behaviour sanitizers.
+# What strangers write, and fuzzing has found to reach furthest (test/fuzz/corpus): pages, URLs and token answers, and
+# URLs that are signed, read under the address and undefined-behaviour sanitizers.
 
 use strict;
 use warnings;

@@ -45,7 +45,8 @@ sub personal
 {
 	return split /\n/, $roster->sql(<<'SQL');
 SELECT DISTINCT v.value FROM staged_users s
-CROSS JOIN LATERAL (VALUES (s.sourced_id), (s.given_name), (s.family_name), (s.middle_name), (s.username), (s.identifier), (s.email), (s.phone)) v (value)
+CROSS JOIN LATERAL (VALUES (s.sourced_id), (s.given_name), (s.family_name), (s.middle_name), (s.username),
+	(s.identifier), (s.email), (s.phone)) v (value)
 WHERE v.value IS NOT NULL
 SQL
 }
@@ -65,26 +66,34 @@ $server->clear_log;
 my $found = diagnose();
 is(verdict($found, 'token'), '3600 seconds', 'the lifetime of a token');
 is(verdict($found, 'list examined'), 'students?', 'the list that is examined');
-is(verdict($found, $_), 'honoured', $_) for 'offset', 'sort', 'fields', 'filter by role', 'filter by date', 'filter with AND';
+is(verdict($found, $_), 'honoured', $_) for 'offset', 'sort', 'fields', 'filter by role', 'filter by date',
+	'filter with AND';
 like(verdict($found, 'page size'), qr/^\d+ rows, all there are$/, 'page size');
-is(verdict($found, 'total'), $roster->sql("SELECT claimed_total FROM collections WHERE collection = 'students'"), 'total');
+is(verdict($found, 'total'), $roster->sql("SELECT claimed_total FROM collections WHERE collection = 'students'"),
+	'total');
 is(verdict($found, 'clock'), 'agrees', 'clocks');
 is(verdict($found, 'the same page again'), 'the same rows', 'a page asked for twice');
 like(verdict($found, 'time of a small page'), qr/^\d+ ms\?$/, 'time of a page');
 like($found->{'time of a small page'}{detail}, qr/^Median of 6 pages of up to 10 rows/, '... of several');
-like(verdict($found, 'list of guardians'), qr/^\d+ in the district$/, 'guardians are looked at although they are not wanted');
+like(verdict($found, 'list of guardians'), qr/^\d+ in the district$/,
+	'guardians are looked at although they are not wanted');
 like(verdict($found, 'whole read'), qr/^\d+ rows in \d pages$/, 'the whole roster is read');
-is(verdict($found, 'role student'), $roster->sql("SELECT count(*) FROM staged_users WHERE role = 'student'") . '?', 'roles are counted');
+is(verdict($found, 'role student'), $roster->sql("SELECT count(*) FROM staged_users WHERE role = 'student'") . '?',
+	'roles are counted');
 is(verdict($found, 'people of Mesa High'), $roster->sql(<<"SQL"), '... and by school');
-SELECT string_agg(n || ' ' || role, ', ' ORDER BY n DESC, role) || '?' FROM (SELECT count(*) AS n, role FROM staged_users WHERE '$school' = ANY (org_ids) GROUP BY role) r
+SELECT string_agg(n || ' ' || role, ', ' ORDER BY n DESC, role) || '?'
+	FROM (SELECT count(*) AS n, role FROM staged_users WHERE '$school' = ANY (org_ids) GROUP BY role) r
 SQL
 is(verdict($found, 'schools that the key can see'), '3?', 'schools');
-for my $lack ([ 'without e-mail', 'email IS NULL' ], [ 'without identifier', 'identifier IS NULL' ], [ 'without grade', 'grade IS NULL' ])
+for my $lack ([ 'without e-mail', 'email IS NULL' ], [ 'without identifier', 'identifier IS NULL' ],
+	[ 'without grade', 'grade IS NULL' ])
 {
-	my $expected = $roster->sql("SELECT count(*) FILTER (WHERE $lack->[1]) || ' of ' || count(*) FROM staged_users WHERE role = 'student'");
+	my $expected = $roster->sql("SELECT count(*) FILTER (WHERE $lack->[1]) || ' of ' || count(*) FROM staged_users "
+		  . "WHERE role = 'student'");
 	like(verdict($found, "students $lack->[0]"), qr/^\Q$expected\E( |$)/, "students $lack->[0]");
 }
-my $identifiers = $roster->sql("SELECT count(*) FROM (SELECT FROM staged_users WHERE role <> 'student' GROUP BY identifier HAVING count(DISTINCT role) > 1) t");
+my $identifiers = $roster->sql("SELECT count(*) FROM (SELECT FROM staged_users WHERE role <> 'student' "
+	  . "GROUP BY identifier HAVING count(DISTINCT role) > 1) t");
 cmp_ok($identifiers, '>', 0, 'the roster has staff in several roles');
 like($found->{'staff in several roles'}{detail}, qr/^By a shared identifier: $identifiers, /, '... who are counted');
 is(verdict($found, 'guardians reachable'), 'not read?', 'guardians are not read where they are not wanted');
@@ -92,19 +101,26 @@ is(verdict($found, 'guardians reachable'), 'not read?', 'guardians are not read 
 my @asked = grep { $_->{path} !~ /token/ } $server->log;
 is(scalar(grep { $_->{code} != 200 } @asked), 0, 'nothing that was asked for was refused');
 cmp_ok(scalar(@asked), '<=', 20, 'few requests are made');
-is(scalar(grep { ($_->{query}{limit} // '') =~ /^(1|10|100)$/ && $_->{query}{fields} ne 'sourcedId,status,role,orgs' } @asked), 0, '... the probes ask for no names');
+is(scalar(grep { ($_->{query}{limit} // '') =~ /^(1|10|100)$/
+	  && $_->{query}{fields} ne 'sourcedId,status,role,orgs' } @asked), 0, '... the probes ask for no names');
 is($server->state->{concurrent_max}, 1, '... one at a time');
-is($roster->sql('SELECT state || kind || count(f) FROM runs JOIN findings f USING (run) GROUP BY run'), 'succeededdiagnose' . @order, 'the run and its findings are on record');
-is($roster->sql('SELECT count(*) FROM people') . $roster->sql('SELECT count(*) FROM changes'), '00', 'nobody is touched');
+is($roster->sql('SELECT state || kind || count(f) FROM runs JOIN findings f USING (run) GROUP BY run'),
+	'succeededdiagnose' . @order, 'the run and its findings are on record');
+is($roster->sql('SELECT count(*) FROM people') . $roster->sql('SELECT count(*) FROM changes'), '00',
+	'nobody is touched');
 
 my $text = text();
-like($text, qr/^Server: +localhost:\d+\nProduct: +Infinite Campus, OneRoster 1\.1 with OAuth 2\.0 \(preset\s+"infinite_campus"\)\nSchool: +Mesa High \(\Q$school\E\)\n/m, 'the text says what was examined');
-like($text, qr/^Examined: +\d{4}-\d\d-\d\d \d\d:\d\d America\/Denver, took .*; run \d+\nAsked: +\d+ requests, 0 of them again/m, '... when, and with how many requests');
+like($text,
+	qr/^Server: +localhost:\d+\nProduct: +Infinite Campus, OneRoster 1\.1 with OAuth 2\.0 \(preset\s+"infinite_campus"\)\nSchool: +Mesa High \(\Q$school\E\)\n/m, 'the text says what was examined');
+like($text,
+	qr/^Examined: +\d{4}-\d\d-\d\d \d\d:\d\d America\/Denver, took .*; run \d+\nAsked: +\d+ requests, 0 of them again/m,
+	'... when, and with how many requests');
 like($text, qr/^ok sort: honoured\. /m, '... and what was found');
 is((sort { $b <=> $a } map { length } split /\n/, $text)[0] <= 78, 1, '... in lines that a mail can hold');
 unlike($text, qr/\Q@{[ $server->client_id ]}\E|\Q@{[ $server->client_secret ]}\E/, '... without credentials');
 names_nobody('a sound SIS');
-like($roster->sql('SELECT roster_report(max(run)) FROM runs'), qr/^The SIS was examined\..*roster_diagnosis/s, 'the report of the run points to the text');
+like($roster->sql('SELECT roster_report(max(run)) FROM runs'), qr/^The SIS was examined\..*roster_diagnosis/s,
+	'the report of the run points to the text');
 
 # Ways in which a SIS is not as it should be: fault, finding, verdict
 my $students = $roster->sql("SELECT count(*) FROM staged_users WHERE collection = 'students'");
@@ -141,20 +157,29 @@ for my $case (
 {
 	my ($faults, $finding, $expected) = @$case;
 	$found = diagnose($faults);
-	like(verdict($found, $finding), ref $expected ? $expected : qr/^\Q$expected\E$/, "$finding: $expected under " . JSON::PP->new->canonical->allow_nonref->encode($faults));
+	like(verdict($found, $finding), ref $expected ? $expected : qr/^\Q$expected\E$/, "$finding: $expected under "
+		  . JSON::PP->new->canonical->allow_nonref->encode($faults));
 	my $line = $found->{$finding}{value};
 	like(text(), qr/\Q$finding\E: \Q$line\E/, '... and the text says so');
 }
 
 # Rows that are not as they should be
-my ($first, $second, $third, $fourth) = split /\n/, $roster->sql("SELECT sourced_id FROM staged_users WHERE role = 'student' AND identifier IS NOT NULL AND email IS NOT NULL ORDER BY sourced_id LIMIT 4");
+my ($first, $second, $third, $fourth) = split /\n/,
+	$roster->sql("SELECT sourced_id FROM staged_users WHERE role = 'student' AND identifier IS NOT NULL "
+	  . "AND email IS NOT NULL ORDER BY sourced_id LIMIT 4");
 my ($taken) = $roster->sql("SELECT identifier FROM staged_users WHERE sourced_id = '$second'");
-my $without = $roster->sql("SELECT count(*) FROM staged_users WHERE role = 'student' AND email IS NULL AND identifier IS NULL");
-$found = diagnose({ override => { $first => { identifier => $taken }, $third => { email => '', identifier => '', role => 'wizard' },
-		$fourth => { role => undef, roles => [ map { { role => $_, roleType => 'secondary', org => { sourcedId => $school } } } 'teacher', 'aide' ] } },
-	ignore_fields => 1, drop_names => { sourced_id => $second }, invalid_utf8 => { sourced_id => $first }, duplicate => { sourced_id => $first, at => 'end' } });
+my $without = $roster->sql("SELECT count(*) FROM staged_users WHERE role = 'student' AND email IS NULL "
+	  . "AND identifier IS NULL");
+$found = diagnose(
+	{ override => { $first => { identifier => $taken }, $third => { email => '', identifier => '', role => 'wizard' },
+		$fourth => { role => undef,
+		roles => [ map { { role => $_, roleType => 'secondary', org => { sourcedId => $school } } } 'teacher',
+		'aide' ] } },
+	ignore_fields => 1, drop_names => { sourced_id => $second }, invalid_utf8 => { sourced_id => $first },
+	duplicate => { sourced_id => $first, at => 'end' } });
 is(verdict($found, 'students who share a key in one role'), '1!', 'students who share an identifier');
-like(verdict($found, 'students without a given or family name'), qr/^1 of \d+ \(0\.\d %\)!$/, 'a student without a name');
+like(verdict($found, 'students without a given or family name'), qr/^1 of \d+ \(0\.\d %\)!$/,
+	'a student without a name');
 like(verdict($found, 'students that cannot be read cleanly'), qr/^1 of \d+ \(0\.\d %\)!$/, 'a damaged row');
 is(verdict($found, 'role other role'), '1!', 'a role that is none is not quoted');
 is(verdict($found, 'people with several roles in one row'), '1?', 'a row with several roles');
@@ -165,16 +190,21 @@ unlike(text(), qr/wizard/, '... nor is the word');
 # What the SIS says of itself may name somebody.
 $found = diagnose({ failure_status => { path => 'students' } });
 is(verdict($found, 'list of students'), 'not readable!', 'a failure in a 200');
-like($found->{'list of students'}{detail}, qr/imsx_codeMajor "failure", with a description\.$/, '... without the words of the SIS');
-unlike(text() . join(' ', map { $_->{detail} // '' } values %$found), qr/the roster could not be read/, '... wherever it stands');
+like($found->{'list of students'}{detail}, qr/imsx_codeMajor "failure", with a description\.$/,
+	'... without the words of the SIS');
+unlike(text() . join(' ', map { $_->{detail} // '' } values %$found), qr/the roster could not be read/,
+	'... wherever it stands');
 $roster->sql("SELECT count(*) FROM roster_test_connection('mesa')");
 
 # Guardians, where they are wanted
 $roster->sql("SELECT roster_configure('mesa', parent_contact => true)");
 $found = diagnose();
-my $agents = $roster->sql("SELECT count(DISTINCT a) FROM staged_users CROSS JOIN LATERAL unnest(agent_ids) a WHERE role = 'student'");
-is(verdict($found, 'guardians reachable'), "$agents of $agents (100.0 %)", 'all guardians that students name are listed');
-my ($guardian) = $roster->sql("SELECT sourced_id FROM staged_users WHERE role = 'guardian' ORDER BY sourced_id LIMIT 1");
+my $agents = $roster->sql("SELECT count(DISTINCT a) FROM staged_users CROSS JOIN LATERAL unnest(agent_ids) a "
+	  . "WHERE role = 'student'");
+is(verdict($found, 'guardians reachable'), "$agents of $agents (100.0 %)",
+	'all guardians that students name are listed');
+my ($guardian) = $roster->sql("SELECT sourced_id FROM staged_users WHERE role = 'guardian' ORDER BY sourced_id "
+	  . "LIMIT 1");
 $found = diagnose({ remove_rows => [ $guardian ] });
 like(verdict($found, 'guardians reachable'), qr/^@{[ $agents - 1 ]} of $agents \(99\.\d %\)!$/, 'all but one');
 names_nobody('guardians');
@@ -183,7 +213,9 @@ $roster->sql("SELECT roster_configure('mesa', parent_contact => false)");
 # Faults before anything can be read
 $roster->sql("SELECT roster_configure('mesa', school_id => 'no-such-school')");
 $found = diagnose();
-like($found->{'whole read'}{detail}, qr/^School "no-such-school" is not among the schools that the key can see\. The key can see: "Mesa High"/, 'an unknown school');
+like($found->{'whole read'}{detail},
+	qr/^School "no-such-school" is not among the schools that the key can see\. The key can see: "Mesa High"/,
+	'an unknown school');
 $roster->sql("SELECT roster_configure('mesa', school_id => '$school')");
 $roster->sql("SELECT roster_set_secret('mesa', 'wrong')");
 $found = diagnose();
@@ -191,7 +223,8 @@ is("@order " . verdict($found, 'token'), 'token none given!', 'a wrong secret');
 unlike(text(), qr/wrong"|'wrong/, '... is not told');
 $roster->sql("SELECT roster_set_secret('mesa', '" . $server->client_secret . "')");
 is($roster->sql("SELECT roster_start('mesa', 'diagnose') > 0"), 't', 'a diagnosis is started without waiting');
-$roster->node->poll_query_until('postgres', "SELECT state = 'succeeded' FROM minga_roster.runs ORDER BY run DESC LIMIT 1");
+$roster->node->poll_query_until('postgres',
+	"SELECT state = 'succeeded' FROM minga_roster.runs ORDER BY run DESC LIMIT 1");
 like(text(), qr/^ok sort: honoured/m, '... and its text read afterwards');
 
 # Cancelled in the middle
@@ -202,18 +235,23 @@ is($roster->sql("SELECT run FROM roster_cancel($run)"), $run, 'a diagnosis is ca
 $roster->node->poll_query_until('postgres', "SELECT state <> 'running' FROM minga_roster.runs WHERE run = $run");
 $server->clear_faults;
 is($roster->sql("SELECT state, sqlstate FROM runs WHERE run = $run"), 'cancelled|57014', '... and says so');
-is($roster->sql("SELECT count(*) FROM findings WHERE run = $run AND finding = 'whole read'"), '0', '... which is no finding');
-like(text(), qr/^The diagnosis is cancelled; what follows is what it found\..*^ok sort: honoured/ms, '... but what it had found stays');
+is($roster->sql("SELECT count(*) FROM findings WHERE run = $run AND finding = 'whole read'"), '0',
+	'... which is no finding');
+like(text(), qr/^The diagnosis is cancelled; what follows is what it found\..*^ok sort: honoured/ms,
+	'... but what it had found stays');
 
 $server->stop;
 $found = diagnose();
 is("@order " . verdict($found, 'token'), 'token none given!', 'a SIS that is down');
 like($found->{token}{detail}, qr/"localhost"/, '... is named');
-is($roster->sql("SELECT string_agg(DISTINCT state, ' ') FROM runs WHERE run <> $run"), 'succeeded', 'no fault of the SIS is an error');
+is($roster->sql("SELECT string_agg(DISTINCT state, ' ') FROM runs WHERE run <> $run"), 'succeeded',
+	'no fault of the SIS is an error');
 
 like($roster->error("SELECT * FROM roster_diagnose('nobody')"), qr/42704: .*"nobody"/, 'an unknown connection');
-like($roster->error("BEGIN; SELECT * FROM roster_diagnose('mesa')"), qr/25001: roster_diagnose cannot run inside a transaction block/, 'in a transaction block');
+like($roster->error("BEGIN; SELECT * FROM roster_diagnose('mesa')"),
+	qr/25001: roster_diagnose cannot run inside a transaction block/, 'in a transaction block');
 my $other = $roster->sql("SELECT max(run) FROM runs WHERE kind = 'test'");
-like($roster->error("SELECT roster_diagnosis($other)"), qr/55000: run $other is no diagnosis\nDETAIL:  It is a run of kind "test"\./, 'the text of another kind of run');
+like($roster->error("SELECT roster_diagnosis($other)"),
+	qr/55000: run $other is no diagnosis\nDETAIL:  It is a run of kind "test"\./, 'the text of another kind of run');
 
 done_testing();

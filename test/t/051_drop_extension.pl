@@ -1,5 +1,5 @@
-# DROP EXTENSION while somebody waits for a run: whatever the run is at, the drop goes through, nothing waits for good, and people
-# are as they were before the run or as it left them.
+# DROP EXTENSION while somebody waits for a run: whatever the run is at, the drop goes through, nothing waits for good,
+# and people are as they were before the run or as it left them.
 
 use strict;
 use warnings;
@@ -20,7 +20,8 @@ sub begin
 {
 	my ($name, $statement) = @_;
 	my $session = $node->background_psql('postgres', on_error_stop => 0);
-	$session->query_until(qr/begun/, "\\set VERBOSITY verbose\nSET application_name = '$name';\n\\echo begun\n$statement;\n");
+	$session->query_until(qr/begun/,
+		"\\set VERBOSITY verbose\nSET application_name = '$name';\n\\echo begun\n$statement;\n");
 	return $session;
 }
 
@@ -35,7 +36,8 @@ sub end_of
 sub wait_until_waiting
 {
 	my ($who) = @_;
-	$roster->wait_for("SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND '$who' IN (application_name, backend_type)");
+	$roster->wait_for("SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
+		  . "AND '$who' IN (application_name, backend_type)");
 	return;
 }
 
@@ -43,7 +45,8 @@ sub is_dropped
 {
 	my ($dropper) = @_;
 	unlike(end_of($dropper), qr/ERROR/, '... and the drop goes through');
-	is($roster->sql("SELECT count(*) FROM pg_class WHERE relnamespace = to_regnamespace('minga_roster')"), '0', '... and leaves nothing');
+	is($roster->sql("SELECT count(*) FROM pg_class WHERE relnamespace = to_regnamespace('minga_roster')"), '0',
+		'... and leaves nothing');
 	$roster->wait_for("SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'minga_roster'");
 	$roster->sql('CREATE EXTENSION minga_roster');
 	$roster->sql("SELECT minga_roster.roster_attach_people('public.people')");
@@ -53,14 +56,16 @@ sub is_dropped
 
 $roster->connect_school('one', $server);
 
-# The worker asks the SIS and holds nothing: the drop waits for the caller's lock, and the worker's next transaction for the drop.
+# The worker asks the SIS and holds nothing: the drop waits for the caller's lock, and the worker's next transaction for
+# the drop.
 $server->faults({ hang => { path => 'students' } });
 my $caller = begin('caller', "SELECT state FROM roster_sync('one')");
 $roster->wait_for("SELECT count(*) = 1 FROM runs WHERE state = 'running' AND phase = 'fetch'");
 my $dropper = begin('dropper', 'DROP EXTENSION minga_roster CASCADE');
 wait_until_waiting('dropper');
 $server->clear_faults;
-like(end_of($caller), qr/ERROR:  40P01: run \d+ waits for a lock of the session.*DETAIL:  .*, which is blocked by this session.*HINT: .*roster_start/s,
+like(end_of($caller),
+	qr/ERROR:  40P01: run \d+ waits for a lock of the session.*DETAIL:  .*, which is blocked by this session.*HINT: .*roster_start/s,
 	'dropped during a fetch: whoever waits for it is told');
 is_dropped($dropper);
 is(people(), '0', '... nobody was touched');

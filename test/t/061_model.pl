@@ -1,6 +1,6 @@
-# Random schools over several nights: each run does what a plain model of the rules says (test/roster_nights.py, test/roster_model.py).
-# A difference is shown with the command that replays it. MODEL_SEED and MODEL_CASES choose others, or longer runs; MODEL_VERBOSE=1
-# shows with a difference all that was there before.
+# Random schools over several nights: each run does what a plain model of the rules says (test/roster_nights.py,
+# test/roster_model.py). A difference is shown with the command that replays it. MODEL_SEED and MODEL_CASES choose
+# others, or longer runs; MODEL_VERBOSE=1 shows with a difference all that was there before.
 
 use strict;
 use warnings;

@@ -53,7 +53,8 @@ sub all_is_clean
 		push @dirty, "$table: $_" foreach grep { /$unfit/ } of_perl($roster->sql("SELECT $shown FROM $table t"));
 	}
 	push @dirty, "log: $_" foreach grep { /$unfit/ } map { tr/\t//dr } split /\n/, of_perl($roster->log_contents);
-	is(join("\n", map { s/($unfit)/sprintf '<%04X>', ord $1/ger } @dirty), '', "$when: nothing unfit is stored or logged");
+	is(join("\n", map { s/($unfit)/sprintf '<%04X>', ord $1/ger } @dirty), '',
+		"$when: nothing unfit is stored or logged");
 	return;
 }
 
@@ -61,7 +62,8 @@ $roster->set(smtp_ca_file => $smtp->ca_file);
 $roster->set(smtp_user => 'roster');
 $roster->set(smtp_from => 'Minga =?utf-8?q?Evil?= <roster@minga.example>');
 $roster->connect_school('mesa', $server);
-$roster->sql("SELECT roster_set_secret('smtp', 'mail+S3cret'); SELECT roster_configure('mesa', parent_contact => true)");
+$roster->sql("SELECT roster_set_secret('smtp', 'mail+S3cret'); SELECT roster_configure('mesa', parent_contact => "
+	  . "true)");
 $roster->sql("SELECT roster_toggle('mesa', auto_update => true, archive => true)");
 like(sync(), qr/^succeeded\|\d+$/, 'a first sync');
 is(sync(), 'succeeded|0', 'a second one has nothing to do');
@@ -85,14 +87,17 @@ foreach my $i (0 .. $#sent)
 		sourcedId => $c . substr($students[$i], 0, 5) . $c . substr($students[$i], 5) . $c,
 		agents => agents($guardians[$i] . $c),
 		orgs => [ { sourcedId => substr($school, 0, 3) . $c . substr($school, 3), type => 'org' } ],
-		givenName => "Gi${c}ven$i", familyName => "$c Fa  mily$c", middleName => "$c ", preferredFirstName => "Ni $c ck",
-		username => "us${c}er$i", identifier => "9${c}9$i", email => "m$c$i\@x.example", phone => "1 ${c}2", sms => "$c",
+		givenName => "Gi${c}ven$i", familyName => "$c Fa  mily$c", middleName => "$c ",
+		preferredFirstName => "Ni $c ck",
+		username => "us${c}er$i", identifier => "9${c}9$i", email => "m$c$i\@x.example", phone => "1 ${c}2",
+		sms => "$c",
 		grades => ["0${c}9"], role => "student$c", status => "active$c", dateLastModified => "2026-07-01T00:00:00Z$c" };
 	$bent{ $guardians[$i] } = {
 		sourcedId => substr($guardians[$i], 0, 4) . $c . substr($guardians[$i], 4),
 		givenName => "$word$c", familyName => "Pa${c}rent$i",
 		email => "p$c$i\@x.example", phone => "${c}3", sms => '', agents => agents($c . $students[$i]) };
-	$expected{ $students[$i] } = join '|', "Gi${left}ven$i", 'Fa  mily', 'Ni ck', "us${left}er$i", "9${left}9$i", "m$left$i\@x.example",
+	$expected{ $students[$i] } = join '|', "Gi${left}ven$i", 'Fa  mily', 'Ni ck', "us${left}er$i", "9${left}9$i",
+		"m$left$i\@x.example",
 	  '1 2', "0${left}9", "$word Pa${left}rent$i", "p$left$i\@x.example", '3';
 }
 my $name = join '', 'Mesa ', @sent, " $word\r\nBcc: all\@mesa.example\n\nNothing to do.\n\"><script>alert(1)</script>";
@@ -105,7 +110,8 @@ $bent{$school} = {
 sub students_are
 {
 	my $ids = join ', ', map { "'$_'" } sort keys %expected;
-	return of_perl($roster->sql("SELECT l.sourced_id, p.given_name, p.family_name, p.preferred_name, p.username, p.identifier, "
+	return of_perl(
+		$roster->sql("SELECT l.sourced_id, p.given_name, p.family_name, p.preferred_name, p.username, p.identifier, "
 		  . "p.email, p.phone, p.grade, p.parent_name, p.parent_email, p.parent_phone "
 		  . "FROM links l JOIN public.people p ON p.person_id::text = l.person_id "
 		  . "WHERE l.sourced_id IN ($ids) AND p.archived_at IS NULL ORDER BY l.sourced_id COLLATE \"C\""));
@@ -122,7 +128,8 @@ foreach my $wire ('as they are', 'escaped')
 	is($roster->sql("SELECT count(*) FROM staged_users WHERE damaged"), '0', '... no row is damaged');
 	is($roster->sql("SELECT count(*) FROM staged_users WHERE preferred_name = 'Ni ck' AND middle_name IS NULL"),
 		scalar @sent, '... a name of nothing but such characters is none');
-	is(of_perl($roster->sql("SELECT name, type, identifier, status, parent_id FROM staged_orgs WHERE sourced_id = '$school'")),
+	is(of_perl(
+		$roster->sql("SELECT name, type, identifier, status, parent_id FROM staged_orgs WHERE sourced_id = '$school'")),
 		"$fit_name|school|101|active|the-district", '... the school has what is left');
 	all_is_clean("$wire, a sync");
 }
@@ -149,7 +156,8 @@ PYTHON
 	my ($head) = split /\r?\n\r?\n/, $raw;
 	my ($text, $html) = map { s/\r\n/\n/gr } @{ $seen->{parts} }{qw(text/plain text/html)};
 
-	like($seen->{subject}, qr/^\Q@{[substr $fit_name, 0, 79]}\E\x{2026}: [\w ]+$/, 'the subject shows an encoded word as it is');
+	like($seen->{subject}, qr/^\Q@{[substr $fit_name, 0, 79]}\E\x{2026}: [\w ]+$/,
+		'the subject shows an encoded word as it is');
 	is($seen->{sender}, 'Minga =?utf-8?q?Evil?=', '... and so does the sender');
 	is(join(' ', grep { /^(?:Bcc|To|Subject)$/ } @{ $seen->{headers} }), 'To Subject', '... and makes no header');
 	is(scalar(grep { length > 76 } grep { /=\?/ } split /\r?\n/, $head), 0, '... in lines of at most 76 characters');
@@ -188,7 +196,8 @@ foreach my $case (
 	  if $what =~ /token/;
 	my ($code, $stdout, $stderr) = $roster->node->psql('postgres', "SELECT roster_sync('mesa')");
 	note("$what: ", $roster->sql("SELECT state, error, detail FROM runs ORDER BY run DESC LIMIT 1"));
-	like(of_perl($roster->sql("SELECT detail FROM runs ORDER BY run DESC LIMIT 1")), $detail, "$what: cut between characters")
+	like(of_perl($roster->sql("SELECT detail FROM runs ORDER BY run DESC LIMIT 1")), $detail,
+		"$what: cut between characters")
 	  if $detail;
 	unlike(of_perl($stderr) =~ s/\n//gr, $unfit, "$what: the error is clean");
 	unlike($stderr, qr/^ERROR:  forged/m, '... and has no line of the server\'s');
@@ -212,8 +221,10 @@ all_is_clean('a mail that was refused');
 foreach my $c (grep { !/\s/ } @sent)
 {
 	my $typed = join '', map { sprintf '\\+%06X', ord } split //, $c;
-	like($roster->error("SELECT roster_notify('mesa', U&'i${typed}t\@mesa.example')"), qr/22023/, sprintf 'a recipient with U+%04X', ord $c);
-	like($roster->error("SELECT roster_configure('mesa', school_id => U&'A${typed}B')"), qr/22023/, '... and a School ID');
+	like($roster->error("SELECT roster_notify('mesa', U&'i${typed}t\@mesa.example')"), qr/22023/,
+		sprintf 'a recipient with U+%04X', ord $c);
+	like($roster->error("SELECT roster_configure('mesa', school_id => U&'A${typed}B')"), qr/22023/,
+		'... and a School ID');
 }
 
 done_testing();

@@ -104,7 +104,8 @@ sub springs
 sub reset_counter { $roster->sql('ALTER SEQUENCE trap.ran RESTART'); return; }
 
 # The roles of docs/operations.md, the owner of people, and the attacker
-my $reads = 'minga_roster.connection_status, minga_roster.roster_report(bigint), minga_roster.roster_report(text), minga_roster.roster_report_html, '
+my $reads = 'minga_roster.connection_status, minga_roster.roster_report(bigint), minga_roster.roster_report(text), '
+	  . 'minga_roster.roster_report_html, '
   . 'minga_roster.roster_diagnosis';
 my $manages = join ', ', map { "minga_roster.roster_$_" }
   qw(connect configure toggle own set_secret notify enable disable disconnect create_people attach_people);

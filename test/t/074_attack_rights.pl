@@ -1,5 +1,6 @@
-# What a role with a few rights tries to get more: calls from code that runs with somebody else's rights, triggers and defaults of
-# people, a SIS of its own, jobs of pg_cron, floods of runs, functions that are not for it. It gains nothing, and honest use goes on.
+# What a role with a few rights tries to get more: calls from code that runs with somebody else's rights, triggers and
+# defaults of people, a SIS of its own, jobs of pg_cron, floods of runs, functions that are not for it. It gains
+# nothing, and honest use goes on.
 
 use strict;
 use warnings;
@@ -33,9 +34,12 @@ sub refused
 sub settings
 {
 	return $roster->sql(q{SELECT (SELECT jsonb_agg(to_jsonb(c) ORDER BY connection) FROM connections c),
-		(SELECT jsonb_agg(to_jsonb(t) ORDER BY connection, category) FROM toggles t), (SELECT jsonb_agg(to_jsonb(p) ORDER BY relation) FROM people_relations p),
-		(SELECT jsonb_agg(to_jsonb(s) ORDER BY connection) FROM secrets s), (SELECT jsonb_agg(to_jsonb(r) ORDER BY connection, email) FROM recipients r),
-		(SELECT string_agg(rolname, ',' ORDER BY rolname) FROM pg_roles WHERE rolsuper), (SELECT count(*) FROM cron.job)});
+		(SELECT jsonb_agg(to_jsonb(t) ORDER BY connection, category) FROM toggles t),
+		(SELECT jsonb_agg(to_jsonb(p) ORDER BY relation) FROM people_relations p),
+		(SELECT jsonb_agg(to_jsonb(s) ORDER BY connection) FROM secrets s),
+		(SELECT jsonb_agg(to_jsonb(r) ORDER BY connection, email) FROM recipients r),
+		(SELECT string_agg(rolname, ',' ORDER BY rolname) FROM pg_roles WHERE rolsuper),
+		(SELECT count(*) FROM cron.job)});
 }
 
 sub newest { return $roster->sql('SELECT coalesce(max(run), 0) FROM runs'); }
@@ -45,17 +49,21 @@ is($roster->sql("SELECT state FROM roster_sync('mesa')"), 'succeeded', 'a sync b
 $roster->sql("SELECT roster_toggle('mesa', auto_update => true, archive => true)");
 
 # What holds for each function of the schema
-is($roster->sql(q{SELECT string_agg(oid::regprocedure::text, ', ') FROM pg_proc WHERE pronamespace = 'minga_roster'::regnamespace AND prosecdef}), '',
+is($roster->sql(q{SELECT string_agg(oid::regprocedure::text, ', ') FROM pg_proc }
+	  . q{WHERE pronamespace = 'minga_roster'::regnamespace AND prosecdef}), '',
 	'no function is SECURITY DEFINER');
-is($roster->sql(q{SELECT string_agg(p.oid::regprocedure::text, ', ') FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+is($roster->sql(
+	q{SELECT string_agg(p.oid::regprocedure::text, ', ') FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
 	WHERE p.pronamespace = 'minga_roster'::regnamespace AND l.lanname IN ('sql', 'plpgsql') AND p.prosqlbody IS NULL
 		AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (p.proconfig), false)}), '',
 	'each function of SQL pins search_path or was parsed when it was made');
-is($roster->sql(q{SELECT string_agg(p.oid::regprocedure::text, ', ') FROM pg_proc p WHERE p.pronamespace = 'minga_roster'::regnamespace
+is($roster->sql(
+	q{SELECT string_agg(p.oid::regprocedure::text, ', ') FROM pg_proc p WHERE p.pronamespace = 'minga_roster'::regnamespace
 	AND has_function_privilege('public', p.oid, 'EXECUTE')}), '', 'none can be called by PUBLIC');
 
 # Roles: may_all may call all that people call, and owns nothing of people; owner_too may besides act as people's owner.
-my $public = q{p.pronamespace = 'minga_roster'::regnamespace AND (p.proname LIKE 'roster\_%' OR p.proname = 'connection_status')};
+my $public = q{p.pronamespace = 'minga_roster'::regnamespace AND (p.proname LIKE 'roster\_%' OR p.proname = }
+	  . q{'connection_status')};
 $roster->sql(<<"SQL");
 CREATE SCHEMA app;
 CREATE ROLE may_all LOGIN; CREATE ROLE owner_too LOGIN; CREATE ROLE nobody_much LOGIN; CREATE ROLE definer_of LOGIN;
@@ -71,17 +79,21 @@ GRANT SELECT ON roster_status TO may_all;
 SQL
 
 # A call of each with arguments that are good enough to come to the door.
-my %value = (connection => "'mesa'", run => newest(), relation => "'public.people'", email => "'x\@evil.example'", secret => "'planted'", sourced_id => "'s'",
+my %value = (connection => "'mesa'", run => newest(), relation => "'public.people'", email => "'x\@evil.example'",
+	secret => "'planted'", sourced_id => "'s'",
 	decision => "'ignore'", column_name => "'phone'", owner => "'roster'");
 my @calls;
-foreach my $line (split /\n/, $roster->sql("SELECT p.proname, p.pronargs - p.pronargdefaults, coalesce(array_to_string(p.proargnames, ' '), '') FROM pg_proc p WHERE $public ORDER BY 1"))
+foreach my $line (split /\n/,
+	$roster->sql("SELECT p.proname, p.pronargs - p.pronargdefaults, coalesce(array_to_string(p.proargnames, ' '), '') "
+	  . "FROM pg_proc p WHERE $public ORDER BY 1"))
 {
 	my ($name, $required, $names) = split /\|/, $line;
 	my @arguments = (split / /, $names)[ 0 .. $required - 1 ];
 	my %known = ($name eq 'roster_create_people' ? (relation => "'public.made'") : ());
 
 	die "no value for an argument of $name" if grep { !exists $value{$_} } @arguments;
-	push @calls, [ $name, "SELECT * FROM minga_roster.$name(" . join(', ', map { $known{$_} // $value{$_} } @arguments) . ')' ];
+	push @calls, [ $name, "SELECT * FROM minga_roster.$name(" . join(', ', map { $known{$_} // $value{$_} } @arguments)
+		  . ')' ];
 }
 cmp_ok(scalar @calls, '>', 20, 'functions that people call');
 
@@ -99,7 +111,8 @@ DECLARE
 BEGIN
 	FOR statement IN SELECT o.statement FROM app.orders o LOOP EXECUTE statement; END LOOP;
 END $$;
-CREATE FUNCTION app.obey(n integer) RETURNS integer LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN PERFORM app.act(); RETURN n; END $$;
+CREATE FUNCTION app.obey(n integer) RETURNS integer LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN PERFORM app.act(); RETURN n;
+	END $$;
 -- Does it and keeps the error to itself.
 CREATE FUNCTION app.act_quietly() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
@@ -107,7 +120,8 @@ BEGIN
 EXCEPTION WHEN OTHERS THEN
 	INSERT INTO app.caught (statement, got) SELECT o.statement, SQLSTATE FROM app.orders o;
 END $$;
-CREATE FUNCTION app.obey_quietly(n integer) RETURNS integer LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN PERFORM app.act_quietly(); RETURN n; END $$;
+CREATE FUNCTION app.obey_quietly(n integer) RETURNS integer LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN
+	PERFORM app.act_quietly(); RETURN n; END $$;
 CREATE FUNCTION app.obeys(n integer) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT app.obey(n) > 0';
 ALTER TABLE app.bait SET (autovacuum_enabled = off);
 CREATE INDEX by_expression ON app.bait (app.obey(n));
@@ -133,7 +147,8 @@ foreach my $call (@calls)
 {
 	order($call->[1]);
 	my $said = said($superuser, 'ANALYZE app.bait');
-	push @got_through, "$call->[0]: $said" if $said !~ /ERROR:  42501: $call->[0] cannot be called from code that runs with somebody else's rights.*DETAIL: .*"may_all".*HINT: /s;
+	push @got_through, "$call->[0]: $said"
+		  if $said !~ /ERROR:  42501: $call->[0] cannot be called from code that runs with somebody else's rights.*DETAIL: .*"may_all".*HINT: /s;
 }
 is("@got_through", '', 'no function can be called from an index expression that ANALYZE runs');
 foreach my $attack ([ 'roster_toggle', q{SELECT minga_roster.roster_toggle('mesa', roster => false)} ],
@@ -144,13 +159,17 @@ foreach my $attack ([ 'roster_toggle', q{SELECT minga_roster.roster_toggle('mesa
 	my $refusal = qr/ERROR:  42501: $function cannot be called/;
 
 	order($statement);
-	refused($superuser, $_, $refusal, "$function: not from $_") foreach 'ANALYZE app.bait', 'VACUUM (ANALYZE) app.bait', 'REINDEX INDEX app.by_expression', 'REINDEX INDEX app.by_predicate',
-	  'REINDEX TABLE app.bait', 'CREATE INDEX more ON app.bait (app.obey(n))', 'CREATE INDEX CONCURRENTLY more ON app.bait (n) WHERE app.obeys(n)', 'REFRESH MATERIALIZED VIEW app.seen';
+	refused($superuser, $_, $refusal, "$function: not from $_") foreach 'ANALYZE app.bait', 'VACUUM (ANALYZE) app.bait',
+		'REINDEX INDEX app.by_expression', 'REINDEX INDEX app.by_predicate',
+	  'REINDEX TABLE app.bait', 'CREATE INDEX more ON app.bait (app.obey(n))',
+	'CREATE INDEX CONCURRENTLY more ON app.bait (n) WHERE app.obeys(n)', 'REFRESH MATERIALIZED VIEW app.seen';
 	$roster->sql('DROP INDEX IF EXISTS app.more; ANALYZE app.quiet; REINDEX TABLE app.quiet');
-	is($roster->sql('SELECT string_agg(DISTINCT got, $$ $$) FROM app.caught'), '42501', "$function: nor where the error is caught");
+	is($roster->sql('SELECT string_agg(DISTINCT got, $$ $$) FROM app.caught'), '42501',
+		"$function: nor where the error is caught");
 	$roster->sql('TRUNCATE app.caught');
 }
-$roster->sql('TRUNCATE app.orders; DROP INDEX app.by_predicate; ALTER TABLE app.bait SET (autovacuum_analyze_threshold = 0, autovacuum_analyze_scale_factor = 0)');
+$roster->sql('TRUNCATE app.orders; DROP INDEX app.by_predicate; ALTER TABLE app.bait '
+	  . 'SET (autovacuum_analyze_threshold = 0, autovacuum_analyze_scale_factor = 0)');
 my $position = length $roster->log_contents;
 $roster->sql('INSERT INTO app.bait SELECT generate_series(21, 400)');
 order(q{SELECT minga_roster.roster_toggle('mesa', roster => false)});
@@ -158,7 +177,8 @@ $roster->sql('ALTER TABLE app.bait SET (autovacuum_enabled = on)');
 my $seen = 0;
 foreach (1 .. 600)
 {
-	$seen = substr($roster->log_contents, $position) =~ /roster_toggle cannot be called from code that runs with somebody else's rights.*?automatic analyze of table "postgres\.app\.bait"/s;
+	$seen = substr($roster->log_contents,
+		$position) =~ /roster_toggle cannot be called from code that runs with somebody else's rights.*?automatic analyze of table "postgres\.app\.bait"/s;
 	last if $seen;
 	select undef, undef, undef, 0.2;
 }
@@ -169,33 +189,49 @@ is(newest(), $runs_before, '... and no run was started');
 is($roster->sql("SELECT count(*) FROM audit WHERE role = 'may_all'"), '0', '... nor is anything on record as done');
 
 # What may not be people, for those who may call roster_attach_people and for a superuser
-$roster->sql('CREATE TABLE app.of_another (LIKE public.people INCLUDING ALL); GRANT ALL ON app.of_another TO may_all; ALTER TABLE app.of_another OWNER TO nobody_much');
+$roster->sql('CREATE TABLE app.of_another (LIKE public.people INCLUDING ALL); GRANT ALL ON app.of_another TO may_all; '
+	  . 'ALTER TABLE app.of_another OWNER TO nobody_much');
 foreach my $relation (qw(cron.job pg_catalog.pg_authid minga_roster.connections app.of_another))
 {
-	refused('may_all', "SELECT minga_roster.roster_attach_people('$relation')", qr/ERROR:  42(501|809)/, "$relation is not attached by a role that may attach");
+	refused('may_all', "SELECT minga_roster.roster_attach_people('$relation')", qr/ERROR:  42(501|809)/,
+		"$relation is not attached by a role that may attach");
 	next if $relation eq 'app.of_another';
-	refused($superuser, "SELECT minga_roster.roster_attach_people('$relation')", qr/ERROR:  42809: relation ".*" cannot hold people.*HINT: /s, '... nor by a superuser');
+	refused($superuser, "SELECT minga_roster.roster_attach_people('$relation')",
+		qr/ERROR:  42809: relation ".*" cannot hold people.*HINT: /s, '... nor by a superuser');
 }
-is($roster->sql('SELECT string_agg(relation::text, $$ $$) FROM people_relations'), 'people', '... and none of them is attached');
+is($roster->sql('SELECT string_agg(relation::text, $$ $$) FROM people_relations'), 'people',
+	'... and none of them is attached');
 
 # The current user decides, not who has logged in
 $roster->sql(<<'SQL');
 SET ROLE definer_of;
-CREATE FUNCTION app.attach_for_you(relation regclass) RETURNS void LANGUAGE sql SECURITY DEFINER AS 'SELECT minga_roster.roster_attach_people(relation)';
-CREATE FUNCTION app.toggle_for_you() RETURNS void LANGUAGE sql SECURITY DEFINER AS $$ SELECT minga_roster.roster_toggle('mesa', 'admin', archive => true) $$;
+CREATE FUNCTION app.attach_for_you(relation regclass) RETURNS void LANGUAGE sql
+	SECURITY DEFINER AS 'SELECT minga_roster.roster_attach_people(relation)';
+CREATE FUNCTION app.toggle_for_you() RETURNS void LANGUAGE sql SECURITY DEFINER AS $$
+	SELECT minga_roster.roster_toggle('mesa', 'admin', archive => true) $$;
 SQL
 $before = settings();
 my $not_owner = qr/ERROR:  42501: must be owner of relation "app\.of_another"/;
-refused($superuser, "SET ROLE may_all; SELECT minga_roster.roster_attach_people('app.of_another')", $not_owner, 'a superuser who has set a role is that role');
-refused($superuser, "SET ROLE nobody_much; SELECT minga_roster.roster_toggle('mesa', roster => false)", qr/ERROR:  42501: permission denied for function roster_toggle/, '... also where that role may call nothing');
-refused($superuser, "SET SESSION AUTHORIZATION may_all; SELECT minga_roster.roster_attach_people('app.of_another')", $not_owner, 'so is one who has set the session\'s');
-refused($superuser, "SET SESSION AUTHORIZATION switcher; SET ROLE nobody_much; SELECT minga_roster.roster_toggle('mesa', roster => false)", qr/ERROR:  42501: permission denied/, '... and a role besides');
-refused($superuser, "SELECT app.attach_for_you('app.of_another')", qr/$not_owner.*you are "definer_of"/s, 'a superuser in a SECURITY DEFINER function is its owner');
-refused('nobody_much', "SELECT app.attach_for_you('app.of_another')", qr/$not_owner.*you are "definer_of"/s, '... and so is the owner of the relation');
-refused('nobody_much', "SELECT minga_roster.roster_attach_people('app.of_another')", qr/ERROR:  42501: permission denied for function roster_attach_people/, '... who may not call it');
+refused($superuser, "SET ROLE may_all; SELECT minga_roster.roster_attach_people('app.of_another')", $not_owner,
+	'a superuser who has set a role is that role');
+refused($superuser, "SET ROLE nobody_much; SELECT minga_roster.roster_toggle('mesa', roster => false)",
+	qr/ERROR:  42501: permission denied for function roster_toggle/, '... also where that role may call nothing');
+refused($superuser, "SET SESSION AUTHORIZATION may_all; SELECT minga_roster.roster_attach_people('app.of_another')",
+	$not_owner, 'so is one who has set the session\'s');
+refused($superuser,
+	"SET SESSION AUTHORIZATION switcher; SET ROLE nobody_much; SELECT minga_roster.roster_toggle('mesa', roster => "
+	  . "false)", qr/ERROR:  42501: permission denied/, '... and a role besides');
+refused($superuser, "SELECT app.attach_for_you('app.of_another')", qr/$not_owner.*you are "definer_of"/s,
+	'a superuser in a SECURITY DEFINER function is its owner');
+refused('nobody_much', "SELECT app.attach_for_you('app.of_another')", qr/$not_owner.*you are "definer_of"/s,
+	'... and so is the owner of the relation');
+refused('nobody_much', "SELECT minga_roster.roster_attach_people('app.of_another')",
+	qr/ERROR:  42501: permission denied for function roster_attach_people/, '... who may not call it');
 is(settings(), $before, '... and nothing was changed');
-unlike(said('nobody_much', 'SELECT app.toggle_for_you()'), qr/ERROR/, 'what the definer may, a SECURITY DEFINER function does');
-is($roster->sql('SELECT role, function, connection, given FROM audit ORDER BY entry DESC LIMIT 1'), 'definer_of|roster_toggle|mesa|{category,archive}', '... and it is on record as the definer\'s');
+unlike(said('nobody_much', 'SELECT app.toggle_for_you()'), qr/ERROR/,
+	'what the definer may, a SECURITY DEFINER function does');
+is($roster->sql('SELECT role, function, connection, given FROM audit ORDER BY entry DESC LIMIT 1'),
+	'definer_of|roster_toggle|mesa|{category,archive}', '... and it is on record as the definer\'s');
 $roster->sql('DROP TABLE app.of_another');
 
 # A trigger, a default, a check of a domain and a view's function, which a sync runs: what they try and what it comes to
@@ -207,20 +243,29 @@ CREATE TABLE app.armed (at text);
 GRANT SELECT ON app.tries, app.armed TO people_owner;
 SQL
 my @tries = (
-	'SET ROLE postgres', "SET ROLE $superuser", 'RESET ROLE', "SET SESSION AUTHORIZATION $superuser", 'RESET SESSION AUTHORIZATION',
+	'SET ROLE postgres', "SET ROLE $superuser", 'RESET ROLE', "SET SESSION AUTHORIZATION $superuser",
+		'RESET SESSION AUTHORIZATION',
 	'ALTER ROLE people_owner SUPERUSER', 'CREATE ROLE made SUPERUSER', "GRANT $superuser TO people_owner",
-	'CREATE TEMP TABLE planted (n integer)', 'CREATE TABLE pg_temp.planted (n integer)', 'CREATE TEMP TABLE planted AS SELECT 1', 'CREATE TEMP VIEW planted AS SELECT 1',
+	'CREATE TEMP TABLE planted (n integer)', 'CREATE TABLE pg_temp.planted (n integer)',
+	'CREATE TEMP TABLE planted AS SELECT 1', 'CREATE TEMP VIEW planted AS SELECT 1',
 	'CREATE TEMP SEQUENCE planted',
-	'PREPARE planted AS SELECT 1', 'DECLARE planted CURSOR WITH HOLD FOR SELECT 1', 'LISTEN planted', 'UNLISTEN *', 'DISCARD ALL', 'DISCARD TEMP', 'DEALLOCATE ALL', 'CLOSE ALL',
+	'PREPARE planted AS SELECT 1', 'DECLARE planted CURSOR WITH HOLD FOR SELECT 1', 'LISTEN planted', 'UNLISTEN *',
+	'DISCARD ALL', 'DISCARD TEMP', 'DEALLOCATE ALL', 'CLOSE ALL',
 	'COMMIT', 'ROLLBACK', 'SET LOCAL ROLE postgres', 'RESET ALL',
-	"INSERT INTO minga_roster.toggles (connection, category) VALUES ('mesa', 'planted')", 'UPDATE minga_roster.connections SET unproven = false', 'DELETE FROM minga_roster.changes',
-	'SELECT sealed FROM minga_roster.secrets', 'SELECT count(*) FROM minga_roster.runs', 'SELECT count(*) FROM minga_roster.staged_users', 'ALTER TABLE minga_roster.runs DISABLE TRIGGER ALL',
-	'CREATE TABLE minga_roster.planted (n integer)', "SELECT minga_roster.as_owner('public.people', 'SELECT')", "SELECT minga_roster.try_run_lock('run', 1)",
-	"SELECT minga_roster.seal(gen_random_uuid(), 'mesa', '', 'x')", 'SELECT minga_roster.close_dead_runs()', "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE usename = '$superuser' AND pid = pg_backend_pid()",
-	'CREATE EVENT TRIGGER planted ON ddl_command_end EXECUTE FUNCTION app.nothing()', 'CREATE FUNCTION app.planted() RETURNS integer LANGUAGE c AS $$nothing$$', 'LOAD $$minga_roster$$',
+	"INSERT INTO minga_roster.toggles (connection, category) VALUES ('mesa', 'planted')",
+	'UPDATE minga_roster.connections SET unproven = false', 'DELETE FROM minga_roster.changes',
+	'SELECT sealed FROM minga_roster.secrets', 'SELECT count(*) FROM minga_roster.runs',
+	'SELECT count(*) FROM minga_roster.staged_users', 'ALTER TABLE minga_roster.runs DISABLE TRIGGER ALL',
+	'CREATE TABLE minga_roster.planted (n integer)', "SELECT minga_roster.as_owner('public.people', 'SELECT')",
+	"SELECT minga_roster.try_run_lock('run', 1)",
+	"SELECT minga_roster.seal(gen_random_uuid(), 'mesa', '', 'x')", 'SELECT minga_roster.close_dead_runs()',
+	"SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE usename = '$superuser' AND pid = pg_backend_pid()",
+	'CREATE EVENT TRIGGER planted ON ddl_command_end EXECUTE FUNCTION app.nothing()',
+	'CREATE FUNCTION app.planted() RETURNS integer LANGUAGE c AS $$nothing$$', 'LOAD $$minga_roster$$',
 	'COPY app.loot TO PROGRAM $$cat$$', "SELECT set_config('session_replication_role', 'replica', false)",
 	(map { $_->[1] } @calls));
-$roster->sql('INSERT INTO app.tries (statement) VALUES ' . join(', ', map { '(' . RosterCluster::quote($_) . ')' } @tries));
+$roster->sql('INSERT INTO app.tries (statement) VALUES '
+	  . join(', ', map { '(' . RosterCluster::quote($_) . ')' } @tries));
 $roster->sql(<<'SQL');
 SET ROLE people_owner;
 -- Tries each statement while it is armed, and with each temp table of the session to read, write, alter and drop it. mark: what an earlier call has left.
@@ -231,8 +276,10 @@ DECLARE
 BEGIN
 	IF NOT EXISTS (SELECT FROM app.armed a WHERE a.at = try_all.at) THEN RETURN true; END IF;
 	FOR try IN SELECT statement FROM app.tries UNION ALL
-		SELECT format(f, c.relname) FROM pg_class c, unnest(ARRAY['SELECT 1 FROM pg_temp.%I', 'DELETE FROM pg_temp.%I', 'DROP TABLE pg_temp.%I', 'TRUNCATE pg_temp.%I',
-			'ALTER TABLE pg_temp.%I ADD planted integer', 'ALTER TABLE pg_temp.%I RENAME TO planted', 'COMMENT ON TABLE pg_temp.%I IS $c$planted$c$', 'LOCK TABLE pg_temp.%I']) f
+		SELECT format(f, c.relname) FROM pg_class c, unnest(ARRAY['SELECT 1 FROM pg_temp.%I', 'DELETE FROM pg_temp.%I',
+		'DROP TABLE pg_temp.%I', 'TRUNCATE pg_temp.%I',
+			'ALTER TABLE pg_temp.%I ADD planted integer', 'ALTER TABLE pg_temp.%I RENAME TO planted',
+			'COMMENT ON TABLE pg_temp.%I IS $c$planted$c$', 'LOCK TABLE pg_temp.%I']) f
 		WHERE c.relnamespace = pg_my_temp_schema() AND c.relkind = 'r' LOOP
 		BEGIN
 			EXECUTE try;
@@ -250,11 +297,13 @@ BEGIN
 	PERFORM set_config('app.mark', 'left', false);
 	RETURN true;
 END $$;
-CREATE FUNCTION app.on_people() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM app.try_all('trigger'); RETURN NULL; END $$;
+CREATE FUNCTION app.on_people() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM app.try_all('trigger');
+	RETURN NULL; END $$;
 CREATE TRIGGER on_people BEFORE INSERT OR UPDATE ON public.people FOR EACH STATEMENT EXECUTE FUNCTION app.on_people();
 -- One that is told to wait for the end of the transaction, where the worker is superuser again.
 CREATE FUNCTION app.at_commit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-	INSERT INTO app.loot (at, who, tried, got) VALUES ('deferred', current_user, 'nothing', 'done'); RETURN NULL; END $$;
+	INSERT INTO app.loot (at, who, tried, got) VALUES ('deferred', current_user, 'nothing', 'done'); RETURN NULL;
+		END $$;
 SQL
 
 sub arm { my ($at) = @_; $roster->sql("TRUNCATE app.armed, app.loot; INSERT INTO app.armed VALUES ('$at')"); return; }
@@ -264,12 +313,17 @@ sub judge
 	my ($at, $allowed) = @_;
 	$roster->sql('TRUNCATE app.armed');
 	# Two of the temp tables are lent to the owner, whose statements join them with people.
-	cmp_ok($roster->sql("SELECT count(*) FROM app.loot WHERE at = '$at'"), '>=', $roster->sql('SELECT count(*) FROM app.tries'),
+	cmp_ok($roster->sql("SELECT count(*) FROM app.loot WHERE at = '$at'"), '>=',
+		$roster->sql('SELECT count(*) FROM app.tries'),
 		"$at: all was tried");
-	is($roster->sql("SELECT string_agg(DISTINCT who, ',') FROM app.loot WHERE at = '$at'"), 'people_owner', '... as the plain owner');
-	is($roster->sql("SELECT string_agg(DISTINCT tried || ': ' || got, E'\\n') FROM app.loot WHERE at = '$at' AND got = 'done' "
-		  . q{AND tried !~ '^(SELECT 1 FROM|LOCK TABLE) pg_temp\.(writes|hits)$'}), $allowed, '... and nothing of it was done');
-	is($roster->sql("SELECT string_agg(DISTINCT mark, ',') FROM app.loot WHERE at = '$at' AND mark LIKE '%left%'"), '', '... and no setting outlasts a statement')
+	is($roster->sql("SELECT string_agg(DISTINCT who, ',') FROM app.loot WHERE at = '$at'"), 'people_owner',
+		'... as the plain owner');
+	is($roster->sql("SELECT string_agg(DISTINCT tried || ': ' || got, E'\\n') FROM app.loot WHERE at = '$at' "
+		  . "AND got = 'done' "
+		  . q{AND tried !~ '^(SELECT 1 FROM|LOCK TABLE) pg_temp\.(writes|hits)$'}), $allowed,
+		  '... and nothing of it was done');
+	is($roster->sql("SELECT string_agg(DISTINCT mark, ',') FROM app.loot WHERE at = '$at' AND mark LIKE '%left%'"), '',
+		'... and no setting outlasts a statement')
 	  if $at eq 'trigger';
 	$roster->sql('TRUNCATE app.loot');
 	return;
@@ -279,19 +333,25 @@ $before = settings() =~ s/"filter_unusable": \w+|"newest_modified": "[^"]*"//gr;
 sub settings_but_what_runs_write { return settings() =~ s/"filter_unusable": \w+|"newest_modified": "[^"]*"//gr; }
 arm('trigger');
 $server->day(3);
-is($roster->sql("SELECT state, created > 0, updated > 0 FROM roster_sync('mesa')"), 'succeeded|t|t', 'a sync with a trigger that tries everything');
+is($roster->sql("SELECT state, created > 0, updated > 0 FROM roster_sync('mesa')"), 'succeeded|t|t',
+	'a sync with a trigger that tries everything');
 cmp_ok($roster->sql("SELECT count(*) FROM app.loot WHERE tried LIKE '%pg_temp.%'"), '>', 10, 'it found temp tables');
-cmp_ok($roster->sql("SELECT count(DISTINCT n) FROM app.loot WHERE tried = 'SET ROLE postgres'"), '>', 1, 'and ran in several statements');
+cmp_ok($roster->sql("SELECT count(DISTINCT n) FROM app.loot WHERE tried = 'SET ROLE postgres'"), '>', 1,
+	'and ran in several statements');
 # RESET ALL takes back what may be taken back, until the statement ends.
 judge('trigger', 'RESET ALL: done');
-is(settings_but_what_runs_write() =~ s/"unproven": \w+//gr, $before =~ s/"unproven": \w+//gr, '... nor did a setting change');
-is($roster->sql("SELECT count(*) FROM runs WHERE origin = 'manual' AND requested_by = 'people_owner'"), '0', '... nor was a run started');
+is(settings_but_what_runs_write() =~ s/"unproven": \w+//gr, $before =~ s/"unproven": \w+//gr,
+	'... nor did a setting change');
+is($roster->sql("SELECT count(*) FROM runs WHERE origin = 'manual' AND requested_by = 'people_owner'"), '0',
+	'... nor was a run started');
 $roster->sql('DROP TRIGGER on_people ON public.people');
 
-$roster->sql('CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT OR UPDATE ON public.people DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION app.at_commit()');
+$roster->sql('CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT OR UPDATE ON public.people DEFERRABLE INITIALLY '
+	  . 'DEFERRED FOR EACH ROW EXECUTE FUNCTION app.at_commit()');
 $server->day(5);
 $node->psql('postgres', "SELECT roster_sync('mesa')", on_error_die => 0);
-is($roster->sql("SELECT coalesce(string_agg(DISTINCT who, ','), 'people_owner') FROM app.loot WHERE at = 'deferred'"), 'people_owner', 'a deferred trigger does not run as anybody else');
+is($roster->sql("SELECT coalesce(string_agg(DISTINCT who, ','), 'people_owner') FROM app.loot WHERE at = 'deferred'"),
+	'people_owner', 'a deferred trigger does not run as anybody else');
 $roster->sql('DROP TRIGGER at_commit ON public.people; TRUNCATE app.loot');
 
 $roster->sql('ALTER TABLE public.people ADD made_by boolean DEFAULT app.try_all($$default$$)');
@@ -299,7 +359,8 @@ $roster->sql('ALTER TABLE public.people ADD made_by boolean DEFAULT app.try_all(
 $roster->sql(q{UPDATE app.tries SET statement = 'SELECT 1 / 0' WHERE statement = 'RESET ALL'});
 arm('default');
 $server->day(7);
-is($roster->sql("SELECT state, created > 0 FROM roster_sync('mesa')"), 'succeeded|t', 'a default that tries everything');
+is($roster->sql("SELECT state, created > 0 FROM roster_sync('mesa')"), 'succeeded|t',
+	'a default that tries everything');
 judge('default', '');
 $roster->sql(q{UPDATE app.tries SET statement = 'RESET ALL' WHERE statement = 'SELECT 1 / 0'});
 $roster->sql('ALTER TABLE public.people DROP made_by');
@@ -315,19 +376,24 @@ $roster->sql('ALTER TABLE public.people ALTER grade TYPE text');
 
 # Policies would hide rows; they are not run at all.
 arm('policy');
-$roster->sql('SET ROLE people_owner; CREATE POLICY p ON public.people USING (app.try_all($$policy$$)); ALTER TABLE public.people ENABLE ROW LEVEL SECURITY');
+$roster->sql('SET ROLE people_owner; CREATE POLICY p ON public.people USING (app.try_all($$policy$$)); ALTER TABLE '
+	  . 'public.people ENABLE ROW LEVEL SECURITY');
 is($roster->sql("SELECT state FROM roster_sync('mesa')"), 'succeeded', 'a policy that does not bind the owner');
 $roster->sql('ALTER TABLE public.people FORCE ROW LEVEL SECURITY');
-refused($superuser, "SELECT minga_roster.roster_sync('mesa')", qr/ERROR:  42501: run \d+.*could not (?:read from|write to) the people relation/, 'one that does is an error');
+refused($superuser, "SELECT minga_roster.roster_sync('mesa')",
+	qr/ERROR:  42501: run \d+.*could not (?:read from|write to) the people relation/, 'one that does is an error');
 is($roster->sql("SELECT count(*) FROM app.loot WHERE at = 'policy'"), '0', '... and it is never run');
-$roster->sql('ALTER TABLE public.people NO FORCE ROW LEVEL SECURITY; ALTER TABLE public.people DISABLE ROW LEVEL SECURITY; DROP POLICY p ON public.people');
+$roster->sql('ALTER TABLE public.people NO FORCE ROW LEVEL SECURITY; ALTER TABLE public.people DISABLE ROW LEVEL '
+	  . 'SECURITY; DROP POLICY p ON public.people');
 
 # A view of people, with a function
 $roster->sql(<<'SQL');
 SET ROLE people_owner;
-CREATE TABLE app.members AS SELECT site, person_id, role, given_name, family_name, archived_at FROM public.people WHERE false;
+CREATE TABLE app.members AS SELECT site, person_id, role, given_name, family_name, archived_at FROM public.people
+	WHERE false;
 ALTER TABLE app.members ALTER person_id SET DEFAULT gen_random_uuid();
-CREATE VIEW app.shown AS SELECT site, person_id, role, given_name, family_name, archived_at FROM app.members WHERE app.try_all('view');
+CREATE VIEW app.shown AS SELECT site, person_id, role, given_name, family_name, archived_at FROM app.members
+	WHERE app.try_all('view');
 ALTER VIEW app.shown ALTER person_id SET DEFAULT gen_random_uuid();
 INSERT INTO app.members (site, role, given_name, family_name) VALUES ('viewed', 'student', 'Ada', 'Day');
 SQL
@@ -337,17 +403,21 @@ is($roster->sql("SELECT state FROM roster_sync('viewed')"), 'succeeded', 'a func
 judge('view', 'RESET ALL: done');
 $roster->sql("SELECT roster_disconnect('viewed')");
 
-# What a type or function in the worker's temporary schema does to the runs of other people that the worker takes up next
+# What a type or function in the worker's temporary schema does to the runs of other people that the worker takes up
+# next
 $roster->sql(<<'SQL');
 SET ROLE people_owner;
 CREATE FUNCTION app.litter() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
 	name text;
 BEGIN
-	FOR name IN SELECT c.relname FROM pg_class c WHERE c.relnamespace = pg_my_temp_schema() AND c.relkind = 'r' UNION SELECT unnest(ARRAY['writes', 'current_people', 'refusals', 'plan']) LOOP
-		BEGIN EXECUTE format('CREATE DOMAIN pg_temp.%I AS integer', name || '_planted'); EXCEPTION WHEN OTHERS THEN NULL; END;
+	FOR name IN SELECT c.relname FROM pg_class c WHERE c.relnamespace = pg_my_temp_schema() AND c.relkind = 'r' UNION
+		SELECT unnest(ARRAY['writes', 'current_people', 'refusals', 'plan']) LOOP
+		BEGIN EXECUTE format('CREATE DOMAIN pg_temp.%I AS integer', name || '_planted'); EXCEPTION WHEN OTHERS
+			THEN NULL; END;
 		BEGIN EXECUTE format('CREATE TYPE pg_temp.%I AS ENUM ()', name); EXCEPTION WHEN OTHERS THEN NULL; END;
-		BEGIN EXECUTE format('CREATE FUNCTION pg_temp.%I() RETURNS integer LANGUAGE sql AS $f$ SELECT 1 $f$', name); EXCEPTION WHEN OTHERS THEN NULL; END;
+		BEGIN EXECUTE format('CREATE FUNCTION pg_temp.%I() RETURNS integer LANGUAGE sql AS $f$ SELECT 1 $f$', name);
+			EXCEPTION WHEN OTHERS THEN NULL; END;
 	END LOOP;
 	BEGIN CREATE DOMAIN pg_temp.text AS integer; EXCEPTION WHEN OTHERS THEN NULL; END;
 	RETURN NULL;
@@ -363,14 +433,16 @@ $roster->wait_for("SELECT state = 'queued' FROM runs WHERE run = $next");
 $server->day(11);
 $server->clear_faults;
 $roster->wait_for("SELECT count(*) = 0 FROM runs WHERE state IN ('queued', 'running')");
-is($roster->sql("SELECT state, coalesce(error || ' ' || coalesce(detail, ''), '') FROM runs WHERE run = $next"), 'succeeded|', 'what a trigger leaves in the temporary schema does not stop the next run of the worker');
+is($roster->sql("SELECT state, coalesce(error || ' ' || coalesce(detail, ''), '') FROM runs WHERE run = $next"),
+	'succeeded|', 'what a trigger leaves in the temporary schema does not stop the next run of the worker');
 $roster->sql('DROP TRIGGER litter ON public.people');
 $roster->set(max_workers => 2);
 
 # A table that was given to a superuser after it had been attached
 $roster->sql("ALTER TABLE public.people OWNER TO $superuser");
 my $error = $roster->error("SELECT roster_sync('mesa')");
-like($error, qr/ERROR:  42501: .*belongs to superuser "\Q$superuser\E".*HINT: /s, 'people of a superuser are not written');
+like($error, qr/ERROR:  42501: .*belongs to superuser "\Q$superuser\E".*HINT: /s,
+	'people of a superuser are not written');
 my ($statement) = $error =~ /(ALTER TABLE \S+ OWNER TO \w+)/;
 $roster->sql($statement);
 is($roster->sql("SELECT state FROM roster_sync('mesa')"), 'succeeded', 'the statement of the hint mends it');
@@ -386,121 +458,173 @@ $roster->connect_school('east', $server, site => 'east');
 $before = settings();
 my $people = $roster->sql('SELECT count(*), md5(string_agg(p::text, $$,$$ ORDER BY person_id)) FROM public.people p');
 my $must_own = qr/ERROR:  42501: must be owner of relation "people"|ERROR:  42501: must be owner of relation "public\.people"/;
-refused('manager', sprintf("SELECT minga_roster.roster_connect('planted', url => '%s', client_id => 'c', client_secret => 's', school_id => '%s', people => 'public.people', site => '%s', time_zone => 'UTC')",
-		$evil->url, $evil->school_id, $_), $must_own, "an own SIS for the site $_ is refused") foreach 'mesa', 'elsewhere';
-refused('manager', "SELECT minga_roster.roster_configure('east', url => '" . $evil->url . "')", $must_own, 'so is another host of a connection');
-refused('manager', "SELECT minga_roster.roster_configure('east', url => '" . $server->url =~ s/localhost/127.0.0.1/r . "')", $must_own, '... and another name of it');
-refused('manager', "SELECT minga_roster.roster_configure('east', url => '" . $evil->plain_url . "', sis => 'generic', token_url => '" . $evil->plain_token_url . "')", qr/ERROR:  42(501|704)/, '... also with another SIS');
+refused('manager',
+	sprintf("SELECT minga_roster.roster_connect('planted', url => '%s', client_id => 'c', client_secret => 's', "
+	  . "school_id => '%s', people => 'public.people', site => '%s', time_zone => 'UTC')",
+		$evil->url, $evil->school_id, $_), $must_own, "an own SIS for the site $_ is refused") foreach 'mesa',
+		'elsewhere';
+refused('manager', "SELECT minga_roster.roster_configure('east', url => '" . $evil->url . "')", $must_own,
+	'so is another host of a connection');
+refused('manager', "SELECT minga_roster.roster_configure('east', url => '" . $server->url =~ s/localhost/127.0.0.1/r
+	  . "')", $must_own, '... and another name of it');
+refused('manager', "SELECT minga_roster.roster_configure('east', url => '" . $evil->plain_url
+	  . "', sis => 'generic', token_url => '" . $evil->plain_token_url . "')", qr/ERROR:  42(501|704)/,
+	  '... also with another SIS');
 refused('manager', "SELECT minga_roster.roster_configure('east', site => 'mesa')", $must_own, '... and another site');
-$roster->sql("CREATE TABLE app.other_people (LIKE public.people INCLUDING ALL); ALTER TABLE app.other_people OWNER TO people_owner; SELECT roster_attach_people('app.other_people')");
-refused('manager', "SELECT minga_roster.roster_configure('east', people => 'app.other_people')", qr/ERROR:  42501: must be owner/, '... and other people');
+$roster->sql("CREATE TABLE app.other_people (LIKE public.people INCLUDING ALL); ALTER TABLE app.other_people OWNER TO "
+	  . "people_owner; SELECT roster_attach_people('app.other_people')");
+refused('manager', "SELECT minga_roster.roster_configure('east', people => 'app.other_people')",
+	qr/ERROR:  42501: must be owner/, '... and other people');
 $roster->sql("DELETE FROM people_relations WHERE relation = 'app.other_people'::regclass; DROP TABLE app.other_people");
 is(settings(), $before, '... and nothing was changed');
-is($roster->sql('SELECT count(*), md5(string_agg(p::text, $$,$$ ORDER BY person_id)) FROM public.people p'), $people, '... and nobody');
+is($roster->sql('SELECT count(*), md5(string_agg(p::text, $$,$$ ORDER BY person_id)) FROM public.people p'), $people,
+	'... and nobody');
 is(scalar(grep { $_->{path} !~ /nothing/ } $evil->log), 0, '... and that SIS was not asked');
 foreach my $change ("url => '" . $server->legacy_url . "'", "school_id => 'another'")
 {
-	like(said('manager', "SELECT minga_roster.roster_configure('east', $change)"), qr/42501: must be owner of relation "public\.people"/, "nor another tenant or school of the same host ($change)");
+	like(said('manager', "SELECT minga_roster.roster_configure('east', $change)"),
+		qr/42501: must be owner of relation "public\.people"/,
+		"nor another tenant or school of the same host ($change)");
 }
-unlike(said('manager', "SELECT minga_roster.roster_configure('east', sync_at => '20:30'); SELECT minga_roster.roster_toggle('east', archive => true)"),
+unlike(said('manager', "SELECT minga_roster.roster_configure('east', sync_at => '20:30'); "
+	  . "SELECT minga_roster.roster_toggle('east', archive => true)"),
 	qr/ERROR/, 'times and toggles are the manager\'s');
-like(said('owner_too', sprintf("SELECT (minga_roster.roster_connect('west', url => '%s', client_id => 'c', school_id => '1', people => 'public.people', time_zone => 'UTC')).site", $server->url)),
+like(said('owner_too',
+	sprintf("SELECT (minga_roster.roster_connect('west', url => '%s', client_id => 'c', school_id => '1', people => "
+	  . "'public.people', time_zone => 'UTC')).site", $server->url)),
 	qr/\Awest\n.*WARNING.*none of site "west"/s, 'who owns the people connects a SIS to them');
 
 # Jobs of pg_cron that others have made
 {
-	$roster->sql('CREATE ROLE cron_one LOGIN; CREATE ROLE cron_two LOGIN; GRANT USAGE ON SCHEMA cron TO cron_one, cron_two; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA cron TO cron_one, cron_two');
+	$roster->sql('CREATE ROLE cron_one LOGIN; CREATE ROLE cron_two LOGIN; GRANT USAGE ON SCHEMA cron TO cron_one, '
+		  . 'cron_two; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA cron TO cron_one, cron_two');
 	my $ours = $roster->sql('SELECT cron_command()');
 	my $jobs = q{SELECT string_agg(username || ' ' || jobname, ',' ORDER BY username) FROM cron.job};
-	unlike(said('cron_one', "SELECT cron.schedule('minga_roster', '0 0 1 1 *', 'SELECT 1')"), qr/ERROR/, 'a plain user makes a job of our name');
-	unlike(said('cron_two', "SELECT cron.schedule('minga_roster', '0 0 1 1 *', " . RosterCluster::quote($ours) . ')'), qr/ERROR/, 'and one with our command');
-	like($roster->sql("SELECT why_nothing_happens FROM roster_status WHERE connection = 'mesa'"), qr/automatic rostering is off/, 'status without a job of ours');
+	unlike(said('cron_one', "SELECT cron.schedule('minga_roster', '0 0 1 1 *', 'SELECT 1')"), qr/ERROR/,
+		'a plain user makes a job of our name');
+	unlike(said('cron_two', "SELECT cron.schedule('minga_roster', '0 0 1 1 *', " . RosterCluster::quote($ours) . ')'),
+		qr/ERROR/, 'and one with our command');
+	like($roster->sql("SELECT why_nothing_happens FROM roster_status WHERE connection = 'mesa'"),
+		qr/automatic rostering is off/, 'status without a job of ours');
 	$roster->sql("SELECT roster_enable('mesa')");
-	is($roster->sql($jobs), "cron_one minga_roster,cron_two minga_roster,$superuser minga_roster", 'roster_enable makes ours beside them');
-	is($roster->sql("SELECT j.username FROM cron.job j JOIN cron_job() o ON o.job = j.jobid"), $superuser, '... and knows it');
+	is($roster->sql($jobs), "cron_one minga_roster,cron_two minga_roster,$superuser minga_roster",
+		'roster_enable makes ours beside them');
+	is($roster->sql("SELECT j.username FROM cron.job j JOIN cron_job() o ON o.job = j.jobid"), $superuser,
+		'... and knows it');
 	my $mine = $roster->sql("SELECT jobid FROM cron.job WHERE username = '$superuser'");
 	$roster->sql("SELECT cron.alter_job($mine, active := false)");
-	is($roster->sql("SELECT why_nothing_happens FROM roster_status WHERE connection = 'mesa'"), "the pg_cron job $mine is not active", 'roster_status speaks of ours');
+	is($roster->sql("SELECT why_nothing_happens FROM roster_status WHERE connection = 'mesa'"),
+		"the pg_cron job $mine is not active", 'roster_status speaks of ours');
 	$roster->sql("SELECT roster_disable('mesa')");
 	is($roster->sql($jobs), 'cron_one minga_roster,cron_two minga_roster', 'roster_disable removes ours alone');
 	$roster->sql("SELECT cron.schedule('minga_roster', '0 0 1 1 *', 'SELECT 2')");
-	like($roster->error("SELECT roster_enable('mesa')"), qr/ERROR:  42710: .*"minga_roster".*HINT: .*cron\.unschedule/s, 'another job of ours of that name is not taken for it');
-	is($roster->sql("SELECT string_agg(command, ',' ORDER BY username) FROM cron.job WHERE username = '$superuser'"), 'SELECT 2', '... and not deleted');
+	like($roster->error("SELECT roster_enable('mesa')"), qr/ERROR:  42710: .*"minga_roster".*HINT: .*cron\.unschedule/s,
+		'another job of ours of that name is not taken for it');
+	is($roster->sql("SELECT string_agg(command, ',' ORDER BY username) FROM cron.job WHERE username = '$superuser'"),
+		'SELECT 2', '... and not deleted');
 	is($roster->sql("SELECT automatic FROM connections WHERE connection = 'mesa'"), 'f', '... and nothing is enabled');
 	$roster->sql("SELECT cron.unschedule(jobid) FROM cron.job");
 }
 
 # A flood of runs
-$roster->sql("CREATE ROLE starter LOGIN; GRANT USAGE ON SCHEMA minga_roster TO starter; GRANT EXECUTE ON FUNCTION roster_start, roster_sync TO starter");
+$roster->sql("CREATE ROLE starter LOGIN; GRANT USAGE ON SCHEMA minga_roster TO starter; GRANT EXECUTE ON FUNCTION "
+	  . "roster_start, roster_sync TO starter");
 $server->faults({ hang => { path => 'students' } });
 my $hanging = $roster->sql("SELECT roster_start('mesa', 'sync')");
 $roster->wait_for("SELECT state = 'running' AND phase = 'fetch' FROM runs WHERE run = $hanging");
 my $flood = said('starter', "SELECT minga_roster.roster_start('mesa', 'sync') FROM generate_series(1, 300)");
 my @numbers = $flood =~ /^(\d+)$/mg;
 is(scalar @numbers, 300, '300 calls of roster_start');
-like($flood, qr/NOTICE: .*run \d+ of connection "mesa" is queued already/, '... which say that a run is queued already');
-$roster->wait_for("SELECT count(*) = 0 FROM pg_stat_activity a WHERE backend_type = 'minga_roster' AND NOT EXISTS (SELECT FROM runs r WHERE r.pid = a.pid)");
-is($roster->sql("SELECT count(*) FROM runs WHERE state = 'queued' AND kind = 'sync'"), '1', '... leave one run in the queue');
+like($flood, qr/NOTICE: .*run \d+ of connection "mesa" is queued already/,
+	'... which say that a run is queued already');
+$roster->wait_for("SELECT count(*) = 0 FROM pg_stat_activity a WHERE backend_type = 'minga_roster' "
+	  . "AND NOT EXISTS (SELECT FROM runs r WHERE r.pid = a.pid)");
+is($roster->sql("SELECT count(*) FROM runs WHERE state = 'queued' AND kind = 'sync'"), '1',
+	'... leave one run in the queue');
 my $queued = $roster->sql("SELECT run FROM runs WHERE state = 'queued' AND kind = 'sync'");
 ok((grep { $_ == $queued } @numbers) > 100, '... whose number the calls return');
 my @sessions = map {
 	my ($out, $err) = ('', '');
 	my $kind = $_ % 2 ? 'sync' : 'fetch';
-	[ IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres') . ' user=starter', '-c', "SELECT minga_roster.roster_start('mesa', '$kind') FROM generate_series(1, 75)" ], '<', \undef, '>', \$out, '2>', \$err), \$out, \$err ]
+	[ IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres') . ' user=starter', '-c',
+		"SELECT minga_roster.roster_start('mesa', '$kind') FROM generate_series(1, 75)" ], '<', \undef, '>', \$out,
+		'2>', \$err), \$out, \$err ]
 } 1 .. 4;
 IPC::Run::finish($_->[0]) foreach @sessions;
-$roster->wait_for("SELECT count(*) = 0 FROM pg_stat_activity a WHERE backend_type = 'minga_roster' AND NOT EXISTS (SELECT FROM runs r WHERE r.pid = a.pid)");
-is($roster->sql("SELECT string_agg(kind, ',' ORDER BY kind) FROM runs WHERE state = 'queued'"), 'fetch,sync', 'four sessions at once leave one of each kind');
-is($roster->sql("SELECT string_agg(DISTINCT state || ' ' || coalesce(sqlstate, ''), ',') FROM runs WHERE run > $hanging AND state <> 'queued'"), 'cancelled 55006',
+$roster->wait_for("SELECT count(*) = 0 FROM pg_stat_activity a WHERE backend_type = 'minga_roster' "
+	  . "AND NOT EXISTS (SELECT FROM runs r WHERE r.pid = a.pid)");
+is($roster->sql("SELECT string_agg(kind, ',' ORDER BY kind) FROM runs WHERE state = 'queued'"), 'fetch,sync',
+	'four sessions at once leave one of each kind');
+is($roster->sql("SELECT string_agg(DISTINCT state || ' ' || coalesce(sqlstate, ''), ',') FROM runs "
+	  . "WHERE run > $hanging AND state <> 'queued'"), 'cancelled 55006',
 	'what else is on record is canceled, as queued twice');
-cmp_ok($roster->sql("SELECT count(*) FROM runs WHERE run > $hanging"), '<', 100, '... and most calls leave nothing on record: ' . $roster->sql("SELECT count(*) FROM runs WHERE run > $hanging"));
-refused('starter', "SELECT minga_roster.roster_sync('mesa')", qr/ERROR:  55006: run $queued of connection "mesa" is queued already.*HINT: /s, 'roster_sync does not queue a second one');
+cmp_ok($roster->sql("SELECT count(*) FROM runs WHERE run > $hanging"), '<', 100,
+	'... and most calls leave nothing on record: ' . $roster->sql("SELECT count(*) FROM runs WHERE run > $hanging"));
+refused('starter', "SELECT minga_roster.roster_sync('mesa')",
+	qr/ERROR:  55006: run $queued of connection "mesa" is queued already.*HINT: /s,
+	'roster_sync does not queue a second one');
 $roster->sql("SELECT roster_cancel(run) FROM runs WHERE state IN ('queued', 'running')");
 $server->clear_faults;
 $roster->wait_for("SELECT count(*) = 0 FROM runs WHERE state IN ('queued', 'running')");
 is($roster->sql("SELECT state FROM roster_sync('mesa')"), 'succeeded', 'afterwards runs work');
 
 # Functions that are not for people: NULLs, and a role that was let at all of them by mistake
-like($roster->error("SELECT as_owner('public.people', NULL)"), qr/ERROR:  22004: argument 2 of as_owner is NULL/, 'as_owner without a statement');
+like($roster->error("SELECT as_owner('public.people', NULL)"), qr/ERROR:  22004: argument 2 of as_owner is NULL/,
+	'as_owner without a statement');
 like($roster->error("SELECT as_owner(NULL, 'SELECT')"), qr/ERROR:  22004: argument 1/, '... without a relation');
 is($roster->sql("SELECT as_owner('public.people', 'SELECT', VARIADIC NULL)"), '1', '... with no arguments');
-like($roster->error("SELECT read_as_owner($_)"), qr/ERROR:  22004: argument \d of read_as_owner is NULL/, "read_as_owner($_)") foreach "NULL, 'SELECT 1', 'pg_class'", "'public.people', NULL, 'pg_class'", "'public.people', 'SELECT 1', NULL", 'NULL, NULL, NULL';
-like($roster->error("SELECT read_as_owner('public.people', 'SELECT 1', 'pg_class')"), qr/ERROR:  42809: "pg_class" is no temporary table/, '... into a table');
+like($roster->error("SELECT read_as_owner($_)"), qr/ERROR:  22004: argument \d of read_as_owner is NULL/,
+	"read_as_owner($_)") foreach "NULL, 'SELECT 1', 'pg_class'", "'public.people', NULL, 'pg_class'",
+	"'public.people', 'SELECT 1', NULL", 'NULL, NULL, NULL';
+like($roster->error("SELECT read_as_owner('public.people', 'SELECT 1', 'pg_class')"),
+	qr/ERROR:  42809: "pg_class" is no temporary table/, '... into a table');
 like($roster->error('SELECT as_owner(4294967294::oid, $$SELECT$$)'), qr/ERROR:  42P01/, '... as the owner of nothing');
 like($roster->error('SELECT lock_people(NULL)'), qr/ERROR:  22004/, 'lock_people(NULL)');
 like($roster->error('SELECT repeated_add(NULL, NULL)'), qr/ERROR/, 'repeated_add by itself');
 foreach my $window ('', 'ORDER BY n', 'ORDER BY n ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING')
 {
-	my ($rc, $stdout, $stderr) = $node->psql('postgres', "SELECT count(*) FROM (SELECT repeated((n % 3)::text) OVER ($window) FROM generate_series(1, 50) n) s");
+	my ($rc, $stdout, $stderr) = $node->psql('postgres',
+		"SELECT count(*) FROM (SELECT repeated((n % 3)::text) OVER ($window) FROM generate_series(1, 50) n) s");
 	ok($stdout eq '50' || $stderr =~ /ERROR/, "repeated as a window aggregate ($window): an answer or an error");
 	unlike($stderr, qr/server closed|terminated/, '... and no crash');
 }
-is($roster->sql('SELECT pg_postmaster_start_time() < (SELECT min(called_at) FROM audit)'), 't', 'the server has not crashed');
+is($roster->sql('SELECT pg_postmaster_start_time() < (SELECT min(called_at) FROM audit)'), 't',
+	'the server has not crashed');
 
-$roster->sql('CREATE ROLE let_in LOGIN; GRANT USAGE ON SCHEMA minga_roster TO let_in; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA minga_roster TO let_in');
-$roster->sql("DO \$\$ DECLARE f regprocedure; BEGIN FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE $public AND p.prokind = 'f' LOOP EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM let_in', f); END LOOP; END \$\$");
+$roster->sql('CREATE ROLE let_in LOGIN; GRANT USAGE ON SCHEMA minga_roster TO let_in; GRANT EXECUTE ON ALL FUNCTIONS '
+	  . 'IN SCHEMA minga_roster TO let_in');
+$roster->sql("DO \$\$ DECLARE f regprocedure; BEGIN FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE $public "
+	  . "AND p.prokind = 'f' LOOP EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM let_in', f); END LOOP; END \$\$");
 $before = settings();
 $runs_before = $roster->sql('SELECT md5(string_agg(r::text, $$,$$ ORDER BY run)) FROM runs r');
 my $people_before = $roster->sql('SELECT md5(string_agg(p::text, $$,$$ ORDER BY person_id)) FROM public.people p');
 my $run = newest();
 my @inner = split /\n/, $roster->sql(<<"SQL");
 SELECT format('SELECT minga_roster.%I(%s)', p.proname, (SELECT string_agg(CASE
-		WHEN p.provariadic <> 0 AND a.n = p.pronargs THEN CASE a.type WHEN 'text[]'::regtype THEN 'VARIADIC ''{}''::text[]' ELSE '''a''::text, ''b''::text' END
-		WHEN a.type = 'minga_roster.connections'::regtype THEN '(jsonb_populate_record(NULL::minga_roster.connections, ''{"connection": "mesa", "number": 1, "site": "mesa", "people": "public.people", "base_url": "https://x", "sis": "infinite_campus", "auth": "oauth2"}''))'
-		WHEN a.type = 'minga_roster.runs'::regtype THEN '(jsonb_populate_record(NULL::minga_roster.runs, ''{"run": $run, "connection": "mesa", "site": "mesa", "kind": "sync", "state": "succeeded"}''))'
+		WHEN p.provariadic <> 0 AND a.n = p.pronargs THEN CASE a.type WHEN 'text[]'::regtype
+		THEN 'VARIADIC ''{}''::text[]' ELSE '''a''::text, ''b''::text' END
+		WHEN a.type = 'minga_roster.connections'::regtype
+		THEN '(jsonb_populate_record(NULL::minga_roster.connections, ''{"connection": "mesa", "number": 1, "site": "mesa", "people": "public.people", "base_url": "https://x", "sis": "infinite_campus", "auth": "oauth2"}''))'
+		WHEN a.type = 'minga_roster.runs'::regtype
+		THEN '(jsonb_populate_record(NULL::minga_roster.runs, ''{"run": $run, "connection": "mesa", "site": "mesa", "kind": "sync", "state": "succeeded"}''))'
 		WHEN names[a.n] = 'connection' THEN quote_literal('mesa') WHEN names[a.n] = 'run' THEN '$run'
 		WHEN names[a.n] = 'kind' AND p.proname LIKE '%lock%' THEN quote_literal('run')
 		WHEN a.type = 'regclass'::regtype THEN quote_literal('public.people') || '::regclass'
-		WHEN a.type = 'boolean'::regtype THEN 'true' WHEN a.type IN ('bigint'::regtype, 'integer'::regtype) THEN '1' WHEN a.type = 'jsonb'::regtype THEN quote_literal('{}') || '::jsonb'
-		WHEN a.type = 'text'::regtype OR a.type = 'name'::regtype THEN quote_literal('people') || '::' || a.type::regtype ELSE 'NULL::' || format_type(a.type, NULL) END, ', ' ORDER BY a.n)
-	FROM (SELECT t.type, t.n FROM unnest(p.proargtypes::oid[]) WITH ORDINALITY t (type, n)) a, (SELECT p.proargnames AS names) nm))
-FROM pg_proc p WHERE p.pronamespace = 'minga_roster'::regnamespace AND p.prokind = 'f' AND has_function_privilege('let_in', p.oid, 'EXECUTE')
+		WHEN a.type = 'boolean'::regtype THEN 'true' WHEN a.type IN ('bigint'::regtype, 'integer'::regtype)
+		THEN '1' WHEN a.type = 'jsonb'::regtype THEN quote_literal('{}') || '::jsonb'
+		WHEN a.type = 'text'::regtype OR a.type = 'name'::regtype THEN quote_literal('people') || '::'
+		|| a.type::regtype ELSE 'NULL::' || format_type(a.type, NULL) END, ', ' ORDER BY a.n)
+	FROM (SELECT t.type, t.n FROM unnest(p.proargtypes::oid[]) WITH ORDINALITY t (type, n)) a,
+	(SELECT p.proargnames AS names) nm))
+FROM pg_proc p WHERE p.pronamespace = 'minga_roster'::regnamespace AND p.prokind = 'f'
+	AND has_function_privilege('let_in', p.oid, 'EXECUTE')
 	AND 'internal'::regtype <> ALL (p.proargtypes::oid[])
 ORDER BY p.oid::regprocedure::text
 SQL
 cmp_ok(scalar @inner, '>', 100, 'functions that are not for people');
 my $answer = said('let_in', join(";\n", @inner) . ';');
-unlike($answer, qr/server closed|XX000|\bERROR:  (?!\w{5}: )/, '... called by a role without rights on tables: no crash, no internal error');
+unlike($answer, qr/server closed|XX000|\bERROR:  (?!\w{5}: )/,
+	'... called by a role without rights on tables: no crash, no internal error');
 my @sensitive = qw(do_toggle do_set_secret do_connect do_configure do_disconnect do_notify do_cancel do_enable do_disable do_attach_people do_decide store_secret
 	as_owner read_as_owner try_run_lock wait_for_run_lock run_lock_holder merge_run close_run close_dead_runs claim_run claim_connection insert_run queue_due_runs apply_retention
 	known_connection known_run do_connection_status);
@@ -508,50 +632,68 @@ foreach my $function (@sensitive)
 {
 	my @mine = grep { /^SELECT minga_roster\."?$function"?\(/ } @inner;
 	ok(@mine > 0, "$function is there") or next;
-	refused('let_in', $_, $function eq 'read_as_owner' ? qr/ERROR:  42(501|809)/ : qr/ERROR:  42501/, '... and refuses') foreach @mine;
+	refused('let_in', $_, $function eq 'read_as_owner' ? qr/ERROR:  42(501|809)/ : qr/ERROR:  42501/, '... and refuses')
+		  foreach @mine;
 }
 is(settings(), $before, '... and nothing was changed');
 is($roster->sql('SELECT md5(string_agg(r::text, $$,$$ ORDER BY run)) FROM runs r'), $runs_before, '... nor a run');
-is($roster->sql('SELECT md5(string_agg(p::text, $$,$$ ORDER BY person_id)) FROM public.people p'), $people_before, '... nor people');
+is($roster->sql('SELECT md5(string_agg(p::text, $$,$$ ORDER BY person_id)) FROM public.people p'), $people_before,
+	'... nor people');
 is($roster->sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"), '0', '... nor is a lock held');
 
 # What is on record of calls
-$roster->sql("CREATE ROLE audited LOGIN IN ROLE people_owner; GRANT USAGE ON SCHEMA minga_roster TO audited; GRANT USAGE, CREATE ON SCHEMA app TO audited");
-$roster->sql("DO \$\$ DECLARE f regprocedure; BEGIN FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE $public LOOP EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO audited', f); END LOOP; END \$\$");
-my $student = $roster->sql("SELECT sourced_id FROM staged_users WHERE connection = 'mesa' AND collection = 'students' ORDER BY 1 LIMIT 1");
+$roster->sql("CREATE ROLE audited LOGIN IN ROLE people_owner; GRANT USAGE ON SCHEMA minga_roster TO audited; GRANT "
+	  . "USAGE, CREATE ON SCHEMA app TO audited");
+$roster->sql("DO \$\$ DECLARE f regprocedure; BEGIN FOR f IN SELECT p.oid::regprocedure FROM pg_proc p "
+	  . "WHERE $public LOOP EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO audited', f); END LOOP; END \$\$");
+my $student = $roster->sql("SELECT sourced_id FROM staged_users WHERE connection = 'mesa' AND collection = 'students' "
+	  . "ORDER BY 1 LIMIT 1");
 my @recorded = (
-	[ 'roster_create_people|||{relation,owner}', q{SELECT minga_roster.roster_create_people('app.audited_people', owner => 'people_owner')}, 'as superuser' ],
-	[ 'roster_attach_people|||{relation,columns,roles,archive_words}', q{SELECT minga_roster.roster_attach_people('public.people')} ],
-	[ 'roster_connect|audited||{url,client_id,client_secret,school_id,people,time_zone,sis}', sprintf("SELECT minga_roster.roster_connect('audited', url => '%s', client_id => 'hush-client', client_secret => 'hush-hush-secret', school_id => '1', people => 'public.people', time_zone => 'UTC')", $server->url) ],
-	[ 'roster_configure|audited||{client_id,sync_at}', q{SELECT minga_roster.roster_configure('audited', client_id => 'hush-other', sync_at => '20:00')} ],
+	[ 'roster_create_people|||{relation,owner}',
+		q{SELECT minga_roster.roster_create_people('app.audited_people', owner => 'people_owner')}, 'as superuser' ],
+	[ 'roster_attach_people|||{relation,columns,roles,archive_words}',
+	q{SELECT minga_roster.roster_attach_people('public.people')} ],
+	[ 'roster_connect|audited||{url,client_id,client_secret,school_id,people,time_zone,sis}',
+	sprintf("SELECT minga_roster.roster_connect('audited', url => '%s', client_id => 'hush-client', client_secret => "
+	  . "'hush-hush-secret', school_id => '1', people => 'public.people', time_zone => 'UTC')", $server->url) ],
+	[ 'roster_configure|audited||{client_id,sync_at}',
+	q{SELECT minga_roster.roster_configure('audited', client_id => 'hush-other', sync_at => '20:00')} ],
 	[ 'roster_set_secret|audited||{secret}', q{SELECT minga_roster.roster_set_secret('audited', 'hush-hush-secret')} ],
-	[ 'roster_toggle|audited||{category,archive}', q{SELECT minga_roster.roster_toggle('audited', 'student', archive => true)} ],
-	[ 'roster_notify|audited||{email,send,manual}', q{SELECT minga_roster.roster_notify('audited', 'hush@mesa.example')} ],
+	[ 'roster_toggle|audited||{category,archive}',
+	q{SELECT minga_roster.roster_toggle('audited', 'student', archive => true)} ],
+	[ 'roster_notify|audited||{email,send,manual}',
+	q{SELECT minga_roster.roster_notify('audited', 'hush@mesa.example')} ],
 	[ 'roster_enable|audited||{}', q{SELECT minga_roster.roster_enable('audited')} ],
 	[ 'roster_disable|audited||{}', q{SELECT minga_roster.roster_disable('audited')} ],
 	[ 'roster_own|audited||{column_name,owner}', q{SELECT minga_roster.roster_own('audited', 'phone', 'local')} ],
-	[ 'roster_decide|audited||{sourced_id,decision}', q{SELECT minga_roster.roster_decide('audited', 'hush-id', 'undecided')} ],
+	[ 'roster_decide|audited||{sourced_id,decision}',
+	q{SELECT minga_roster.roster_decide('audited', 'hush-id', 'undecided')} ],
 	[ 'roster_disconnect|audited||{}', q{SELECT minga_roster.roster_disconnect('audited')} ]);
 foreach my $case (@recorded)
 {
 	my ($expected, $call, $as_superuser) = @$case;
 	my $said = said($as_superuser ? $superuser : 'audited', $call);
 	unlike($said, qr/ERROR/, "$call") or next;
-	is($roster->sql('SELECT role, function, coalesce(connection, $$$$), coalesce(run::text, $$$$), given FROM audit ORDER BY entry DESC LIMIT 1'), ($as_superuser ? $superuser : 'audited') . "|$expected", '... is on record');
+	is($roster->sql('SELECT role, function, coalesce(connection, $$$$), coalesce(run::text, $$$$), given FROM audit '
+		  . 'ORDER BY entry DESC LIMIT 1'), ($as_superuser ? $superuser : 'audited') . "|$expected",
+		  '... is on record');
 }
 $server->faults({ hang => { path => 'students' } });
 $run = $roster->sql("SELECT roster_start('mesa')");
 $roster->wait_for("SELECT state = 'running' FROM runs WHERE run = $run");
 unlike(said('audited', "SELECT minga_roster.roster_cancel($run)"), qr/ERROR/, 'a cancel');
-is($roster->sql('SELECT role, function, connection IS NULL, run, given FROM audit ORDER BY entry DESC LIMIT 1'), "audited|roster_cancel|t|$run|{}", '... is on record');
+is($roster->sql('SELECT role, function, connection IS NULL, run, given FROM audit ORDER BY entry DESC LIMIT 1'),
+	"audited|roster_cancel|t|$run|{}", '... is on record');
 $server->clear_faults;
 $roster->wait_for("SELECT count(*) = 0 FROM runs WHERE state IN ('queued', 'running')");
 is($roster->sql("SELECT count(*) FROM audit a WHERE a::text ~ 'hush|localhost|planted'"), '0', 'no value is on record');
 my $audit = $roster->sql('SELECT count(*) FROM audit');
-refused('audited', "BEGIN; SELECT minga_roster.roster_toggle('nowhere', archive => true); COMMIT;", qr/ERROR:  42704/, 'a call that fails');
+refused('audited', "BEGIN; SELECT minga_roster.roster_toggle('nowhere', archive => true); COMMIT;", qr/ERROR:  42704/,
+	'a call that fails');
 is($roster->sql('SELECT count(*) FROM audit'), $audit, '... is not');
 
-is($roster->sql("SELECT string_agg(rolname, ',') FROM pg_roles WHERE rolsuper"), $superuser, 'nobody has become superuser');
+is($roster->sql("SELECT string_agg(rolname, ',') FROM pg_roles WHERE rolsuper"), $superuser,
+	'nobody has become superuser');
 is($roster->sql("SELECT state FROM roster_sync('mesa')"), 'succeeded', 'and a sync works');
 unlike($roster->log_contents, qr/was terminated by signal|PANIC|TRAP/, 'no process has crashed');
 

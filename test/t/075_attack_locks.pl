@@ -1,6 +1,6 @@
-# Who holds what runs need, and code of people that does not let a run end: any role that takes each advisory lock there is, a
-# trigger that lets go of all that the worker holds, one that catches each cancel, one that sleeps or waits for a lock. Runs go
-# on, or end, and change nobody then.
+# Who holds what runs need, and code of people that does not let a run end: any role that takes each advisory lock there
+# is, a trigger that lets go of all that the worker holds, one that catches each cancel, one that sleeps or waits for a
+# lock. Runs go on, or end, and change nobody then.
 
 use strict;
 use warnings;
@@ -11,18 +11,21 @@ use RosterCluster;
 use Test::More;
 
 my $server = OneRosterServer->new(people => 40, seed => 5);
-my $roster = RosterCluster->new('attack_locks', conf => "max_locks_per_transaction = 1024\nminga_roster.max_workers = 2\nrestart_after_crash = on\n");
+my $roster = RosterCluster->new('attack_locks',
+	conf => "max_locks_per_transaction = 1024\nminga_roster.max_workers = 2\nrestart_after_crash = on\n");
 my $node = $roster->node;
 
 sub newest { return $roster->sql('SELECT max(run) FROM runs'); }
-sub people { return $roster->sql('SELECT count(*), count(archived_at), md5(string_agg(p::text, $$,$$ ORDER BY person_id)) FROM public.people p'); }
+sub people { return $roster->sql('SELECT count(*), count(archived_at), md5(string_agg(p::text, $$,$$ '
+	  . 'ORDER BY person_id)) FROM public.people p'); }
 sub all_ended { $roster->wait_for("SELECT count(*) = 0 FROM runs WHERE state IN ('queued', 'running')"); return; }
 sub outcome { my ($run) = @_; return $roster->sql("SELECT state, coalesce(sqlstate, '') FROM runs WHERE run = $run"); }
 
 $roster->connect_school('mesa', $server);
 $roster->connect_school('twin', $server, site => 'mesa');
 $roster->connect_school('other', $server);
-$roster->sql("SELECT roster_toggle(c, auto_update => true, archive => true) FROM unnest(ARRAY['mesa', 'other']) c; SELECT roster_toggle('twin', roster => false)");
+$roster->sql("SELECT roster_toggle(c, auto_update => true, archive => true) FROM unnest(ARRAY['mesa', 'other']) c; "
+	  . "SELECT roster_toggle('twin', roster => false)");
 is($roster->sql("SELECT state FROM roster_sync('mesa')"), 'succeeded', 'a first sync');
 
 # A role that may connect, and takes each advisory lock that it can name
@@ -30,7 +33,9 @@ $roster->sql('CREATE ROLE locker LOGIN');
 $server->faults({ hang => { path => 'students' } });
 my $hanging = $roster->sql("SELECT roster_start('mesa', 'fetch')");
 $roster->wait_for("SELECT state = 'running' AND phase = 'fetch' FROM runs WHERE run = $hanging");
-my @held = split /\n/, $roster->sql("SELECT l.classid, l.objid, l.objsubid FROM pg_locks l JOIN runs r USING (pid) WHERE l.locktype = 'advisory' ORDER BY 1, 2");
+my @held = split /\n/,
+	$roster->sql("SELECT l.classid, l.objid, l.objsubid FROM pg_locks l JOIN runs r USING (pid) "
+	  . "WHERE l.locktype = 'advisory' ORDER BY 1, 2");
 cmp_ok(scalar @held, '>=', 3, 'pg_locks shows the locks of a run: ' . join(' ', @held));
 is(join(',', grep { !/\|3$/ } @held), '', '... none of which a function of SQL could name');
 my $locker = $node->background_psql('postgres', extra_params => [ '-U', 'locker' ]);
@@ -41,14 +46,18 @@ foreach (@held)
 	my ($class, $number) = split /\|/;
 	# as psql takes them: two signed numbers of 32 bits, one of 64
 	$pairs .= sprintf "SELECT pg_advisory_lock(%d, %d);\n", map { unpack 'l', pack 'L', $_ } $class, $number;
-	$numbers .= sprintf "SELECT pg_advisory_lock(%d), pg_advisory_lock(%d), pg_advisory_lock(%d);\n", unpack('q', pack('LL', $number, $class)), $class, $number;
+	$numbers .= sprintf "SELECT pg_advisory_lock(%d), pg_advisory_lock(%d), pg_advisory_lock(%d);\n",
+		unpack('q', pack('LL', $number, $class)), $class, $number;
 }
 $locker->query_safe($pairs);
 $locker->query_safe($numbers);
-$locker->query_safe('SELECT count(pg_advisory_lock(c, n)) FROM generate_series(1297219585, 1297219590) c, generate_series(0, 1000) n');
-$locker->query_safe('SELECT count(pg_advisory_lock((c::bigint << 32) | n)) FROM generate_series(1297219585, 1297219590) c, generate_series(0, 1000) n');
+$locker->query_safe('SELECT count(pg_advisory_lock(c, n)) FROM generate_series(1297219585, 1297219590) c, '
+	  . 'generate_series(0, 1000) n');
+$locker->query_safe('SELECT count(pg_advisory_lock((c::bigint << 32) | n)) '
+	  . 'FROM generate_series(1297219585, 1297219590) c, generate_series(0, 1000) n');
 $locker->query_safe('SELECT count(pg_advisory_lock(c::bigint)) FROM generate_series(1297219585, 1297219590) c');
-cmp_ok($roster->sql("SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE a.usename = 'locker' AND l.locktype = 'advisory'"), '>', 12000, 'a role holds each lock of our classes');
+cmp_ok($roster->sql("SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE a.usename = 'locker' "
+	  . "AND l.locktype = 'advisory'"), '>', 12000, 'a role holds each lock of our classes');
 $server->clear_faults;
 $roster->wait_for("SELECT state = 'succeeded' FROM runs WHERE run = $hanging");
 pass('a run goes on');
@@ -64,8 +73,10 @@ isnt(people(), $before, '... which changes people');
 is($roster->sql("SELECT state FROM roster_undo($apply)"), 'succeeded', '... and its undo');
 is($roster->sql("SELECT count(*) FROM roster_test_connection('mesa') WHERE NOT ok"), '0', '... and a test');
 my $school = $server->school_id;
-is($roster->sql("SELECT (roster_configure('mesa', school_id => '$school', url => '" . $server->legacy_url . "')).connection"), 'mesa', '... and roster_configure');
-is($roster->sql("SELECT (roster_configure('mesa', url => '" . $server->url . "')).connection"), 'mesa', '... once more');
+is($roster->sql("SELECT (roster_configure('mesa', school_id => '$school', url => '" . $server->legacy_url
+	  . "')).connection"), 'mesa', '... and roster_configure');
+is($roster->sql("SELECT (roster_configure('mesa', url => '" . $server->url . "')).connection"), 'mesa',
+	'... once more');
 $roster->set(test_clock => '2026-09-02 00:59:00+00');
 is($roster->sql("SELECT automatic FROM roster_enable('mesa')"), 't', '... and roster_enable');
 $roster->set(test_clock => '2026-09-02 01:05:00+00');
@@ -83,7 +94,8 @@ $roster->sql(<<'SQL');
 CREATE SCHEMA app;
 CREATE TABLE app.mode (mode text);
 INSERT INTO app.mode VALUES ('nothing');
-GRANT USAGE ON SCHEMA app TO people_owner; GRANT CREATE ON SCHEMA app TO people_owner; GRANT SELECT ON app.mode TO people_owner;
+GRANT USAGE ON SCHEMA app TO people_owner; GRANT CREATE ON SCHEMA app TO people_owner;
+	GRANT SELECT ON app.mode TO people_owner;
 SET ROLE people_owner;
 CREATE FUNCTION app.act() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
@@ -97,11 +109,14 @@ BEGIN
 		WHEN 'let go' THEN PERFORM pg_advisory_xact_lock(77);
 		WHEN 'sleep' THEN PERFORM pg_sleep(600);
 		WHEN 'loop' THEN LOOP BEGIN PERFORM pg_sleep(0.2); EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP;
-		WHEN 'loop over all' THEN LOOP BEGIN PERFORM pg_sleep(0.2); EXCEPTION WHEN query_canceled OR OTHERS OR assert_failure THEN NULL; END; END LOOP;
-		WHEN 'busy' THEN LOOP BEGIN LOOP n := (n + 1) % 1000; END LOOP; EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP;
+		WHEN 'loop over all' THEN LOOP BEGIN PERFORM pg_sleep(0.2); EXCEPTION WHEN query_canceled OR OTHERS
+			OR assert_failure THEN NULL; END; END LOOP;
+		WHEN 'busy' THEN LOOP BEGIN LOOP n := (n + 1) % 1000; END LOOP; EXCEPTION WHEN query_canceled THEN NULL; END;
+			END LOOP;
 		WHEN 'swallow' THEN BEGIN PERFORM pg_sleep(600); EXCEPTION WHEN query_canceled THEN NULL; END;
 		WHEN 'raise' THEN RAISE EXCEPTION USING ERRCODE = '57014', MESSAGE = 'canceling statement due to user request';
-		WHEN 'raise end' THEN RAISE EXCEPTION USING ERRCODE = '57P01', MESSAGE = 'terminating connection due to administrator command';
+		WHEN 'raise end' THEN RAISE EXCEPTION USING ERRCODE = '57P01',
+			MESSAGE = 'terminating connection due to administrator command';
 		WHEN 'set' THEN SET lock_timeout = 0; SET statement_timeout = 0; PERFORM set_config('lock_timeout', '0', false);
 		WHEN 'set and wait' THEN SET lock_timeout = 0; SET statement_timeout = 0; PERFORM pg_advisory_xact_lock(77);
 	END CASE;
@@ -109,7 +124,8 @@ BEGIN
 END $$;
 CREATE TRIGGER act BEFORE INSERT OR UPDATE ON public.people FOR EACH STATEMENT EXECUTE FUNCTION app.act();
 SQL
-my $in_trigger = "EXISTS (SELECT FROM pg_locks l JOIN runs r USING (pid) WHERE l.locktype = 'advisory' AND l.objid = 78 AND l.objsubid = 1 AND l.granted AND r.run = %s)";
+my $in_trigger = "EXISTS (SELECT FROM pg_locks l JOIN runs r USING (pid) WHERE l.locktype = 'advisory' "
+  . "AND l.objid = 78 AND l.objsubid = 1 AND l.granted AND r.run = %s)";
 my $day = 10;
 
 sub mode { my ($mode) = @_; $roster->sql('UPDATE app.mode SET mode = ' . RosterCluster::quote($mode)); return; }
@@ -128,13 +144,16 @@ sub start_in_trigger
 sub ends
 {
 	my ($name, $run, $pid, $expected, $before) = @_;
-	$roster->wait_for("SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $pid AND backend_type = 'minga_roster' AND (SELECT state IN ('queued', 'running') FROM runs WHERE run = $run))");
+	$roster->wait_for("SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $pid "
+		  . "AND backend_type = 'minga_roster' AND (SELECT state IN ('queued', 'running') FROM runs "
+		  . "WHERE run = $run))");
 	mode('nothing');
 	$roster->sql('SELECT roster_run_due()');
 	$roster->wait_for("SELECT state NOT IN ('queued', 'running') FROM runs WHERE run = $run");
 	like(outcome($run), $expected, "$name: the run is closed");
 	is(people(), $before, '... people are as before');
-	is($roster->sql("SELECT count(*) FROM changes WHERE run = $run"), '0', '... and nothing of it is on record as planned');
+	is($roster->sql("SELECT count(*) FROM changes WHERE run = $run"), '0',
+		'... and nothing of it is on record as planned');
 	all_ended();
 	is($roster->sql("SELECT count(*) > 0 FROM roster_preview('mesa')"), 't', '... and later runs work');
 	return;
@@ -146,24 +165,31 @@ $gate->set_query_timer_restart;
 $gate->query_safe('SELECT pg_advisory_lock(77)');
 $server->day($day);
 my $run = start_in_trigger('let go');
-$roster->wait_for("SELECT EXISTS (SELECT FROM pg_locks l JOIN runs r USING (pid) WHERE r.run = $run AND l.locktype = 'advisory' AND NOT l.granted AND l.objid = 77)");
+$roster->wait_for("SELECT EXISTS (SELECT FROM pg_locks l JOIN runs r USING (pid) WHERE r.run = $run "
+	  . "AND l.locktype = 'advisory' AND NOT l.granted AND l.objid = 77)");
 my $second = $roster->sql("SELECT roster_start('mesa')");
 my $of_site = $roster->sql("SELECT roster_start('twin')");
 $roster->wait_for("SELECT count(*) = 2 FROM runs WHERE run IN ($second, $of_site) AND state = 'queued'");
 pass('a trigger that lets go of all locks: another sync of the connection or the site waits all the same');
 is($roster->sql('SELECT close_dead_runs()'), '0', '... close_dead_runs does not take the run for dead');
 $roster->sql('SELECT roster_run_due()');
-like($roster->error("SELECT * FROM roster_test_connection('mesa')"), qr/ERROR:  55006/, '... a test finds the connection busy');
-like($roster->error("SELECT roster_configure('mesa', school_id => 'another')"), qr/ERROR:  55006/, '... and roster_configure too');
+like($roster->error("SELECT * FROM roster_test_connection('mesa')"), qr/ERROR:  55006/,
+	'... a test finds the connection busy');
+like($roster->error("SELECT roster_configure('mesa', school_id => 'another')"), qr/ERROR:  55006/,
+	'... and roster_configure too');
 like($roster->error("SELECT roster_disconnect('mesa')"), qr/ERROR:  55006/, '... and roster_disconnect');
-is($roster->sql("SELECT string_agg(state, ',' ORDER BY run) FROM runs WHERE run IN ($run, $second, $of_site)"), 'running,queued,queued', '... and all are as they were');
+is($roster->sql("SELECT string_agg(state, ',' ORDER BY run) FROM runs WHERE run IN ($run, $second, $of_site)"),
+	'running,queued,queued', '... and all are as they were');
 mode('nothing');
 $gate->query_safe('SELECT pg_advisory_unlock(77)');
 all_ended();
-is($roster->sql("SELECT string_agg(state, ',' ORDER BY run) FROM runs WHERE run IN ($run, $second, $of_site)"), 'succeeded,succeeded,succeeded', '... the run ends well, and the others after it');
-is($roster->sql("SELECT started.started_at >= first.finished_at FROM runs started, runs first WHERE started.run = $second AND first.run = $run"), 't', '... not before');
+is($roster->sql("SELECT string_agg(state, ',' ORDER BY run) FROM runs WHERE run IN ($run, $second, $of_site)"),
+	'succeeded,succeeded,succeeded', '... the run ends well, and the others after it');
+is($roster->sql("SELECT started.started_at >= first.finished_at FROM runs started, runs first "
+	  . "WHERE started.run = $second AND first.run = $run"), 't', '... not before');
 $roster->wait_for("SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'minga_roster'");
-is($roster->sql("SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.locktype = 'advisory' AND l.objsubid = 3"), '0', '... and no lock is left');
+is($roster->sql("SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.locktype = 'advisory' "
+	  . "AND l.objsubid = 3"), '0', '... and no lock is left');
 
 # Code that catches the cancel and goes on
 $server->day(20);
@@ -174,8 +200,10 @@ my %by = (
 	pg_cancel_backend => sub { $roster->sql("SELECT pg_cancel_backend($_[1])") },
 	pg_terminate_backend => sub { $roster->sql("SELECT pg_terminate_backend($_[1])") },
 	'a fast shutdown' => sub { $node->stop('fast'); $node->start; });
-foreach my $case ([ 'loop', 'roster_cancel', 'pg_cancel_backend', 'pg_terminate_backend', 'a fast shutdown' ], [ 'loop over all', 'roster_cancel', 'pg_terminate_backend' ], [ 'busy', 'roster_cancel' ],
-	[ 'swallow', 'roster_cancel', 'pg_cancel_backend', 'pg_terminate_backend', 'a fast shutdown' ], [ 'sleep', 'roster_cancel', 'pg_terminate_backend', 'a fast shutdown' ])
+foreach my $case ([ 'loop', 'roster_cancel', 'pg_cancel_backend', 'pg_terminate_backend', 'a fast shutdown' ],
+	[ 'loop over all', 'roster_cancel', 'pg_terminate_backend' ], [ 'busy', 'roster_cancel' ],
+	[ 'swallow', 'roster_cancel', 'pg_cancel_backend', 'pg_terminate_backend', 'a fast shutdown' ],
+	[ 'sleep', 'roster_cancel', 'pg_terminate_backend', 'a fast shutdown' ])
 {
 	my ($mode, @ways) = @$case;
 	foreach my $way (@ways)
@@ -184,7 +212,8 @@ foreach my $case ([ 'loop', 'roster_cancel', 'pg_cancel_backend', 'pg_terminate_
 		my $run = start_in_trigger($mode);
 		my $pid = $roster->sql("SELECT pid FROM runs WHERE run = $run");
 		# Where the code lets the run end, it is on record as what it was.
-		my $expected = $mode =~ /loop|busy/ ? qr/^(cancelled\|57014|failed\|57P0[12])$/ : $way =~ /cancel/ ? qr/^cancelled\|57014$/ : qr/^failed\|57P01$/;
+		my $expected = $mode =~ /loop|busy/ ? qr/^(cancelled\|57014|failed\|57P0[12])$/ : $way =~ /cancel/
+			  ? qr/^cancelled\|57014$/ : qr/^failed\|57P01$/;
 
 		$by{$way}->($run, $pid);
 		ends("$mode, $way", $run, $pid, $expected, $before);
@@ -196,8 +225,10 @@ foreach my $mode ('raise', 'raise end')
 {
 	my $before = people();
 	mode($mode);
-	like($roster->error("SELECT roster_sync('mesa')"), qr/ERROR:  57\w{3}: .*could not write to the people relation/, "$mode: a trigger that raises it");
-	is(outcome(newest()), $mode eq 'raise' ? 'failed|57014' : 'failed|57P01', '... makes the run failed, not cancelled');
+	like($roster->error("SELECT roster_sync('mesa')"), qr/ERROR:  57\w{3}: .*could not write to the people relation/,
+		"$mode: a trigger that raises it");
+	is(outcome(newest()), $mode eq 'raise' ? 'failed|57014' : 'failed|57P01',
+		'... makes the run failed, not cancelled');
 	is(people(), $before, '... and nobody is changed');
 	mode('nothing');
 }
@@ -220,13 +251,15 @@ $gate = $node->background_psql('postgres');
 $gate->set_query_timer_restart;
 $roster->set(merge_timeout => '5s');
 mode('sleep');
-fails('minga_roster.merge_timeout ends a merge that sleeps', qr/ERROR:  57014: .*merge took too long.*merge_timeout is 5 s/s);
+fails('minga_roster.merge_timeout ends a merge that sleeps',
+	qr/ERROR:  57014: .*merge took too long.*merge_timeout is 5 s/s);
 mode('loop');
 my $before_loop = people();
 my $looping = $roster->sql("SELECT roster_start('mesa')");
 $roster->wait_for('SELECT ' . sprintf($in_trigger, $looping));
 my $looping_pid = $roster->sql("SELECT pid FROM runs WHERE run = $looping");
-ends('minga_roster.merge_timeout and a loop that catches the cancel', $looping, $looping_pid, qr/^failed\|/, $before_loop);
+ends('minga_roster.merge_timeout and a loop that catches the cancel', $looping, $looping_pid, qr/^failed\|/,
+	$before_loop);
 mode('set and wait');
 $gate->query_safe('SELECT pg_advisory_lock(77)');
 fails('a trigger that sets the timeouts of the session to 0 and waits', qr/ERROR:  (57014|55P03)/);
@@ -263,7 +296,8 @@ sub cancels
 	return;
 }
 
-$roster->sql(q{CREATE FUNCTION app.slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_xact_lock_shared(78); PERFORM pg_sleep(600); RETURN NULL; END'});
+$roster->sql(q{CREATE FUNCTION app.slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM }
+	  . q{pg_advisory_xact_lock_shared(78); PERFORM pg_sleep(600); RETURN NULL; END'});
 $roster->sql('CREATE TRIGGER slow BEFORE INSERT ON changes FOR EACH STATEMENT EXECUTE FUNCTION app.slow()');
 $run = $roster->sql("SELECT roster_start('mesa')");
 $roster->wait_for('SELECT ' . sprintf($in_trigger, $run));
@@ -282,28 +316,34 @@ mode('nothing');
 $blocker->query_safe('BEGIN');
 $blocker->query_safe("SELECT count(*) FROM (SELECT FROM public.people WHERE site = 'mesa' FOR UPDATE) s");
 $run = $roster->sql("SELECT roster_start('mesa')");
-$roster->wait_for("SELECT a.wait_event_type = 'Lock' FROM pg_stat_activity a JOIN runs r USING (pid) WHERE r.run = $run");
+$roster->wait_for("SELECT a.wait_event_type = 'Lock' FROM pg_stat_activity a JOIN runs r USING (pid) "
+	  . "WHERE r.run = $run");
 cancels('a wait for a lock', $run);
 $blocker->query_safe('ROLLBACK');
 $run = start_in_trigger('sleep');
 $node->stop('immediate');
 $node->start;
 mode('nothing');
-is($roster->sql("SELECT state, sqlstate FROM roster_cancel($run)"), 'failed|57P02', 'a run whose worker died is closed');
+is($roster->sql("SELECT state, sqlstate FROM roster_cancel($run)"), 'failed|57P02',
+	'a run whose worker died is closed');
 like($roster->error("SELECT roster_cancel($run)"), qr/ERROR:  55000/, '... and cannot be canceled again');
-is($roster->sql("SELECT state, created + updated + archived > 0 FROM roster_sync('mesa')"), 'succeeded|t', 'and a sync works');
+is($roster->sql("SELECT state, created + updated + archived > 0 FROM roster_sync('mesa')"), 'succeeded|t',
+	'and a sync works');
 
 # What a role with CONNECT can lock of the extension itself
 $roster->sql('CREATE ROLE plain LOGIN; GRANT TEMPORARY ON DATABASE postgres TO plain');
 my $plain = $node->background_psql('postgres', extra_params => [ '-U', 'plain' ]);
-$plain->query_safe("BEGIN; CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'; ALTER FUNCTION pg_temp.f() DEPENDS ON EXTENSION minga_roster");
-is($roster->sql("SET statement_timeout = '60s'; SELECT state FROM roster_sync('mesa')"), 'succeeded', 'a lock on the extension that anybody can take stops no run');
+$plain->query_safe("BEGIN; CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'; ALTER FUNCTION "
+	  . "pg_temp.f() DEPENDS ON EXTENSION minga_roster");
+is($roster->sql("SET statement_timeout = '60s'; SELECT state FROM roster_sync('mesa')"), 'succeeded',
+	'a lock on the extension that anybody can take stops no run');
 $plain->quit;
 
 # A transaction that a caller leaves open
 my $idle = $node->background_psql('postgres');
 $idle->query_safe("BEGIN; SELECT FROM roster_disable('mesa')");
-is($roster->sql("SET statement_timeout = '60s'; SELECT queue_due_runs()"), '0', 'a transaction that is left open stops no evenings');
+is($roster->sql("SET statement_timeout = '60s'; SELECT queue_due_runs()"), '0',
+	'a transaction that is left open stops no evenings');
 $idle->quit;
 
 # The run of a worker that had to die

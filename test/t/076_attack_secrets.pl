@@ -1,6 +1,6 @@
-# Client secrets and tokens go to the servers that they were given for, and show nowhere: a role that may change an address sends
-# the connection to its own server, in each way that it can be spelled; rows of secrets and tokens are moved; a run is under way
-# meanwhile; calls that are handed a secret fail.
+# Client secrets and tokens go to the servers that they were given for, and show nowhere: a role that may change an
+# address sends the connection to its own server, in each way that it can be spelled; rows of secrets and tokens are
+# moved; a run is under way meanwhile; calls that are handed a secret fail.
 
 use strict;
 use warnings;
@@ -13,35 +13,43 @@ use Test::More;
 
 my $server = OneRosterServer->new(people => 20, seed => 3);
 my $evil = OneRosterServer->new(people => 20, seed => 3, certs => $server->certs);
-my $roster = RosterCluster->new('attack_secrets', conf => "log_statement = none\nlog_min_duration_statement = -1\nlog_min_error_statement = error\n"
+my $roster = RosterCluster->new('attack_secrets',
+	conf => "log_statement = none\nlog_min_duration_statement = -1\nlog_min_error_statement = error\n"
 	  . "log_min_messages = debug1\nlog_error_verbosity = verbose\n");
 my $node = $roster->node;
 
 sub said
 {
 	my ($role, $sql) = @_;
-	my ($rc, $stdout, $stderr) = $node->psql('postgres', "\\set VERBOSITY verbose\n$sql", extra_params => [ '-U', $role ], on_error_stop => 0);
+	my ($rc, $stdout, $stderr) = $node->psql('postgres', "\\set VERBOSITY verbose\n$sql",
+		extra_params => [ '-U', $role ], on_error_stop => 0);
 	return join "\n", grep { $_ ne '' } $stdout, $stderr;
 }
 
 # What of use the other server was sent: credentials, signatures, tokens, or a request where they would go.
-sub sent_to_evil { return join ' ', map { "$_->{method} $_->{path} " . ($_->{authorization} // '-') } grep { $_->{authorization} || $_->{method} ne 'GET' || grep { /secret|oauth|token/ } %{ $_->{query} } } $evil->log; }
-sub secret_there { my ($connection) = @_; return $roster->sql("SELECT count(*) FROM secrets WHERE connection = '" . ($connection // 'mesa') . "'"); }
+sub sent_to_evil { return join ' ',
+	map { "$_->{method} $_->{path} " . ($_->{authorization} // '-') } grep { $_->{authorization}
+	  || $_->{method} ne 'GET' || grep { /secret|oauth|token/ } %{ $_->{query} } } $evil->log; }
+sub secret_there { my ($connection) = @_;
+return $roster->sql("SELECT count(*) FROM secrets WHERE connection = '" . ($connection // 'mesa') . "'"); }
 sub tokens_there { return $roster->sql("SELECT count(*) FROM tokens WHERE connection = 'mesa'"); }
 sub quoted { return RosterCluster::quote($_[0]); }
 sub set_secret { $roster->sql("SELECT roster_set_secret('mesa', " . quoted($server->client_secret) . ')'); return; }
-sub outcome { $node->psql('postgres', "SELECT roster_fetch('mesa')", on_error_die => 0); return $roster->sql("SELECT state || coalesce(' ' || sqlstate, '') FROM runs ORDER BY run DESC LIMIT 1"); }
+sub outcome { $node->psql('postgres', "SELECT roster_fetch('mesa')", on_error_die => 0);
+return $roster->sql("SELECT state || coalesce(' ' || sqlstate, '') FROM runs ORDER BY run DESC LIMIT 1"); }
 
 # Puts the connection as it was, by an honest hand; whether its secret is there is as it is.
 my ($base_url, $token_url);
 sub put_back
 {
-	$roster->sql("SELECT roster_configure('mesa', auth => 'oauth2', url => " . quoted($server->url) . ", token_url => '')");
+	$roster->sql("SELECT roster_configure('mesa', auth => 'oauth2', url => " . quoted($server->url)
+		  . ", token_url => '')");
 	return;
 }
 
 $roster->connect_school('mesa', $server);
-($base_url, $token_url) = split /\|/, $roster->sql("SELECT base_url, token_url FROM connections WHERE connection = 'mesa'");
+($base_url, $token_url) = split /\|/,
+	$roster->sql("SELECT base_url, token_url FROM connections WHERE connection = 'mesa'");
 $roster->sql(<<'SQL');
 CREATE ROLE attacker LOGIN; CREATE ROLE owner_too LOGIN IN ROLE people_owner;
 GRANT USAGE ON SCHEMA minga_roster TO attacker, owner_too;
@@ -58,24 +66,33 @@ my $port = $server->port;
 my @attacks = (
 	[ 'attacker', 'token_url', 'token_url => ' . quoted($evil->token_url) ],
 	[ 'attacker', 'token_url of another kind', 'token_url => ' . quoted($evil->plain_token_url) ],
-	[ 'attacker', 'another name of the host', "token_url => 'https://127.0.0.1:$port/campus/oauth2/token?appName=minga'" ],
+	[ 'attacker', 'another name of the host',
+	"token_url => 'https://127.0.0.1:$port/campus/oauth2/token?appName=minga'" ],
 	[ 'attacker', 'the address of IPv6', "token_url => 'https://[::1]:$own_port/campus/oauth2/token?appName=minga'" ],
-	[ 'attacker', 'a dot after the host', "token_url => 'https://localhost.:$own_port/campus/oauth2/token?appName=minga'" ],
+	[ 'attacker', 'a dot after the host',
+	"token_url => 'https://localhost.:$own_port/campus/oauth2/token?appName=minga'" ],
 	[ 'attacker', 'another port', "token_url => 'https://LOCALHOST:$own_port/campus/oauth2/token?appName=minga'" ],
-	[ 'attacker', 'the port with a 0', "token_url => 'https://localhost:0$own_port/campus/oauth2/token?appName=minga'" ],
+	[ 'attacker', 'the port with a 0',
+	"token_url => 'https://localhost:0$own_port/campus/oauth2/token?appName=minga'" ],
 	[ 'attacker', 'no TLS', "token_url => 'http://localhost:$own_port/campus/oauth2/token?appName=minga'" ],
-	[ 'attacker', 'the right host as a user', "token_url => 'https://localhost:$port\@localhost:$own_port/campus/oauth2/token?appName=minga'" ],
-	[ 'attacker', 'a backslash', "token_url => 'https://localhost:$own_port\\\@localhost:$port/campus/oauth2/token?appName=minga'" ],
-	[ 'attacker', 'the right host as a fragment', "token_url => 'https://localhost:$own_port#\@localhost:$port/campus/oauth2/token?appName=minga'" ],
+	[ 'attacker', 'the right host as a user',
+	"token_url => 'https://localhost:$port\@localhost:$own_port/campus/oauth2/token?appName=minga'" ],
+	[ 'attacker', 'a backslash',
+	"token_url => 'https://localhost:$own_port\\\@localhost:$port/campus/oauth2/token?appName=minga'" ],
+	[ 'attacker', 'the right host as a fragment',
+	"token_url => 'https://localhost:$own_port#\@localhost:$port/campus/oauth2/token?appName=minga'" ],
 	[ 'attacker', 'a blank', "token_url => ' https://localhost:$own_port/campus/oauth2/token?appName=minga '" ],
-	[ 'attacker', 'letters for digits', "token_url => 'https://\x{ff4c}ocalhost:$own_port/campus/oauth2/token?appName=minga'" ],
+	[ 'attacker', 'letters for digits',
+	"token_url => 'https://\x{ff4c}ocalhost:$own_port/campus/oauth2/token?appName=minga'" ],
 	[ 'attacker', 'url', 'url => ' . quoted($evil->url) ],
 	[ 'owner_too', 'url', 'url => ' . quoted($evil->url) ],
 	[ 'owner_too', 'url as the token URL', 'url => ' . quoted($evil->token_url) ],
 	[ 'owner_too', 'both', 'url => ' . quoted($evil->url) . ', token_url => ' . quoted($evil->token_url) ],
-	[ 'owner_too', 'url, while the token comes from the right one', 'url => ' . quoted($evil->url) . ', token_url => ' . quoted($token_url) ],
+	[ 'owner_too', 'url, while the token comes from the right one', 'url => ' . quoted($evil->url) . ', token_url => '
+	  . quoted($token_url) ],
 	[ 'owner_too', 'another port of url', 'url => ' . quoted($server->url =~ s/:\d+/:$own_port/r) ],
-	(map { ([ 'owner_too', "url with auth $_", "auth => '$_', url => " . quoted($evil->url) ], [ 'attacker', "token_url with auth $_", "auth => '$_', token_url => " . quoted($evil->token_url) ]) }
+	(map { ([ 'owner_too', "url with auth $_", "auth => '$_', url => " . quoted($evil->url) ],
+	[ 'attacker', "token_url with auth $_", "auth => '$_', token_url => " . quoted($evil->token_url) ]) }
 		qw(oauth1_sha256 oauth1_sha1 bearer)));
 my $attempts = 0;
 foreach my $attack (@attacks)
@@ -87,16 +104,21 @@ foreach my $attack (@attacks)
 	my $audited = $roster->sql('SELECT coalesce(max(entry), 0) FROM audit');
 	my $origins = $roster->sql("SELECT secret_origins(base_url, token_url) FROM connections WHERE connection = 'mesa'");
 	my $said = said($role, sprintf($configure, $arguments));
-	my $changed = $roster->sql("SELECT secret_origins(base_url, token_url) FROM connections WHERE connection = 'mesa'") ne $origins;
+	my $changed = $roster->sql("SELECT secret_origins(base_url, token_url) FROM connections "
+		  . "WHERE connection = 'mesa'") ne $origins;
 
 	if ($changed)
 	{
 		$attempts++;
-		like($said, qr/WARNING: .*the client secret of connection "mesa" was forgotten.*DETAIL: .*HINT: .*roster_set_secret/s, '... the secret is forgotten');
+		like($said,
+			qr/WARNING: .*the client secret of connection "mesa" was forgotten.*DETAIL: .*HINT: .*roster_set_secret/s,
+			'... the secret is forgotten');
 		is(secret_there() + tokens_there(), 0, '... and so is the token');
 		said($role, $test);
-		is($roster->sql("SELECT role, function, connection FROM audit WHERE entry > $audited ORDER BY entry DESC LIMIT 1"), "$role|roster_configure|mesa", '... the change is on record');
-		is($roster->sql("SELECT requested_by, kind FROM runs ORDER BY run DESC LIMIT 1"), "$role|test", '... and the test');
+		is($roster->sql("SELECT role, function, connection FROM audit WHERE entry > $audited ORDER BY entry DESC "
+			  . "LIMIT 1"), "$role|roster_configure|mesa", '... the change is on record');
+		is($roster->sql("SELECT requested_by, kind FROM runs ORDER BY run DESC LIMIT 1"), "$role|test",
+			'... and the test');
 		said($role, sprintf($configure, "auth => 'oauth2', url => " . quoted($server->url) . ", token_url => ''"));
 		is(secret_there(), '0', '... setting it back does not bring the secret back');
 		is(outcome(), 'failed 28000', '... nor a fetch to work');
@@ -112,7 +134,9 @@ cmp_ok($attempts, '>', 6, 'some were done');
 # In steps, the address that was given for last
 put_back();
 set_secret();
-foreach my $step ('url => ' . quoted($evil->url) . ', token_url => ' . quoted($token_url), 'token_url => ' . quoted($evil->token_url), "auth => 'bearer'", "auth => 'oauth2', url => " . quoted($server->url) . ", token_url => ''", "auth => 'bearer'")
+foreach my $step ('url => ' . quoted($evil->url) . ', token_url => ' . quoted($token_url), 'token_url => '
+	  . quoted($evil->token_url), "auth => 'bearer'", "auth => 'oauth2', url => " . quoted($server->url)
+	  . ", token_url => ''", "auth => 'bearer'")
 {
 	said('owner_too', sprintf($configure, $step));
 	said('owner_too', $test);
@@ -124,7 +148,9 @@ set_secret();
 is(outcome(), 'succeeded', 'once it is set again, it works');
 
 # What stays within the servers that it was given for
-foreach my $arguments ('token_url => ' . quoted($server->plain_token_url), "token_url => 'https://LOCALHOST:$port/campus/oauth2/token?appName=minga'", "token_url => ''", 'url => ' . quoted($server->legacy_url), "sync_at => '20:00'",
+foreach my $arguments ('token_url => ' . quoted($server->plain_token_url),
+	"token_url => 'https://LOCALHOST:$port/campus/oauth2/token?appName=minga'", "token_url => ''",
+	'url => ' . quoted($server->legacy_url), "sync_at => '20:00'",
 	"client_id => " . quoted($server->client_id), "auth => 'bearer'", "auth => 'oauth2'")
 {
 	unlike(said('owner_too', sprintf($configure, $arguments)), qr/WARNING|ERROR/, "$arguments: no other server");
@@ -136,7 +162,8 @@ is(outcome(), 'succeeded', '... and works');
 my $tokens = OneRosterServer->new(people => 20, seed => 3, certs => $server->certs);
 $roster->sql(sprintf $configure, 'token_url => ' . quoted($tokens->token_url));
 set_secret();
-like(said('attacker', sprintf($configure, "auth => 'bearer'")), qr/WARNING: .*was forgotten/, 'a token server that is left out is another address');
+like(said('attacker', sprintf($configure, "auth => 'bearer'")), qr/WARNING: .*was forgotten/,
+	'a token server that is left out is another address');
 is(secret_there(), '0', '... so that the secret is forgotten');
 put_back();
 set_secret();
@@ -146,24 +173,32 @@ is(outcome(), 'succeeded', 'a fetch');
 my $elsewhere = qr/XX001: .*cannot be opened.*another server.*HINT: /s;
 my $evil_base = $base_url =~ s/:\d+/:$own_port/r;
 my $evil_token = $token_url =~ s/:\d+/:$own_port/r;
-foreach my $change ("base_url = '$evil_base'", "token_url = '$evil_token'", "base_url = '$evil_base', token_url = '$evil_token'", "token_url = NULL, auth = 'bearer', base_url = '$evil_base'", "token_url = NULL, auth = 'oauth1_sha256', base_url = '$evil_base'")
+foreach my $change ("base_url = '$evil_base'", "token_url = '$evil_token'",
+	"base_url = '$evil_base', token_url = '$evil_token'", "token_url = NULL, auth = 'bearer', base_url = '$evil_base'",
+	"token_url = NULL, auth = 'oauth1_sha256', base_url = '$evil_base'")
 {
 	$roster->sql("UPDATE connections SET $change WHERE connection = 'mesa'; DELETE FROM tokens");
 	like($roster->error("SELECT roster_fetch('mesa')"), $elsewhere, "$change: the secret does not open");
-	$roster->sql("UPDATE connections SET auth = 'oauth2', base_url = '$base_url', token_url = '$token_url' WHERE connection = 'mesa'");
+	$roster->sql("UPDATE connections SET auth = 'oauth2', base_url = '$base_url', token_url = '$token_url' "
+		  . "WHERE connection = 'mesa'");
 	is(outcome(), 'succeeded', '... and does for the right one');
 	$roster->sql("UPDATE connections SET $change WHERE connection = 'mesa'");
 	isnt(outcome(), 'succeeded', '... nor is the token that it got any use there');
-	$roster->sql("UPDATE connections SET auth = 'oauth2', base_url = '$base_url', token_url = '$token_url' WHERE connection = 'mesa'; DELETE FROM tokens");
+	$roster->sql("UPDATE connections SET auth = 'oauth2', base_url = '$base_url', token_url = '$token_url' "
+		  . "WHERE connection = 'mesa'; DELETE FROM tokens");
 }
 $roster->connect_school('twin', $evil, client_secret => undef);
 $roster->connect_school('same', $server, client_secret => undef);
 is(outcome(), 'succeeded', 'a fetch');
 foreach my $other ('twin', 'same')
 {
-	$roster->sql("INSERT INTO secrets (connection, binding, sealed) SELECT '$other', binding, sealed FROM secrets WHERE connection = 'mesa'");
-	like($roster->error("SELECT roster_fetch('$other')"), $elsewhere, "$other: the row of a secret does not open for another connection");
-	$roster->sql("DELETE FROM secrets WHERE connection = '$other'; INSERT INTO tokens (connection, binding, sealed, expires_at, sent_as) SELECT '$other', binding, sealed, expires_at, sent_as FROM tokens WHERE connection = 'mesa'");
+	$roster->sql("INSERT INTO secrets (connection, binding, sealed) SELECT '$other', binding, sealed FROM secrets "
+		  . "WHERE connection = 'mesa'");
+	like($roster->error("SELECT roster_fetch('$other')"), $elsewhere,
+		"$other: the row of a secret does not open for another connection");
+	$roster->sql("DELETE FROM secrets WHERE connection = '$other'; INSERT INTO tokens (connection, binding, sealed, "
+		  . "expires_at, sent_as) SELECT '$other', binding, sealed, expires_at, sent_as FROM tokens "
+		  . "WHERE connection = 'mesa'");
 	like($roster->error("SELECT roster_fetch('$other')"), qr/ERROR:  (XX001|28000)/, '... nor that of a token');
 	$roster->sql("DELETE FROM tokens WHERE connection = '$other'");
 }
@@ -173,9 +208,12 @@ is(sent_to_evil(), '', 'and nothing was sent to the other server');
 said('attacker', sprintf($configure, 'token_url => ' . quoted($evil->token_url)));
 my ($out, $err) = ('', '');
 IPC::Run::signal($evil->{process}, 'STOP');
-my $testing = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres') . ' user=attacker', '-c', $test ], '<', \undef, '>', \$out, '2>', \$err);
-$roster->wait_for("SELECT EXISTS (SELECT FROM runs r JOIN run_steps s USING (run) WHERE r.state = 'running' AND r.kind = 'test' AND s.step = 'url' AND s.ok)");
-unlike(said('attacker', sprintf($configure, "token_url => ''")), qr/ERROR/, 'the address is set back while a test is under way');
+my $testing = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres') . ' user=attacker', '-c', $test ],
+	'<', \undef, '>', \$out, '2>', \$err);
+$roster->wait_for("SELECT EXISTS (SELECT FROM runs r JOIN run_steps s USING (run) WHERE r.state = 'running' "
+	  . "AND r.kind = 'test' AND s.step = 'url' AND s.ok)");
+unlike(said('attacker', sprintf($configure, "token_url => ''")), qr/ERROR/,
+	'the address is set back while a test is under way');
 set_secret();
 is($roster->sql("SELECT state FROM runs ORDER BY run DESC LIMIT 1"), 'running', '... the secret is set meanwhile');
 IPC::Run::signal($evil->{process}, 'CONT');
@@ -214,23 +252,30 @@ put_back();
 set_secret();
 
 # Calls that fail with a secret in them
-$roster->sql("CREATE SCHEMA closed; CREATE TABLE closed.people (LIKE public.people INCLUDING ALL); CREATE ROLE caller LOGIN; GRANT USAGE ON SCHEMA minga_roster TO caller; GRANT EXECUTE ON FUNCTION roster_connect, roster_set_secret TO caller");
+$roster->sql("CREATE SCHEMA closed; CREATE TABLE closed.people (LIKE public.people INCLUDING ALL); CREATE ROLE caller "
+	  . "LOGIN; GRANT USAGE ON SCHEMA minga_roster TO caller; GRANT EXECUTE ON FUNCTION roster_connect, "
+	  . "roster_set_secret TO caller");
 my $hush = 'hush-hush-' . 4711;
-my $connect = "url => 'https://sis.example/campus/api/oneroster/v1p1/minga', client_id => 'c', school_id => '1', time_zone => 'UTC'";
+my $connect = "url => 'https://sis.example/campus/api/oneroster/v1p1/minga', client_id => 'c', school_id => '1', "
+	  . "time_zone => 'UTC'";
 my @failing = (
-	(map { "SELECT minga_roster.roster_connect('new', client_secret => '$hush', people => " . quoted($_) . ", $connect)" }
-		'nowhere.people', 'nothing', 'closed.people', 'a.b.c.d.e', '', '"', 'public."people', 'public.people', '.', 'pg_catalog.pg_authid', 'minga_roster.secrets', '1', '999999999999999999999'),
+	(map { "SELECT minga_roster.roster_connect('new', client_secret => '$hush', people => " . quoted($_)
+		  . ", $connect)" }
+		'nowhere.people', 'nothing', 'closed.people', 'a.b.c.d.e', '', '"', 'public."people', 'public.people', '.',
+			'pg_catalog.pg_authid', 'minga_roster.secrets', '1', '999999999999999999999'),
 	"SELECT minga_roster.roster_connect('smtp', client_secret => '$hush', people => 'public.people', $connect)",
 	"SELECT minga_roster.roster_connect(NULL, client_secret => '$hush')",
 	"SELECT minga_roster.roster_connect('new', client_secret => E'$hush\\n', people => 'public.people', $connect)",
-	"SELECT minga_roster.roster_set_secret('nobody', '$hush')", "SELECT minga_roster.roster_set_secret(NULL, '$hush')", "SELECT minga_roster.roster_set_secret('mesa', ' $hush')",
+	"SELECT minga_roster.roster_set_secret('nobody', '$hush')", "SELECT minga_roster.roster_set_secret(NULL, '$hush')",
+	"SELECT minga_roster.roster_set_secret('mesa', ' $hush')",
 	"SELECT minga_roster.roster_set_secret('mesa', '$hush'), 1 / (length(now()::text) * 0)",
 	"PREPARE p AS SELECT minga_roster.roster_set_secret(\$1, \$2); EXECUTE p('nobody', '$hush')",
 	"SELECT s.* FROM (VALUES ('nobody', '$hush')) v (c, s), LATERAL minga_roster.roster_set_secret(v.c, v.s) s",
 	"BEGIN; SELECT minga_roster.roster_set_secret('nobody', '$hush'); COMMIT",
 	"SET default_transaction_read_only = on; SELECT minga_roster.roster_set_secret('mesa', '$hush')",
 	"DO \$\$ BEGIN PERFORM minga_roster.roster_set_secret('nobody', '$hush'); END \$\$",
-	"DO \$\$ BEGIN PERFORM minga_roster.roster_connect('new', client_secret => '$hush', people => 'nowhere.people', $connect); END \$\$");
+	"DO \$\$ BEGIN PERFORM minga_roster.roster_connect('new', client_secret => '$hush', people => 'nowhere.people', "
+	  . "$connect); END \$\$");
 my $seen = $node->background_psql('postgres', on_error_stop => 0, extra_params => [ '-U', 'caller' ]);
 $seen->set_query_timer_restart;
 my $pid = $seen->query('SELECT pg_backend_pid()');
@@ -252,7 +297,8 @@ is($roster->sql("SELECT count(*) FROM connections WHERE connection = 'new'"), '0
 my $client_secret = $server->client_secret;
 my @lines = grep { /\Q$hush\E|\Q$client_secret\E/ } split /\n/, $roster->log_contents;
 is("@lines", '', 'no secret is in the log');
-is($roster->sql("SELECT count(*) FROM audit a WHERE a::text LIKE '%hush%' OR position(" . quoted($client_secret) . ' IN a::text) > 0'), '0', '... nor on record');
+is($roster->sql("SELECT count(*) FROM audit a WHERE a::text LIKE '%hush%' OR position(" . quoted($client_secret)
+	  . ' IN a::text) > 0'), '0', '... nor on record');
 is(outcome(), 'succeeded', 'and a fetch works');
 
 $roster->stop;

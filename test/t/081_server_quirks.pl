@@ -1,5 +1,5 @@
-# Servers that lack an endpoint, count, cut, encode or describe in their own way, and what stands between them and us: everything
-# is read that is there, and what is wrong is said of the side that is wrong.
+# Servers that lack an endpoint, count, cut, encode or describe in their own way, and what stands between them and us:
+# everything is read that is there, and what is wrong is said of the side that is wrong.
 
 use strict;
 use warnings;
@@ -19,11 +19,13 @@ my $latest = 'run = (SELECT max(run) FROM runs)';
 sub staged
 {
 	my ($name) = @_;
-	return $roster->sql("SELECT string_agg(sourced_id || ' ' || role, ', ' ORDER BY sourced_id COLLATE \"C\") FROM staged_users WHERE connection = '$name'");
+	return $roster->sql("SELECT string_agg(sourced_id || ' ' || role, ', ' ORDER BY sourced_id COLLATE \"C\") "
+		  . "FROM staged_users WHERE connection = '$name'");
 }
 
 # Of a collection of the newest run: what the columns hold.
-sub collection { my ($name, $columns) = @_; return $roster->sql("SELECT $columns FROM collections WHERE collection = '$name' AND $latest"); }
+sub collection { my ($name, $columns) = @_;
+return $roster->sql("SELECT $columns FROM collections WHERE collection = '$name' AND $latest"); }
 sub newest { my ($columns) = @_; return $roster->sql("SELECT $columns FROM runs ORDER BY run DESC LIMIT 1"); }
 
 # A run whatever comes of it: its state and SQLSTATE.
@@ -46,8 +48,10 @@ sub steps
 	return { map { $_->{step} => $_ } @$steps };
 }
 
-$roster->connect_school('v1', $server, sis => 'oneroster_1.1', url => $server->origin, app_name => undef, token_url => $server->plain_token_url);
-$roster->connect_school('v2', $server, sis => 'oneroster_1.2', url => $server->origin, app_name => undef, token_url => $server->plain_token_url);
+$roster->connect_school('v1', $server, sis => 'oneroster_1.1', url => $server->origin, app_name => undef,
+	token_url => $server->plain_token_url);
+$roster->connect_school('v2', $server, sis => 'oneroster_1.2', url => $server->origin, app_name => undef,
+	token_url => $server->plain_token_url);
 
 # Without the lists of one school
 
@@ -59,21 +63,31 @@ foreach my $name ('v1', 'v2')
 	foreach my $code (404, 403, 501, 405)
 	{
 		$server->clear_log;
-		is(runs("roster_fetch('$name')", { status => { path => '/schools/.*/(students|teachers)', code => $code } }), 'succeeded', "$name: $code for them");
+		is(runs("roster_fetch('$name')", { status => { path => '/schools/.*/(students|teachers)', code => $code } }),
+			'succeeded', "$name: $code for them");
 		is(staged($name), $people, '... and the same people come of the lists of the district');
-		is(collection($_, 'complete, proof, fallback, elsewhere > 0'), 't|total|t|t', "... $_ read whole, others only counted") foreach 'students', 'teachers';
-		like(collection('students', 'detail'), qr{^/schools/\{school\}/students: .*\. Read from /students instead\.$}, '... which is said');
+		is(collection($_, 'complete, proof, fallback, elsewhere > 0'), 't|total|t|t',
+			"... $_ read whole, others only counted") foreach 'students', 'teachers';
+		like(collection('students', 'detail'), qr{^/schools/\{school\}/students: .*\. Read from /students instead\.$},
+			'... which is said');
 	}
-	my $without = [ { path => '/schools/.*/(students|teachers)', code => 404 }, { path => 'v1p\d/(students|teachers)\?', code => 404 } ];
+	my $without = [ { path => '/schools/.*/(students|teachers)', code => 404 },
+		{ path => 'v1p\d/(students|teachers)\?', code => 404 } ];
 	my $last = $name eq 'v1' ? qr{Read from /users\?filter=role='student' instead\.$} : qr{Read from /users instead\.$};
-	is(runs("roster_fetch('$name')", { status => $without }), 'succeeded', "$name: neither the school's lists nor the district's of their kind");
+	is(runs("roster_fetch('$name')", { status => $without }), 'succeeded',
+		"$name: neither the school's lists nor the district's of their kind");
 	is(staged($name), $people, '... and the same people come of all users');
 	like(collection('students', 'detail'), $last, '... which is said');
-	is(runs("roster_fetch('$name')", { status => $without, ignore_filter => 1 }), 'succeeded', "$name: which ignores a filter");
+	is(runs("roster_fetch('$name')", { status => $without, ignore_filter => 1 }), 'succeeded',
+		"$name: which ignores a filter");
 	is(staged($name), $people, '... and the same people are kept');
-	like(steps($name, { status => $without })->{students}{detail}, qr{in the district; of the first \d+, \d+ are of this school and kept\. Read from /users}, '... and the connection test takes the same way');
-	is(runs("roster_fetch('$name')", { status => { path => 'students|/users', code => 404 } }), 'succeeded', "$name: no list at all");
-	is(collection('students', "complete, proof IS NULL, detail ~ 'students: .*users'"), 'f|t|t', '... is told with each that was tried');
+	like(steps($name, { status => $without })->{students}{detail},
+		qr{in the district; of the first \d+, \d+ are of this school and kept\. Read from /users},
+		'... and the connection test takes the same way');
+	is(runs("roster_fetch('$name')", { status => { path => 'students|/users', code => 404 } }), 'succeeded',
+		"$name: no list at all");
+	is(collection('students', "complete, proof IS NULL, detail ~ 'students: .*users'"), 'f|t|t',
+		'... is told with each that was tried');
 }
 
 # Who names no school is somebody of the school's own list, and may be one of the district's: nobody is gone for that.
@@ -83,20 +97,25 @@ is(runs("roster_sync('v1')"), 'succeeded', 'a first sync');
 my ($nowhere) = staged('v1') =~ /(\S+) student\b/;
 my %nowhere = (override => { $nowhere => { orgs => [] } });
 is(runs("roster_sync('v1')", {%nowhere}), 'succeeded', 'a student who names no school, in the list of the school');
-is($roster->sql("SELECT count(*) FROM links WHERE connection = 'v1' AND sourced_id = '$nowhere' AND missed_since IS NULL"), '1', '... is of the school');
-is(runs("roster_sync('v1')", { %nowhere, status => { path => '/schools/.*/(students|teachers)', code => 404 } }), 'succeeded', '... and in the list of the district');
+is($roster->sql("SELECT count(*) FROM links WHERE connection = 'v1' AND sourced_id = '$nowhere' "
+	  . "AND missed_since IS NULL"), '1', '... is of the school');
+is(runs("roster_sync('v1')", { %nowhere, status => { path => '/schools/.*/(students|teachers)', code => 404 } }),
+	'succeeded', '... and in the list of the district');
 is(newest('archived, held'), '0|0', '... is not archived');
 is(collection('students', 'complete, fallback'), 'f|t', '... as that list does not show whose people they are');
 like(collection('students', 'detail'), qr/Rows that name no school: 1;/, '... which is said');
-is(runs("roster_sync('v1')", { status => { path => '/schools/.*/(students|teachers)', code => 404 }, remove_rows => [$nowhere] }), 'succeeded', 'who left');
+is(runs("roster_sync('v1')", { status => { path => '/schools/.*/(students|teachers)', code => 404 },
+	remove_rows => [$nowhere] }), 'succeeded', 'who left');
 is(newest('archived, held'), '1|0', '... is archived by the lists of the district as by those of the school');
 
 # No list of schools
 
 my $step = steps('v1', { status => { path => '(schools|orgs)\?', code => 404 } })->{school};
 is($step->{ok}, JSON::PP::true, 'no list of schools, but one of the school that answers');
-like($step->{detail}, qr{^The SIS has no list of schools \(it answered 404\), but /schools/\{school\}/students lists people of "\Q$school\E"\.$}, '... is said');
-like(steps('v1', { status => { path => '(schools|orgs)\?', code => 403 } })->{school}{detail}, qr/^The key may not list schools, but/, '... or may not be read');
+like($step->{detail},
+	qr{^The SIS has no list of schools \(it answered 404\), but /schools/\{school\}/students lists people of "\Q$school\E"\.$}, '... is said');
+like(steps('v1', { status => { path => '(schools|orgs)\?', code => 403 } })->{school}{detail},
+	qr/^The key may not list schools, but/, '... or may not be read');
 $step = steps('v1', { status => { path => '(schools|orgs)\?|schools/', code => 404 } })->{school};
 is($step->{ok}, JSON::PP::true, 'a list of the district that has people of the school shows it too');
 like($step->{detail}, qr{but /students lists people of}, '... and is named');
@@ -105,7 +124,9 @@ foreach my $faults ({ status => { path => 'v1p1/', code => 404 } },
 {
 	my $steps = steps('v1', $faults);
 	is($steps->{school}{ok}, JSON::PP::false, 'where no list shows the school, the step is not ok');
-	like($steps->{school}{detail}, qr/no list that it gives has people of "\Q$school\E": nothing shows that the School ID is right/, '... and says why');
+	like($steps->{school}{detail},
+		qr/no list that it gives has people of "\Q$school\E": nothing shows that the School ID is right/,
+		'... and says why');
 	like($steps->{school}{hint}, qr/^Compare the School ID/, '... and what to do');
 	ok(defined $steps->{students}{detail}, '... and the lists are tried all the same');
 }
@@ -119,7 +140,8 @@ foreach my $case (
 	[ '/campus/token?x=hush', $server->origin . '/campus/token' ])
 {
 	my ($location, $target) = @$case;
-	is(runs("roster_fetch('v1')", { redirect => { path => 'oauth/token', location => $location, code => 302 } }), 'failed 08P01', 'a token endpoint that redirects');
+	is(runs("roster_fetch('v1')", { redirect => { path => 'oauth/token', location => $location, code => 302 } }),
+		'failed 08P01', 'a token endpoint that redirects');
 	is(newest('detail'), "It answered 302, pointing to $target.", '... to where');
 	like(newest('hint'), qr/roster_configure\(token_url => '\Q$target\E'\)/, '... and what would have to be set');
 	unlike(newest("concat(error, detail, hint)"), qr/hush/, '... without what may be secret');
@@ -128,35 +150,52 @@ foreach my $case (
 # Words of the SIS
 
 my $words = 'Field "agents" is unknown to this server.';
-is(runs("roster_fetch('v1')", { status => { path => 'schools', code => 422, description => $words } }), 'failed 08P01', 'a page that is refused');
-is(newest('detail'), 'It answered 422 for /ims/oneroster/v1p1/schools from offset 0; the SIS says: ' . $words, '... in the words of the SIS');
-is(runs("roster_fetch('v1')", { status => { path => 'schools', code => 500, description => "\e[31mred\x{202e}\nand more " . 'x ' x 300 } }), 'failed 08006', 'more words');
+is(runs("roster_fetch('v1')", { status => { path => 'schools', code => 422, description => $words } }), 'failed 08P01',
+	'a page that is refused');
+is(newest('detail'), 'It answered 422 for /ims/oneroster/v1p1/schools from offset 0; the SIS says: ' . $words,
+	'... in the words of the SIS');
+is(runs("roster_fetch('v1')",
+	{ status => { path => 'schools', code => 500, description => "\e[31mred\x{202e}\nand more " . 'x ' x 300 } }),
+	'failed 08006', 'more words');
 like(newest('detail'), qr/; the SIS says: \[31mred and more (x ){80,}x?\s*$/, '... cleaned and cut');
-is(runs("roster_fetch('v1')", { status => { path => 'schools', code => 400, description => 'No ann.roe@mesa.example for Bearer abcdef0123456789abcdef0123 here' } }), 'failed 08P01', 'words with an address and a token');
+is(runs("roster_fetch('v1')",
+	{ status => { path => 'schools', code => 400,
+	description => 'No ann.roe@mesa.example for Bearer abcdef0123456789abcdef0123 here' } }), 'failed 08P01',
+	'words with an address and a token');
 like(newest('detail'), qr/; the SIS says: No \.\.\. for Bearer \.\.\. here$/, '... without both');
-unlike(runs("roster_diagnose('v1')", { status => { path => 'students', code => 400, description => $words } }) . $roster->sql("SELECT string_agg(concat(detail, hint), ' ') FROM findings WHERE $latest"),
+unlike(runs("roster_diagnose('v1')", { status => { path => 'students', code => 400, description => $words } })
+	  . $roster->sql("SELECT string_agg(concat(detail, hint), ' ') FROM findings WHERE $latest"),
 	qr/unknown to this server/, 'a diagnosis, which others may read, leaves them out');
 $roster->sql('DELETE FROM tokens');
-is(runs("roster_fetch('v1')", { status => { path => 'oauth/token', code => 500, description => 'your secret is hush' } }), 'failed 08006', 'a token endpoint');
+is(runs("roster_fetch('v1')",
+	{ status => { path => 'oauth/token', code => 500, description => 'your secret is hush' } }), 'failed 08006',
+	'a token endpoint');
 unlike(newest("concat(error, detail, hint)"), qr/hush/, '... is not quoted');
 
 # A server that counts before it filters: told once, with the cause; staff is archived again once it counts right
 
 my %counts = (count_unfiltered => { path => '/users\?' });
 is(runs("roster_sync('v1')"), 'succeeded', 'a good night');
-my $admin = $roster->sql("SELECT min(l.sourced_id) FROM links l WHERE l.connection = 'v1' AND l.category = 'admin' AND l.missed_since IS NULL "
+my $admin = $roster->sql("SELECT min(l.sourced_id) FROM links l WHERE l.connection = 'v1' AND l.category = 'admin' "
+	  . "AND l.missed_since IS NULL "
 	  . "AND (SELECT count(*) FROM links k WHERE k.person_id = l.person_id) = 1");
 $server->clear_log;
 is(runs("roster_sync('v1')", {%counts}), 'succeeded', 'a night of totals that count before the filter');
-is(collection('administrators', 'complete, proof, weak_cause, rows > 0'), 'f|weak|total_unfiltered|t', '... proves nothing');
-like(collection('administrators', 'detail'), qr/^The SIS counts before it filters: for this list it claims the \d+ rows \(X-Total-Count\) of the whole one, and it listed \d+\. .*ask the SIS vendor/, '... and says why');
+is(collection('administrators', 'complete, proof, weak_cause, rows > 0'), 'f|weak|total_unfiltered|t',
+	'... proves nothing');
+like(collection('administrators', 'detail'),
+	qr/^The SIS counts before it filters: for this list it claims the \d+ rows \(X-Total-Count\) of the whole one, and it listed \d+\. .*ask the SIS vendor/, '... and says why');
 is(collection('aides', 'complete, weak_cause, rows'), 'f|total_unfiltered|0', '... of an empty list too');
-is(scalar(grep { $_->{path} =~ m{/users$} && !exists $_->{query}{filter} } $server->log), 3, '... which is asked once for each such list');
-is($roster->sql('SELECT unread, still_unread FROM facts_of((SELECT max(run) FROM runs))'), '{administrators,aides,proctors}|{}', '... and somebody is told');
+is(scalar(grep { $_->{path} =~ m{/users$} && !exists $_->{query}{filter} } $server->log), 3,
+	'... which is asked once for each such list');
+is($roster->sql('SELECT unread, still_unread FROM facts_of((SELECT max(run) FROM runs))'),
+	'{administrators,aides,proctors}|{}', '... and somebody is told');
 is(runs("roster_sync('v1')", { %counts, remove_rows => [$admin] }), 'succeeded', 'the next such night, when one left');
 is(newest('archived, held'), '0|0', '... archives nobody');
-is($roster->sql('SELECT unread, still_unread FROM facts_of((SELECT max(run) FROM runs))'), '{}|{administrators,aides,proctors}', '... and needs nobody again');
-is(runs("roster_sync('v1')", { total => { mode => 'wrong', path => 'users\?filter' } }), 'succeeded', 'a total that is no list\'s');
+is($roster->sql('SELECT unread, still_unread FROM facts_of((SELECT max(run) FROM runs))'),
+	'{}|{administrators,aides,proctors}', '... and needs nobody again');
+is(runs("roster_sync('v1')", { total => { mode => 'wrong', path => 'users\?filter' } }), 'succeeded',
+	'a total that is no list\'s');
 is(collection('administrators', 'complete, weak_cause'), 'f|total_larger', '... has another cause');
 is(runs("roster_sync('v1')", { remove_rows => [$admin] }), 'succeeded', 'once it counts right');
 is(newest('archived, held'), '1|0', '... who left is archived');
@@ -165,16 +204,22 @@ is(newest('archived, held'), '1|0', '... who left is archived');
 
 foreach my $code (408, 425, 520, 522, 524)
 {
-	is(runs("roster_fetch('v1')", { status => { path => 'students', code => $code, times => 1 } }), 'succeeded', "$code once");
+	is(runs("roster_fetch('v1')", { status => { path => 'students', code => $code, times => 1 } }), 'succeeded',
+		"$code once");
 	cmp_ok(newest('retries'), '>', 0, '... is tried again');
 }
 foreach my $by (1, 2, 500)
 {
-	is(runs("roster_fetch('v1')", { short_length => { path => 'schools/.*/students', by => $by, times => 1 } }), 'succeeded', "a Content-Length too small by $by, once");
-	is(collection('students', 'complete, proof') . newest('retries'), 't|total1', '... is tried again, and all is read');
+	is(runs("roster_fetch('v1')", { short_length => { path => 'schools/.*/students', by => $by, times => 1 } }),
+		'succeeded', "a Content-Length too small by $by, once");
+	is(collection('students', 'complete, proof') . newest('retries'), 't|total1',
+		'... is tried again, and all is read');
 }
-is(runs("roster_fetch('v1')", { short_length => { path => 'schools\?', by => 30, times => 2 } }), 'succeeded', 'the same of the list of schools');
-is(staged('v1'), $roster->sql("SELECT string_agg(DISTINCT sourced_id || ' ' || role, ', ' ORDER BY sourced_id || ' ' || role) FROM staged_users WHERE connection = 'v1'"), '... and nobody is there twice');
+is(runs("roster_fetch('v1')", { short_length => { path => 'schools\?', by => 30, times => 2 } }), 'succeeded',
+	'the same of the list of schools');
+is(staged('v1'),
+	$roster->sql("SELECT string_agg(DISTINCT sourced_id || ' ' || role, ', ' ORDER BY sourced_id || ' ' || role) "
+	  . "FROM staged_users WHERE connection = 'v1'"), '... and nobody is there twice');
 
 # Bytes that are no UTF-8
 
@@ -183,16 +228,19 @@ foreach my $case ([ 'utf-16-le', 16 ], [ 'utf-16-be', 16 ], [ 'utf-32-le', 32 ],
 	my ($name, $bits) = @$case;
 	foreach my $mark (0, 1)
 	{
-		is(runs("roster_fetch('v1')", { encoding => { path => 'students', name => $name, mark => $mark } }), 'failed 22021', "$name, " . ($mark ? 'with' : 'without') . ' a byte order mark');
+		is(runs("roster_fetch('v1')", { encoding => { path => 'students', name => $name, mark => $mark } }),
+			'failed 22021', "$name, " . ($mark ? 'with' : 'without') . ' a byte order mark');
 		is(newest('error'), "the SIS answered the request for students in UTF-$bits", '... is named');
 		like(newest('hint'), qr/SIS vendor to send UTF-8/, '... and what to do');
 	}
 }
 
 $roster->sql('DELETE FROM tokens');
-is(runs("roster_fetch('v1')", { byte_order_mark => { path => 'oauth/token' } }), 'succeeded', 'a byte order mark before the token');
+is(runs("roster_fetch('v1')", { byte_order_mark => { path => 'oauth/token' } }), 'succeeded',
+	'a byte order mark before the token');
 $roster->sql('DELETE FROM tokens');
-is(runs("roster_fetch('v1')", { encoding => { path => 'oauth/token', name => 'utf-16-le', mark => 1 } }), 'failed 08P01', 'a token in UTF-16');
+is(runs("roster_fetch('v1')", { encoding => { path => 'oauth/token', name => 'utf-16-le', mark => 1 } }),
+	'failed 08P01', 'a token in UTF-16');
 is(newest('detail'), 'It answered 200 in UTF-16, and not in UTF-8.', '... is told');
 
 # Values of e-mail and the like that are none: the newcomer is created without, and nobody else is lost
@@ -201,24 +249,33 @@ $server->clear_faults;
 is(runs("roster_sync('v1')"), 'succeeded', 'a good night');
 my $n = 0;
 my $other = $json->decode('[[], {}, 42, true, false, ["a@b.example"], {"value": "a@b.example"}, [[{"x": [1]}]]]');
-my @newcomers = map { { sourcedId => 'new' . ++$n, status => 'active', enabledUser => 'true', role => 'student', givenName => "New$n", familyName => 'Comer',
-	identifier => "N$n", orgs => [ { sourcedId => $school } ], email => $_, phone => $_, sms => $_, middleName => $_, username => $_, grades => $_, agents => $_ } } @$other;
+my @newcomers = map { { sourcedId => 'new' . ++$n, status => 'active', enabledUser => 'true', role => 'student',
+	givenName => "New$n", familyName => 'Comer',
+	identifier => "N$n", orgs => [ { sourcedId => $school } ], email => $_, phone => $_, sms => $_, middleName => $_,
+	username => $_, grades => $_, agents => $_ } } @$other;
 is(runs("roster_sync('v1')", { add_rows => \@newcomers }), 'succeeded', 'newcomers with an e-mail that is no text');
 is(newest('created, rejects'), "$n|0", '... are created');
-is($roster->sql("SELECT count(*), count(email) FROM people WHERE family_name = 'Comer'"), "$n|0", '... without an e-mail');
-my @unclear = map { { %{ $newcomers[0] }, sourcedId => "bad$_", @{ [ [ identifier => ['x'] ], [ familyName => { name => 'x' } ], [ status => ['x'] ] ]->[$_] } } } 0 .. 2;
-is(runs("roster_sync('v1')", { add_rows => [ @newcomers, @unclear ] }), 'succeeded', 'rows that do not say who they are');
+is($roster->sql("SELECT count(*), count(email) FROM people WHERE family_name = 'Comer'"), "$n|0",
+	'... without an e-mail');
+my @unclear = map { { %{ $newcomers[0] }, sourcedId => "bad$_",
+	@{ [ [ identifier => ['x'] ], [ familyName => { name => 'x' } ], [ status => ['x'] ] ]->[$_] } } } 0 .. 2;
+is(runs("roster_sync('v1')", { add_rows => [ @newcomers, @unclear ] }), 'succeeded',
+	'rows that do not say who they are');
 is($roster->sql("SELECT string_agg(reason, ' ' ORDER BY sourced_ids) FROM changes WHERE $latest AND action = 'reject'"),
-	join(' ', map { "Its field \"$_\" has a type that OneRoster does not have for it, or is too long." } 'identifier', 'familyName', 'status'), '... are rejects, for the right reason');
-is(runs("roster_sync('v1')", { add_rows => \@newcomers, invalid_utf8 => { sourced_id => 'new1' } }), 'succeeded', 'a row with bad characters');
-is($roster->sql("SELECT reason FROM changes WHERE $latest AND action = 'reject'"), 'The row holds characters that could not be read.', '... is one for that');
+	join(' ', map { "Its field \"$_\" has a type that OneRoster does not have for it, or is too long." } 'identifier',
+	'familyName', 'status'), '... are rejects, for the right reason');
+is(runs("roster_sync('v1')", { add_rows => \@newcomers, invalid_utf8 => { sourced_id => 'new1' } }), 'succeeded',
+	'a row with bad characters');
+is($roster->sql("SELECT reason FROM changes WHERE $latest AND action = 'reject'"),
+	'The row holds characters that could not be read.', '... is one for that');
 
 # What stands between: a proxy that is down, that refuses, and that wants a password. A test asks it once.
 
 sub proxy_that_says
 {
 	my ($answer) = @_;
-	my $socket = IO::Socket::INET->new(Listen => 20, LocalAddr => '127.0.0.1', Proto => 'tcp') or die "could not listen: $!";
+	my $socket = IO::Socket::INET->new(Listen => 20, LocalAddr => '127.0.0.1', Proto => 'tcp')
+		  or die "could not listen: $!";
 	my $pid = fork // die "could not fork: $!";
 	if ($pid == 0)
 	{
@@ -234,10 +291,15 @@ sub proxy_that_says
 }
 use POSIX ();
 foreach my $case (
-	[ "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", qr/^"localhost" could not be reached through the proxy of the database server\./, qr/minga_roster\.proxy allow/ ],
-	[ "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", qr/^"localhost" could not be reached through the proxy of the database server\./, qr/DBA/ ],
-	[ "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\n\r\n",
-		qr/^The proxy of the database server refused its credentials\. It answered 407/, qr{minga_roster\.proxy.*user:password} ],
+	[ "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n",
+		qr/^"localhost" could not be reached through the proxy of the database server\./,
+		qr/minga_roster\.proxy allow/ ],
+	[ "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n",
+	qr/^"localhost" could not be reached through the proxy of the database server\./, qr/DBA/ ],
+	[ "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"x\"\r\nContent-Length: "
+	  . "0\r\n\r\n",
+		qr/^The proxy of the database server refused its credentials\. It answered 407/,
+		qr{minga_roster\.proxy.*user:password} ],
 	[ '', qr/^"localhost" could not be reached through the proxy of the database server\./, qr/DBA/ ])
 {
 	my ($answer, $detail, $hint) = @$case;
@@ -256,7 +318,8 @@ my $down = steps('v1')->{tls};
 like($down->{detail}, qr/^The proxy of the database server could not be reached\./, 'a proxy that is down');
 like($down->{hint}, qr/^This is not about the SIS: let the DBA check that the proxy runs/, '... and who can mend it');
 $roster->set(proxy => 'http://proxy.minga.invalid:3128');
-like(steps('v1')->{tls}{detail}, qr/^The proxy of the database server could not be reached\./, 'a proxy whose name is not found');
+like(steps('v1')->{tls}{detail}, qr/^The proxy of the database server could not be reached\./,
+	'a proxy whose name is not found');
 like($roster->log_contents, qr/Could not resolve proxy/, '... which the log tells');
 $roster->set(proxy => '');
 
@@ -264,7 +327,8 @@ $roster->set(proxy => '');
 
 $roster->set(ca_file => '/nowhere/ca-certificates.crt');
 my $tls = steps('v1')->{tls};
-like($tls->{detail}, qr{^The database server has no list of certificate authorities to trust\. File "/nowhere/ca-certificates\.crt" cannot be used: No such file or directory\.}, 'a file of authorities that is missing');
+like($tls->{detail},
+	qr{^The database server has no list of certificate authorities to trust\. File "/nowhere/ca-certificates\.crt" cannot be used: No such file or directory\.}, 'a file of authorities that is missing');
 like($tls->{hint}, qr/^This is not about the SIS:/, '... is this server\'s matter');
 $roster->set(ca_file => '/etc/passwd');
 like(steps('v1')->{tls}{detail}, qr/cannot be used: it holds no certificate\./, 'one that holds none');
@@ -274,12 +338,15 @@ $roster->set(ca_file => '');
 $tls = steps('v1')->{tls};
 if (-s '/etc/ssl/certs/ca-certificates.crt')
 {
-	like($tls->{detail}, qr/^No trusted TLS connection to "localhost" could be made\./, 'by the authorities of the system the SIS is not trusted');
+	like($tls->{detail}, qr/^No trusted TLS connection to "localhost" could be made\./,
+		'by the authorities of the system the SIS is not trusted');
 }
 else
 {
-	like($tls->{detail}, qr{^The database server has no list of certificate authorities to trust\. File "/etc/ssl/certs/ca-certificates\.crt" cannot be used: }, 'no authorities of the system');
-	like($tls->{hint}, qr/^This is not about the SIS: let the DBA install the package "ca-certificates"/, '... and the package is told');
+	like($tls->{detail},
+		qr{^The database server has no list of certificate authorities to trust\. File "/etc/ssl/certs/ca-certificates\.crt" cannot be used: }, 'no authorities of the system');
+	like($tls->{hint}, qr/^This is not about the SIS: let the DBA install the package "ca-certificates"/,
+		'... and the package is told');
 }
 
 $roster->stop;

@@ -1,5 +1,5 @@
-# What a DBA meets in the first hour: why nothing happens, a mail server that refuses the password, a test mail, an undo that pauses,
-# the latest report, and an environment whose locale is not there.
+# What a DBA meets in the first hour: why nothing happens, a mail server that refuses the password, a test mail, an undo
+# that pauses, the latest report, and an environment whose locale is not there.
 use strict;
 use warnings;
 
@@ -83,7 +83,8 @@ is($roster->sql("SELECT kind, state FROM runs ORDER BY run DESC LIMIT 1"), 'mail
 	'... on record as a run');
 
 # An undo pauses Automatic Rostering, and says so.
-$roster->sql("SELECT roster_configure('mesa-high', sync_at => (now() AT TIME ZONE 'America/Denver' + interval '3 hours')::time(0), "
+$roster->sql("SELECT roster_configure('mesa-high', sync_at => (now() AT TIME ZONE 'America/Denver' + interval '3 "
+	  . "hours')::time(0), "
 	  . "window_end => (now() AT TIME ZONE 'America/Denver' + interval '4 hours')::time(0))");
 my ($rc, $stdout, $stderr) = $node->psql('postgres', "SELECT roster_undo($first)");
 unlike($stderr, qr/is paused/, 'an undo of a connection that is not automatic pauses nothing');

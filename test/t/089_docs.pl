@@ -46,8 +46,8 @@ sub filled_in
 	return $text;
 }
 
-# Runs the examples of a document. before: pairs of a pattern and what has to be there first; as: pairs of a pattern and the role
-# that the guide has for it; the first that matches counts.
+# Runs the examples of a document. before: pairs of a pattern and what has to be there first; as: pairs of a pattern and
+# the role that the guide has for it; the first that matches counts.
 sub walk_through
 {
 	my ($document, %how) = @_;
@@ -93,7 +93,8 @@ sub begin
 sub hold_archives
 {
 	my @students = split /\n/,
-		$roster->sql("SELECT sourced_id FROM links WHERE connection = 'mesa-high' AND category = 'student' ORDER BY 1 LIMIT 30");
+		$roster->sql("SELECT sourced_id FROM links WHERE connection = 'mesa-high' AND category = 'student' ORDER BY 1 "
+		  . "LIMIT 30");
 
 	$server->faults({ remove_rows => \@students });
 	$roster->sql("SELECT roster_sync('mesa-high')");
@@ -126,14 +127,17 @@ walk_through('docs/operations.md', before => [
 	# No mail server is at the address of the example.
 	qr/roster_send_test_mail/ => sub { $roster->set(smtp_url => 'smtp://localhost:9'); },
 	# ... and the test's SIS is none of the example's hosts.
-	qr/roster_report/ => sub { $roster->set(allowed_hosts => 'localhost:*'); $roster->sql("SELECT roster_preview('mesa-high')"); },
+	qr/roster_report/ => sub { $roster->set(allowed_hosts => 'localhost:*');
+	$roster->sql("SELECT roster_preview('mesa-high')"); },
 	# What the guide makes is there already.
 	qr/CREATE ROLE people_owner/ => sub {
-		$roster->sql('CREATE SCHEMA former; ALTER TABLE public.people SET SCHEMA former; ALTER ROLE people_owner RENAME TO former_owner');
+		$roster->sql('CREATE SCHEMA former; ALTER TABLE public.people SET SCHEMA former; ALTER ROLE people_owner '
+			  . 'RENAME TO former_owner');
 	},
 	qr/roster_apply/ => sub {
 		$server->day(2);
-		$roster->sql('DROP TABLE public.people; ALTER TABLE former.people SET SCHEMA public; ALTER TABLE public.people OWNER TO people_owner');
+		$roster->sql('DROP TABLE public.people; ALTER TABLE former.people '
+			  . 'SET SCHEMA public; ALTER TABLE public.people OWNER TO people_owner');
 	},
 	qr/DROP EXTENSION/ => \&with_the_roles_of_the_guide ]);
 
@@ -167,7 +171,8 @@ sub with_the_roles_of_the_guide
 	%stands_for = ('…' => "SELECT max(run) FROM minga_roster.runs WHERE kind = 'sync'");
 	walk_through('docs/reference.md',
 		before => [
-			qr/roster_attach_people\('app\.users', '\{"person_id"/ => sub { users('id text PRIMARY KEY DEFAULT md5(random()::text)', 'archived_at timestamptz'); },
+			qr/roster_attach_people\('app\.users', '\{"person_id"/ =>
+				sub { users('id text PRIMARY KEY DEFAULT md5(random()::text)', 'archived_at timestamptz'); },
 			qr/archive_words/ => sub { users('person_id text PRIMARY KEY DEFAULT md5(random()::text)',
 				"status text NOT NULL DEFAULT 'ACTIVE'", 'is_active boolean NOT NULL DEFAULT true'); },
 			# The SIS lists everybody under another id.
@@ -186,7 +191,8 @@ sub users
 	my (@columns) = @_;
 	my $names = $columns[0] =~ /^id/ ? 'first_name text, last_name text' : 'given_name text, family_name text';
 
-	$roster->sql('CREATE SCHEMA IF NOT EXISTS app; DROP TABLE IF EXISTS app.users; CREATE TABLE app.users (site text NOT NULL, role text NOT NULL, '
+	$roster->sql('CREATE SCHEMA IF NOT EXISTS app; DROP TABLE IF EXISTS app.users; CREATE TABLE app.users (site text '
+		  . 'NOT NULL, role text NOT NULL, '
 		  . "$names, email text, identifier text, " . join(', ', @columns)
 			. '); ALTER TABLE app.users OWNER TO people_owner; GRANT USAGE ON SCHEMA app TO people_owner');
 	return;
