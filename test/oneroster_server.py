@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 """A OneRoster 1.1 server for tests, shaped like Infinite Campus: TLS, tokens, paging, filters, days and faults.
 
-It serves the district of roster_data.py on one port and takes orders (day, faults, log, expected plan) on a second one, plain
-HTTP; both listen on 127.0.0.1 only. Must survive: clients that break off, faults switched while requests run, and 200,000
-people at any offset.
+It serves the district of roster_data.py on one port and takes orders (day, faults, log, expected plan) on a second one,
+plain HTTP; both listen on 127.0.0.1 only. Must survive: clients that break off, faults switched while requests run, and
+200,000 people at any offset.
 """
 
 import argparse
@@ -24,16 +24,18 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 from roster_auth import check_client, check_request
 from roster_data import COLLECTION_LETTERS, ROLES, District, mix, with_href
 from roster_export import COPY_COLUMNS, export
-from roster_faults import (Answer, as_list, bend_row, check_faults, early_faults, encode, first_row, page_bounds, refusal, refused,
-                           status_info, token_cookie, wire)
+from roster_faults import (Answer, as_list, bend_row, check_faults, early_faults, encode, first_row, page_bounds,
+    refusal, refused, status_info, token_cookie, wire)
 from roster_plan import expected_plan
 
 PREDICATE = re.compile(r"\s*([A-Za-z.]+)\s*(!=|>=|<=|=|>|<|~)\s*'([^']*)'\s*")
 TOKEN_PATHS = ("/campus/oauth2/token", "/oauth/token", "/oauth/access_token", "/aeries/token")
-ROOT = re.compile(r"(?:/campus/api/oneroster/v1p[12]/(?P<app>[^/]+)|/campus/oneroster/(?P<legacy>[^/]+)|(?:/proxy/v1p0)?/(?P<proxied>minga)|"
-                  r"/(?:aeries|api|afe-rostr)|)/ims/oneroster/(?:v1p1|rostering/v1p2)(?P<rest>/.*)?")
-USER_FIELDS = set("sourcedId status dateLastModified metadata username userIds enabledUser givenName familyName middleName role identifier"
-                  " email sms phone agents orgs grades password".split())
+ROOT = re.compile(
+    r"(?:/campus/api/oneroster/v1p[12]/(?P<app>[^/]+)|/campus/oneroster/(?P<legacy>[^/]+)"
+    r"|(?:/proxy/v1p0)?/(?P<proxied>minga)|/(?:aeries|api|afe-rostr)|)"
+    r"/ims/oneroster/(?:v1p1|rostering/v1p2)(?P<rest>/.*)?")
+USER_FIELDS = set("sourcedId status dateLastModified metadata username userIds enabledUser givenName familyName "
+    "middleName role identifier email sms phone agents orgs grades password".split())
 
 
 class Roster:
@@ -95,8 +97,8 @@ class Roster:
             gone = set(faults["remove_rows"])
             refs = [r for r in refs if r[0] not in gone]
         if faults.get("add_rows"):
-            refs = sorted(refs + [(str(row.get("sourcedId", "")), "+", n, 0, 0) for n, row in enumerate(faults["add_rows"])
-                                  if self.belongs(row, school, letter)])
+            refs = sorted(refs + [(str(row.get("sourcedId", "")), "+", n, 0, 0)
+                                  for n, row in enumerate(faults["add_rows"]) if self.belongs(row, school, letter)])
         for one in as_list(faults.get("duplicate")):
             at = next((n for n, r in enumerate(refs) if r[0] == one["sourced_id"]), None)
             if at is not None:
@@ -106,7 +108,8 @@ class Roster:
     def belongs(self, row, school, letter):
         if letter is not None and row.get("role") != ROLES[letter]:
             return False
-        orgs = [o.get("sourcedId") if isinstance(o, dict) else o for o in row.get("orgs") or [self.district.school_ids[0]]]
+        orgs = [o.get("sourcedId") if isinstance(o, dict) else o for o in row.get("orgs")
+            or [self.district.school_ids[0]]]
         return school is None or self.district.school_ids[school] in orgs
 
     def selection(self, school, letter, sort, order, predicate):
@@ -132,7 +135,8 @@ class Roster:
     # Rows
 
     def row(self, ref, base_url, only=None):
-        """One user with the faults that concern him. only: the fields that are needed, to save the work where role or id will do."""
+        """One user with the faults that concern him. only: the fields that are needed, to save the work where role or
+        id will do."""
         faults = self.faults
         sid, letter = ref[0], ref[1]
         override = faults.get("override") or {}
@@ -163,12 +167,14 @@ class Predicate:
             raise status_info(400, "invalid_filter_field", f"unknown filter field: {field}")
 
     def accepts(self, row):
-        results = [any(self.compare(str(v), op, value) for v in (as_list(row.get(field)) or [""])) for field, op, value in self.parts]
+        results = [any(self.compare(str(v), op, value) for v in (as_list(row.get(field)) or [""]))
+                   for field, op, value in self.parts]
         return any(results) if self.join == "OR" else all(results)
 
     @staticmethod
     def compare(has, op, value):
-        return {"=": has == value, "!=": has != value, ">": has > value, ">=": has >= value, "<": has < value, "<=": has <= value,
+        return {"=": has == value, "!=": has != value, ">": has > value, ">=": has >= value, "<": has < value,
+            "<=": has <= value,
                 "~": value in has}[op]
 
 
@@ -194,7 +200,8 @@ class Tokens:
 
 
 class Server(ThreadingHTTPServer):
-    """A listener on 127.0.0.1. The TLS handshake is made in the connection's own thread, so that nobody waits for it."""
+    """A listener on 127.0.0.1. The TLS handshake is made in the connection's own thread, so that nobody waits for
+    it."""
 
     daemon_threads, request_queue_size = True, 128
 
@@ -249,7 +256,8 @@ class RosterHandler(Handler):
 
     def date_time_string(self, timestamp=None):
         """The time of the header Date, by a clock that may be wrong."""
-        return super().date_time_string((timestamp or time.time()) + self.server.context.roster.faults.get("clock_ahead", 0))
+        return super().date_time_string((timestamp or time.time())
+            + self.server.context.roster.faults.get("clock_ahead", 0))
 
     def do_GET(self):
         self.serve("GET")
@@ -265,12 +273,14 @@ class RosterHandler(Handler):
         with context.lock:
             context.active += 1
             context.most = max(context.most, context.active)
-            entry = {"method": method, "path": url.path, "query": query, "authorization": scheme, "time": time.time(), "code": None}
+            entry = {"method": method, "path": url.path, "query": query, "authorization": scheme, "time": time.time(),
+                "code": None}
             context.log.append(entry)
         try:
             answer = self.answer(context, method, url, query, body, entry)
         finally:
-            with context.lock:      # before the answer goes out, or a client's next request could be counted beside this one
+            # before the answer goes out, or a client's next request could be counted beside this one
+            with context.lock:
                 context.active -= 1
         entry["code"] = answer.code
         broken = context.roster.fault("reset_connection", self.path)
@@ -298,8 +308,10 @@ class RosterHandler(Handler):
             if delay:
                 with roster.changed:
                     roster.changed.wait_for(lambda: "delay_ms" not in roster.faults, delay / 1000)
-            root = f"{scheme}://{self.headers.get('Host')}{url.path[:found.start('rest')] if found['rest'] else url.path}"
-            self.endpoint(roster, [unquote(p) for p in (found["rest"] or "/").strip("/").split("/")], query, root, app is not None)
+            root_path = url.path[:found.start('rest')] if found['rest'] else url.path
+            root = f"{scheme}://{self.headers.get('Host')}{root_path}"
+            self.endpoint(roster, [unquote(p) for p in (found["rest"] or "/").strip("/").split("/")], query, root,
+                app is not None)
         except Answer as answer:
             return answer
 
@@ -318,17 +330,20 @@ class RosterHandler(Handler):
         answer = {"access_token": context.tokens.give(seconds), "token_type": "bearer", "expires_in": seconds,
                   "scope": entry["scope"] or "https://purl.imsglobal.org/spec/or/v1p1/scope/roster-core.readonly"}
         answer.update(context.roster.faults.get("token_fields", {}))
-        return Answer(200, {k: v for k, v in answer.items() if v is not None}, {"Cache-Control": "no-store", **token_cookie(context.roster)})
+        return Answer(200, {k: v for k, v in answer.items() if v is not None},
+            {"Cache-Control": "no-store", **token_cookie(context.roster)})
 
     def endpoint(self, roster, parts, query, root, is_campus):
         """Finds the endpoint of a path and ends in its answer."""
         district = roster.district
         if parts[0] in ("orgs", "schools"):
             hidden = district.school_ids[0] if roster.faults.get("hide_school") else None
-            orgs = [with_href(o, root) for o in district.orgs() if (parts[0] == "orgs" or o["type"] == "school") and o["sourcedId"] != hidden]
+            orgs = [with_href(o, root) for o in district.orgs() if (parts[0] == "orgs" or o["type"] == "school")
+                and o["sourcedId"] != hidden]
             if len(parts) == 1:
                 bent = roster.faults.get("override") or {}
-                raise self.page(roster, "orgs", orgs, query, root, lambda org: {**org, **bent.get(org["sourcedId"], {})})
+                raise self.page(roster, "orgs", orgs, query, root,
+                    lambda org: {**org, **bent.get(org["sourcedId"], {})})
             known = next((o for o in orgs if o["sourcedId"] == parts[1]), None)
             if not known:
                 raise status_info(404, "unknown object", f"no org {parts[1]}")
@@ -337,7 +352,8 @@ class RosterHandler(Handler):
             allowed = ("students", "teachers") + (("administrators",) if is_campus else ())
             if parts[0] == "schools" and len(parts) == 3 and parts[2] in allowed:
                 self.users(roster, district.school_ids.index(parts[1]), COLLECTION_LETTERS[parts[2]], query, root)
-        allowed = ("users", "students", "teachers") + (("administrators", "guardians", "relatives") if is_campus else ())
+        allowed = ("users", "students", "teachers") + (("administrators", "guardians", "relatives") if is_campus
+            else ())
         if parts[0] in allowed:
             letter = COLLECTION_LETTERS.get(parts[0])
             if len(parts) == 1:
@@ -361,7 +377,8 @@ class RosterHandler(Handler):
             if set(fields) - USER_FIELDS:
                 warnings.append(f"invalid_selection_field:{','.join(sorted(set(fields) - USER_FIELDS))}")
                 fields = None
-        refs = roster.selection(school, letter, None if warnings and sort not in USER_FIELDS else sort, query.get("orderBy"), predicate)
+        refs = roster.selection(school, letter, None if warnings and sort not in USER_FIELDS else sort,
+            query.get("orderBy"), predicate)
 
         def make(ref):
             row = roster.row(ref, root)
@@ -407,7 +424,8 @@ class RosterHandler(Handler):
                 rows[one["index"] - offset].pop("sourcedId", None)
         answer = {envelope: rows}
         if warnings:
-            answer["statusInfoSet"] = [{"imsx_codeMajor": "success", "imsx_severity": "warning", "imsx_codeMinor": w.split(":")[0],
+            answer["statusInfoSet"] = [{"imsx_codeMajor": "success", "imsx_severity": "warning",
+                "imsx_codeMinor": w.split(":")[0],
                                         "imsx_description": w} for w in warnings]
         renamed = roster.fault("rename_envelope", target)
         if renamed:
@@ -419,7 +437,8 @@ class RosterHandler(Handler):
         if answered == "{}":
             answer = {}
         total = len(rows) if faults.get("total") == "of page" else total
-        return Answer(200, encode(answer, "escapes" in faults), self.page_headers(roster, total, limit, offset, query, root))
+        return Answer(200, encode(answer, "escapes" in faults), self.page_headers(roster, total, limit, offset, query,
+            root))
 
     def page_headers(self, roster, total, limit, offset, query, root):
         headers, context = {}, self.server.context
@@ -456,7 +475,8 @@ class ControlHandler(Handler):
             if url.path == "/log":
                 return self.reply(200, list(context.log))
             if url.path == "/state":
-                return self.reply(200, {"day": context.roster.day, "concurrent_max": context.most, "concurrent": context.active,
+                return self.reply(200, {"day": context.roster.day, "concurrent_max": context.most,
+                    "concurrent": context.active,
                                         "requests": len(context.log), "faults": context.roster.faults})
         if url.path == "/expected":
             return self.attempt(lambda: expected_plan(context.roster.district, args))
@@ -524,12 +544,14 @@ def plan_arguments(text):
 
 def main():
     parser = argparse.ArgumentParser(description="OneRoster 1.1 test server in the shape of Infinite Campus")
-    parser.add_argument("--people", type=int, default=500, help="people of the first school, 10 to 200000; each other school has a tenth")
+    parser.add_argument("--people", type=int, default=500,
+        help="people of the first school, 10 to 200000; each other school has a tenth")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--schools", type=int, default=3, help="schools of the district")
     parser.add_argument("--day", type=int, default=0, help="the day to start at")
     parser.add_argument("--certs", help="directory with server.crt and server.key (make_certs.sh)")
-    parser.add_argument("--certificate", default="server", help="which of the certificates there: server, expired, self_signed, other_host")
+    parser.add_argument("--certificate", default="server",
+        help="which of the certificates there: server, expired, self_signed, other_host")
     parser.add_argument("--plain-http", action="store_true", help="no TLS")
     parser.add_argument("--port", type=int, default=0, help="port of the roster; default: any free one")
     parser.add_argument("--control-port", type=int, default=0)
@@ -540,7 +562,8 @@ def main():
     parser.add_argument("--no-total", action="store_true", help="send no X-Total-Count")
     parser.add_argument("--no-link", action="store_true", help="send no Link")
     parser.add_argument("--no-stdin", action="store_true", help="serve until SIGTERM, whatever happens to stdin")
-    parser.add_argument("--print-plan", metavar="ARGS", help="print the expected plan (from=0,to=1,auto_update=1,archive=1) and exit")
+    parser.add_argument("--print-plan", metavar="ARGS",
+        help="print the expected plan (from=0,to=1,auto_update=1,archive=1) and exit")
     parser.add_argument("--export", metavar="DIR", help="write static pages, nginx.conf and users.copy (columns: "
                         + ", ".join(COPY_COLUMNS) + ") and exit")
     parser.add_argument("--page-size", type=int, default=1000, help="rows of an exported page")

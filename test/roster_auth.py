@@ -1,9 +1,11 @@
-"""Who may ask the test OneRoster server: OAuth 2.0 client credentials, OAuth 1 signatures, a token that does not expire.
+"""Who may ask the test OneRoster server: OAuth 2.0 client credentials, OAuth 1 signatures, a token that does not
+expire.
 
 Signatures are verified by oauthlib, which knows nothing of the client under test. Switches among the faults:
-auth: "oauth1_sha256", "oauth1_sha1" or "bearer" (the client secret is the token) instead of OAuth 2.0; client: [id, secret];
-sent_as: the one way in which the token endpoint takes credentials, "basic", "body" or "encoded basic"; scope_wanted: it refuses a
-request without scope; scope_refused: and one with it. Of a clock that is off (clock_ahead) signatures know too.
+auth: "oauth1_sha256", "oauth1_sha1" or "bearer" (the client secret is the token) instead of OAuth 2.0; client: [id,
+secret]; sent_as: the one way in which the token endpoint takes credentials, "basic", "body" or "encoded basic";
+scope_wanted: it refuses a request without scope; scope_refused: and one with it. Of a clock that is off (clock_ahead)
+signatures know too.
 """
 
 import base64
@@ -70,7 +72,8 @@ class Validator(RequestValidator):
     def get_client_secret(self, client_key, request):
         return client_of(self.context)[1]
 
-    def validate_timestamp_and_nonce(self, client_key, timestamp, nonce, request, request_token=None, access_token=None):
+    def validate_timestamp_and_nonce(self, client_key, timestamp, nonce, request, request_token=None,
+            access_token=None):
         now = time.time() + self.context.roster.faults.get("clock_ahead", 0)
         with self.context.lock:
             known = nonce in self.context.nonces
@@ -89,7 +92,8 @@ def check_request(context, method, uri, headers, entry):
     elif kind == "bearer":
         allowed = scheme.lower() == "bearer" and token == client_of(context)[1]
     else:
-        allowed = scheme.lower() == "bearer" and context.tokens.use(token, context.roster.faults.get("expire_token_after"))
+        allowed = scheme.lower() == "bearer" and context.tokens.use(token,
+            context.roster.faults.get("expire_token_after"))
     if not allowed:
         answer = status_info(401, "unauthorized", "not authorised")
         answer.headers["WWW-Authenticate"] = "OAuth" if kind.startswith("oauth1") else "Bearer"

@@ -1,8 +1,8 @@
 """The district behind the test OneRoster server: its people and its days.
 
-Everybody is worked out from a hash of (seed, school, index), so that any page of 200,000 people costs the same. A day is the
-list of changes that lead to it; the state of a day is all changes up to it. Must survive: 10 to 200,000 people, and a
-day asked for in any order.
+Everybody is worked out from a hash of (seed, school, index), so that any page of 200,000 people costs the same. A day
+is the list of changes that lead to it; the state of a day is all changes up to it. Must survive: 10 to 200,000 people,
+and a day asked for in any order.
 """
 
 import random
@@ -13,14 +13,15 @@ FIRST_SCHOOL = "CE8DF1FC-3242-4716-A5F5-5A957F86DC36"
 SCHOOL_NAMES = ["Mesa High", "Red Mountain High", "Dobson High", "Skyline High", "Westwood High", "Mountain View High"]
 ROLES = {"s": "student", "t": "teacher", "a": "administrator", "g": "guardian", "r": "relative"}
 COLLECTION_LETTERS = {"students": "s", "teachers": "t", "administrators": "a", "guardians": "g", "relatives": "r"}
-GIVEN = """Ana Ben Carla Diego Emma Felix Grace Hugo Ivy Jack Kira Liam Maya Noah Olivia Paul Quinn Rosa Sam Tara Umar Vera Wes
-Ximena Yara Zane Aaliyah Brandon Chloe Dylan Elena Farah Gavin Hannah Isaac Jasmine Kevin Layla Mason Nadia Oscar Priya Rafael
-Sofia Trevor Uma Victor Willow Xavier Yusuf Zara José Zoë Renée Søren Jürgen Chloé Łukasz Nguyễn Siân Beyoncé D'Andre Mary-Jane
-Anne Marie""".replace("\n", " ").split(" ")
-FAMILY = """Smith Johnson Williams Brown Jones Garcia Miller Davis Rodriguez Martinez Hernandez Lopez Gonzalez Wilson Anderson Thomas
-Taylor Moore Jackson Martin Lee Perez Thompson White Harris Sanchez Clark Ramirez Lewis Robinson Walker Young Allen King Wright Scott
-Torres Nguyen Hill Flores Green Adams Nelson Baker Hall Rivera Campbell Mitchell Carter Roberts O'Brien D'Angelo O'Connor Núñez
-Peña Gutiérrez Müller Ødegård Šimić Benally Begay Tsosie Yazzie N'Diaye Smith-Lopez Ferreira Castañeda Vang""".split()
+GIVEN = """Ana Ben Carla Diego Emma Felix Grace Hugo Ivy Jack Kira Liam Maya Noah Olivia Paul Quinn Rosa Sam Tara
+Umar Vera Wes Ximena Yara Zane Aaliyah Brandon Chloe Dylan Elena Farah Gavin Hannah Isaac Jasmine Kevin Layla Mason
+Nadia Oscar Priya Rafael Sofia Trevor Uma Victor Willow Xavier Yusuf Zara José Zoë Renée Søren Jürgen Chloé Łukasz
+Nguyễn Siân Beyoncé D'Andre Mary-Jane Anne Marie""".replace("\n", " ").split(" ")
+FAMILY = """Smith Johnson Williams Brown Jones Garcia Miller Davis Rodriguez Martinez Hernandez Lopez Gonzalez
+Wilson Anderson Thomas Taylor Moore Jackson Martin Lee Perez Thompson White Harris Sanchez Clark Ramirez Lewis
+Robinson Walker Young Allen King Wright Scott Torres Nguyen Hill Flores Green Adams Nelson Baker Hall Rivera
+Campbell Mitchell Carter Roberts O'Brien D'Angelo O'Connor Núñez Peña Gutiérrez Müller Ødegård Šimić Benally Begay
+Tsosie Yazzie N'Diaye Smith-Lopez Ferreira Castañeda Vang""".split()
 ACCENTED = ["José", "Zoë", "Renée", "Chloé", "Siân", "Nguyễn"]
 GRADES = ["09", "10", "11", "12"]
 
@@ -91,12 +92,14 @@ class District:
 
     def orgs(self):
         """Every org, the district first."""
-        yield {"sourcedId": self.district_id, "status": "active", "dateLastModified": "2026-07-01T00:00:00.000Z", "metadata": None,
+        yield {"sourcedId": self.district_id, "status": "active", "dateLastModified": "2026-07-01T00:00:00.000Z",
+            "metadata": None,
                "name": "Mesa City Schools", "type": "district", "identifier": "0412345", "parent": None,
                "children": [{"sourcedId": s, "type": "org"} for s in self.school_ids]}
         for n, school in enumerate(self.school_ids):
             name = SCHOOL_NAMES[n] if n < len(SCHOOL_NAMES) else f"School {n + 1}"
-            yield {"sourcedId": school, "status": "active", "dateLastModified": "2026-07-01T00:00:00.000Z", "metadata": None,
+            yield {"sourcedId": school, "status": "active", "dateLastModified": "2026-07-01T00:00:00.000Z",
+                "metadata": None,
                    "name": name, "type": "school", "identifier": f"{n + 101}",
                    "parent": {"sourcedId": self.district_id, "type": "org"}, "children": []}
 
@@ -106,7 +109,8 @@ class District:
             while self.last.day < day:
                 events = self.days.get(self.last.day + 1)
                 if events is None:
-                    events = self.days[self.last.day + 1] = [e for s in range(len(self.people)) for e in DayMaker(self.last, s).events]
+                    events = self.days[self.last.day + 1] = [e for s in range(len(self.people))
+                        for e in DayMaker(self.last, s).events]
                 self.last.apply(events)
             state = State(self, 0)
             while state.day < day:
@@ -121,7 +125,8 @@ class District:
         state = self.state(day)
         name = lambda key: key if isinstance(key, str) else key[0]
         return [{"kind": kind, "values": {name(k): v for k, v in values.items()},
-                 "sourced_ids": [r[0] for r in (state.guardian_refs(s, i) if kind == "contact" else state.refs(s, i, every=True))]}
+                 "sourced_ids": [r[0] for r in (state.guardian_refs(s, i) if kind == "contact"
+                     else state.refs(s, i, every=True))]}
                 for s, kind, i, values in self.days.get(day, []) if s == school]
 
 
@@ -243,7 +248,8 @@ class State:
         return facts
 
     def shown(self, ref, facts):
-        """(phone, sms, middle name) as one row of a person shows them: gaps in one row of staff may be filled from the other."""
+        """(phone, sms, middle name) as one row of a person shows them: gaps in one row of staff may be filled from the
+        other."""
         _, letter, _, i, _ = ref
         if letter == "t" and i // 20 % 3 == 0:
             return "", "", facts["middle"]
@@ -262,7 +268,8 @@ class State:
             username = f"p{PLAIN[family][:8]}{school}{head}x{k}"
             shared = k == 1 and a % 3 == 0
             facts = {"given": given, "family": family, "middle": "", "username": username, "identifier": "",
-                     "email": "" if a >> 24 & 7 == 0 else f"{'family' if shared else username}{head}.{school}@home.example",
+                     "email": "" if a >> 24 & 7 == 0
+                     else f"{'family' if shared else username}{head}.{school}@home.example",
                      "phone": f"928-555-{(a >> 28) % 10000:04d}" if a >> 45 & 3 else "", "sms": "", "grade": "",
                      "status": "active", "enabled": "true", "modified": 0}
             if k == 0 and a % 3 == 0 and facts["email"]:
@@ -299,12 +306,17 @@ class State:
         ids = self.district.school_ids
         orgs = [self.district.district_id if n < 0 else ids[n] for n in self.school_numbers(ref)]
         bits = mix(self.district.root ^ i)
-        month = f"2026-09-{facts['modified']:02d}T02" if 0 < facts["modified"] < 31 else f"2026-08-{bits % 28 + 1:02d}T12"
+        changed_in_school = 0 < facts["modified"] < 31
+        month = f"2026-09-{facts['modified']:02d}T02" if changed_in_school else f"2026-08-{bits % 28 + 1:02d}T12"
         return {
-            "sourcedId": sid, "status": facts["status"], "dateLastModified": f"{month}:{bits % 60:02d}:{bits % 59:02d}.000Z", "metadata": None,
-            "username": facts["username"], "userIds": [{"type": "LocalID", "identifier": facts["identifier"]}] if facts["identifier"] else [],
-            "enabledUser": facts["enabled"], "givenName": facts["given"], "familyName": facts["family"], "middleName": middle,
-            "role": ROLES[letter], "identifier": facts["identifier"], "email": facts["email"], "sms": sms, "phone": phone,
+            "sourcedId": sid, "status": facts["status"],
+            "dateLastModified": f"{month}:{bits % 60:02d}:{bits % 59:02d}.000Z", "metadata": None,
+            "username": facts["username"], "userIds": [{"type": "LocalID", "identifier": facts["identifier"]}]
+            if facts["identifier"] else [],
+            "enabledUser": facts["enabled"], "givenName": facts["given"], "familyName": facts["family"],
+            "middleName": middle,
+            "role": ROLES[letter], "identifier": facts["identifier"], "email": facts["email"], "sms": sms,
+            "phone": phone,
             "agents": [{"href": f"{base_url}/users/{a}", "sourcedId": a, "type": "user"} for a in agents],
             "orgs": [{"href": f"{base_url}/orgs/{o}", "sourcedId": o, "type": "org"} for o in orgs],
             "grades": [] if letter != "s" else (["", facts["grade"]] if i % 101 == 10 else [facts["grade"]]),
@@ -383,7 +395,8 @@ class DayMaker:
             gone = n % 5 == 4 or self.day % 5 == 0 and n == 0
             self.add("email", i, email="" if gone else f"{state.facts(s, i)['username']}.d{self.day}@mesa.example")
         for n, i in enumerate(self.take(queue, share, here)):
-            phone = "" if n % 5 == 4 or self.day % 5 == 0 and n == 0 else f"480-777-{mix(i * 100 + self.day) % 10000:04d}"
+            number = f"480-777-{mix(i * 100 + self.day) % 10000:04d}"
+            phone = "" if n % 5 == 4 or self.day % 5 == 0 and n == 0 else number
             self.add("phone", i, phone=phone, **({} if phone else {"sms": ""}))
 
     def students(self, queue):
@@ -426,10 +439,12 @@ class DayMaker:
         self.events.append((self.school, "contact", head, values))
 
     def staff(self, queue):
-        """One kind of leaver a day, so that small categories stay far from half; two rows of each kind always remain."""
+        """One kind of leaver a day, so that small categories stay far from half; two rows of each kind always
+        remain."""
         s, state, odd = self.school, self.state, self.day % 2
         letters = lambda i: state.letters(s, i)
-        leaves = lambda i: state.is_active(s, i) and not self.changed(i).get("lost") and letters(i)[0] == ("t" if odd else "a") \
+        leaves = lambda i: state.is_active(s, i) and not self.changed(i).get("lost") \
+            and letters(i)[0] == ("t" if odd else "a") \
             and min(self.rows[x] for x in letters(i)) > 2
         for i in self.take(queue, 0.0005, leaves):
             self.add("leave", i, present=False)
@@ -437,14 +452,17 @@ class DayMaker:
         plain_teacher = lambda i: letters(i) == "t" and state.is_active(s, i) and not self.changed(i).get("lost")
         for i in self.take(queue, 0.001, plain_teacher):
             self.add("gain administrator", i, letters="ta")
-        for i in self.take(queue, 0.0005, lambda i: letters(i) == "ta" and self.rows["a"] > 2 and state.is_active(s, i)):
+        for i in self.take(queue, 0.0005, lambda i: letters(i) == "ta" and self.rows["a"] > 2
+                and state.is_active(s, i)):
             self.add("lose administrator", i, letters="t", lost=True)
             self.count("a", -1)
         if odd:
-            for i in self.take(queue, 0.0003, lambda i: letters(i) == "a" and state.is_active(s, i) and not self.changed(i).get("lost")):
+            for i in self.take(queue, 0.0003, lambda i: letters(i) == "a" and state.is_active(s, i)
+                    and not self.changed(i).get("lost")):
                 self.add("gain teacher", i, letters="ta")
         else:
-            for i in self.take(queue, 0.0003, lambda i: letters(i) == "ta" and self.rows["t"] > 2 and state.is_active(s, i)):
+            for i in self.take(queue, 0.0003, lambda i: letters(i) == "ta" and self.rows["t"] > 2
+                    and state.is_active(s, i)):
                 self.add("lose teacher", i, letters="a", lost=True)
                 self.count("t", -1)
         if self.day % 3 == 0:
@@ -461,7 +479,8 @@ class DayMaker:
             self.rows[x] += by
 
     def returns(self):
-        """Half of those who left two days ago (at least one) are back; every second with a new phone, every fourth disabled."""
+        """Half of those who left two days ago (at least one) are back; every second with a new phone, every fourth
+        disabled."""
         gone = [e for e in self.state.district.days.get(self.day - 2, []) if e[0] == self.school and e[1] == "leave"]
         for n, (_, _, i, _) in enumerate(gone[:max(1, len(gone) // 2)]):
             values = {"phone": f"480-888-{mix(i + self.day) % 10000:04d}"} if (n + self.day) % 2 else {}

@@ -1,7 +1,7 @@
 """A school's roster as static pages for nginx, with the same rows as a file for COPY: what benchmarks read.
 
-A page lies in COLLECTION_OFFSET.json; the empty page that ends a collection is there too. nginx.conf is for inclusion in a
-server block and maps a request's offset to the file, whatever limit it asks for.
+A page lies in COLLECTION_OFFSET.json; the empty page that ends a collection is there too. nginx.conf is for inclusion
+in a server block and maps a request's offset to the file, whatever limit it asks for.
 """
 
 import json
@@ -9,7 +9,8 @@ import os
 
 from roster_data import COLLECTION_LETTERS, with_href
 
-COPY_COLUMNS = ["sourcedId", "status", "dateLastModified", "enabledUser", "role", "givenName", "familyName", "middleName", "username",
+COPY_COLUMNS = ["sourcedId", "status", "dateLastModified", "enabledUser", "role", "givenName", "familyName",
+    "middleName", "username",
                 "identifier", "email", "phone", "sms", "grades", "orgs", "agents"]
 
 
@@ -48,8 +49,10 @@ def export(district, day, directory, size, with_guardians):
     root {os.path.abspath(directory)};
     try_files /school.json =404;
 }}""")
-    text = lambda v: "\\N" if v in ("", None) else str(v).replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
-    array = lambda values: "{" + ",".join('"' + v.replace("\\", "\\\\\\\\").replace('"', '\\\\"') + '"' for v in values) + "}"
+    text = lambda v: "\\N" if v in ("", None) else str(v).replace("\\", "\\\\").replace("\t", "\\t") \
+        .replace("\n", "\\n")
+    array = lambda values: "{" + ",".join('"' + v.replace("\\", "\\\\\\\\").replace('"', '\\\\"') + '"'
+        for v in values) + "}"
     with open(os.path.join(directory, "users.copy"), "w", encoding="utf-8") as copy:
         for name in ("students", "teachers", "administrators") + (("guardians",) if with_guardians else ()):
             refs = by_school[0, COLLECTION_LETTERS[name]]

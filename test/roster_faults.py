@@ -1,7 +1,8 @@
 """The faults of the test OneRoster server: what they are called, and what they do to requests, lists, rows and bytes.
 
-A switch holds a value, an object or a list of objects; an object may name the path it is for (a regular expression) and how many
-times it strikes. Switches combine. Must survive: a fault that is switched off while a request waits because of it.
+A switch holds a value, an object or a list of objects; an object may name the path it is for (a regular expression) and
+how many times it strikes. Switches combine. Must survive: a fault that is switched off while a request waits because of
+it.
 """
 
 import json
@@ -9,19 +10,21 @@ import re
 import zlib
 
 # The characters that stand for damaged bytes until the page is text, and what goes over the wire in their place.
-DAMAGE = {"invalid_utf8": ("\ue000", b"\xff\xc3\x28"), "nul_escape": ("\ue001", b"\\u0000"), "lone_surrogate": ("\ue002", b"\\ud800")}
+DAMAGE = {"invalid_utf8": ("\ue000", b"\xff\xc3\x28"), "nul_escape": ("\ue001", b"\\u0000"),
+    "lone_surrogate": ("\ue002", b"\\ud800")}
 NESTED = "\ue003"
-LOGIN_PAGE = b"<!DOCTYPE html>\n<html><head><title>Campus: Login</title></head><body><form method=\"post\"></form></body></html>\n"
+LOGIN_PAGE = (b"<!DOCTYPE html>\n<html><head><title>Campus: Login</title></head><body>"
+    b"<form method=\"post\"></form></body></html>\n")
 MEGABYTE = b" " * (1024 * 1024)
 COOKIE = "JSESSIONID=roster-test"
 NEXT_GRADE = {"09": "10", "10": "11", "11": "12", "12": "09"}
-FAULTS = set("""status reset_connection delay_ms hang page_cap total link empty_object_at_end missing_envelope rename_envelope html ignore_fields
-failure_status repeat_page empty invalid_utf8 nul_escape lone_surrogate no_sourced_id drop_names status_value ignore_filter ignore_sort reverse_sort
-expire_token_after expires_in token_fields redirect nesting truncated duplicate override add_rows remove_rows
-moving byte_order_mark padding gzip drip cookie hide_school rollover revision clock_ahead
-null_list short_page round_offset filter_after_paging escapes many_headers
-short_length encoding count_unfiltered campus_1_2 refuse paging
-auth client sent_as scope_wanted scope_refused""".split())
+FAULTS = set("""status reset_connection delay_ms hang page_cap total link empty_object_at_end missing_envelope
+rename_envelope html ignore_fields failure_status repeat_page empty invalid_utf8 nul_escape lone_surrogate
+no_sourced_id drop_names status_value ignore_filter ignore_sort reverse_sort expire_token_after expires_in
+token_fields redirect nesting truncated duplicate override add_rows remove_rows moving byte_order_mark padding gzip
+drip cookie hide_school rollover revision clock_ahead null_list short_page round_offset filter_after_paging escapes
+many_headers short_length encoding count_unfiltered campus_1_2 refuse paging auth client sent_as scope_wanted
+scope_refused""".split())
 
 
 class Answer(Exception):
@@ -66,7 +69,8 @@ def early_faults(roster, target, cookies):
     if one:
         code = int(one["code"])
         headers = {"Retry-After": str(one["retry_after"])} if one.get("retry_after") is not None else {}
-        minor = {401: "unauthorized", 403: "forbidden", 404: "unknown object", 429: "server_busy"}.get(code, "internal_server_error")
+        minor = {401: "unauthorized", 403: "forbidden", 404: "unknown object", 429: "server_busy"}.get(code,
+            "internal_server_error")
         answer = status_info(code, minor, one.get("description", "switched on by a test"))
         answer.headers = headers
         raise answer
@@ -99,9 +103,9 @@ def first_row(roster, target, offset):
 
 
 def refused(roster, target, query, limit, offset, total):
-    """How a page is refused that was asked for so, or None: a status, or a word for a body. Each of "refuse" says where: inside (an
-    offset in the list, no multiple of its step), past (an offset behind the last row), limit (above its cap), fields, sort, order
-    (from the other end), any."""
+    """How a page is refused that was asked for so, or None: a status, or a word for a body. Each of "refuse" says
+    where: inside (an offset in the list, no multiple of its step), past (an offset behind the last row), limit (above
+    its cap), fields, sort, order (from the other end), any."""
     for one in as_list(roster.faults.get("refuse")):
         where = {"inside": 0 < offset < total and offset % one.get("step", total) != 0, "past": offset >= max(total, 1),
                  "limit": limit > one.get("cap", limit), "fields": "fields" in query, "sort": "sort" in query,
@@ -169,14 +173,17 @@ def bend_row(faults, row):
 
 
 def campus_1_2(row):
-    """The row as Campus lists it in OneRoster 1.2: under an id of another kind, with its former one and its relationships as metadata.
+    """The row as Campus lists it in OneRoster 1.2: under an id of another kind, with its former one and its
+    relationships as metadata.
 
-    The last contact of a student is the mother and guardian; of others before her the first is the stepfather, and no guardian."""
+    The last contact of a student is the mother and guardian; of others before her the first is the stepfather, and no
+    guardian."""
     agents = [f"p-{agent['sourcedId']}" for agent in row.get("agents") or []]
     row["metadata"] = {"ic.legacySourcedId": row["sourcedId"][1:], "ic_indexSuffix": "private", "note": "private"}
     if row["role"] == "student" and agents:
         row["metadata"]["ic_relationships"] = [
-            {"sourcedId": agent, "guardian": agent == agents[-1], "relationshipType": "Mother" if agent == agents[-1] else "Stepfather"}
+            {"sourcedId": agent, "guardian": agent == agents[-1], "relationshipType": "Mother" if agent == agents[-1]
+                else "Stepfather"}
             for agent in agents]
     row["agents"] = [{"sourcedId": agent, "type": "user"} for agent in agents]
     row["sourcedId"] = f"p-{row['sourcedId']}"

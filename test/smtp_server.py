@@ -37,7 +37,8 @@ class Keeper:
             mail.write(envelope.content)
         user = session.auth_data.login.decode() if session.auth_data else None
         with open(name + ".tmp", "w", encoding="utf-8") as sidecar:
-            json.dump({"from": envelope.mail_from, "to": envelope.rcpt_tos, "user": user, "tls": session.ssl is not None}, sidecar)
+            json.dump({"from": envelope.mail_from, "to": envelope.rcpt_tos, "user": user,
+                "tls": session.ssl is not None}, sidecar)
         os.rename(name + ".tmp", name + ".json")
         return "250 2.0.0 kept"
 
@@ -48,12 +49,15 @@ async def serve(args):
     keeper = Keeper(args.dir, args.reject_recipient)
 
     def authenticate(server, session, envelope, mechanism, data):
-        known = isinstance(data, LoginPassword) and (data.login.decode(), data.password.decode()) == (args.user, args.password)
+        known = isinstance(data, LoginPassword) and (data.login.decode(), data.password.decode()) == (args.user,
+            args.password)
         return AuthResult(success=known, handled=False, auth_data=data)
 
     def session():
-        auth = {} if args.no_auth else {"authenticator": authenticate, "auth_required": True, "auth_require_tls": not args.no_starttls}
-        return SMTP(keeper, hostname="localhost", tls_context=None if args.no_starttls else tls, require_starttls=not args.no_starttls, enable_SMTPUTF8=True,
+        auth = {} if args.no_auth else {"authenticator": authenticate, "auth_required": True,
+            "auth_require_tls": not args.no_starttls}
+        return SMTP(keeper, hostname="localhost", tls_context=None if args.no_starttls else tls,
+            require_starttls=not args.no_starttls, enable_SMTPUTF8=True,
                     auth_exclude_mechanism=["LOGIN", "PLAIN"] if args.no_auth else [], **auth)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(session, "127.0.0.1", args.port)
@@ -73,7 +77,8 @@ def main():
     parser.add_argument("--port", type=int, default=0, help="default: any free one")
     parser.add_argument("--user", default="roster")
     parser.add_argument("--password", default="mail+S3cret")
-    parser.add_argument("--reject-recipient", action="append", default=[], metavar="ADDRESS", help="answer 550 to this recipient")
+    parser.add_argument("--reject-recipient", action="append", default=[], metavar="ADDRESS",
+        help="answer 550 to this recipient")
     parser.add_argument("--no-auth", action="store_true", help="neither offer nor demand AUTH")
     parser.add_argument("--no-starttls", action="store_true", help="do not offer STARTTLS, and take AUTH without it")
     parser.add_argument("--no-stdin", action="store_true", help="serve until SIGTERM, whatever happens to stdin")

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Prints src/base/letters.h: which characters are letters or digits, and their lower case, of those that NFKD leaves as they
-are.
+"""Prints src/base/letters.h: which characters are letters or digits, and their lower case, of those that NFKD leaves as
+they are.
 
     python3 src/base/make_letters.py > src/base/letters.h
 

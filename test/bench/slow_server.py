@@ -1,7 +1,9 @@
 #!/usr/bin/python3
-"""Serves exported pages (oneroster_server.py --export) over plain HTTP on 127.0.0.1, each a while after it was asked for.
+"""Serves exported pages (oneroster_server.py --export) over plain HTTP on 127.0.0.1, each a while after it was asked
+for.
 
-What a page costs here is that while and next to nothing else, so that what is measured is how many of them a client spends at a time.
+What a page costs here is that while and next to nothing else, so that what is measured is how many of them a client
+spends at a time.
 """
 
 import argparse
@@ -32,10 +34,12 @@ class Pages:
         if name == "token":
             body, more = b'{"access_token": "static", "token_type": "bearer", "expires_in": 86400}', b""
         else:
-            body, more = self.pages.get((name, int(offset[1]) if offset else 0)), b"X-Total-Count: %d\r\n" % self.totals.get(name, 0)
+            body, more = self.pages.get((name, int(offset[1]) if offset else 0)), \
+                b"X-Total-Count: %d\r\n" % self.totals.get(name, 0)
         if body is None:
             return b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
-        return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n%bContent-Length: %d\r\n\r\n%b" % (more, len(body), body)
+        return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n%bContent-Length: %d\r\n\r\n%b" % (more,
+            len(body), body)
 
 
 async def main():

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""What a careful person would write without the extension: urllib and json, rows into the same table by psycopg2's COPY.
+"""What a careful person would write without the extension: urllib and json, rows into the same table by psycopg2's
+COPY.
 
 Arguments: URL of a collection without offset, connection string, table.
 """
@@ -11,7 +12,8 @@ import urllib.request
 
 import psycopg2
 
-COLUMNS = ["sourcedId", "status", "dateLastModified", "enabledUser", "role", "givenName", "familyName", "middleName", "username",
+COLUMNS = ["sourcedId", "status", "dateLastModified", "enabledUser", "role", "givenName", "familyName", "middleName",
+    "username",
            "identifier", "email", "phone", "sms"]
 
 
@@ -35,7 +37,8 @@ for collection in sys.argv[4:]:
         page = io.StringIO()
         for user in users:
             cells = [field(user.get(column)) for column in COLUMNS]
-            cells += [array(user["grades"]), array([o["sourcedId"] for o in user["orgs"]]), array([a["sourcedId"] for a in user["agents"]])]
+            cells += [array(user["grades"]), array([o["sourcedId"] for o in user["orgs"]]),
+                array([a["sourcedId"] for a in user["agents"]])]
             page.write("\t".join(cells) + "\n")
         page.seek(0)
         cursor.copy_expert(f"COPY {sys.argv[3]} FROM STDIN", page)
