@@ -49,9 +49,9 @@ start_server() {
 psql_demo() { as_postgres "$bindir/psql" -X -q -v ON_ERROR_STOP=1 -h "$demo" -U postgres -d minga "$@"; }
 
 # show STATEMENT: prints the statement with its answer.
-show() { printf '\n%s\n' "$1"; psql_demo -P pager=off <<< "SET search_path = public, minga_roster; $1" 2>&1 | sed 's/^psql:<stdin>:[0-9]*: //'; }
+show() { printf '\n%s\n' "$1"; psql_demo -P pager=off <<< "SET search_path = public, minga_roster, minga_roster_internal; $1" 2>&1 | sed 's/^psql:<stdin>:[0-9]*: //'; }
 
-value() { psql_demo -A -t <<< "SET search_path = public, minga_roster; $1"; }
+value() { psql_demo -A -t <<< "SET search_path = public, minga_roster, minga_roster_internal; $1"; }
 
 # expect WHAT QUERY VALUE
 expect() {
@@ -187,6 +187,6 @@ step "Everything was as expected"
 cat <<END
 The HTML report:  $demo/report.html
 Look around:      runuser -u postgres -- $bindir/psql -h $demo -U postgres -d minga
-                  (SET search_path = public, minga_roster;)
+                  (SET search_path = public, minga_roster, minga_roster_internal;)
 Stop it:          make stop-demo
 END

@@ -47,10 +47,10 @@ load_connection(const char *name)
 
 	SPI_execute_with_args("SELECT c.connection, c.number, c.site, c.sis, c.base_url, c.auth, c.token_url,"
 						  " nullif(coalesce(c.scope, s.scope), '') AS scope, c.client_id, c.app_name,"
-						  " CASE WHEN c.credentials_expire < (minga_roster.clock() AT TIME ZONE c.time_zone)::date THEN c.credentials_expire END AS credentials_ended,"
+						  " CASE WHEN c.credentials_expire < (minga_roster_internal.clock() AT TIME ZONE c.time_zone)::date THEN c.credentials_expire END AS credentials_ended,"
 						  " c.school_id, c.parent_contact, coalesce(c.page_size, s.page_size) AS page_size,"
 						  " coalesce(c.max_requests, s.max_requests) AS max_requests, s.collections, s.campus_metadata"
-						  " FROM minga_roster.known_connection($1) AS c JOIN minga_roster.sis s USING (sis)",
+						  " FROM minga_roster_internal.known_connection($1) AS c JOIN minga_roster.sis s USING (sis)",
 						  1, types, values, NULL, true, 1);
 	tuple = SPI_tuptable->vals[0];
 	tupdesc = SPI_tuptable->tupdesc;

@@ -26,8 +26,6 @@
 #include "funcapi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
-#include "nodes/value.h"
-#include "parser/parse_func.h"
 #include "pgstat.h"
 #include "tcop/tcopprot.h"
 #include "utils/acl.h"
@@ -240,7 +238,27 @@ describe(Oid function, Passage *passage, Oid **types, int *ntypes)
 }
 
 /*
- * Finds the function behind a stub: do_<name without "roster_">, with the same arguments and, of a stub that names
+ * A function of schema minga_roster_internal, whose USAGE its callers do not have.  42883 where there is none: the
+ * library and the schema are of different versions then.
+ */
+Oid
+internal_function(const char *name, int count, const Oid *types)
+{
+	Oid			namespace = get_namespace_oid("minga_roster_internal", false);
+	Oid			function = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum(name),
+										   PointerGetDatum(buildoidvector(types, count)),
+										   ObjectIdGetDatum(namespace));
+
+	if (!OidIsValid(function))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("function \"%s\" of minga_roster is missing", name),
+				 errhint("Update the extension to the version of the library: ALTER EXTENSION minga_roster UPDATE.")));
+	return function;
+}
+
+/*
+ * Finds the function behind a stub: do_<name without "roster_"> of schema minga_roster_internal, with the same arguments and, of a stub that names
  * people, their relation.
  */
 static Passage *
@@ -268,9 +286,7 @@ find_passage(FunctionCallInfo fcinfo, bool to_people)
 	behind = passage->name;
 	if (strncmp(behind, "roster_", strlen("roster_")) == 0)
 		behind += strlen("roster_");
-	fmgr_info_cxt(LookupFuncName(list_make2(makeString(get_namespace_name(get_func_namespace(function))),
-											makeString(psprintf("do_%s", behind))),
-								 count, wanted, false),
+	fmgr_info_cxt(internal_function(psprintf("do_%s", behind), count, wanted),
 				  &passage->behind, fcinfo->flinfo->fn_mcxt);
 	MemoryContextSwitchTo(caller);
 	return passage;

@@ -10,7 +10,6 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "nodes/value.h"
-#include "parser/parse_func.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/varlena.h"
@@ -60,28 +59,26 @@ resolve_name(text *name, NewPeople *people)
 	people->relation = name_datum(strVal(llast(parts)));
 }
 
-/* Calls a function of the extension's schema with the three names. */
+/* Calls a function of schema minga_roster_internal with the three names. */
 static Datum
-call_with_names(FunctionCallInfo fcinfo, const char *function, const NewPeople *people)
+call_with_names(const char *function, const NewPeople *people)
 {
 	static const Oid types[] = {NAMEOID, NAMEOID, NAMEOID};
-	char	   *schema = get_namespace_name(get_func_namespace(fcinfo->flinfo->fn_oid));
-	Oid			oid = LookupFuncName(list_make2(makeString(schema), makeString(pstrdup(function))), lengthof(types), types,
-										 false);
 
-	return OidFunctionCall3(oid, people->schema, people->relation, people->owner);
+	return OidFunctionCall3(internal_function(function, lengthof(types), types),
+							people->schema, people->relation, people->owner);
 }
 
 static Datum
 check_behind(FunctionCallInfo fcinfo, void *arg)
 {
-	return call_with_names(fcinfo, "check_new_people", arg);
+	return call_with_names("check_new_people", arg);
 }
 
 static Datum
 attach_behind(FunctionCallInfo fcinfo, void *arg)
 {
-	Datum		relation = call_with_names(fcinfo, "attach_new_people", arg);
+	Datum		relation = call_with_names("attach_new_people", arg);
 
 	door_record(fcinfo);
 	return relation;
@@ -102,6 +99,6 @@ roster_create_people(PG_FUNCTION_ARGS)
 	resolve_name(PG_GETARG_TEXT_PP(0), &people);
 	people.owner = PG_ARGISNULL(1) ? name_datum(GetUserNameFromId(GetUserId(), false)) : PG_GETARG_DATUM(1);
 	door_pass(fcinfo, check_behind, &people);
-	call_with_names(fcinfo, "make_people", &people);
+	call_with_names("make_people", &people);
 	return door_pass(fcinfo, attach_behind, &people);
 }

@@ -64,7 +64,7 @@ roster_repeated_add(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("repeated_add was called outside an aggregate"),
-				 errhint("Call the aggregate: SELECT minga_roster.repeated(value) FROM ...")));
+				 errhint("Call the aggregate: SELECT minga_roster_internal.repeated(value) FROM ...")));
 	if (PG_ARGISNULL(0))
 	{
 		repeated = MemoryContextAllocZero(aggregate, sizeof(Repeated));

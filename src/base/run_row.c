@@ -225,7 +225,7 @@ close_run(int64 run, const char *state, const char *sqlstate, const char *error,
 		else
 			values[i] = CStringGetTextDatum(texts[i]);
 	}
-	execute("SELECT minga_roster.close_run($1, $2, $3, $4, $5, $6)", 6, types, values, nulls);
+	execute("SELECT minga_roster_internal.close_run($1, $2, $3, $4, $5, $6)", 6, types, values, nulls);
 	if (own_transaction)
 		commit_worker_transaction();
 	RESUME_CANCEL_INTERRUPTS();
@@ -266,6 +266,6 @@ insert_run(const WorkerOrder *order, const char *state)
 		nulls[3] = 'n';
 	values[4] = CStringGetTextDatum(state);
 	values[5] = NameGetDatum(&requested_by);
-	execute("SELECT minga_roster.insert_run($1, $2, $3, $4, $5, $6)", 6, types, values, nulls);
+	execute("SELECT minga_roster_internal.insert_run($1, $2, $3, $4, $5, $6)", 6, types, values, nulls);
 	commit_worker_transaction();
 }

@@ -41,7 +41,7 @@ load_facts(RosterClient *client)
 	Datum		values[] = {CStringGetTextDatum(client->connection->name)};
 
 	begin_worker_transaction();
-	SPI_execute_with_args("SELECT fact, value FROM minga_roster.fresh_facts($1)", 1, types, values, NULL, true, 0);
+	SPI_execute_with_args("SELECT fact, value FROM minga_roster_internal.fresh_facts($1)", 1, types, values, NULL, true, 0);
 	for (uint64 i = 0; i < SPI_processed; i++)
 		set_fact(&client->facts, SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1),
 				 SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2));
@@ -58,7 +58,7 @@ learn_fact(RosterClient *client, const char *fact, const char *value)
 
 	set_fact(&client->facts, fact, value);
 	begin_worker_transaction();
-	SPI_execute_with_args("SELECT minga_roster.learn_fact($1, $2, $3, $4)", 4, types, values, NULL, false, 0);
+	SPI_execute_with_args("SELECT minga_roster_internal.learn_fact($1, $2, $3, $4)", 4, types, values, NULL, false, 0);
 	commit_worker_transaction();
 }
 

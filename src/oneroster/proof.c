@@ -58,7 +58,7 @@ count_distinct(CollectionRead *read)
 
 	if (read->pages == 0)
 		return 0;
-	SPI_execute_with_args("SELECT minga_roster.distinct_staged(connection => $2, collection => $1)",
+	SPI_execute_with_args("SELECT minga_roster_internal.distinct_staged(connection => $2, collection => $1)",
 						  2, types, values, NULL, false, 1);
 	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 }
@@ -86,7 +86,7 @@ count_new(CollectionRead *read, const uint64 *ids, int nids)
 	values[0] = CStringGetTextDatum(read->roster->client->connection->name);
 	values[1] = CStringGetTextDatum(read->judge.collection->name);
 	values[2] = PointerGetDatum(construct_array(elements, nids, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-	SPI_execute_with_args("SELECT minga_roster.count_new($1, $2, $3)", 3, types, values, NULL, true, 1);
+	SPI_execute_with_args("SELECT minga_roster_internal.count_new($1, $2, $3)", 3, types, values, NULL, true, 1);
 	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 }
 
@@ -388,7 +388,7 @@ store_collection(CollectionRead *read)
 	nulls[13] = detail->len == 0 ? 'n' : ' ';
 	values[14] = complete ? (Datum) 0 : CStringGetTextDatum(cause);
 	nulls[14] = complete ? 'n' : ' ';
-	SPI_execute_with_args("SELECT minga_roster.store_collection($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, "
+	SPI_execute_with_args("SELECT minga_roster_internal.store_collection($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, "
 						  "$12, $13, $14, $15)",
 						  lengthof(types), types, values, nulls, false, 0);
 	store_progress(run, true);

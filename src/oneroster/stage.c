@@ -135,7 +135,7 @@ stage_begin_page(Stage *stage, PageKind kind, const char *collection)
 
 	if (!stage->emptied)
 	{
-		SPI_execute_with_args("SELECT minga_roster.prepare_stage($1)", 1, types, &stage->connection_name, NULL, false, 0);
+		SPI_execute_with_args("SELECT minga_roster_internal.prepare_stage($1)", 1, types, &stage->connection_name, NULL, false, 0);
 		stage->emptied = true;
 	}
 

@@ -548,7 +548,7 @@ load_contact_collections(Diagnosis *diagnosis)
 
 	begin_worker_transaction();
 	values[0] = CStringGetTextDatum(diagnosis->connection->collections);
-	SPI_execute_with_args("SELECT e->>'collection', e->>'path', minga_roster.fallbacks_of(e)"
+	SPI_execute_with_args("SELECT e->>'collection', e->>'path', minga_roster_internal.fallbacks_of(e)"
 						  " FROM pg_catalog.jsonb_array_elements($1::jsonb) AS e WHERE e->>'family' = 'contact'",
 						  1, types, values, NULL, true, 0);
 	for (uint64 i = 0; i < SPI_processed; i++)
@@ -641,7 +641,7 @@ note_facts(Diagnosis *diagnosis)
 	begin_worker_transaction();
 	values[0] = Int64GetDatum(diagnosis->run->run);
 	values[1] = Int32GetDatum(diagnosis->position);
-	SPI_execute_with_args("SELECT minga_roster.store_facts($1, $2)", 2, types, values, NULL, false, 1);
+	SPI_execute_with_args("SELECT minga_roster_internal.store_facts($1, $2)", 2, types, values, NULL, false, 1);
 	diagnosis->position = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	commit_worker_transaction();
 }
@@ -656,7 +656,7 @@ note_statistics(Diagnosis *diagnosis)
 	begin_worker_transaction();
 	values[0] = Int64GetDatum(diagnosis->run->run);
 	values[1] = Int32GetDatum(diagnosis->position);
-	SPI_execute_with_args("SELECT minga_roster.store_statistics($1, $2)", 2, types, values, NULL, false, 0);
+	SPI_execute_with_args("SELECT minga_roster_internal.store_statistics($1, $2)", 2, types, values, NULL, false, 0);
 	commit_worker_transaction();
 }
 

@@ -56,7 +56,7 @@ load_collections(RosterConnection *connection, const RosterRun *run)
 	values[0] = CStringGetTextDatum(connection->name);
 	values[1] = Int64GetDatum(run->run);
 	SPI_execute_with_args("SELECT collection, family, path, fallbacks, roles, filtered "
-						  "FROM minga_roster.collections_to_read($1, "
+						  "FROM minga_roster_internal.collections_to_read($1, "
 						  "(SELECT modified_since FROM minga_roster.runs WHERE run = $2 AND NOT is_full))",
 						  2, types, values, NULL, true, 0);
 	for (uint64 i = 0; i < SPI_processed; i++)
@@ -280,7 +280,7 @@ begin_read(RosterRun *run)
 	Datum		values[] = {Int64GetDatum(run->run)};
 
 	begin_worker_transaction();
-	SPI_execute_with_args("SELECT minga_roster.begin_read($1)", 1, types, values, NULL, false, 0);
+	SPI_execute_with_args("SELECT minga_roster_internal.begin_read($1)", 1, types, values, NULL, false, 0);
 	commit_worker_transaction();
 }
 
@@ -294,7 +294,7 @@ filter_is_ignored(RosterRun *run, const RosterCollection *collection)
 	bool		ignored;
 
 	begin_worker_transaction();
-	SPI_execute_with_args("SELECT minga_roster.filter_is_ignored($1, $2)", 2, types, values, NULL, false, 1);
+	SPI_execute_with_args("SELECT minga_roster_internal.filter_is_ignored($1, $2)", 2, types, values, NULL, false, 1);
 	ignored = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	commit_worker_transaction();
 	if (ignored)
@@ -316,10 +316,10 @@ settle(RosterConnection *connection, RosterRun *run)
 	begin_worker_transaction();
 	values[0] = Int64GetDatum(run->run);
 	values[1] = CStringGetTextDatum(connection->name);
-	SPI_execute_with_args("SELECT minga_roster.settle_stage($1, $2)", 2, types, values, NULL, false, 0);
+	SPI_execute_with_args("SELECT minga_roster_internal.settle_stage($1, $2)", 2, types, values, NULL, false, 0);
 	run->rows_staged = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	SPI_execute_with_args("SELECT minga_roster.settle_read($1)", 1, types, values, NULL, false, 0);
-	SPI_execute_with_args("SELECT minga_roster.forget_stale_facts($2)", 2, types, values, NULL, false, 0);
+	SPI_execute_with_args("SELECT minga_roster_internal.settle_read($1)", 1, types, values, NULL, false, 0);
+	SPI_execute_with_args("SELECT minga_roster_internal.forget_stale_facts($2)", 2, types, values, NULL, false, 0);
 	store_progress(run, true);
 	commit_worker_transaction();
 }
@@ -341,7 +341,7 @@ limit_fetch(RosterClient *client, RosterRun *run)
 	bool		isnull;
 
 	begin_worker_transaction();
-	SPI_execute_with_args("SELECT requests, seconds_left, evening FROM minga_roster.fetch_limits($1)", 1, types, values, NULL, true, 1);
+	SPI_execute_with_args("SELECT requests, seconds_left, evening FROM minga_roster_internal.fetch_limits($1)", 1, types, values, NULL, true, 1);
 	requests = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	evening = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3);
 	if (evening != NULL)

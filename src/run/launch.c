@@ -107,7 +107,7 @@ make_order(WorkerOrder *order, RunKind kind, const char *connection, int64 of_ru
 
 	memset(order, 0, sizeof(*order));
 	SPI_connect();
-	SPI_execute_with_args("SELECT connection FROM minga_roster.known_connection($1)", 1, types, values, NULL, true, 1);
+	SPI_execute_with_args("SELECT connection FROM minga_roster_internal.known_connection($1)", 1, types, values, NULL, true, 1);
 	strlcpy(order->connection, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1), sizeof(order->connection));
 	SPI_finish();
 	order->kind = kind;
@@ -131,7 +131,7 @@ queued_twin(const WorkerOrder *order)
 	Datum		twin;
 
 	SPI_connect();
-	plan = SPI_prepare("SELECT minga_roster.queued_twin($1, $2, $3)", 3, types);
+	plan = SPI_prepare("SELECT minga_roster_internal.queued_twin($1, $2, $3)", 3, types);
 	SPI_execute_snapshot(plan, values, NULL, GetLatestSnapshot(), InvalidSnapshot, true, false, 1);
 	twin = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
 	SPI_finish();
@@ -175,7 +175,7 @@ queue_run(const WorkerOrder *order)
 	if (order->of_run == 0)
 		nulls[3] = 'n';
 	values[4] = NameGetDatum(&requested_by);
-	SPI_execute_with_args("SELECT minga_roster.insert_run($1, $2, $3, $4, 'queued', $5)", 5, types, values, nulls, false, 0);
+	SPI_execute_with_args("SELECT minga_roster_internal.insert_run($1, $2, $3, $4, 'queued', $5)", 5, types, values, nulls, false, 0);
 	SPI_finish();
 	remember_transaction_id(before);
 	ereport(WARNING,
@@ -343,7 +343,7 @@ run_of_run_to_end(FunctionCallInfo fcinfo, RunKind kind)
 				 errhint("SELECT run, connection, kind, state FROM minga_roster.runs ORDER BY run DESC lists them.")));
 	of_run = PG_GETARG_INT64(0);
 	SPI_connect();
-	connection = MemoryContextStrdup(caller, look_text("SELECT connection FROM minga_roster.known_run($1)", of_run));
+	connection = MemoryContextStrdup(caller, look_text("SELECT connection FROM minga_roster_internal.known_run($1)", of_run));
 	SPI_finish();
 	make_order(&order, kind, connection, of_run);
 	run_and_wait(&order);

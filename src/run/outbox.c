@@ -130,7 +130,7 @@ claim_mail(WaitingMail *waiting)
 	bool		found;
 
 	begin_worker_transaction();
-	SPI_execute("SELECT mail, email, subject, body_text, body_html, origin FROM minga_roster.claim_mail()", false, 1);
+	SPI_execute("SELECT mail, email, subject, body_text, body_html, origin FROM minga_roster_internal.claim_mail()", false, 1);
 	found = SPI_processed > 0;
 	if (found)
 	{
@@ -179,7 +179,7 @@ mark_mail(int64 mail, TransferFault fault, const char *fault_text)
 		values[3] = CStringGetTextDatum(fault_text);
 	else
 		nulls[3] = 'n';
-	SPI_execute_with_args("SELECT minga_roster.mark_mail($1, $2, $3, $4)", 4, types, values, nulls, false, 0);
+	SPI_execute_with_args("SELECT minga_roster_internal.mark_mail($1, $2, $3, $4)", 4, types, values, nulls, false, 0);
 	commit_worker_transaction();
 }
 
@@ -311,7 +311,7 @@ send_waiting_mail(void)
 void
 send_test_mail(RosterRun *run)
 {
-	call_for_run("SELECT minga_roster.write_test_mail($1)", run->run);
+	call_for_run("SELECT minga_roster_internal.write_test_mail($1)", run->run);
 	send_waiting_mail();
-	call_for_run("SELECT minga_roster.end_test_mail($1)", run->run);
+	call_for_run("SELECT minga_roster_internal.end_test_mail($1)", run->run);
 }

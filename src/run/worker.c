@@ -239,7 +239,7 @@ merge(RosterRun *run, const RunLocks *locks)
 	begin_watch();
 	begin_worker_transaction();
 	run_locks_keep(locks, run->run);
-	execute("SELECT minga_roster.merge_run($1)", 1, types, values, NULL);
+	execute("SELECT minga_roster_internal.merge_run($1)", 1, types, values, NULL);
 	close_run(run->run, "succeeded", NULL, NULL, NULL, NULL);
 	commit_worker_transaction();
 	end_watch();
@@ -258,7 +258,7 @@ test_people(RosterRun *run, const RunLocks *locks)
 	begin_watch();
 	begin_worker_transaction();
 	run_locks_keep(locks, run->run);
-	execute("SELECT minga_roster.test_people($1)", 1, types, values, NULL);
+	execute("SELECT minga_roster_internal.test_people($1)", 1, types, values, NULL);
 	commit_worker_transaction();
 	end_watch();
 }
@@ -419,7 +419,7 @@ read_queue(void)
 	List	   *queue = NIL;
 
 	begin_worker_transaction();
-	execute("SELECT run, of_run, connection_number, kind, connection, site FROM minga_roster.queued_runs()", 0, NULL, NULL, NULL);
+	execute("SELECT run, of_run, connection_number, kind, connection, site FROM minga_roster_internal.queued_runs()", 0, NULL, NULL, NULL);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		HeapTuple	tuple = SPI_tuptable->vals[i];
@@ -453,7 +453,7 @@ claim(int64 run)
 	if (!run_lock_take(LOCK_RUN, run))
 		return false;
 	begin_worker_transaction();
-	execute("SELECT minga_roster.claim_run($1)", 1, types, values, NULL);
+	execute("SELECT minga_roster_internal.claim_run($1)", 1, types, values, NULL);
 	claimed = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	commit_worker_transaction();
 	if (!claimed)
@@ -642,8 +642,8 @@ perform_duty(void)
 {
 	if (!run_lock_take(LOCK_DUTY, 1))
 		return;
-	perform_part_of_duty("SELECT minga_roster.queue_due_runs()");
-	perform_part_of_duty("SELECT minga_roster.apply_retention()");
+	perform_part_of_duty("SELECT minga_roster_internal.queue_due_runs()");
+	perform_part_of_duty("SELECT minga_roster_internal.apply_retention()");
 	perform_part_of_duty(NULL);
 	run_lock_release(LOCK_DUTY, 1);
 }
@@ -665,7 +665,7 @@ perform_cancel(int64 run)
 		CHECK_FOR_INTERRUPTS();
 	}
 	begin_worker_transaction();
-	execute("SELECT minga_roster.do_cancel(run) FROM minga_roster.runs WHERE run = $1 AND state IN ('queued', 'running')",
+	execute("SELECT minga_roster_internal.do_cancel(run) FROM minga_roster.runs WHERE run = $1 AND state IN ('queued', 'running')",
 			1, types, values, NULL);
 	commit_worker_transaction();
 }
@@ -733,7 +733,7 @@ roster_worker_main(Datum main_arg)
 		perform_cancel(order.run);
 		return;
 	}
-	execute_alone("SELECT minga_roster.close_dead_runs()");
+	execute_alone("SELECT minga_roster_internal.close_dead_runs()");
 	if (order.kind == RUN_DUTY)
 		perform_duty();
 	else if (!run_is_recorded(order.run))

@@ -64,7 +64,7 @@ CONF
 start_cluster "$work/data"
 as_postgres "$bindir/createdb" -h "$work" -U postgres bench
 psql_bench() { as_postgres "$bindir/psql" -X -q -A -t -v ON_ERROR_STOP=1 -h "$work" -U postgres -d bench "$@" 2>/dev/null; }
-value() { psql_bench <<< "SET search_path = public, minga_roster; SET jit = off; $1"; }
+value() { psql_bench <<< "SET search_path = public, minga_roster, minga_roster_internal; SET jit = off; $1"; }
 
 psql_bench -c "CREATE EXTENSION minga_roster" -c "CREATE ROLE people_owner NOLOGIN" -c "CREATE UNLOGGED TABLE copied (a01 text, a02 text, a03 text, a04 text, a05 text, a06 text, a07 text, a08 text, a09 text, a10 text, a11 text, a12 text, a13 text, a14 text[], a15 text[], a16 text[])"
 for size in full tenth half; do
@@ -157,7 +157,7 @@ plan_unchanged() {
 		$(run_zero preview)
 		CREATE TEMP TABLE t AS SELECT clock_timestamp() AS began;
 		SET CONSTRAINTS ALL IMMEDIATE;
-		DO 'BEGIN PERFORM minga_roster.plan_run(0); END';
+		DO 'BEGIN PERFORM minga_roster_internal.plan_run(0); END';
 		SELECT round(extract(epoch FROM clock_timestamp() - began) * 1000) FROM t;
 		ROLLBACK"
 }
@@ -192,7 +192,7 @@ wal_of_unchanged() {
 columns="status role given_name family_name middle_name preferred_name email username identifier grade phone"
 listed() { local c out=; for c in $columns; do out+="${out:+, }${1:-}$c"; done; echo "$out"; }
 assigned() { local c out=; for c in $columns; do out+="${out:+, }$c = $1$c"; done; echo "$out"; }
-ours="DO 'BEGIN PERFORM minga_roster.merge_run(0); END'"
+ours="DO 'BEGIN PERFORM minga_roster_internal.merge_run(0); END'"
 merge_statement="MERGE INTO peer p USING (SELECT * FROM staged_users WHERE connection = 'full') s ON p.sourced_id = s.sourced_id
 	WHEN MATCHED AND ($(listed p.)) IS DISTINCT FROM ($(listed s.)) THEN UPDATE SET $(assigned s.)
 	WHEN NOT MATCHED THEN INSERT (sourced_id, $(listed)) VALUES (s.sourced_id, $(listed s.))"

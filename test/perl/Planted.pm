@@ -122,7 +122,7 @@ BEGIN
                 (SELECT string_agg(CASE t WHEN 'text'::regtype THEN '%s' ELSE format_type(t, -1) END, ', ' ORDER BY i)
                  FROM unnest(p.proargtypes) WITH ORDINALITY AS a (t, i)) END AS pattern
         FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-        WHERE n.nspname IN ('pg_catalog', 'minga_roster') AND p.prokind = 'f'
+        WHERE n.nspname IN ('pg_catalog', 'minga_roster', 'minga_roster_internal') AND p.prokind = 'f'
             AND NOT p.proargtypes::oid[] && ARRAY['internal', 'cstring', '"any"', 'trigger',
                 'event_trigger']::regtype[]::oid[]
             AND p.prorettype <> ALL (ARRAY['internal', 'cstring', 'trigger', 'event_trigger']::regtype[]::oid[])

@@ -42,7 +42,7 @@ CONF
 	$node->start;
 	$node->safe_psql('postgres',
 		'CREATE EXTENSION pg_cron; CREATE EXTENSION minga_roster; CREATE ROLE people_owner NOLOGIN; '
-		  . 'ALTER DATABASE postgres SET search_path = public, minga_roster');
+		  . 'ALTER DATABASE postgres SET search_path = public, minga_roster, minga_roster_internal');
 	return bless { node => $node, key => $key }, $class;
 }
 
@@ -72,7 +72,7 @@ sub set
 
 	$node->safe_psql('postgres', "LOAD 'minga_roster';\nALTER SYSTEM SET minga_roster.$name = " . quote($value));
 	$node->reload;
-	$node->poll_query_until('postgres', 'SELECT minga_roster.setting(' . quote($name) . ') = ' . quote($value))
+	$node->poll_query_until('postgres', 'SELECT minga_roster_internal.setting(' . quote($name) . ') = ' . quote($value))
 	  or die "could not set $name";
 	return;
 }

@@ -18,9 +18,9 @@ SELECT pg_sleep(0.2);
 
 -- Addresses: of each range that is not public the first and the last one; and their neighbors outside, which are
 -- public unless they are in another such range
-SELECT network, minga_roster.is_public_address(first) OR minga_roster.is_public_address(last) AS inside,
-    minga_roster.is_public_address(CASE WHEN host(first) NOT IN ('0.0.0.0') THEN first - 1 END) AS before,
-    minga_roster.is_public_address(CASE WHEN host(last) NOT IN ('255.255.255.255', 'ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff') THEN last + 1 END) AS behind
+SELECT network, minga_roster_internal.is_public_address(first) OR minga_roster_internal.is_public_address(last) AS inside,
+    minga_roster_internal.is_public_address(CASE WHEN host(first) NOT IN ('0.0.0.0') THEN first - 1 END) AS before,
+    minga_roster_internal.is_public_address(CASE WHEN host(last) NOT IN ('255.255.255.255', 'ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff') THEN last + 1 END) AS behind
 FROM (VALUES (inet '0.0.0.0/8'), ('10.0.0.0/8'), ('100.64.0.0/10'), ('127.0.0.0/8'), ('168.63.129.16/32'), ('169.254.0.0/16'), ('172.16.0.0/12'),
     ('192.0.0.0/24'), ('192.0.2.0/24'), ('192.88.99.0/24'), ('192.168.0.0/16'), ('198.18.0.0/15'), ('198.51.100.0/24'), ('203.0.113.0/24'),
     ('224.0.0.0/4'), ('240.0.0.0/4'),
@@ -29,7 +29,7 @@ FROM (VALUES (inet '0.0.0.0/8'), ('10.0.0.0/8'), ('100.64.0.0/10'), ('127.0.0.0/
     ('2002:a00::/24'), ('2002:a9fe::/32'), ('2002:7f00::/24')) AS r (network),
     LATERAL (SELECT CASE family(network) WHEN 4 THEN 32 ELSE 128 END) AS m (bits),
     LATERAL (SELECT set_masklen(network, bits), set_masklen(broadcast(network), bits)) AS v (first, last);
-SELECT a, minga_roster.is_public_address(a)
+SELECT a, minga_roster_internal.is_public_address(a)
 FROM (VALUES (inet '0.0.0.0'), ('255.255.255.255'), ('::'), ('::1'), ('::7f00:1'), ('64:ff9b:1::808:808'), ('100::1'), ('5f00::1'),
     ('2001::808:808'), ('fd00:ec2::254'), ('1.1.1.1'), ('8.8.8.8'), ('2606:4700::1111'), ('2a00::1'), ('::ffff:8.8.8.8'), ('64:ff9b::808:808'),
     ('2002:808:808::1')) AS v (a);
@@ -56,11 +56,11 @@ ALTER SYSTEM SET minga_roster.allowed_hosts = 'sis.mesa.example:443, sis.mesa.ex
 
 -- URLs: what their host and port tell is told before anything is asked for
 CREATE FUNCTION pg_temp.url(host text) RETURNS text LANGUAGE sql AS $$
-    SELECT pg_temp.refusal(format('SELECT (minga_roster.normalize_url(%L, s.base_paths, s.token_path, NULL)).base_url FROM minga_roster.sis s WHERE s.sis = ''infinite_campus''',
+    SELECT pg_temp.refusal(format('SELECT (minga_roster_internal.normalize_url(%L, s.base_paths, s.token_path, NULL)).base_url FROM minga_roster.sis s WHERE s.sis = ''infinite_campus''',
         'https://' || host || '/campus/api/oneroster/v1p1/minga'))
 $$;
 CREATE FUNCTION pg_temp.token_url(host text) RETURNS text LANGUAGE sql AS $$
-    SELECT pg_temp.refusal(format('SELECT minga_roster.clean_token_url(%L)', 'https://' || host || '/token?client_secret=hidden'))
+    SELECT pg_temp.refusal(format('SELECT minga_roster_internal.clean_token_url(%L)', 'https://' || host || '/token?client_secret=hidden'))
 $$;
 SELECT pg_temp.url(host), pg_temp.token_url(host) FROM unnest(ARRAY['127.0.0.1:8443', 'sis.mesa.example:8443', 'localhost']) AS host;
 SELECT count(*), string_agg(DISTINCT CASE WHEN u ~ '^22023: .* is not allowed\n' AND t ~ '^22023: token_url is not allowed\n' AND t !~ 'hidden' THEN 'all are refused'
@@ -80,12 +80,12 @@ SELECT pg_temp.url(host), pg_temp.token_url(host)
 FROM unnest(ARRAY['sis.example', 'sis.example:443', '8.8.8.8', '[2606:4700::1111]', 'localhost.example', 'metadata.google.internal']) AS host;
 
 -- Token URLs are read as URLs are
-SELECT pg_temp.refusal(format('SELECT minga_roster.clean_token_url(%L)', url))
+SELECT pg_temp.refusal(format('SELECT minga_roster_internal.clean_token_url(%L)', url))
 FROM (VALUES ('sis.example/token'), ('http://sis.example/token'), ('ftp://sis.example/token'), ('https:///token'), ('https:sis.example'), ('https://'),
     ('https://sis.example/to ken'), (E'https://sis.example/to\tken'), (E'https://sis.example/a\u00a0b'), (E'https://sis.example/a\u200bb'),
     ('https://sis.example/token#part'), ('https://sis.example:99999/token'), ('https://sis.example:x/token'), ('https://a b/token'),
     ('https://sis%0aexample/token'), ('https://[fe80::1%25lo]/token'), ('https://sis{}.example/token')) AS v (url);
-SELECT minga_roster.clean_token_url(url)
+SELECT minga_roster_internal.clean_token_url(url)
 FROM (VALUES (E' https://Login.Example/Token?x=1&y=%20 \n'), ('HTTPS://login.example:443'), ('https://login.example/a/../token')) AS v (url);
 
 -- What the list names is allowed, in any spelling and with that port

@@ -104,13 +104,13 @@ ALTER TABLE people NO FORCE ROW LEVEL SECURITY;
 SELECT again();
 ALTER TABLE people DISABLE ROW LEVEL SECURITY;
 -- only for superusers
-GRANT USAGE ON SCHEMA minga_roster TO school_other;
-GRANT EXECUTE ON FUNCTION minga_roster.as_owner(regclass, text, text[]) TO school_other;
+GRANT USAGE ON SCHEMA minga_roster_internal TO school_other;
+GRANT EXECUTE ON FUNCTION minga_roster_internal.as_owner(regclass, text, text[]) TO school_other;
 SET ROLE school_other;
-SELECT minga_roster.as_owner('pg_catalog.pg_class', 'SELECT');
+SELECT minga_roster_internal.as_owner('pg_catalog.pg_class', 'SELECT');
 RESET ROLE;
-REVOKE ALL ON SCHEMA minga_roster FROM school_other;
-REVOKE ALL ON FUNCTION minga_roster.as_owner(regclass, text, text[]) FROM school_other;
+REVOKE ALL ON SCHEMA minga_roster_internal FROM school_other;
+REVOKE ALL ON FUNCTION minga_roster_internal.as_owner(regclass, text, text[]) FROM school_other;
 DROP TABLE houses, residents CASCADE;
 ALTER TABLE people OWNER TO regress_people_owner;
 REVOKE ALL ON SCHEMA school FROM school_keeper;

@@ -4,7 +4,7 @@
 \i :fixture
 CREATE SCHEMA attach_people;
 GRANT USAGE ON SCHEMA attach_people TO regress_people_owner;
-SET search_path = attach_people, minga_roster, public;
+SET search_path = attach_people, minga_roster, minga_roster_internal, public;
 
 -- The least that is needed, under its own names.
 CREATE TABLE minimal (site text, person_id bigint GENERATED ALWAYS AS IDENTITY, role varchar(20), given_name text, family_name text, archived_at timestamptz);

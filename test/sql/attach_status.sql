@@ -4,7 +4,7 @@
 \i :fixture
 CREATE SCHEMA attach_status;
 GRANT USAGE ON SCHEMA attach_status TO regress_people_owner;
-SET search_path = attach_status, minga_roster, public;
+SET search_path = attach_status, minga_roster, minga_roster_internal, public;
 CREATE TYPE kind AS ENUM ('STUDENT', 'TEACHER', 'STAFF', 'OWNER');
 CREATE TYPE state AS ENUM ('ACTIVE', 'SUSPENDED', 'GONE');
 CREATE DOMAIN live_state AS state NOT NULL;

@@ -27,7 +27,7 @@ CREATE SCHEMA closed;
 SELECT pg_temp.refusal($$SELECT roster_create_people('closed.made', owner => 'regress_plain')$$);
 SET ROLE regress_app;
 SELECT pg_temp.refusal($$SELECT roster_create_people('school.made', owner => 'regress_plain')$$);
-SELECT pg_temp.refusal($$SELECT make_people('school', 'made', 'regress_plain')$$);
+SELECT pg_temp.refusal($$SELECT minga_roster_internal.make_people('school', 'made', 'regress_plain')$$);
 RESET ROLE;
 SELECT to_regclass('school.made'), to_regclass('closed.made');
 -- What the hints say.
@@ -96,9 +96,9 @@ BEGIN
     FOREACH try IN ARRAY ARRAY['ALTER ROLE regress_app SUPERUSER', 'SET ROLE postgres', 'RESET ROLE', 'SET SESSION AUTHORIZATION postgres',
         'RESET SESSION AUTHORIZATION', 'COPY school.loot TO PROGRAM ''cat''', 'CREATE ROLE regress_made SUPERUSER',
         'GRANT pg_execute_server_program TO regress_app', 'SELECT rolpassword FROM pg_authid',
-        'TABLE minga_roster.secrets', 'SELECT minga_roster.as_owner(''pg_authid'', ''SELECT'')',
+        'TABLE minga_roster.secrets', 'SELECT minga_roster_internal.as_owner(''pg_authid'', ''SELECT'')',
         'ALTER FUNCTION school.grab() OWNER TO postgres',
-        'ALTER FUNCTION minga_roster.merge_run(bigint) OWNER TO regress_app', 'SET session_replication_role = replica',
+        'ALTER FUNCTION minga_roster_internal.merge_run(bigint) OWNER TO regress_app', 'SET session_replication_role = replica',
         'CREATE FUNCTION pg_temp.f() RETURNS void LANGUAGE c AS ''x'''] LOOP
         BEGIN
             EXECUTE try;
@@ -112,7 +112,7 @@ END
 $$;
 CREATE TRIGGER grab BEFORE INSERT OR UPDATE ON people FOR EACH ROW EXECUTE FUNCTION grab();
 RESET ROLE;
-SET search_path = school, public, minga_roster;
+SET search_path = school, public, minga_roster, minga_roster_internal;
 SELECT stage('s1', 'student', 'Ada', 'Day');
 SELECT FROM run_merge();
 SELECT action, state FROM shown();

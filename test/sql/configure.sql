@@ -4,7 +4,7 @@
 \i :fixture
 CREATE SCHEMA configure;
 GRANT USAGE ON SCHEMA configure TO regress_people_owner;
-SET search_path = configure, minga_roster, public;
+SET search_path = configure, minga_roster, minga_roster_internal, public;
 SELECT roster_create_people('people', owner => 'regress_people_owner');
 SELECT roster_create_people('others', owner => 'regress_people_owner');
 SELECT connection FROM roster_connect('configured', 'https://sis.example/campus/api/oneroster/v1p1/minga', 'client', 'secret', school_id => 'S1',

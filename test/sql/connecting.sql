@@ -4,7 +4,7 @@
 \i :fixture
 CREATE SCHEMA connect;
 GRANT USAGE ON SCHEMA connect TO regress_people_owner;
-SET search_path = connect, minga_roster, public;
+SET search_path = connect, minga_roster, minga_roster_internal, public;
 SELECT roster_create_people('people', owner => 'regress_people_owner');
 
 -- As the guide says; the defaults are taken, the secret is sealed.
@@ -59,7 +59,7 @@ RESET TimeZone;
 \setenv PGTZ UTC
 \c -
 \i :fixture
-SET search_path = connect, minga_roster, public;
+SET search_path = connect, minga_roster, minga_roster_internal, public;
 SELECT time_zone FROM roster_connect('connect-utc', 'https://sis.example/campus/api/oneroster/v1p1/minga', 'c', school_id => '1', people => 'people');
 SELECT time_zone FROM roster_connect('connect-utc-meant', 'https://sis.example/campus/api/oneroster/v1p1/minga', 'c', school_id => '1', people => 'people', time_zone => 'UTC');
 -- Fixed offsets are no school's clock; places are, those without daylight-saving time too.
@@ -73,7 +73,7 @@ SELECT time_zone FROM roster_connect('connect-mst', 'https://sis.example/campus/
 \setenv PGTZ :server_zone
 \c -
 \i :fixture
-SET search_path = connect, minga_roster, public;
+SET search_path = connect, minga_roster, minga_roster_internal, public;
 
 -- What is missing is named, all of it.
 SELECT pg_temp.refusal($$SELECT roster_connect('bad')$$);
@@ -123,7 +123,7 @@ CREATE FUNCTION connect_hostile.format(text, text) RETURNS text LANGUAGE plpgsql
 SET search_path = connect_hostile, connect, pg_catalog;
 SELECT people FROM minga_roster.roster_connect('connect-hostile', 'https://sis.example/campus/api/oneroster/v1p1/minga', 'c', school_id => '1', people => 'people', time_zone => 'Europe/Vienna');
 SELECT people FROM minga_roster.roster_configure('connect-hostile', people => '"Other People"');
-SET search_path = connect, minga_roster, public;
+SET search_path = connect, minga_roster, minga_roster_internal, public;
 
 -- known_connection
 SELECT (known_connection('connect-high')).site;

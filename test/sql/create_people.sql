@@ -13,7 +13,7 @@ SELECT relation, columns ->> 'given_name', roles FROM minga_roster.people_relati
 
 -- Every column of the contract is there and mapped to itself.
 SELECT count(*) FILTER (WHERE p.columns ->> c."column" = c."column"), count(*)
-FROM minga_roster.people_columns() c, minga_roster.people_relations p WHERE p.relation = 'people'::regclass;
+FROM minga_roster_internal.people_columns() c, minga_roster.people_relations p WHERE p.relation = 'people'::regclass;
 
 SELECT attname, format_type(atttypid, atttypmod), CASE WHEN attnotnull THEN 'not null' END, pg_get_expr(adbin, adrelid)
 FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum

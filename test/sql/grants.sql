@@ -17,17 +17,17 @@ RESET ROLE;
 -- Also where somebody was let into the schema: no table, view or sequence is open, and no function but those that do no more than their
 -- caller could (roster_create_people calls them).
 GRANT USAGE ON SCHEMA minga_roster TO regress_roster_visitor;
-SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = 'minga_roster'::regnamespace AND has_function_privilege('regress_roster_visitor', p.oid, 'EXECUTE') ORDER BY 1;
+SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace IN ('minga_roster'::regnamespace, 'minga_roster_internal'::regnamespace) AND has_function_privilege('regress_roster_visitor', p.oid, 'EXECUTE') ORDER BY 1;
 SELECT c.oid::regclass FROM pg_class c
 WHERE c.relnamespace = 'minga_roster'::regnamespace AND c.relkind IN ('r', 'v', 'p', 'm')
     AND (has_table_privilege('regress_roster_visitor', c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')
         OR has_any_column_privilege('regress_roster_visitor', c.oid, 'SELECT, INSERT, UPDATE, REFERENCES')) ORDER BY 1;
 SELECT c.oid::regclass FROM pg_class c
 WHERE c.relnamespace = 'minga_roster'::regnamespace AND CASE c.relkind WHEN 'S' THEN has_sequence_privilege('regress_roster_visitor', c.oid, 'USAGE, SELECT, UPDATE') END ORDER BY 1;
-SELECT nspname FROM pg_namespace WHERE nspname = 'minga_roster' AND has_schema_privilege('regress_roster_nobody', oid, 'USAGE, CREATE');
+SELECT nspname FROM pg_namespace WHERE nspname IN ('minga_roster', 'minga_roster_internal') AND has_schema_privilege('regress_roster_nobody', oid, 'USAGE, CREATE');
 SET ROLE regress_roster_visitor;
 SELECT pg_temp.refusal('TABLE minga_roster.secrets');
-SELECT pg_temp.refusal($$SELECT minga_roster.seal(gen_random_uuid(), 'x', '', 'x')$$);
+SELECT pg_temp.refusal($$SELECT minga_roster_internal.seal(gen_random_uuid(), 'x', '', 'x')$$);
 SELECT pg_temp.refusal($$SELECT minga_roster.roster_toggle('x')$$);
 RESET ROLE;
 

@@ -21,14 +21,14 @@ LANGUAGE sql AS $$ SELECT split_part(minga_roster.roster_report(number), 'For th
 -- Subject, first paragraph, and the title, the last line and the items of each decision; and what must not be there.
 CREATE FUNCTION mail(number bigint) RETURNS SETOF text
 LANGUAGE sql AS $$
-    SELECT minga_roster.report_subject(number)
+    SELECT minga_roster_internal.report_subject(number)
     UNION ALL
     SELECT '| ' || replace(split_part(minga_roster.roster_report(number), E'\n\n', 1), E'\n', ' ')
     UNION ALL
     SELECT CASE p.part WHEN 'decision' THEN format(E'* %s\n  %s%s', p.content ->> 'title', p.content #>> '{lines,2,1}',
             (SELECT string_agg(E'\n  - ' || i, '') FROM jsonb_array_elements_text(p.content -> 'items') i))
         ELSE '# ' || (p.content #>> '{}') END
-    FROM (SELECT * FROM minga_roster.report_parts(number) WHERE part IN ('decision', 'heading') ORDER BY nth) p
+    FROM (SELECT * FROM minga_roster_internal.report_parts(number) WHERE part IN ('decision', 'heading') ORDER BY nth) p
     UNION ALL
     SELECT '! speaks SQL to the owner' WHERE of_owner(number) ~ 'SELECT|SQLSTATE|minga_roster|roster_|try again later'
     UNION ALL
@@ -84,9 +84,9 @@ ROLLBACK TO counts;
 UPDATE minga_roster.changes SET conflict = (ARRAY['not_stored', 'not_unique', 'names_differ'])[least(change % 30 + 1, 3)],
     reason = CASE WHEN change % 30 = 1 THEN 'Clear it there.' ELSE reason END WHERE run = 950000102 AND action = 'conflict';
 SELECT p.content ->> 'title', p.content -> 'lines', p.content -> 'items'
-FROM minga_roster.report_parts(950000102) p WHERE p.content ->> 'title' ~ 'conflict';
+FROM minga_roster_internal.report_parts(950000102) p WHERE p.content ->> 'title' ~ 'conflict';
 UPDATE minga_roster.changes SET conflict = 'not_stored' WHERE run = 950000102 AND action = 'conflict';
-SELECT p.content ->> 'title' FROM minga_roster.report_parts(950000102) p WHERE p.content ->> 'title' ~ 'conflict';
+SELECT p.content ->> 'title' FROM minga_roster_internal.report_parts(950000102) p WHERE p.content ->> 'title' ~ 'conflict';
 UPDATE minga_roster.changes SET conflict = NULL WHERE run = 950000102 AND action = 'conflict';
 -- Without a next evening, and with deltas, there is no date to decide by.
 UPDATE minga_roster.connections SET automatic = false;
@@ -137,9 +137,9 @@ CREATE FUNCTION failure_mail(code text, phase text, OUT subject text, OUT happen
 LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE minga_roster.runs r SET sqlstate = code, phase = failure_mail.phase WHERE r.run = 950000110;
-    subject := minga_roster.report_subject(950000110);
+    subject := minga_roster_internal.report_subject(950000110);
     SELECT p.content #>> '{lines,0,1}', p.content #>> '{lines,2,1}' INTO happened, next_step
-    FROM minga_roster.report_parts(950000110) p WHERE p.part = 'decision';
+    FROM minga_roster_internal.report_parts(950000110) p WHERE p.part = 'decision';
 END
 $$;
 SELECT f.code, m.subject, m.happened, m.next_step
@@ -172,9 +172,9 @@ DELETE FROM minga_roster.runs WHERE run = 950000110;
 SELECT make_run(950000110, kind => 'undo', state => 'failed', of_run => 950000013, code => '55000', phase => 'apply',
     error => 'run 13 cannot be undone', detail => 'It was undone by run 15.');
 SELECT mail(950000110);
-SELECT content -> 'lines' -> 0 FROM minga_roster.report_parts(950000110) WHERE part = 'decision';
+SELECT content -> 'lines' -> 0 FROM minga_roster_internal.report_parts(950000110) WHERE part = 'decision';
 UPDATE minga_roster.runs SET sqlstate = 'XX000' WHERE run = 950000110;
-SELECT content -> 'lines' -> 0 FROM minga_roster.report_parts(950000110) WHERE part = 'decision';
+SELECT content -> 'lines' -> 0 FROM minga_roster_internal.report_parts(950000110) WHERE part = 'decision';
 DELETE FROM minga_roster.runs WHERE run = 950000110;
 -- The evening after a failed one.
 UPDATE minga_roster.runs SET state = 'failed' WHERE run = 950000013;
@@ -188,28 +188,28 @@ SELECT make_run(950000120, evening => '2026-09-02', counts => '{"unchanged": 20}
 INSERT INTO minga_roster.run_findings (run, position, finding, category, amount, "of", detail, needs_look)
 VALUES (950000120, 1, 'unknown_role', NULL, 21, NULL, '{"subject": "aide <b>"}', false);
 SELECT mail(950000120);
-SELECT jsonb_array_elements_text(content) FROM minga_roster.report_parts(950000120) WHERE part = 'items';
+SELECT jsonb_array_elements_text(content) FROM minga_roster_internal.report_parts(950000120) WHERE part = 'items';
 INSERT INTO minga_roster.run_findings (run, position, finding, category, amount, "of", detail, needs_look)
 VALUES (950000120, 2, 'inactive_all', 'student', 20, 20, '{"accounts": 20}', true);
 SELECT mail(950000120);
 INSERT INTO minga_roster.run_findings (run, position, finding, category, amount, "of", detail, needs_look)
 VALUES (950000120, 3, 'category_empty', 'teacher', 0, 8, '{}', true);
 SELECT mail(950000120);
-SELECT jsonb_array_elements_text(content) FROM minga_roster.report_parts(950000120) WHERE part = 'items';
+SELECT jsonb_array_elements_text(content) FROM minga_roster_internal.report_parts(950000120) WHERE part = 'items';
 UPDATE minga_roster.run_findings SET needs_look = finding = 'field_vanished', finding = CASE finding WHEN 'inactive_all'
     THEN 'field_vanished' ELSE finding END WHERE run = 950000120;
 UPDATE minga_roster.run_findings SET amount = 0, "of" = 812,
     detail = '{"subject": "identifier", "before": 812, "before_of": 812}', needs_look = true WHERE run = 950000120
     AND finding = 'field_vanished';
 SELECT mail(950000120);
-SELECT content FROM minga_roster.report_parts(950000120) WHERE part = 'statements';
+SELECT content FROM minga_roster_internal.report_parts(950000120) WHERE part = 'statements';
 DELETE FROM minga_roster.run_findings WHERE run = 950000120;
 INSERT INTO minga_roster.collections (run, collection, family, complete, proof, detail) VALUES (950000120, 'guardians',
     'contact', true, 'weak', NULL);
 INSERT INTO minga_roster.run_findings (run, position, finding, category, amount, "of", detail, needs_look)
 VALUES (950000120, 1, 'incomplete', NULL, 5, 8, '{"subject": "guardians", "family": "contact"}', false);
 SELECT mail(950000120);
-SELECT jsonb_array_elements_text(content) FROM minga_roster.report_parts(950000120) WHERE part = 'items';
+SELECT jsonb_array_elements_text(content) FROM minga_roster_internal.report_parts(950000120) WHERE part = 'items';
 UPDATE minga_roster.runs SET created = 3 WHERE run = 950000120;
 SELECT mail(950000120);
 UPDATE minga_roster.run_findings SET needs_look = true WHERE run = 950000120;
@@ -221,11 +221,11 @@ SELECT make_run(950000121, evening => '2026-09-02', counts => '{"unchanged": 20}
 INSERT INTO minga_roster.collections (run, collection, family, complete, weak_cause)
 VALUES (950000121, 'teachers', 'staff', false, 'denied');
 SELECT content -> 'lines' -> 0, content -> 'lines' -> 2
-FROM minga_roster.report_parts(950000121) WHERE part = 'decision';
+FROM minga_roster_internal.report_parts(950000121) WHERE part = 'decision';
 INSERT INTO minga_roster.collections (run, collection, family, complete, proof, weak_cause)
 VALUES (950000121, 'students', 'student', true, 'weak', 'total_larger');
 SELECT content -> 'lines' -> 0, content -> 'lines' -> 2
-FROM minga_roster.report_parts(950000121) WHERE part = 'decision';
+FROM minga_roster_internal.report_parts(950000121) WHERE part = 'decision';
 DELETE FROM minga_roster.runs WHERE run = 950000121;
 
 -- People on hold are not told a second time as left as they are.
@@ -233,72 +233,72 @@ SELECT make_run(950000121, evening => '2026-09-02', counts => '{"unchanged": 20,
 SELECT change_run(950000121, 'update', 'held', 'student', 5, 'other values');
 UPDATE minga_roster.changes SET state_cause = 'mass_update' WHERE run = 950000121;
 SELECT count_run(950000121, '{"student": {"held": 5, "skip": 7, "unchanged": 20}}');
-SELECT content FROM minga_roster.report_parts(950000121) WHERE part = 'counts';
+SELECT content FROM minga_roster_internal.report_parts(950000121) WHERE part = 'counts';
 DELETE FROM minga_roster.runs WHERE run = 950000121;
 
 -- New people beside whom somebody has the same name.
 SELECT make_run(950000121, evening => '2026-09-02', counts => '{"created": 2}');
 SELECT change_run(950000121, 'create', 'applied', 'student', 2, 'new');
 UPDATE minga_roster.changes SET same_name = '{secret-7}' WHERE run = 950000121 AND change = 1;
-SELECT jsonb_array_elements_text(content) FROM minga_roster.report_parts(950000121) WHERE part = 'items';
-SELECT content FROM minga_roster.report_parts(950000121) WHERE part = 'statements';
+SELECT jsonb_array_elements_text(content) FROM minga_roster_internal.report_parts(950000121) WHERE part = 'items';
+SELECT content FROM minga_roster_internal.report_parts(950000121) WHERE part = 'statements';
 UPDATE minga_roster.changes SET same_name = '{secret-7}' WHERE run = 950000121;
-SELECT jsonb_array_elements_text(content) FROM minga_roster.report_parts(950000121) WHERE part = 'items';
+SELECT jsonb_array_elements_text(content) FROM minga_roster_internal.report_parts(950000121) WHERE part = 'items';
 DELETE FROM minga_roster.runs WHERE run = 950000121;
 
 -- One person in a finding.
-SELECT minga_roster.finding_text('inactive_some', 'teacher', 1, 41, '{"accounts": 0}');
-SELECT minga_roster.finding_text('inactive_some', 'teacher', 1, 41, '{"accounts": 1}');
-SELECT minga_roster.finding_text('inactive_some', 'student', 3, 41, '{"accounts": 1}');
+SELECT minga_roster_internal.finding_text('inactive_some', 'teacher', 1, 41, '{"accounts": 0}');
+SELECT minga_roster_internal.finding_text('inactive_some', 'teacher', 1, 41, '{"accounts": 1}');
+SELECT minga_roster_internal.finding_text('inactive_some', 'student', 3, 41, '{"accounts": 1}');
 
 -- What is good to know: credentials, a connection that is unproven, a copy of the database, deltas and filters.
 UPDATE minga_roster.connections SET unproven = true, credentials_expire = '2026-08-31', delta = true,
     filter_unusable = true;
 UPDATE minga_roster.runs SET is_full = false, modified_since = '2026-08-31 12:00+00' WHERE run = 950000111;
-SELECT jsonb_array_elements_text(content) FROM minga_roster.report_parts(950000111) WHERE part = 'items';
+SELECT jsonb_array_elements_text(content) FROM minga_roster_internal.report_parts(950000111) WHERE part = 'items';
 UPDATE minga_roster.connections SET unproven = false, credentials_expire = '2026-10-01', delta = false,
     enabled_origin = '1/1';
-SELECT jsonb_array_elements_text(content) FROM minga_roster.report_parts(950000111) WHERE part = 'items';
-UPDATE minga_roster.connections SET credentials_expire = '2026-10-03', enabled_origin = minga_roster.server_origin();
+SELECT jsonb_array_elements_text(content) FROM minga_roster_internal.report_parts(950000111) WHERE part = 'items';
+UPDATE minga_roster.connections SET credentials_expire = '2026-10-03', enabled_origin = minga_roster_internal.server_origin();
 UPDATE minga_roster.runs SET is_full = true WHERE run = 950000111;
-SELECT count(*) FROM minga_roster.report_parts(950000111) WHERE part = 'items';
+SELECT count(*) FROM minga_roster_internal.report_parts(950000111) WHERE part = 'items';
 
 -- The footer says who is told and why. Who wants to hear of problems alone also hears when they are over.
 INSERT INTO minga_roster.recipients (connection, email, send, manual)
 VALUES ('mesa-high', 'always@mesa.example', 'always', true), ('mesa-high', 'changes@mesa.example', 'changes', false),
     ('mesa-high', 'problems@mesa.example', 'problems', false);
-SELECT minga_roster.post_report(950000111);
+SELECT minga_roster_internal.post_report(950000111);
 SELECT email, regexp_replace(body_text, '.*\n-- \n', '') FROM minga_roster.outbox WHERE run = 950000111 ORDER BY email;
 SELECT bool_and(body_html LIKE '%You get this mail because ' || email || ' is on the list of Mesa High for %')
     FROM minga_roster.outbox WHERE run = 950000111;
 UPDATE minga_roster.runs SET state = 'failed' WHERE run = 950000013;
 UPDATE minga_roster.runs SET reported = false WHERE run = 950000111;
-SELECT minga_roster.post_report(950000111);
+SELECT minga_roster_internal.post_report(950000111);
 SELECT email, subject FROM minga_roster.outbox WHERE run = 950000111 ORDER BY mail;
 
 -- Names that hold more than a name: one line, no tag, no hole of a template; the subject at most 150 characters.
 UPDATE minga_roster.connections SET school_name = E'Mesa\r\nBcc: all@mesa.example <b>{footer}{title}</b> "&'
     || repeat('x', 300);
-SELECT report_subject, length(report_subject) FROM minga_roster.report_subject(950000111);
+SELECT report_subject, length(report_subject) FROM minga_roster_internal.report_subject(950000111);
 SELECT regexp_matches(minga_roster.roster_report_html(950000111), '<title>(.*)</title>');
 SELECT minga_roster.roster_report_html(950000111) LIKE '%<b>%' AS has_tag;
 UPDATE minga_roster.connections
 SET school_name = U&'\05D9\05E9\05D9\05D1\05D4 \202E\05EA\05D9\05DB\05D5\05E0\05D9\05EA';
-SELECT report_subject FROM minga_roster.report_subject(950000111);
-SELECT minga_roster.filled('<{a}|{b}|{c}>', '{"a": "{b}", "b": "2"}');
+SELECT report_subject FROM minga_roster_internal.report_subject(950000111);
+SELECT minga_roster_internal.filled('<{a}|{b}|{c}>', '{"a": "{b}", "b": "2"}');
 UPDATE minga_roster.runs SET held = 123456, created = 123456, restored = 123456, updated = 123456, linked = 123456,
     archived = 123456, conflicts = 123456, rejects = 123456 WHERE run = 950000111;
 INSERT INTO minga_roster.collections (run, collection, family, complete) SELECT 950000111, repeat('c', 100) || n,
     'staff', false FROM generate_series(1, 40) n;
 SELECT change_run(950000111, action, 'held', 'student', 12, 'x') FROM unnest(ARRAY['archive', 'update', 'link']) action;
-SELECT report_subject, length(report_subject) FROM minga_roster.report_subject(950000111);
+SELECT report_subject, length(report_subject) FROM minga_roster_internal.report_subject(950000111);
 
 -- However much there is to tell, reports stay short: 40 reasons of conflicts, 40 lists, long errors in any script.
 INSERT INTO minga_roster.changes (run, change, site, category, sourced_ids, action, rule, reason, state, state_at)
 SELECT 950000111, 1000 + n, 'mesa-high', 'student', '{x}', 'conflict', 'identifier', 'Reason ' || n % 40
     || repeat(U&' \+01F600', 500), 'noted', now() FROM generate_series(1, 5000) n;
 SELECT jsonb_array_length(content -> 'items') AS items, content -> 'items' ->> -1 AS last_item
-FROM minga_roster.report_parts(950000111) WHERE content ->> 'title' LIKE '%conflicts';
+FROM minga_roster_internal.report_parts(950000111) WHERE content ->> 'title' LIKE '%conflicts';
 UPDATE minga_roster.connections SET school_name = repeat(U&'\+01F600', 300);
 UPDATE minga_roster.runs SET site = repeat(U&'\+01F600', 300) WHERE run = 950000111;
 SELECT octet_length(minga_roster.roster_report(950000111)) < 30000 AS short_text,

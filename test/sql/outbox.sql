@@ -10,7 +10,7 @@ INSERT INTO minga_roster.people_relations (relation, columns) VALUES ('outbox_pe
 INSERT INTO minga_roster.connections (connection, site, sis, base_url, token_url, auth, api_version, client_id, school_id, people, time_zone,
     automatic, enabled_at, enabled_origin)
 VALUES ('o-high', 'o-site', 'infinite_campus', 'https://sis.example', 'https://sis.example/token', 'oauth2', '1.1', 'id', 'school-1', 'outbox_people',
-    'America/Denver', true, '2026-08-01', minga_roster.server_origin());
+    'America/Denver', true, '2026-08-01', minga_roster_internal.server_origin());
 INSERT INTO minga_roster.recipients (connection, email, send, manual)
 SELECT 'o-high', send || CASE WHEN manual THEN '+manual' ELSE '' END || '@mesa.example', send, manual
 FROM unnest(ARRAY['always', 'problems', 'changes', 'never']) send, unnest(ARRAY[false, true]) manual;
@@ -33,8 +33,8 @@ BEGIN
     SELECT new_run, n, 'o-site', 'student', 'p' || n, ARRAY['s' || n], 'archive', 'absent', 'gone from the roster', 'held', now() FROM generate_series(1, told.held) n;
     INSERT INTO minga_roster.collections (run, collection, family, complete, proof)
     SELECT new_run, 'teachers', 'staff', false, 'weak' WHERE told.unread;
-    PERFORM minga_roster.post_report(new_run);
-    PERFORM minga_roster.post_report(new_run);
+    PERFORM minga_roster_internal.post_report(new_run);
+    PERFORM minga_roster_internal.post_report(new_run);
     RETURN (SELECT format('%s: %s', coalesce(string_agg(split_part(o.email, '@', 1), ', ' ORDER BY o.email), 'nobody'), min(o.subject))
             FROM minga_roster.outbox o WHERE o.run = new_run);
 END
@@ -63,24 +63,24 @@ SELECT count(*) AS unreported FROM minga_roster.runs WHERE connection = 'o-high'
 -- A run that goes on is told of later.
 INSERT INTO minga_roster.runs (connection, site, kind, origin, state, requested_by) VALUES ('o-high', 'o-site', 'sync', 'manual', 'running', 'postgres')
 RETURNING run AS running \gset
-SELECT minga_roster.post_report(:running);
+SELECT minga_roster_internal.post_report(:running);
 SELECT reported FROM minga_roster.runs WHERE run = :running;
-SELECT minga_roster.post_report(0);
+SELECT minga_roster_internal.post_report(0);
 
 -- The school's own name where the stage knows it, on one line.
 CREATE TABLE outbox_orgs PARTITION OF minga_roster.staged_orgs FOR VALUES IN ('o-high');
 INSERT INTO outbox_orgs (connection, sourced_id, name) VALUES ('o-high', 'SCHOOL-1', E'Mesa\r\nBcc: High'), ('o-high', 'school-2', 'Another');
-SELECT minga_roster.remember_school('o-high');
+SELECT minga_roster_internal.remember_school('o-high');
 TRUNCATE outbox_orgs;
-SELECT minga_roster.remember_school('o-high');
+SELECT minga_roster_internal.remember_school('o-high');
 SELECT pg_temp.told('sync', '2026-08-10', 'succeeded', created => 3) AS named;
 SELECT mail > 0 AS numbered, run = (SELECT max(run) FROM minga_roster.runs) AS of_the_run, connection, state, attempts, next_attempt_at, created_at, sent_at,
-    origin = minga_roster.server_origin() AS here, split_part(body_text, E'\n', 1) AS first_line, left(body_html, 15) AS html
+    origin = minga_roster_internal.server_origin() AS here, split_part(body_text, E'\n', 1) AS first_line, left(body_html, 15) AS html
 FROM minga_roster.outbox WHERE connection = 'o-high' ORDER BY mail DESC LIMIT 1;
 
 -- Through the closing of a run.
 UPDATE minga_roster.runs SET conflicts = 4 WHERE run = :running;
-SELECT minga_roster.close_run(:running, 'succeeded', NULL, NULL, NULL, NULL);
+SELECT minga_roster_internal.close_run(:running, 'succeeded', NULL, NULL, NULL, NULL);
 SELECT email, subject FROM minga_roster.outbox WHERE run = :running ORDER BY email;
 
 -- A report that cannot be written keeps no run open; a WARNING in the server's log says so.

@@ -47,8 +47,8 @@ SELECT * FROM shown();
 -- owners and managers are protected in any case of letters
 SELECT clear();
 SELECT toggle(auto_update => true, archive => true);
-INSERT INTO people (site, role, given_name, family_name, identifier) VALUES ('north', 'OWNER', 'Ana', 'Lee', '1'), ('north', 'Manager', 'Cy', 'Dow', '2'), ('north', 'Teacher', 'Ed', 'Kay', '3');
-SELECT stage('t1', 'teacher', 'Anna', 'Lee', identifier => '1'), stage('t2', 'teacher', 'Cyd', 'Dow', identifier => '2'), stage('t3', 'teacher', 'Edd', 'Kay', identifier => '3'),
+INSERT INTO people (site, role, given_name, family_name, identifier) VALUES ('north', 'OWNER', 'Ana', 'Lee', '1'), ('north', 'Manager', 'Cy', 'Dow', '2'), ('north', 'Teacher', 'Edd', 'Kay', '3');
+SELECT stage('t1', 'teacher', 'Anna', 'Lee', identifier => '1'), stage('t2', 'teacher', 'Cyd', 'Dow', identifier => '2'), stage('t3', 'teacher', 'Eddie', 'Kay', identifier => '3'),
     stage('t4', 'teacher', 'Di', 'Fox');
 SELECT FROM run_merge();
 SELECT * FROM shown();

@@ -1,6 +1,6 @@
 -- What the plan asks of every row: values that come more than once, and values that agree.
 \set VERBOSITY verbose
-SET search_path = public, minga_roster;
+SET search_path = public, minga_roster, minga_roster_internal;
 SELECT ARRAY(SELECT unnest(repeated(v)) ORDER BY 1) FROM (VALUES ('a'), ('b'), (NULL), ('a'), (NULL), ('A'), ('c'), ('a'), ('c'), (''), ('')) AS x (v);
 SELECT repeated(v) FROM (VALUES ('a'), ('b')) AS x (v);
 SELECT repeated(v) FROM (SELECT 'a'::text WHERE false) AS x (v);

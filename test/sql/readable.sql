@@ -1,5 +1,5 @@
 -- Characters that act on what people see go; what ends a line becomes a space, and runs of spaces that arise so one.
-SELECT n, quote_literal(minga_roster.readable(content)) AS readable, minga_roster.readable(content) = content AS unchanged
+SELECT n, quote_literal(minga_roster_internal.readable(content)) AS readable, minga_roster_internal.readable(content) = content AS unchanged
 FROM (VALUES
     (1, ''), (2, 'Anna  Maria'), (3, 'Zoë Ångström 日本語 Поток Ελένη '), (4, U&'a\200Cb\200Dc'),
     (5, U&'it\2019s \2014 fine\00A0\FFFD'), (6, E'\x1b[31mred\x07'), (7, U&'\009B31mred'), (8, U&'\202Etxt.exe\202C'),
@@ -14,10 +14,10 @@ WITH tried AS (
     SELECT c, 'a' || chr(c) || 'b' AS content FROM generate_series(1, x'10FFFF'::integer) c
     WHERE c NOT BETWEEN x'D800'::integer AND x'DFFF'::integer AND c <> 32
 )
-SELECT CASE minga_roster.readable(content) WHEN 'ab' THEN 'removed' WHEN 'a b' THEN 'a space' ELSE 'other' END AS becomes,
+SELECT CASE minga_roster_internal.readable(content) WHEN 'ab' THEN 'removed' WHEN 'a b' THEN 'a space' ELSE 'other' END AS becomes,
     range_agg(int4range(c, c + 1)) AS characters
-FROM tried WHERE minga_roster.readable(content) <> content GROUP BY 1 ORDER BY 1;
+FROM tried WHERE minga_roster_internal.readable(content) <> content GROUP BY 1 ORDER BY 1;
 
 -- Clean is clean.
-SELECT bool_and(minga_roster.readable(r.content) = r.content)
-FROM (SELECT minga_roster.readable(E' a' || chr(c) || ' ' || chr(c) || E'b\n ') AS content FROM generate_series(1, 9000) c) r;
+SELECT bool_and(minga_roster_internal.readable(r.content) = r.content)
+FROM (SELECT minga_roster_internal.readable(E' a' || chr(c) || ' ' || chr(c) || E'b\n ') AS content FROM generate_series(1, 9000) c) r;

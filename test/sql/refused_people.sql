@@ -185,7 +185,7 @@ DROP ROLE regress_no_writer;
 
 -- only superusers hear of the last error
 SET ROLE regress_people_owner;
-SELECT minga_roster.owner_error();
+SELECT minga_roster_internal.owner_error();
 RESET ROLE;
 \set ECHO none
 \i :fixture_end

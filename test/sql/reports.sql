@@ -12,7 +12,7 @@ INSERT INTO minga_roster.people_relations (relation, columns) VALUES ('report_pe
 INSERT INTO minga_roster.connections (connection, site, sis, base_url, token_url, auth, api_version, client_id, school_id, people, time_zone,
     automatic, enabled_at, enabled_origin, unproven)
 VALUES ('r-high', '<r & "site">', 'infinite_campus', 'https://sis.example', 'https://sis.example/token', 'oauth2', '1.1', 'id', 'school-1', 'report_people',
-    'America/Denver', true, '2026-08-01', minga_roster.server_origin(), false);
+    'America/Denver', true, '2026-08-01', minga_roster_internal.server_origin(), false);
 \set clock '2026-09-02 01:10:00+00'
 \i :set_clock
 -- Numbers far from those of other tests.
@@ -53,9 +53,9 @@ VALUES (900000002, 'students', 'student', true, 'total', NULL), (900000002, 'adm
 UPDATE minga_roster.connections SET credentials_expire = '2026-10-01', unproven = true WHERE connection = 'r-high';
 UPDATE minga_roster.connections SET school_name = 'Mesa <High>' WHERE connection = 'r-high';
 SELECT minga_roster.roster_report(900000002);
-SELECT part FROM minga_roster.report_parts(900000002);
+SELECT part FROM minga_roster_internal.report_parts(900000002);
 SELECT m[1] AS title FROM regexp_matches(minga_roster.roster_report_html(900000002), '<title>(.*)</title>') m;
-SELECT minga_roster.report_subject(900000002);
+SELECT minga_roster_internal.report_subject(900000002);
 
 -- Credentials that have ended, a copy of the database, and held archives that were decided since.
 UPDATE minga_roster.connections SET credentials_expire = '2026-08-31', unproven = false, enabled_origin = '1/1' WHERE connection = 'r-high';
@@ -71,7 +71,7 @@ UPDATE minga_roster.runs SET conflicts = 0, rejects = 0 WHERE run = 900000002;
 DELETE FROM minga_roster.run_counts WHERE run = 900000002;
 DELETE FROM minga_roster.collections WHERE run = 900000002;
 SELECT minga_roster.roster_report(900000002);
-UPDATE minga_roster.connections SET credentials_expire = '2026-10-02', enabled_origin = minga_roster.server_origin() WHERE connection = 'r-high';
+UPDATE minga_roster.connections SET credentials_expire = '2026-10-02', enabled_origin = minga_roster_internal.server_origin() WHERE connection = 'r-high';
 
 -- The approval of them.
 SELECT pg_temp.run(900000003, 'approve', 'succeeded', of_run => 900000002);
@@ -89,7 +89,7 @@ SELECT minga_roster.roster_report(900000006);
 SELECT pg_temp.run(900000007, 'sync', 'failed', phase => 'plan', code => '22P02', error => 'invalid input syntax for type integer: "secret"');
 SELECT minga_roster.roster_report(900000007);
 SELECT count(*) AS leaks FROM generate_series(900000001, 900000007) n
-CROSS JOIN LATERAL (VALUES (minga_roster.roster_report(n)), (minga_roster.roster_report_html(n)), (minga_roster.report_subject(n))) r (report)
+CROSS JOIN LATERAL (VALUES (minga_roster.roster_report(n)), (minga_roster.roster_report_html(n)), (minga_roster_internal.report_subject(n))) r (report)
 WHERE report ~* 'secret(ia|@|-)|"secret"';
 SELECT pg_temp.run(900000008, 'sync', 'failed', '2026-09-01', 'fetch', code => '08001', error => 'could not connect to the SIS');
 DELETE FROM minga_roster.runs WHERE run = 900000001;
@@ -121,11 +121,11 @@ SELECT minga_roster.roster_report(900000015);
 SELECT pg_temp.run(900000016, 'sync', 'failed');
 UPDATE minga_roster.runs SET connection = 'r-gone' WHERE run = 900000016;
 SELECT minga_roster.roster_report(900000016);
-SELECT minga_roster.report_subject(n) FROM generate_series(900000008, 900000016) n;
+SELECT minga_roster_internal.report_subject(n) FROM generate_series(900000008, 900000016) n;
 
 SELECT count(*) AS too_long FROM generate_series(900000002, 900000016) n, unnest(string_to_array(minga_roster.roster_report(n), E'\n')) line WHERE length(line) > 78;
-SELECT minga_roster.wrapped('', 10), minga_roster.wrapped('one two three fourfivesixseven eight', 10);
-SELECT minga_roster.duration_in_words(d) FROM unnest(ARRAY['0.2 s', '59.9 s', '1 min', '61 min', '26 h']::interval[]) d;
+SELECT minga_roster_internal.wrapped('', 10), minga_roster_internal.wrapped('one two three fourfivesixseven eight', 10);
+SELECT minga_roster_internal.duration_in_words(d) FROM unnest(ARRAY['0.2 s', '59.9 s', '1 min', '61 min', '26 h']::interval[]) d;
 SELECT minga_roster.roster_report(900000017);
 SELECT minga_roster.roster_report_html(NULL);
 

@@ -25,7 +25,7 @@ LANGUAGE sql AS $$
         INSERT INTO minga_roster.collections (run, collection, family) SELECT run, 'students', 'student' FROM made
     ), posted AS (
         INSERT INTO minga_roster.outbox (run, connection, email, subject, body_text, body_html, state, next_attempt_at, created_at, origin)
-        SELECT run, connection, s || '@mesa.example', '', '', '', s, queued_at, queued_at, minga_roster.server_origin() FROM made, unnest(ARRAY['sent', 'failed', 'waiting']) s
+        SELECT run, connection, s || '@mesa.example', '', '', '', s, queued_at, queued_at, minga_roster_internal.server_origin() FROM made, unnest(ARRAY['sent', 'failed', 'waiting']) s
     )
     INSERT INTO minga_roster.changes (run, change, site, category, person_id, sourced_ids, action, rule, reason, state, state_at)
     SELECT run, n, name, 'student', 'p' || n, ARRAY['s' || n], 'archive', 'absent', 'gone', change_state, queued_at FROM made, generate_series(1, 2) n
@@ -53,15 +53,15 @@ FROM minga_roster.runs r WHERE r.connection = 't-applied';
 -- links name the run that archived, without a foreign key.
 INSERT INTO minga_roster.links (connection, sourced_id, site, person_id, category, rule, linked_run, archived_run)
 SELECT 't-high', 's1', 't-high', 'p1', 'student', 'new', min(run), min(run) FROM minga_roster.runs WHERE connection = 't-high';
-SELECT minga_roster.setting('keep_runs') AS keep_runs, minga_roster.setting('keep_changes') AS keep_changes, minga_roster.setting('smtp_url') AS smtp_url;
+SELECT minga_roster_internal.setting('keep_runs') AS keep_runs, minga_roster_internal.setting('keep_changes') AS keep_changes, minga_roster_internal.setting('smtp_url') AS smtp_url;
 BEGIN;
-SELECT minga_roster.apply_retention();
+SELECT minga_roster_internal.apply_retention();
 SELECT * FROM pg_temp.kept();
 -- Mail of runs that are gone goes with the years; what waited five days while no mail server was set is given up.
 SELECT state, last_error, count(*), max((timestamptz '2030-01-01 12:30+00' - created_at) - interval '1 minute') AS oldest
 FROM minga_roster.outbox WHERE connection LIKE 't-%' GROUP BY 1, 2 ORDER BY 1, 2;
 SELECT count(*) AS links FROM minga_roster.links WHERE connection = 't-high';
-SELECT minga_roster.apply_retention();
+SELECT minga_roster_internal.apply_retention();
 SELECT count(*) FROM pg_temp.kept();
 ROLLBACK;
 
@@ -70,9 +70,9 @@ ALTER SYSTEM SET minga_roster.keep_changes = 1;
 ALTER SYSTEM SET minga_roster.keep_runs = 1;
 \set clock '2030-01-01 12:31:00+00'
 \i :set_clock
-SELECT minga_roster.setting('keep_runs') AS keep_runs, minga_roster.setting('keep_changes') AS keep_changes;
+SELECT minga_roster_internal.setting('keep_runs') AS keep_runs, minga_roster_internal.setting('keep_changes') AS keep_changes;
 BEGIN;
-SELECT minga_roster.apply_retention();
+SELECT minga_roster_internal.apply_retention();
 SELECT connection, days, changes FROM pg_temp.kept() WHERE connection = 't-high' ORDER BY days;
 ROLLBACK;
 ALTER SYSTEM RESET minga_roster.keep_changes;
@@ -82,7 +82,7 @@ ALTER SYSTEM SET minga_roster.smtp_url = 'smtp://127.0.0.1:1';
 \set clock '2030-01-01 12:32:00+00'
 \i :set_clock
 BEGIN;
-SELECT minga_roster.apply_retention();
+SELECT minga_roster_internal.apply_retention();
 SELECT count(*) AS waiting FROM minga_roster.outbox WHERE connection LIKE 't-%' AND state = 'waiting';
 ROLLBACK;
 ALTER SYSTEM RESET minga_roster.smtp_url;
@@ -92,23 +92,23 @@ BEGIN;
 INSERT INTO minga_roster.changes (run, change, site, category, person_id, sourced_ids, action, rule, reason, state, state_at)
 SELECT r.run, n, 't-high', 'student', 'p', '{}', 'create', 'new', 'new', 'applied', r.queued_at
 FROM (SELECT run, queued_at FROM minga_roster.runs WHERE connection = 't-high' AND kind = 'sync' AND state = 'succeeded' ORDER BY queued_at LIMIT 2) r, generate_series(3, 7502) n;
-SELECT minga_roster.apply_retention();
+SELECT minga_roster_internal.apply_retention();
 SELECT days, changes FROM pg_temp.kept() WHERE connection = 't-high' AND days BETWEEN 101 AND 600;
-SELECT minga_roster.apply_retention();
+SELECT minga_roster_internal.apply_retention();
 SELECT days, changes FROM pg_temp.kept() WHERE connection = 't-high' AND days BETWEEN 101 AND 600;
 ROLLBACK;
 
 -- Details of the pg_cron job: a day of ours, trimmed on the hour; those of other jobs are not ours.
 CREATE FUNCTION pg_temp.trimmed() RETURNS SETOF bigint LANGUAGE plpgsql AS $$
 DECLARE
-    ours bigint := cron.schedule('minga_roster', '0 0 1 1 *', minga_roster.cron_command());
+    ours bigint := cron.schedule('minga_roster', '0 0 1 1 *', minga_roster_internal.cron_command());
     another bigint := cron.schedule('another', '0 0 1 1 *', 'SELECT 1');
 BEGIN
     INSERT INTO cron.job_run_details (jobid, runid, status, start_time, end_time)
     VALUES (ours, -1, 'succeeded', now() - interval '25 hours', now() - interval '25 hours'), (ours, -2, 'failed', NULL, NULL),
         (ours, -3, 'succeeded', now() - interval '23 hours', now() - interval '23 hours'), (ours, -4, 'running', now() - interval '25 hours', NULL),
         (another, -5, 'succeeded', now() - interval '25 hours', now() - interval '25 hours');
-    PERFORM minga_roster.apply_retention();
+    PERFORM minga_roster_internal.apply_retention();
     RETURN QUERY SELECT runid FROM cron.job_run_details WHERE runid < 0 ORDER BY runid DESC;
 END
 $$;
@@ -120,7 +120,7 @@ ROLLBACK;
 BEGIN;
 SELECT pg_temp.trimmed();
 DROP EXTENSION pg_cron;
-SELECT minga_roster.apply_retention();
+SELECT minga_roster_internal.apply_retention();
 ROLLBACK;
 
 \set clock ''

@@ -10,7 +10,7 @@ INSERT INTO minga_roster.people_relations (relation, columns) VALUES ('status_pe
 INSERT INTO minga_roster.connections (connection, site, sis, base_url, token_url, auth, api_version, client_id, school_id, people, time_zone,
     automatic, enabled_at, enabled_origin, retired_at, credentials_expire)
 SELECT v.connection, 's-site', 'infinite_campus', 'https://sis.example', 'https://sis.example/token', 'oauth2', '1.1', 'id', 'school-1', 'status_people', 'America/Denver',
-    v.connection = 's-high', '2026-08-01', minga_roster.server_origin(), v.retired_at, '2027-01-01'
+    v.connection = 's-high', '2026-08-01', minga_roster_internal.server_origin(), v.retired_at, '2027-01-01'
 FROM (VALUES ('s-high', NULL), ('s-off', NULL), ('s-retired', timestamptz '2026-08-01')) v (connection, retired_at);
 \set clock '2026-09-02 00:30:00+00'
 \i :set_clock
@@ -30,7 +30,7 @@ DROP EXTENSION pg_cron;
 SELECT * FROM status;
 ROLLBACK;
 BEGIN;
-SELECT cron.schedule('minga_roster', '0 0 1 1 *', minga_roster.cron_command()) AS job \gset
+SELECT cron.schedule('minga_roster', '0 0 1 1 *', minga_roster_internal.cron_command()) AS job \gset
 UPDATE cron.job SET active = false WHERE jobid = :job;
 SELECT regexp_replace(why_nothing_happens, '\d+', 'N') FROM status;
 UPDATE cron.job SET active = true WHERE jobid = :job;
@@ -51,7 +51,7 @@ SELECT * FROM status;
 UPDATE minga_roster.changes SET state = 'expired' WHERE run >= 910000001;
 -- Mail, while no mail server is set; that of another server is not ours.
 INSERT INTO minga_roster.outbox (run, connection, email, subject, body_text, body_html, state, next_attempt_at, created_at, origin)
-SELECT 910000002, 's-high', n || '@mesa.example', '', '', '', CASE n WHEN 4 THEN 'sent' ELSE 'waiting' END, now(), now(), CASE n WHEN 3 THEN '1/1' ELSE minga_roster.server_origin() END
+SELECT 910000002, 's-high', n || '@mesa.example', '', '', '', CASE n WHEN 4 THEN 'sent' ELSE 'waiting' END, now(), now(), CASE n WHEN 3 THEN '1/1' ELSE minga_roster_internal.server_origin() END
 FROM generate_series(1, 4) n;
 SELECT * FROM status;
 UPDATE minga_roster.outbox SET state = 'sent' WHERE connection = 's-high';
@@ -71,7 +71,7 @@ ROLLBACK;
 \set clock '2026-09-02 02:00:00+00'
 \i :set_clock
 BEGIN;
-SELECT cron.schedule('minga_roster', '0 0 1 1 *', minga_roster.cron_command()) AS job \gset
+SELECT cron.schedule('minga_roster', '0 0 1 1 *', minga_roster_internal.cron_command()) AS job \gset
 INSERT INTO minga_roster.secrets VALUES ('s-high', gen_random_uuid(), '\x00');
 SELECT * FROM status;
 INSERT INTO minga_roster.runs (run, connection, site, kind, origin, evening, state, requested_by, queued_at, started_at, finished_at, sqlstate, error)
@@ -90,12 +90,12 @@ GRANT SELECT ON minga_roster.roster_status TO regress_roster_watcher;
 SET ROLE regress_roster_watcher;
 SELECT count(*) FROM minga_roster.roster_status WHERE connection LIKE 's-%';
 RESET ROLE;
-GRANT EXECUTE ON FUNCTION minga_roster.connection_status(), minga_roster.roster_report(bigint), minga_roster.roster_report_html(bigint) TO regress_roster_watcher;
+GRANT EXECUTE ON FUNCTION minga_roster_internal.connection_status(), minga_roster.roster_report(bigint), minga_roster.roster_report_html(bigint) TO regress_roster_watcher;
 INSERT INTO minga_roster.runs (run, connection, site, kind, origin, state, requested_by) VALUES (910000007, 's-high', 's-site', 'sync', 'manual', 'queued', 'postgres');
 SET ROLE regress_roster_watcher;
 SELECT count(*) FROM minga_roster.roster_status WHERE connection LIKE 's-%';
 SELECT split_part(minga_roster.roster_report(910000007), E'\n', 1), left(minga_roster.roster_report_html(910000007), 15);
-SELECT minga_roster.post_report(910000007);
+SELECT minga_roster_internal.post_report(910000007);
 RESET ROLE;
 DROP OWNED BY regress_roster_watcher;
 DROP ROLE regress_roster_watcher;

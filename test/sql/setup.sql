@@ -7,8 +7,8 @@ SELECT current_setting('data_directory') || '.minga_roster_key' AS key_file \gse
 SELECT 'CREATE ROLE regress_people_owner' WHERE to_regrole('regress_people_owner') IS NULL \gexec
 SELECT format('COPY (SELECT) TO PROGRAM %L', format('umask 077; openssl rand -hex 32 > "%s"', :'key_file')) \gexec
 \set ECHO all
-SELECT minga_roster.setting('max_workers');
+SELECT minga_roster_internal.setting('max_workers');
 ALTER SYSTEM SET minga_roster.key_file = :'key_file';
 SELECT pg_reload_conf();
 SELECT pg_sleep(0.2);
-SELECT minga_roster.setting('key_file') = :'key_file' AS key_file_is_set;
+SELECT minga_roster_internal.setting('key_file') = :'key_file' AS key_file_is_set;

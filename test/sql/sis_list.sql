@@ -1,5 +1,5 @@
 -- The SIS list: that each preset holds together. Each query but the first lists what is wrong, and nothing is.
-SET search_path = minga_roster, public;
+SET search_path = minga_roster, minga_roster_internal, public;
 SELECT sis, api_version, auth, token_path, scope IS NOT NULL AS scope FROM sis WHERE builtin ORDER BY sis;
 -- Each says where it was read, and what it could not confirm.
 SELECT sis FROM sis WHERE builtin AND (source IS NULL OR (sis <> 'oneroster_1.1' AND source !~ 'Not confirmed: '));

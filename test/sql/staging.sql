@@ -1,13 +1,13 @@
 -- The stage: what is read by the toggles, partitions, and what is set right once collections are read.
 \set VERBOSITY terse
-SET search_path = public, minga_roster;
+SET search_path = public, minga_roster, minga_roster_internal;
 SELECT roster_create_people('public.stage_people', owner => 'regress_people_owner');
 SELECT connection FROM roster_connect('stage', url => 'https://campus.example/campus/api/oneroster/v1p1/minga', client_id => 'c', school_id => 'S1',
     people => 'public.stage_people', time_zone => 'America/Denver');
 
 -- What is read
 CREATE FUNCTION public.reads(connection text DEFAULT 'stage') RETURNS text LANGUAGE sql AS
-$$ SELECT string_agg(collection, ' ' ORDER BY "position") FROM minga_roster.collections_to_read(connection) $$;
+$$ SELECT string_agg(collection, ' ' ORDER BY "position") FROM minga_roster_internal.collections_to_read(connection) $$;
 SELECT * FROM collections_to_read('stage');
 SELECT count(*) FROM roster_toggle('stage', 'student', roster => false);
 SELECT reads();

@@ -1,6 +1,6 @@
 -- Every function that is told a connection or a run says so when there is none of that name.
 \set SHOW_CONTEXT never
-SET search_path = minga_roster, public;
+SET search_path = minga_roster, minga_roster_internal, public;
 -- those that wait, and roster_start
 SELECT roster_sync('nobody');
 SELECT roster_sync(NULL);

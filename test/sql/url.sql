@@ -4,7 +4,7 @@ DECLARE
     message text; detail text; hint text;
 BEGIN
     RETURN QUERY SELECT n.base_url, n.token_url, n.app_name
-    FROM minga_roster.sis s, minga_roster.normalize_url(url, s.base_paths, s.token_path, campus.app_name) AS n WHERE s.sis = 'infinite_campus';
+    FROM minga_roster.sis s, minga_roster_internal.normalize_url(url, s.base_paths, s.token_path, campus.app_name) AS n WHERE s.sis = 'infinite_campus';
 EXCEPTION WHEN OTHERS THEN
     GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
     RETURN QUERY SELECT 'ERROR ' || SQLSTATE || ': ' || message, 'DETAIL ' || detail, 'HINT ' || hint;
@@ -59,8 +59,8 @@ SELECT * FROM pg_temp.campus('https://mesa.powerschool.example/ws/v1/school', 'm
 -- a plain OneRoster server: any prefix before the root
 SELECT n.base_url FROM (VALUES ('https://roster.example.org'), ('https://roster.example.org/ims/oneroster/v1p1/users'), ('https://roster.example.org/district/7/ims'),
     ('https://roster.example.org/aeries/ims/oneroster/v1p1/'), ('https://roster.example.org/ims/x/ims/oneroster/v1p1')) AS v (url),
-    minga_roster.sis s, minga_roster.normalize_url(url, s.base_paths, s.token_path, NULL) AS n WHERE s.sis = 'oneroster_1.1';
-SELECT n.token_url IS NULL, n.app_name IS NULL FROM minga_roster.sis s, minga_roster.normalize_url('https://roster.example.org', s.base_paths, s.token_path, NULL) AS n WHERE s.sis = 'oneroster_1.1';
+    minga_roster.sis s, minga_roster_internal.normalize_url(url, s.base_paths, s.token_path, NULL) AS n WHERE s.sis = 'oneroster_1.1';
+SELECT n.token_url IS NULL, n.app_name IS NULL FROM minga_roster.sis s, minga_roster_internal.normalize_url('https://roster.example.org', s.base_paths, s.token_path, NULL) AS n WHERE s.sis = 'oneroster_1.1';
 
 -- the other presets
 CREATE FUNCTION pg_temp.address(sis text, url text, app_name text DEFAULT NULL) RETURNS TABLE (base_url text, token_url text, app text) LANGUAGE plpgsql AS $$
@@ -68,7 +68,7 @@ DECLARE
     message text; detail text; hint text;
 BEGIN
     RETURN QUERY SELECT n.base_url, n.token_url, n.app_name
-    FROM minga_roster.sis s, minga_roster.normalize_url(url, s.base_paths, s.token_path, address.app_name) AS n WHERE s.sis = address.sis;
+    FROM minga_roster.sis s, minga_roster_internal.normalize_url(url, s.base_paths, s.token_path, address.app_name) AS n WHERE s.sis = address.sis;
 EXCEPTION WHEN OTHERS THEN
     GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
     RETURN QUERY SELECT 'ERROR ' || SQLSTATE || ': ' || message, 'DETAIL ' || detail, 'HINT ' || hint;

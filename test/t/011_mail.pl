@@ -164,7 +164,7 @@ PYTHON
 }
 
 # A part of the minute's duty that fails does not keep the mail
-$roster->sql('ALTER FUNCTION minga_roster.apply_retention() RENAME TO apply_no_retention');
+$roster->sql('ALTER FUNCTION minga_roster_internal.apply_retention() RENAME TO apply_no_retention');
 $mail = write_mail('it@mesa.example', 'sent all the same');
 send_mail();
 wait_for("SELECT state = 'sent' FROM outbox WHERE mail = $mail");

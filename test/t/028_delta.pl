@@ -48,12 +48,12 @@ $roster->connect_school('mesa-high', $server);
 $roster->sql("SELECT roster_toggle('mesa-high', auto_update => true, archive => true)");
 $roster->sql("SELECT roster_configure('mesa-high', delta => true, full_every => 3, guard_percent => 100, guard_floor "
 	  . "=> 100)");
-$roster->sql("UPDATE connections SET automatic = true, enabled_at = minga_roster.clock(), enabled_origin = "
-	  . "minga_roster.server_origin()");
+$roster->sql("UPDATE connections SET automatic = true, enabled_at = minga_roster_internal.clock(), enabled_origin = "
+	  . "minga_roster_internal.server_origin()");
 
 # The first sync is full, by hand or not
 is($roster->sql("SELECT is_full, modified_since FROM roster_sync('mesa-high')"), 't|', 'a sync by hand is full');
-is($roster->sql('SELECT unproven, newest_modified < minga_roster.clock(), full_read_on FROM connections'),
+is($roster->sql('SELECT unproven, newest_modified < minga_roster_internal.clock(), full_read_on FROM connections'),
 	'f|t|2026-09-01', '... and what it saw is kept');
 
 # A delta does a part of what a full read would do, and archives nobody

@@ -17,7 +17,7 @@ my $connect = q{url => 'https://sis.example/campus/api/oneroster/v1p1/minga', cl
 $node->safe_psql('postgres', 'CREATE DATABASE school TEMPLATE template0');
 $node->safe_psql('school', <<"SQL");
 CREATE EXTENSION minga_roster;
-SET search_path = public, minga_roster;
+SET search_path = public, minga_roster, minga_roster_internal;
 SELECT roster_create_people('public.people', owner => 'people_owner');
 CREATE SCHEMA "Odd Schema" AUTHORIZATION people_owner;
 SELECT roster_create_people('"Odd Schema"."Odd People"', owner => 'people_owner');

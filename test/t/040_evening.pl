@@ -39,7 +39,7 @@ restart_with('shared_preload_libraries', "'auto_explain'");
 like($roster->error("SELECT roster_enable('mesa-high')"),
 	qr/DETAIL:  pg_cron is not preloaded\..*HINT:  The DBA: put shared_preload_libraries = 'auto_explain, pg_cron' and cron\.database_name = 'postgres' and cron\.use_background_workers = on into/s,
 	'... and a pg_cron that is not preloaded');
-is($roster->sql("UPDATE connections SET automatic = true, enabled_origin = minga_roster.server_origin() "
+is($roster->sql("UPDATE connections SET automatic = true, enabled_origin = minga_roster_internal.server_origin() "
 	  . "RETURNING (SELECT why_nothing_happens FROM roster_status)"),
 	'automatic rostering is off', 'nothing was switched on');
 is($roster->sql('SELECT why_nothing_happens FROM roster_status'), 'pg_cron is not preloaded',
@@ -93,7 +93,7 @@ is($node->safe_psql('copy',
 	"INSERT INTO minga_roster.runs (connection, site, kind, origin, evening, state, requested_by) "
 		  . "SELECT connection, site, 'sync', 'evening', '2026-08-31', 'queued', current_user "
 		  . "FROM minga_roster.connections; "
-		  . 'SELECT count(*) FROM minga_roster.queued_runs()'), '0',
+		  . 'SELECT count(*) FROM minga_roster_internal.queued_runs()'), '0',
 		  'no worker takes an evening run that came in the copy');
 $server->clear_log;
 $roster->set(test_clock => '2026-09-03 02:00:00+00');

@@ -73,7 +73,7 @@ is(people(), '0', '... nobody was touched');
 # The run is in the queue: the worker that is to look at it waits for the drop.
 my $busy = $node->background_psql('postgres');
 my $number = $roster->sql("SELECT number FROM connections WHERE connection = 'one'");
-$busy->query_safe("BEGIN; SELECT minga_roster.try_run_lock('connection', $number)");
+$busy->query_safe("BEGIN; SELECT minga_roster_internal.try_run_lock('connection', $number)");
 $caller = begin('caller', "SELECT state FROM roster_sync('one')");
 $roster->wait_for("SELECT count(*) = 1 FROM runs WHERE state = 'queued'");
 $dropper = begin('dropper', 'DROP EXTENSION minga_roster CASCADE');

@@ -44,7 +44,7 @@ my $links = $node->safe_psql('postgres', "SELECT count(*) FROM minga_roster.stag
 # SQL in the school's schema.
 sub school
 {
-	return "SET search_path = school, public, minga_roster;\n$_[0]";
+	return "SET search_path = school, public, minga_roster, minga_roster_internal;\n$_[0]";
 }
 
 # Runs SQL and looks at the plans of all its statements.

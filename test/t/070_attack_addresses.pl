@@ -79,7 +79,7 @@ my $roster;
 		conf => "minga_roster.allowed_hosts = ''\nminga_roster.request_timeout = 5\n");
 }
 $roster->set(ca_file => $server->ca_file);
-is($roster->sql("SELECT minga_roster.setting('allowed_hosts')"), '', 'no host is allowed by default');
+is($roster->sql("SELECT minga_roster_internal.setting('allowed_hosts')"), '', 'no host is allowed by default');
 $roster->sql("SELECT roster_create_people('public.people', owner => 'people_owner')");
 
 sub connecting
@@ -209,7 +209,7 @@ is(knocks(@listeners), 0, 'no connection reached the listeners');
 my @names = ("\xef\xbc\x91\xef\xbc\x92\xef\xbc\x97.0.0.1", "\xe2\x93\x9bocalhost");
 my ($error, @found) = getaddrinfo(Sys::Hostname::hostname(), 443, { socktype => SOCK_STREAM });
 push @names, Sys::Hostname::hostname()
-  if @found && $roster->sql('SELECT bool_or(minga_roster.is_public_address(a)) FROM unnest(ARRAY['
+  if @found && $roster->sql('SELECT bool_or(minga_roster_internal.is_public_address(a)) FROM unnest(ARRAY['
 	  . join(', ', map { "inet '" . (Socket::getnameinfo($_->{addr}, Socket::NI_NUMERICHOST()))[1] =~ s/%.*//r
 	  . "'" } @found) . ']) AS a') eq 'f';
 foreach my $name (@names)

@@ -17,7 +17,7 @@ my $server = OneRosterServer->new(people => 40, seed => 7);
 my $smtp = SmtpServer->new(certs => $server->certs);
 my $roster = RosterCluster->new('planted', conf => "minga_roster.max_workers = 2\n");
 my $node = $roster->node;
-my $mine = '-c search_path=pg_catalog,minga_roster -c role=none -c exit_on_error=off -c statement_timeout=0 -c '
+my $mine = '-c search_path=pg_catalog,minga_roster,minga_roster_internal -c role=none -c exit_on_error=off -c statement_timeout=0 -c '
   . 'lock_timeout=0 '
   . '-c idle_session_timeout=0 -c default_transaction_read_only=off -c timezone=UTC -c datestyle=ISO '
   . '-c client_encoding=UTF8 -c client_min_messages=error -c standard_conforming_strings=on -c '
@@ -104,7 +104,7 @@ sub springs
 sub reset_counter { $roster->sql('ALTER SEQUENCE trap.ran RESTART'); return; }
 
 # The roles of docs/operations.md, the owner of people, and the attacker
-my $reads = 'minga_roster.connection_status, minga_roster.roster_report(bigint), minga_roster.roster_report(text), '
+my $reads = 'minga_roster_internal.connection_status, minga_roster.roster_report(bigint), minga_roster.roster_report(text), '
 	  . 'minga_roster.roster_report_html, '
   . 'minga_roster.roster_diagnosis';
 my $manages = join ', ', map { "minga_roster.roster_$_" }
@@ -271,7 +271,7 @@ sub everything
 	cmp_ok(length(call('operator', "SELECT ${m}diagnosis(" . newest('diagnose') . ')')), '>', 200, "$where: ... of "
 	  . "the diagnosis");
 	call('operator', "SELECT pg_catalog.count(*) FROM $_") foreach split /, /, $shown;
-	call('operator', 'SELECT connection FROM minga_roster.connection_status()');
+	call('operator', 'SELECT connection FROM minga_roster_internal.connection_status()');
 
 	# What a manager does
 	call('manager', "SELECT ${m}set_secret('$connection', " . quote($server->client_secret) . ')');
@@ -544,12 +544,12 @@ by_owner('DROP SCHEMA minga_roster', 'bare');
 $node->safe_psql('bare', 'CREATE SCHEMA minga_roster; GRANT CREATE, USAGE ON SCHEMA minga_roster TO db_owner');
 refused('postgres', $install, qr/$mine_first.*DETAIL:  Roles other than its owner may create/s, '... and one where '
   . 'the attacker may create', database => 'bare');
-by_owner('CREATE FUNCTION minga_roster.as_owner(regclass, text, text) RETURNS bigint LANGUAGE sql AS \'SELECT '
+by_owner('CREATE FUNCTION minga_roster_internal.as_owner(regclass, text, text) RETURNS bigint LANGUAGE sql AS \'SELECT '
   . '1::bigint WHERE trap.sprung($2)\'', 'bare');
 $node->safe_psql('bare', 'REVOKE CREATE ON SCHEMA minga_roster FROM db_owner');
 refused('postgres', $install, qr/$mine_first.*DETAIL:  There are objects in it already/s, '... and one with '
   . 'something of the attacker in it', database => 'bare');
-by_owner('DROP FUNCTION minga_roster.as_owner', 'bare');
+by_owner('DROP FUNCTION minga_roster_internal.as_owner', 'bare');
 call('postgres', $install, database => 'bare');
 is($node->safe_psql('bare', "SELECT count(*) FROM pg_extension WHERE extname = 'minga_roster'"), '1', "$where: an "
   . "empty schema of the superuser's own is taken");
@@ -580,7 +580,7 @@ CREATE FUNCTION cron.alter_job(job_id bigint, schedule text DEFAULT NULL, comman
     active boolean DEFAULT NULL) RETURNS void LANGUAGE sql AS 'SELECT WHERE trap.sprung(''cron.alter_job'')';
 GRANT ALL ON ALL TABLES IN SCHEMA cron TO PUBLIC;
 SQL
-$node->safe_psql('bare', "UPDATE cron.job SET command = minga_roster.cron_command()");
+$node->safe_psql('bare', "UPDATE cron.job SET command = minga_roster_internal.cron_command()");
 is(Planted::counted($node, 'bare'), 1, "$where: its triggers fire");
 $node->safe_psql('bare', 'ALTER SEQUENCE trap.ran RESTART');
 Planted::ran($node);

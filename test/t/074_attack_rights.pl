@@ -50,19 +50,19 @@ $roster->sql("SELECT roster_toggle('mesa', auto_update => true, archive => true)
 
 # What holds for each function of the schema
 is($roster->sql(q{SELECT string_agg(oid::regprocedure::text, ', ') FROM pg_proc }
-	  . q{WHERE pronamespace = 'minga_roster'::regnamespace AND prosecdef}), '',
+	  . q{WHERE pronamespace IN ('minga_roster'::regnamespace, 'minga_roster_internal'::regnamespace) AND prosecdef}), '',
 	'no function is SECURITY DEFINER');
 is($roster->sql(
 	q{SELECT string_agg(p.oid::regprocedure::text, ', ') FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
-	WHERE p.pronamespace = 'minga_roster'::regnamespace AND l.lanname IN ('sql', 'plpgsql') AND p.prosqlbody IS NULL
+	WHERE p.pronamespace IN ('minga_roster'::regnamespace, 'minga_roster_internal'::regnamespace) AND l.lanname IN ('sql', 'plpgsql') AND p.prosqlbody IS NULL
 		AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (p.proconfig), false)}), '',
 	'each function of SQL pins search_path or was parsed when it was made');
 is($roster->sql(
-	q{SELECT string_agg(p.oid::regprocedure::text, ', ') FROM pg_proc p WHERE p.pronamespace = 'minga_roster'::regnamespace
+	q{SELECT string_agg(p.oid::regprocedure::text, ', ') FROM pg_proc p WHERE p.pronamespace IN ('minga_roster'::regnamespace, 'minga_roster_internal'::regnamespace)
 	AND has_function_privilege('public', p.oid, 'EXECUTE')}), '', 'none can be called by PUBLIC');
 
 # Roles: may_all may call all that people call, and owns nothing of people; owner_too may besides act as people's owner.
-my $public = q{p.pronamespace = 'minga_roster'::regnamespace AND (p.proname LIKE 'roster\_%' OR p.proname = }
+my $public = q{p.pronamespace IN ('minga_roster'::regnamespace, 'minga_roster_internal'::regnamespace) AND (p.proname LIKE 'roster\_%' OR p.proname = }
 	  . q{'connection_status')};
 $roster->sql(<<"SQL");
 CREATE SCHEMA app;
@@ -256,9 +256,9 @@ my @tries = (
 	'UPDATE minga_roster.connections SET unproven = false', 'DELETE FROM minga_roster.changes',
 	'SELECT sealed FROM minga_roster.secrets', 'SELECT count(*) FROM minga_roster.runs',
 	'SELECT count(*) FROM minga_roster.staged_users', 'ALTER TABLE minga_roster.runs DISABLE TRIGGER ALL',
-	'CREATE TABLE minga_roster.planted (n integer)', "SELECT minga_roster.as_owner('public.people', 'SELECT')",
-	"SELECT minga_roster.try_run_lock('run', 1)",
-	"SELECT minga_roster.seal(gen_random_uuid(), 'mesa', '', 'x')", 'SELECT minga_roster.close_dead_runs()',
+	'CREATE TABLE minga_roster.planted (n integer)', "SELECT minga_roster_internal.as_owner('public.people', 'SELECT')",
+	"SELECT minga_roster_internal.try_run_lock('run', 1)",
+	"SELECT minga_roster_internal.seal(gen_random_uuid(), 'mesa', '', 'x')", 'SELECT minga_roster_internal.close_dead_runs()',
 	"SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE usename = '$superuser' AND pid = pg_backend_pid()",
 	'CREATE EVENT TRIGGER planted ON ddl_command_end EXECUTE FUNCTION app.nothing()',
 	'CREATE FUNCTION app.planted() RETURNS integer LANGUAGE c AS $$nothing$$', 'LOAD $$minga_roster$$',
@@ -616,7 +616,7 @@ SELECT format('SELECT minga_roster.%I(%s)', p.proname, (SELECT string_agg(CASE
 		|| a.type::regtype ELSE 'NULL::' || format_type(a.type, NULL) END, ', ' ORDER BY a.n)
 	FROM (SELECT t.type, t.n FROM unnest(p.proargtypes::oid[]) WITH ORDINALITY t (type, n)) a,
 	(SELECT p.proargnames AS names) nm))
-FROM pg_proc p WHERE p.pronamespace = 'minga_roster'::regnamespace AND p.prokind = 'f'
+FROM pg_proc p WHERE p.pronamespace IN ('minga_roster'::regnamespace, 'minga_roster_internal'::regnamespace) AND p.prokind = 'f'
 	AND has_function_privilege('let_in', p.oid, 'EXECUTE')
 	AND 'internal'::regtype <> ALL (p.proargtypes::oid[])
 ORDER BY p.oid::regprocedure::text

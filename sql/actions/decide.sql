@@ -1,0 +1,229 @@
+-- Conflicts that a person has to settle: who could be meant, and what somebody decided, which is remembered and used from then on.
+
+CREATE FUNCTION minga_roster_internal.set_aside_skipped(connection connections) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
+    SET work_mem = '64MB' AS $$
+BEGIN
+    CREATE TEMP TABLE skipped_rows (place tid, category text) ON COMMIT DROP;
+    IF NOT EXISTS (SELECT FROM minga_roster.match_decisions d
+        WHERE d.connection = set_aside_skipped.connection.connection AND d.decision = 'skip') THEN
+        RETURN;
+    END IF;
+    WITH skipped AS (
+        DELETE FROM open_rows o
+        USING minga_roster.match_decisions d
+        WHERE d.connection = set_aside_skipped.connection.connection AND d.decision = 'skip'
+            AND o.sourced_id = d.sourced_id
+            AND o.staged AND o.standing <> 'absent' AND NOT o.linked
+        RETURNING o.place, o.category
+    )
+    INSERT INTO skipped_rows SELECT k.place, k.category FROM skipped k;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.set_aside_skipped(connections) IS
+'Takes rows for which roster_decide said "skip" out of open_rows, so that they are matched and grouped with nobody, '
+    'and makes the temp table skipped_rows of them.';
+
+CREATE FUNCTION minga_roster_internal.drop_conflict_pairs(connection text) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    DELETE FROM minga_roster.conflict_pairs k
+    WHERE k.run IN (SELECT r.run FROM minga_roster.runs r WHERE r.connection = drop_conflict_pairs.connection)
+$$;
+COMMENT ON FUNCTION minga_roster_internal.drop_conflict_pairs(text) IS 'Removes what roster_conflicts shows of a connection.';
+
+CREATE FUNCTION minga_roster_internal.keep_conflict_pairs(run runs) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
+    SET work_mem = '64MB' AS $$
+BEGIN
+    PERFORM minga_roster_internal.drop_conflict_pairs(run.connection);
+    IF NOT EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = keep_conflict_pairs.run.run
+        AND c.action = 'conflict') THEN
+        RETURN;
+    END IF;
+    INSERT INTO minga_roster.conflict_pairs
+    SELECT p.run, p.change, row_number() OVER (PARTITION BY p.change ORDER BY p.sourced_id COLLATE "C",
+        p.person_id COLLATE "C"), p.sourced_id,
+        s.given_name, s.family_name, s.identifier, s.email, s.username, s.role, p.person_id, p.found_by,
+        h.given_name, h.family_name, h.identifier, h.email, h.username, h.role_word, h.archived, a.agrees, a.differs
+    FROM (
+        WITH candidate AS MATERIALIZED (
+            SELECT k.change, k.person_id, string_agg(k.found_by, ', ' ORDER BY k.found_by) AS found_by
+            FROM minga_roster.conflict_candidates k WHERE k.run = keep_conflict_pairs.run.run
+            GROUP BY k.change, k.person_id
+        ), conflict AS MATERIALIZED (
+            SELECT c.run, c.change, c.sourced_ids, n.first_person,
+                coalesce(n.people * cardinality(c.sourced_ids) > 1000, false) AS is_large
+            FROM minga_roster.changes c
+            LEFT JOIN (SELECT d.change, count(*) AS people, min(d.person_id) AS first_person FROM candidate d
+                GROUP BY d.change) n ON n.change = c.change
+            WHERE c.run = keep_conflict_pairs.run.run AND c.action = 'conflict'
+        ), pair AS (
+            SELECT c.run, c.change, i.id AS sourced_id, k.person_id
+            FROM conflict c CROSS JOIN LATERAL unnest(c.sourced_ids) i (id) LEFT JOIN candidate k ON k.change = c.change
+            WHERE NOT c.is_large
+            UNION ALL
+            -- Of very many, each row beside the first person and each person beside the first row.
+            SELECT c.run, c.change, i.id, c.first_person FROM conflict c
+            CROSS JOIN LATERAL unnest(c.sourced_ids) i (id) WHERE c.is_large
+            UNION ALL
+            SELECT c.run, c.change, c.sourced_ids[1], k.person_id FROM conflict c
+            JOIN candidate k ON k.change = c.change AND k.person_id <> c.first_person
+            WHERE c.is_large
+        )
+        SELECT p.run, p.change, p.sourced_id, p.person_id, k.found_by
+        FROM pair p LEFT JOIN candidate k ON k.change = p.change AND k.person_id = p.person_id
+    ) p
+    LEFT JOIN (SELECT * FROM minga_roster.staged_users u WHERE u.connection = keep_conflict_pairs.run.connection) s
+        ON s.sourced_id = p.sourced_id COLLATE "C"
+    LEFT JOIN current_people h ON h.person_id = p.person_id
+    CROSS JOIN LATERAL (
+        SELECT array_agg(v.name ORDER BY v.nth) FILTER (WHERE v.same) AS agrees,
+            array_agg(v.name ORDER BY v.nth) FILTER (WHERE NOT v.same) AS differs
+        FROM (VALUES
+            (1, 'given_name', minga_roster_internal.given_names_agree(minga_roster_internal.clean_name(s.given_name),
+                minga_roster_internal.clean_name(s.preferred_name),
+                minga_roster_internal.clean_name(h.given_name), minga_roster_internal.clean_name(h.preferred_name))),
+            (2, 'family_name', minga_roster_internal.clean_name(s.family_name) = minga_roster_internal.clean_name(h.family_name)),
+            (3, 'identifier', lower(s.identifier COLLATE "C") = lower(h.identifier COLLATE "C")),
+            (4, 'email', lower(s.email COLLATE "C") = lower(h.email COLLATE "C")),
+            (5, 'username', lower(s.username COLLATE "C") = lower(h.username COLLATE "C"))) AS v (nth, name, same)
+        WHERE h.person_id IS NOT NULL
+    ) a;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.keep_conflict_pairs(runs) IS
+'Keeps both sides of the plan''s conflicts for roster_conflicts, in place of those of the connection''s plan before.';
+
+CREATE VIEW roster_conflicts AS
+    WITH latest AS (
+        SELECT DISTINCT ON (r.connection) r.connection, r.run
+        FROM minga_roster.runs r
+        JOIN minga_roster.connections n ON n.connection = r.connection AND n.retired_at IS NULL
+        WHERE r.kind IN ('preview', 'sync') AND r.state = 'succeeded'
+        ORDER BY r.connection, r.run DESC
+    )
+    SELECT l.connection, c.site, c.run, c.category, k.sourced_id, k.person_id, c.conflict, c.reason, k.found_by,
+        k.given_name, k.family_name, k.identifier, k.email, k.username, k.role,
+        k.person_given_name, k.person_family_name, k.person_identifier, k.person_email, k.person_username,
+        k.person_role, k.person_archived,
+        k.agrees, k.differs, c.sourced_ids
+    FROM latest l
+    JOIN minga_roster.changes c ON c.run = l.run AND c.action = 'conflict'
+    JOIN minga_roster.conflict_pairs k ON k.run = c.run AND k.change = c.change;
+COMMENT ON VIEW roster_conflicts IS
+'The conflicts of each connection''s latest plan, a row for each row of the roster and each person whom it could be, '
+    'side by side as the plan saw them; roster_decide settles them. Holds names and addresses.';
+COMMENT ON COLUMN roster_conflicts.person_id IS 'Somebody whom the row could be; NULL where the rows contradict each '
+    'other and nobody of the site is meant.';
+COMMENT ON COLUMN roster_conflicts.conflict IS 'Why it is a conflict, as a code (changes.conflict); reason says it '
+    'in a sentence.';
+COMMENT ON COLUMN roster_conflicts.found_by IS 'What speaks for the person: link, former id, identifier or e-mail; '
+    'row: another row of the person would be joined with this one; unique index: the person has a value that the '
+    'rows bring too, and that an index of people allows once.';
+COMMENT ON COLUMN roster_conflicts.given_name IS 'This and the five after it are the row of the roster; those that '
+    'begin with person_ are the person.';
+COMMENT ON COLUMN roster_conflicts.agrees IS 'In what row and person agree, of given_name, family_name, identifier, '
+    'email and username; what one of them lacks is neither here nor in differs.';
+COMMENT ON COLUMN roster_conflicts.sourced_ids IS 'All rows of the roster that are one in this conflict.';
+
+CREATE FUNCTION minga_roster_internal.do_decide(connection text, sourced_id text, decision text, person_id text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    known minga_roster.connections := minga_roster_internal.known_connection(connection);
+    map jsonb := (SELECT r.columns FROM minga_roster.people_relations r WHERE r.relation = known.people);
+    staged record;
+BEGIN
+    IF decision IS NULL OR decision NOT IN ('same person', 'never the same', 'new person', 'skip', 'undecided') THEN
+        PERFORM minga_roster_internal.refuse_parameter('decision', decision,
+            'Known are "same person", "never the same", "new person", "skip" and "undecided".',
+            '"undecided" takes back what was decided of a row before.');
+    END IF;
+    IF sourced_id IS NULL OR (decision IN ('same person', 'never the same')) <> (person_id IS NOT NULL AND decision <> 'undecided') THEN
+        RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed',
+            MESSAGE = format('decision "%s" needs a sourcedId%s', decision,
+                CASE WHEN decision IN ('same person', 'never the same') THEN ' and a person_id' ELSE ' and no person_id' END),
+            DETAIL = '"same person" and "never the same" speak of a row and a person, "new person", "skip" and '
+                '"undecided" of a row.',
+            HINT = 'SELECT sourced_id, person_id, reason FROM minga_roster.roster_conflicts shows both.';
+    END IF;
+    PERFORM minga_roster_internal.check_people_relation(known.people);
+    PERFORM minga_roster_internal.claim_connection(known);
+    PERFORM minga_roster_internal.require_full_read(known.connection);
+
+    SELECT r.category, s.role INTO staged
+    FROM minga_roster.staged_users s
+    LEFT JOIN minga_roster.role_rules r ON r.sis = known.sis AND r.roster_role = s.role AND r.category <> 'contact'
+    WHERE s.connection = known.connection AND s.sourced_id = do_decide.sourced_id;
+    IF decision <> 'undecided' AND NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'undefined_object',
+            MESSAGE = format('the latest fetch of connection "%s" has no user with this sourcedId', known.connection),
+            DETAIL = 'A decision speaks of a row that the SIS lists. The id is not repeated here.',
+            HINT = format('SELECT sourced_id FROM minga_roster.roster_conflicts WHERE connection = %L lists those in '
+                'conflict; ids are case-sensitive.', known.connection);
+    END IF;
+    IF decision IN ('same person', 'skip') AND staged.category IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = format('users with role "%s" are nobody''s rows', staged.role),
+            DETAIL = format('Contacts, and roles without a rule in minga_roster.role_rules for "%s", are not matched with people.', known.sis),
+            HINT = 'Decide of a student, a teacher or another member of staff.';
+    END IF;
+    IF person_id IS NOT NULL AND minga_roster_internal.as_owner(known.people,
+        format('SELECT FROM %s p WHERE %s AND p.%I::pg_catalog.text = $2',
+        known.people, minga_roster_internal.equal_terms(known.people, map ->> 'site', '$1'), map ->> 'person_id'), known.site,
+            person_id) = 0
+    THEN
+        RAISE EXCEPTION USING ERRCODE = 'undefined_object',
+            MESSAGE = format('site "%s" has no person with this person_id', known.site),
+            DETAIL = format('It is none in "%s". The id is not repeated here.', known.people),
+            HINT = format('SELECT person_id FROM minga_roster.roster_conflicts WHERE connection = %L lists who could '
+                'be meant.', known.connection);
+    END IF;
+    IF decision = 'same person' AND EXISTS (SELECT FROM minga_roster.links l
+        WHERE l.connection = known.connection AND l.site = known.site AND l.person_id = do_decide.person_id
+            AND l.sourced_id <> do_decide.sourced_id
+            AND minga_roster_internal.family_of(l.category) <> minga_roster_internal.family_of(staged.category))
+    THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = 'nobody is a student and staff at once',
+            DETAIL = format('The row is of a %s, and the person is linked to a row of the other family.', staged.role),
+            HINT = 'Decide "new person": a student who joins the staff is somebody new there.';
+    END IF;
+
+    -- That a row is somebody is a link. One that a decision made is taken back by the next.
+    DELETE FROM minga_roster.links l
+    WHERE l.connection = known.connection AND l.sourced_id = do_decide.sourced_id
+        AND (decision = 'same person' OR l.rule = 'decided');
+    DELETE FROM minga_roster.match_decisions d
+    WHERE d.connection = known.connection AND d.sourced_id = do_decide.sourced_id
+        AND (do_decide.decision IN ('same person', 'undecided')
+            OR d.person_id IS NOT DISTINCT FROM do_decide.person_id);
+    IF decision = 'same person' THEN
+        INSERT INTO minga_roster.links (connection, sourced_id, site, person_id, category, rule, linked_run)
+        VALUES (known.connection, sourced_id, known.site, person_id, staged.category, 'decided',
+            coalesce((SELECT max(r.run) FROM minga_roster.runs r WHERE r.connection = known.connection), 0));
+    ELSIF decision <> 'undecided' THEN
+        IF EXISTS (SELECT FROM minga_roster.links l WHERE l.connection = known.connection
+            AND l.sourced_id = do_decide.sourced_id
+            AND (decision IN ('new person', 'skip') OR l.person_id = do_decide.person_id))
+        THEN
+            RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+                MESSAGE = 'this row of the roster is linked to a person already',
+                DETAIL = 'A link says who a row is, and no decision against a match undoes it.',
+                HINT = 'Decide "same person" with the person whom it is instead, or leave the link as it is.';
+        END IF;
+        INSERT INTO minga_roster.match_decisions (connection, sourced_id, person_id, decision, decided_by, decided_at)
+        VALUES (known.connection, sourced_id, person_id, decision, minga_roster_internal.caller(), minga_roster_internal.clock());
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.do_decide(text, text, text, text) IS 'roster_decide behind the door.';
+
+CREATE FUNCTION roster_decide(connection text, sourced_id text, decision text, person_id text DEFAULT NULL) RETURNS void
+LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door';
+COMMENT ON FUNCTION roster_decide(text, text, text, text) IS
+'Decides who a row of the roster is: "same person" as person_id (it is linked to that person), "never the same" as '
+    'person_id, a "new person" whom nobody of the site is, "skip" (nothing is done for the row: it is matched with '
+    'nobody, creates nobody and is no conflict), or "undecided" again. Remembered, and used by each plan from then '
+    'on. Works in a query over roster_conflicts. Errors: 22023 another decision, 22004 sourcedId or person_id '
+    'missing or too many, 42704 an unknown connection, row or person, 55000 where the row is linked already or the '
+    'person is of the other family, 55006 while a run of the connection works.';

@@ -1,0 +1,257 @@
+-- A reviewed preview: what its plan stores so that it can be applied later, and the apply, which fetches and plans nothing.
+-- Must survive everything that may have happened in between: whoever is not as the preview saw him is refused.
+
+CREATE FUNCTION minga_roster_internal.hash_people() RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+BEGIN
+    CREATE TEMP TABLE seen_people ON COMMIT DROP AS
+    SELECT p.person_id, hashtextextended(ROW(p.role_word, p.managed,
+        coalesce(p.status, date_part('epoch', p.archived_at)::text), p.given_name, p.family_name, p.middle_name,
+        p.preferred_name,
+            p.email, p.username, p.identifier, p.grade, p.phone, p.parent_name, p.parent_email, p.parent_phone, p.parent_rule)::text, 0) AS seen
+    FROM current_people p;
+    ANALYZE seen_people (person_id);
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.hash_people() IS 'Makes the temp table seen_people of current_people: the hash that person_hash has.';
+
+CREATE FUNCTION minga_roster_internal.mark_seen(run bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+BEGIN
+    PERFORM minga_roster_internal.hash_people();
+    CREATE TEMP TABLE sights ON COMMIT DROP AS
+    SELECT c.change, p.seen
+    FROM minga_roster.changes c JOIN seen_people p ON p.person_id = c.person_id
+    WHERE c.run = mark_seen.run AND c.action IN ('link', 'update', 'restore', 'archive')
+    UNION ALL
+    SELECT a.change, hashtextextended(string_agg(a.person_id, ' ' ORDER BY a.person_id), 0)
+    FROM (
+        SELECT c.change, p.person_id
+        FROM minga_roster.changes c JOIN current_people p ON lower(p.identifier COLLATE "C") = lower((c.after ->> 'identifier') COLLATE "C")
+        WHERE c.run = mark_seen.run AND c.action = 'create'
+        UNION
+        SELECT c.change, p.person_id
+        FROM minga_roster.changes c JOIN current_people p ON lower(p.email COLLATE "C") = lower((c.after ->> 'email') COLLATE "C")
+        WHERE c.run = mark_seen.run AND c.action = 'create'
+    ) a
+    GROUP BY a.change;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.mark_seen(bigint) IS
+'Makes the temp table sights: for each change of the run a hash of the person as he is now, for a create of those with the same identifier or e-mail.';
+
+CREATE FUNCTION minga_roster_internal.link_hash(link links) RETURNS bigint
+LANGUAGE sql STABLE
+RETURN CASE WHEN (link).sourced_id IS NOT NULL THEN
+    hashtextextended(ROW((link).person_id, (link).category, (link).role_written, (link).linked_run, (link).missed, (link).archived_run)::text, 0) END;
+COMMENT ON FUNCTION minga_roster_internal.link_hash(links) IS 'A hash of what a plan goes by in a link; NULL for none.';
+
+CREATE FUNCTION minga_roster_internal.keep_preview(run runs) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM minga_roster_internal.plan_links(run);
+    INSERT INTO minga_roster.planned_links (run, sourced_id, deed, change, person_id, category, role_written, rule, linked_run, missing, returned, archived, seen)
+    SELECT run.run, w.sourced_id, w.deed, w.change, w.person_id, w.category, w.role_written, w.rule, w.linked_run, w.missing, w.returned, w.archived,
+        minga_roster_internal.link_hash(l)
+    FROM link_writes w
+    LEFT JOIN (SELECT * FROM minga_roster.links k WHERE k.connection = keep_preview.run.connection) l ON l.sourced_id = w.sourced_id;
+    PERFORM minga_roster_internal.mark_seen(run.run);
+    UPDATE minga_roster.changes c SET seen = s.seen FROM sights s WHERE c.run = keep_preview.run.run AND c.change = s.change;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.keep_preview(runs) IS 'Stores with a preview what its apply needs: the links to be written, and how it saw the people.';
+
+CREATE FUNCTION minga_roster_internal.planned_in(run runs) RETURNS bigint
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE (run).kind
+        WHEN 'apply' THEN (run).of_run
+        WHEN 'approve' THEN coalesce((SELECT minga_roster_internal.planned_in(a) FROM minga_roster.runs a WHERE a.run = (planned_in.run).of_run AND a.kind IN ('sync', 'preview', 'apply')),
+            (run).of_run)
+        ELSE (run).run
+    END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.planned_in(runs) IS 'The run that has the changes which this one carried out: of an apply the preview, of an approval the run that held them.';
+
+CREATE FUNCTION minga_roster_internal.apply_preview(run bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+DECLARE
+    this minga_roster.runs := minga_roster_internal.known_run(apply_preview.run);
+    preview minga_roster.runs := minga_roster_internal.known_run(this.of_run);
+    connection minga_roster.connections := minga_roster_internal.known_connection(this.connection);
+    local_columns text[] := minga_roster_internal.local_columns(this.connection);
+    columns jsonb := (SELECT r.columns FROM minga_roster.people_relations r WHERE r.relation = connection.people);
+    why text;
+BEGIN
+    why := CASE
+        WHEN preview.kind <> 'preview' THEN format('It is %s %s.', CASE WHEN preview.kind IN ('apply', 'approve', 'undo') THEN 'an' ELSE 'a' END, preview.kind)
+        WHEN preview.state <> 'succeeded' THEN minga_roster_internal.state_words(preview.state) || '.'
+        WHEN preview.queued_at < minga_roster_internal.changes_kept_since() THEN
+            'Its changes are older than minga_roster.keep_changes, and some of them may have been removed.'
+        ELSE coalesce(
+            minga_roster_internal.why_foreign(preview, connection),
+            (SELECT format('It was applied by run %s.', r.run) FROM minga_roster.runs r
+                WHERE r.connection = this.connection AND r.kind = 'apply' AND r.of_run = preview.run AND r.state = 'succeeded' ORDER BY r.run LIMIT 1),
+            (SELECT format('Run %s, %s %s, has changed people since, so the preview is out of date.', r.run,
+                    CASE r.kind WHEN 'sync' THEN 'a' ELSE 'an' END, r.kind)
+                FROM minga_roster.runs r
+                WHERE r.connection = this.connection AND r.kind IN ('sync', 'apply', 'undo') AND r.state = 'succeeded' AND r.run <> preview.run
+                    AND (r.run > preview.run OR r.finished_at > preview.finished_at)
+                ORDER BY r.run DESC LIMIT 1),
+            CASE WHEN connection.unproven AND connection.unproven_since > preview.finished_at THEN
+                'Address, SIS or school of the connection have been changed since.' END)
+    END;
+    IF why IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = format('run %s cannot be applied', preview.run),
+            DETAIL = why,
+            HINT = CASE WHEN preview.kind = 'preview' AND preview.state IN ('queued', 'running') THEN 'Call again when it has ended; minga_roster.roster_status shows how it fares.'
+                ELSE format('Only the changes of a preview that nothing has overtaken are applied. Make a new one: SELECT * FROM minga_roster.roster_preview(%L).',
+                    this.connection) END;
+    END IF;
+
+    PERFORM minga_roster_internal.read_people(connection);
+    PERFORM minga_roster_internal.mark_seen(preview.run);
+    CREATE TEMP TABLE moved_links ON COMMIT DROP AS
+    SELECT w.sourced_id, w.change
+    FROM minga_roster.planned_links w
+    LEFT JOIN (SELECT * FROM minga_roster.links k WHERE k.connection = this.connection) l ON l.sourced_id = w.sourced_id
+    WHERE w.run = preview.run AND minga_roster_internal.link_hash(l) IS DISTINCT FROM w.seen;
+    -- The plan went by every decision there was; a link that roster_decide made since has the number of the preview or a later run.
+    CREATE TEMP TABLE decided_since ON COMMIT DROP AS
+    WITH planned AS MATERIALIZED (
+        SELECT c.change, c.person_id, c.rule, i.sourced_id
+        FROM minga_roster.changes c CROSS JOIN LATERAL unnest(c.sourced_ids) i (sourced_id)
+        WHERE c.run = preview.run AND c.state = 'planned'
+        UNION ALL
+        SELECT NULL, w.person_id, w.rule, w.sourced_id
+        FROM minga_roster.planned_links w
+        WHERE w.run = preview.run AND w.change IS NULL AND w.deed IN ('insert', 'replace')
+    ), decided AS MATERIALIZED (
+        SELECT l.sourced_id, l.person_id
+        FROM minga_roster.links l
+        WHERE l.connection = this.connection AND l.rule = 'decided' AND l.linked_run >= preview.run
+    )
+    SELECT p.change, p.sourced_id FROM planned p JOIN decided d ON d.sourced_id = p.sourced_id
+    UNION
+    SELECT p.change, p.sourced_id FROM planned p JOIN decided d ON d.person_id = p.person_id
+    UNION
+    SELECT p.change, p.sourced_id
+    FROM planned p JOIN minga_roster.match_decisions d ON d.connection = this.connection AND d.sourced_id = p.sourced_id
+    WHERE d.decision = 'skip' OR (p.rule IN ('former id', 'identifier', 'e-mail', 'protected')
+        AND coalesce(d.person_id, p.person_id) = p.person_id)
+    UNION
+    SELECT p.change, min(p.sourced_id)
+    FROM planned p
+    LEFT JOIN (SELECT k.sourced_id, k.person_id FROM minga_roster.links k WHERE k.connection = this.connection) l
+        ON l.sourced_id = p.sourced_id AND l.person_id = p.person_id
+    -- Further rows of somebody whose linked row is none that is acted on: of a category that is off, or unreadable.
+    LEFT JOIN (SELECT w.sourced_id FROM minga_roster.planned_links w WHERE w.run = preview.run AND w.deed IN ('insert', 'replace')) n
+        ON n.sourced_id = p.sourced_id
+    LEFT JOIN (SELECT DISTINCT k.person_id FROM minga_roster.links k WHERE k.connection = this.connection) known ON known.person_id = p.person_id
+    WHERE p.rule IN ('linked', 'same person')
+    GROUP BY p.change
+    HAVING count(l.sourced_id) = 0 AND (count(n.sourced_id) < count(*) OR count(known.person_id) = 0);
+    CREATE TEMP TABLE refusals ON COMMIT DROP AS
+    SELECT c.change,
+        CASE
+            WHEN NOT t.roster THEN 'The category is not rostered any more.'
+            WHEN c.action = 'archive' AND NOT t.archive THEN 'Archiving is off for this category.'
+            WHEN c.action = 'archive' AND (minga_roster_internal.clock() AT TIME ZONE connection.time_zone)::date <@ connection.freeze_dates THEN
+                format('Archives are frozen until %s.', upper(connection.freeze_dates) - 1)
+            WHEN c.action IN ('update', 'restore') AND c.after - 'archived_at' <> '{}' AND NOT t.auto_update THEN 'Auto update is off for this category.'
+            WHEN c.action IN ('update', 'restore') AND EXISTS (
+                SELECT FROM jsonb_object_keys(c.after) k WHERE minga_roster_internal.ownership_unit(k) = ANY (local_columns)) THEN 'A column of it is not taken from the SIS any more.'
+            WHEN c.action <> 'archive' AND NOT columns ?& ARRAY(SELECT jsonb_object_keys(c.after)) THEN 'The people relation has not all columns of it any more.'
+            WHEN c.action = 'create' AND s.seen IS DISTINCT FROM c.seen THEN 'Somebody with the same identifier or e-mail came or went after the preview.'
+            WHEN c.change IN (SELECT m.change FROM moved_links m) THEN 'A link of the roster''s row was changed after the preview.'
+            WHEN c.change IN (SELECT d.change FROM decided_since d WHERE d.change IS NOT NULL) THEN
+                'It was decided after the preview who the row of the roster is, or is not.'
+            WHEN c.action = 'create' THEN NULL
+            WHEN p.person_id IS NULL THEN 'The person does not exist any more.'
+            WHEN p.archived AND c.action = 'archive' THEN 'The person is archived already.'
+            WHEN p.archived AND c.action <> 'restore' THEN 'The person was archived after the preview.'
+            WHEN NOT p.archived AND c.action = 'restore' THEN 'The person is not archived any more.'
+            WHEN NOT p.managed THEN 'The person is not managed by a roster any more.'
+            WHEN p.role IN ('owner', 'manager') THEN 'The person is owner or manager.'
+            WHEN p.role = 'other' THEN 'The account has a role that no roster writes to.'
+            WHEN s.seen IS DISTINCT FROM c.seen THEN 'The person was changed after the preview.'
+            WHEN c.action = 'archive' AND elsewhere.person_id IS NOT NULL THEN 'Another connection lists the person.'
+            WHEN e.run IS NOT NULL THEN format('Run %s of another connection has changed the person after the preview.', e.run)
+        END AS reason
+    FROM minga_roster.changes c
+    LEFT JOIN minga_roster.toggles t ON t.connection = this.connection AND t.category = c.category
+    LEFT JOIN current_people p ON p.person_id = c.person_id
+    LEFT JOIN sights s ON s.change = c.change
+    LEFT JOIN (
+        SELECT d.person_id, max(d.done_by) AS run
+        FROM minga_roster.changes d
+        WHERE d.site = this.site AND d.done_by > preview.run
+        GROUP BY d.person_id
+    ) e ON e.person_id = c.person_id
+    LEFT JOIN (
+        SELECT DISTINCT k.person_id
+        FROM minga_roster.links k JOIN minga_roster.connections o USING (connection)
+        WHERE k.site = this.site AND k.connection <> this.connection AND k.missed_since IS NULL
+            AND o.people = connection.people AND o.retired_at IS NULL
+    ) elsewhere ON elsewhere.person_id = c.person_id
+    WHERE c.run = preview.run AND c.state = 'planned';
+    UPDATE minga_roster.changes c SET state = 'refused', state_at = minga_roster_internal.clock(), state_reason = f.reason
+    FROM refusals f
+    WHERE c.run = preview.run AND c.change = f.change AND f.reason IS NOT NULL;
+
+    PERFORM minga_roster_internal.open_writes(preview.run, 'planned');
+    PERFORM minga_roster_internal.write_people(connection);
+    -- Links of held creates are for the approval.
+    CREATE TEMP TABLE held_creates ON COMMIT DROP AS
+    SELECT c.change FROM minga_roster.changes c WHERE c.run = preview.run AND c.action = 'create' AND c.state = 'held';
+    CREATE TEMP TABLE link_writes ON COMMIT DROP AS
+    SELECT l.sourced_id, l.deed, l.change, l.person_id, l.category, l.role_written, l.rule, l.linked_run, l.missing, l.returned, l.archived
+    FROM minga_roster.planned_links l
+    WHERE l.run = preview.run AND l.sourced_id NOT IN (SELECT m.sourced_id FROM moved_links m)
+        AND (l.change NOT IN (SELECT h.change FROM held_creates h)) IS NOT FALSE
+        AND (l.change IS NOT NULL OR l.sourced_id NOT IN (SELECT d.sourced_id FROM decided_since d WHERE d.change IS NULL))
+        -- A link without a change of its own, as of an owner, needs the person to be there still.
+        AND (l.deed NOT IN ('insert', 'replace') OR l.change IS NOT NULL OR l.person_id IN (SELECT p.person_id FROM current_people p));
+    ANALYZE link_writes;
+    PERFORM minga_roster_internal.write_links(this, preview.run);
+    PERFORM minga_roster_internal.remember_written(this.connection);
+    PERFORM minga_roster_internal.settle_changes(this.run, preview.run);
+    DELETE FROM minga_roster.planned_links l
+    WHERE l.run = preview.run AND (l.change NOT IN (SELECT h.change FROM held_creates h)) IS NOT FALSE;
+    IF EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = preview.run AND c.state = 'held'
+        AND (c.action = 'update' OR c.state_cause = 'new_site')) THEN
+        PERFORM minga_roster_internal.require_full_read(this.connection);
+    END IF;
+    UPDATE minga_roster.changes c SET state = 'expired', state_at = minga_roster_internal.clock(), state_cause = 'superseded'
+    FROM minga_roster.runs r
+    WHERE r.run = c.run AND r.connection = this.connection AND c.state = 'held' AND c.run <> preview.run AND preview.is_full IS NOT FALSE;
+    IF FOUND THEN
+        PERFORM minga_roster_internal.drop_held_links(this.connection);
+    END IF;
+
+    INSERT INTO minga_roster.run_counts (run, category, action, count)
+    SELECT this.run, coalesce(c.category, 'none'), CASE c.state WHEN 'held' THEN 'held' ELSE c.action END, count(*)
+    FROM minga_roster.changes c
+    WHERE c.run = preview.run AND (c.state IN ('applied', 'noted')
+        OR (c.state = 'held' AND minga_roster_internal.awaits_approval(c.action, c.state_cause)))
+    GROUP BY 2, 3;
+    UPDATE minga_roster.runs r
+    SET is_full = preview.is_full, created = n.created, linked = n.linked, updated = n.updated, restored = n.restored, archived = n.archived, held = n.held,
+        unchanged = preview.unchanged + n.kept, skipped = preview.skipped, conflicts = n.conflicts, rejects = n.rejects
+    FROM (
+        SELECT count(*) FILTER (WHERE c.state = 'applied' AND c.action = 'create') AS created,
+            count(*) FILTER (WHERE c.state = 'applied' AND c.action = 'link') AS linked,
+            count(*) FILTER (WHERE c.state = 'applied' AND c.action = 'update') AS updated,
+            count(*) FILTER (WHERE c.state = 'applied' AND c.action = 'restore') AS restored,
+            count(*) FILTER (WHERE c.state = 'applied' AND c.action = 'archive') AS archived,
+            count(*) FILTER (WHERE c.state = 'held' AND minga_roster_internal.awaits_approval(c.action, c.state_cause)) AS held,
+            (SELECT count(*) FROM writes w WHERE w.code = 'kept' AND NOT w.links) AS kept,
+            count(*) FILTER (WHERE c.action = 'conflict') AS conflicts,
+            count(*) FILTER (WHERE c.action = 'reject') AS rejects
+        FROM minga_roster.changes c WHERE c.run = preview.run
+    ) n
+    WHERE r.run = this.run;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.apply_preview(bigint) IS
+'Carries out the planned changes of the preview that this run is of, each checked again; who is not as the preview saw him is refused. What the guard held stays held, and roster_approve of the preview applies it. Proves no connection. 55000 for what is no preview, has not succeeded, was applied, or was overtaken by a later run or a changed connection.';

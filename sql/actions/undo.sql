@@ -1,0 +1,186 @@
+-- Undo: takes back what a sync, an apply or an approval did to people and links, in one transaction, and pauses Automatic Rostering,
+-- which would do it all again. Must survive everything that happened since: whoever was changed since is kept as he is.
+
+CREATE FUNCTION minga_roster_internal.check_undo(connection connections, target runs) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    why text;
+    next_step text;
+BEGIN
+    SELECT CASE
+            WHEN target.kind = 'undo' THEN 'It is an undo, and an undo is not taken back.'
+            WHEN target.kind NOT IN ('sync', 'apply', 'approve') THEN format('It is a %s, which changes nobody.', target.kind)
+            WHEN target.state <> 'succeeded' THEN minga_roster_internal.state_words(target.state) || ', and has changed nobody.'
+            WHEN u.run IS NOT NULL THEN format('It was undone by run %s.', u.run)
+            WHEN EXISTS (SELECT FROM minga_roster.runs r
+                WHERE r.run IN (target.run, minga_roster_internal.planned_in(target)) AND r.queued_at < minga_roster_internal.changes_kept_since()) THEN
+                'Its changes are older than minga_roster.keep_changes, and some of them may have been removed.'
+            WHEN f.why IS NOT NULL THEN f.why
+            WHEN NOT EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = minga_roster_internal.planned_in(target) AND c.done_by = target.run)
+                AND NOT EXISTS (SELECT FROM minga_roster.link_changes l WHERE l.run = target.run) THEN
+                CASE WHEN coalesce(target.created, 0) + coalesce(target.linked, 0) + coalesce(target.updated, 0) + coalesce(target.restored, 0)
+                        + coalesce(target.archived, 0) > 0
+                    THEN 'Its changes are older than minga_roster.keep_changes and have been removed.'
+                    ELSE 'It changed nobody.' END
+        END,
+        CASE
+            WHEN target.kind IN ('sync', 'apply', 'approve') AND target.state IN ('queued', 'running') THEN
+                'Call again when it has ended; minga_roster.roster_status shows how it fares.'
+            WHEN target.kind = 'undo' THEN format('Preview what a sync would do now, and apply it: SELECT * FROM minga_roster.roster_preview(%L).', target.connection)
+            WHEN target.kind = 'preview' AND a.run IS NOT NULL THEN format('Its changes were applied by run %s: SELECT minga_roster.roster_undo(%s).', a.run, a.run)
+            ELSE format('SELECT run, kind, finished_at FROM minga_roster.runs WHERE connection = %L AND kind IN (''sync'', ''apply'', ''approve'') AND state = ''succeeded'' ORDER BY run DESC shows the runs that changed people.',
+                target.connection)
+        END
+    INTO why, next_step
+    FROM minga_roster_internal.why_foreign(target, connection) f (why)
+    LEFT JOIN LATERAL (SELECT r.run FROM minga_roster.runs r WHERE r.connection = target.connection AND r.kind = 'undo' AND r.of_run = target.run
+        AND r.state = 'succeeded' ORDER BY r.run LIMIT 1) u ON true
+    LEFT JOIN LATERAL (SELECT r.run FROM minga_roster.runs r WHERE r.connection = target.connection AND r.kind = 'apply' AND r.of_run = target.run
+        AND r.state = 'succeeded' ORDER BY r.run LIMIT 1) a ON true;
+    IF why IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = format('run %s cannot be undone', target.run), DETAIL = why, HINT = next_step;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.check_undo(connections, runs) IS '55000 where the target is nothing that can be taken back, with the reason and the next step.';
+
+CREATE FUNCTION minga_roster_internal.find_undo(target runs) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+BEGIN
+    CREATE TEMP TABLE touched_links ON COMMIT DROP AS
+    SELECT t.sourced_id, t.before, l.person_id AS person_now, t.before ->> 'person_id' AS person_before, later.run AS later_run
+    FROM (
+        SELECT c.sourced_id, c.before FROM minga_roster.link_changes c WHERE c.run = target.run
+        UNION ALL
+        SELECT l.sourced_id, NULL FROM minga_roster.links l
+        WHERE l.connection = target.connection AND l.linked_run = target.run AND l.rule <> 'decided'
+            AND l.sourced_id NOT IN (SELECT c.sourced_id FROM minga_roster.link_changes c WHERE c.run = target.run)
+    ) t
+    LEFT JOIN (SELECT * FROM minga_roster.links k WHERE k.connection = target.connection) l ON l.sourced_id = t.sourced_id
+    LEFT JOIN (
+        SELECT c.sourced_id, max(c.run) AS run
+        FROM minga_roster.link_changes c JOIN minga_roster.runs r ON r.run = c.run AND r.connection = target.connection
+        WHERE c.run > target.run
+        GROUP BY c.sourced_id
+    ) later ON later.sourced_id = t.sourced_id
+    -- What roster_decide has made of a row since stays.
+    WHERE (l.rule = 'decided' AND l.linked_run >= target.run) IS NOT TRUE;
+
+    PERFORM minga_roster_internal.hash_people();
+    CREATE TEMP TABLE undoing ON COMMIT DROP AS
+    SELECT c.run, c.change, c.person_id, c.category, c.action AS did, row_number() OVER (ORDER BY c.run, c.change)::integer AS nth,
+        CASE c.action WHEN 'create' THEN 'archive' WHEN 'archive' THEN 'restore' WHEN 'restore' THEN 'archive' ELSE c.action END AS action,
+        CASE c.action WHEN 'archive' THEN jsonb_build_object('archived_at',
+            coalesce(to_jsonb(p.status), to_jsonb(p.archived_at)))
+            ELSE c.after || coalesce(c.stored, '{}') END AS before,
+        CASE c.action WHEN 'create' THEN '{}' ELSE c.before END AS after,
+        CASE
+            WHEN p.person_id IS NULL THEN 'The person does not exist any more.'
+            WHEN NOT p.managed THEN 'The person is not managed by a roster any more.'
+            WHEN p.role IN ('owner', 'manager') THEN 'The person is owner or manager.'
+            WHEN p.role = 'other' THEN 'The account has a role that no roster writes to.'
+            WHEN later.run IS NOT NULL THEN format('Run %s has changed the person since.', later.run)
+            WHEN k.later_run IS NOT NULL THEN format('Run %s has changed a link of the person since.', k.later_run)
+            WHEN c.action <> 'link' AND s.seen IS DISTINCT FROM c.seen THEN 'The person was changed since.'
+            WHEN c.action = 'create' AND e.person_id IS NOT NULL THEN 'Another connection has linked the person since.'
+            WHEN c.action = 'create' AND h.person_id IS NOT NULL THEN 'It was decided since that a row of the roster is the person.'
+        END AS reason
+    FROM minga_roster.changes c
+    LEFT JOIN current_people p ON p.person_id = c.person_id
+    LEFT JOIN seen_people s ON s.person_id = c.person_id
+    LEFT JOIN (
+        SELECT d.person_id, max(d.done_by) AS run
+        FROM minga_roster.changes d
+        WHERE d.site = target.site AND d.state = 'applied' AND d.done_by > target.run
+        GROUP BY d.person_id
+    ) later ON later.person_id = c.person_id
+    LEFT JOIN (
+        SELECT t.person_now AS person_id, max(t.later_run) AS later_run FROM touched_links t WHERE t.later_run IS NOT NULL GROUP BY t.person_now
+    ) k ON k.person_id = c.person_id
+    LEFT JOIN (
+        SELECT DISTINCT l.person_id FROM minga_roster.links l WHERE l.site = target.site AND l.connection <> target.connection
+    ) e ON e.person_id = c.person_id
+    LEFT JOIN (
+        SELECT DISTINCT l.person_id FROM minga_roster.links l
+        WHERE l.connection = target.connection AND l.rule = 'decided' AND l.linked_run >= target.run
+    ) h ON h.person_id = c.person_id
+    WHERE c.run = minga_roster_internal.planned_in(target) AND c.done_by = target.run AND c.state = 'applied';
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.find_undo(runs) IS
+'Makes the temp tables undoing (each change that the run carried out, with what takes it back, and the reason where it is kept) and touched_links (the links it wrote, as they were before).';
+
+CREATE FUNCTION minga_roster_internal.undo_run(run bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+DECLARE
+    this minga_roster.runs := minga_roster_internal.known_run(undo_run.run);
+    target minga_roster.runs := minga_roster_internal.known_run(this.of_run);
+    connection minga_roster.connections := minga_roster_internal.known_connection(this.connection);
+BEGIN
+    PERFORM minga_roster_internal.check_undo(connection, target);
+    PERFORM minga_roster_internal.read_people(connection);
+    PERFORM minga_roster_internal.find_undo(target);
+
+    CREATE TEMP TABLE writes ON COMMIT DROP AS
+    SELECT row_number() OVER (ORDER BY u.nth)::integer AS nth, u.nth AS change, u.action, u.category, u.person_id, NULL::text COLLATE "C" AS sourced_id,
+        u.before, u.after, false AS done, NULL::text AS code, NULL::text AS failure, NULL::bigint AS seen,
+        NULL::jsonb AS stored, false AS links
+    FROM undoing u
+    WHERE u.reason IS NULL AND u.action <> 'link';
+    ANALYZE writes;
+    PERFORM minga_roster_internal.write_people(connection);
+    UPDATE undoing u SET reason = coalesce(w.failure, 'The person was changed since.') FROM writes w WHERE w.change = u.nth AND NOT w.done;
+
+    -- Links of those who are kept stay, and so do links that a later run has written.
+    DELETE FROM touched_links t
+    WHERE t.later_run IS NOT NULL
+        OR t.person_now IN (SELECT u.person_id FROM undoing u WHERE u.reason IS NOT NULL)
+        OR t.person_before IN (SELECT u.person_id FROM undoing u WHERE u.reason IS NOT NULL);
+    DELETE FROM minga_roster.links l USING touched_links t WHERE l.connection = this.connection AND l.sourced_id = t.sourced_id;
+    INSERT INTO minga_roster.links
+    SELECT l.* FROM touched_links t CROSS JOIN LATERAL jsonb_populate_record(NULL::minga_roster.links, t.before) l WHERE t.before IS NOT NULL;
+    PERFORM minga_roster_internal.remember_written(this.connection);
+    DELETE FROM minga_roster.link_changes c USING touched_links t WHERE c.run = target.run AND c.sourced_id = t.sourced_id;
+
+    UPDATE minga_roster.changes c
+    SET state = CASE WHEN u.reason IS NULL THEN 'undone' ELSE 'kept' END, state_at = minga_roster_internal.clock(),
+        state_reason = coalesce(u.reason, format('undone by run %s', this.run)), state_cause = CASE
+            WHEN u.reason IS NULL THEN 'undone' END
+    FROM undoing u
+    WHERE c.run = u.run AND c.change = u.change;
+    -- What the run held rested on what is taken back.
+    UPDATE minga_roster.changes c SET state = 'expired', state_at = minga_roster_internal.clock(),
+        state_reason = format('Run %s was undone.', target.run),
+        state_cause = 'run_undone'
+    WHERE target.kind <> 'approve' AND c.run = minga_roster_internal.planned_in(target) AND c.state = 'held';
+
+    PERFORM minga_roster_internal.require_full_read(this.connection);
+    PERFORM minga_roster_internal.lock_evenings();
+    UPDATE minga_roster.connections c SET paused_reason = format('run %s was undone', target.run)
+    WHERE c.connection = this.connection AND c.automatic;
+    UPDATE minga_roster.runs r
+    SET state = 'cancelled', finished_at = minga_roster_internal.clock(), reported = true, sqlstate = '57014', error = 'automatic rostering is off or paused'
+    WHERE r.run IN (SELECT q.run FROM minga_roster.runs q WHERE q.connection = this.connection AND q.state = 'queued' AND q.origin = 'evening'
+                    FOR UPDATE SKIP LOCKED);
+
+    INSERT INTO minga_roster.run_counts (run, category, action, count)
+    SELECT this.run, coalesce(u.category, 'none'), CASE WHEN u.reason IS NULL THEN u.action ELSE 'kept' END, count(*)
+    FROM undoing u
+    GROUP BY 2, 3;
+    UPDATE minga_roster.runs r
+    SET created = 0, linked = n.linked, updated = n.updated, restored = n.restored, archived = n.archived, held = 0, unchanged = n.kept,
+        skipped = 0, conflicts = 0, rejects = 0
+    FROM (
+        SELECT count(*) FILTER (WHERE u.reason IS NULL AND u.action = 'link') AS linked,
+            count(*) FILTER (WHERE u.reason IS NULL AND u.action = 'update') AS updated,
+            count(*) FILTER (WHERE u.reason IS NULL AND u.action = 'restore') AS restored,
+            count(*) FILTER (WHERE u.reason IS NULL AND u.action = 'archive') AS archived,
+            count(*) FILTER (WHERE u.reason IS NOT NULL) AS kept
+        FROM undoing u
+    ) n
+    WHERE r.run = this.run;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.undo_run(bigint) IS
+'Takes back the changes that the run which this one is of carried out: new people are archived, archived people taken out again, restored ones archived as before, values and links put back. Who was changed since is kept, with the reason in state_reason. Pauses Automatic Rostering. 55000 for what cannot be undone.';

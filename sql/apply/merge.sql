@@ -1,0 +1,283 @@
+-- What a run does once the roster is staged, in one transaction: plan, guard and apply, or what it does to an earlier run: approve, apply, undo.
+
+CREATE FUNCTION minga_roster_internal.count_changes(run bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO minga_roster.run_counts (run, category, action, count)
+    SELECT c.run, coalesce(c.category, 'none'), CASE c.state WHEN 'held' THEN 'held' ELSE 'archive' END, count(*)
+    FROM minga_roster.changes c
+    WHERE c.run = count_changes.run AND ((c.action = 'archive' AND c.state IN ('planned', 'applied'))
+        OR (minga_roster_internal.awaits_approval(c.action, c.state_cause) AND c.state = 'held'))
+    GROUP BY c.run, coalesce(c.category, 'none'), CASE c.state WHEN 'held' THEN 'held' ELSE 'archive' END;
+    UPDATE minga_roster.runs r
+    SET created = n.created, linked = n.linked, updated = n.updated, restored = n.restored, archived = n.archived, held = n.held,
+        conflicts = n.conflicts, rejects = n.rejects, unchanged = o.unchanged, skipped = o.skipped
+    FROM (
+        SELECT count(*) FILTER (WHERE c.action = 'create' AND c.state <> 'held') AS created,
+            count(*) FILTER (WHERE c.action = 'link' AND c.state <> 'held') AS linked,
+            count(*) FILTER (WHERE c.action = 'update' AND c.state <> 'held') AS updated,
+            count(*) FILTER (WHERE c.action = 'restore') AS restored,
+            count(*) FILTER (WHERE c.action = 'archive' AND c.state <> 'held') AS archived,
+            count(*) FILTER (WHERE c.state = 'held' AND minga_roster_internal.awaits_approval(c.action, c.state_cause)) AS held,
+            count(*) FILTER (WHERE c.action = 'conflict') AS conflicts,
+            count(*) FILTER (WHERE c.action = 'reject') AS rejects
+        FROM minga_roster.changes c WHERE c.run = count_changes.run
+            AND c.state IN ('planned', 'applied', 'held', 'noted')
+    ) n, (
+        SELECT coalesce(sum(c.count) FILTER (WHERE c.action = 'unchanged'), 0) AS unchanged,
+            coalesce(sum(c.count) FILTER (WHERE c.action = 'skip'), 0) AS skipped
+        FROM minga_roster.run_counts c WHERE c.run = count_changes.run
+    ) o
+    WHERE r.run = count_changes.run;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.count_changes(bigint) IS 'Stores the counts of a run: of people from its changes, of those who '
+    'stay as they are from the outcomes of their rows.';
+
+CREATE FUNCTION minga_roster_internal.find_taken(approved runs) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
+    SET work_mem = '64MB' AS $$
+BEGIN
+    CREATE TEMP TABLE taken (change integer, reason text) ON COMMIT DROP;
+    IF NOT EXISTS (SELECT FROM writes w WHERE w.action = 'create') THEN
+        RETURN;
+    END IF;
+    PERFORM minga_roster_internal.mark_seen(approved.run);
+    INSERT INTO taken
+    SELECT w.change, 'Somebody with the same identifier or e-mail came after the plan was made.'
+    FROM writes w JOIN sights s ON s.change = w.change
+    WHERE w.action = 'create'
+    UNION ALL
+    SELECT p.change, 'A link of the roster''s row was changed since.'
+    FROM minga_roster.planned_links p
+    JOIN minga_roster.links l ON l.connection = find_taken.approved.connection AND l.sourced_id = p.sourced_id
+    WHERE p.run = find_taken.approved.run
+    UNION ALL
+    SELECT p.change, 'It was decided since that nothing is done for the roster''s row.'
+    FROM minga_roster.planned_links p
+    JOIN minga_roster.match_decisions d ON d.connection = find_taken.approved.connection
+        AND d.sourced_id = p.sourced_id AND d.decision = 'skip'
+    WHERE p.run = find_taken.approved.run;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.find_taken(runs) IS 'Makes the temp table taken: held creates that an approval must not carry '
+    'out any more, and why.';
+
+CREATE FUNCTION minga_roster_internal.approve_run(run bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+DECLARE
+    this minga_roster.runs := minga_roster_internal.known_run(approve_run.run);
+    approved minga_roster.runs := minga_roster_internal.known_run((SELECT CASE r.kind WHEN 'apply' THEN r.of_run ELSE r.run END
+        FROM minga_roster_internal.known_run(this.of_run) r));
+    is_applied boolean := approved.kind = 'sync' OR EXISTS (SELECT FROM minga_roster.runs r
+        WHERE r.connection = this.connection AND r.kind = 'apply' AND r.of_run = approved.run AND r.state = 'succeeded');
+    connection minga_roster.connections := minga_roster_internal.known_connection(this.connection);
+    foreign_why text := minga_roster_internal.why_foreign(approved, connection);
+    local_columns text[] := minga_roster_internal.local_columns(this.connection);
+    columns jsonb := (SELECT r.columns FROM minga_roster.people_relations r WHERE r.relation = connection.people);
+    is_held boolean;
+    proves boolean;
+    undone_by bigint;
+BEGIN
+    SELECT max(r.run) INTO undone_by
+    FROM minga_roster.runs r JOIN minga_roster.runs u ON u.run = r.of_run
+    WHERE r.connection = this.connection AND r.kind = 'undo' AND r.state = 'succeeded' AND u.kind IN ('sync', 'apply')
+        AND minga_roster_internal.planned_in(u) = approved.run;
+    PERFORM FROM minga_roster.changes c WHERE c.run = approved.run AND c.state = 'held'
+        AND minga_roster_internal.awaits_approval(c.action, c.state_cause) FOR UPDATE;
+    is_held := FOUND;
+    -- Who is there shows which school it is, or the lack of leavers does; what updates would write does not.
+    SELECT connection.unproven AND undone_by IS NULL AND approved.run = max(r.run)
+        AND (EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = approved.run AND c.action = 'archive'
+            AND c.state = 'held')
+            OR NOT EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = approved.run AND c.action = 'update'
+                AND (c.state = 'held' OR c.state_cause = 'approved')))
+    INTO proves
+    FROM minga_roster.runs r
+    WHERE r.connection = this.connection AND r.kind = 'sync' AND r.state = 'succeeded' AND r.is_full;
+    IF approved.kind NOT IN ('sync', 'preview') OR NOT is_applied OR foreign_why IS NOT NULL OR approved.state <> 'succeeded'
+        OR NOT (is_held OR coalesce(proves, false)) THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = format('run %s has nothing to approve', approved.run),
+            DETAIL = CASE
+                WHEN approved.kind NOT IN ('sync', 'preview') THEN
+                    format('It is %s %s, which holds nothing.', CASE
+                        WHEN approved.kind IN ('approve', 'undo') THEN 'an' ELSE 'a' END, approved.kind)
+                WHEN foreign_why IS NOT NULL THEN foreign_why
+                WHEN approved.kind = 'preview' AND approved.state = 'succeeded' AND NOT is_applied THEN 'It is a preview that has not been applied.'
+                WHEN approved.state <> 'succeeded' THEN minga_roster_internal.state_words(approved.state) || '.'
+                WHEN undone_by IS NOT NULL THEN format('It was undone by run %s, and what it held with it.', undone_by)
+                WHEN EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = approved.run
+                    AND c.action IN ('create', 'update', 'archive') AND c.state = 'expired') THEN
+                    'What it held has expired: a later sync has decided again.'
+                WHEN EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = approved.run
+                    AND c.state_cause = 'approved') THEN
+                    'What it held has been approved already.'
+                WHEN approved.queued_at < minga_roster_internal.changes_kept_since() THEN 'Its changes are older than minga_roster.keep_changes and have been removed.'
+                ELSE 'It holds nothing.'
+            END,
+            HINT = CASE WHEN approved.kind IN ('sync', 'preview') AND approved.state IN ('queued', 'running') THEN
+                    'Call again when it has ended; minga_roster.roster_status shows how it fares.'
+                ELSE format('SELECT run, held FROM minga_roster.runs WHERE connection = %L AND held > 0 ORDER BY run '
+                    'DESC shows the syncs that held something.',
+                    this.connection) END;
+    END IF;
+
+    PERFORM minga_roster_internal.read_people(connection);
+    PERFORM minga_roster_internal.open_writes(approved.run, 'held');
+    PERFORM minga_roster_internal.find_taken(approved);
+    CREATE TEMP TABLE refusals ON COMMIT DROP AS
+    SELECT w.change,
+        CASE
+            WHEN w.action = 'update' AND NOT t.roster THEN 'The category is not rostered any more.'
+            WHEN w.action = 'update' AND NOT t.auto_update THEN 'Auto update is off for this category.'
+            WHEN w.action = 'archive' AND NOT (t.roster AND t.archive) THEN 'Archiving is off for this category.'
+            WHEN w.action = 'update' AND EXISTS (
+                SELECT FROM jsonb_object_keys(w.after) k WHERE minga_roster_internal.ownership_unit(k) = ANY (local_columns))
+                    THEN
+                'A column of it is not taken from the SIS any more.'
+            WHEN w.action = 'update' AND NOT columns ?& ARRAY(SELECT jsonb_object_keys(w.after)) THEN
+                'The people relation has not all columns of it any more.'
+            WHEN w.action = 'create' AND NOT t.roster THEN 'The category is not rostered any more.'
+            WHEN w.action = 'create' AND NOT columns ?& ARRAY(SELECT jsonb_object_keys(w.after)) THEN
+                'The people relation has not all columns of it any more.'
+            WHEN w.action = 'create' THEN (SELECT min(n.reason) FROM taken n WHERE n.change = w.change)
+            WHEN p.person_id IS NULL THEN 'The person does not exist any more.'
+            WHEN p.archived AND w.action = 'update' THEN 'The person was archived after the plan was made.'
+            WHEN p.archived THEN 'The person is archived already.'
+            WHEN NOT p.managed THEN 'The person is not managed by a roster any more.'
+            WHEN p.role IN ('owner', 'manager') THEN 'The person is owner or manager.'
+            WHEN p.role = 'other' THEN 'The account has a role that no roster writes to.'
+            WHEN w.action = 'update' AND k.change IS NULL THEN 'A link of the roster''s row was changed since.'
+            WHEN w.action = 'update' THEN NULL
+            WHEN coalesce(l.listed, true) THEN 'The roster lists the person again.'
+            WHEN l.listed_elsewhere THEN 'Another connection lists the person.'
+        END AS reason
+    FROM writes w
+    LEFT JOIN minga_roster.toggles t ON t.connection = this.connection AND t.category = w.category
+    LEFT JOIN current_people p ON p.person_id = w.person_id
+    LEFT JOIN (
+        SELECT k.person_id, bool_or(k.missed_since IS NULL) FILTER (WHERE k.connection = this.connection) AS listed,
+            coalesce(bool_or(k.missed_since IS NULL AND c.retired_at IS NULL) FILTER (WHERE k.connection <> this.connection), false)
+                AS listed_elsewhere
+        FROM minga_roster.links k JOIN minga_roster.connections c USING (connection)
+        WHERE k.site = this.site AND c.people = connection.people
+        GROUP BY k.person_id
+    ) l ON l.person_id = w.person_id
+    LEFT JOIN (
+        -- Each row that lent its values is still this person's.
+        SELECT c.change
+        FROM minga_roster.changes c
+        CROSS JOIN LATERAL unnest(c.sourced_ids) i (sourced_id)
+        LEFT JOIN (SELECT * FROM minga_roster.links o WHERE o.connection = this.connection) o
+            ON o.sourced_id = i.sourced_id COLLATE "C" AND o.person_id = c.person_id
+        WHERE c.run = approved.run AND c.state = 'held' AND c.action = 'update'
+        GROUP BY c.change
+        HAVING count(*) = count(o.sourced_id)
+    ) k ON k.change = w.change;
+    DELETE FROM writes w USING refusals f WHERE f.change = w.change AND f.reason IS NOT NULL;
+    PERFORM minga_roster_internal.write_people(connection);
+
+    UPDATE minga_roster.changes c
+    SET state = CASE WHEN w.done THEN 'applied' ELSE 'refused' END, state_at = minga_roster_internal.clock(),
+        state_reason = CASE WHEN w.done THEN format('approved by run %s', this.run)
+            ELSE coalesce(f.reason, w.failure, 'The person was changed after the plan was made.') END,
+        state_cause = CASE WHEN w.done THEN 'approved' END,
+        person_id = CASE WHEN w.done THEN w.person_id ELSE c.person_id END,
+        after = CASE WHEN w.done AND c.action = 'archive' THEN jsonb_build_object('archived_at', minga_roster_internal.clock())
+            || c.after ELSE c.after END,
+        seen = w.seen, done_by = CASE WHEN w.done THEN this.run END, stored = w.stored
+    FROM refusals f LEFT JOIN writes w ON w.change = f.change
+    WHERE c.run = approved.run AND c.change = f.change;
+    INSERT INTO minga_roster.link_changes (run, sourced_id, before)
+    SELECT this.run, l.sourced_id, to_jsonb(l)
+    FROM writes w JOIN minga_roster.links l ON l.person_id = w.person_id
+    WHERE w.done AND (w.action = 'archive' OR (w.action = 'update' AND w.after ? 'role'))
+        AND l.connection = this.connection AND l.site = this.site;
+    UPDATE minga_roster.links l
+    SET archived_run = CASE w.action WHEN 'archive' THEN approved.run ELSE l.archived_run END,
+        role_written = CASE w.action WHEN 'archive' THEN l.role_written ELSE w.after ->> 'role' END
+    FROM writes w
+    WHERE w.done AND (w.action = 'archive' OR (w.action = 'update' AND w.after ? 'role'))
+        AND l.connection = this.connection AND l.person_id = w.person_id;
+    INSERT INTO minga_roster.links (connection, sourced_id, site, person_id, category, role_written, rule, linked_run)
+    SELECT this.connection, l.sourced_id, this.site, w.person_id, l.category, l.role_written, l.rule, this.run
+    FROM writes w JOIN minga_roster.planned_links l ON l.run = approved.run AND l.change = w.change
+    WHERE w.done AND w.action = 'create';
+    DELETE FROM minga_roster.planned_links l WHERE l.run = approved.run;
+    PERFORM minga_roster_internal.remember_written(this.connection);
+    IF proves THEN
+        UPDATE minga_roster.connections c SET unproven = false WHERE c.connection = this.connection;
+    END IF;
+    INSERT INTO minga_roster.run_counts (run, category, action, count)
+    SELECT this.run, w.category, w.action, count(*) FROM writes w WHERE w.done GROUP BY w.category, w.action;
+    UPDATE minga_roster.runs r
+    SET archived = (SELECT count(*) FROM writes w WHERE w.done AND w.action = 'archive'),
+        updated = (SELECT count(*) FROM writes w WHERE w.done AND w.action = 'update'),
+        created = (SELECT count(*) FROM writes w WHERE w.done AND w.action = 'create'),
+        linked = 0, restored = 0, held = 0, unchanged = 0, skipped = 0, conflicts = 0, rejects = 0
+    WHERE r.run = this.run;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.approve_run(bigint) IS
+'Applies the held archives, updates and creates of the run that this one is of, each checked again; what fails '
+    'becomes refused. Of an applied preview the number of either run will do. Approving the newest full sync also '
+    'proves the connection, unless it held updates alone. 55000 where there is nothing to approve.';
+
+CREATE FUNCTION minga_roster_internal.lock_people(connection connections) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- EXPLAIN locks what the apply will, tables under a view and partitions as well, asks for no right that it does not, and fires no trigger.
+    PERFORM minga_roster_internal.as_owner(connection.people, (
+        SELECT format('EXPLAIN UPDATE %s p SET %I = DEFAULT WHERE %s', connection.people, r.columns ->> 'given_name',
+            minga_roster_internal.equal_terms(connection.people, r.columns ->> 'site', '$1'))
+        FROM minga_roster.people_relations r WHERE r.relation = connection.people), connection.site);
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.lock_people(connections) IS
+'Takes the lock that writing to the people relation needs before anything is read from it: a run that took it later could meet somebody who holds a lock that lets him read and waits for a stronger one.';
+
+CREATE FUNCTION minga_roster_internal.merge_run(run bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    this minga_roster.runs := minga_roster_internal.known_run(merge_run.run);
+BEGIN
+    PERFORM minga_roster_internal.check_people_relation((minga_roster_internal.known_connection(this.connection)).people);
+    PERFORM minga_roster_internal.check_event_triggers();
+    IF this.kind <> 'preview' THEN
+        PERFORM minga_roster_internal.lock_people(minga_roster_internal.known_connection(this.connection));
+    END IF;
+    CASE this.kind
+        WHEN 'approve' THEN
+            PERFORM minga_roster_internal.approve_run(run);
+            RETURN;
+        WHEN 'apply' THEN
+            PERFORM minga_roster_internal.apply_preview(run);
+            RETURN;
+        WHEN 'undo' THEN
+            PERFORM minga_roster_internal.undo_run(run);
+            RETURN;
+        ELSE
+            NULL;
+    END CASE;
+    PERFORM minga_roster_internal.plan_run(run);
+    PERFORM minga_roster_internal.guard_run(run);
+    PERFORM minga_roster_internal.note_findings(this, minga_roster_internal.known_connection(this.connection));
+    IF this.kind = 'sync' THEN
+        -- A delta has judged nobody's absence.
+        UPDATE minga_roster.changes c SET state = 'expired', state_at = minga_roster_internal.clock(), state_cause = 'superseded'
+        FROM minga_roster.runs r
+        WHERE r.run = c.run AND r.connection = this.connection AND c.state = 'held' AND c.run <> this.run AND this.is_full IS NOT FALSE;
+        IF FOUND THEN
+            PERFORM minga_roster_internal.drop_held_links(this.connection);
+        END IF;
+        PERFORM minga_roster_internal.apply_run(run);
+        PERFORM minga_roster_internal.end_read(this);
+    ELSE
+        PERFORM minga_roster_internal.keep_preview(this);
+    END IF;
+    PERFORM minga_roster_internal.count_changes(run);
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.merge_run(bigint) IS
+'What a run of kind preview, sync, approve, apply or undo does in the one transaction after its fetch: plan and guard; apply too; or what it does to the run that it is of. Stores the counts, not the state.';

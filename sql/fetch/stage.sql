@@ -1,0 +1,284 @@
+-- The stage: its partitions, one of users and one of orgs for each connection, and what is set right in them once they are filled.
+
+CREATE FUNCTION minga_roster_internal.fallbacks_of(entry jsonb) RETURNS text[]
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ARRAY(SELECT jsonb_array_elements_text(CASE jsonb_typeof(entry->'fallback')
+        WHEN 'array' THEN entry->'fallback' WHEN 'string' THEN jsonb_build_array(entry->'fallback') ELSE '[]' END))
+$$;
+COMMENT ON FUNCTION minga_roster_internal.fallbacks_of(jsonb) IS 'The paths that an entry of sis.collections names in place of its own, in '
+    'order.';
+
+CREATE FUNCTION minga_roster_internal.collections_to_read(connection text, since timestamptz DEFAULT NULL,
+    OUT "position" integer, OUT collection text, OUT family text, OUT path text, OUT fallbacks text[],
+    OUT roles text[], OUT filtered boolean)
+RETURNS SETOF record
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    WITH entry AS (
+        SELECT c.connection, c.parent_contact, e.position, e.entry->>'collection' AS collection, e.entry->>'family' AS family,
+            ARRAY(SELECT jsonb_array_elements_text(e.entry->'categories')) AS categories,
+            e.entry->>'path' AS path, minga_roster_internal.fallbacks_of(e.entry) AS fallbacks,
+            ARRAY(SELECT lower(r) FROM jsonb_array_elements_text(e.entry->'roles') AS r) AS roles
+        FROM minga_roster.connections c
+        JOIN minga_roster.sis s USING (sis)
+        CROSS JOIN LATERAL jsonb_array_elements(s.collections) WITH ORDINALITY AS e (entry, position)
+        WHERE c.connection = collections_to_read.connection
+    )
+    SELECT e.position::integer, e.collection, e.family, p.path, p.fallbacks, e.roles, p.path <> e.path
+    FROM entry e
+    -- Which rows of staff are one person is told by their list as a whole.
+    CROSS JOIN LATERAL (SELECT CASE WHEN e.family = 'staff' THEN NULL ELSE since END AS since) AS wanted
+    CROSS JOIN LATERAL (SELECT minga_roster_internal.with_filter(e.path, wanted.since) AS path,
+        ARRAY(SELECT minga_roster_internal.with_filter(f.path, wanted.since)
+            FROM unnest(e.fallbacks) WITH ORDINALITY AS f (path, nth) ORDER BY f.nth) AS fallbacks) AS p
+    WHERE (e.family <> 'contact' OR e.parent_contact)
+        AND EXISTS (
+            SELECT FROM minga_roster.toggles t
+            WHERE t.connection = e.connection AND t.roster
+                AND (t.category = ANY (e.categories)
+                    OR (t.archive AND e.family <> 'contact' AND EXISTS (
+                        SELECT FROM entry other WHERE other.family = e.family AND t.category = ANY (other.categories)))))
+    ORDER BY e.position
+$$;
+COMMENT ON FUNCTION minga_roster_internal.collections_to_read(text, timestamptz) IS
+'What a fetch of the connection reads, in this order: each collection with a category that is rostered; all collections of a family in which one rostered category is archived, since absence is judged in families; contacts where the parent contact is wanted and students are rostered. since: of students and contacts only what changed later, where the preset''s own filter leaves room for that; such a collection is filtered. roles: kept of an endpoint that is not the school''s own, none for all.';
+
+CREATE FUNCTION minga_roster_internal.prepare_stage(connection text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET lock_timeout = 0 AS $$
+DECLARE
+    parent text;
+    partition text;
+BEGIN
+    FOREACH parent IN ARRAY ARRAY['staged_users', 'staged_orgs']
+    LOOP
+        partition := format('%s_%s', parent,
+            (SELECT c.number FROM minga_roster.connections c WHERE c.connection = prepare_stage.connection));
+        IF to_regclass(format('minga_roster.%I', partition)) IS NULL THEN
+            EXECUTE format('CREATE UNLOGGED TABLE minga_roster.%I (LIKE minga_roster.%I)', partition, parent);
+            EXECUTE format('ALTER TABLE minga_roster.%I ATTACH PARTITION minga_roster.%I FOR VALUES IN (%L)',
+                parent, partition, prepare_stage.connection);
+            EXECUTE format('ALTER EXTENSION minga_roster ADD TABLE minga_roster.%I', partition);
+        ELSE
+            BEGIN
+                PERFORM set_config('lock_timeout', '5s', true);
+                EXECUTE format('TRUNCATE minga_roster.%I', partition);
+                PERFORM set_config('lock_timeout', '0', true);
+            EXCEPTION WHEN lock_not_available THEN
+                EXECUTE format('DELETE FROM minga_roster.%I', partition);
+            END;
+        END IF;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.prepare_stage(text) IS
+'Makes the partitions of a connection where they are missing, unlogged and members of the extension, and empties them; where somebody has been reading one for 5 seconds its rows are deleted instead of truncated.';
+
+CREATE FUNCTION minga_roster_internal.drop_stage(connection text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    partition regclass;
+BEGIN
+    FOR partition IN
+        SELECT to_regclass(format('minga_roster.%I', format('%s_%s', p.parent, c.number)))
+        FROM minga_roster.connections c
+        CROSS JOIN (VALUES ('staged_users'), ('staged_orgs')) AS p (parent)
+        WHERE c.connection = drop_stage.connection
+    LOOP
+        CONTINUE WHEN partition IS NULL;
+        EXECUTE format('ALTER EXTENSION minga_roster DROP TABLE %s', partition);
+        EXECUTE format('DROP TABLE %s', partition);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.drop_stage(text) IS 'Takes the partitions of a connection out of the extension and drops them; nothing where there are none.';
+
+CREATE FUNCTION minga_roster_internal.distinct_staged(connection text, collection text) RETURNS bigint
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET work_mem = '1MB' AS $$
+    SELECT count(DISTINCT s.sourced_id)
+    FROM minga_roster.staged_users s
+    WHERE s.connection = distinct_staged.connection AND s.collection = distinct_staged.collection
+$$;
+COMMENT ON FUNCTION minga_roster_internal.distinct_staged(text, text) IS
+'How many different sourcedIds a collection has listed, those elsewhere included. In memory that does not grow with the roster.';
+
+CREATE FUNCTION minga_roster_internal.count_new(connection text, collection text, ids bigint[]) RETURNS bigint
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET work_mem = '1MB' AS $$
+    SELECT count(*)
+    FROM (SELECT unnest(count_new.ids)
+          EXCEPT
+          SELECT hashtextextended(s.sourced_id, 0)
+          FROM minga_roster.staged_users s
+          WHERE s.connection = count_new.connection AND s.collection = count_new.collection) AS unknown
+$$;
+COMMENT ON FUNCTION minga_roster_internal.count_new(text, text, bigint[]) IS
+'How many of these sourcedIds, given as hashes, the collection has not listed yet, those elsewhere included.';
+
+CREATE FUNCTION minga_roster_internal.learn_fact(connection text, fact text, value text, run bigint) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    INSERT INTO minga_roster.server_facts AS f (connection, fact, value, learned_run, learned_at)
+    VALUES (learn_fact.connection, learn_fact.fact, learn_fact.value, learn_fact.run, minga_roster_internal.clock())
+    ON CONFLICT ON CONSTRAINT server_facts_pkey DO UPDATE SET value = EXCLUDED.value,
+    learned_run = EXCLUDED.learned_run, learned_at = EXCLUDED.learned_at
+$$;
+COMMENT ON FUNCTION minga_roster_internal.learn_fact(text, text, text, bigint) IS 'Keeps what a run has learned of how the SIS answers.';
+
+CREATE FUNCTION minga_roster_internal.fresh_facts(connection text) RETURNS SETOF server_facts
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT f.* FROM minga_roster.server_facts f
+    WHERE f.connection = fresh_facts.connection
+        AND f.learned_at > minga_roster_internal.clock() - interval '7 days' AND f.learned_at <= minga_roster_internal.clock()
+$$;
+COMMENT ON FUNCTION minga_roster_internal.fresh_facts(text) IS 'What is known of how the SIS answers, but for what is to be tried again.';
+
+CREATE FUNCTION minga_roster_internal.forget_stale_facts(connection text) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    DELETE FROM minga_roster.server_facts f
+    WHERE f.connection = forget_stale_facts.connection
+        AND NOT EXISTS (SELECT FROM minga_roster_internal.fresh_facts(forget_stale_facts.connection) known
+            WHERE known.fact = f.fact)
+$$;
+COMMENT ON FUNCTION minga_roster_internal.forget_stale_facts(text) IS 'After a read: what was tried again and not learned again holds no '
+    'longer.';
+
+CREATE FUNCTION minga_roster_internal.store_collection(run bigint, connection text, collection text, family text, complete boolean, proof text,
+    pages integer, rows bigint, distinct_ids bigint, claimed_total bigint, without_id bigint, elsewhere bigint,
+    fallback boolean, detail text, weak_cause text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO minga_roster.collections (run, collection, family, complete, proof, pages, rows, distinct_ids, claimed_total,
+        without_id, elsewhere, fallback, detail, weak_cause)
+    VALUES (store_collection.run, store_collection.collection, store_collection.family, store_collection.complete,
+        store_collection.proof, store_collection.pages, store_collection.rows, store_collection.distinct_ids,
+        store_collection.claimed_total, store_collection.without_id, store_collection.elsewhere,
+        store_collection.fallback, store_collection.detail, store_collection.weak_cause);
+    IF store_collection.elsewhere > 0 THEN
+        UPDATE minga_roster.collections c SET roles_ended = ended.rows
+        FROM (SELECT count(*) AS rows FROM minga_roster.staged_users s
+            WHERE s.connection = store_collection.connection AND s.collection = store_collection.collection
+                AND s.outcome = 'ended') ended
+        WHERE c.run = store_collection.run AND c.collection = store_collection.collection AND ended.rows > 0;
+        DELETE FROM minga_roster.staged_users s
+        WHERE s.connection = store_collection.connection AND s.collection = store_collection.collection
+            AND s.outcome IN ('elsewhere', 'ended');
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.store_collection(bigint, text, text, text, boolean, text, integer, bigint, bigint, bigint, bigint,
+    bigint, boolean, text, text) IS
+'Records what reading a collection came to, and takes the rows of people elsewhere, staged by id to judge its end, out of the stage.';
+
+CREATE FUNCTION minga_roster_internal.remember_school(connection text) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    -- Whose settings somebody is changing keeps the name it has until the next fetch.
+    UPDATE minga_roster.connections c SET school_name = n.name
+    FROM (
+        SELECT k.connection, o.name
+        FROM minga_roster.connections k
+        JOIN LATERAL (SELECT s.name FROM minga_roster.staged_orgs s
+            WHERE s.connection = k.connection AND lower(s.sourced_id) = lower(k.school_id) AND s.name <> ''
+            ORDER BY s.sourced_id = k.school_id DESC LIMIT 1) o ON true
+        WHERE k.connection = remember_school.connection AND k.school_name IS DISTINCT FROM o.name
+        FOR UPDATE OF k SKIP LOCKED
+    ) n
+    WHERE c.connection = n.connection
+$$;
+COMMENT ON FUNCTION minga_roster_internal.remember_school(text) IS
+'Keeps the name of the school with its connection, since the stage is empty after a failed fetch, and on a standby.';
+
+CREATE FUNCTION minga_roster_internal.settle_stage(run bigint, connection text) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET work_mem = '1MB' SET enable_hashagg = off AS $$
+DECLARE
+    partition text := format('minga_roster.%I', format('staged_users_%s',
+        (SELECT c.number FROM minga_roster.connections c WHERE c.connection = settle_stage.connection)));
+    contacts text[] := ARRAY(SELECT c.collection FROM minga_roster.collections c
+        WHERE c.run = settle_stage.run AND c.family = 'contact');
+    own text[] := ARRAY(SELECT c.collection FROM minga_roster_internal.collections_to_read(settle_stage.connection) c
+        WHERE c.path LIKE '%{school}%');
+    staged bigint;
+BEGIN
+    IF to_regclass(partition) IS NULL THEN
+        RETURN 0;
+    END IF;
+    PERFORM minga_roster_internal.remember_school(settle_stage.connection);
+    -- One row for each id: one that is more than a contact's, the latest, and of equals the one from the school's own endpoint.
+    EXECUTE format($statement$
+        DELETE FROM %1$s s
+        USING (
+            SELECT d.ctid AS place, row_number() OVER (PARTITION BY d.sourced_id
+                ORDER BY d.collection = ANY ($2), d.date_last_modified COLLATE "C" DESC NULLS LAST, d.collection = ANY ($1) DESC, d.collection, d.ctid) AS nth
+            FROM %1$s d
+            WHERE d.sourced_id IN (SELECT t.sourced_id FROM %1$s t GROUP BY t.sourced_id HAVING count(*) > 1)
+        ) AS duplicate
+        WHERE s.ctid = duplicate.place AND duplicate.nth > 1
+    $statement$, partition) USING own, contacts;
+    -- The school's own list of one category tells the role of a row that names none.
+    EXECUTE format($statement$
+        WITH told AS (
+            UPDATE %1$s s SET role = t.role
+            FROM (
+                SELECT c.collection, (SELECT r.roster_role FROM minga_roster.role_rules r
+                    WHERE r.sis = n.sis AND r.category = e.entry -> 'categories' ->> 0 ORDER BY r.rank, r.roster_role
+                    LIMIT 1) AS role
+                FROM minga_roster.connections n
+                JOIN minga_roster.sis k ON k.sis = n.sis
+                CROSS JOIN LATERAL jsonb_array_elements(k.collections) AS e (entry)
+                JOIN minga_roster.collections c ON c.run = $2 AND c.collection = e.entry ->> 'collection'
+                    AND NOT c.fallback
+                WHERE n.connection = $1 AND e.entry ->> 'path' LIKE '%%{school}%%'
+                    AND jsonb_array_length(e.entry -> 'categories') = 1
+                    AND e.entry ->> 'family' = minga_roster_internal.family_of(e.entry -> 'categories' ->> 0)
+            ) t
+            WHERE s.role IS NULL AND NOT s.damaged AND s.collection = t.collection AND t.role IS NOT NULL
+            RETURNING s.collection
+        ), counted AS (
+            SELECT told.collection, count(*) AS rows FROM told GROUP BY told.collection
+        )
+        UPDATE minga_roster.collections c SET without_role = counted.rows
+        FROM counted
+        WHERE c.run = $2 AND c.collection = counted.collection
+    $statement$, partition) USING settle_stage.connection, settle_stage.run;
+    -- Of several roles at the school: accounts before contacts, then the family of the first, then the best rank.
+    EXECUTE format($statement$
+        UPDATE %1$s s SET role = best.role
+        FROM (
+            SELECT DISTINCT ON (h.sourced_id) h.sourced_id, h.role
+            FROM (
+                SELECT t.sourced_id, held.role, held.nth, r.rank, f.family,
+                    first_value(f.family) OVER (PARTITION BY t.sourced_id ORDER BY f.family = 'contact', held.nth) AS chosen
+                FROM %1$s t
+                CROSS JOIN LATERAL unnest(t.roles) WITH ORDINALITY AS held (role, nth)
+                JOIN minga_roster.role_rules r ON r.roster_role = held.role
+                    AND r.sis = (SELECT c.sis FROM minga_roster.connections c WHERE c.connection = $1)
+                CROSS JOIN LATERAL (SELECT minga_roster_internal.family_of(r.category) AS family) f
+                WHERE t.roles IS NOT NULL
+            ) h
+            WHERE h.family = h.chosen
+            ORDER BY h.sourced_id, h.rank, h.nth
+        ) best
+        WHERE s.sourced_id = best.sourced_id AND s.role IS DISTINCT FROM best.role
+    $statement$, partition) USING settle_stage.connection;
+    IF contacts <> '{}' THEN
+        EXECUTE format($statement$
+            WITH gone AS (
+                DELETE FROM %1$s s
+                WHERE s.collection = ANY ($2)
+                    AND NOT EXISTS (
+                        SELECT FROM (SELECT DISTINCT unnest(t.agent_ids) COLLATE "C" AS id FROM %1$s t WHERE t.collection <> ALL ($2)) AS agent
+                        WHERE agent.id = s.sourced_id)
+                RETURNING s.collection
+            ), counted AS (
+                SELECT gone.collection, count(*) AS elsewhere FROM gone GROUP BY gone.collection
+            )
+            UPDATE minga_roster.collections c SET elsewhere = c.elsewhere + counted.elsewhere
+            FROM counted
+            WHERE c.run = $1 AND c.collection = counted.collection
+        $statement$, partition) USING settle_stage.run, contacts;
+    END IF;
+    EXECUTE format('SELECT count(*) FROM %s', partition) INTO staged;
+    RETURN staged;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.settle_stage(bigint, text) IS
+'Once all collections are read: keeps one row for each sourcedId, gives one without a role that of the school''s own '
+    'list of one category, gives one who holds several roles at the school the one that counts, and keeps of '
+    'contacts only those whom a staged student names as agent (the others are counted as elsewhere). Returns how '
+    'many users are staged.';

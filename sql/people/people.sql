@@ -1,0 +1,682 @@
+-- The people relation: made for those who have none, checked and attached for those who do. Only its shape is looked at here;
+-- what a sync would run into is in obstacles.sql.
+
+CREATE FUNCTION minga_roster_internal.caller() RETURNS name
+LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'roster_caller';
+COMMENT ON FUNCTION minga_roster_internal.caller() IS
+'The role that the extension acts for: the current user at the call of the function that people call; elsewhere the '
+    'current user.';
+
+CREATE FUNCTION minga_roster_internal.people_columns(OUT "position" integer, OUT "column" text, OUT type text, OUT required boolean, OUT may_be_empty boolean)
+RETURNS SETOF record
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT c.position, c."column", c.type, c.required, c.may_be_empty
+    FROM (VALUES
+        (1, 'site', 'text', true, false),
+        (2, 'person_id', 'any', true, false),
+        (3, 'role', 'text or enum', true, false),
+        (4, 'given_name', 'text', true, false),
+        (5, 'family_name', 'text', true, false),
+        (6, 'archived_at', 'timestamp with time zone', true, true),
+        (7, 'email', 'text', false, true),
+        (8, 'username', 'text', false, true),
+        (9, 'identifier', 'text', false, true),
+        (10, 'grade', 'text', false, true),
+        (11, 'phone', 'text', false, true),
+        (12, 'middle_name', 'text', false, true),
+        (13, 'preferred_name', 'text', false, true),
+        (14, 'birth_date', 'date or text', false, true),
+        (15, 'parent_name', 'text', false, true),
+        (16, 'parent_email', 'text', false, true),
+        (17, 'parent_phone', 'text', false, true),
+        (18, 'parent_rule', 'text', false, true),
+        (19, 'updated_at', 'timestamp with time zone', false, false),
+        (20, 'roster_managed', 'boolean', false, false)) AS c (position, "column", type, required, may_be_empty)
+    ORDER BY c.position;
+END;
+COMMENT ON FUNCTION minga_roster_internal.people_columns() IS
+'The columns of the people relation''s contract. Required ones must be there; the others are written where present, but for roster_managed, which is only read. may_be_empty: NULL is written to it, so it cannot be NOT NULL.';
+
+CREATE FUNCTION minga_roster_internal.base_type(type oid) RETURNS oid
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    WITH RECURSIVE made_of (oid, typbasetype) AS (
+        SELECT t.oid, t.typbasetype FROM pg_type t WHERE t.oid = base_type.type
+        UNION ALL
+        SELECT t.oid, t.typbasetype FROM made_of m JOIN pg_type t ON t.oid = m.typbasetype
+    )
+    SELECT m.oid FROM made_of m WHERE m.typbasetype = 0
+$$;
+COMMENT ON FUNCTION minga_roster_internal.base_type(oid) IS 'What a domain is made of in the end; any other type itself.';
+
+CREATE FUNCTION minga_roster_internal.fits_type(column_type oid, wanted text) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    base oid := minga_roster_internal.base_type(column_type);
+BEGIN
+    RETURN CASE wanted
+        WHEN 'any' THEN true
+        WHEN 'text' THEN base IN ('text'::regtype, 'varchar'::regtype)
+            -- citext and its like: text by another name, which reads and writes as text does.
+            OR (EXISTS (SELECT FROM pg_cast c WHERE c.castsource = base AND c.casttarget = 'text'::regtype
+                            AND c.castmethod = 'b' AND c.castcontext = 'i')
+                AND EXISTS (SELECT FROM pg_cast c WHERE c.castsource = 'text'::regtype AND c.casttarget = base AND c.castcontext IN ('a', 'i')))
+        WHEN 'date or text' THEN base = 'date'::regtype OR minga_roster_internal.fits_type(base, 'text')
+        WHEN 'text or enum' THEN EXISTS (SELECT FROM pg_type t WHERE t.oid = base AND t.typtype = 'e') OR minga_roster_internal.fits_type(base, 'text')
+        WHEN 'text, boolean or enum' THEN base = 'boolean'::regtype OR minga_roster_internal.fits_type(base, 'text or enum')
+        ELSE base = to_regtype(wanted)
+    END;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.fits_type(oid, text) IS 'Whether a column of this type (domains count as what they are made of) can hold what people_columns() names as type.';
+
+CREATE FUNCTION minga_roster_internal.column_type(relation regclass, attribute text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT format('%I.%I', n.nspname, t.typname)
+    FROM pg_attribute a
+    JOIN pg_type d ON d.oid = a.atttypid
+    JOIN pg_type t ON t.oid = CASE d.typtype WHEN 'd' THEN minga_roster_internal.base_type(d.oid) ELSE d.oid END
+    JOIN pg_namespace n ON n.oid = t.typnamespace
+    WHERE a.attrelid = relation AND a.attname = attribute
+$$;
+COMMENT ON FUNCTION minga_roster_internal.column_type(regclass, text) IS
+'Type of a column, a domain''s base type, without its length and whatever search_path holds: a cast must not cut a '
+'value short in silence, as casts to char(36) without the length (char(1)), and to a domain with one, do. The column '
+'itself applies length and checks when it is written.';
+
+CREATE FUNCTION minga_roster_internal.stored_type(relation regclass, attribute text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE
+        WHEN b.typcategory IN ('S', 'V') OR (b.oid = a.atttypid AND a.atttypmod = -1) THEN
+            minga_roster_internal.column_type(relation, attribute)
+        ELSE format_type(a.atttypid, a.atttypmod)
+    END
+    FROM pg_attribute a
+    JOIN pg_type d ON d.oid = a.atttypid
+    JOIN pg_type b ON b.oid = CASE d.typtype WHEN 'd' THEN minga_roster_internal.base_type(d.oid) ELSE d.oid END
+    WHERE a.attrelid = relation AND a.attname = attribute
+$$;
+COMMENT ON FUNCTION minga_roster_internal.stored_type(regclass, text) IS
+'Type to which a value is cast to be as the column will have it: rounded as numeric(6, 2) or timestamptz(0) does, but '
+'not cut to a length, which the column would refuse.';
+
+CREATE FUNCTION minga_roster_internal.equality(type oid, OUT operand text, OUT operator text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT format('%I.%I', operand_schema.nspname, operand.typname),
+        format('OPERATOR(%I.%s)', operator_schema.nspname, o.oprname)
+    FROM pg_type d
+    JOIN pg_type base ON base.oid = CASE d.typtype WHEN 'd' THEN minga_roster_internal.base_type(d.oid) ELSE d.oid END
+    JOIN pg_opclass c ON c.opcdefault AND c.opcmethod = (SELECT a.oid FROM pg_am a WHERE a.amname = 'btree')
+    JOIN pg_type input ON input.oid = c.opcintype
+    JOIN pg_amop m ON m.amopfamily = c.opcfamily AND m.amoplefttype = c.opcintype AND m.amoprighttype = c.opcintype
+        AND m.amopstrategy = 3
+    JOIN pg_operator o ON o.oid = m.amopopr
+    JOIN pg_namespace operator_schema ON operator_schema.oid = o.oprnamespace
+    -- What takes any enum is given the one that it is.
+    JOIN pg_type operand ON operand.oid = CASE WHEN input.typtype = 'p' THEN base.oid ELSE input.oid END
+    JOIN pg_namespace operand_schema ON operand_schema.oid = operand.typnamespace
+    WHERE d.oid = equality.type
+        AND (input.oid = base.oid
+            OR EXISTS (SELECT FROM pg_cast b
+                WHERE b.castsource = base.oid AND b.casttarget = input.oid
+                    AND b.castmethod = 'b' AND b.castcontext = 'i')
+            OR CASE input.oid
+                WHEN 'anyenum'::regtype THEN base.typtype = 'e'
+                WHEN 'anyrange'::regtype THEN base.typtype = 'r'
+                WHEN 'anymultirange'::regtype THEN base.typtype = 'm'
+                WHEN 'anyarray'::regtype THEN base.typsubscript = 'array_subscript_handler'::regproc
+                    AND EXISTS (SELECT FROM minga_roster_internal.equality(base.typelem) e WHERE e.operator IS NOT NULL)
+            END)
+    ORDER BY input.oid = base.oid DESC, input.typispreferred DESC, input.oid
+    LIMIT 1
+$$;
+COMMENT ON FUNCTION minga_roster_internal.equality(oid) IS
+'The equality of a type''s default btree operator class, in full, and the type that it compares: the type itself, '
+'what a domain is made of, or what the type is stored like (text for varchar). NULL where a type has none, and for '
+'rows.';
+
+CREATE FUNCTION minga_roster_internal.equal_terms(relation regclass, attribute text, other text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    found record;
+BEGIN
+    SELECT format_type(a.atttypid, a.atttypmod) AS title, e.operator, e.operand,
+        format('%I.%I', n.nspname, t.typname) AS type,
+        minga_roster_internal.column_type(equal_terms.relation, equal_terms.attribute) AS base_type
+    INTO found
+    FROM pg_attribute a
+    JOIN pg_type t ON t.oid = a.atttypid
+    JOIN pg_namespace n ON n.oid = t.typnamespace
+    CROSS JOIN LATERAL minga_roster_internal.equality(a.atttypid) e
+    WHERE a.attrelid = equal_terms.relation AND a.attname = equal_terms.attribute;
+    IF found.title IS NULL THEN
+        -- The error of the statement itself names the column that is gone.
+        RETURN format('p.%I OPERATOR(pg_catalog.=) (%s)', attribute, other);
+    END IF;
+    IF found.operator IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'undefined_function',
+            MESSAGE = format('column "%s" of relation "%s" is of type %s, which has no equality',
+                attribute, relation, found.title),
+            DETAIL = 'Its type was changed after the relation had been attached.',
+            HINT = format('Give the column a type that can be compared, then attach the relation again: '
+                'SELECT minga_roster.roster_attach_people(%L).', relation);
+    END IF;
+    RETURN format('%s %s (%s)::%s%s',
+        CASE found.operand WHEN found.type THEN format('p.%I', attribute)
+            ELSE format('(p.%I)::%s', attribute, found.operand) END,
+        found.operator, other, found.base_type,
+        CASE WHEN found.operand <> found.base_type THEN '::' || found.operand END);
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.equal_terms(regclass, text, text) IS
+'An SQL expression that compares a column of p, the people relation, with another expression (a text, or of the '
+'column''s type) by the default equality of the column''s type, in full: no search_path has a say in it, and indexes '
+'of the column serve it.';
+
+-- A domain's checks are its maker's: they get the rights of the relation's owner.
+CREATE FUNCTION minga_roster_internal.takes_word(relation regclass, type text, word text) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN minga_roster_internal.as_owner(relation,
+        format('SELECT WHERE ($1::%s)::pg_catalog.text OPERATOR(pg_catalog.=) $1', type), word) = 1;
+EXCEPTION
+    WHEN data_exception OR integrity_constraint_violation OR raise_exception THEN
+        RETURN false;
+    WHEN insufficient_privilege THEN
+        -- people_obstacles says what the owner may not.
+        RETURN true;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.takes_word(regclass, text, text) IS 'Whether a column of this type would hold the word as it is.';
+
+CREATE FUNCTION minga_roster_internal.words_of_type(type oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT '; it has ' || CASE WHEN base = 'boolean'::regtype THEN 'true, false'
+        ELSE (SELECT string_agg(e.enumlabel, ', ' ORDER BY e.enumsortorder) FROM pg_enum e WHERE e.enumtypid = base) END
+    FROM minga_roster_internal.base_type(words_of_type.type) AS base
+$$;
+COMMENT ON FUNCTION minga_roster_internal.words_of_type(oid) IS 'The words of a type that has but some, as the end of a sentence; NULL of others.';
+
+CREATE FUNCTION minga_roster_internal.require_people_owner(relation regclass) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    class record;
+BEGIN
+    SELECT n.nspname || '.' || c.relname AS title, c.relowner INTO class
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation;
+    IF NOT pg_has_role(minga_roster_internal.caller(), class.relowner, 'USAGE') THEN
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
+            MESSAGE = format('must be owner of relation "%s"', class.title),
+            DETAIL = format('It belongs to "%s", with whose rights a sync writes to it; you are "%s".',
+                pg_get_userbyid(class.relowner), minga_roster_internal.caller()),
+            HINT = format('Let a superuser or a member of "%s" do it.', pg_get_userbyid(class.relowner));
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.require_people_owner(regclass) IS
+'42501 unless the caller owns the relation, is a member of its owner or a superuser: who attaches people or connects a '
+'SIS to them decides what is written to them.';
+
+CREATE FUNCTION minga_roster_internal.more_than_plain(role oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE
+            WHEN r.oid <> more_than_plain.role THEN
+                format('"%s", a member of "%s"', pg_get_userbyid(more_than_plain.role), r.rolname)
+            WHEN r.rolsuper THEN format('superuser "%s"', r.rolname)
+            ELSE format('"%s", which has CREATEROLE', r.rolname)
+        END
+    FROM pg_roles r
+    WHERE pg_has_role(more_than_plain.role, r.oid, 'MEMBER')
+        AND (r.rolsuper OR r.rolname IN ('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files')
+            -- Before 16 such a role could make itself a member of those.
+            OR (r.rolcreaterole AND current_setting('server_version_num')::integer < 160000))
+    ORDER BY r.oid = more_than_plain.role DESC, r.rolsuper DESC, r.rolname
+    LIMIT 1
+$$;
+COMMENT ON FUNCTION minga_roster_internal.more_than_plain(oid) IS
+'In words why a role is or can become a superuser: it is one, is a member of one or of a predefined role by which it '
+    'can '
+'become one, or may grant itself that; NULL for a plain role.';
+
+CREATE FUNCTION minga_roster_internal.check_people_relation(relation regclass) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    class record;
+BEGIN
+    SELECT n.nspname || '.' || c.relname AS title, n.nspname AS schema_name, pg_get_userbyid(c.relowner) AS owner,
+        c.relkind, minga_roster_internal.more_than_plain(c.relowner) AS more_than_plain,
+        has_schema_privilege(c.relowner, n.oid, 'USAGE') AS reaches_schema,
+        (SELECT e.extname FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+            WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.objsubid = 0
+                AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e') AS extension
+    INTO class
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.oid = check_people_relation.relation;
+    IF class.extension IS NOT NULL OR class.schema_name LIKE 'pg\_%'
+        OR class.schema_name IN ('information_schema', 'minga_roster', 'minga_roster_internal') THEN
+        RAISE EXCEPTION USING ERRCODE = 'wrong_object_type',
+            MESSAGE = format('relation "%s" cannot hold people', class.title),
+            DETAIL = CASE WHEN class.extension IS NOT NULL THEN format('It belongs to extension "%s".', class.extension)
+                ELSE format('It is in schema "%s", whose relations are not for others to write.', class.schema_name)
+            END,
+            HINT = 'Name a table or an updatable view of your own, or make a table: '
+                'SELECT minga_roster.roster_create_people(''public.people'', owner => ''people_owner'').';
+    END IF;
+    IF class.more_than_plain IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
+            MESSAGE = format('relation "%s" belongs to %s', class.title, class.more_than_plain),
+            DETAIL = 'A sync runs the triggers, defaults and policies of the relation with the rights of its owner, '
+                'so every role that may write one could become superuser.',
+            HINT = format('Give it a plain owner (CREATE ROLE people_owner NOLOGIN, where there is none): '
+                'ALTER %s %s OWNER TO people_owner.',
+                CASE class.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, relation);
+    END IF;
+    IF NOT class.reaches_schema THEN
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
+            MESSAGE = format('owner "%s" of relation "%s" may not use schema "%s"',
+                class.owner, class.title, class.schema_name),
+            DETAIL = 'A sync reads and writes the relation with the rights of its owner.',
+            HINT = format('GRANT USAGE ON SCHEMA %I TO %I.', class.schema_name, class.owner);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.check_people_relation(regclass) IS
+'Raises an error unless the relation may hold people: it is no member of an extension, in no schema of the system '
+'(42809), and belongs to a plain role that may use its schema (42501). Says nothing of one that does not exist.';
+
+CREATE FUNCTION minga_roster_internal.given_words(roles jsonb, OUT role text, OUT word jsonb, OUT "position" bigint) RETURNS SETOF record
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT e.key, w.value, w."position"
+    FROM jsonb_each(given_words.roles) e
+    CROSS JOIN LATERAL jsonb_array_elements(CASE jsonb_typeof(e.value) WHEN 'array' THEN e.value
+        ELSE jsonb_build_array(e.value) END)
+        WITH ORDINALITY w (value, "position");
+END;
+COMMENT ON FUNCTION minga_roster_internal.given_words(jsonb) IS
+'The words of a map of roles as it was given, one a row: {"student": "STUDENT"} as {"student": ["STUDENT"]}.';
+
+CREATE FUNCTION minga_roster_internal.known_words(roles jsonb, OUT role text, OUT word text, OUT is_first boolean) RETURNS SETOF record
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT g.role, g.word #>> '{}', g."position" = 1
+    FROM minga_roster_internal.given_words(known_words.roles) g
+    UNION ALL
+    SELECT k.role, k.role, true
+    FROM minga_roster_internal.known_roles() k (role)
+    WHERE NOT known_words.roles ? k.role
+$$;
+COMMENT ON FUNCTION minga_roster_internal.known_words(jsonb) IS
+'The words that stand for a role, those of the map and, of a role that it does not name, the role itself. The first '
+    'is the one that a sync writes.';
+
+CREATE FUNCTION minga_roster_internal.do_attach_people(relation regclass, columns jsonb, roles jsonb, archive_words jsonb)
+RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    class record;
+    map jsonb := coalesce(columns, '{}');
+    words jsonb := coalesce(roles, '{}');
+    archive jsonb := coalesce(archive_words, '{}');
+    misshapen text;
+    resolved jsonb;
+    problems text;
+    only_roles boolean;
+BEGIN
+    IF relation IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed',
+            MESSAGE = 'no people relation is named',
+            HINT = 'Name a table or an updatable view: SELECT minga_roster.roster_attach_people(''public.people'').';
+    END IF;
+    misshapen := CASE WHEN jsonb_typeof(map) <> 'object' THEN 'columns' WHEN jsonb_typeof(words) <> 'object' THEN 'roles'
+        WHEN jsonb_typeof(archive) <> 'object' THEN 'archive_words' END;
+    IF misshapen IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+            MESSAGE = format('%s must be a JSON object', misshapen),
+            DETAIL = format('Found: %s.', CASE misshapen WHEN 'columns' THEN map WHEN 'roles' THEN words ELSE archive END),
+            HINT = 'Examples: columns => ''{"given_name": "first_name"}'', roles => ''{"student": "STUDENT"}'', archive_words => ''{"active": "ACTIVE", "archived": "ARCHIVED"}''.';
+    END IF;
+    SELECT c.relkind, c.relpersistence, c.relowner, CASE c.relpersistence WHEN 't' THEN 'pg_temp' ELSE n.nspname END || '.' || c.relname AS title,
+        c.relkind = 'v' AND pg_relation_is_updatable(c.oid, true) & 12 <> 12 AS read_only,
+        -- Where triggers of the view do the writing, it is for them to say which columns can be written.
+        c.relkind = 'v' AND pg_relation_is_updatable(c.oid, false) & 12 = 12
+            AND (SELECT count(DISTINCT e.event) FROM pg_trigger t
+                JOIN (VALUES (4), (16)) e (event) ON t.tgtype & 64 <> 0 AND t.tgtype & e.event <> 0
+                WHERE t.tgrelid = c.oid) < 2 AS auto_updatable
+    INTO class
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'undefined_table',
+            MESSAGE = format('relation "%s" does not exist', relation),
+            HINT = 'Name a table or an updatable view, or make one with roster_create_people.';
+    END IF;
+    PERFORM minga_roster_internal.require_people_owner(relation);
+    IF class.relkind NOT IN ('r', 'p', 'v') OR class.relpersistence = 't' OR class.read_only THEN
+        RAISE EXCEPTION USING ERRCODE = 'wrong_object_type',
+            MESSAGE = format('relation "%s" cannot be attached', class.title),
+            DETAIL = CASE
+                WHEN class.relpersistence = 't' THEN 'It is temporary: the worker that writes to it could not see it.'
+                WHEN class.relkind = 'v' THEN 'It is a view that cannot be inserted into and updated.'
+                WHEN class.relkind = 'm' THEN 'It is a materialized view.'
+                WHEN class.relkind = 'f' THEN 'It is a foreign table.'
+                ELSE 'It is neither a table nor a view.'
+            END,
+            HINT = 'Name a table or an updatable view, or make a table with roster_create_people.';
+    END IF;
+    PERFORM minga_roster_internal.check_people_relation(relation);
+
+    WITH named AS (
+        SELECT e.key AS "column", e.value #>> '{}' AS attribute FROM jsonb_each(map) e WHERE jsonb_typeof(e.value) = 'string'
+    ), meant AS (
+        -- A column that is named for something else does not stand for the contract's column of its own name.
+        SELECT c."position", c."column", c.required,
+            CASE WHEN c."column" = 'archived_at' AND archive <> '{}' THEN 'text, boolean or enum' ELSE c.type END AS type,
+            -- Whoever is not archived has a status too.
+            c.may_be_empty AND NOT (c."column" = 'archived_at' AND archive <> '{}') AS may_be_empty,
+            coalesce(n.attribute, c."column") AS attribute, n.attribute IS NOT NULL AS is_named
+        FROM minga_roster_internal.people_columns() c LEFT JOIN named n USING ("column")
+        WHERE n.attribute IS NOT NULL
+            OR (c."column" NOT IN (SELECT attribute FROM named)
+                AND jsonb_typeof(map -> c."column") IS DISTINCT FROM 'null')
+    ), present AS (
+        SELECT m.*, a.attnum, a.atttypid, a.atttypmod, a.attgenerated, a.attnotnull OR t.typnotnull AS is_not_null,
+            a.atthasdef OR a.attidentity <> '' AS has_default,
+            CASE WHEN m.is_named THEN format('"%s" (%s)', m.attribute, m."column") ELSE format('"%s"', m.attribute) END AS title
+        FROM meant m
+        JOIN pg_attribute a ON a.attrelid = relation AND a.attname = m.attribute AND a.attnum > 0 AND NOT a.attisdropped
+        JOIN pg_type t ON t.oid = a.atttypid
+    ), problem (section, position, problem) AS (
+        SELECT 1, 0, format('Column "%s" is none of the contract, which has %s.', e.key,
+            (SELECT string_agg(c."column", ', ') FROM minga_roster_internal.people_columns() c))
+        FROM jsonb_each(map) e WHERE e.key NOT IN (SELECT c."column" FROM minga_roster_internal.people_columns() c)
+        UNION ALL
+        SELECT 2, 0, format('The name given for column "%s" is no string: %s.', e.key, e.value)
+        FROM jsonb_each(map) e WHERE jsonb_typeof(e.value) NOT IN ('string', 'null')
+        UNION ALL
+        SELECT 3, 0, format('Column "%s" is named for more than one: %s.', n.attribute, string_agg(n."column", ', ' ORDER BY n."column"))
+        FROM named n GROUP BY n.attribute HAVING count(*) > 1
+        UNION ALL
+        SELECT 4, c.position, CASE WHEN map ? c."column"
+            AND n.attribute IS NULL THEN format('Column "%s" is needed and cannot be left out.', c."column")
+            WHEN n.attribute IS NULL THEN format('Column "%s" is missing.', c."column")
+            ELSE format('Column "%s" (%s) does not exist.', n.attribute, c."column") END
+        FROM minga_roster_internal.people_columns() c LEFT JOIN named n USING ("column")
+        WHERE (c.required OR n.attribute IS NOT NULL) AND c."column" NOT IN (SELECT p."column" FROM present p)
+        UNION ALL
+        SELECT 5, p.position, format('Column %s is of type %s; %s is needed%s.', p.title, format_type(p.atttypid, p.atttypmod), p.type,
+            CASE WHEN p."column" <> 'archived_at' THEN ''
+                WHEN archive <> '{}' THEN ' where archive_words are given'
+                WHEN minga_roster_internal.fits_type(p.atttypid, 'text, boolean or enum') THEN
+                    ', or archive_words that tell its statuses: {"active": ..., "archived": ...}' ELSE '' END)
+        FROM present p WHERE NOT minga_roster_internal.fits_type(p.atttypid, p.type)
+        UNION ALL
+        SELECT 5, p.position, format('Column %s is of type %s, which has no equality: people could not be found by it.',
+            p.title, format_type(p.atttypid, p.atttypmod))
+        FROM present p
+        WHERE p."column" IN ('site', 'person_id') AND minga_roster_internal.fits_type(p.atttypid, p.type)
+            AND (minga_roster_internal.equality(p.atttypid)).operator IS NULL
+        UNION ALL
+        SELECT 6, p.position, format('Column %s is generated and cannot be written.', p.title)
+        FROM present p WHERE p.attgenerated <> '' AND p."column" <> 'roster_managed'
+        UNION ALL
+        SELECT 7, p.position, format('Column %s cannot be written through the view.', p.title)
+        FROM present p
+        WHERE class.auto_updatable AND p."column" <> 'roster_managed' AND NOT pg_column_is_updatable(relation, p.attnum, false)
+        UNION ALL
+        SELECT 8, p.position, format('Column %s has no default and is no identity column, so that new people would get no id%s.', p.title,
+            CASE class.relkind WHEN 'v' THEN ' (a view needs a default of its own: ALTER VIEW ... ALTER COLUMN ... SET DEFAULT ...)' ELSE '' END)
+        FROM present p WHERE p."column" = 'person_id' AND NOT p.has_default
+        UNION ALL
+        SELECT 9, p.position, format('Column %s is NOT NULL, but %s.', p.title,
+            CASE p."column" WHEN 'archived_at' THEN 'has to be NULL for those who are not archived' ELSE 'a roster does not have it for everybody' END)
+        FROM present p WHERE p.may_be_empty AND p.is_not_null
+        UNION ALL
+        SELECT 10, a.attnum, format('Column "%s" is NOT NULL without a default, and a roster does not write it.', a.attname)
+        FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+        WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND (a.attnotnull OR t.typnotnull)
+            AND NOT a.atthasdef AND a.attidentity = '' AND t.typdefault IS NULL
+            AND a.attname NOT IN (SELECT p.attribute FROM present p WHERE p."column" <> 'roster_managed')
+        UNION ALL
+        SELECT 11, 0, format('The word given for role "%s" is no string with something in it: %s.', g.role, g.word)
+        FROM minga_roster_internal.given_words(words) g WHERE jsonb_typeof(g.word) <> 'string'
+            OR g.word #>> '{}' !~ '[^[:space:]]'
+        UNION ALL
+        SELECT 11, 0, format('The list of words for role "%s" is empty.', e.key) FROM jsonb_each(words) e
+        WHERE e.value = '[]'
+        UNION ALL
+        SELECT 12, 0, format('Role "%s" is unknown; the known roles are %s, and other.', e.key,
+            (SELECT string_agg(k.role, ', ' ORDER BY k.role) FROM minga_roster_internal.known_roles() AS k (role)))
+        FROM jsonb_each(words) e WHERE e.key <> 'other' AND e.key NOT IN (SELECT minga_roster_internal.known_roles())
+        UNION ALL
+        SELECT 13, 0, CASE WHEN min(w.role) = max(w.role)
+            THEN format('The word "%s" is given twice for role "%s".', w.word, min(w.role))
+            ELSE format('The word "%s" stands for more than one role: %s.', w.word,
+                string_agg(DISTINCT w.role, ', ')) END
+        FROM minga_roster_internal.known_words(words) w
+        WHERE w.word ~ '[^[:space:]]'
+        GROUP BY w.word HAVING count(*) > 1
+        UNION ALL
+        SELECT 13, 1, format('The word "%s" is given for role "%s", but accounts that have it count as %s, in any '
+            'case of letters.',
+            w.word, w.role, lower(w.word COLLATE "C"))
+        FROM minga_roster_internal.known_words(words) w
+        WHERE lower(w.word COLLATE "C") IN ('owner', 'manager') AND w.role <> lower(w.word COLLATE "C")
+        UNION ALL
+        SELECT 14, 0, CASE WHEN k.is_written THEN
+                format('Role %s would be written as "%s", which column %s of type %s does not take%s.', k.role,
+                    k.word, p.title,
+                    format_type(p.atttypid, p.atttypmod), minga_roster_internal.words_of_type(p.atttypid))
+            ELSE format('The word "%s" is given for role %s, but column %s of type %s does not take it%s.', k.word,
+                k.role, p.title,
+                format_type(p.atttypid, p.atttypmod), minga_roster_internal.words_of_type(p.atttypid)) END
+        FROM present p
+        CROSS JOIN (
+            SELECT w.role, w.word, w.is_first AND w.role IN (SELECT r.role FROM minga_roster.role_rules r) AS is_written
+            FROM minga_roster_internal.known_words(words) w
+        ) k
+        WHERE p."column" = 'role' AND minga_roster_internal.fits_type(p.atttypid, p.type) AND k.word ~ '[^[:space:]]'
+            AND (k.is_written OR words ? k.role)
+            AND NOT minga_roster_internal.takes_word(relation, format_type(p.atttypid, p.atttypmod), k.word)
+        UNION ALL
+        SELECT 15, 0, format('archive_words takes no "%s"; it has the words for active and archived.', e.key)
+        FROM jsonb_object_keys(archive) e (key) WHERE e.key NOT IN ('active', 'archived')
+        UNION ALL
+        SELECT 16, 0, format('archive_words lacks the word for %s.', k.state)
+        FROM (VALUES ('active'), ('archived')) k (state) WHERE archive <> '{}' AND NOT archive ? k.state
+        UNION ALL
+        SELECT 17, 0, format('The word given for %s is no string with something in it: %s.', e.key, e.value)
+        FROM jsonb_each(archive) e
+        WHERE e.key IN ('active', 'archived') AND (jsonb_typeof(e.value) NOT IN ('string', 'boolean') OR btrim(e.value #>> '{}') = '')
+        UNION ALL
+        SELECT 18, 0, format('The words given for active and archived are both "%s".', archive ->> 'active')
+        WHERE archive ->> 'active' = archive ->> 'archived'
+        UNION ALL
+        SELECT 19, 0, format('Column %s is of type %s and does not take "%s" for %s%s.', p.title, format_type(p.atttypid, p.atttypmod),
+            e.value, e.key, minga_roster_internal.words_of_type(p.atttypid))
+        FROM present p CROSS JOIN jsonb_each_text(archive) e
+        WHERE p."column" = 'archived_at' AND minga_roster_internal.fits_type(p.atttypid, p.type) AND e.key IN ('active', 'archived') AND btrim(e.value) <> ''
+            AND NOT minga_roster_internal.takes_word(relation, format_type(p.atttypid, p.atttypmod), e.value)
+    )
+    SELECT (SELECT jsonb_object_agg(p."column", p.attribute) FROM present p),
+        (SELECT string_agg(p.problem, E'\n' ORDER BY p.section, p.position, p.problem) FROM problem p),
+        (SELECT bool_and(p.section BETWEEN 11 AND 14) FROM problem p)
+    INTO resolved, problems, only_roles;
+
+    IF problems IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_table_definition',
+            MESSAGE = format('relation "%s" cannot be attached', class.title),
+            DETAIL = problems,
+            HINT = CASE WHEN only_roles
+                THEN 'Give each role words of its own, and accounts that a roster never writes under "other": '
+                    'roles => ''{"student": ["STUDENT", "STUDENT_LEADER"], "teacher": "TEACHER", "other": '
+                        '["PARENT"]}''.'
+                ELSE format('Change the relation, name columns that are called otherwise, as in '
+                    'roster_attach_people(%L, columns => ''{"given_name": "first_name"}''), or attach an updatable '
+                    'view that has what is needed.',
+                relation) END;
+    END IF;
+
+    INSERT INTO minga_roster.people_relations (relation, columns, roles, archive_words)
+    VALUES (do_attach_people.relation, resolved, coalesce((SELECT jsonb_object_agg(r.role, r.words)
+        FROM (SELECT g.role, jsonb_agg(g.word ORDER BY g."position") AS words FROM minga_roster_internal.given_words(words) g
+            GROUP BY g.role) r), '{}'), archive)
+    ON CONFLICT ON CONSTRAINT people_relations_pkey DO UPDATE
+    SET columns = excluded.columns, roles = excluded.roles, archive_words = excluded.archive_words;
+    DELETE FROM minga_roster.stored_values v USING minga_roster.connections c
+    WHERE c.people = do_attach_people.relation AND v.connection = c.connection;
+    PERFORM minga_roster_internal.require_full_read(c.connection) FROM minga_roster.connections c
+        WHERE c.people = do_attach_people.relation;
+    PERFORM minga_roster_internal.tell_obstacles(relation);
+    PERFORM minga_roster_internal.tell_roles(relation);
+    PERFORM minga_roster_internal.tell_contact_columns(c) FROM minga_roster.connections c
+    WHERE c.people = do_attach_people.relation AND c.retired_at IS NULL AND c.parent_contact;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.do_attach_people(regclass, jsonb, jsonb, jsonb) IS 'roster_attach_people behind the door.';
+
+CREATE FUNCTION roster_attach_people(relation regclass, columns jsonb DEFAULT '{}', roles jsonb DEFAULT '{}',
+    archive_words jsonb DEFAULT '{}')
+RETURNS void
+LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door';
+COMMENT ON FUNCTION roster_attach_people(regclass, jsonb, jsonb, jsonb) IS
+'Attaches a table or updatable view of people, or attaches it again. columns maps a column of the contract to its '
+    'name in the relation, {"given_name": "first_name"}; what is not named goes by its own name. roles maps a role '
+    'to the deployment''s word for it or to a list of words, of which the first is written, {"student": ["STUDENT", '
+    '"STUDENT_LEADER"]}; "other" has the words of accounts that a roster never writes, {"other": ["PARENT"]}. '
+    'archive_words are given where archived_at is mapped to a status column (text, boolean or enum): the status of '
+    'those who are active and of those who are archived, {"active": "ACTIVE", "archived": "ARCHIVED"}; any other '
+    'status is not archived. Required: site, person_id (with a default or identity), role, given_name, family_name, '
+    'archived_at (timestamptz, or a status column); written where present: email, username, identifier, grade, '
+    'phone, middle_name, preferred_name, birth_date, parent_name, parent_email, parent_phone, parent_rule, '
+    'updated_at (timestamptz); read where present: roster_managed (boolean). Checks the shape and what its owner may '
+    'do, and reads which roles there are. A column that is mapped to null is left out. A WARNING lists roles that '
+    'name no family, and says where a publication or missing partitions would stop a sync. 42P16 names everything '
+    'that is missing or unfit; 42809 for what is no table or updatable view, or belongs to an extension or the '
+    'system; 42501 unless the caller owns the relation or is superuser, and where its owner is a superuser, may not '
+    'use its schema, or may not read and write the relation; 0A000 where a rule rewrites what a sync writes.';
+
+CREATE FUNCTION minga_roster_internal.known_roles() RETURNS SETOF text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT r.role FROM role_rules r WHERE r.role IS NOT NULL UNION VALUES ('owner'), ('manager');
+END;
+COMMENT ON FUNCTION minga_roster_internal.known_roles() IS 'Roles that a roster writes, and those that it protects (owner, manager).';
+
+CREATE FUNCTION minga_roster_internal.check_new_people(schema_name name, relation_name name, owner name) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    qualified text := format('%I.%I', schema_name, relation_name);
+    more_than_plain text;
+BEGIN
+    IF to_regnamespace(quote_ident(schema_name)) IS NULL AND schema_name <> 'pg_temp' THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_schema_name',
+            MESSAGE = format('schema "%s" does not exist', schema_name),
+            HINT = format('Name a schema that exists, or make it: CREATE SCHEMA %I.', schema_name);
+    END IF;
+    IF to_regclass(qualified) IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'duplicate_table',
+            MESSAGE = format('relation "%s.%s" already exists', schema_name, relation_name),
+            HINT = format('SELECT minga_roster.roster_attach_people(%L) checks whether it fits, and attaches it.',
+                qualified);
+    END IF;
+    IF to_regrole(quote_ident(owner)) IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'undefined_object',
+            MESSAGE = format('role "%s" does not exist', owner),
+            HINT = format('Make it first: CREATE ROLE %I NOLOGIN.', owner);
+    END IF;
+    more_than_plain := minga_roster_internal.more_than_plain(to_regrole(quote_ident(owner)));
+    IF more_than_plain IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+            MESSAGE = format('people cannot belong to %s', more_than_plain),
+            DETAIL = 'A sync runs the triggers, defaults and policies of the relation with the rights of its owner, '
+                'so every role that may '
+                'write one could become superuser.',
+            HINT = format('Name a plain owner: CREATE ROLE people_owner NOLOGIN; '
+                'SELECT minga_roster.roster_create_people(%L, owner => ''people_owner'');', qualified);
+    END IF;
+    IF NOT has_schema_privilege(minga_roster_internal.caller(), to_regnamespace(quote_ident(schema_name)), 'CREATE') THEN
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
+            MESSAGE = format('permission denied for schema %s', schema_name),
+            DETAIL = format('You are "%s", and the table is made with your rights.', minga_roster_internal.caller()),
+            HINT = format('GRANT CREATE ON SCHEMA %I TO %I.', schema_name, minga_roster_internal.caller());
+    END IF;
+    IF NOT has_schema_privilege(owner, to_regnamespace(quote_ident(schema_name)), 'USAGE') THEN
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
+            MESSAGE = format('owner "%s" may not use schema "%s"', owner, schema_name),
+            DETAIL = 'A sync reads and writes the relation with the rights of its owner.',
+            HINT = format('GRANT USAGE ON SCHEMA %I TO %I.', schema_name, owner);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.check_new_people(name, name, name) IS 'What roster_create_people checks before it makes a table: '
+    'that there is none of the name, and that the owner is a plain role that may use the schema.';
+
+-- Runs with the rights of roster_create_people's caller: it uses nothing of the extension.
+CREATE FUNCTION minga_roster_internal.make_people(schema_name name, relation_name name, owner name) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    qualified text := format('%I.%I', schema_name, relation_name);
+BEGIN
+    EXECUTE format($ddl$
+        CREATE TABLE %1$s (
+            site text NOT NULL,
+            person_id uuid NOT NULL DEFAULT gen_random_uuid(),
+            role text NOT NULL,
+            given_name text NOT NULL,
+            family_name text NOT NULL,
+            middle_name text,
+            preferred_name text,
+            email text,
+            username text,
+            identifier text,
+            grade text,
+            phone text,
+            birth_date date,
+            parent_name text,
+            parent_email text,
+            parent_phone text,
+            parent_rule text,
+            roster_managed boolean NOT NULL DEFAULT true,
+            archived_at timestamptz,
+            created_at timestamptz NOT NULL DEFAULT now(),
+            updated_at timestamptz NOT NULL DEFAULT now(),
+            PRIMARY KEY (site, person_id)
+        );
+        CREATE INDEX ON %1$s (site, identifier);
+        CREATE INDEX ON %1$s (site, lower(email));
+        COMMENT ON TABLE %1$s IS 'People of the sites, kept in step with their student information systems by minga_roster.';
+        COMMENT ON COLUMN %1$s.site IS 'The school; leads every key.';
+        COMMENT ON COLUMN %1$s.role IS 'student, teacher, staff, or what the school made of the person; '
+            'owner and manager are never changed by a roster.';
+        COMMENT ON COLUMN %1$s.identifier IS 'The number that the school knows the person by.';
+        COMMENT ON COLUMN %1$s.email IS 'Not unique: parents and siblings share addresses.';
+        COMMENT ON COLUMN %1$s.parent_rule IS 'The rule by which the roster chose the primary parent contact.';
+        COMMENT ON COLUMN %1$s.roster_managed IS 'false: never written, archived or restored by a roster.';
+        COMMENT ON COLUMN %1$s.archived_at IS 'Since when the person is archived; NULL: active.'
+        $ddl$, qualified);
+    IF owner <> current_user THEN
+        EXECUTE format('ALTER TABLE %s OWNER TO %I', qualified, owner);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.make_people(name, name, name) IS 'Makes a people table of this name, and gives it to the owner.';
+
+CREATE FUNCTION minga_roster_internal.attach_new_people(schema_name name, relation_name name, owner name) RETURNS regclass
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    made regclass := format('%I.%I', schema_name, relation_name)::regclass;
+BEGIN
+    PERFORM minga_roster_internal.do_attach_people(made, '{}', '{}', '{}');
+    RETURN made;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.attach_new_people(name, name, name) IS 'Attaches the table that make_people has made.';
+
+CREATE FUNCTION roster_create_people(relation text, owner name DEFAULT NULL) RETURNS regclass
+LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_create_people';
+COMMENT ON FUNCTION roster_create_people(text, name) IS
+'Makes a people table with all columns of the contract, attaches it and returns it. It belongs to the owner, else to '
+'the caller, and is no member of the extension: DROP EXTENSION leaves it. The owner is a plain role that may use the '
+'schema: syncs run with its rights (22023 for a superuser, 42704 where there is none, 42501 without USAGE). Ids are '
+'random UUIDs: they stay unique when sites move between databases, cannot be guessed from a neighbour''s, and need no '
+'sequence where the table is distributed by site. No unique index on e-mail. 42P07 when the relation exists (use '
+'roster_attach_people).';

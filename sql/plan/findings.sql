@@ -1,0 +1,168 @@
+-- Findings: what a run noticed of the roster beside what it did. They are codes with numbers; report.sql makes
+-- sentences of them. Must survive a SIS that sends anything: names of roles are its own words, and are kept short and
+-- few.
+
+CREATE FUNCTION minga_roster_internal.former_read(run runs, connection connections) RETURNS bigint
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT r.run
+    FROM minga_roster.runs r
+    WHERE r.connection = (former_read.run).connection AND r.run <> (former_read.run).run
+        AND r.state = 'succeeded' AND r.is_full AND r.finished_at >= (former_read.connection).unproven_since
+        AND (r.kind = 'sync' OR (r.kind = 'preview' AND EXISTS (SELECT FROM minga_roster.runs a
+            WHERE a.connection = r.connection AND a.kind = 'apply' AND a.of_run = r.run AND a.state = 'succeeded')))
+    ORDER BY r.run DESC
+    LIMIT 1
+$$;
+COMMENT ON FUNCTION minga_roster_internal.former_read(runs, connections) IS
+'The last full sync, or applied preview, that succeeded before the run, of the same address, SIS and school; '
+'NULL where there is none.';
+
+CREATE FUNCTION minga_roster_internal.count_listed(run runs) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+BEGIN
+    CREATE TEMP TABLE listed_roles ON COMMIT DROP AS
+    SELECT s.role, count(*) AS people, count(*) FILTER (WHERE s.status = 'inactive' OR NOT s.enabled) AS inactive,
+        count(s.given_name) AS given_name, count(s.family_name) AS family_name, count(s.middle_name) AS middle_name,
+        count(s.preferred_name) AS preferred_name, count(s.email) AS email, count(s.username) AS username,
+        count(s.identifier) AS identifier, count(s.grade) AS grade, count(s.phone) AS phone,
+        count(s.agent_ids) AS agents
+    FROM minga_roster.staged_users s
+    WHERE s.connection = run.connection AND s.status IS DISTINCT FROM 'tobedeleted'
+        AND NOT (s.damaged AND s.role IS NULL)
+    GROUP BY s.role;
+    IF run.is_full IS FALSE THEN
+        RETURN;
+    END IF;
+    INSERT INTO minga_roster.run_figures (run, category, people, inactive, filled)
+    SELECT run.run, r.category, sum(l.people), sum(l.inactive),
+        jsonb_build_object('given_name', sum(l.given_name), 'family_name', sum(l.family_name),
+            'middle_name', sum(l.middle_name), 'preferred_name', sum(l.preferred_name), 'email', sum(l.email),
+            'username', sum(l.username), 'identifier', sum(l.identifier), 'grade', sum(l.grade), 'phone', sum(l.phone),
+            'agents', sum(l.agents))
+    FROM listed_roles l JOIN roster_rules r ON r.roster_role = l.role
+    WHERE r.rostered
+    GROUP BY r.category;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.count_listed(runs) IS
+'Makes the temp table listed_roles: how many rows of each role are listed, inactive, and have a value in each field; '
+    'and '
+'keeps that by category with a full run, for the next one to compare with. Works on the temp tables of plan_run.';
+
+CREATE FUNCTION minga_roster_internal.note_findings(run runs, connection connections) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off AS $$
+DECLARE
+    roles_named CONSTANT integer := 5;
+    before bigint := minga_roster_internal.former_read(run, connection);
+BEGIN
+    PERFORM minga_roster_internal.count_listed(run);
+    INSERT INTO minga_roster.run_findings (run, position, finding, category, amount, "of", detail, needs_look)
+    WITH read_collections AS MATERIALIZED (
+        SELECT c.*, e.entry -> 'categories' AS categories
+        FROM minga_roster.collections c
+        JOIN minga_roster.sis s ON s.sis = connection.sis
+        CROSS JOIN LATERAL jsonb_array_elements(s.collections) AS e (entry)
+        WHERE c.run = note_findings.run.run AND e.entry ->> 'collection' = c.collection
+    ), staying AS MATERIALIZED (
+        SELECT o.category, count(DISTINCT p.person_id) AS people
+        FROM open_rows o
+        LEFT JOIN decisions d ON d.label = o.label
+        JOIN current_people p ON p.person_id = coalesce(o.person_id, d.person_id) AND NOT p.archived
+        WHERE o.standing = 'inactive'
+        GROUP BY o.category
+    ), unknown AS MATERIALIZED (
+        SELECT left(l.role, 40) AS role, sum(l.people) AS people,
+            row_number() OVER (ORDER BY sum(l.people) DESC, left(l.role, 40)) AS nth
+        FROM listed_roles l LEFT JOIN roster_rules r ON r.roster_role = l.role
+        WHERE l.role IS NOT NULL AND r.roster_role IS NULL
+        GROUP BY left(l.role, 40)
+    ), found AS (
+        SELECT 1 AS place, CASE WHEN f.inactive = f.people THEN 'inactive_all' ELSE 'inactive_some' END AS finding,
+            f.category, f.inactive AS amount, f.people AS "of",
+            jsonb_build_object('accounts', coalesce(g.people, 0))
+                || CASE WHEN f.inactive < f.people AND f.people >= 4 AND f.inactive * 2 >= f.people
+                    THEN '{"subject": "most"}'::jsonb ELSE '{}' END AS detail,
+            f.inactive = f.people OR (f.people >= 4 AND f.inactive * 2 >= f.people) AS looks
+        FROM minga_roster.run_figures f LEFT JOIN staying g ON g.category = f.category
+        WHERE f.run = note_findings.run.run AND f.inactive > 0
+        UNION ALL
+        SELECT 2, 'category_empty', b.category, 0, b.people, '{}'::jsonb, true
+        FROM minga_roster.run_figures b
+        JOIN category_rules c ON c.category = b.category AND c.rostered
+        LEFT JOIN minga_roster.run_figures f ON f.run = note_findings.run.run AND f.category = b.category
+        WHERE b.run = before AND note_findings.run.is_full AND f.category IS NULL
+            AND EXISTS (SELECT FROM read_collections r WHERE r.categories ? b.category AND r.proof IS NOT NULL)
+        UNION ALL
+        -- Gone from everybody, or from nine of ten who had it where most had it.
+        SELECT 3, 'field_vanished', f.category, n.number, f.people,
+            jsonb_build_object('subject', n.field, 'before', b.number, 'before_of', p.people), true
+        FROM minga_roster.run_figures f
+        JOIN minga_roster.run_figures p ON p.run = before AND p.category = f.category
+        CROSS JOIN LATERAL (SELECT a.key AS field, a.value::bigint AS number FROM jsonb_each_text(f.filled) a) n
+        CROSS JOIN LATERAL (SELECT (p.filled ->> n.field)::bigint AS number) b
+        WHERE f.run = note_findings.run.run AND b.number >= 2 AND b.number * 20 >= p.people
+            AND (n.number = 0 OR (b.number * 2 >= p.people AND n.number * 10 * p.people <= b.number * f.people))
+        UNION ALL
+        SELECT 4, 'roles_ended', NULL, r.roles_ended, r.rows,
+            jsonb_build_object('subject', r.collection, 'left', r.rows - r.elsewhere), true
+        FROM read_collections r
+        WHERE r.roles_ended > 0 AND (r.rows - r.elsewhere) * 10 <= r.roles_ended
+        UNION ALL
+        SELECT 5, 'no_role', NULL, r.without_role, r.rows - r.elsewhere,
+            jsonb_build_object('subject', r.collection, 'told', true), false
+        FROM read_collections r
+        WHERE r.without_role > 0
+        UNION ALL
+        SELECT 6, 'no_role', NULL, l.people, NULL,
+            jsonb_build_object('collections', (SELECT jsonb_agg(DISTINCT s.collection) FROM minga_roster.staged_users s
+                WHERE s.connection = note_findings.run.connection AND s.role IS NULL AND NOT s.damaged
+                    AND s.status IS DISTINCT FROM 'tobedeleted')), true
+        FROM listed_roles l
+        WHERE l.role IS NULL
+        UNION ALL
+        SELECT 7, 'unknown_role', NULL, sum(u.people), NULL,
+            CASE WHEN u.nth <= roles_named THEN jsonb_build_object('subject', min(u.role))
+                ELSE jsonb_build_object('others', count(*)) END, true
+        FROM unknown u
+        GROUP BY CASE WHEN u.nth <= roles_named THEN u.nth END, u.nth <= roles_named
+        UNION ALL
+        SELECT 8, 'without_id', NULL, r.without_id, r.rows, jsonb_build_object('subject', r.collection), true
+        FROM read_collections r
+        WHERE r.without_id > 0
+        UNION ALL
+        SELECT 9, 'incomplete', NULL, r.distinct_ids, r.claimed_total,
+            jsonb_strip_nulls(jsonb_build_object('subject', r.collection, 'family', r.family, 'cause', r.weak_cause)),
+            true
+        FROM read_collections r
+        WHERE (NOT r.complete OR r.proof = 'weak') AND (note_findings.run.is_full IS NOT FALSE OR r.proof IS NULL)
+        UNION ALL
+        SELECT 10, 'mass_update_held', m.category, m.changed, m.people,
+            jsonb_build_object('subject', m.column_name, 'percent', connection.guard_update_percent), true
+        FROM mass_updates m
+    )
+    SELECT note_findings.run.run,
+        row_number() OVER (ORDER BY f.place, array_position(minga_roster_internal.categories(), f.category), f.amount DESC,
+            f.detail),
+        f.finding, f.category, f.amount, f."of", f.detail,
+        -- Told once; what waits for somebody, as long as it waits.
+        f.looks AND (f.finding = 'mass_update_held' OR NOT EXISTS (
+            SELECT FROM minga_roster.run_findings k
+            WHERE k.run = before AND k.finding = f.finding AND k.category IS NOT DISTINCT FROM f.category
+                AND k.detail ->> 'subject' IS NOT DISTINCT FROM f.detail ->> 'subject'
+                AND k.detail ->> 'cause' IS NOT DISTINCT FROM f.detail ->> 'cause'))
+    FROM found f;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.note_findings(runs, connections) IS
+'Notes in run_findings what is to be known of the roster that the run read. Works on the temp tables of plan_run.';
+
+CREATE FUNCTION minga_roster_internal.mark_incomplete(run bigint) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    UPDATE minga_roster.runs r SET incomplete = true
+    WHERE r.run = mark_incomplete.run AND NOT r.incomplete AND EXISTS (
+        SELECT FROM minga_roster.collections c
+        WHERE c.run = r.run AND (NOT c.complete OR c.proof = 'weak') AND (r.is_full IS NOT FALSE OR c.proof IS NULL))
+$$;
+COMMENT ON FUNCTION minga_roster_internal.mark_incomplete(bigint) IS
+'Says in a run''s row that a list was not proved to be read to its end; of a delta, which rests on no proof, that one '
+'could not be read at all.';

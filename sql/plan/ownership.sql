@@ -1,0 +1,112 @@
+-- Whose a column of people is: the SIS's, the school's own, or the SIS's unless somebody edited it here. Auto update asks.
+
+CREATE FUNCTION minga_roster_internal.ownership_unit(column_name text) RETURNS text
+LANGUAGE sql IMMUTABLE
+RETURN CASE WHEN column_name LIKE 'parent\_%' THEN 'parent_contact' ELSE column_name END;
+COMMENT ON FUNCTION minga_roster_internal.ownership_unit(text) IS 'What a written column is owned as: itself, but the contact columns as one.';
+
+CREATE FUNCTION minga_roster_internal.local_columns(connection text) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(array_agg(o.column_name), '{}') FROM minga_roster.column_owners o WHERE o.connection = local_columns.connection AND o.owner = 'local'
+$$;
+COMMENT ON FUNCTION minga_roster_internal.local_columns(text) IS 'The columns that a sync of the connection writes to new people alone.';
+
+CREATE FUNCTION minga_roster_internal.do_own(connection text, column_name text, owner text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    known minga_roster.connections := minga_roster_internal.known_connection(connection);
+    there text[] := ARRAY(SELECT DISTINCT minga_roster_internal.ownership_unit(c) FROM unnest(minga_roster_internal.written_columns()) c
+        JOIN minga_roster.people_relations r ON r.relation = known.people AND r.columns ? c ORDER BY 1);
+BEGIN
+    IF column_name IS NULL OR column_name <> ALL (there) THEN
+        PERFORM minga_roster_internal.refuse_parameter('column_name', column_name, format('A sync writes %s.', array_to_string(there, ', ')),
+            'Columns go by the contract''s names, whatever the relation calls them; parent_contact stands for all columns of the contact.');
+    END IF;
+    IF owner IS NULL OR owner NOT IN ('sis', 'local', 'sis unless edited') THEN
+        PERFORM minga_roster_internal.refuse_parameter('owner', owner, 'Known are "sis", "local" and "sis unless edited".',
+            '"sis" is the default: Auto update writes what the SIS has.');
+    END IF;
+    PERFORM minga_roster_internal.claim_connection(known);
+    PERFORM minga_roster_internal.require_full_read(known.connection);
+    DELETE FROM minga_roster.column_owners o
+    WHERE o.connection = known.connection AND o.column_name = do_own.column_name AND o.owner <> do_own.owner;
+    INSERT INTO minga_roster.column_owners (connection, column_name, owner)
+    SELECT known.connection, do_own.column_name, do_own.owner
+    WHERE do_own.owner <> 'sis'
+        AND NOT EXISTS (SELECT FROM minga_roster.column_owners o WHERE o.connection = known.connection
+            AND o.column_name = do_own.column_name);
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.do_own(text, text, text) IS 'roster_own behind the door.';
+
+CREATE FUNCTION roster_own(connection text, column_name text, owner text) RETURNS void
+LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door';
+COMMENT ON FUNCTION roster_own(text, text, text) IS
+'Says whose a column of people is for this connection: "sis" (the default: Auto update writes it), "local" (written to new people, then the school''s own) or "sis unless edited" (written until its value is another one than a sync wrote last, or found when it first looked). parent_contact stands for all columns of the contact. Errors: 42704 an unknown connection, 22023 a column that a sync does not write or another owner, 55006 while a run of the connection works.';
+
+CREATE FUNCTION minga_roster_internal.find_edited(connection connections) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+BEGIN
+    CREATE TEMP TABLE edited_people (person_id text, columns text[]) ON COMMIT DROP;
+    INSERT INTO edited_people
+    SELECT p.person_id, array_agg(w.column_name)
+    FROM minga_roster.written_values w
+    JOIN candidate_people p ON p.person_id = w.person_id
+    WHERE w.connection = connection.connection AND w.hash IS DISTINCT FROM minga_roster_internal.written_hash(w.column_name, to_jsonb(p))
+    GROUP BY p.person_id;
+    ANALYZE edited_people;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.find_edited(connections) IS
+'Makes the temp table edited_people: of the people whom the roster speaks of, the columns that are the SIS''s unless edited, and were.';
+
+CREATE FUNCTION minga_roster_internal.written_hash(column_name text, person jsonb) RETURNS bigint
+LANGUAGE sql STABLE
+RETURN hashtextextended(CASE column_name
+    WHEN 'parent_contact' THEN jsonb_build_array(person -> 'parent_name', person -> 'parent_email', person -> 'parent_phone', person -> 'parent_rule')::text
+    ELSE person ->> column_name END, 0);
+COMMENT ON FUNCTION minga_roster_internal.written_hash(text, jsonb) IS 'What written_values remembers of a person''s column; NULL of NULL.';
+
+CREATE FUNCTION minga_roster_internal.remember_written(connection text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+DECLARE
+    defaulted text[] := ARRAY(SELECT minga_roster_internal.ownership_unit(m.key)
+        FROM minga_roster.connections c JOIN minga_roster.people_relations r ON r.relation = c.people CROSS JOIN LATERAL jsonb_each_text(r.columns) m
+        WHERE c.connection = remember_written.connection AND m.key = ANY (minga_roster_internal.written_columns())
+            AND minga_roster_internal.column_default(c.people, m.value) IS NOT NULL);
+BEGIN
+    IF NOT EXISTS (SELECT FROM minga_roster.column_owners o WHERE o.connection = remember_written.connection AND o.owner = 'sis unless edited') THEN
+        RETURN;
+    END IF;
+    CREATE TEMP TABLE seen_values ON COMMIT DROP AS
+    SELECT o.column_name, s.person_id, minga_roster_internal.written_hash(o.column_name, s.person) AS hash,
+        s.written IS NOT NULL AND EXISTS (SELECT FROM jsonb_object_keys(s.written) k WHERE minga_roster_internal.ownership_unit(k) = o.column_name) AS wrote,
+        s.is_new
+    FROM (
+        SELECT p.person_id IS NULL AS is_new, coalesce(p.person_id, w.person_id) AS person_id,
+            coalesce(to_jsonb(p), '{}') || coalesce(w.after, '{}') || coalesce(w.stored, '{}') AS person,
+            w.after AS written
+        FROM (SELECT p.* FROM current_people p WHERE p.person_id IN (SELECT l.person_id FROM minga_roster.links l
+            WHERE l.connection = remember_written.connection)) p
+        FULL JOIN (SELECT w.person_id, w.after, w.stored FROM writes w WHERE w.done
+            AND w.after - 'archived_at' <> '{}') w ON w.person_id = p.person_id
+    ) s
+    CROSS JOIN minga_roster.column_owners o
+    WHERE o.connection = remember_written.connection AND o.owner = 'sis unless edited';
+
+    UPDATE minga_roster.written_values v SET hash = s.hash
+    FROM seen_values s
+    WHERE s.wrote AND v.connection = remember_written.connection AND v.column_name = s.column_name AND v.person_id = s.person_id
+        AND v.hash IS DISTINCT FROM s.hash;
+    INSERT INTO minga_roster.written_values (connection, column_name, person_id, hash)
+    SELECT remember_written.connection, s.column_name, s.person_id, s.hash
+    FROM seen_values s
+    LEFT JOIN minga_roster.written_values v
+        ON v.connection = remember_written.connection AND v.column_name = s.column_name AND v.person_id = s.person_id
+    WHERE v.person_id IS NULL
+        -- What a default made of a new person's column is seen by the next sync.
+        AND (s.wrote OR NOT s.is_new OR s.column_name <> ALL (defaulted));
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.remember_written(text) IS
+'After apply: remembers what was written to columns that are the SIS''s unless edited, and what they hold for people linked since. Rewrites no row that stays as it is.';

@@ -1,0 +1,283 @@
+-- What the people relation makes of what is written to it. Triggers, types and views may store a value in another form,
+-- give a new person another id, or keep nothing at all: a run looks at what is there afterwards, goes on with that, and
+-- takes back what it cannot see. Must survive relations that hide, move or renumber people: whoever comes back is
+-- somebody new of this site, or nobody.
+
+CREATE FUNCTION minga_roster_internal.owner_error(OUT of_a_row boolean, OUT told text)
+LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_owner_error';
+COMMENT ON FUNCTION minga_roster_internal.owner_error() IS
+'Of the error that the last statement of as_owner or read_as_owner ran into: whether one of its rows may have caused '
+    'it, so that others can be written without that one, and its text, NULL where that may quote a person. '
+    'Superusers only.';
+
+CREATE FUNCTION minga_roster_internal.told_name(kind text, name text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE WHEN CASE kind
+            WHEN 'constraint' THEN EXISTS (SELECT FROM pg_constraint c WHERE c.conname = told_name.name)
+                OR EXISTS (SELECT FROM pg_class c WHERE c.relname = told_name.name AND c.relkind IN ('i', 'I'))
+            ELSE EXISTS (SELECT FROM pg_attribute a WHERE a.attname = told_name.name AND a.attnum > 0) END
+        THEN format(', %s "%s"', kind, name) ELSE '' END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.told_name(text, text) IS
+'The constraint or column that an error names, for a sentence; empty where the database has none of the name, which '
+    'a trigger may have made of a person.';
+
+CREATE FUNCTION minga_roster_internal.value_hash(value text) RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN coalesce(hashtextextended(value, 0), 0);
+COMMENT ON FUNCTION minga_roster_internal.value_hash(text) IS 'What stored_values remembers of a value; 0 of NULL.';
+
+CREATE FUNCTION minga_roster_internal.find_stored(connection connections) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
+    SET work_mem = '64MB' AS $$
+BEGIN
+    CREATE TEMP TABLE as_sent (person_id text, sent jsonb) ON COMMIT DROP;
+    IF NOT EXISTS (SELECT FROM minga_roster.stored_values v WHERE v.connection = find_stored.connection.connection) THEN
+        RETURN;
+    END IF;
+    EXECUTE format(
+        'INSERT INTO as_sent SELECT v.person_id, jsonb_object_agg(v.column_name, v.sent) '
+        'FROM minga_roster.stored_values v JOIN current_people p ON p.person_id = v.person_id '
+        'WHERE v.connection = $1 AND v.stored = minga_roster_internal.value_hash(CASE v.column_name %s END) GROUP BY '
+            'v.person_id',
+        (SELECT string_agg(format('WHEN %1$L THEN p.%1$I', c), ' ')
+            FROM unnest(minga_roster_internal.written_columns() || 'role'::text) c))
+    USING find_stored.connection.connection;
+    ANALYZE as_sent (person_id);
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.find_stored(connections) IS
+'Makes the temp table as_sent: for each person who still has what the relation made of a value, a hash of that value '
+    'by column. A value of that hash is what the person has.';
+
+CREATE FUNCTION minga_roster_internal.agreement(connection connections, columns text[]) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(format('minga_roster_internal.agrees(%s)', string_agg(format('s.%1$I, p.%1$I', n.c), ', ' ORDER BY n.nth))
+        || CASE WHEN bool_or(n.is_stored) THEN format(' OR (z.person_id IS NOT NULL AND minga_roster_internal.agrees(%s))',
+            string_agg(format(CASE WHEN n.is_stored THEN
+                's.%1$I, CASE WHEN z.sent ->> %1$L = minga_roster_internal.value_hash(s.%1$I)::text THEN s.%1$I ELSE p.%1$I END'
+                ELSE 's.%1$I, p.%1$I' END, n.c), ', ' ORDER BY n.nth)) ELSE '' END, 'true')
+    FROM (
+        SELECT u.c, u.nth, u.c IN (SELECT v.column_name FROM minga_roster.stored_values v
+            WHERE v.connection = (agreement.connection).connection)
+            AS is_stored
+        FROM unnest(agreement.columns) WITH ORDINALITY u (c, nth)
+    ) n
+$$;
+COMMENT ON FUNCTION minga_roster_internal.agreement(connections, text[]) IS
+'An SQL expression: whether of a staged row s and a person p these columns agree, byte for byte or, by as_sent z, in '
+    'the form that the relation gave them.';
+
+CREATE FUNCTION minga_roster_internal.read_back(connection connections, kind text, columns text[], fits text, arguments text[]) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    people regclass := connection.people;
+    map jsonb := (SELECT r.columns FROM minga_roster.people_relations r WHERE r.relation = connection.people);
+    differs text;
+    now text;
+BEGIN
+    SELECT string_agg(format('(w.after ? %1$L AND %2$s IS DISTINCT FROM w.after ->> %1$L)', n.name, n.now), ' OR '),
+        string_agg(format('%L, %s', n.name, n.now), ', ')
+    INTO differs, now
+    FROM (
+        SELECT c AS name, CASE c WHEN 'role' THEN minga_roster_internal.role_words(people,
+            format('p.%I::pg_catalog.text', map ->> c), true)
+            ELSE format('p.%I::pg_catalog.text', map ->> c) END AS now
+        FROM unnest(columns) c
+    ) n;
+    PERFORM minga_roster_internal.read_as_owner(people, format(
+        'SELECT w.change, p.%I::pg_catalog.text, %s, (%s) IS TRUE, %s, CASE WHEN %s THEN '
+            'pg_catalog.jsonb_build_object(%s) END '
+        'FROM %s p JOIN pg_temp.writes w ON %s WHERE %s AND w.action = %L AND w.code IS NULL '
+        'AND w.nth BETWEEN $3::pg_catalog.int4 AND $4::pg_catalog.int4',
+        map ->> 'person_id', minga_roster_internal.person_hash(people), fits, (minga_roster_internal.archive_terms(people)).archived,
+        coalesce(differs, 'false'), now,
+        people, minga_roster_internal.equal_terms(people, map ->> 'person_id', 'w.person_id'),
+        minga_roster_internal.equal_terms(people, map ->> 'site', '$1'), kind),
+        'pg_temp.found', VARIADIC arguments);
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.read_back(connections, text, text[], text, text[]) IS
+'Reads those people into the temp table found whom the writes of this kind from nth $3 to $4 are about: fits is '
+    'whether they are still as the write expects them, now the columns where one of them is not as it was sent.';
+
+CREATE FUNCTION minga_roster_internal.missing_people(connection connections, low integer, high integer) RETURNS integer[]
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN ARRAY(
+        SELECT w.nth
+        FROM writes w
+        LEFT JOIN (SELECT f.person_id, min(f.change) AS change FROM found f GROUP BY f.person_id
+            HAVING count(*) = 1) f ON f.change = w.change
+        LEFT JOIN current_people p ON p.person_id = f.person_id
+        LEFT JOIN (SELECT DISTINCT l.person_id FROM minga_roster.links l WHERE l.site = connection.site) l
+            ON l.person_id = f.person_id
+        WHERE w.action = 'create' AND w.code IS NULL AND w.nth BETWEEN low AND high
+            AND (f.change IS NULL OR p.person_id IS NOT NULL OR l.person_id IS NOT NULL));
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.missing_people(connections, integer, integer) IS
+'Of the new people whom a range has written, those who cannot be told in the site: not found, found twice, there '
+    'before the run, or linked.';
+
+CREATE FUNCTION minga_roster_internal.find_newcomers(connection connections, missing integer[]) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
+    SET work_mem = '64MB' AS $$
+DECLARE
+    map jsonb := (SELECT r.columns FROM minga_roster.people_relations r WHERE r.relation = connection.people);
+BEGIN
+    CREATE TEMP TABLE newcomers (person_id text, given_name text, family_name text, identifier text, email text,
+        username text) ON COMMIT DROP;
+    PERFORM minga_roster_internal.read_as_owner(connection.people,
+        format('SELECT p.%I::pg_catalog.text, %s FROM %s p WHERE %s', map ->> 'person_id',
+        (SELECT string_agg(CASE WHEN map ? c THEN format('p.%I::pg_catalog.text', map ->> c)
+            ELSE 'NULL::pg_catalog.text' END, ', ' ORDER BY nth)
+            FROM unnest(ARRAY['given_name', 'family_name', 'identifier', 'email', 'username']) WITH ORDINALITY u (c,
+                nth)),
+        connection.people, minga_roster_internal.equal_terms(connection.people, map ->> 'site', '$1')), 'pg_temp.newcomers',
+            connection.site);
+    DELETE FROM newcomers n
+    WHERE n.person_id IN (SELECT p.person_id FROM current_people p)
+        OR n.person_id IN (SELECT f.person_id FROM found f JOIN writes w USING (change) WHERE w.nth <> ALL (missing));
+    UPDATE writes w SET person_id = m.person_id
+    FROM (
+        SELECT t.nth, t.person_id, count(*) OVER (PARTITION BY t.nth) AS newcomers,
+            count(*) OVER (PARTITION BY t.person_id) AS rows
+        FROM (
+            SELECT w.nth, n.person_id
+            FROM writes w
+            JOIN newcomers n ON lower(n.given_name) = lower(w.after ->> 'given_name')
+                AND lower(n.family_name) = lower(w.after ->> 'family_name')
+            WHERE w.nth = ANY (missing)
+                AND (lower(n.identifier) <> lower(w.after ->> 'identifier')
+                    OR lower(n.email) <> lower(w.after ->> 'email')
+                    OR lower(n.username) <> lower(w.after ->> 'username')) IS NOT TRUE
+        ) t
+    ) m
+    WHERE m.nth = w.nth AND m.newcomers = 1 AND m.rows = 1;
+    DROP TABLE newcomers;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.find_newcomers(connections, integer[]) IS
+'Looks for new people whom the relation has given another id than it said: those who came into the site in this run, '
+    'of the same names and no other number, address or user name, where only one could be meant.';
+
+CREATE FUNCTION minga_roster_internal.remember_stored(connection connections) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
+    SET work_mem = '64MB' AS $$
+BEGIN
+    IF EXISTS (SELECT FROM minga_roster.stored_values v WHERE v.connection = remember_stored.connection.connection) THEN
+        DELETE FROM minga_roster.stored_values v
+        USING (
+            SELECT w.person_id, k.name, w.stored, w.after FROM writes w
+            CROSS JOIN LATERAL jsonb_object_keys(w.after) k (name) WHERE w.done OR w.code = 'kept'
+        ) n
+        WHERE v.connection = remember_stored.connection.connection AND v.person_id = n.person_id
+            AND v.column_name = n.name
+            AND ((n.stored ? n.name) IS NOT TRUE OR v.stored <> minga_roster_internal.value_hash(n.stored ->> n.name)
+                OR v.sent <> minga_roster_internal.value_hash(n.after ->> n.name));
+    END IF;
+    INSERT INTO minga_roster.stored_values (connection, person_id, column_name, sent, stored)
+    SELECT remember_stored.connection.connection, w.person_id, k.key, minga_roster_internal.value_hash(w.after ->> k.key),
+        minga_roster_internal.value_hash(k.value)
+    FROM writes w CROSS JOIN LATERAL jsonb_each_text(w.stored) k
+    WHERE (w.done OR w.code = 'kept') AND w.stored IS NOT NULL
+    ON CONFLICT ON CONSTRAINT stored_values_pkey DO NOTHING;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.remember_stored(connections) IS
+'After the writes: remembers which values the relation stored in another form, or did not take, so that the next '
+    'sync knows them again.';
+
+CREATE FUNCTION minga_roster_internal.ask_people(connection connections, most integer) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    kept integer[];
+BEGIN
+    CREATE TEMP TABLE writes ON COMMIT DROP AS
+    SELECT row_number() OVER (ORDER BY d.label)::integer AS nth,
+        row_number() OVER (ORDER BY d.label)::integer AS change, d.outcome AS action,
+        d.person_id, d.label, d.before, d.after, NULL::text AS code
+    FROM (SELECT u.*, row_number() OVER (PARTITION BY u.category ORDER BY u.label) AS place FROM decisions u
+        WHERE u.outcome = 'update') d
+    WHERE d.place <= coalesce(most, d.place);
+    ANALYZE writes;
+    CREATE TEMP TABLE hits (change integer, person_id text) ON COMMIT DROP;
+    CREATE TEMP TABLE found (change integer, person_id text, seen bigint, fits boolean, archived boolean, now jsonb)
+        ON COMMIT DROP;
+    PERFORM minga_roster_internal.grant_temp(connection.people, 'writes', 'SELECT');
+    BEGIN
+        SELECT r.kept INTO kept FROM minga_roster_internal.write_range(connection, 1, (SELECT max(w.nth) FROM writes w)) r;
+        RAISE EXCEPTION 'the relation was only asked';
+    EXCEPTION
+        WHEN OTHERS OR assert_failure THEN
+            IF kept IS NULL AND NOT (minga_roster_internal.owner_error()).of_a_row THEN
+                RAISE;
+            END IF;
+    END;
+    INSERT INTO kept_updates SELECT w.label FROM writes w WHERE w.nth = ANY (kept);
+    DROP TABLE writes, hits, found;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.ask_people(connections, integer) IS
+'Carries out updates of the plan (of each category so many, or all), takes them back, and notes in kept_updates '
+    'those after which the person was as before.';
+
+CREATE FUNCTION minga_roster_internal.find_kept(run runs, connection connections) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
+    SET work_mem = '64MB' AS $$
+BEGIN
+    CREATE TEMP TABLE kept_updates (label text COLLATE "C") ON COMMIT DROP;
+    IF run.kind <> 'sync' OR NOT EXISTS (
+        SELECT FROM decisions d WHERE d.outcome = 'update' GROUP BY d.category
+        HAVING count(*) * 100 > connection.guard_update_percent * 20)
+    THEN
+        RETURN;
+    END IF;
+    PERFORM minga_roster_internal.ask_people(connection, 10);
+    IF EXISTS (SELECT FROM kept_updates) THEN
+        TRUNCATE kept_updates;
+        PERFORM minga_roster_internal.ask_people(connection, NULL);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.find_kept(runs, connections) IS
+'Makes the temp table kept_updates: of as many updates as may have to wait for approval those after which people '
+    'would be as before, since the relation stores the same for the values of the roster. A few are tried first; a '
+    'preview writes to nobody and has none.';
+
+CREATE FUNCTION minga_roster_internal.check_event_triggers() RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    context text;
+    names text[];
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_event_trigger e WHERE e.evtenabled IN ('O', 'A')) THEN
+        RETURN;
+    END IF;
+    CREATE TEMP TABLE probe (nth integer) ON COMMIT DROP;
+    CREATE TEMP TABLE probe_of_query ON COMMIT DROP AS SELECT p.nth FROM probe p;
+    CREATE INDEX ON probe (nth);
+    GRANT SELECT ON probe TO CURRENT_USER;
+    DROP TABLE probe, probe_of_query;
+EXCEPTION
+    WHEN OTHERS OR assert_failure THEN
+        GET STACKED DIAGNOSTICS context = PG_EXCEPTION_CONTEXT;
+        SELECT array_agg(e.evtname ORDER BY e.evtname) INTO names
+        FROM pg_event_trigger e JOIN pg_proc f ON f.oid = e.evtfoid
+        WHERE e.evtenabled IN ('O', 'A') AND position(format('%s(', f.proname) IN context) > 0;
+        IF names IS NULL THEN
+            RAISE;
+        END IF;
+        RAISE EXCEPTION USING ERRCODE = SQLSTATE,
+            MESSAGE = format('event trigger "%s" refuses the temporary tables of a run',
+                array_to_string(names, '", "')),
+            DETAIL = format('It says: %s', SQLERRM),
+            HINT = format('Let its function leave out temporary tables (schema_name "pg_temp" in '
+                'pg_event_trigger_ddl_commands()), '
+                'or switch it off: ALTER EVENT TRIGGER %I DISABLE.', names[1]);
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.check_event_triggers() IS
+'Raises the error of an event trigger that lets a run make no temporary tables, with its name and the way out, '
+    'before the run has made any.';
