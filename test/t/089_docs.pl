@@ -1,4 +1,4 @@
-# The SQL examples of the README and the guides run, in their order and as the roles that the guides make.
+# The documentation is complete, and each SQL example in it runs, in its order and as the roles that the guides make.
 use strict;
 use warnings;
 
@@ -11,6 +11,7 @@ use Test::More;
 my $top = getcwd();
 my ($server, $roster, $node);
 my %stands_for;
+my %walked;
 
 # [line, text] of each SQL example of a document.
 sub examples
@@ -31,6 +32,105 @@ sub examples
 	return @examples;
 }
 
+# The documents in a directory.
+sub glob_of
+{
+	my ($directory) = @_;
+
+	return map { s{^\Q$top\E/}{}r } sort glob("$top/$directory/*.md");
+}
+
+# [line, language, text] of each fenced block, and the text outside of them.
+sub blocks
+{
+	my ($document) = @_;
+	my ($number, $prose, $open, @blocks) = (0, '');
+
+	foreach my $line (split /^/, slurp_file("$top/$document"))
+	{
+		$number++;
+		if ($line =~ /^\s*```(\S*)\s*$/)
+		{
+			if ($open) { push @blocks, $open; undef $open; }
+			else { $open = [ $number, $1, '' ]; }
+		}
+		elsif ($open) { $open->[2] .= $line; }
+		else { $prose .= $line; }
+	}
+	return ($prose, @blocks);
+}
+
+# The anchors of a document, as GitHub makes them of its headings.
+sub anchors
+{
+	my ($document) = @_;
+	my ($prose) = blocks($document);
+
+	return map { s/\s+$//r =~ s/`//gr =~ s/[^\w\s-]//gr =~ s/ /-/gr =~ tr/A-Z/a-z/r } $prose =~ /^#+ +(.*)$/mg;
+}
+
+# No statement stands where it would not be run, and no link leads nowhere.
+sub has_no_loose_end
+{
+	my ($document) = @_;
+	my ($prose, @blocks) = blocks($document);
+	my $verb = qr/(?:SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|DROP|GRANT|SET|LOAD) /;
+	my ($folder) = $document =~ m{^(.*/)?[^/]+$};
+	my @dead;
+
+	is(join(' ', map { $_->[0] } grep { $_->[1] !~ /^(?:sql|sh|text|conf|c)$/ } @blocks), '',
+		"$document: each block says what it is");
+	is(join(' ', map { $_->[0] } grep { $_->[1] ne 'sql' && $_->[2] =~ /^$verb.*;\s*$/m } @blocks), '',
+		"$document: SQL is in blocks of SQL");
+	foreach my $link ($prose =~ /\]\(([^)]+)\)/g)
+	{
+		my ($file, $anchor) = $link =~ /^([^#]*)(?:#(.*))?$/;
+
+		next if $link =~ m{^https?://};
+		$file = $file eq '' ? $document : ($folder // '') . $file;
+		if (!-e "$top/$file") { push @dead, $link; next; }
+		push @dead, $link if defined $anchor && !grep { $_ eq $anchor } anchors($file);
+	}
+	is(join(' ', @dead), '', "$document: links lead somewhere");
+	return;
+}
+
+# Each function, view, table and setting has its place in the reference, with all arguments and columns.
+sub is_complete
+{
+	my ($document) = @_;
+	my %section;
+	my ($heading, @missing);
+
+	foreach my $line (split /^/, slurp_file("$top/$document"))
+	{
+		$heading = $1 if $line =~ /^### (.*)$/;
+		$section{$_} .= $line foreach defined $heading ? split(/ and /, $heading) : ();
+	}
+	foreach my $row (split /\n/, $roster->sql(q{
+		SELECT p.proname, a.name FROM pg_proc p
+		LEFT JOIN LATERAL unnest(p.proargnames) a (name) ON true
+		WHERE p.pronamespace = 'minga_roster'::regnamespace AND p.proname LIKE 'roster\\_%'
+		UNION ALL
+		SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
+		WHERE c.relnamespace = 'minga_roster'::regnamespace AND c.relkind IN ('r', 'p', 'v') AND NOT c.relispartition
+			AND NOT a.attisdropped
+			AND c.relname NOT IN ('secrets', 'tokens', 'written_values', 'stored_values', 'planned_links',
+				'link_changes', 'conflict_pairs')
+		ORDER BY 1, 2}))
+	{
+		my ($object, $name) = split /\|/, $row;
+
+		push @missing, "$object $name" if ($section{$object} // '') !~ /\b\Q$name\E\b/;
+	}
+	is(join(', ', @missing), '', "$document: each function, table and view is there, with its arguments and columns");
+	my $text = slurp_file("$top/$document");
+	is(join(', ', grep { $text !~ /`\Q$_\E`/ } split /\n/,
+			$roster->sql(q{LOAD 'minga_roster'; SELECT name FROM pg_settings WHERE name LIKE 'minga\\_roster.%'})), '',
+		"$document: each setting is there");
+	return;
+}
+
 # What an example leaves to its reader.
 sub filled_in
 {
@@ -39,6 +139,8 @@ sub filled_in
 	$text =~ s{https://campus\.mingacityschools\.us/campus/api/oneroster/v1p1/minga}{$server->url}e;
 	$text =~ s{client_id(\s*)=> '…'}{"client_id$1=> " . RosterCluster::quote($server->client_id)}e;
 	$text =~ s{client_secret(\s*)=> '…'}{"client_secret$1=> " . RosterCluster::quote($server->client_secret)}e;
+	$text =~ s{roster_set_secret\('mesa-high', '…'\)}
+		{"roster_set_secret('mesa-high', " . RosterCluster::quote($server->client_secret) . ')'}ge;
 	$text =~ s{/etc/postgresql/minga_roster\.key}{$roster->key_file}ge;
 	$text =~ s/CREATE EXTENSION pg_cron/CREATE EXTENSION IF NOT EXISTS pg_cron/;
 	$text =~ s/'…'/'something'/g;
@@ -52,6 +154,8 @@ sub walk_through
 {
 	my ($document, %how) = @_;
 	my @pending = @{ $how{before} // [] };
+
+	$walked{$document} = 1;
 
 	foreach my $example (examples($document))
 	{
@@ -102,6 +206,20 @@ sub hold_archives
 	return;
 }
 
+# A sync meets everybody under another id.
+sub new_ids
+{
+	my ($prefix) = @_;
+
+	$server->faults({ rollover => { prefix => $prefix } });
+	$roster->sql("SELECT roster_sync('mesa-high')");
+	return;
+}
+
+my @documents = ('README.md', glob_of('docs'));
+
+has_no_loose_end($_) foreach @documents;
+
 begin('readme');
 $roster->sql('DROP EXTENSION minga_roster');
 $roster->sql('DROP ROLE people_owner');
@@ -115,6 +233,38 @@ $roster->sql('DROP ROLE people_owner');
 walk_through('docs/infinite-campus.md', before => [ qr/roster_approve/ => \&hold_archives ]);
 is($roster->sql("SELECT count(*) > 0 FROM minga_roster.runs WHERE kind = 'approve' AND archived > 0"), 't',
 	'docs/infinite-campus.md: held archives were approved');
+
+walk_through('docs/errors.md');
+
+begin('reference');
+$roster->set(smtp_url => 'smtp://localhost:9');
+$roster->set(smtp_from => 'roster@mesa.example');
+%stands_for = (
+	'4711' => "(SELECT max(run) FROM minga_roster.runs WHERE kind = 'preview')",
+	'4712' => "(SELECT max(done_by) FROM minga_roster.changes WHERE state = 'applied')",
+	'4713' => "(SELECT max(run) FROM minga_roster.changes WHERE state = 'held' AND action = 'archive')",
+	'4714' => "(SELECT max(run) FROM minga_roster.changes WHERE state = 'held' AND action = 'link')",
+	'4715' => "(SELECT max(run) FROM minga_roster.changes WHERE state = 'held' AND action = 'link')");
+walk_through('docs/reference.md', before => [
+	qr/SELECT roster_sync\(connection\)/ => sub { $roster->connect_school('mesa-high', $server); },
+	# What the reference makes.
+	qr/CREATE ROLE people_owner/ => sub {
+		$roster->sql('DROP EXTENSION minga_roster; DROP TABLE public.people; DROP ROLE people_owner; '
+			  . 'CREATE EXTENSION minga_roster');
+	},
+	qr/roster_disconnect/ => sub { $roster->connect_school('mesa-west', $server); },
+	qr/roster_approve\(/ => sub {
+		$roster->sql("SELECT roster_configure('mesa-high', season_dates => 'empty', guard_grace => 1)");
+		hold_archives();
+	},
+	# The SIS lists everybody under other ids, and once more.
+	qr/WHERE run = 4714/ => sub { new_ids('next-'); },
+	qr/WHERE run = 4715/ => sub { new_ids('later-'); } ]);
+is($roster->sql("SELECT count(*) > 0 FROM minga_roster.runs WHERE kind = 'approve' AND archived > 0"), 't',
+	'docs/reference.md: held archives were approved');
+is($roster->sql("SELECT count(DISTINCT run) FROM minga_roster.changes WHERE state_cause = 'relinked'"), '2',
+	'docs/reference.md: links were moved');
+is_complete('docs/reference.md');
 
 begin('operations');
 $roster->connect_school('mesa-high', $server, site => 'mesa-high');
@@ -141,13 +291,14 @@ walk_through('docs/operations.md', before => [
 	},
 	qr/DROP EXTENSION/ => \&with_the_roles_of_the_guide ]);
 
+is(join(', ', grep { !$walked{$_} && slurp_file("$top/$_") =~ /^\s*```sql$/m } @documents), '',
+	'the examples of each document were run');
 done_testing();
 
-# The roles of the guide do what it says that they may; the views' examples are the reference's.
+# The roles of the guide do what it says that they may.
 sub with_the_roles_of_the_guide
 {
 	$roster->sql("SELECT roster_set_secret('mesa-high', " . RosterCluster::quote($server->client_secret) . ')');
-	$roster->sql("SELECT roster_configure('mesa-high', parent_contact => true)");
 	foreach my $call (
 		[ 'roster_reader', 'SELECT * FROM roster_status' ],
 		[ 'roster_reader',
@@ -168,32 +319,5 @@ sub with_the_roles_of_the_guide
 		my ($rc, $stdout, $stderr) = $node->psql('postgres', "SET ROLE $role;\n$statement");
 		is($rc, 0, "$role: $statement") or diag($stderr);
 	}
-	%stands_for = ('…' => "SELECT max(run) FROM minga_roster.runs WHERE kind = 'sync'");
-	walk_through('docs/reference.md',
-		before => [
-			qr/roster_attach_people\('app\.users', '\{"person_id"/ =>
-				sub { users('id text PRIMARY KEY DEFAULT md5(random()::text)', 'archived_at timestamptz'); },
-			qr/archive_words/ => sub { users('person_id text PRIMARY KEY DEFAULT md5(random()::text)',
-				"status text NOT NULL DEFAULT 'ACTIVE'", 'is_active boolean NOT NULL DEFAULT true'); },
-			# The SIS lists everybody under another id.
-			qr/roster_relink/ => sub {
-				$server->faults({ rollover => { prefix => 'next-' } });
-				$roster->sql("SELECT roster_sync('mesa-high')");
-			} ],
-		as => [ qr/roster_joiners/ => 'roster_operator' ]);
-	%stands_for = ();
-	return;
-}
-
-# A table of people as a deployment might have it.
-sub users
-{
-	my (@columns) = @_;
-	my $names = $columns[0] =~ /^id/ ? 'first_name text, last_name text' : 'given_name text, family_name text';
-
-	$roster->sql('CREATE SCHEMA IF NOT EXISTS app; DROP TABLE IF EXISTS app.users; CREATE TABLE app.users (site text '
-		  . 'NOT NULL, role text NOT NULL, '
-		  . "$names, email text, identifier text, " . join(', ', @columns)
-			. '); ALTER TABLE app.users OWNER TO people_owner; GRANT USAGE ON SCHEMA app TO people_owner');
 	return;
 }
