@@ -11,6 +11,7 @@ PG_CPPFLAGS = -Isrc
 SQL_PARTS = \
 	sql/schema/prologue.sql \
 	sql/schema/settings.sql \
+	sql/schema/words.sql \
 	sql/schema/tables.sql \
 	sql/schema/presets.sql \
 	sql/people/people.sql \
@@ -20,6 +21,7 @@ SQL_PARTS = \
 	sql/schedule/run.sql \
 	sql/fetch/stage.sql \
 	sql/fetch/delta.sql \
+	sql/plan/reasons.sql \
 	sql/plan/plan.sql \
 	sql/plan/ownership.sql \
 	sql/plan/match.sql \

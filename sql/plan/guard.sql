@@ -2,12 +2,6 @@
 -- updates that would change one column of most people at once. A wrong school, a shortened answer, a new year or a
 -- column that went wrong in the SIS must not empty or overwrite a school over night.
 
-CREATE FUNCTION minga_roster_internal.people_of(category text, number bigint) RETURNS text
-LANGUAGE sql IMMUTABLE
-RETURN CASE category WHEN 'staff' THEN 'staff member' ELSE category END || CASE number WHEN 1 THEN '' ELSE 's' END;
-COMMENT ON FUNCTION minga_roster_internal.people_of(text, bigint) IS
-'What so many people of a category of the toggles are called: "student", "staff members".';
-
 CREATE FUNCTION minga_roster_internal.find_linked_people(connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
     SET work_mem = '64MB' AS $$

@@ -2,34 +2,6 @@
 -- plan.sql made before. Must survive rows and people that contradict each other: they become conflicts, and nobody in
 -- one is changed; and thousands of them with one address or one number: no step compares each with each.
 
-CREATE FUNCTION minga_roster_internal.conflict_text(conflict text) RETURNS text
-LANGUAGE sql IMMUTABLE
-RETURN CASE conflict
-    WHEN 'other_family' THEN 'The roster lists somebody known as a student as staff, or the other way round.'
-    WHEN 'row_joins_two' THEN 'Rows of the roster that belong together are linked to different people.'
-    WHEN 'same_role_twice'
-        THEN 'Rows of the roster with one role share an identifier or a user name, and are not certainly one person.'
-    WHEN 'keys_contradict' THEN 'Rows of the roster that belong together have different user names or identifiers.'
-    WHEN 'rows_differ' THEN 'Rows of the roster that belong together have different names.'
-    WHEN 'several_candidates' THEN 'Several people have the identifier of the row.'
-    WHEN 'two_people_by_keys'
-        THEN 'The identifier of the row is one person''s, and its e-mail address another''s, or two addresses are.'
-    WHEN 'names_differ' THEN 'The person with the same identifier, e-mail address or former id has another name.'
-    WHEN 'identifiers_differ' THEN 'The person with the same e-mail address has another identifier.'
-    WHEN 'address_of_two' THEN 'Several people have the e-mail address of the row, and one of them has its name.'
-    WHEN 'address_shared'
-        THEN 'Other rows have the e-mail address of the row too, and a person who has it has the name of the row.'
-    WHEN 'family_unknown'
-        THEN 'A person with the same e-mail address and name has a role that does not tell a student from staff.'
-    WHEN 'candidate_linked'
-        THEN 'The person found is linked to another row of the roster, which is still listed or not proved to be gone.'
-    WHEN 'several_rows' THEN 'Several rows of the roster could be the same person.'
-    WHEN 'identifier_withheld'
-        THEN 'Another row of the roster with the same identifier could be somebody else by e-mail.'
-END;
-COMMENT ON FUNCTION minga_roster_internal.conflict_text(text) IS 'The sentence for a code of changes.conflict; NULL for not_unique, whose '
-    'sentence names the index.';
-
 CREATE FUNCTION minga_roster_internal.names_suffice(archived boolean, known boolean, given_agrees boolean, family_agrees boolean)
 RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE

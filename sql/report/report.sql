@@ -3,13 +3,6 @@
 -- e-mail, sourcedId or value of one. What it says is in report_facts.sql and report_parts.sql, how it looks in
 -- report_text.sql and report_html.sql. Must survive odd data, since it is written while a run is being closed.
 
-CREATE FUNCTION minga_roster_internal.counted(number bigint, noun text) RETURNS text
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT format('%s %s%s', number, noun, CASE WHEN number <> 1 THEN 's' END)
-$$;
-COMMENT ON FUNCTION minga_roster_internal.counted(bigint, text) IS '"1 archive", "12 archives".';
-
 CREATE FUNCTION minga_roster_internal.duration_in_words(elapsed interval) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
@@ -58,16 +51,6 @@ AS $$
     FROM string_to_table(content, E'\n') WITH ORDINALITY l (line, place)
 $$;
 COMMENT ON FUNCTION minga_roster_internal.readable_lines(text) IS 'readable() for a text of several lines.';
-
-CREATE FUNCTION minga_roster_internal.figure(number bigint) RETURNS text
-LANGUAGE sql STABLE
-RETURN to_char(number, 'FM999,999,999,999,999,990');
-COMMENT ON FUNCTION minga_roster_internal.figure(bigint) IS '"812", "5,000".';
-
-CREATE FUNCTION minga_roster_internal.figures(number bigint, one text, several text DEFAULT NULL) RETURNS text
-LANGUAGE sql STABLE
-RETURN minga_roster_internal.figure(number) || ' ' || CASE WHEN number = 1 THEN one ELSE coalesce(several, one || 's') END;
-COMMENT ON FUNCTION minga_roster_internal.figures(bigint, text, text) IS '"1 person", "5,000 people".';
 
 CREATE FUNCTION minga_roster_internal.counted_people(category text, number bigint) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
@@ -151,14 +134,6 @@ AS $$
 $$;
 COMMENT ON FUNCTION minga_roster_internal.finding_text(text, text, bigint, bigint, jsonb) IS
 'What a row of run_findings says, in sentences: the fact, what follows, and what to do.';
-
-CREATE FUNCTION minga_roster_internal.in_list(words text[]) RETURNS text
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT CASE cardinality(words) WHEN 0 THEN NULL WHEN 1 THEN words[1]
-        ELSE array_to_string(words[:cardinality(words) - 1], ', ') || ' and ' || words[cardinality(words)] END
-$$;
-COMMENT ON FUNCTION minga_roster_internal.in_list(text[]) IS '"a", "a and b", "a, b and c".';
 
 CREATE FUNCTION minga_roster_internal.cut(content text, width integer) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp

@@ -1,16 +1,6 @@
 -- A report as an HTML page for mail programs: tables and inline styles, no images, no scripts. It reads well from 330
 -- pixels on, and brings its own colors for dark mode. Every value is escaped before it comes into a template.
 
-CREATE FUNCTION minga_roster_internal.filled(template text, holes jsonb) RETURNS text
-LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT string_agg(CASE WHEN p.place % 2 = 1 THEN p.piece ELSE coalesce(holes ->> p.piece, '') END, ''
-        ORDER BY p.place)
-    FROM regexp_split_to_table(template, '[{}]') WITH ORDINALITY p (piece, place)
-$$;
-COMMENT ON FUNCTION minga_roster_internal.filled(text, jsonb) IS
-'The template with each {name} replaced by the value of that name. What a value holds is never looked at again.';
-
 CREATE FUNCTION minga_roster_internal.page_style() RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
