@@ -89,6 +89,11 @@ check-server:
 test:
 	@test/run.sh
 
+# The layout of PostgreSQL's pgindent, for the C files.
+.PHONY: indent
+indent:
+	@tools/indent.sh
+
 .PHONY: demo stop-demo bench
 demo:
 	@test/demo.sh
