@@ -26,7 +26,7 @@ if [ "${1:-}" = stop ]; then
 	exit 0
 fi
 
-require_packages postgresql-15 postgresql-server-dev-15 postgresql-15-cron libcurl4-openssl-dev libssl-dev python3-aiosmtpd python3-oauthlib openssl curl make gcc
+require_packages "${postgresql_packages[@]}" libcurl4-openssl-dev libssl-dev python3-aiosmtpd python3-oauthlib openssl curl make gcc
 [ ! -d "$demo" ] || stop_demo
 mkdir -p "$demo"
 trap 'echo; echo "The demo failed. Its files are in $demo (make stop-demo removes them)." >&2' ERR

@@ -6,6 +6,10 @@ export LC_ALL=C.UTF-8
 unset LANG LANGUAGE
 
 pg_config=${PG_CONFIG:-/usr/lib/postgresql/15/bin/pg_config}
+# The packages of the version that is in its path.
+major=15
+[[ ! $pg_config =~ /postgresql/([0-9]+)/bin/pg_config$ ]] || major=${BASH_REMATCH[1]}
+postgresql_packages=("postgresql-$major" "postgresql-server-dev-$major" "postgresql-$major-cron")
 
 require_packages() {
 	[ "$(id -u)" -eq 0 ] || return 0
@@ -19,7 +23,7 @@ require_packages() {
 		export DEBIAN_FRONTEND=noninteractive
 		apt-get update -qq
 		(
-			if [[ " ${missing[*]} " == *" postgresql-15 "* ]]; then
+			if [[ " ${missing[*]} " == *" postgresql-$major "* ]]; then
 				# With its first server Debian makes and starts a cluster, which no test needs. The file is as it was afterwards.
 				apt-get install -y -qq --no-install-recommends postgresql-common >/dev/null
 				settings=/etc/postgresql-common/createcluster.conf

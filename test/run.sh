@@ -12,7 +12,7 @@ set -euo pipefail
 
 top=$(cd "$(dirname "$0")/.." && pwd)
 . "$top/test/environment.sh"
-require_packages postgresql-15 postgresql-server-dev-15 postgresql-15-cron libcurl4-openssl-dev libssl-dev \
+require_packages "${postgresql_packages[@]}" libcurl4-openssl-dev libssl-dev \
 	libipc-run-perl python3-aiosmtpd python3-oauthlib python3-psycopg2 openssl curl make gcc
 
 what=${1:-all}

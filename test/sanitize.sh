@@ -7,7 +7,7 @@ set -euo pipefail
 
 top=$(cd "$(dirname "$0")/.." && pwd)
 . "$top/test/environment.sh"
-require_packages postgresql-15 postgresql-server-dev-15 postgresql-15-cron binutils make gcc
+require_packages "${postgresql_packages[@]}" binutils make gcc
 
 work=$(mktemp -d /tmp/minga_roster_sanitize.XXXXXX)
 chmod 755 "$work"

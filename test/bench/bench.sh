@@ -8,7 +8,7 @@ top=$(cd "$(dirname "$0")/../.." && pwd)
 users=${USERS:-200000}
 rounds=${ROUNDS:-5}
 page_size=1000
-require_packages postgresql-15 postgresql-server-dev-15 postgresql-15-cron libcurl4-openssl-dev libssl-dev python3-oauthlib openssl curl make gcc nginx-light python3-psycopg2
+require_packages "${postgresql_packages[@]}" libcurl4-openssl-dev libssl-dev python3-oauthlib openssl curl make gcc nginx-light python3-psycopg2
 
 work=$(mktemp -d /tmp/minga_roster_bench.XXXXXX)
 cleanup() {
