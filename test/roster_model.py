@@ -359,12 +359,17 @@ class Model:
             return self.linked_to(row)
         return 'new ' + row['sourced_id'] if (row['sourced_id'], None, 'new person') in self.decisions else None
 
+    def never_the_same(self, one, other):
+        """Whether somebody decided that one of two rows is never the person whose the other is."""
+        return any((a['sourced_id'], self.whose(b), 'never the same') in self.decisions
+                   for a, b in ((one, other), (other, one)))
+
     def related(self, one, other):
         """What two rows say of each other: join (one person), clash (a conflict), or nothing."""
         if self.whose(one) and self.whose(other):
             return 'join' if self.whose(one) == self.whose(other) else None
-        if any((a['sourced_id'], self.whose(b), 'never the same') in self.decisions for a, b in ((one, other), (other, one))):
-            return None                                         # somebody said that they are not the same
+        if self.never_the_same(one, other):
+            return None
         if family_of_row(one) != family_of_row(other) or family_of_row(one) not in ('student', 'staff'):
             return None
         if one['role'] == other['role']:
@@ -384,7 +389,8 @@ class Model:
                 if self.whose(one) and self.whose(one) == self.whose(other):
                     continue
                 related = self.related(one, other)
-                if related == 'clash' or (related is None and one['role'] == other['role']) or both_differ(one, other) \
+                if self.never_the_same(one, other) or related == 'clash' or both_differ(one, other) \
+                        or (related is None and one['role'] == other['role']) \
                         or differ(one['username'], other['username']) or differ(one['identifier'], other['identifier']):
                     return True
         return False

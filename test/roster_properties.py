@@ -5,14 +5,16 @@ from roster_model import CONTACTS, RULES, both_differ, cleaned, family_of_row, k
 UNTOUCHABLE = ('owner', 'manager', 'other')
 
 
-def broken(connection, rows, links, before, after, changes):
+def broken(connection, rows, links, before, after, changes, decisions):
     """Says each property that a sync broke. links are all links of the site as they were, before and after the people in the contract's
-    words by id, changes what the run did, conflicts with the people whom they name."""
+    words by id, changes what the run did, conflicts with the people whom they name, decisions what roster_decide said."""
     own = {l['sourced_id']: l['person_id'] for l in links if l['connection'] == connection and l['person_id'] in before}
     listed = [r for r in rows if r['status'] != 'tobedeleted']
     applied = [c for c in changes if c['state'] == 'applied']
     here = {own.get(r['sourced_id']) for r in listed}
     known = set(own) | {i for c in changes if c['action'] in ('link', 'update', 'restore', 'protect') or set(c['ids']) & set(own) for i in c['ids']}
+    # Whom roster_decide said that a row is not, it does not keep.
+    known |= {i for i, _, _ in decisions}
     elsewhere = {l['person_id'] for l in links if l['connection'] != connection and l['missed_since'] is None}
 
     for change in applied:

@@ -455,10 +455,16 @@ BEGIN
         GROUP BY r.family, w.email
     ) a
     WHERE a.family = k.family AND a.email = k.email AND (a.first_label <> k.label OR a.last_label <> k.label);
+    -- Rows that contradict each other could be several people, of whom a readable one has its address.
     UPDATE cleaned_keys k SET shared = true
-    FROM (SELECT t.family, t.email FROM cleaned_keys t WHERE t.sourced_id IS NOT NULL GROUP BY t.family, t.email
-        HAVING count(*) > 1) a
-    WHERE a.family = k.family AND a.email = k.email AND NOT k.shared;
+    FROM (
+        SELECT t.family, t.email, min(t.sourced_id) AS first_row, max(t.sourced_id) AS last_row
+        FROM cleaned_keys t JOIN open_rows o ON o.sourced_id = t.sourced_id
+        WHERE o.standing NOT IN ('damaged', 'unknown')
+        GROUP BY t.family, t.email
+    ) a
+    WHERE a.family = k.family AND a.email = k.email AND NOT k.shared
+        AND (a.first_row <> k.sourced_id OR a.last_row <> k.sourced_id);
     ANALYZE cleaned_keys;
 
     -- Where many rows have an identifier of many people, two of them are enough, but the first row names all.
@@ -508,27 +514,6 @@ BEGIN
     USING cleaned_keys k, decided_rows d
     WHERE k.entry = c.entry AND d.label = c.label AND (k.sourced_id IS NULL OR k.sourced_id = d.sourced_id)
         AND c.person_id = coalesce(d.person_id, c.person_id);
-
-    -- Nobody is gone whom another row is tonight.
-    IF EXISTS (SELECT FROM pairs p WHERE p.absent) THEN
-        UPDATE pairs p SET absent = false
-        FROM (
-            SELECT m.person_id, min(m.label) AS first_label, max(m.label) AS last_label
-            FROM pairs m
-            WHERE m.absent AND NOT m.excluded
-                AND CASE m.step
-                    WHEN 'identifier' THEN CASE WHEN m.archived THEN coalesce(m.given_agrees AND m.family_agrees, false)
-                        ELSE coalesce(m.given_agrees OR m.family_agrees, true) END
-                    WHEN 'e-mail' THEN m.known AND coalesce(m.given_agrees AND (NOT m.archived OR m.family_agrees),
-                        false) AND NOT m.identifiers_differ
-                        AND m.entry NOT IN (SELECT i.entry FROM pairs i WHERE i.step = 'identifier'
-                            AND CASE WHEN i.archived THEN coalesce(i.given_agrees AND i.family_agrees, false)
-                                ELSE coalesce(i.given_agrees OR i.family_agrees, true) OR NOT i.absent END)
-                    ELSE false END
-            GROUP BY m.person_id
-        ) a
-        WHERE a.person_id = p.person_id AND (a.first_label <> p.label OR a.last_label <> p.label);
-    END IF;
     ANALYZE pairs;
 END
 $$;
@@ -653,11 +638,10 @@ COMMENT ON FUNCTION minga_roster_internal.judge_shared(connections) IS
     'could be somebody of the family who has it: by both names, or by the given name where a row of that one person '
     'alone has it.';
 
-CREATE FUNCTION minga_roster_internal.match_by_keys(connection connections) RETURNS void
+CREATE FUNCTION minga_roster_internal.judge_keys() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
     SET work_mem = '64MB' AS $$
 BEGIN
-    PERFORM minga_roster_internal.find_pairs(connection);
     -- By identifier: active people but for leavers with another name, archived ones with the same; one who has a part
     -- of it is in the way.
     CREATE TEMP TABLE by_identifier ON COMMIT DROP AS
@@ -668,16 +652,6 @@ BEGIN
     ) c
     WHERE (NOT c.given_agrees AND NOT c.family_agrees AND (c.archived OR c.absent)) IS NOT TRUE;
     DELETE FROM by_identifier b WHERE NOT b.counts AND b.entry IN (SELECT c.entry FROM by_identifier c WHERE c.counts);
-    INSERT INTO candidates SELECT DISTINCT b.label, b.person_id, 'identifier' FROM by_identifier b;
-    INSERT INTO candidates SELECT DISTINCT c.label, c.person_id, 'identifier' FROM crowds c;
-    INSERT INTO found_conflicts
-    SELECT DISTINCT c.label, 'several_candidates', 2 FROM crowds c
-    UNION ALL
-    SELECT b.label, CASE WHEN count(*) > 1 AND bool_and(b.counts) THEN 'several_candidates' ELSE 'names_differ' END, 2
-    FROM by_identifier b
-    GROUP BY b.entry, b.label
-    HAVING count(*) > 1 OR bool_or(b.differ) OR NOT bool_and(b.counts);
-
     -- By e-mail: the only one of the family who has the address, of archived people those of the same name.
     CREATE TEMP TABLE by_email ON COMMIT DROP AS
     SELECT p.*, count(*) OVER (PARTITION BY p.entry) AS holders
@@ -685,7 +659,6 @@ BEGIN
     WHERE p.step = 'e-mail' AND p.known
         AND CASE WHEN p.archived THEN coalesce(p.given_agrees AND p.family_agrees, false)
             ELSE (p.absent AND NOT p.family_agrees AND (NOT p.given_agrees OR p.identifiers_differ)) IS NOT TRUE END;
-    PERFORM minga_roster_internal.judge_shared(connection);
     CREATE TEMP TABLE verdicts ON COMMIT DROP AS
     SELECT b.entry, b.label, b.person_id,
         CASE
@@ -716,9 +689,52 @@ BEGIN
     SELECT DISTINCT b.label, b.person_id
     FROM by_email b JOIN told t ON t.entry = b.entry AND t.sure
     WHERE b.holders = 1 AND NOT b.archived AND NOT b.excluded AND b.given_agrees AND b.person_id <> t.person_id;
+    DELETE FROM verdicts v WHERE v.entry IN (SELECT t.entry FROM told t);
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.judge_keys() IS
+'Makes of the temp tables pairs, crowds and shared_verdicts the temp tables by_identifier, whom the identifier of each '
+    'entry of keys tells, verdicts, whom its address tells where the identifier does not, and told_twice, whom the '
+    'address tells besides.';
+
+CREATE FUNCTION minga_roster_internal.match_by_keys(connection connections) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
+    SET work_mem = '64MB' AS $$
+BEGIN
+    PERFORM minga_roster_internal.find_pairs(connection);
+    PERFORM minga_roster_internal.judge_shared(connection);
+    PERFORM minga_roster_internal.judge_keys();
+    -- Nobody is gone whom a row could be tonight. Only keys of people of another family name ask for that, and those
+    -- who come back bring nobody else back.
+    IF EXISTS (SELECT FROM pairs p WHERE p.absent AND NOT p.family_agrees) THEN
+        UPDATE pairs p SET absent = false
+        WHERE p.absent AND NOT p.family_agrees AND p.person_id IN (
+            SELECT c.person_id FROM candidates c
+            UNION ALL
+            SELECT b.person_id FROM by_identifier b
+            UNION ALL
+            SELECT c.person_id FROM crowds c
+            UNION ALL
+            SELECT t.person_id FROM told_twice t
+            UNION ALL
+            SELECT v.person_id FROM verdicts v);
+        IF FOUND THEN
+            DROP TABLE by_identifier, by_email, told, told_twice, verdicts;
+            PERFORM minga_roster_internal.judge_keys();
+        END IF;
+    END IF;
+    INSERT INTO candidates SELECT DISTINCT b.label, b.person_id, 'identifier' FROM by_identifier b;
+    INSERT INTO candidates SELECT DISTINCT c.label, c.person_id, 'identifier' FROM crowds c;
+    INSERT INTO found_conflicts
+    SELECT DISTINCT c.label, 'several_candidates', 2 FROM crowds c
+    UNION ALL
+    SELECT b.label, CASE WHEN count(*) > 1 AND bool_and(b.counts) THEN 'several_candidates' ELSE 'names_differ' END, 2
+    FROM by_identifier b
+    GROUP BY b.entry, b.label
+    HAVING count(*) > 1 OR bool_or(b.differ) OR NOT bool_and(b.counts);
+
     INSERT INTO candidates SELECT t.label, t.person_id, 'e-mail' FROM told_twice t;
     INSERT INTO found_conflicts SELECT DISTINCT t.label, 'two_people_by_keys', 3 FROM told_twice t;
-    DELETE FROM verdicts v WHERE v.entry IN (SELECT t.entry FROM told t);
     INSERT INTO candidates SELECT DISTINCT v.label, v.person_id, 'e-mail' FROM verdicts v;
     INSERT INTO found_conflicts
     SELECT DISTINCT v.label, v.verdict, 4 FROM verdicts v WHERE v.verdict <> 'found'

@@ -116,6 +116,17 @@ SELECT unstage('s1');
 SELECT stage('n1', 'student', 'Kim', 'Park', identifier => '13274', email => 'kim@x.example'), stage('n2', 'student', 'Kim', 'Lee', identifier => '12000');
 SELECT FROM run_merge();
 SELECT told();
+-- nor is whom a row only could be, by an address and names beside another number
+SELECT fresh();
+SELECT stay();
+SELECT stage('s1', 'student', 'Kim', 'Lee', identifier => '12000', email => 'kim@x.example');
+SELECT FROM run_merge();
+SELECT unstage('s1');
+SELECT stage('n1', 'student', 'Kim', 'Lee', identifier => '13274', email => 'kim@x.example'),
+    stage('n2', 'student', 'Ed', 'Gum', identifier => '12000');
+SELECT FROM run_merge();
+SELECT told();
+SELECT again();
 -- a unique index over all people: the newcomer waits, once, and the way out is told; over active people the night after
 SELECT fresh();
 SELECT stay();

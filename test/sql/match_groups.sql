@@ -103,6 +103,24 @@ SELECT told();
 SELECT roster_decide('north', 's2', 'never the same', 'P1');
 SELECT FROM run_merge();
 SELECT told();
+-- of two rows that contradict each other the address of a readable one is its own beside one that is not
+SELECT fresh();
+INSERT INTO people (site, role, given_name, family_name, email) VALUES
+    ('north', 'student', 'Bo', 'Ray', 'bo@x.example'), ('north', 'student', 'Flo', 'Hay', 'flo@x.example');
+SELECT stage('s1', 'student', 'Ana', 'Lee', username => 'one', email => 'bo@x.example'),
+    stage('s2', 'student', 'Ana', 'Lee', username => 'one', email => 'bo@x.example', damaged => true),
+    stage('s3', 'student', 'Ed', 'Gum', username => 'two', email => 'flo@x.example'),
+    stage('s4', 'student', 'Ed', 'Gum', username => 'two', email => 'flo@x.example');
+SELECT FROM run_merge();
+SELECT told();
+-- a row that is decided not to be a person does not become it by way of another row
+SELECT fresh();
+SELECT stage('a1', 'administrator', 'Ana', 'Lee', username => 'one');
+SELECT FROM run_merge();
+SELECT stage('t1', 'teacher', 'Ana', 'Lee', username => 'one'), stage('i1', 'aide', 'Ana', 'Lee', username => 'one');
+SELECT roster_decide('north', 't1', 'never the same', 'P1');
+SELECT FROM run_merge();
+SELECT told();
 -- thousands of rows with one number
 SELECT fresh();
 SELECT stage('s' || n, 'student', 'Sam' || n, 'Day', identifier => 'none') FROM generate_series(1, 5000) n;
