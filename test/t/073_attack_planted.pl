@@ -271,7 +271,6 @@ sub everything
 	cmp_ok(length(call('operator', "SELECT ${m}diagnosis(" . newest('diagnose') . ')')), '>', 200, "$where: ... of "
 	  . "the diagnosis");
 	call('operator', "SELECT pg_catalog.count(*) FROM $_") foreach split /, /, $shown;
-	call('operator', 'SELECT connection FROM minga_roster_internal.connection_status()');
 
 	# What a manager does
 	call('manager', "SELECT ${m}set_secret('$connection', " . quote($server->client_secret) . ')');
@@ -544,12 +543,16 @@ by_owner('DROP SCHEMA minga_roster', 'bare');
 $node->safe_psql('bare', 'CREATE SCHEMA minga_roster; GRANT CREATE, USAGE ON SCHEMA minga_roster TO db_owner');
 refused('postgres', $install, qr/$mine_first.*DETAIL:  Roles other than its owner may create/s, '... and one where '
   . 'the attacker may create', database => 'bare');
-by_owner('CREATE FUNCTION minga_roster_internal.as_owner(regclass, text, text) RETURNS bigint LANGUAGE sql AS \'SELECT '
+by_owner('CREATE FUNCTION minga_roster.as_owner(regclass, text, text) RETURNS bigint LANGUAGE sql AS \'SELECT '
   . '1::bigint WHERE trap.sprung($2)\'', 'bare');
 $node->safe_psql('bare', 'REVOKE CREATE ON SCHEMA minga_roster FROM db_owner');
 refused('postgres', $install, qr/$mine_first.*DETAIL:  There are objects in it already/s, '... and one with '
   . 'something of the attacker in it', database => 'bare');
-by_owner('DROP FUNCTION minga_roster_internal.as_owner', 'bare');
+by_owner('DROP FUNCTION minga_roster.as_owner', 'bare');
+by_owner('CREATE SCHEMA minga_roster_internal', 'bare');
+refused('postgres', $install, qr/ERROR:  42P06: schema "minga_roster_internal" already exists/,
+	'... nor with a schema of the attacker for the internal functions', database => 'bare');
+by_owner('DROP SCHEMA minga_roster_internal', 'bare');
 call('postgres', $install, database => 'bare');
 is($node->safe_psql('bare', "SELECT count(*) FROM pg_extension WHERE extname = 'minga_roster'"), '1', "$where: an "
   . "empty schema of the superuser's own is taken");

@@ -85,7 +85,7 @@ my %value = (connection => "'mesa'", run => newest(), relation => "'public.peopl
 my @calls;
 foreach my $line (split /\n/,
 	$roster->sql("SELECT p.proname, p.pronargs - p.pronargdefaults, coalesce(array_to_string(p.proargnames, ' '), '') "
-	  . "FROM pg_proc p WHERE $public ORDER BY 1"))
+	  . "FROM pg_proc p WHERE p.pronamespace = 'minga_roster'::regnamespace ORDER BY 1"))
 {
 	my ($name, $required, $names) = split /\|/, $line;
 	my @arguments = (split / /, $names)[ 0 .. $required - 1 ];
@@ -591,8 +591,8 @@ foreach my $window ('', 'ORDER BY n', 'ORDER BY n ROWS BETWEEN 1 PRECEDING AND 1
 is($roster->sql('SELECT pg_postmaster_start_time() < (SELECT min(called_at) FROM audit)'), 't',
 	'the server has not crashed');
 
-$roster->sql('CREATE ROLE let_in LOGIN; GRANT USAGE ON SCHEMA minga_roster TO let_in; GRANT EXECUTE ON ALL FUNCTIONS '
-	  . 'IN SCHEMA minga_roster TO let_in');
+$roster->sql('CREATE ROLE let_in LOGIN; GRANT USAGE ON SCHEMA minga_roster, minga_roster_internal TO let_in; '
+	  . 'GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA minga_roster, minga_roster_internal TO let_in');
 $roster->sql("DO \$\$ DECLARE f regprocedure; BEGIN FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE $public "
 	  . "AND p.prokind = 'f' LOOP EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM let_in', f); END LOOP; END \$\$");
 $before = settings();
@@ -600,7 +600,7 @@ $runs_before = $roster->sql('SELECT md5(string_agg(r::text, $$,$$ ORDER BY run))
 my $people_before = $roster->sql('SELECT md5(string_agg(p::text, $$,$$ ORDER BY person_id)) FROM public.people p');
 my $run = newest();
 my @inner = split /\n/, $roster->sql(<<"SQL");
-SELECT format('SELECT minga_roster.%I(%s)', p.proname, (SELECT string_agg(CASE
+SELECT format('SELECT %s.%I(%s)', p.pronamespace::regnamespace, p.proname, (SELECT string_agg(CASE
 		WHEN p.provariadic <> 0 AND a.n = p.pronargs THEN CASE a.type WHEN 'text[]'::regtype
 		THEN 'VARIADIC ''{}''::text[]' ELSE '''a''::text, ''b''::text' END
 		WHEN a.type = 'minga_roster.connections'::regtype
@@ -630,7 +630,7 @@ my @sensitive = qw(do_toggle do_set_secret do_connect do_configure do_disconnect
 	known_connection known_run do_connection_status);
 foreach my $function (@sensitive)
 {
-	my @mine = grep { /^SELECT minga_roster\."?$function"?\(/ } @inner;
+	my @mine = grep { /^SELECT minga_roster_internal\."?$function"?\(/ } @inner;
 	ok(@mine > 0, "$function is there") or next;
 	refused('let_in', $_, $function eq 'read_as_owner' ? qr/ERROR:  42(501|809)/ : qr/ERROR:  42501/, '... and refuses')
 		  foreach @mine;
