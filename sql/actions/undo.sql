@@ -160,7 +160,7 @@ BEGIN
     UPDATE minga_roster.connections c SET paused_reason = format('run %s was undone', target.run)
     WHERE c.connection = this.connection AND c.automatic;
     UPDATE minga_roster.runs r
-    SET state = 'cancelled', finished_at = minga_roster_internal.clock(), reported = true, sqlstate = '57014', error = 'automatic rostering is off or paused'
+    SET state = 'canceled', finished_at = minga_roster_internal.clock(), reported = true, sqlstate = '57014', error = 'automatic rostering is off or paused'
     WHERE r.run IN (SELECT q.run FROM minga_roster.runs q WHERE q.connection = this.connection AND q.state = 'queued' AND q.origin = 'evening'
                     FOR UPDATE SKIP LOCKED);
 

@@ -757,7 +757,7 @@ BEGIN
     DELETE FROM minga_roster.recipients r WHERE r.connection = known.connection;
     PERFORM minga_roster_internal.do_disable(known.connection);
     FOR waiting IN SELECT r.run FROM minga_roster.runs r WHERE r.connection = known.connection AND r.state = 'queued' ORDER BY r.run FOR UPDATE LOOP
-        PERFORM minga_roster_internal.close_run(waiting, 'cancelled', '57014', format('connection "%s" was retired', known.connection),
+        PERFORM minga_roster_internal.close_run(waiting, 'canceled', '57014', format('connection "%s" was retired', known.connection),
             'roster_disconnect was called while the run was queued.', 'roster_connect makes the connection again.');
     END LOOP;
     DELETE FROM minga_roster.tokens t WHERE t.connection = known.connection;
@@ -772,4 +772,4 @@ COMMENT ON FUNCTION minga_roster_internal.do_disconnect(text) IS 'roster_disconn
 CREATE FUNCTION roster_disconnect(connection text) RETURNS void
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_disconnect(text) IS
-'Retires a connection: no evening any more, its links are dead, its secret, token, recipients and stage are removed, its queued runs cancelled. People stay as they are, and its runs and changes stay on record; roster_connect may take the name again. 42704 an unknown connection, 55006 while a run of it is running.';
+'Retires a connection: no evening any more, its links are dead, its secret, token, recipients and stage are removed, its queued runs canceled. People stay as they are, and its runs and changes stay on record; roster_connect may take the name again. 42704 an unknown connection, 55006 while a run of it is running.';

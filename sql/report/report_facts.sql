@@ -198,7 +198,7 @@ BEGIN
         AND coalesce((SELECT r.state = 'failed' FROM minga_roster.runs r
         WHERE r.connection = this.connection AND r.kind = 'sync' AND r.run < this.run AND r.evening IS DISTINCT
             FROM this.evening
-            AND r.state IN ('succeeded', 'failed', 'cancelled')
+            AND r.state IN ('succeeded', 'failed', 'canceled')
         ORDER BY r.run DESC LIMIT 1), false);
 
     SELECT n.next_opens INTO facts.next_evening
@@ -289,7 +289,7 @@ BEGIN
         WHEN this.state = 'failed' AND this.evening IS NOT NULL
             THEN format('No sync on %s: %s.', minga_roster_internal.day_in_words(this.evening), short)
         WHEN this.state = 'failed' THEN format('The %s failed: %s.', what, short)
-        WHEN this.state = 'cancelled' THEN format('The %s was canceled.', what)
+        WHEN this.state = 'canceled' THEN format('The %s was canceled.', what)
         WHEN this.state <> 'succeeded' THEN format('The %s is %s.', what, this.state)
         WHEN this.kind = 'test' AND facts.failed_step IS NULL THEN 'The connection test passed.'
         WHEN this.kind = 'mail' THEN 'The test mail was sent.'
@@ -359,7 +359,7 @@ BEGIN
         WHEN this.state = 'failed' THEN CASE WHEN failure.mends_itself THEN '' ELSE 'action needed: ' END
             || CASE WHEN day IS NULL THEN format('%s failed', minga_roster_internal.run_in_words(this)) ELSE 'no sync on '
                 || day END || ', ' || failure.short
-        WHEN this.state = 'cancelled' THEN minga_roster_internal.run_in_words(this) || ' canceled'
+        WHEN this.state = 'canceled' THEN minga_roster_internal.run_in_words(this) || ' canceled'
         WHEN this.state <> 'succeeded' THEN format('%s %s', minga_roster_internal.run_in_words(this), this.state)
         WHEN needs <> '' THEN CASE this.kind WHEN 'preview' THEN 'preview: ' ELSE 'action needed: ' END || needs
             -- All of what was done, or, where that is too long, none of it.

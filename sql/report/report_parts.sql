@@ -129,7 +129,7 @@ BEGIN
     IF facts.is_missed THEN
         RETURN NEXT minga_roster_internal.decision('The evening was missed',
             format('No sync began on %s: %s.', minga_roster_internal.day_in_words(this.evening), CASE this.state
-                WHEN 'cancelled' THEN 'other syncs kept the server busy until the evening was over'
+                WHEN 'canceled' THEN 'other syncs kept the server busy until the evening was over'
                 ELSE 'the database server or its scheduler was not running' END),
             NULL, unchanged,
             format('If the server was off on purpose, nothing. Otherwise the database administrator finds the cause '
@@ -406,7 +406,7 @@ AS $$
             AND (f.school).enabled_origin <> minga_roster_internal.server_origin() THEN
             'This database is a copy of the one in which Automatic Rostering was switched on: no evening sync runs '
                 'here, and no mail is sent.' END),
-        (2, CASE WHEN (f.run).state = 'cancelled' AND NOT facts.is_missed
+        (2, CASE WHEN (f.run).state = 'canceled' AND NOT facts.is_missed
             THEN concat_ws(' ', 'No account was changed by it.',
             'The next sync starts by itself on ' || minga_roster_internal.time_in_words(facts.next_evening, facts.zone)
                 || '.') END),
@@ -444,7 +444,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT jsonb_agg(jsonb_build_array(d.label, minga_roster_internal.cut(minga_roster_internal.readable(d.value), 600))
         ORDER BY d.place, d.label)
-    FROM (SELECT facts.run AS run, facts.zone AS zone, coalesce((facts.run).state IN ('failed', 'cancelled'),
+    FROM (SELECT facts.run AS run, facts.zone AS zone, coalesce((facts.run).state IN ('failed', 'canceled'),
         false) AS ended_badly) f
     CROSS JOIN LATERAL (VALUES
         (1, 'Connection', (f.run).connection),

@@ -141,7 +141,7 @@ BEGIN
         WHERE r.state = 'queued' AND r.origin = 'evening' AND e.evening IS NOT NULL AND (w.closes <= now OR NOT e.runs_here)
         FOR UPDATE OF r SKIP LOCKED)
     UPDATE minga_roster.runs r
-    SET state = 'cancelled', finished_at = now, sqlstate = '57014',
+    SET state = 'canceled', finished_at = now, sqlstate = '57014',
         error = CASE WHEN s.runs_here THEN 'evening missed' ELSE 'automatic rostering is off or paused' END,
         detail = CASE WHEN s.runs_here THEN format('The run was queued until its evening, %s to %s (%s), was over.',
             to_char(s.opens AT TIME ZONE s.time_zone, 'YYYY-MM-DD HH24:MI'), to_char(s.closes AT TIME ZONE s.time_zone, 'YYYY-MM-DD HH24:MI'),
@@ -185,12 +185,12 @@ BEGIN
 
     -- The owners are told of an evening once, of its last try; and of several missed evenings by the newest.
     UPDATE minga_roster.runs r SET reported = true
-    WHERE r.origin = 'evening' AND r.state IN ('failed', 'cancelled') AND NOT r.reported AND r.queued_at > now - interval '3 days'
+    WHERE r.origin = 'evening' AND r.state IN ('failed', 'canceled') AND NOT r.reported AND r.queued_at > now - interval '3 days'
         AND EXISTS (SELECT FROM minga_roster.runs later WHERE later.connection = r.connection AND later.origin = 'evening' AND later.run > r.run
                     AND (later.evening = r.evening OR (r.error = 'evening missed' AND later.error = 'evening missed')));
     FOR untold IN
         SELECT r.run FROM minga_roster.runs r
-        WHERE r.origin = 'evening' AND r.state IN ('failed', 'cancelled') AND NOT r.reported AND r.queued_at > now - interval '3 days'
+        WHERE r.origin = 'evening' AND r.state IN ('failed', 'canceled') AND NOT r.reported AND r.queued_at > now - interval '3 days'
         ORDER BY r.run
     LOOP
         PERFORM minga_roster_internal.post_report(untold);
@@ -417,7 +417,7 @@ DECLARE
 BEGIN
     PERFORM minga_roster_internal.lock_evenings();
     UPDATE minga_roster.connections c SET automatic = false, paused_reason = NULL WHERE c.connection = known.connection RETURNING * INTO known;
-    UPDATE minga_roster.runs r SET state = 'cancelled', finished_at = minga_roster_internal.clock(), reported = true, sqlstate = '57014',
+    UPDATE minga_roster.runs r SET state = 'canceled', finished_at = minga_roster_internal.clock(), reported = true, sqlstate = '57014',
         error = 'automatic rostering was switched off'
     WHERE r.run IN (SELECT q.run FROM minga_roster.runs q WHERE q.connection = known.connection AND q.state = 'queued' AND q.origin = 'evening'
                     FOR UPDATE SKIP LOCKED);
@@ -430,7 +430,7 @@ COMMENT ON FUNCTION minga_roster_internal.do_disable(text) IS 'roster_disable be
 CREATE FUNCTION roster_disable(connection text) RETURNS connections
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_disable(text) IS
-'Switches Automatic Rostering off; a run that is queued for this evening is cancelled, a running one goes on (roster_cancel). The last one switched off removes the pg_cron job.';
+'Switches Automatic Rostering off; a run that is queued for this evening is canceled, a running one goes on (roster_cancel). The last one switched off removes the pg_cron job.';
 
 CREATE FUNCTION minga_roster_internal.changes_kept_since() RETURNS timestamptz
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$

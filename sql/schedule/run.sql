@@ -97,7 +97,7 @@ COMMENT ON FUNCTION minga_roster_internal.known_run(bigint) IS 'The row of a run
 
 CREATE FUNCTION minga_roster_internal.state_words(state text) RETURNS text
 LANGUAGE sql IMMUTABLE
-RETURN CASE state WHEN 'failed' THEN 'It failed' WHEN 'cancelled' THEN 'It was cancelled' ELSE 'It is ' || state END;
+RETURN CASE state WHEN 'failed' THEN 'It failed' WHEN 'canceled' THEN 'It was canceled' ELSE 'It is ' || state END;
 COMMENT ON FUNCTION minga_roster_internal.state_words(text) IS 'The state of a run, as an error tells it.';
 
 CREATE FUNCTION minga_roster_internal.why_foreign(run runs, connection connections) RETURNS text
@@ -119,7 +119,7 @@ BEGIN
         SELECT * INTO target FROM minga_roster.runs r WHERE r.run = do_cancel.run FOR UPDATE;
     END IF;
     IF target.state = 'queued' THEN
-        PERFORM minga_roster_internal.close_run(target.run, 'cancelled', '57014', 'cancelled while queued', NULL, NULL);
+        PERFORM minga_roster_internal.close_run(target.run, 'canceled', '57014', 'canceled while queued', NULL, NULL);
     ELSIF target.state = 'running' THEN
         -- A merge holds the row until it commits. Who works on the run is told by its lock, which nobody waits for.
         IF minga_roster_internal.try_run_lock('run', target.run) THEN
@@ -132,9 +132,9 @@ BEGIN
         END IF;
     ELSE
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
-            MESSAGE = format('run %s cannot be cancelled', target.run),
-            DETAIL = format('It %s at %s.', CASE target.state WHEN 'cancelled' THEN 'was cancelled' ELSE target.state END, target.finished_at),
-            HINT = 'Only a queued or running run can be cancelled.';
+            MESSAGE = format('run %s cannot be canceled', target.run),
+            DETAIL = format('It %s at %s.', CASE target.state WHEN 'canceled' THEN 'was canceled' ELSE target.state END, target.finished_at),
+            HINT = 'Only a queued or running run can be canceled.';
     END IF;
     SELECT * INTO target FROM minga_roster.runs r WHERE r.run = do_cancel.run;
     RETURN target;
@@ -172,7 +172,7 @@ BEGIN
     IF NOT FOUND THEN
         INSERT INTO minga_roster.runs (run, connection, site, kind, origin, of_run, state, requested_by, finished_at,
             reported, sqlstate, error, hint)
-        SELECT insert_run.run, c.connection, c.site, insert_run.kind, 'manual', insert_run.of_run, 'cancelled',
+        SELECT insert_run.run, c.connection, c.site, insert_run.kind, 'manual', insert_run.of_run, 'canceled',
             insert_run.requested_by,
             clock_timestamp(), true, '55006', format('a %s of connection "%s" is queued already', insert_run.kind,
                 c.connection),

@@ -193,7 +193,7 @@ CREATE TABLE runs (
     origin text NOT NULL CHECK (origin IN ('manual', 'evening')),
     evening date CHECK ((evening IS NOT NULL) = (origin = 'evening')),
     of_run bigint,
-    state text NOT NULL CHECK (state IN ('queued', 'running', 'succeeded', 'failed', 'cancelled')),
+    state text NOT NULL CHECK (state IN ('queued', 'running', 'succeeded', 'failed', 'canceled')),
     phase text CHECK (phase IN ('fetch', 'plan', 'apply', 'report')),
     requested_by name NOT NULL,
     queued_at timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -224,7 +224,7 @@ CREATE TABLE runs (
     reported boolean NOT NULL DEFAULT false,
     modified_since timestamptz,
     incomplete boolean NOT NULL DEFAULT false,
-    CHECK ((finished_at IS NOT NULL) = (state IN ('succeeded', 'failed', 'cancelled')))
+    CHECK ((finished_at IS NOT NULL) = (state IN ('succeeded', 'failed', 'canceled')))
 );
 CREATE UNIQUE INDEX runs_evening ON runs (connection, evening) WHERE state <> 'failed';
 CREATE UNIQUE INDEX runs_queued ON runs (connection, kind, (coalesce(of_run, 0))) WHERE state = 'queued'

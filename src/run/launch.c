@@ -202,7 +202,7 @@ cancel_run(const WorkerOrder *order, const RunView *view)
 		kill(view->pid, SIGINT);
 }
 
-/* The error of a failed or cancelled run, as the worker met it. */
+/* The error of a failed or canceled run, as the worker met it. */
 static void
 raise_run_error(const WorkerOrder *order)
 {

@@ -6,7 +6,7 @@
  * What it must survive:
  *	- an error in any step: the transaction is rolled back and the run closed as
  *	  failed, in a transaction of its own;
- *	- SIGINT (roster_cancel, pg_cancel_backend): the run is closed as cancelled;
+ *	- SIGINT (roster_cancel, pg_cancel_backend): the run is closed as canceled;
  *	- SIGTERM (pg_terminate_backend, shutdown): the run is closed as failed and
  *	  the worker ends, and another one works what it left in the queue; its
  *	  handler raises a cancel, since FATAL would leave the row to be found dead;
@@ -334,7 +334,7 @@ close_failed_run(RosterRun *run, ErrorData *error)
 				  "It was told to end by pg_terminate_backend or a shutdown of the server.",
 				  "Nothing that was not committed has changed anybody.  Start the run again.");
 	else if (canceled)
-		close_run(run->run, "cancelled", "57014", "cancelled while running", NULL, NULL);
+		close_run(run->run, "canceled", "57014", "canceled while running", NULL, NULL);
 	else if (late)
 		close_run(run->run, "failed", "57014", "the merge took too long",
 				  psprintf("minga_roster.merge_timeout is %d s.", roster_merge_timeout),

@@ -127,7 +127,7 @@ SELECT minga_roster_internal.post_report(max(run)) FROM minga_roster.runs WHERE 
 SELECT subject FROM evening_mail WHERE connection = 'e-denver' AND evening = '2026-09-01';
 ROLLBACK;
 
--- A cancelled run is not begun again, and a manual sync is no evening's.
+-- A canceled run is not begun again, and a manual sync is no evening's.
 BEGIN;
 DELETE FROM minga_roster.runs WHERE connection = 'e-denver' AND evening = '2026-09-01';
 INSERT INTO minga_roster.runs (connection, site, kind, origin, state, requested_by, queued_at, finished_at)
@@ -210,7 +210,7 @@ DROP EXTENSION pg_cron;
 SELECT automatic FROM minga_roster.roster_disable('e-off');
 SELECT minga_roster.roster_enable('e-off');
 ROLLBACK;
--- What is queued for this evening is cancelled.
+-- What is queued for this evening is canceled.
 BEGIN;
 INSERT INTO minga_roster.runs (connection, site, kind, origin, evening, state, requested_by)
 VALUES ('e-denver', 'e-denver', 'sync', 'evening', '2026-09-05', 'queued', 'postgres'), ('e-denver', 'e-denver', 'sync', 'manual', NULL, 'queued', 'postgres');

@@ -163,9 +163,9 @@ SELECT mail(950000110);
 UPDATE minga_roster.runs SET evening = '2026-09-01', origin = 'evening', error = 'evening missed', sqlstate = '55000',
     phase = NULL WHERE run = 950000110;
 SELECT mail(950000110);
-UPDATE minga_roster.runs SET state = 'cancelled', sqlstate = '57014' WHERE run = 950000110;
+UPDATE minga_roster.runs SET state = 'canceled', sqlstate = '57014' WHERE run = 950000110;
 SELECT mail(950000110);
-UPDATE minga_roster.runs SET error = 'cancelled while running' WHERE run = 950000110;
+UPDATE minga_roster.runs SET error = 'canceled while running' WHERE run = 950000110;
 SELECT mail(950000110);
 DELETE FROM minga_roster.runs WHERE run = 950000110;
 -- An undo that is refused is no fault of the database, and one that fails read no roster.

@@ -47,7 +47,7 @@ SELECT pg_temp.told('sync', '2026-08-05', 'succeeded', rejects => 2, created => 
 SELECT pg_temp.told('sync', '2026-08-06', 'succeeded', unread => true) AS unread;
 SELECT pg_temp.told('sync', '2026-08-07', 'failed', error => 'connection refused', code => '08001') AS failed;
 SELECT pg_temp.told('sync', '2026-08-08', 'failed', error => 'evening missed', code => '55000') AS missed;
-SELECT pg_temp.told('sync', '2026-08-09', 'cancelled', error => 'cancelled while running') AS cancelled;
+SELECT pg_temp.told('sync', '2026-08-09', 'canceled', error => 'canceled while running') AS canceled;
 -- What will be tried again tells nobody; the last one does.
 SELECT pg_temp.told('sync', '2026-09-01', 'failed', error => 'connection refused', code => '08001') AS first;
 SELECT pg_temp.told('sync', '2026-09-01', 'failed', error => 'connection refused', code => '08001') AS second;

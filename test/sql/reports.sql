@@ -111,7 +111,7 @@ SELECT minga_roster.roster_report(900000012);
 UPDATE minga_roster.run_steps SET ok = false, detail = 'The name "sis.example" is not known.', hint = 'The school: check the URL, or ask the SIS vendor whether the name is the right one.' WHERE run = 900000012 AND step = 'dns';
 INSERT INTO minga_roster.run_steps VALUES (900000012, 3, 'tls', NULL, NULL, NULL, NULL);
 SELECT minga_roster.roster_report(900000012);
-SELECT pg_temp.run(900000013, 'sync', 'cancelled', error => 'cancelled while running', code => '57014');
+SELECT pg_temp.run(900000013, 'sync', 'canceled', error => 'canceled while running', code => '57014');
 SELECT minga_roster.roster_report(900000013);
 SELECT pg_temp.run(900000014, 'sync', 'running');
 SELECT minga_roster.roster_report(900000014);

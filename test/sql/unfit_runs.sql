@@ -67,7 +67,7 @@ SELECT unfit(:first, '{approve,undo}');
 UPDATE runs SET state = 'failed', finished_at = now() WHERE run IN (:preview, :first);
 SELECT unfit(:preview);
 SELECT unfit(:first, '{approve,undo}');
-UPDATE runs SET state = 'cancelled', finished_at = now() WHERE run IN (:preview, :first);
+UPDATE runs SET state = 'canceled', finished_at = now() WHERE run IN (:preview, :first);
 SELECT unfit(:preview);
 SELECT unfit(:first, '{approve,undo}');
 ROLLBACK;

@@ -207,7 +207,7 @@ is($roster->sql("SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (
 $roster->sql("SELECT roster_cancel($run)");
 $roster->wait_for("SELECT state <> 'running' FROM runs WHERE run = $run");
 pass('a cancel ends a hanging request');
-is($roster->sql("SELECT state FROM runs WHERE run = $run"), 'cancelled', '... as cancelled, not by a time-out');
+is($roster->sql("SELECT state FROM runs WHERE run = $run"), 'canceled', '... as canceled, not by a time-out');
 
 $roster->sql('DELETE FROM tokens');
 $server->faults({ hang => { path => 'oauth2/token' } });
@@ -216,7 +216,7 @@ $run = $roster->sql("SELECT roster_start('mesa-high', 'fetch')");
 sleep 1 until requests('oauth2/token');
 $roster->sql("SELECT roster_cancel($run)");
 $roster->wait_for("SELECT state <> 'running' FROM runs WHERE run = $run");
-is($roster->sql("SELECT state FROM runs WHERE run = $run"), 'cancelled', 'a cancel while a token is asked for');
+is($roster->sql("SELECT state FROM runs WHERE run = $run"), 'canceled', 'a cancel while a token is asked for');
 $server->faults({ hang => { path => 'students' } });
 like($roster->error("SET statement_timeout = '500ms'; SELECT roster_fetch('mesa-high')"), qr/ERROR:  57014/,
 	'a hanging request is interrupted');

@@ -110,7 +110,7 @@ is(staged(), $by_day, '... with the same stage');
 
 $run = start_and_wait_for(4, { hang => { path => 'students.*offset=(?!0&)' } });
 $roster->sql("SELECT roster_cancel($run)");
-is(wait_for_end($run), 'cancelled', 'a cancel ends all requests in flight');
+is(wait_for_end($run), 'canceled', 'a cancel ends all requests in flight');
 $server->clear_faults;
 
 # What happens to one of several

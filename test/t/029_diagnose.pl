@@ -227,17 +227,17 @@ $roster->node->poll_query_until('postgres',
 	"SELECT state = 'succeeded' FROM minga_roster.runs ORDER BY run DESC LIMIT 1");
 like(text(), qr/^ok sort: honoured/m, '... and its text read afterwards');
 
-# Cancelled in the middle
+# Canceled in the middle
 $server->faults({ hang => { path => '/teachers' } });
 my $run = $roster->sql("SELECT roster_start('mesa', 'diagnose')");
 $roster->node->poll_query_until('postgres', "SELECT count(*) > 0 FROM minga_roster.collections WHERE run = $run");
-is($roster->sql("SELECT run FROM roster_cancel($run)"), $run, 'a diagnosis is cancelled while it reads');
+is($roster->sql("SELECT run FROM roster_cancel($run)"), $run, 'a diagnosis is canceled while it reads');
 $roster->node->poll_query_until('postgres', "SELECT state <> 'running' FROM minga_roster.runs WHERE run = $run");
 $server->clear_faults;
-is($roster->sql("SELECT state, sqlstate FROM runs WHERE run = $run"), 'cancelled|57014', '... and says so');
+is($roster->sql("SELECT state, sqlstate FROM runs WHERE run = $run"), 'canceled|57014', '... and says so');
 is($roster->sql("SELECT count(*) FROM findings WHERE run = $run AND finding = 'whole read'"), '0',
 	'... which is no finding');
-like(text(), qr/^The diagnosis is cancelled; what follows is what it found\..*^ok sort: honoured/ms,
+like(text(), qr/^The diagnosis is canceled; what follows is what it found\..*^ok sort: honoured/ms,
 	'... but what it had found stays');
 
 $server->stop;

@@ -90,15 +90,15 @@ $roster->wait_for("SELECT state = 'queued' FROM runs WHERE run = $third");
 pass('beyond max_workers a run is queued');
 
 # Cancel
-is($roster->sql("SELECT state FROM roster_cancel($second)"), 'cancelled', 'a queued run is cancelled at once');
+is($roster->sql("SELECT state FROM roster_cancel($second)"), 'canceled', 'a queued run is canceled at once');
 $roster->sql("SELECT roster_cancel($first)");
 $server->clear_faults;
-$roster->wait_for("SELECT state = 'cancelled' AND sqlstate = '57014' FROM runs WHERE run = $first");
+$roster->wait_for("SELECT state = 'canceled' AND sqlstate = '57014' FROM runs WHERE run = $first");
 pass('a running run is interrupted in the middle of a request');
 $roster->wait_for("SELECT state = 'succeeded' FROM runs WHERE run = $third");
 pass('the queue is worked without pg_cron');
-like($roster->error("SELECT roster_cancel($first)"), qr/ERROR:  55000: run $first cannot be cancelled/,
-	'a finished run cannot be cancelled');
+like($roster->error("SELECT roster_cancel($first)"), qr/ERROR:  55000: run $first cannot be canceled/,
+	'a finished run cannot be canceled');
 finish();
 
 # The queue is drained in order by whoever becomes free
@@ -130,13 +130,13 @@ hang();
 like($roster->error("SET statement_timeout = '1s'; SELECT roster_fetch('one');"),
 	qr/ERROR:  57014: canceling statement due to statement timeout/,
 	'statement_timeout ends the wait');
-$roster->wait_for("SELECT state = 'cancelled' FROM runs ORDER BY run DESC LIMIT 1");
+$roster->wait_for("SELECT state = 'canceled' FROM runs ORDER BY run DESC LIMIT 1");
 pass('... and cancels the run');
 $first = start_hanging('one');
 like($roster->error("SET statement_timeout = '1s'; SELECT roster_fetch('one');"),
 	qr/NOTICE: .*is queued.*ERROR:  57014/s,
 	'statement_timeout while the run is queued');
-$roster->wait_for("SELECT state = 'cancelled' FROM runs ORDER BY run DESC LIMIT 1");
+$roster->wait_for("SELECT state = 'canceled' FROM runs ORDER BY run DESC LIMIT 1");
 is($roster->sql("SELECT state FROM runs WHERE run = $first"), 'running', '... cancels the queued run and no other');
 finish();
 hang();
@@ -148,8 +148,8 @@ foreach my $ms (10, 20, 20, 20, 30, 40)
 		"a timeout after $ms ms, while the worker starts");
 }
 $roster->wait_for("SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'minga_roster'");
-is($roster->sql("SELECT string_agg(DISTINCT state, ',') FROM runs WHERE run > $runs_before"), 'cancelled',
-	'... each run on record is cancelled, none failed or left open');
+is($roster->sql("SELECT string_agg(DISTINCT state, ',') FROM runs WHERE run > $runs_before"), 'canceled',
+	'... each run on record is canceled, none failed or left open');
 $server->clear_faults;
 
 # A worker that is terminated closes its run and goes; one that is gone is found dead
@@ -219,8 +219,8 @@ $roster->sql('CREATE TRIGGER wait_for_lock AFTER INSERT ON public.people FOR EAC
 like($roster->error("SELECT pg_advisory_lock(77); SELECT roster_sync('one');"),
 	qr/ERROR:  40P01: run \d+ waits for a lock of the session.*HINT: .*roster_start/s,
 	'a run blocked by its own caller is an error');
-$roster->wait_for("SELECT state = 'cancelled' FROM runs ORDER BY run DESC LIMIT 1");
-is($roster->sql('SELECT count(*) FROM public.people'), '0', '... and the run is cancelled, nobody touched');
+$roster->wait_for("SELECT state = 'canceled' FROM runs ORDER BY run DESC LIMIT 1");
+is($roster->sql('SELECT count(*) FROM public.people'), '0', '... and the run is canceled, nobody touched');
 $roster->sql('DROP TRIGGER wait_for_lock ON public.people');
 
 # An error of the server's in a statement of ours may quote a row
@@ -241,7 +241,7 @@ $first = start_hanging('one');
 $roster->sql("CREATE TABLE dawdling AS SELECT; CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS \$\$ BEGIN "
 	  . "BEGIN PERFORM 1 / 0; EXCEPTION WHEN division_by_zero THEN NULL; END; "
 	  . "WHILE EXISTS (SELECT FROM public.dawdling) LOOP PERFORM pg_sleep(0.1); END LOOP; RETURN NEW; END \$\$");
-$roster->sql("CREATE TRIGGER dawdle BEFORE UPDATE ON runs FOR EACH ROW WHEN (NEW.state = 'cancelled') EXECUTE "
+$roster->sql("CREATE TRIGGER dawdle BEFORE UPDATE ON runs FOR EACH ROW WHEN (NEW.state = 'canceled') EXECUTE "
 	  . "FUNCTION dawdle()");
 my $worker = $roster->sql("SELECT pid FROM runs WHERE run = $first");
 $roster->sql("SELECT pg_cancel_backend($worker)");
@@ -249,8 +249,8 @@ $roster->wait_for("SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid
 $roster->sql("SELECT pg_cancel_backend($worker)");
 $roster->sql('DELETE FROM dawdling');
 $roster->wait_for("SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $worker)");
-is($roster->sql("SELECT state, sqlstate FROM runs WHERE run = $first"), 'cancelled|57014',
-	'a cancel that comes while a cancelled run is closed does not keep it open');
+is($roster->sql("SELECT state, sqlstate FROM runs WHERE run = $first"), 'canceled|57014',
+	'a cancel that comes while a canceled run is closed does not keep it open');
 $roster->sql('DROP FUNCTION dawdle() CASCADE; DROP TABLE dawdling');
 finish();
 

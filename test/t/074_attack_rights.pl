@@ -556,7 +556,7 @@ $roster->wait_for("SELECT count(*) = 0 FROM pg_stat_activity a WHERE backend_typ
 is($roster->sql("SELECT string_agg(kind, ',' ORDER BY kind) FROM runs WHERE state = 'queued'"), 'fetch,sync',
 	'four sessions at once leave one of each kind');
 is($roster->sql("SELECT string_agg(DISTINCT state || ' ' || coalesce(sqlstate, ''), ',') FROM runs "
-	  . "WHERE run > $hanging AND state <> 'queued'"), 'cancelled 55006',
+	  . "WHERE run > $hanging AND state <> 'queued'"), 'canceled 55006',
 	'what else is on record is canceled, as queued twice');
 cmp_ok($roster->sql("SELECT count(*) FROM runs WHERE run > $hanging"), '<', 100,
 	'... and most calls leave nothing on record: ' . $roster->sql("SELECT count(*) FROM runs WHERE run > $hanging"));

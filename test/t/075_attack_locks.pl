@@ -212,8 +212,8 @@ foreach my $case ([ 'loop', 'roster_cancel', 'pg_cancel_backend', 'pg_terminate_
 		my $run = start_in_trigger($mode);
 		my $pid = $roster->sql("SELECT pid FROM runs WHERE run = $run");
 		# Where the code lets the run end, it is on record as what it was.
-		my $expected = $mode =~ /loop|busy/ ? qr/^(cancelled\|57014|failed\|57P0[12])$/ : $way =~ /cancel/
-			  ? qr/^cancelled\|57014$/ : qr/^failed\|57P01$/;
+		my $expected = $mode =~ /loop|busy/ ? qr/^(canceled\|57014|failed\|57P0[12])$/ : $way =~ /cancel/
+			  ? qr/^canceled\|57014$/ : qr/^failed\|57P01$/;
 
 		$by{$way}->($run, $pid);
 		ends("$mode, $way", $run, $pid, $expected, $before);
@@ -228,7 +228,7 @@ foreach my $mode ('raise', 'raise end')
 	like($roster->error("SELECT roster_sync('mesa')"), qr/ERROR:  57\w{3}: .*could not write to the people relation/,
 		"$mode: a trigger that raises it");
 	is(outcome(newest()), $mode eq 'raise' ? 'failed|57014' : 'failed|57P01',
-		'... makes the run failed, not cancelled');
+		'... makes the run failed, not canceled');
 	is(people(), $before, '... and nobody is changed');
 	mode('nothing');
 }
@@ -291,7 +291,7 @@ sub cancels
 	my $before = people();
 	is($roster->sql("SELECT run FROM roster_cancel($run)"), $run, "$name: roster_cancel comes back");
 	$roster->wait_for("SELECT state NOT IN ('queued', 'running') FROM runs WHERE run = $run");
-	is(outcome($run), 'cancelled|57014', '... and the run is cancelled');
+	is(outcome($run), 'canceled|57014', '... and the run is canceled');
 	is(people(), $before, '... and nobody is changed');
 	return;
 }
@@ -309,7 +309,7 @@ $roster->sql('DROP TRIGGER slow ON changes');
 $run = start_in_trigger('sleep');
 my $queued = $roster->sql("SELECT roster_start('mesa')");
 $roster->wait_for("SELECT state = 'queued' FROM runs WHERE run = $queued");
-is($roster->sql("SELECT state FROM roster_cancel($queued)"), 'cancelled', 'a queued run is canceled at once');
+is($roster->sql("SELECT state FROM roster_cancel($queued)"), 'canceled', 'a queued run is canceled at once');
 is($roster->sql("SELECT state FROM runs WHERE run = $run"), 'running', '... and the one that runs is not');
 cancels('an apply that takes long', $run);
 mode('nothing');

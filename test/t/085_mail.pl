@@ -130,7 +130,7 @@ $runs{failure} = run('sync',
 	  . "detail => 'https://campus.mesa.example/oauth2/token?appName=' || repeat('verylong', 10) || ' answered 401.', "
 	  . "hint => 'Compare Client ID and Client Secret.'");
 $runs{missed} = run('sync', "evening => '2026-09-05', state => 'failed', code => '55000', error => 'evening missed'");
-$runs{canceled} = run('sync', "evening => '2026-09-06', state => 'cancelled', error => 'cancelled while running'");
+$runs{canceled} = run('sync', "evening => '2026-09-06', state => 'canceled', error => 'canceled while running'");
 my %pages = map { $_ => page($runs{$_}) } keys %runs;
 $roster->sql(encode('UTF-8',
 	"UPDATE connections SET school_name = 'ישיבה תיכונית ' || repeat('verylong', 40), "
