@@ -181,7 +181,7 @@ print(mail.get_body(("plain",)).get_content())
 PYTHON
 expect "the mail is out of the outbox" "SELECT string_agg(state, ',') FROM outbox" sent
 psql_demo -A -t -o "$demo/report.html" -c "SELECT minga_roster.roster_report_html(run) FROM minga_roster.runs WHERE origin = 'evening'"
-show "SELECT connection, state, last_state, next_evening, why_nothing_happens FROM roster_status;"
+show "SELECT connection, state, last_state, next_evening, blocked_reason FROM roster_status;"
 
 step "Everything was as expected"
 cat <<END

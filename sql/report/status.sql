@@ -3,7 +3,7 @@
 CREATE FUNCTION minga_roster_internal.do_connection_status(OUT connection text, OUT site text, OUT automatic boolean, OUT state text,
     OUT run bigint, OUT phase text,
     OUT pages integer, OUT rows_staged bigint, OUT rows_expected bigint, OUT last_run bigint, OUT last_state text,
-    OUT last_finished_at timestamptz, OUT last_error text, OUT next_evening timestamptz, OUT why_nothing_happens text, OUT held bigint,
+    OUT last_finished_at timestamptz, OUT last_error text, OUT next_evening timestamptz, OUT blocked_reason text, OUT held bigint,
     OUT waiting_mail bigint, OUT unproven boolean, OUT credentials_expire date, OUT mail_error text, OUT findings text)
 RETURNS SETOF record
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -83,7 +83,7 @@ COMMENT ON FUNCTION minga_roster_internal.do_connection_status() IS 'connection_
 CREATE FUNCTION minga_roster_internal.connection_status(OUT connection text, OUT site text, OUT automatic boolean, OUT state text,
     OUT run bigint, OUT phase text,
     OUT pages integer, OUT rows_staged bigint, OUT rows_expected bigint, OUT last_run bigint, OUT last_state text,
-    OUT last_finished_at timestamptz, OUT last_error text, OUT next_evening timestamptz, OUT why_nothing_happens text,
+    OUT last_finished_at timestamptz, OUT last_error text, OUT next_evening timestamptz, OUT blocked_reason text,
     OUT held bigint,
     OUT waiting_mail bigint, OUT unproven boolean, OUT credentials_expire date, OUT mail_error text, OUT findings text)
 RETURNS SETOF record
@@ -93,7 +93,7 @@ COMMENT ON FUNCTION minga_roster_internal.connection_status() IS
 
 CREATE VIEW roster_status AS
     SELECT connection, site, automatic, state, run, phase, pages, rows_staged, rows_expected, last_run, last_state, last_finished_at, last_error,
-        next_evening, why_nothing_happens, held, waiting_mail, unproven, credentials_expire, mail_error, findings
+        next_evening, blocked_reason, held, waiting_mail, unproven, credentials_expire, mail_error, findings
     FROM minga_roster_internal.connection_status();
 COMMENT ON VIEW roster_status IS
 'For each connection what it is doing, what comes next and when, and why nothing happens. Reading it takes SELECT on the view and EXECUTE on connection_status().';
@@ -105,7 +105,7 @@ COMMENT ON COLUMN roster_status.last_state IS 'Its state; "succeeded, incomplete
 COMMENT ON COLUMN roster_status.findings IS 'What the last sync noticed of the roster, in short; '
     'roster_report(last_run) says more.';
 COMMENT ON COLUMN roster_status.next_evening IS 'When the next evening run is due: the begin of the next window, or the next try of a failed run; NULL while none will be.';
-COMMENT ON COLUMN roster_status.why_nothing_happens IS 'The first obstacle there is, in words; NULL while a run works or is about to be queued.';
+COMMENT ON COLUMN roster_status.blocked_reason IS 'The first obstacle there is, in words; NULL while a run works or is about to be queued.';
 COMMENT ON COLUMN roster_status.held IS 'Held archives, updates and creates of the newest sync or applied preview '
     'that has any.';
 COMMENT ON COLUMN roster_status.waiting_mail IS 'Mail that has not been sent yet.';

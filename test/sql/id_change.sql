@@ -51,7 +51,7 @@ SELECT roster_report(last_run()) ~ '^Action needed: 13 ids changed in the SIS an
 SELECT part, content ->> 'title', jsonb_pretty(content -> 'items') FROM report_parts(last_run()) WHERE part = 'decision' AND content ->> 'title' LIKE '%ids%';
 SELECT roster_report(last_run()) ~ format('SELECT minga_roster\.roster_relink\(%s\);', last_run());
 SELECT report_subject(last_run());
-SELECT held, why_nothing_happens FROM roster_status WHERE connection = 'north';
+SELECT held, blocked_reason FROM roster_status WHERE connection = 'north';
 -- so night after night
 SELECT everybody() AS before \gset
 SELECT FROM run_merge();

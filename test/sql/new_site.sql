@@ -26,7 +26,7 @@ SELECT FROM run_merge();
 SELECT did();
 SELECT outcomes();
 SELECT category, action, count FROM run_counts WHERE run = last_run() ORDER BY 1, 2;
-SELECT held, why_nothing_happens FROM roster_status WHERE connection = 'north';
+SELECT held, blocked_reason FROM roster_status WHERE connection = 'north';
 SELECT roster_report(last_run()) ~ '^Action needed: 4 new accounts on hold', roster_report(last_run()) ~ format('SELECT minga_roster.roster_approve\(%s\);', last_run()),
     roster_report(last_run()) ~ 'first\s+sync\s+of\s+"north"', roster_report_html(last_run()) ~ '4 new accounts on hold';
 SELECT FROM run_merge();

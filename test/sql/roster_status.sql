@@ -14,7 +14,7 @@ SELECT v.connection, 's-site', 'infinite_campus', 'https://sis.example', 'https:
 FROM (VALUES ('s-high', NULL), ('s-off', NULL), ('s-retired', timestamptz '2026-08-01')) v (connection, retired_at);
 \set clock '2026-09-02 00:30:00+00'
 \i :set_clock
-CREATE VIEW status AS SELECT state, run - (SELECT min(run) FROM minga_roster.runs WHERE connection LIKE 's-%') AS run, next_evening, why_nothing_happens, held, waiting_mail
+CREATE VIEW status AS SELECT state, run - (SELECT min(run) FROM minga_roster.runs WHERE connection LIKE 's-%') AS run, next_evening, blocked_reason, held, waiting_mail
     FROM minga_roster.roster_status WHERE connection = 's-high';
 SELECT * FROM minga_roster.roster_status WHERE connection LIKE 's-%' ORDER BY connection;
 -- One obstacle after the other is removed.
@@ -32,7 +32,7 @@ ROLLBACK;
 BEGIN;
 SELECT cron.schedule('minga_roster', '0 0 1 1 *', minga_roster_internal.cron_command()) AS job \gset
 UPDATE cron.job SET active = false WHERE jobid = :job;
-SELECT regexp_replace(why_nothing_happens, '\d+', 'N') FROM status;
+SELECT regexp_replace(blocked_reason, '\d+', 'N') FROM status;
 UPDATE cron.job SET active = true WHERE jobid = :job;
 INSERT INTO cron.job_run_details (jobid, runid, status, return_message) VALUES (:job, 1000001, 'succeeded', 'fine'), (:job, 1000002, 'failed', 'connection failed'), (:job, 1000003, 'starting', NULL);
 SELECT * FROM status;
@@ -65,7 +65,7 @@ SELECT * FROM status;
 UPDATE minga_roster.runs SET site = 's-other' WHERE run = 910000005;
 SELECT * FROM status;
 UPDATE minga_roster.runs SET state = 'running', started_at = '2026-09-02 00:26+00', phase = 'fetch', pages = 2, rows_staged = 200, rows_expected = 1000 WHERE run = 910000004;
-SELECT state, run, phase, pages, rows_staged, rows_expected, why_nothing_happens FROM minga_roster.roster_status WHERE connection = 's-high';
+SELECT state, run, phase, pages, rows_staged, rows_expected, blocked_reason FROM minga_roster.roster_status WHERE connection = 's-high';
 ROLLBACK;
 -- In the window: due at once, and after a failure at the next try.
 \set clock '2026-09-02 02:00:00+00'
@@ -76,11 +76,11 @@ INSERT INTO minga_roster.secrets VALUES ('s-high', gen_random_uuid(), '\x00');
 SELECT * FROM status;
 INSERT INTO minga_roster.runs (run, connection, site, kind, origin, evening, state, requested_by, queued_at, started_at, finished_at, sqlstate, error)
 VALUES (910000006, 's-high', 's-site', 'sync', 'evening', '2026-09-01', 'failed', 'postgres', '2026-09-02 01:00+00', '2026-09-02 01:00+00', '2026-09-02 01:50+00', '08001', 'could not connect');
-SELECT last_run, last_state, last_error, next_evening, why_nothing_happens FROM minga_roster.roster_status WHERE connection = 's-high';
+SELECT last_run, last_state, last_error, next_evening, blocked_reason FROM minga_roster.roster_status WHERE connection = 's-high';
 UPDATE minga_roster.runs SET sqlstate = '28000' WHERE run = 910000006;
-SELECT last_run, last_state, last_error, next_evening, why_nothing_happens FROM minga_roster.roster_status WHERE connection = 's-high';
+SELECT last_run, last_state, last_error, next_evening, blocked_reason FROM minga_roster.roster_status WHERE connection = 's-high';
 UPDATE minga_roster.connections SET time_zone = 'Nowhere/Else' WHERE connection = 's-high';
-SELECT next_evening, why_nothing_happens FROM minga_roster.roster_status WHERE connection = 's-high';
+SELECT next_evening, blocked_reason FROM minga_roster.roster_status WHERE connection = 's-high';
 ROLLBACK;
 
 -- The view and its function, and nothing else, let a role read it.

@@ -32,7 +32,7 @@ SELECT count(*) FROM link_changes WHERE run = :sync;
 -- Automatic Rostering is paused, and the evening that waited does not do it all again
 SELECT automatic, paused_reason = format('run %s was undone', :sync) FROM connections WHERE connection = 'north';
 SELECT state, error FROM runs WHERE connection = 'north' AND origin = 'evening';
-SELECT why_nothing_happens LIKE 'paused: run % was undone' FROM roster_status WHERE connection = 'north';
+SELECT blocked_reason LIKE 'paused: run % was undone' FROM roster_status WHERE connection = 'north';
 SELECT regexp_replace(roster_report(last_run()), '(Took|Queued|Run|Takes back): .*|run \d+', '\1', 'ng');
 UPDATE connections SET automatic = false, paused_reason = NULL WHERE connection = 'north';
 -- an undo is done once, and is not taken back

@@ -40,9 +40,9 @@ like($roster->error("SELECT roster_enable('mesa-high')"),
 	qr/DETAIL:  pg_cron is not preloaded\..*HINT:  The DBA: put shared_preload_libraries = 'auto_explain, pg_cron' and cron\.database_name = 'postgres' and cron\.use_background_workers = on into/s,
 	'... and a pg_cron that is not preloaded');
 is($roster->sql("UPDATE connections SET automatic = true, enabled_origin = minga_roster_internal.server_origin() "
-	  . "RETURNING (SELECT why_nothing_happens FROM roster_status)"),
+	  . "RETURNING (SELECT blocked_reason FROM roster_status)"),
 	'automatic rostering is off', 'nothing was switched on');
-is($roster->sql('SELECT why_nothing_happens FROM roster_status'), 'pg_cron is not preloaded',
+is($roster->sql('SELECT blocked_reason FROM roster_status'), 'pg_cron is not preloaded',
 	'roster_status names it too');
 $roster->sql('UPDATE connections SET automatic = false, enabled_origin = NULL');
 $node->adjust_conf('postgresql.conf', 'shared_preload_libraries', "'pg_cron'");
@@ -59,7 +59,7 @@ $roster->sql("SELECT roster_notify('mesa-high', 'it\@mesa.example')");
 $roster->set(test_clock => '2026-09-02 00:59:00+00');
 is($roster->sql("SELECT automatic, enabled_at FROM roster_enable('mesa-high')"), 't|2026-09-02 00:59:00+00',
 	'switched on before the evening');
-is($roster->sql('SELECT why_nothing_happens, next_evening FROM roster_status'),
+is($roster->sql('SELECT blocked_reason, next_evening FROM roster_status'),
 	'waiting for the evening window|2026-09-02 01:00:00+00',
 	'roster_status says what comes next');
 $roster->set(test_clock => '2026-09-02 01:00:00+00');
@@ -79,7 +79,7 @@ like($text, qr/^This was the first sync\. \d+ people were added\. There is nothi
 my ($name) = $roster->sql("SELECT given_name || ' ' || family_name FROM public.people ORDER BY person_id::text "
 	  . "LIMIT 1") =~ /(.+)/;
 ok(defined $name && index($text, $name) < 0, '... and no name');
-is($roster->sql('SELECT why_nothing_happens, next_evening FROM roster_status'),
+is($roster->sql('SELECT blocked_reason, next_evening FROM roster_status'),
 	'waiting for the evening window|2026-09-03 01:00:00+00', 'done for this evening');
 is($roster->sql("SELECT count(*) FROM cron.job_run_details WHERE status = 'failed'"), '0', 'the job has not failed');
 
@@ -100,7 +100,7 @@ $roster->set(test_clock => '2026-09-03 02:00:00+00');
 $node->safe_psql('copy', 'SELECT minga_roster.roster_run_due()');
 ok($node->poll_query_until('copy', "SELECT paused_reason = 'restored' FROM minga_roster.connections"),
 	'the copy pauses the connection');
-is($node->safe_psql('copy', "SELECT automatic, why_nothing_happens, next_evening FROM minga_roster.roster_status"),
+is($node->safe_psql('copy', "SELECT automatic, blocked_reason, next_evening FROM minga_roster.roster_status"),
 	't|paused: restored|', '... and says so');
 is($node->safe_psql('copy', "SELECT count(*) FROM minga_roster.runs WHERE evening > '2026-09-01'"), '0',
 	'... and queues nothing');

@@ -314,7 +314,7 @@ sub shortly
 	succeeds($role, "SELECT state FROM ${m}undo(" . newest('apply') . ')', "an undo by $role");
 	succeeds($role, "SELECT state FROM ${m}sync('$connection')", "another sync by $role");
 	cmp_ok(length(call($role, "SELECT ${m}report(" . newest('sync') . ')')), '>', 200, "$where: a report for $role");
-	call($role, 'SELECT why_nothing_happens FROM minga_roster.roster_status');
+	call($role, 'SELECT blocked_reason FROM minga_roster.roster_status');
 	call('postgres', "SELECT ${m}run_due()");
 	workers_are_idle('postgres');
 	call('postgres', $roster->sql('SELECT cron_command()'));
@@ -598,7 +598,7 @@ is(call('postgres', "SELECT state FROM minga_roster.roster_sync('bare')", databa
   "$where: a sync") foreach 1, 2;
 refused('postgres', "SELECT minga_roster.roster_enable('bare')",
   qr/ERROR:  55000: .*pg_cron is not installed in database "bare"/s, 'it is no pg_cron', database => 'bare');
-call('postgres', 'SELECT why_nothing_happens FROM minga_roster.roster_status', database => 'bare');
+call('postgres', 'SELECT blocked_reason FROM minga_roster.roster_status', database => 'bare');
 $node->safe_psql('bare', "INSERT INTO minga_roster.audit (role, function, given, called_at) VALUES ('x', 'x', '{}', "
   . "now() - interval '9 years')");
 $roster->set(test_clock => "$tomorrow 13:00:00+00");

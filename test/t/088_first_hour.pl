@@ -94,14 +94,14 @@ $roster->sql("SELECT roster_enable('mesa-high')");
 like($stderr,
 	qr/NOTICE:  Automatic Rostering of "mesa-high" is paused\nDETAIL:  .*\nHINT:  .*roster_enable\('mesa-high'\)/,
 		'an undo says that it pauses Automatic Rostering');
-like(status('why_nothing_happens'), qr/^paused: run $first was undone/, '... and so does the status');
+like(status('blocked_reason'), qr/^paused: run $first was undone/, '... and so does the status');
 
 # pg_cron that works for another database
 $roster->sql("SELECT roster_enable('mesa-high')");
-is(status('why_nothing_happens'), 'waiting for the evening window', 'all is well');
+is(status('blocked_reason'), 'waiting for the evening window', 'all is well');
 $node->adjust_conf('postgresql.conf', 'cron.database_name', "'template1'");
 $node->restart;
-is(status('why_nothing_happens'), 'pg_cron works for database "template1" (cron.database_name)',
+is(status('blocked_reason'), 'pg_cron works for database "template1" (cron.database_name)',
 	'a pg_cron for another database is named');
 
 done_testing();
