@@ -236,7 +236,7 @@ class Case:
         """Somebody says whose a column is; what was remembered of it is forgotten when it changes hands."""
         column, owner = self.draw.choice(OWNABLE), self.draw.choice(('sis', 'local', 'sis unless edited', 'sis unless edited'))
         former = dict(self.query('SELECT column_name, owner FROM column_owners WHERE connection = %s', connection)).get(column, 'sis')
-        self.query('SELECT roster_own(%s, %s, %s)', connection, column, owner)
+        self.query('SELECT roster_set_column_owner(%s, %s, %s)', connection, column, owner)
         if owner != former:
             self.memory[connection] = {k: v for k, v in self.memory[connection].items() if k[0] != column}
 

@@ -11,7 +11,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION minga_roster_internal.local_columns(text) IS 'The columns that a sync of the connection writes to new people alone.';
 
-CREATE FUNCTION minga_roster_internal.do_own(connection text, column_name text, owner text) RETURNS void
+CREATE FUNCTION minga_roster_internal.do_set_column_owner(connection text, column_name text, owner text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     known minga_roster.connections := minga_roster_internal.known_connection(connection);
@@ -29,19 +29,19 @@ BEGIN
     PERFORM minga_roster_internal.claim_connection(known);
     PERFORM minga_roster_internal.require_full_read(known.connection);
     DELETE FROM minga_roster.column_owners o
-    WHERE o.connection = known.connection AND o.column_name = do_own.column_name AND o.owner <> do_own.owner;
+    WHERE o.connection = known.connection AND o.column_name = do_set_column_owner.column_name AND o.owner <> do_set_column_owner.owner;
     INSERT INTO minga_roster.column_owners (connection, column_name, owner)
-    SELECT known.connection, do_own.column_name, do_own.owner
-    WHERE do_own.owner <> 'sis'
+    SELECT known.connection, do_set_column_owner.column_name, do_set_column_owner.owner
+    WHERE do_set_column_owner.owner <> 'sis'
         AND NOT EXISTS (SELECT FROM minga_roster.column_owners o WHERE o.connection = known.connection
-            AND o.column_name = do_own.column_name);
+            AND o.column_name = do_set_column_owner.column_name);
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.do_own(text, text, text) IS 'roster_own behind the door.';
+COMMENT ON FUNCTION minga_roster_internal.do_set_column_owner(text, text, text) IS 'roster_set_column_owner behind the door.';
 
-CREATE FUNCTION roster_own(connection text, column_name text, owner text) RETURNS void
+CREATE FUNCTION roster_set_column_owner(connection text, column_name text, owner text) RETURNS void
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door';
-COMMENT ON FUNCTION roster_own(text, text, text) IS
+COMMENT ON FUNCTION roster_set_column_owner(text, text, text) IS
 'Says whose a column of people is for this connection: "sis" (the default: Auto update writes it), "local" (written to new people, then the school''s own) or "sis unless edited" (written until its value is another one than a sync wrote last, or found when it first looked). parent_contact stands for all columns of the contact. Errors: 42704 an unknown connection, 22023 a column that a sync does not write or another owner, 55006 while a run of the connection works.';
 
 CREATE FUNCTION minga_roster_internal.find_edited(connection connections) RETURNS void

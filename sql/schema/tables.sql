@@ -495,7 +495,7 @@ CREATE TABLE column_owners (
     owner text NOT NULL CHECK (owner IN ('local', 'sis unless edited')),
     PRIMARY KEY (connection, column_name)
 );
-COMMENT ON TABLE column_owners IS 'Columns of people that Auto update does not, or not always, take from the SIS; those without a row are the SIS''s. Written through roster_own.';
+COMMENT ON TABLE column_owners IS 'Columns of people that Auto update does not, or not always, take from the SIS; those without a row are the SIS''s. Written through roster_set_column_owner.';
 
 CREATE TABLE written_values (
     connection text NOT NULL,

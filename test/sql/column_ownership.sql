@@ -8,7 +8,7 @@ UPDATE connections SET parent_contact = true WHERE connection = 'north';
 \set ECHO all
 
 SELECT toggle(auto_update => true, archive => true);
-SELECT roster_own('north', 'phone', 'local'), roster_own('north', 'grade', 'sis unless edited'), roster_own('north', 'parent_contact', 'sis unless edited');
+SELECT roster_set_column_owner('north', 'phone', 'local'), roster_set_column_owner('north', 'grade', 'sis unless edited'), roster_set_column_owner('north', 'parent_contact', 'sis unless edited');
 SELECT column_name, owner FROM column_owners ORDER BY 1;
 SELECT stage('g1', 'guardian', 'Gil', 'One', email => 'gil@x.example'), stage('g2', 'guardian', 'Gia', 'Two', email => 'gia@x.example');
 SELECT stage('s1', 'student', 'Ana', 'Day', identifier => '1', grade => '09', phone => '1', agents => '{g1}'), stage('s2', 'student', 'Bo', 'Day', identifier => '2', grade => '09', phone => '2', agents => '{g1}');
@@ -40,25 +40,25 @@ SELECT action, person, after FROM shown();
 SELECT grade, archived_at FROM people WHERE identifier = '1';
 -- said again it changes nothing; another owner forgets what was remembered
 SELECT count(*) FROM written_values;
-SELECT roster_own('north', 'grade', 'sis unless edited');
+SELECT roster_set_column_owner('north', 'grade', 'sis unless edited');
 SELECT count(*) FROM written_values;
-SELECT roster_own('north', 'grade', 'sis'), roster_own('north', 'phone', 'sis');
+SELECT roster_set_column_owner('north', 'grade', 'sis'), roster_set_column_owner('north', 'phone', 'sis');
 SELECT column_name, owner FROM column_owners ORDER BY 1;
 SELECT count(*) FROM written_values;
 SELECT stage('s1', 'student', 'Anna', 'Day', identifier => '1', grade => '11', phone => '11', agents => '{g1}');
 SELECT FROM run_merge();
 SELECT action, person, after FROM shown();
 -- set when people are there already: edited since the next sync, not before
-SELECT roster_own('north', 'given_name', 'sis unless edited');
+SELECT roster_set_column_owner('north', 'given_name', 'sis unless edited');
 UPDATE people SET given_name = 'A.' WHERE identifier = '1';
 SELECT FROM run_merge();
 SELECT action, person, after FROM shown();
 UPDATE people SET given_name = 'A.' WHERE identifier = '1';
 SELECT again();
-SELECT refused($$SELECT roster_own('nobody', 'grade', 'sis')$$);
-SELECT refused($$SELECT roster_own('north', 'role', 'local')$$);
-SELECT refused($$SELECT roster_own('north', NULL, 'local')$$);
-SELECT refused($$SELECT roster_own('north', 'parent_name', 'local')$$);
-SELECT refused($$SELECT roster_own('north', 'grade', 'mine')$$);
+SELECT refused($$SELECT roster_set_column_owner('nobody', 'grade', 'sis')$$);
+SELECT refused($$SELECT roster_set_column_owner('north', 'role', 'local')$$);
+SELECT refused($$SELECT roster_set_column_owner('north', NULL, 'local')$$);
+SELECT refused($$SELECT roster_set_column_owner('north', 'parent_name', 'local')$$);
+SELECT refused($$SELECT roster_set_column_owner('north', 'grade', 'mine')$$);
 \set ECHO none
 \i :fixture_end

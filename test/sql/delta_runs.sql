@@ -69,7 +69,7 @@ SELECT known();
 SELECT FROM roster_toggle('north', 'student', auto_update => true);
 SELECT newest_modified IS NULL FROM connections WHERE connection = 'north';
 SELECT known();
-SELECT FROM roster_own('north', 'email', 'sis');
+SELECT FROM roster_set_column_owner('north', 'email', 'sis');
 SELECT newest_modified IS NULL FROM connections WHERE connection = 'north';
 SELECT known();
 SELECT FROM roster_attach_people('people');

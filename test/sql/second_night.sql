@@ -49,7 +49,7 @@ SELECT linked();
 -- Undo of a restore puts values back that are the SIS's unless edited: nobody has edited them.
 SELECT clear();
 SELECT toggle(auto_update => true, archive => true);
-SELECT roster_own('north', 'grade', 'sis unless edited');
+SELECT roster_set_column_owner('north', 'grade', 'sis unless edited');
 SELECT stage('s1', 'student', 'Sam', 'Day', grade => '4');
 SELECT FROM run_merge();
 UPDATE people SET archived_at = '2026-01-01';

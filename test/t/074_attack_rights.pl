@@ -665,7 +665,7 @@ my @recorded = (
 	q{SELECT minga_roster.roster_notify('audited', 'hush@mesa.example')} ],
 	[ 'roster_enable|audited||{}', q{SELECT minga_roster.roster_enable('audited')} ],
 	[ 'roster_disable|audited||{}', q{SELECT minga_roster.roster_disable('audited')} ],
-	[ 'roster_own|audited||{column_name,owner}', q{SELECT minga_roster.roster_own('audited', 'phone', 'local')} ],
+	[ 'roster_set_column_owner|audited||{column_name,owner}', q{SELECT minga_roster.roster_set_column_owner('audited', 'phone', 'local')} ],
 	[ 'roster_decide|audited||{sourced_id,decision}',
 	q{SELECT minga_roster.roster_decide('audited', 'hush-id', 'undecided')} ],
 	[ 'roster_disconnect|audited||{}', q{SELECT minga_roster.roster_disconnect('audited')} ]);
