@@ -157,13 +157,13 @@ show "SELECT jobname, schedule, active FROM cron.job;"
 
 step "The SIS has moved on to day 3 (joiners, leavers, renames, new grades, leavers back); pg_cron starts the evening within a minute"
 for _ in $(seq 90); do
-	[ "$(value "SELECT count(*) FROM runs WHERE origin = 'evening' AND state NOT IN ('queued', 'running')")" = 0 ] || break
+	[ "$(value "SELECT count(*) FROM runs WHERE trigger = 'evening' AND state NOT IN ('queued', 'running')")" = 0 ] || break
 	sleep 1
 done
-show "SELECT run, origin, evening, state, created, updated, restored, archived, held, unchanged FROM runs WHERE origin = 'evening';"
-expect "the evening succeeded, started by pg_cron" "SELECT string_agg(state, ',') FROM runs WHERE origin = 'evening'" succeeded
+show "SELECT run, trigger, evening, state, created, updated, restored, archived, held, unchanged FROM runs WHERE trigger = 'evening';"
+expect "the evening succeeded, started by pg_cron" "SELECT string_agg(state, ',') FROM runs WHERE trigger = 'evening'" succeeded
 expect_plan "the evening" "(SELECT max(run) FROM runs)" "from=1&to=3&auto_update=1&archive=1"
-expect "leavers have come back" "SELECT restored > 0 FROM runs WHERE origin = 'evening'" t
+expect "leavers have come back" "SELECT restored > 0 FROM runs WHERE trigger = 'evening'" t
 
 step "The mail"
 for _ in $(seq 20); do
@@ -180,7 +180,7 @@ print()
 print(mail.get_body(("plain",)).get_content())
 PYTHON
 expect "the mail is out of the outbox" "SELECT string_agg(state, ',') FROM outbox" sent
-psql_demo -A -t -o "$demo/report.html" -c "SELECT minga_roster.roster_report_html(run) FROM minga_roster.runs WHERE origin = 'evening'"
+psql_demo -A -t -o "$demo/report.html" -c "SELECT minga_roster.roster_report_html(run) FROM minga_roster.runs WHERE trigger = 'evening'"
 show "SELECT connection, state, last_state, next_evening, blocked_reason FROM roster_status;"
 
 step "Everything was as expected"

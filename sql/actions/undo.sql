@@ -161,7 +161,7 @@ BEGIN
     WHERE c.connection = this.connection AND c.automatic;
     UPDATE minga_roster.runs r
     SET state = 'canceled', finished_at = minga_roster_internal.clock(), reported = true, sqlstate = '57014', error = 'automatic rostering is off or paused'
-    WHERE r.run IN (SELECT q.run FROM minga_roster.runs q WHERE q.connection = this.connection AND q.state = 'queued' AND q.origin = 'evening'
+    WHERE r.run IN (SELECT q.run FROM minga_roster.runs q WHERE q.connection = this.connection AND q.state = 'queued' AND q.trigger = 'evening'
                     FOR UPDATE SKIP LOCKED);
 
     INSERT INTO minga_roster.run_counts (run, category, action, count)

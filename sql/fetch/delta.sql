@@ -41,7 +41,7 @@ BEGIN
     THEN
         connection.filter_unusable := true;
     END IF;
-    is_delta := this.origin = 'evening' AND NOT connection.unproven AND NOT connection.filter_unusable
+    is_delta := this.trigger = 'evening' AND NOT connection.unproven AND NOT connection.filter_unusable
         AND coalesce(isfinite(connection.newest_modified) AND this.evening - connection.full_read_on < connection.full_every, false);
     IF is_delta THEN
         UPDATE minga_roster.runs r SET is_full = false, modified_since = connection.newest_modified - minga_roster_internal.delta_overlap()

@@ -30,7 +30,7 @@ BEGIN
     IF facts.retry_at IS NOT NULL THEN
         RETURN;
     END IF;
-    IF reported.origin = 'evening' OR reported.kind IN ('sync', 'approve', 'apply', 'undo') THEN
+    IF reported.trigger = 'evening' OR reported.kind IN ('sync', 'approve', 'apply', 'undo') THEN
         wants := ARRAY['always'] || CASE
             WHEN minga_roster_internal.is_problem(facts) OR facts.recovered THEN ARRAY['problems', 'changes']
             WHEN facts.done <> '[]' THEN ARRAY['changes'] ELSE '{}' END;
@@ -45,7 +45,7 @@ BEGIN
               FROM minga_roster.recipients r
               JOIN minga_roster.connections c USING (connection)
               WHERE r.connection = reported.connection AND r.send = ANY (wants)
-                  AND (reported.origin = 'evening' OR r.manual)
+                  AND (reported.trigger = 'evening' OR r.manual)
                   AND coalesce(c.enabled_origin, minga_roster_internal.server_origin()) = minga_roster_internal.server_origin()) p
         CROSS JOIN (SELECT minga_roster_internal.report_subject(reported.run) AS subject,
                         minga_roster_internal.report_text(reported.run) AS report,

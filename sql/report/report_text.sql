@@ -133,7 +133,7 @@ BEGIN
     SELECT r.run INTO latest
     FROM minga_roster.runs r
     WHERE r.connection = known.connection AND r.finished_at IS NOT NULL
-        AND (r.origin = 'evening' OR r.kind IN ('sync', 'approve', 'apply', 'undo'))
+        AND (r.trigger = 'evening' OR r.kind IN ('sync', 'approve', 'apply', 'undo'))
     ORDER BY r.run DESC LIMIT 1;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',

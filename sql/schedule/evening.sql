@@ -138,7 +138,7 @@ BEGIN
         JOIN minga_roster.connections c USING (connection)
         JOIN minga_roster_internal.evenings() e USING (connection)
         CROSS JOIN LATERAL minga_roster_internal.evening_window(r.evening, c.sync_at, c.window_end, c.time_zone) w
-        WHERE r.state = 'queued' AND r.origin = 'evening' AND e.evening IS NOT NULL AND (w.closes <= now OR NOT e.runs_here)
+        WHERE r.state = 'queued' AND r.trigger = 'evening' AND e.evening IS NOT NULL AND (w.closes <= now OR NOT e.runs_here)
         FOR UPDATE OF r SKIP LOCKED)
     UPDATE minga_roster.runs r
     SET state = 'canceled', finished_at = now, sqlstate = '57014',
@@ -151,7 +151,7 @@ BEGIN
     WHERE r.run = s.run;
 
     -- Evenings that passed since the last one on record, and since Automatic Rostering was switched on.
-    INSERT INTO minga_roster.runs (connection, site, kind, origin, evening, state, requested_by, queued_at, finished_at, sqlstate, error, detail, hint)
+    INSERT INTO minga_roster.runs (connection, site, kind, trigger, evening, state, requested_by, queued_at, finished_at, sqlstate, error, detail, hint)
     SELECT c.connection, c.site, 'sync', 'evening', m.evening, 'failed', current_user, now, now, '55000', 'evening missed',
         format('No sync of "%s" began between %s and %s (%s).', c.connection,
             to_char(w.opens AT TIME ZONE c.time_zone, 'YYYY-MM-DD HH24:MI'), to_char(w.closes AT TIME ZONE c.time_zone, 'YYYY-MM-DD HH24:MI'),
@@ -160,7 +160,7 @@ BEGIN
     FROM minga_roster_internal.evenings() e
     JOIN minga_roster.connections c USING (connection)
     CROSS JOIN LATERAL (SELECT e.evening - (now < e.closes)::integer AS evening) past
-    LEFT JOIN LATERAL (SELECT r.evening FROM minga_roster.runs r WHERE r.connection = c.connection AND r.origin = 'evening'
+    LEFT JOIN LATERAL (SELECT r.evening FROM minga_roster.runs r WHERE r.connection = c.connection AND r.trigger = 'evening'
                        ORDER BY r.run DESC LIMIT 1) known ON true
     CROSS JOIN LATERAL generate_series(greatest(known.evening + 1, past.evening - lookback + 1)::timestamp, past.evening::timestamp, '1 day') AS day
     CROSS JOIN LATERAL (SELECT day::date AS evening) m
@@ -176,7 +176,7 @@ BEGIN
         WHERE e.is_due AND c.automatic AND c.retired_at IS NULL
         FOR UPDATE OF c SKIP LOCKED
     )
-    INSERT INTO minga_roster.runs (connection, site, kind, origin, evening, state, requested_by, queued_at)
+    INSERT INTO minga_roster.runs (connection, site, kind, trigger, evening, state, requested_by, queued_at)
     SELECT d.connection, d.site, 'sync', 'evening', d.evening, 'queued', current_user, now
     FROM due d
     ORDER BY d.opens, d.number
@@ -185,12 +185,12 @@ BEGIN
 
     -- The owners are told of an evening once, of its last try; and of several missed evenings by the newest.
     UPDATE minga_roster.runs r SET reported = true
-    WHERE r.origin = 'evening' AND r.state IN ('failed', 'canceled') AND NOT r.reported AND r.queued_at > now - interval '3 days'
-        AND EXISTS (SELECT FROM minga_roster.runs later WHERE later.connection = r.connection AND later.origin = 'evening' AND later.run > r.run
+    WHERE r.trigger = 'evening' AND r.state IN ('failed', 'canceled') AND NOT r.reported AND r.queued_at > now - interval '3 days'
+        AND EXISTS (SELECT FROM minga_roster.runs later WHERE later.connection = r.connection AND later.trigger = 'evening' AND later.run > r.run
                     AND (later.evening = r.evening OR (r.error = 'evening missed' AND later.error = 'evening missed')));
     FOR untold IN
         SELECT r.run FROM minga_roster.runs r
-        WHERE r.origin = 'evening' AND r.state IN ('failed', 'canceled') AND NOT r.reported AND r.queued_at > now - interval '3 days'
+        WHERE r.trigger = 'evening' AND r.state IN ('failed', 'canceled') AND NOT r.reported AND r.queued_at > now - interval '3 days'
         ORDER BY r.run
     LOOP
         PERFORM minga_roster_internal.post_report(untold);
@@ -419,7 +419,7 @@ BEGIN
     UPDATE minga_roster.connections c SET automatic = false, paused_reason = NULL WHERE c.connection = known.connection RETURNING * INTO known;
     UPDATE minga_roster.runs r SET state = 'canceled', finished_at = minga_roster_internal.clock(), reported = true, sqlstate = '57014',
         error = 'automatic rostering was switched off'
-    WHERE r.run IN (SELECT q.run FROM minga_roster.runs q WHERE q.connection = known.connection AND q.state = 'queued' AND q.origin = 'evening'
+    WHERE r.run IN (SELECT q.run FROM minga_roster.runs q WHERE q.connection = known.connection AND q.state = 'queued' AND q.trigger = 'evening'
                     FOR UPDATE SKIP LOCKED);
     PERFORM minga_roster_internal.arrange_cron_job();
     RETURN known;

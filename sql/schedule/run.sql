@@ -152,7 +152,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT min(r.run) FROM minga_roster.runs r
     WHERE r.connection = queued_twin.connection AND r.kind = queued_twin.kind
         AND coalesce(r.of_run, 0) = coalesce(queued_twin.of_run, 0)
-        AND r.state = 'queued' AND r.origin = 'manual'
+        AND r.state = 'queued' AND r.trigger = 'manual'
 $$;
 COMMENT ON FUNCTION minga_roster_internal.queued_twin(text, text, bigint) IS
 'The manual run of that kind (and of that run) which is queued for the connection already; NULL where there is none. '
@@ -164,13 +164,13 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     is_running boolean := insert_run.state = 'running';
 BEGIN
-    INSERT INTO minga_roster.runs (run, connection, site, kind, origin, of_run, state, requested_by, started_at, pid)
+    INSERT INTO minga_roster.runs (run, connection, site, kind, trigger, of_run, state, requested_by, started_at, pid)
     SELECT insert_run.run, c.connection, c.site, insert_run.kind, 'manual', insert_run.of_run, insert_run.state, insert_run.requested_by,
         CASE WHEN is_running THEN clock_timestamp() END, CASE WHEN is_running THEN pg_backend_pid() END
     FROM minga_roster_internal.known_connection(insert_run.connection) AS c
-    ON CONFLICT (connection, kind, coalesce(of_run, 0)) WHERE state = 'queued' AND origin = 'manual' DO NOTHING;
+    ON CONFLICT (connection, kind, coalesce(of_run, 0)) WHERE state = 'queued' AND trigger = 'manual' DO NOTHING;
     IF NOT FOUND THEN
-        INSERT INTO minga_roster.runs (run, connection, site, kind, origin, of_run, state, requested_by, finished_at,
+        INSERT INTO minga_roster.runs (run, connection, site, kind, trigger, of_run, state, requested_by, finished_at,
             reported, sqlstate, error, hint)
         SELECT insert_run.run, c.connection, c.site, insert_run.kind, 'manual', insert_run.of_run, 'canceled',
             insert_run.requested_by,
@@ -204,7 +204,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT r.run, r.connection, r.kind, r.of_run, c.number, r.site
     FROM minga_roster.runs r JOIN minga_roster.connections c USING (connection)
     WHERE r.state = 'queued' AND c.retired_at IS NULL
-        AND (r.origin = 'manual' OR c.enabled_origin = minga_roster_internal.server_origin())
+        AND (r.trigger = 'manual' OR c.enabled_origin = minga_roster_internal.server_origin())
     ORDER BY r.run
 $$;
 COMMENT ON FUNCTION minga_roster_internal.queued_runs() IS

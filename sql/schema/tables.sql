@@ -190,8 +190,8 @@ CREATE TABLE runs (
     site text NOT NULL,
     kind text NOT NULL CHECK (kind IN ('test', 'diagnose', 'fetch', 'preview', 'sync', 'approve', 'apply', 'undo',
         'mail')),
-    origin text NOT NULL CHECK (origin IN ('manual', 'evening')),
-    evening date CHECK ((evening IS NOT NULL) = (origin = 'evening')),
+    trigger text NOT NULL CHECK (trigger IN ('manual', 'evening')),
+    evening date CHECK ((evening IS NOT NULL) = (trigger = 'evening')),
     of_run bigint,
     state text NOT NULL CHECK (state IN ('queued', 'running', 'succeeded', 'failed', 'canceled')),
     phase text CHECK (phase IN ('fetch', 'plan', 'apply', 'report')),
@@ -228,7 +228,7 @@ CREATE TABLE runs (
 );
 CREATE UNIQUE INDEX runs_evening ON runs (connection, evening) WHERE state <> 'failed';
 CREATE UNIQUE INDEX runs_queued ON runs (connection, kind, (coalesce(of_run, 0))) WHERE state = 'queued'
-    AND origin = 'manual';
+    AND trigger = 'manual';
 CREATE INDEX runs_evening_failed ON runs (connection, evening) WHERE state = 'failed' AND evening IS NOT NULL;
 CREATE INDEX runs_connection ON runs (connection, run);
 CREATE INDEX runs_open ON runs (run) WHERE state IN ('queued', 'running');

@@ -148,7 +148,7 @@ first_sync() { # SIZE: into an empty table
 }
 # A run 0 of this kind on what is staged
 run_zero() {
-	echo "INSERT INTO runs (run, connection, site, kind, origin, state, requested_by) VALUES (0, 'full', 'full', '$1', 'manual', 'running', current_user);
+	echo "INSERT INTO runs (run, connection, site, kind, trigger, state, requested_by) VALUES (0, 'full', 'full', '$1', 'manual', 'running', current_user);
 		INSERT INTO collections SELECT (jsonb_populate_record(c, '{\"run\": 0}')).* FROM collections c WHERE run = (SELECT max(run) FROM runs WHERE connection = 'full' AND state = 'succeeded' AND kind = 'sync');"
 }
 plan_unchanged() {

@@ -23,7 +23,7 @@ DECLARE
     answer text;
 BEGIN
     UPDATE connections SET people = relation WHERE connection = 'north';
-    INSERT INTO runs (connection, site, kind, origin, state, requested_by) VALUES ('north', 'north', 'test', 'manual', 'running', 'test') RETURNING run INTO this;
+    INSERT INTO runs (connection, site, kind, trigger, state, requested_by) VALUES ('north', 'north', 'test', 'manual', 'running', 'test') RETURNING run INTO this;
     INSERT INTO run_steps (run, position, step) VALUES (this, 1, 'people');
     PERFORM test_people(this);
     SELECT concat_ws(E'\n  ', s.ok, s.detail, s.hint) INTO answer FROM run_steps s WHERE s.run = this;
@@ -130,7 +130,7 @@ SELECT roster_attach_people('gone');
 BEGIN;
 UPDATE connections SET people = 'gone' WHERE connection = 'north';
 DROP TABLE gone;
-INSERT INTO runs (connection, site, kind, origin, state, requested_by) VALUES ('north', 'north', 'test', 'manual', 'running', 'test') RETURNING run AS test_run \gset
+INSERT INTO runs (connection, site, kind, trigger, state, requested_by) VALUES ('north', 'north', 'test', 'manual', 'running', 'test') RETURNING run AS test_run \gset
 INSERT INTO run_steps (run, position, step) VALUES (:test_run, 1, 'people');
 SELECT test_people(:test_run);
 SELECT ok, detail, hint FROM run_steps WHERE run = :test_run;

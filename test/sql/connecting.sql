@@ -137,7 +137,7 @@ INSERT INTO links (connection, sourced_id, site, person_id, category, rule, link
 SELECT 'connect-high', 's1', site, person_id, 'student', 'created', 1 FROM people;
 INSERT INTO recipients (connection, email) VALUES ('connect-high', 'it@mesa.example');
 INSERT INTO tokens (connection, binding, sealed, expires_at) VALUES ('connect-high', gen_random_uuid(), '', now());
-INSERT INTO runs (connection, site, kind, origin, state, requested_by) VALUES ('connect-high', 'mesa-high', 'sync', 'manual', 'queued', 'x') RETURNING state;
+INSERT INTO runs (connection, site, kind, trigger, state, requested_by) VALUES ('connect-high', 'mesa-high', 'sync', 'manual', 'queued', 'x') RETURNING state;
 SELECT number AS former_number FROM connections WHERE connection = 'connect-high' \gset
 SELECT roster_disconnect('connect-high');
 SELECT automatic, retired_at IS NOT NULL FROM connections WHERE connection = 'connect-high';

@@ -16,13 +16,13 @@ SELECT with_filter(path, '2026-09-01 00:00+00') FROM (VALUES ('/users'), ('/user
 UPDATE connections SET parent_contact = false WHERE connection = 'north';
 
 -- when a run is one
-CREATE FUNCTION evening_run(evening date, kind text DEFAULT 'sync', origin text DEFAULT 'evening', OUT is_full boolean, OUT modified_since timestamptz)
+CREATE FUNCTION evening_run(evening date, kind text DEFAULT 'sync', trigger text DEFAULT 'evening', OUT is_full boolean, OUT modified_since timestamptz)
 LANGUAGE plpgsql AS $$
 DECLARE
     this bigint;
 BEGIN
-    INSERT INTO runs (connection, site, kind, origin, evening, state, requested_by)
-    VALUES ('north', 'north', kind, origin, CASE WHEN origin = 'evening' THEN evening_run.evening END, 'running', 'test') RETURNING run INTO this;
+    INSERT INTO runs (connection, site, kind, trigger, evening, state, requested_by)
+    VALUES ('north', 'north', kind, trigger, CASE WHEN trigger = 'evening' THEN evening_run.evening END, 'running', 'test') RETURNING run INTO this;
     PERFORM begin_read(this);
     SELECT r.is_full, r.modified_since INTO is_full, modified_since FROM runs r WHERE r.run = this;
     DELETE FROM runs r WHERE r.run = this;
@@ -44,15 +44,15 @@ SELECT * FROM evening_run('2026-09-08');
 SELECT known(newest => NULL);
 SELECT * FROM evening_run('2026-09-02');
 SELECT known();
-SELECT * FROM evening_run('2026-09-02', origin => 'manual');
+SELECT * FROM evening_run('2026-09-02', trigger => 'manual');
 SELECT known();
-SELECT * FROM evening_run('2026-09-02', kind => 'preview', origin => 'manual');
+SELECT * FROM evening_run('2026-09-02', kind => 'preview', trigger => 'manual');
 SELECT newest_modified FROM connections WHERE connection = 'north';
 UPDATE connections SET unproven = true WHERE connection = 'north';
 SELECT * FROM evening_run('2026-09-02');
 -- a filter that was refused
 SELECT known();
-INSERT INTO runs (connection, site, kind, origin, state, requested_by, is_full, finished_at, sqlstate)
+INSERT INTO runs (connection, site, kind, trigger, state, requested_by, is_full, finished_at, sqlstate)
 VALUES ('north', 'north', 'sync', 'manual', 'failed', 'test', false, now(), '08P01');
 SELECT * FROM evening_run('2026-09-02');
 SELECT filter_unusable FROM connections WHERE connection = 'north';

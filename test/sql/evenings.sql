@@ -53,7 +53,7 @@ CREATE VIEW evening_runs AS
 CREATE VIEW evening_mail AS
     SELECT o.connection, r.evening, o.subject FROM minga_roster.outbox o JOIN minga_roster.runs r USING (run) WHERE o.connection LIKE 'e-%';
 
-INSERT INTO minga_roster.runs (connection, site, kind, origin, evening, state, requested_by, queued_at)
+INSERT INTO minga_roster.runs (connection, site, kind, trigger, evening, state, requested_by, queued_at)
 VALUES ('e-copy', 'e-copy', 'sync', 'evening', '2026-08-30', 'queued', 'postgres', '2026-08-31 01:00+00');
 
 -- Before 19:00 in Denver; in Berlin the evening of September 1 goes on till 04:00 UTC.
@@ -73,7 +73,7 @@ SELECT connection, automatic, paused_reason FROM minga_roster.connections WHERE 
 SELECT minga_roster_internal.queue_due_runs();
 SELECT minga_roster_internal.queue_due_runs();
 SELECT connection, evening, kind, state, queued_at FROM evening_runs WHERE state <> 'failed' ORDER BY 1;
-SELECT origin, requested_by = current_user AS by_me FROM minga_roster.runs WHERE connection = 'e-denver' AND state = 'queued';
+SELECT trigger, requested_by = current_user AS by_me FROM minga_roster.runs WHERE connection = 'e-denver' AND state = 'queued';
 
 -- A failure of the SIS is tried again after 30 minutes, and tells nobody yet.
 CREATE FUNCTION pg_temp.fail(name text, code text, at timestamptz, what text DEFAULT 'connection refused') RETURNS void
@@ -109,7 +109,7 @@ SELECT nth, state, error, reported FROM evening_runs WHERE connection = 'e-denve
 -- What no other try can mend is not tried again: bad values, credentials, missing rights and objects.
 BEGIN;
 DELETE FROM minga_roster.runs WHERE connection = 'e-denver' AND evening = '2026-09-01';
-INSERT INTO minga_roster.runs (connection, site, kind, origin, evening, state, requested_by, queued_at, finished_at, error)
+INSERT INTO minga_roster.runs (connection, site, kind, trigger, evening, state, requested_by, queued_at, finished_at, error)
 VALUES ('e-denver', 'e-denver', 'sync', 'evening', '2026-09-01', 'failed', 'postgres', '2026-09-02 01:00+00', '2026-09-02 02:00+00', 'some failure');
 CREATE FUNCTION pg_temp.is_tried_again(code text) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
@@ -130,7 +130,7 @@ ROLLBACK;
 -- A canceled run is not begun again, and a manual sync is no evening's.
 BEGIN;
 DELETE FROM minga_roster.runs WHERE connection = 'e-denver' AND evening = '2026-09-01';
-INSERT INTO minga_roster.runs (connection, site, kind, origin, state, requested_by, queued_at, finished_at)
+INSERT INTO minga_roster.runs (connection, site, kind, trigger, state, requested_by, queued_at, finished_at)
 VALUES ('e-denver', 'e-denver', 'sync', 'manual', 'succeeded', 'postgres', '2026-09-02 01:00+00', '2026-09-02 01:10+00');
 SELECT is_due FROM minga_roster_internal.evenings() WHERE connection = 'e-denver';
 SELECT minga_roster_internal.queue_due_runs();
@@ -141,7 +141,7 @@ ROLLBACK;
 -- A try that was due when the server was down is told of once the window has closed.
 BEGIN;
 DELETE FROM minga_roster.runs WHERE connection = 'e-denver' AND evening = '2026-09-01';
-INSERT INTO minga_roster.runs (connection, site, kind, origin, evening, state, requested_by, queued_at, finished_at, sqlstate, error)
+INSERT INTO minga_roster.runs (connection, site, kind, trigger, evening, state, requested_by, queued_at, finished_at, sqlstate, error)
 VALUES ('e-denver', 'e-denver', 'sync', 'evening', '2026-09-01', 'failed', 'postgres', '2026-09-02 01:00+00', '2026-09-02 02:44+00', '08006', 'connection reset');
 SELECT minga_roster_internal.post_report(max(run)) FROM minga_roster.runs WHERE connection = 'e-denver';
 SELECT minga_roster_internal.queue_due_runs();
@@ -212,10 +212,10 @@ SELECT minga_roster.roster_enable('e-off');
 ROLLBACK;
 -- What is queued for this evening is canceled.
 BEGIN;
-INSERT INTO minga_roster.runs (connection, site, kind, origin, evening, state, requested_by)
+INSERT INTO minga_roster.runs (connection, site, kind, trigger, evening, state, requested_by)
 VALUES ('e-denver', 'e-denver', 'sync', 'evening', '2026-09-05', 'queued', 'postgres'), ('e-denver', 'e-denver', 'sync', 'manual', NULL, 'queued', 'postgres');
 SELECT automatic FROM minga_roster.roster_disable('e-denver');
-SELECT origin, state, error FROM minga_roster.runs WHERE connection = 'e-denver' ORDER BY run DESC LIMIT 2;
+SELECT trigger, state, error FROM minga_roster.runs WHERE connection = 'e-denver' ORDER BY run DESC LIMIT 2;
 ROLLBACK;
 BEGIN;
 UPDATE minga_roster.connections SET automatic = true WHERE connection = 'e-off';

@@ -158,9 +158,9 @@ UPDATE minga_roster.connections SET automatic = true;
 DELETE FROM minga_roster.runs WHERE run IN (950000108, 950000109);
 SELECT FROM failure_mail('08006', 'fetch');
 SELECT mail(950000110);
-UPDATE minga_roster.runs SET evening = NULL, origin = 'manual' WHERE run = 950000110;
+UPDATE minga_roster.runs SET evening = NULL, trigger = 'manual' WHERE run = 950000110;
 SELECT mail(950000110);
-UPDATE minga_roster.runs SET evening = '2026-09-01', origin = 'evening', error = 'evening missed', sqlstate = '55000',
+UPDATE minga_roster.runs SET evening = '2026-09-01', trigger = 'evening', error = 'evening missed', sqlstate = '55000',
     phase = NULL WHERE run = 950000110;
 SELECT mail(950000110);
 UPDATE minga_roster.runs SET state = 'canceled', sqlstate = '57014' WHERE run = 950000110;

@@ -24,7 +24,7 @@ RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     new_run bigint;
 BEGIN
-    INSERT INTO minga_roster.runs (connection, site, kind, origin, evening, state, requested_by, queued_at, started_at, finished_at,
+    INSERT INTO minga_roster.runs (connection, site, kind, trigger, evening, state, requested_by, queued_at, started_at, finished_at,
         created, linked, updated, restored, archived, conflicts, rejects, error, sqlstate)
     VALUES ('o-high', 'o-site', told.kind, CASE WHEN told.evening IS NULL THEN 'manual' ELSE 'evening' END, told.evening, told.state, 'postgres',
         '2026-09-02 01:00+00', '2026-09-02 01:00+00', '2026-09-02 01:01:40+00', told.created, 0, 0, 0, 0, told.conflicts, told.rejects, told.error, told.code)
@@ -61,7 +61,7 @@ SELECT pg_temp.told('approve', NULL, 'succeeded') AS approve;
 SELECT kind, pg_temp.told(kind, NULL, 'failed', error => 'connection refused', code => '08001') FROM unnest(ARRAY['test', 'fetch', 'preview']) kind;
 SELECT count(*) AS unreported FROM minga_roster.runs WHERE connection = 'o-high' AND NOT reported AND evening IS DISTINCT FROM '2026-09-01';
 -- A run that goes on is told of later.
-INSERT INTO minga_roster.runs (connection, site, kind, origin, state, requested_by) VALUES ('o-high', 'o-site', 'sync', 'manual', 'running', 'postgres')
+INSERT INTO minga_roster.runs (connection, site, kind, trigger, state, requested_by) VALUES ('o-high', 'o-site', 'sync', 'manual', 'running', 'postgres')
 RETURNING run AS running \gset
 SELECT minga_roster_internal.post_report(:running);
 SELECT reported FROM minga_roster.runs WHERE run = :running;

@@ -35,7 +35,7 @@ SELECT FROM run_merge();
 SELECT * FROM shown() WHERE action IN ('update', 'link');
 -- without a sourcedId: a reject outside the sum, and absence is not proved
 SELECT toggle(roster => true, archive => true);
-INSERT INTO runs (connection, site, kind, origin, state, requested_by, is_full) VALUES ('north', 'north', 'preview', 'manual', 'running', 'test', true);
+INSERT INTO runs (connection, site, kind, trigger, state, requested_by, is_full) VALUES ('north', 'north', 'preview', 'manual', 'running', 'test', true);
 INSERT INTO collections (run, collection, family, complete, proof, rows, distinct_ids, without_id)
 SELECT last_run(), c, f, true, 'total', 20, 19, w FROM (VALUES ('students', 'student', 1), ('teachers', 'staff', 0), ('administrators', 'staff', 0)) v (c, f, w);
 SELECT unstage('s1', 't1', 'i1');

@@ -19,7 +19,7 @@ VALUES ('r-high', '<r & "site">', 'infinite_campus', 'https://sis.example', 'htt
 CREATE FUNCTION pg_temp.run(number bigint, kind text, state text, evening date DEFAULT NULL, phase text DEFAULT NULL, of_run bigint DEFAULT NULL,
     code text DEFAULT NULL, error text DEFAULT NULL, detail text DEFAULT NULL, hint text DEFAULT NULL) RETURNS void
 LANGUAGE sql AS $$
-    INSERT INTO minga_roster.runs (run, connection, site, kind, origin, evening, state, phase, of_run, requested_by, queued_at, started_at, finished_at, sqlstate, error, detail, hint)
+    INSERT INTO minga_roster.runs (run, connection, site, kind, trigger, evening, state, phase, of_run, requested_by, queued_at, started_at, finished_at, sqlstate, error, detail, hint)
     VALUES (number, 'r-high', '<r & "site">', kind, CASE WHEN evening IS NULL THEN 'manual' ELSE 'evening' END, evening, state, phase, of_run, 'dba',
         '2026-09-02 01:00+00', CASE WHEN state <> 'queued' THEN timestamptz '2026-09-02 01:00+00' END,
         CASE WHEN state NOT IN ('queued', 'running') THEN timestamptz '2026-09-02 01:01:40+00' END, code, error, detail, hint)

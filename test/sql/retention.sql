@@ -15,7 +15,7 @@ FROM (VALUES ('t-high', NULL), ('t-held', NULL), ('t-applied', NULL), ('t-retire
 CREATE FUNCTION pg_temp.run(name text, days integer, kind text DEFAULT 'sync', state text DEFAULT 'succeeded', change_state text DEFAULT 'applied') RETURNS void
 LANGUAGE sql AS $$
     WITH made AS (
-        INSERT INTO minga_roster.runs (connection, site, kind, origin, state, requested_by, queued_at, finished_at)
+        INSERT INTO minga_roster.runs (connection, site, kind, trigger, state, requested_by, queued_at, finished_at)
         VALUES (name, name, kind, 'manual', state, 'postgres', timestamptz '2030-01-01 12:30+00' - make_interval(days => days, mins => 1),
             CASE WHEN state NOT IN ('queued', 'running') THEN timestamptz '2030-01-01 12:30+00' - make_interval(days => days) END)
         RETURNING run, queued_at, connection
@@ -47,7 +47,7 @@ SELECT pg_temp.run('t-held', 600, 'sync', 'failed', 'applied');
 SELECT pg_temp.run('t-retired', 800, 'sync', 'succeeded', 'held');
 -- Those of an applied preview can.
 SELECT pg_temp.run('t-applied', 700, 'preview', 'succeeded', 'held');
-INSERT INTO minga_roster.runs (connection, site, kind, origin, of_run, state, requested_by, queued_at, finished_at)
+INSERT INTO minga_roster.runs (connection, site, kind, trigger, of_run, state, requested_by, queued_at, finished_at)
 SELECT 't-applied', 't-applied', 'apply', 'manual', r.run, 'succeeded', 'postgres', r.finished_at, r.finished_at
 FROM minga_roster.runs r WHERE r.connection = 't-applied';
 -- links name the run that archived, without a foreign key.

@@ -41,7 +41,7 @@ SELECT * FROM status;
 INSERT INTO minga_roster.secrets VALUES ('s-high', gen_random_uuid(), '\x00');
 SELECT * FROM status;
 -- Held archives, of the newest sync that has any.
-INSERT INTO minga_roster.runs (run, connection, site, kind, origin, evening, state, requested_by, queued_at, started_at, finished_at)
+INSERT INTO minga_roster.runs (run, connection, site, kind, trigger, evening, state, requested_by, queued_at, started_at, finished_at)
 VALUES (910000001, 's-high', 's-site', 'sync', 'evening', '2026-08-30', 'succeeded', 'postgres', '2026-08-31 01:00+00', '2026-08-31 01:00+00', '2026-08-31 01:02+00'),
     (910000002, 's-high', 's-site', 'sync', 'evening', '2026-08-31', 'succeeded', 'postgres', '2026-09-01 01:00+00', '2026-09-01 01:00+00', '2026-09-01 01:02+00'),
     (910000003, 's-high', 's-site', 'preview', 'manual', NULL, 'succeeded', 'postgres', '2026-09-01 02:00+00', '2026-09-01 02:00+00', '2026-09-01 02:02+00');
@@ -58,9 +58,9 @@ UPDATE minga_roster.outbox SET state = 'sent' WHERE connection = 's-high';
 SELECT * FROM status;
 SELECT last_run, last_state, last_finished_at, last_error FROM minga_roster.roster_status WHERE connection = 's-high';
 -- Queued behind another run of the site, behind other runs, and running.
-INSERT INTO minga_roster.runs (run, connection, site, kind, origin, state, requested_by, queued_at) VALUES (910000004, 's-high', 's-site', 'sync', 'manual', 'queued', 'postgres', '2026-09-02 00:20+00');
+INSERT INTO minga_roster.runs (run, connection, site, kind, trigger, state, requested_by, queued_at) VALUES (910000004, 's-high', 's-site', 'sync', 'manual', 'queued', 'postgres', '2026-09-02 00:20+00');
 SELECT * FROM status;
-INSERT INTO minga_roster.runs (run, connection, site, kind, origin, state, requested_by, queued_at, started_at) VALUES (910000005, 's-off', 's-site', 'sync', 'manual', 'running', 'postgres', '2026-09-02 00:20+00', '2026-09-02 00:25+00');
+INSERT INTO minga_roster.runs (run, connection, site, kind, trigger, state, requested_by, queued_at, started_at) VALUES (910000005, 's-off', 's-site', 'sync', 'manual', 'running', 'postgres', '2026-09-02 00:20+00', '2026-09-02 00:25+00');
 SELECT * FROM status;
 UPDATE minga_roster.runs SET site = 's-other' WHERE run = 910000005;
 SELECT * FROM status;
@@ -74,7 +74,7 @@ BEGIN;
 SELECT cron.schedule('minga_roster', '0 0 1 1 *', minga_roster_internal.cron_command()) AS job \gset
 INSERT INTO minga_roster.secrets VALUES ('s-high', gen_random_uuid(), '\x00');
 SELECT * FROM status;
-INSERT INTO minga_roster.runs (run, connection, site, kind, origin, evening, state, requested_by, queued_at, started_at, finished_at, sqlstate, error)
+INSERT INTO minga_roster.runs (run, connection, site, kind, trigger, evening, state, requested_by, queued_at, started_at, finished_at, sqlstate, error)
 VALUES (910000006, 's-high', 's-site', 'sync', 'evening', '2026-09-01', 'failed', 'postgres', '2026-09-02 01:00+00', '2026-09-02 01:00+00', '2026-09-02 01:50+00', '08001', 'could not connect');
 SELECT last_run, last_state, last_error, next_evening, blocked_reason FROM minga_roster.roster_status WHERE connection = 's-high';
 UPDATE minga_roster.runs SET sqlstate = '28000' WHERE run = 910000006;
@@ -91,7 +91,7 @@ SET ROLE regress_roster_watcher;
 SELECT count(*) FROM minga_roster.roster_status WHERE connection LIKE 's-%';
 RESET ROLE;
 GRANT EXECUTE ON FUNCTION minga_roster_internal.connection_status(), minga_roster.roster_report(bigint), minga_roster.roster_report_html(bigint) TO regress_roster_watcher;
-INSERT INTO minga_roster.runs (run, connection, site, kind, origin, state, requested_by) VALUES (910000007, 's-high', 's-site', 'sync', 'manual', 'queued', 'postgres');
+INSERT INTO minga_roster.runs (run, connection, site, kind, trigger, state, requested_by) VALUES (910000007, 's-high', 's-site', 'sync', 'manual', 'queued', 'postgres');
 SET ROLE regress_roster_watcher;
 SELECT count(*) FROM minga_roster.roster_status WHERE connection LIKE 's-%';
 SELECT split_part(minga_roster.roster_report(910000007), E'\n', 1), left(minga_roster.roster_report_html(910000007), 15);

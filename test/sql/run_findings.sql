@@ -106,7 +106,7 @@ SELECT found();
 SELECT FROM run_merge();
 SELECT found();
 -- another cause is news
-INSERT INTO runs (connection, site, kind, origin, state, requested_by, is_full) VALUES ('north', 'north', 'sync', 'manual', 'running', 'test', true);
+INSERT INTO runs (connection, site, kind, trigger, state, requested_by, is_full) VALUES ('north', 'north', 'sync', 'manual', 'running', 'test', true);
 INSERT INTO collections (run, collection, family, complete, proof, rows, distinct_ids, claimed_total, weak_cause)
 VALUES (last_run(), 'students', 'student', false, 'weak', 1, 1, 2497, 'total_larger'), (last_run(), 'teachers', 'staff', true, 'total', 1, 1, 1, NULL);
 SELECT merge_run(last_run());
@@ -114,7 +114,7 @@ UPDATE runs SET state = 'succeeded', finished_at = clock_timestamp() WHERE run =
 SELECT found();
 SELECT f.detail FROM minga_roster.run_findings f WHERE f.run = last_run();
 -- the run's row says it once its fetch is over
-INSERT INTO runs (connection, site, kind, origin, state, requested_by) VALUES ('north', 'north', 'sync', 'manual', 'running', 'test');
+INSERT INTO runs (connection, site, kind, trigger, state, requested_by) VALUES ('north', 'north', 'sync', 'manual', 'running', 'test');
 INSERT INTO collections (run, collection, family, complete, proof, rows, distinct_ids) VALUES (last_run(), 'students', 'student', false, 'weak', 10, 10);
 SELECT settle_read(last_run());
 SELECT is_full, incomplete FROM runs WHERE run = last_run();
@@ -125,7 +125,7 @@ SELECT last_state FROM roster_status WHERE connection = 'north';
 SELECT clear();
 SELECT stage('s1', NULL, 'Sam', 'Day'), stage('s2', 'student', 'Kim', 'Day'), stage('s3', NULL, 'Bad', 'Day', damaged => true), stage('d1', NULL, 'No', 'Role');
 UPDATE staged_users SET collection = 'students' WHERE sourced_id LIKE 's%';
-INSERT INTO runs (connection, site, kind, origin, state, requested_by, is_full) VALUES ('north', 'north', 'preview', 'manual', 'running', 'test', true);
+INSERT INTO runs (connection, site, kind, trigger, state, requested_by, is_full) VALUES ('north', 'north', 'preview', 'manual', 'running', 'test', true);
 INSERT INTO collections (run, collection, family, complete, proof, rows, distinct_ids, elsewhere, roles_ended)
 VALUES (last_run(), 'students', 'student', true, 'total', 3, 3, 0, 0), (last_run(), 'teachers', 'staff', true, 'total', 12, 12, 12, 12),
     (last_run(), 'administrators', 'staff', true, 'total', 20, 20, 12, 8);

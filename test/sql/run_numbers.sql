@@ -28,7 +28,7 @@ SELECT category, action, count FROM run_counts WHERE run = last_run() ORDER BY 1
 SELECT (SELECT sum(count) FROM run_counts WHERE run = last_run()) = (SELECT count(*) FROM staged_users WHERE connection = 'north');
 SELECT outcomes();
 -- rows without a sourcedId are nobody's reject: they are told for themselves
-INSERT INTO runs (connection, site, kind, origin, state, requested_by, is_full) VALUES ('north', 'north', 'sync', 'manual', 'running', 'test', true);
+INSERT INTO runs (connection, site, kind, trigger, state, requested_by, is_full) VALUES ('north', 'north', 'sync', 'manual', 'running', 'test', true);
 INSERT INTO collections (run, collection, family, complete, proof, rows, distinct_ids, without_id)
 VALUES (last_run(), 'students', 'student', false, 'total', 7, 5, 2), (last_run(), 'teachers', 'staff', true, 'total', 1, 1, 0), (last_run(), 'administrators', 'staff', true, 'total', 1, 1, 0);
 SELECT merge_run(last_run());

@@ -53,7 +53,7 @@ SELECT partitions();
 SELECT count(*) FROM staged_users;
 
 -- One row for each id, the latest, else the one of the school's own endpoint; contacts whom a student names
-INSERT INTO runs (run, connection, site, kind, origin, state, requested_by) VALUES (-1, 'stage', 'stage', 'fetch', 'manual', 'running', current_user);
+INSERT INTO runs (run, connection, site, kind, trigger, state, requested_by) VALUES (-1, 'stage', 'stage', 'fetch', 'manual', 'running', current_user);
 INSERT INTO staged_users (connection, sourced_id, collection, role, given_name, enabled, damaged, date_last_modified, agent_ids) VALUES
     ('stage', 's1', 'students', 'student', 'older', true, false, '2026-01-01T00:00:00.000Z', '{g9}'),
     ('stage', 's1', 'students', 'student', 'latest', true, false, '2026-02-01T00:00:00.000Z', '{g1,g2}'),

@@ -18,7 +18,7 @@ SELECT action, ids, state FROM shown(:sync);
 SELECT action, before -> 'archived_at', after -> 'archived_at' = to_jsonb(state_at) FROM changes WHERE run = :sync AND before ? 'archived_at' AND sourced_ids <> '{s1}' ORDER BY change;
 SELECT people_now() = :'people', links_now() = :'links';
 UPDATE connections SET automatic = true WHERE connection = 'north';
-INSERT INTO runs (connection, site, kind, origin, evening, state, requested_by) VALUES ('north', 'north', 'sync', 'evening', '2026-01-01', 'queued', 'test');
+INSERT INTO runs (connection, site, kind, trigger, evening, state, requested_by) VALUES ('north', 'north', 'sync', 'evening', '2026-01-01', 'queued', 'test');
 SELECT FROM run_merge('undo', :sync);
 -- but for the new person, who is archived, everything is as it was
 SELECT given_name, archived_at IS NOT NULL FROM people WHERE given_name = 'New';
@@ -31,7 +31,7 @@ SELECT category, action, count FROM run_counts WHERE run = last_run() ORDER BY 1
 SELECT count(*) FROM link_changes WHERE run = :sync;
 -- Automatic Rostering is paused, and the evening that waited does not do it all again
 SELECT automatic, paused_reason = format('run %s was undone', :sync) FROM connections WHERE connection = 'north';
-SELECT state, error FROM runs WHERE connection = 'north' AND origin = 'evening';
+SELECT state, error FROM runs WHERE connection = 'north' AND trigger = 'evening';
 SELECT blocked_reason LIKE 'paused: run % was undone' FROM roster_status WHERE connection = 'north';
 SELECT regexp_replace(roster_report(last_run()), '(Took|Queued|Run|Takes back): .*|run \d+', '\1', 'ng');
 UPDATE connections SET automatic = false, paused_reason = NULL WHERE connection = 'north';

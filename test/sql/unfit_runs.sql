@@ -31,7 +31,7 @@ BEGIN
 END
 $$;
 CREATE FUNCTION row_of(kind text, state text DEFAULT 'succeeded', of_run bigint DEFAULT NULL) RETURNS bigint LANGUAGE sql AS $$
-    INSERT INTO runs (connection, site, kind, origin, of_run, state, requested_by, finished_at)
+    INSERT INTO runs (connection, site, kind, trigger, of_run, state, requested_by, finished_at)
     VALUES ('north', 'north', kind, 'manual', of_run, state, 'test', CASE WHEN state IN ('queued', 'running') THEN NULL ELSE clock_timestamp() END) RETURNING run
 $$;
 SELECT toggle(auto_update => true, archive => true);

@@ -247,13 +247,13 @@ $server->faults({ hang => { path => 'students' } });
 $server->clear_log;
 $roster->set(test_clock => '2026-09-02 05:59:57-06');
 $roster->sql("SELECT roster_enable('mesa'); SELECT roster_run_due()");
-$roster->wait_for("SELECT count(*) = 1 FROM runs WHERE origin = 'evening' AND finished_at IS NOT NULL");
+$roster->wait_for("SELECT count(*) = 1 FROM runs WHERE trigger = 'evening' AND finished_at IS NOT NULL");
 $server->clear_faults;
-is($roster->sql("SELECT state, sqlstate, error, detail FROM runs WHERE origin = 'evening'"),
+is($roster->sql("SELECT state, sqlstate, error, detail FROM runs WHERE trigger = 'evening'"),
 	'failed|55000|the evening ended before the roster was read|The evening is 2026-09-01 19:00 to 2026-09-02 06:00 '
 	  . '(America/Denver), and the SIS is not asked outside of it.',
 	'a run of the evening ends with it, and says so');
-like($roster->sql("SELECT hint FROM runs WHERE origin = 'evening'"), qr/roster_configure\(/, '... and what to do');
+like($roster->sql("SELECT hint FROM runs WHERE trigger = 'evening'"), qr/roster_configure\(/, '... and what to do');
 is($roster->sql('SELECT count(*) FROM public.people'), '0', '... nobody was changed');
 
 done_testing();

@@ -34,7 +34,7 @@ INSERT INTO people (site, role, given_name, family_name) VALUES ('mesa', 'studen
 	('mesa', 'teacher', 'Bob', 'M');
 INSERT INTO links (connection, sourced_id, site, person_id, category, rule, linked_run) SELECT 'mesa-high',
 	's' || given_name, site, person_id, role, 'created', 1 FROM people;
-INSERT INTO runs (connection, site, kind, origin, state, requested_by, finished_at) SELECT 'mesa-high', 'mesa', 'sync',
+INSERT INTO runs (connection, site, kind, trigger, state, requested_by, finished_at) SELECT 'mesa-high', 'mesa', 'sync',
 	'manual', 'succeeded', 'x', now() FROM generate_series(1, 41);
 INSERT INTO run_counts SELECT run, 'student', 'create', 1 FROM runs;
 INSERT INTO run_steps (run, position, step, ok) SELECT run, 1, 'url', true FROM runs;

@@ -63,8 +63,8 @@ is($roster->sql('SELECT blocked_reason, next_evening FROM roster_status'),
 	'waiting for the evening window|2026-09-02 01:00:00+00',
 	'roster_status says what comes next');
 $roster->set(test_clock => '2026-09-02 01:00:00+00');
-$roster->wait_for("SELECT count(*) = 1 FROM runs WHERE origin = 'evening' AND finished_at IS NOT NULL");
-is($roster->sql("SELECT connection, kind, evening, state, error FROM runs WHERE origin = 'evening'"),
+$roster->wait_for("SELECT count(*) = 1 FROM runs WHERE trigger = 'evening' AND finished_at IS NOT NULL");
+is($roster->sql("SELECT connection, kind, evening, state, error FROM runs WHERE trigger = 'evening'"),
 	'mesa-high|sync|2026-09-01|succeeded|',
 	'pg_cron starts the evening, and the sync succeeds');
 cmp_ok($roster->sql('SELECT count(*) FROM public.people WHERE archived_at IS NULL'), '>', 0, 'people have come');
@@ -90,7 +90,7 @@ $node->command_ok([ 'bash', '-c',
 	sprintf('pg_dump -e minga_roster -h %s -p %s postgres | psql -qX -v ON_ERROR_STOP=1 -h %s -p %s copy',
 			$node->host, $node->port, $node->host, $node->port) ], 'the database is dumped and restored beside itself');
 is($node->safe_psql('copy',
-	"INSERT INTO minga_roster.runs (connection, site, kind, origin, evening, state, requested_by) "
+	"INSERT INTO minga_roster.runs (connection, site, kind, trigger, evening, state, requested_by) "
 		  . "SELECT connection, site, 'sync', 'evening', '2026-08-31', 'queued', current_user "
 		  . "FROM minga_roster.connections; "
 		  . 'SELECT count(*) FROM minga_roster_internal.queued_runs()'), '0',
@@ -109,7 +109,7 @@ like(($node->psql('copy', "\\set VERBOSITY verbose\nSELECT minga_roster.roster_e
 	'a database beside that of pg_cron cannot be switched on');
 
 # The extension goes, and its job with it
-$roster->wait_for("SELECT count(*) = 2 FROM runs WHERE origin = 'evening' AND finished_at IS NOT NULL");
+$roster->wait_for("SELECT count(*) = 2 FROM runs WHERE trigger = 'evening' AND finished_at IS NOT NULL");
 $roster->sql('DROP EXTENSION minga_roster CASCADE');
 my $last = $roster->sql('SELECT max(runid) FROM cron.job_run_details');
 $roster->wait_for("SELECT count(*) = 0 FROM cron.job WHERE jobname = 'minga_roster'");

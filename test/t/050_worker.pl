@@ -36,7 +36,7 @@ sub finish
 }
 
 # Who writes the row
-is($roster->sql("SELECT state, origin, requested_by, started_at IS NOT NULL, pid IS NULL FROM roster_fetch('one')"),
+is($roster->sql("SELECT state, trigger, requested_by, started_at IS NOT NULL, pid IS NULL FROM roster_fetch('one')"),
 	'succeeded|manual|' . $roster->sql('SELECT current_user') . '|t|t', 'a fetch succeeds and its row is returned');
 
 $server->faults({ status => { path => 'students', code => 500 } });

@@ -484,8 +484,8 @@ is(call('manager', "SELECT automatic FROM minga_roster.roster_enable('mesa')"), 
 $server->day(++$day);
 $roster->set(test_clock => $roster->sql("SELECT (('$tomorrow'::date + time '20:00') AT TIME ZONE "
   . "'America/Denver')::text"));
-$roster->wait_for("SELECT count(*) = 1 FROM runs WHERE origin = 'evening' AND finished_at IS NOT NULL");
-is($roster->sql("SELECT state, coalesce(error, '') FROM runs WHERE origin = 'evening'"), 'succeeded|', "$where: "
+$roster->wait_for("SELECT count(*) = 1 FROM runs WHERE trigger = 'evening' AND finished_at IS NOT NULL");
+is($roster->sql("SELECT state, coalesce(error, '') FROM runs WHERE trigger = 'evening'"), 'succeeded|', "$where: "
   . "pg_cron starts it, and the sync succeeds");
 $roster->wait_for("SELECT count(*) = 0 FROM outbox WHERE state = 'waiting'");
 cmp_ok($roster->sql("SELECT count(*) FROM outbox WHERE state = 'sent'"), '>', 0, "$where: mail is sent");

@@ -342,7 +342,7 @@ cmp_ok($roster->sql("SELECT count(DISTINCT n) FROM app.loot WHERE tried = 'SET R
 judge('trigger', 'RESET ALL: done');
 is(settings_but_what_runs_write() =~ s/"unproven": \w+//gr, $before =~ s/"unproven": \w+//gr,
 	'... nor did a setting change');
-is($roster->sql("SELECT count(*) FROM runs WHERE origin = 'manual' AND requested_by = 'people_owner'"), '0',
+is($roster->sql("SELECT count(*) FROM runs WHERE trigger = 'manual' AND requested_by = 'people_owner'"), '0',
 	'... nor was a run started');
 $roster->sql('DROP TRIGGER on_people ON public.people');
 

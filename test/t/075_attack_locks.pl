@@ -81,7 +81,7 @@ $roster->set(test_clock => '2026-09-02 00:59:00+00');
 is($roster->sql("SELECT automatic FROM roster_enable('mesa')"), 't', '... and roster_enable');
 $roster->set(test_clock => '2026-09-02 01:05:00+00');
 $roster->sql('SELECT roster_run_due()');
-$roster->wait_for("SELECT count(*) = 1 FROM runs WHERE origin = 'evening' AND state = 'succeeded'");
+$roster->wait_for("SELECT count(*) = 1 FROM runs WHERE trigger = 'evening' AND state = 'succeeded'");
 pass('... and an evening');
 is($roster->sql("SELECT automatic FROM roster_disable('mesa')"), 'f', '... and roster_disable');
 $roster->sql("SELECT roster_disconnect('other')");
