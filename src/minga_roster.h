@@ -22,7 +22,7 @@
 #undef TEXTDOMAIN
 #define TEXTDOMAIN "minga_roster"
 
-/* How requests are authorised (connections.auth). */
+/* How requests are authorized (connections.auth). */
 typedef enum RosterAuth
 {
 	AUTH_OAUTH2,

@@ -82,7 +82,7 @@ class Validator(RequestValidator):
 
 
 def check_request(context, method, uri, headers, entry):
-    """Raises unless a request for the roster is authorised."""
+    """Raises unless a request for the roster is authorized."""
     kind = context.roster.faults.get("auth", "oauth2")
     header = headers.get("Authorization") or ""
     scheme, _, token = header.partition(" ")
@@ -95,6 +95,6 @@ def check_request(context, method, uri, headers, entry):
         allowed = scheme.lower() == "bearer" and context.tokens.use(token,
             context.roster.faults.get("expire_token_after"))
     if not allowed:
-        answer = status_info(401, "unauthorized", "not authorised")
+        answer = status_info(401, "unauthorized", "not authorized")
         answer.headers["WWW-Authenticate"] = "OAuth" if kind.startswith("oauth1") else "Bearer"
         raise answer

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Runs tests in a server under gcc's address and undefined-behaviour sanitizers: test/sanitize.sh [what test/run.sh
+# Runs tests in a server under gcc's address and undefined-behavior sanitizers: test/sanitize.sh [what test/run.sh
 # takes]. The library is built for both and installed in a copy of PostgreSQL, whose server starts with the sanitizers'
 # runtime. A palloc is no malloc of its own there: what is read past the end of one is test/fuzz's to find. Tests that
 # measure memory (023, 026, some of 032 to 037) fail under it, because its memory is larger.

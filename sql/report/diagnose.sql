@@ -42,7 +42,7 @@ AS $$
         CROSS JOIN LATERAL (VALUES
             (1, 'without e-mail', p.email IS NULL, false, 'Where e-mail is missing altogether, the district''s SIS administrator may not share it with this connection.'),
             (2, 'without identifier', p.identifier IS NULL, false, 'The identifier is the number the school knows a person by; people who are there already are found by it.'),
-            (3, 'without e-mail and identifier', p.email IS NULL AND p.identifier IS NULL, true, 'People who are there already cannot be recognised; they would be created a second time.'),
+            (3, 'without e-mail and identifier', p.email IS NULL AND p.identifier IS NULL, true, 'People who are there already cannot be recognized; they would be created a second time.'),
             (4, 'without a given or family name', p.given_name IS NULL OR p.family_name IS NULL, true, 'OneRoster requires both. Nobody is created without a name.'),
             (5, 'without dateLastModified', p.date_last_modified IS NULL, true, 'OneRoster requires it; without it nobody can be asked what has changed.'),
             (6, 'without grade', CASE WHEN p.family = 'students' THEN p.grade IS NULL END, false, NULL),

@@ -20,7 +20,7 @@ CREATE TABLE sis (
 COMMENT ON TABLE sis IS 'Presets: what is known of a student information system. Adding a product is adding a row here and rows in role_rules.';
 COMMENT ON COLUMN sis.api_version IS 'Version of OneRoster that the paths are of. What the objects look like is told by the objects themselves.';
 COMMENT ON COLUMN sis.auth IS
-'How requests are authorised where the connection does not say: oauth2 (client credentials, for a token that expires), oauth1_sha256 and oauth1_sha1 (each request signed with HMAC), bearer (the client secret is the token).';
+'How requests are authorized where the connection does not say: oauth2 (client credentials, for a token that expires), oauth1_sha256 and oauth1_sha1 (each request signed with HMAC), bearer (the client secret is the token).';
 COMMENT ON COLUMN sis.base_paths IS
 'Path templates of the OneRoster root, the current one first. {app} stands for one segment (the App Name), {prefix} for any number of leading segments.';
 COMMENT ON COLUMN sis.token_path IS

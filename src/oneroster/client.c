@@ -1,6 +1,6 @@
 /*
  * client.c
- *	  Authorised GETs of one connection, with retries; and what each fault of the
+ *	  Authorized GETs of one connection, with retries; and what each fault of the
  *	  network, of HTTP and of the SIS means to the people who can mend it.
  *
  * What it must survive: a server that is down for moments, one that asks to wait,

@@ -1,6 +1,6 @@
 /*
  * client.h
- *	  The OneRoster client: authorised GETs of one connection, with retries.
+ *	  The OneRoster client: authorized GETs of one connection, with retries.
  */
 #ifndef MINGA_ROSTER_CLIENT_H
 #define MINGA_ROSTER_CLIENT_H
@@ -35,7 +35,7 @@ typedef struct ClientFault
 	bool		broke_off;		/* of a page: it ends too early, and may be whole when asked for again */
 } ClientFault;
 
-/* One authorised GET with its tries; client.c alone looks inside, but for the last three. */
+/* One authorized GET with its tries; client.c alone looks inside, but for the last three. */
 typedef struct ClientGet
 {
 	struct RosterClient *client;
@@ -87,7 +87,7 @@ typedef struct RosterClient
 	RosterConnection *connection;
 	RosterRun  *run;			/* its requests, retries, bytes are counted up */
 	TransferPool *pool;
-	char	   *token;			/* what authorises or signs; NULL: not asked for yet */
+	char	   *token;			/* what authorizes or signs; NULL: not asked for yet */
 	TimestampTz token_expires_at;	/* DT_NOEND for a client secret */
 	int			token_lifetime; /* seconds, as given with the latest token; 0: not said */
 	CredentialsForm credentials_sent;	/* how they got the last token */

@@ -1,6 +1,6 @@
 /*
  * oauth2.c
- *	  What authorises a request: OAuth 2.0 tokens for client credentials, kept
+ *	  What authorizes a request: OAuth 2.0 tokens for client credentials, kept
  *	  sealed until they expire; signatures (oauth1.c); or a token that the school
  *	  handed over as the secret.
  *
@@ -143,7 +143,7 @@ wipe(void *text)
 	explicit_bzero(text, strlen(text));
 }
 
-/* Takes a copy of what authorises from now on, which is wiped with the client. */
+/* Takes a copy of what authorizes from now on, which is wiped with the client. */
 static void
 hold_token(RosterClient *client, const char *token, TimestampTz expires_at)
 {
@@ -547,7 +547,7 @@ client_authorization(RosterClient *client, const char *method, const char *url)
 	return psprintf("Bearer %s", client->token);
 }
 
-/* What a 401 to an authorised request means, in words for the school; "found" says what was answered.  palloc'd. */
+/* What a 401 to an authorized request means, in words for the school; "found" says what was answered.  palloc'd. */
 ClientFault *
 client_refusal(RosterClient *client, const HttpResponse *response, const char *found)
 {

@@ -27,7 +27,7 @@ FROM roster_connect('connect-plain', url => 'https://sis.example/ims/oneroster/v
 SELECT count(*) FROM people_relations WHERE relation = '"Other People"'::regclass;
 SELECT count(*) FROM secrets WHERE connection = 'connect-plain';
 
--- How requests are authorised: as the preset says, or as told; a token URL belongs to oauth2 alone, a client id to all but bearer.
+-- How requests are authorized: as the preset says, or as told; a token URL belongs to oauth2 alone, a client id to all but bearer.
 SELECT auth, api_version, token_url, client_id, scope, base_url
 FROM roster_connect('connect-signed', url => 'https://mesa.oneroster.com', client_id => 'k', school_id => '1', people => 'people', sis => 'classlink', time_zone => 'Europe/Vienna') \gx
 SELECT auth, token_url, client_id, app_name, base_url

@@ -1,5 +1,5 @@
 # What strangers write, and fuzzing has found to reach furthest (test/fuzz/corpus): pages, URLs and token answers, and
-# URLs that are signed, read under the address and undefined-behaviour sanitizers.
+# URLs that are signed, read under the address and undefined-behavior sanitizers.
 
 use strict;
 use warnings;

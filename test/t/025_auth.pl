@@ -1,4 +1,4 @@
-# How requests are authorised: client credentials in each form, scopes, cookies, signatures (verified by oauthlib),
+# How requests are authorized: client credentials in each form, scopes, cookies, signatures (verified by oauthlib),
 # static tokens; odd characters in ids and secrets; what a refusal says, and that nothing secret is in it.
 
 use strict;

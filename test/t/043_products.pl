@@ -1,4 +1,4 @@
-# A whole sync as each product of the SIS list, against a server dressed as it: its paths, its way to authorise, what it
+# A whole sync as each product of the SIS list, against a server dressed as it: its paths, its way to authorize, what it
 # demands and caps, as the source of its preset says. The same people come of it as of Campus.
 
 use strict;
@@ -73,7 +73,7 @@ foreach my $sis ('infinite_campus', grep { $_ ne 'infinite_campus' } sort keys %
 		'... by its token endpoint, as it takes credentials');
 	is(scalar(grep { index($_->{path}, $product{root}) != 0 } @rows), 0, "... below $product{root}");
 	is(scalar(grep { ($_->{authorization} // '') ne ($product{scheme} // 'Bearer') } @rows), 0,
-		'... each request authorised in its way');
+		'... each request authorized in its way');
 	is($roster->sql("SELECT created + linked + updated + restored + archived FROM roster_sync('$sis')"), '0',
 		'... and a second sync changes nothing');
 	$server->clear_faults;
