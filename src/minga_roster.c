@@ -19,37 +19,19 @@
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
+#include "base/clock.h"
+#include "base/settings.h"
 #include "net/address.h"
-#include "minga_roster.h"
 
 PG_MODULE_MAGIC;
 
-int			roster_max_workers = 2;
-char	   *roster_key_file = NULL;
-char	   *roster_smtp_url = NULL;
-char	   *roster_smtp_user = NULL;
-char	   *roster_smtp_from = NULL;
-char	   *roster_smtp_ca_file = NULL;
-char	   *roster_ca_file = NULL;
-int			roster_request_timeout = 300;
-char	   *roster_proxy = NULL;
-bool		roster_insecure_loopback = false;
-int			roster_lock_timeout = 900;
-int			roster_merge_timeout = 7200;
-char	   *roster_allowed_hosts = NULL;
-int			roster_max_fetch_rows = 5000000;
-int			roster_max_fetch_megabytes = 8192;
 static int	keep_runs = 400;
 static int	keep_changes = 90;
-static char *test_clock = NULL;
 
 PGDLLEXPORT void _PG_init(void);
 
 PG_FUNCTION_INFO_V1(roster_setting);
-PG_FUNCTION_INFO_V1(roster_clock);
 PG_FUNCTION_INFO_V1(roster_server_origin);
-
-static bool check_test_clock(char **newval, void **extra, GucSource source);
 
 static void
 define_text(const char *name, const char *description, char **variable)
@@ -128,42 +110,14 @@ _PG_init(void)
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("minga_roster.test_clock",
 							   "A time to go by instead of the present, for tests.",
-							   NULL, &test_clock, "",
-							   PGC_SIGHUP, 0, check_test_clock, NULL, NULL);
+							   NULL, &roster_test_clock, "",
+							   PGC_SIGHUP, 0, roster_check_test_clock, NULL, NULL);
 	MarkGUCPrefixReserved("minga_roster");
 }
 
-/*
- * A time is three groups of digits or more; what exactly is a valid one is
- * left to timestamptz_in, which needs a transaction.
- */
-static bool
-check_test_clock(char **newval, void **extra, GucSource source)
-{
-	if (*newval == NULL || **newval == '\0' || isdigit((unsigned char) **newval))
-		return true;
-	GUC_check_errdetail("A time such as \"2026-09-01 19:00:00-06\" is expected.");
-	return false;
-}
-
-/*
- * The time that evenings, retries and retention go by.  May throw when
- * test_clock holds no time.
- */
-TimestampTz
-roster_clock_now(void)
-{
-	if (test_clock != NULL && test_clock[0] != '\0')
-		return DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in,
-													   CStringGetDatum(test_clock),
-													   ObjectIdGetDatum(InvalidOid),
-													   Int32GetDatum(-1)));
-	return GetCurrentTransactionStartTimestamp();
-}
-
 /* Identity of this database, palloc'd: "system identifier/oid". */
-char *
-roster_origin(void)
+static char *
+server_origin(void)
 {
 	return psprintf(UINT64_FORMAT "/%u", GetSystemIdentifier(), MyDatabaseId);
 }
@@ -177,13 +131,7 @@ roster_setting(PG_FUNCTION_ARGS)
 }
 
 Datum
-roster_clock(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_TIMESTAMPTZ(roster_clock_now());
-}
-
-Datum
 roster_server_origin(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_TEXT_P(cstring_to_text(roster_origin()));
+	PG_RETURN_TEXT_P(cstring_to_text(server_origin()));
 }

@@ -37,22 +37,18 @@
 #include "utils/syscache.h"
 
 #include "base/as_owner.h"
+#include "base/batch.h"
 #include "base/compat.h"
-#include "minga_roster.h"
+#include "base/error.h"
+#include "base/redact.h"
 #include "base/session.h"
 
-#define BATCH_ROWS 1000
-
-/* Takes the rows of a query into a temp table, a batch at a time. */
+/* Takes the rows of a query into a temp table. */
 typedef struct RowReceiver
 {
 	DestReceiver receiver;
 	Relation	target;
-	BulkInsertState bulk;
-	CommandId	command;
-	MemoryContext batch;		/* tuples that wait */
-	TupleTableSlot *slots[BATCH_ROWS];
-	int			used;			/* slots */
+	RowBatch   *batch;
 } RowReceiver;
 
 /* What the last statement ran into, for owner_error: told is empty where its text may quote a person. */
@@ -106,53 +102,6 @@ people_owner(Oid relation)
 	return owner;
 }
 
-/* Did a function of the deployment run into it?  Such have lines of context; the statement itself has none. */
-static bool
-is_from_within(const ErrorData *edata)
-{
-	return edata->context != NULL;
-}
-
-/* Whether the server words errors of this class with values; the others speak of objects and resources alone. */
-bool
-sqlstate_may_quote_data(int sqlstate)
-{
-	switch (ERRCODE_TO_CATEGORY(sqlstate))
-	{
-		case ERRCODE_FEATURE_NOT_SUPPORTED:
-		case ERRCODE_INVALID_TRANSACTION_STATE:
-		case ERRCODE_TRANSACTION_ROLLBACK:
-		case ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION:
-		case ERRCODE_INSUFFICIENT_RESOURCES:
-		case ERRCODE_PROGRAM_LIMIT_EXCEEDED:
-		case ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE:
-		case ERRCODE_OPERATOR_INTERVENTION:
-		case ERRCODE_SYSTEM_ERROR:
-		case ERRCODE_INTERNAL_ERROR:
-			return false;
-		default:
-			return true;
-	}
-}
-
-/*
- * Could the text of this error quote a person's data?  Only classes whose
- * texts speak of objects and resources are known not to, and they only where
- * the statement itself met them: what a function runs into may be worded with
- * values (RAISE under any SQLSTATE, EXECUTE).  From within one, and of names that
- * were looked up once the statement had begun (a value cast to regrole), only a
- * right or setting that the server refused is told, by the name of the object.
- */
-static bool
-may_quote_data(const ErrorData *edata, bool has_begun)
-{
-	if (is_from_within(edata) || (has_begun &&
-								  ERRCODE_TO_CATEGORY(edata->sqlerrcode) == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION))
-		return edata->sqlerrcode != ERRCODE_INSUFFICIENT_PRIVILEGE || edata->filename == NULL ||
-			(strcmp(edata->filename, "aclchk.c") != 0 && strcmp(edata->filename, "guc.c") != 0);
-	return sqlstate_may_quote_data(edata->sqlerrcode);
-}
-
 /*
  * Could one row of the statement be to blame, so that the others can be written
  * without it?  Whatever code of the deployment raises for a row, and what the
@@ -179,7 +128,7 @@ may_be_of_a_row(const ErrorData *edata, bool has_begun)
 	}
 	if (!has_begun || edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
 		return false;
-	if (is_from_within(edata))
+	if (error_is_from_within(edata))
 		return true;
 	switch (category)
 	{
@@ -203,7 +152,7 @@ may_be_of_a_row(const ErrorData *edata, bool has_begun)
 static bool
 lacks_partition(const ErrorData *edata)
 {
-	return edata->sqlerrcode == ERRCODE_CHECK_VIOLATION && !is_from_within(edata) &&
+	return edata->sqlerrcode == ERRCODE_CHECK_VIOLATION && !error_is_from_within(edata) &&
 		edata->filename != NULL && strcmp(edata->filename, "execPartition.c") == 0;
 }
 
@@ -216,7 +165,7 @@ rethrow(Oid relation, bool reading, bool has_begun, ErrorData *edata)
 
 	error_of_a_row = may_be_of_a_row(edata, has_begun);
 	initStringInfo(&found);
-	if (!may_quote_data(edata, has_begun))
+	if (!error_may_quote_data(edata, has_begun))
 	{
 		appendStringInfo(&found, "The statement failed with: %s.", edata->message);
 		strlcpy(error_told, edata->message, pg_mbcliplen(edata->message, strlen(edata->message), sizeof(error_told) - 1) + 1);
@@ -230,11 +179,11 @@ rethrow(Oid relation, bool reading, bool has_begun, ErrorData *edata)
 		strlcpy(error_told, "no partition takes the person", sizeof(error_told));
 	}
 	/* a function may give a person's name for one of these */
-	if (edata->constraint_name && !is_from_within(edata))
+	if (edata->constraint_name && !error_is_from_within(edata))
 		appendStringInfo(&found, " Constraint \"%s\".", edata->constraint_name);
-	if (edata->table_name && !is_from_within(edata))
+	if (edata->table_name && !error_is_from_within(edata))
 		appendStringInfo(&found, " Table \"%s\".", edata->table_name);
-	if (edata->column_name && !is_from_within(edata))
+	if (edata->column_name && !error_is_from_within(edata))
 		appendStringInfo(&found, " Column \"%s\".", edata->column_name);
 
 	ereport(ERROR,
@@ -406,7 +355,7 @@ run_as_owner(Oid relation, const char *statement, ArrayType *arguments, DestRece
 		AtEOXact_GUC(false, guc_level);
 		SetUserIdAndSecContext(saved_user, saved_context);
 		/* A cancel or shutdown is no fault of the relation, but a trigger may use its SQLSTATE. */
-		if (ERRCODE_TO_CATEGORY(edata->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION && !may_quote_data(edata, true))
+		if (ERRCODE_TO_CATEGORY(edata->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION && !error_may_quote_data(edata, true))
 			PG_RE_THROW();
 		FlushErrorState();
 		raise_if_stopped();
@@ -452,20 +401,6 @@ roster_as_owner(PG_FUNCTION_ARGS)
 }
 
 static void
-flush(RowReceiver *rows)
-{
-	MemoryContext caller = MemoryContextSwitchTo(rows->batch);
-
-	if (rows->used > 0)
-		table_multi_insert(rows->target, rows->slots, rows->used, rows->command, 0, rows->bulk);
-	for (int i = 0; i < rows->used; i++)
-		ExecClearTuple(rows->slots[i]);
-	rows->used = 0;
-	MemoryContextSwitchTo(caller);
-	MemoryContextReset(rows->batch);
-}
-
-static void
 receive_startup(DestReceiver *receiver, int operation, TupleDesc found)
 {
 	RowReceiver *rows = (RowReceiver *) receiver;
@@ -481,31 +416,25 @@ receive_startup(DestReceiver *receiver, int operation, TupleDesc found)
 					(errcode(ERRCODE_DATATYPE_MISMATCH),
 					 errmsg("column %d of the query is not of the type of column \"%s\"",
 							i + 1, NameStr(TupleDescAttr(due, i)->attname))));
-	rows->bulk = GetBulkInsertState();
-	rows->command = GetCurrentCommandId(true);
+	batch_begin(rows->batch, rows->target, 0);
 }
 
 static bool
 receive_row(TupleTableSlot *slot, DestReceiver *receiver)
 {
 	RowReceiver *rows = (RowReceiver *) receiver;
-	MemoryContext caller = MemoryContextSwitchTo(rows->batch);
+	MemoryContext caller = MemoryContextSwitchTo(batch_context(rows->batch));
+	HeapTuple	tuple = ExecCopySlotHeapTuple(slot);
 
-	/* the slot owns the tuple, so that inserting it makes no copy */
-	ExecStoreHeapTuple(ExecCopySlotHeapTuple(slot), rows->slots[rows->used++], true);
 	MemoryContextSwitchTo(caller);
-	if (rows->used == BATCH_ROWS)
-		flush(rows);
+	batch_add(rows->batch, tuple);
 	return true;
 }
 
 static void
 receive_shutdown(DestReceiver *receiver)
 {
-	RowReceiver *rows = (RowReceiver *) receiver;
-
-	flush(rows);
-	FreeBulkInsertState(rows->bulk);
+	batch_end(((RowReceiver *) receiver)->batch);
 }
 
 static void
@@ -542,14 +471,10 @@ roster_read_as_owner(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is no temporary table", RelationGetRelationName(rows->target)),
 				 errhint("People are copied into nothing that others could read.")));
-	rows->batch = AllocSetContextCreate(CurrentMemoryContext, "minga_roster people", ALLOCSET_DEFAULT_SIZES);
-	for (int i = 0; i < BATCH_ROWS; i++)
-		rows->slots[i] = MakeSingleTupleTableSlot(RelationGetDescr(rows->target), &TTSOpsHeapTuple);
+	rows->batch = batch_make();
 	count = run_as_owner(PG_GETARG_OID(0), text_to_cstring(PG_GETARG_TEXT_PP(1)),
 						 PG_ARGISNULL(3) ? NULL : PG_GETARG_ARRAYTYPE_P(3), &rows->receiver);
-	for (int i = 0; i < BATCH_ROWS; i++)
-		ExecDropSingleTupleTableSlot(rows->slots[i]);
-	MemoryContextDelete(rows->batch);
+	batch_free(rows->batch);
 	table_close(rows->target, NoLock);
 	PG_RETURN_INT64(count);
 }

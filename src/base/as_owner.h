@@ -17,7 +17,4 @@
 extern volatile sig_atomic_t as_owner_stop;
 extern volatile sig_atomic_t as_owner_runs;
 
-/* in as_owner.c */
-extern bool sqlstate_may_quote_data(int sqlstate);
-
 #endif							/* MINGA_ROSTER_AS_OWNER_H */

@@ -8,7 +8,8 @@
 #include "executor/spi.h"
 #include "utils/builtins.h"
 
-#include "minga_roster.h"
+#include "base/connection.h"
+#include "base/transaction.h"
 
 static char *
 column_text(HeapTuple tuple, TupleDesc tupdesc, const char *column, MemoryContext owner)
@@ -45,11 +46,10 @@ load_connection(const char *name)
 	HeapTuple	tuple;
 	TupleDesc	tupdesc;
 
-	SPI_execute_with_args("SELECT c.connection, c.number, c.site, c.sis, c.base_url, c.auth, c.token_url,"
+	SPI_execute_with_args("SELECT c.connection, c.number, c.site, c.base_url, c.auth, c.token_url,"
 						  " nullif(coalesce(c.scope, s.scope), '') AS scope, c.client_id, c.app_name,"
 						  " CASE WHEN c.credentials_expire < (minga_roster_internal.clock() AT TIME ZONE c.time_zone)::date THEN c.credentials_expire END AS credentials_ended,"
-						  " c.school_id, c.parent_contact, coalesce(c.page_size, s.page_size) AS page_size,"
-						  " coalesce(c.max_requests, s.max_requests) AS max_requests, s.collections, s.campus_metadata"
+						  " c.school_id, coalesce(c.page_size, s.page_size) AS page_size, s.collections, s.campus_metadata"
 						  " FROM minga_roster_internal.known_connection($1) AS c JOIN minga_roster.sis s USING (sis)",
 						  1, types, values, NULL, true, 1);
 	tuple = SPI_tuptable->vals[0];
@@ -57,7 +57,6 @@ load_connection(const char *name)
 	connection->name = column_text(tuple, tupdesc, "connection", owner);
 	connection->number = atoi(column_text(tuple, tupdesc, "number", owner));
 	connection->site = column_text(tuple, tupdesc, "site", owner);
-	connection->sis = column_text(tuple, tupdesc, "sis", owner);
 	connection->base_url = column_text(tuple, tupdesc, "base_url", owner);
 	connection->auth = auth_named(column_text(tuple, tupdesc, "auth", owner));
 	connection->token_url = column_text(tuple, tupdesc, "token_url", owner);
@@ -66,9 +65,7 @@ load_connection(const char *name)
 	connection->credentials_ended = column_text(tuple, tupdesc, "credentials_ended", owner);
 	connection->app_name = column_text(tuple, tupdesc, "app_name", owner);
 	connection->school_id = column_text(tuple, tupdesc, "school_id", owner);
-	connection->parent_contact = column_text(tuple, tupdesc, "parent_contact", owner)[0] == 't';
 	connection->page_size = atoi(column_text(tuple, tupdesc, "page_size", owner));
-	connection->max_requests = atoi(column_text(tuple, tupdesc, "max_requests", owner));
 	connection->campus_metadata = column_text(tuple, tupdesc, "campus_metadata", owner)[0] == 't';
 	connection->collections = column_text(tuple, tupdesc, "collections", owner);
 	if (own_transaction)

@@ -39,6 +39,7 @@
 
 #include "base/compat.h"
 #include "base/door.h"
+#include "base/error.h"
 #include "base/session.h"
 
 #define SHOWN_STATEMENT_MAX 128

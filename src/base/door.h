@@ -13,7 +13,6 @@
 /* What the extension does for a caller who was let in. */
 typedef Datum (*BehindDoor) (FunctionCallInfo fcinfo, void *arg);
 
-/* in door.c */
 extern Datum door_pass(FunctionCallInfo fcinfo, BehindDoor act, void *arg);
 extern void door_record(FunctionCallInfo fcinfo);
 extern Oid	door_caller(void);

@@ -15,6 +15,7 @@
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 
+#include "base/compat.h"
 #include "base/letters.h"
 
 PG_FUNCTION_INFO_V1(roster_clean_name);

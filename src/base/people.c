@@ -15,6 +15,7 @@
 #include "utils/varlena.h"
 
 #include "base/door.h"
+#include "base/error.h"
 
 PG_FUNCTION_INFO_V1(roster_create_people);
 

@@ -17,6 +17,7 @@
 #include "utils/builtins.h"
 
 #include "base/compat.h"
+#include "base/error.h"
 
 typedef struct SeenHash
 {

@@ -1,157 +1,59 @@
 /*
  * run_row.c
- *	  The row of a run, and the short transactions in which a worker writes.
+ *	  The row of a run: what kinds there are, how a worker puts it on record, tells
+ *	  how far it is, and closes it.
  *
  * What it must survive: a cancel while a run is being closed (it has to be closed
- * all the same), being called inside a transaction as well as outside of one, and
- * DROP EXTENSION between two of its transactions.
+ * all the same).
  */
 #include "postgres.h"
 
-#include "access/xact.h"
-#include "catalog/pg_extension.h"
 #include "catalog/pg_type.h"
-#include "commands/extension.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "postmaster/interrupt.h"
-#include "storage/lmgr.h"
-#include "storage/lock.h"
-#include "storage/proc.h"
-#include "storage/procarray.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
-#include "utils/inval.h"
-#include "utils/memutils.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "run/worker.h"
+#include "base/run_row.h"
+#include "base/transaction.h"
 
-static MemoryContext context_outside = NULL;
+static const char *const kind_names[] = {
+	"test", "diagnose", "fetch", "preview", "sync", "approve", "apply", "undo", "mail"
+};
 
-/*
- * Whether somebody who holds the extension's lock may drop it: any role can take it, by ALTER FUNCTION ... DEPENDS ON
- * EXTENSION.
- */
-static bool
-may_be_dropped(const LOCKTAG *tag)
+const char *
+run_kind_name(RunKind kind)
 {
-	LockData   *data = GetLockStatusData();
+	return kind_names[kind];
+}
 
-	for (int i = 0; i < data->nelements; i++)
+bool
+run_kind_of(const char *name, RunKind *kind)
+{
+	for (int i = RUN_TEST; i <= RUN_UNDO; i++)
 	{
-		PGPROC	   *holder;
-
-		if (memcmp(&data->locks[i].locktag, tag, sizeof(LOCKTAG)) != 0 ||
-			(data->locks[i].holdMask & LOCKBIT_ON(AccessExclusiveLock)) == 0)
-			continue;
-		holder = BackendPidGetProc(data->locks[i].pid);
-		if (holder != NULL && superuser_arg(holder->roleId))
+		if (strcmp(name, kind_names[i]) == 0)
+		{
+			*kind = (RunKind) i;
 			return true;
+		}
 	}
 	return false;
 }
 
-/*
- * Locks the extension until the end of the transaction, before anything of it:
- * DROP EXTENSION waits for that lock first, and holds no table while a run
- * wants it.  Waits for nobody who may not drop it.  False where the extension is
- * not there.
- */
-static bool
-lock_extension(void)
-{
-	Oid			extension = get_extension_oid("minga_roster", true);
-	LOCKTAG		tag;
-
-	if (!OidIsValid(extension))
-		return false;
-	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, ExtensionRelationId, extension, 0);
-	if (LockAcquire(&tag, AccessShareLock, false, true) == LOCKACQUIRE_NOT_AVAIL && may_be_dropped(&tag))
-		LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
-	AcceptInvalidationMessages();
-	/* It may have been dropped while the lock was waited for. */
-	return get_extension_oid("minga_roster", true) == extension;
-}
-
-/* The same as begin_worker_transaction, unless the extension is not there: false, and no transaction is open. */
+/* Whether runs of the kind ask the SIS; the others go on from what an earlier run has stored. */
 bool
-try_begin_worker_transaction(void)
+run_kind_reads_roster(RunKind kind)
 {
-	context_outside = CurrentMemoryContext;
-	if (ConfigReloadPending)
-	{
-		ConfigReloadPending = false;
-		ProcessConfigFile(PGC_SIGHUP);
-	}
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	if (!lock_extension())
-	{
-		CommitTransactionCommand();
-		MemoryContextSwitchTo(context_outside);
-		return false;
-	}
-	SPI_connect();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	return true;
+	return kind == RUN_TEST || kind == RUN_DIAGNOSE || kind == RUN_FETCH || kind == RUN_PREVIEW || kind == RUN_SYNC;
 }
 
-/*
- * A short transaction with a snapshot and SPI; the memory context current
- * before is current again after commit_worker_transaction.
- */
-void
-begin_worker_transaction(void)
-{
-	if (!try_begin_worker_transaction())
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("extension \"minga_roster\" was dropped meanwhile"),
-				 errdetail("What was not committed is undone, and there is no row left to say so."),
-				 errhint("Nothing more is to be done.  Where the extension is wanted, the DBA creates it again.")));
-}
-
-/* The same where none is open; says whether it opened one. */
+/* Whether runs of the kind read or write people, so that no other run of the site may work meanwhile. */
 bool
-begin_worker_transaction_if_none(void)
+run_kind_holds_site(RunKind kind)
 {
-	if (IsTransactionState())
-		return false;
-	begin_worker_transaction();
-	return true;
-}
-
-void
-commit_worker_transaction(void)
-{
-	SPI_finish();
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	pgstat_report_stat(false);
-	MemoryContextSwitchTo(context_outside);
-}
-
-/* Undoes what the open transaction did instead. */
-void
-abort_worker_transaction(void)
-{
-	AbortCurrentTransaction();
-	pgstat_report_stat(false);
-	MemoryContextSwitchTo(context_outside);
-}
-
-/* Executes one statement inside the open transaction. */
-void
-execute(const char *statement, int nargs, Oid *types, Datum *values, const char *nulls)
-{
-	if (SPI_execute_with_args(statement, nargs, types, values, nulls, false, 0) < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg("could not execute a statement of minga_roster"),
-				 errdetail("The statement was: %s.", statement)));
+	return kind != RUN_TEST && kind != RUN_MAIL;
 }
 
 /*
@@ -180,7 +82,7 @@ store_progress(RosterRun *run, bool force)
 	values[4] = Int32GetDatum(run->requests);
 	values[5] = Int32GetDatum(run->retries);
 	values[6] = Int64GetDatum(run->bytes);
-	execute("UPDATE minga_roster.runs SET pages = $2, rows_staged = $3, rows_expected = $4, requests = $5, retries = $6, bytes = $7 WHERE run = $1",
+	execute_statement("UPDATE minga_roster.runs SET pages = $2, rows_staged = $3, rows_expected = $4, requests = $5, retries = $6, bytes = $7 WHERE run = $1",
 			7, types, values, nulls);
 	if (own_transaction)
 		commit_worker_transaction();
@@ -195,7 +97,7 @@ set_phase(RosterRun *run, const char *phase)
 	Datum		values[] = {Int64GetDatum(run->run), CStringGetTextDatum(phase)};
 	char		activity[64];
 
-	execute("UPDATE minga_roster.runs SET phase = $2 WHERE run = $1", 2, types, values, NULL);
+	execute_statement("UPDATE minga_roster.runs SET phase = $2 WHERE run = $1", 2, types, values, NULL);
 	if (own_transaction)
 		commit_worker_transaction();
 	snprintf(activity, sizeof(activity), "minga_roster: run " INT64_FORMAT ", %s", run->run, phase);
@@ -225,7 +127,7 @@ close_run(int64 run, const char *state, const char *sqlstate, const char *error,
 		else
 			values[i] = CStringGetTextDatum(texts[i]);
 	}
-	execute("SELECT minga_roster_internal.close_run($1, $2, $3, $4, $5, $6)", 6, types, values, nulls);
+	execute_statement("SELECT minga_roster_internal.close_run($1, $2, $3, $4, $5, $6)", 6, types, values, nulls);
 	if (own_transaction)
 		commit_worker_transaction();
 	RESUME_CANCEL_INTERRUPTS();
@@ -240,32 +142,33 @@ run_is_recorded(int64 run)
 	bool		found;
 
 	begin_worker_transaction();
-	execute("SELECT FROM minga_roster.runs WHERE run = $1", 1, types, values, NULL);
+	execute_statement("SELECT FROM minga_roster.runs WHERE run = $1", 1, types, values, NULL);
 	found = SPI_processed > 0;
 	commit_worker_transaction();
 	return found;
 }
 
+/* Puts a run on record; of_run is 0 unless it is of another one.  In a transaction of its own. */
 void
-insert_run(const WorkerOrder *order, const char *state)
+insert_run(int64 run, RunKind kind, const char *connection, int64 of_run, Oid requested_by, const char *state)
 {
 	Oid			types[] = {INT8OID, TEXTOID, TEXTOID, INT8OID, TEXTOID, NAMEOID};
 	Datum		values[6];
 	char		nulls[] = "      ";
-	NameData	requested_by;
+	NameData	role_name;
 	char	   *role;
 
 	begin_worker_transaction();
-	role = GetUserNameFromId(order->requested_by, true);
-	namestrcpy(&requested_by, role == NULL ? "a dropped role" : role);
-	values[0] = Int64GetDatum(order->run);
-	values[1] = CStringGetTextDatum(order->connection);
-	values[2] = CStringGetTextDatum(run_kind_name(order->kind));
-	values[3] = Int64GetDatum(order->of_run);
-	if (order->of_run == 0)
+	role = GetUserNameFromId(requested_by, true);
+	namestrcpy(&role_name, role == NULL ? "a dropped role" : role);
+	values[0] = Int64GetDatum(run);
+	values[1] = CStringGetTextDatum(connection);
+	values[2] = CStringGetTextDatum(run_kind_name(kind));
+	values[3] = Int64GetDatum(of_run);
+	if (of_run == 0)
 		nulls[3] = 'n';
 	values[4] = CStringGetTextDatum(state);
-	values[5] = NameGetDatum(&requested_by);
-	execute("SELECT minga_roster_internal.insert_run($1, $2, $3, $4, $5, $6)", 6, types, values, nulls);
+	values[5] = NameGetDatum(&role_name);
+	execute_statement("SELECT minga_roster_internal.insert_run($1, $2, $3, $4, $5, $6)", 6, types, values, nulls);
 	commit_worker_transaction();
 }

@@ -7,7 +7,6 @@
 
 #include "postgres.h"
 
-/* in session.c */
 extern void session_note_server(void);
 extern void session_settle(void);
 extern void session_pin(void);

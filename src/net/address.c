@@ -22,8 +22,8 @@
 #include "utils/builtins.h"
 #include "utils/inet.h"
 
+#include "base/settings.h"
 #include "net/address.h"
-#include "minga_roster.h"
 
 #define HTTPS_PORT 443
 #define HOST_MAX 253			/* bytes of a name in the DNS */

@@ -9,7 +9,6 @@
 
 #include "utils/guc.h"
 
-/* in address.c */
 extern bool address_is_public(const struct sockaddr *address);
 extern bool host_is_allowed(const char *host, int port);
 extern char *host_refusal(const char *host, int port);

@@ -1,6 +1,6 @@
 /*
  * http.c
- *	  HTTP requests by libcurl, and URLs taken apart by it.
+ *	  HTTP requests by libcurl.
  *
  * What it must survive: a body without an end, which is cut off at the request's
  * max_bytes; an answer that inflates without an end, for which the same holds;
@@ -18,10 +18,14 @@
 
 #include <arpa/inet.h>
 
-#include "net/address.h"
-#include "minga_roster.h"
+#include "base/error.h"
+#include "base/settings.h"
 #include "base/text.h"
-#include "net/transfer_curl.h"
+#include "net/address.h"
+#include "net/http.h"
+#include "net/transfer.h"
+#include "net/transfer_internal.h"
+#include "net/url.h"
 
 #define RECEIVE_BUFFER (512 * 1024L)
 #define PERMISSION_REVISION_MAX 200
@@ -204,7 +208,7 @@ http_begin(TransferPool *pool, const HttpRequest *request)
 
 	transfer->body.max_bytes = request->max_bytes;
 	transfer->body.easy = easy;
-	transfer_prepare(transfer, request->url, roster_ca_file, transfer_is_insecure(request->url) ? "http,https" : "https");
+	transfer_prepare(transfer, request->url, roster_ca_file, url_is_insecure(request->url) ? "http,https" : "https");
 	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_2TLS);
 	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
 	curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, transfer);
@@ -343,86 +347,4 @@ http_release(HttpResponse *response)
 	free(response->body);
 	response->body = NULL;
 	response->len = 0;
-}
-
-static char *
-url_part(CURLU *url, CURLUPart part, unsigned int flags)
-{
-	char	   *text = NULL;
-	char	   *copy;
-
-	if (curl_url_get(url, part, &text, flags) != CURLUE_OK)
-		return NULL;
-	copy = pstrdup(text);
-	curl_free(text);
-	return copy;
-}
-
-/*
- * Takes a URL apart, an absent scheme being https.  False, with the reason in
- * *why (static), for one that is none.
- */
-bool
-url_parse(const char *url, UrlParts *parts, const char **why)
-{
-	CURLU	   *handle = curl_url();
-	CURLUcode	result;
-
-	if (handle == NULL)
-		transfer_out_of_memory();
-	result = curl_url_set(handle, CURLUPART_URL, url,
-						  CURLU_DEFAULT_SCHEME | CURLU_NON_SUPPORT_SCHEME | CURLU_URLENCODE);
-	memset(parts, 0, sizeof(*parts));
-	if (result == CURLUE_OK)
-	{
-		parts->scheme = url_part(handle, CURLUPART_SCHEME, 0);
-		parts->user = url_part(handle, CURLUPART_USER, 0);
-		if (parts->user == NULL && url_part(handle, CURLUPART_PASSWORD, 0) != NULL)
-			parts->user = pstrdup("");
-		parts->host = url_part(handle, CURLUPART_HOST, 0);
-		parts->port = url_part(handle, CURLUPART_PORT, CURLU_NO_DEFAULT_PORT);
-		parts->path = url_part(handle, CURLUPART_PATH, 0);
-		parts->query = url_part(handle, CURLUPART_QUERY, 0);
-		if (parts->host == NULL || parts->host[0] == '\0')
-			result = CURLUE_NO_HOST;
-		else if (url_part(handle, CURLUPART_ZONEID, 0) != NULL)
-			result = CURLUE_BAD_IPV6;
-	}
-	curl_url_cleanup(handle);
-	*why = curl_url_strerror(result);
-	if (result != CURLUE_OK)
-		return false;
-	for (char *c = parts->host; *c != '\0'; c++)
-		*c = pg_ascii_tolower((unsigned char) *c);
-	return true;
-}
-
-/* A value percent-encoded for a path segment, a query or a form; palloc'd. */
-char *
-url_encode(const char *value)
-{
-	char	   *encoded = curl_easy_escape(NULL, value, 0);
-	char	   *copy;
-
-	if (encoded == NULL)
-		transfer_out_of_memory();
-	copy = pstrdup(encoded);
-	explicit_bzero(encoded, strlen(encoded));	/* it may be a secret */
-	curl_free(encoded);
-	return copy;
-}
-
-/* A percent-encoded segment as it reads, palloc'd; NULL where that is no text. */
-char *
-url_decode(const char *value)
-{
-	int			len = 0;
-	char	   *decoded = curl_easy_unescape(NULL, value, 0, &len);
-	char	   *copy;
-
-	if (decoded == NULL)
-		transfer_out_of_memory();
-	copy = pnstrdup(decoded, len);
-	curl_free(decoded);
-	return strlen(copy) == len && pg_verify_mbstr(PG_UTF8, copy, len, true) ? copy : NULL;
 }

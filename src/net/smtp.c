@@ -5,8 +5,12 @@
  */
 #include "postgres.h"
 
-#include "minga_roster.h"
-#include "net/transfer_curl.h"
+#include "base/error.h"
+#include "base/settings.h"
+#include "net/smtp.h"
+#include "net/transfer.h"
+#include "net/transfer_internal.h"
+#include "net/url.h"
 
 /* Whether each line break of a header's value is a fold: one that nothing but the rest of the value can follow. */
 static bool
@@ -94,7 +98,7 @@ mail_fault(const Transfer *transfer)
  * an interrupt and on a header with a line break.
  */
 TransferFault
-mail_perform(TransferPool *pool, const MailMessage *message, const char *user, const char *password, char **fault_text)
+smtp_perform(TransferPool *pool, const MailMessage *message, const char *user, const char *password, char **fault_text)
 {
 	Transfer   *transfer = transfer_take(pool);
 	CURL	   *easy = transfer->easy;
@@ -105,7 +109,7 @@ mail_perform(TransferPool *pool, const MailMessage *message, const char *user, c
 	long		status = 0;
 
 	transfer_prepare(transfer, roster_smtp_url, roster_smtp_ca_file, "smtp,smtps");
-	curl_easy_setopt(easy, CURLOPT_USE_SSL, transfer_is_insecure(roster_smtp_url) ? (long) CURLUSESSL_TRY : (long) CURLUSESSL_ALL);
+	curl_easy_setopt(easy, CURLOPT_USE_SSL, url_is_insecure(roster_smtp_url) ? (long) CURLUSESSL_TRY : (long) CURLUSESSL_ALL);
 	if (user != NULL && user[0] != '\0')
 	{
 		curl_easy_setopt(easy, CURLOPT_USERNAME, user);

@@ -34,9 +34,13 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
-#include "minga_roster.h"
+#include "base/compat.h"
+#include "base/error.h"
+#include "base/settings.h"
 #include "base/text.h"
-#include "net/transfer_curl.h"
+#include "net/transfer.h"
+#include "net/transfer_internal.h"
+#include "net/url.h"
 
 /* Shares of roster_request_timeout. */
 #define CONNECT_SHARE 10
@@ -362,22 +366,12 @@ transfer_wait(TransferPool *pool, TimestampTz until)
 	note_ends(pool);
 }
 
-/* Whether the setting for tests covers this URL's host. */
-bool
-transfer_is_insecure(const char *url)
-{
-	UrlParts	parts;
-	const char *why;
-
-	return roster_insecure_loopback && url_parse(url, &parts, &why) && url_is_loopback(&parts);
-}
-
 /* Sets what every transfer has in common; what an earlier one left is gone, but for connections and cookies. */
 void
 transfer_prepare(Transfer *transfer, const char *url, const char *ca_file, const char *protocols)
 {
 	CURL	   *easy = transfer->easy;
-	bool		insecure = transfer_is_insecure(url);
+	bool		insecure = url_is_insecure(url);
 
 	curl_easy_reset(easy);
 	transfer->error_text[0] = '\0';

@@ -3,35 +3,51 @@
  *	  Reads collections, page after page, into the stage.  Whether each was read
  *	  to its end is proof.c's to say.
  *
- * Collections are read side by side, and pages of one at a time, as far as the run may have requests in flight.
- * Pages are taken in the order of their offsets, each only where it begins at the row that is due, so that what
- * was read is what reading one after the other would have read.  A page that does not fit drops its collection
- * back to that: what was asked for beyond it is thrown away, and asked for again.  Servers that are slow or ask
- * for a pause are asked one thing at a time from then on.
+ * Collections are read side by side, and pages of one at a time, as far as the
+ * run may have requests in flight.  Pages are taken in the order of their
+ * offsets, each only where it begins at the row that is due, so that what was
+ * read is what reading one after the other would have read.  A page that does
+ * not fit drops its collection back to that: what was asked for beyond it is
+ * thrown away, and asked for again.  Servers that are slow or ask for a pause are
+ * asked one thing at a time from then on.
  *
  * Servers refuse what they do not know.  An overlap (a page from the last row
  * received on) that was refused in whatever way is asked for without it; a first
- * page with less (facts.c).  What looks like an end is one only at or beyond the
- * rows received; where anything but an empty list came there, or an empty list
- * that may prove nothing, questions are asked (decide), one at a time, whose
- * answers are not staged.
+ * page with less (attempt.c).  What an end is, list_end.c finds out.
  *
  * Nothing is held while waiting for the network: each page is one transaction,
- * begun when it is there.  The pages in flight together may be as large as one
- * page alone (PAGE_MAX_BYTES); what grows with the roster is in the stage.
+ * begun when it is there.  What grows with the roster is in the stage.
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "common/hashfn.h"
-#include "miscadmin.h"
+#include "executor/spi.h"
+#include "utils/builtins.h"
 #include "utils/memutils.h"
 
-#include "oneroster/collection.h"
 #include "base/compat.h"
+#include "base/connection.h"
+#include "base/run_row.h"
+#include "base/transaction.h"
+#include "net/http.h"
+#include "net/transfer.h"
+#include "oneroster/client.h"
+#include "oneroster/collection.h"
+#include "oneroster/collection_read.h"
+#include "oneroster/endpoint.h"
+#include "oneroster/facts.h"
+#include "oneroster/fault.h"
+#include "oneroster/list_end.h"
+#include "oneroster/page.h"
+#include "oneroster/page_request.h"
+#include "oneroster/proof.h"
+#include "oneroster/request.h"
+#include "oneroster/row_values.h"
+#include "oneroster/scope.h"
+#include "oneroster/stage.h"
 
-#define PAGES_MAX 100000
 #define SMALLEST_PAGE 2			/* not halved any more when pages are refused */
-#define SMALL_PAGE 50			/* rows; smaller ones do not make a slow server faster */
 #define PAGES_TO_GROW 3			/* after so many good ones a page size that was halved is doubled; later after more */
 
 static void
@@ -66,184 +82,6 @@ take_user(void *taker, PageRow *row)
 	}
 	else
 		read->roster->run->rows_staged++;
-}
-
-/* Begins to ask the server.  What the limit counts to, and what the offset counts, is as the server takes it. */
-static void
-begin_request(CollectionRead *read, PageRequest *request, int limit, int64 offset, int flags)
-{
-	RosterRead *roster = read->roster;
-	MemoryContext caller = MemoryContextSwitchTo(read->context);
-
-	request->get = begin_page(roster->client, read->reader.path, limit, offset, flags, request->max_bytes,
-							  request->question == ASK_ROWS && request->limit > SMALL_PAGE);
-	MemoryContextSwitchTo(caller);
-	read->nrequests++;
-	roster->in_flight++;
-	roster->bytes_in_flight += request->max_bytes;
-}
-
-/* Asks for one page more. */
-static void
-request_page(CollectionRead *read, int64 offset, Size max_bytes)
-{
-	PageRequest *request = &read->requests[read->nrequests];
-	int64		asked_limit;
-	int64		asked_offset;
-
-	request->question = ASK_ROWS;
-	request->offset = offset;
-	request->overlaps = read->overlap_forced ||
-		(read->total < 0 && offset > 0 && !read->plain && (offset > read->position || read->last_was_full));
-	request->limit = request->overlaps ? Max(read->page_size, 2) : read->page_size;
-	/* Behind a first page that was short, a limit below the offset shows a server that takes it for the end. */
-	if (request->overlaps && read->pages == 1 && !read->page_was_full && !read->counted)
-		request->limit = Max(2, Min(request->limit, (int) read->position - 1));
-	request->max_bytes = max_bytes;
-	asked_offset = request->overlaps ? offset - 1 : offset;
-	asked_limit = request->limit;
-	if (read->page_numbers > 0)
-		asked_offset = read->pages + read->page_numbers - 1;
-	if (read->limit_is_end)
-		asked_limit = Min(asked_offset + asked_limit, INT_MAX);
-	begin_request(read, request, (int) asked_limit, asked_offset, 0);
-}
-
-/* Asks what is to be found out. */
-static void
-request_answer(CollectionRead *read, Size max_bytes)
-{
-	PageRequest *request = &read->requests[0];
-	int64		limit = 2;
-	int64		offset = 0;
-	int			flags = 0;
-
-	switch (read->question)
-	{
-		case ASK_ROWS:
-			return;
-		case ASK_LESS:
-			limit = read->attempt.limit;
-			flags = read->attempt.flags;
-			break;
-		case ASK_LAST_FIRST:
-			flags = read->roster->client->facts.no_order ? 0 : ASK_FROM_END;
-			break;
-		case ASK_INSIDE:
-			offset = read->position - 1;
-			break;
-		case ASK_WIDER:
-			offset = read->position;
-			limit = Min(offset + read->page_size, INT_MAX);
-			break;
-		case ASK_NUMBERED:
-		case ASK_NUMBERED_FROM_1:
-			offset = read->question == ASK_NUMBERED ? 1 : 2;
-			limit = read->page_size;
-			break;
-		case ASK_TWO:
-			offset = read->position;
-			break;
-	}
-	request->question = read->question;
-	request->offset = offset;
-	request->limit = (int) limit;
-	request->overlaps = false;
-	request->max_bytes = max_bytes;
-	begin_request(read, request, (int) limit, offset, flags);
-}
-
-static void
-forget_first_request(CollectionRead *read)
-{
-	RosterRead *roster = read->roster;
-
-	client_end_get(read->requests[0].get);
-	roster->in_flight--;
-	roster->bytes_in_flight -= read->requests[0].max_bytes;
-	read->nrequests--;
-	memmove(&read->requests[0], &read->requests[1], read->nrequests * sizeof(PageRequest));
-}
-
-static void
-forget_requests(CollectionRead *read)
-{
-	while (read->nrequests > 0)
-		forget_first_request(read);
-}
-
-/* Asks for the page that is due and, where the collection is read ahead, for those behind it, as far as requests may be in flight. */
-static void
-request_pages(CollectionRead *read)
-{
-	RosterRead *roster = read->roster;
-	Size		max_bytes;
-
-	if (roster->client->was_asked_to_wait)
-		roster->requests = 1;
-	max_bytes = PAGE_MAX_BYTES / roster->requests;
-	while (roster->in_flight < roster->requests && roster->bytes_in_flight + max_bytes <= PAGE_MAX_BYTES)
-	{
-		int64		offset = read->position;
-
-		if (read->question != ASK_ROWS)
-		{
-			if (read->nrequests == 0)
-				request_answer(read, max_bytes);
-			break;
-		}
-		if (read->nrequests > 0)
-		{
-			const PageRequest *last = &read->requests[read->nrequests - 1];
-
-			offset = last->offset + last->limit - (last->overlaps ? 1 : 0);
-			if (!read->ahead || (read->total >= 0 && offset >= read->total))
-				break;
-		}
-		if (read->pages + read->nrequests >= PAGES_MAX)
-			ereport(ERROR,
-					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-					 errmsg("the SIS does not come to an end of its %s", read->judge.collection->name),
-					 errdetail("%d pages with " INT64_FORMAT " rows were read.", read->pages, read->rows),
-					 errhint("Ask the SIS vendor, or ask for larger pages with roster_configure(page_size => ...).")));
-		request_page(read, offset, max_bytes);
-	}
-}
-
-/* From here on the collection is read one page after the other, by the rows received. */
-static void
-drop_back(CollectionRead *read)
-{
-	forget_requests(read);
-	read->ahead = false;
-	read->odd = true;
-}
-
-/* Asks this next; once at a position: false where it was asked there. */
-static bool
-ask_once(CollectionRead *read, Question question)
-{
-	if (read->asked & (1 << question))
-		return false;
-	forget_requests(read);
-	read->ahead = false;
-	read->asked |= 1 << question;
-	read->question = question;
-	return true;
-}
-
-/* Goes on with the rows that are due. */
-static void
-ask_for_rows(CollectionRead *read)
-{
-	forget_requests(read);
-	read->question = ASK_ROWS;
-	read->asked = 0;
-	read->end = END_NONE;
-	read->inside = INSIDE_UNKNOWN;
-	read->last_seen = false;
-	read->row_missing = false;
-	read->pending = NULL;
 }
 
 /* Half a page, one request at a time: the server did not manage the whole one. */
@@ -286,11 +124,11 @@ note_good_page(CollectionRead *read, const PageRequest *request)
 }
 
 /* The fault, copied to where it lives as long as the reading. */
-static ClientFault *
-keep_fault(CollectionRead *read, const ClientFault *fault)
+static RosterFault *
+keep_fault(CollectionRead *read, const RosterFault *fault)
 {
 	MemoryContext caller = MemoryContextSwitchTo(read->context);
-	ClientFault *copy = client_fault(fault->sqlstate, fault->message, fault->detail, fault->hint);
+	RosterFault *copy = fault_copy(fault);
 
 	MemoryContextSwitchTo(caller);
 	return copy;
@@ -330,7 +168,7 @@ take_page(CollectionRead *read, const PageRequest *request)
 	int64		elsewhere_before = read->elsewhere;
 	int64		nowhere_before = read->nowhere;
 	PageOutcome outcome = PAGE_TAKEN;
-	ClientFault *fault;
+	RosterFault *fault;
 	bool		again;
 	int			new_rows;
 
@@ -410,7 +248,7 @@ take_page(CollectionRead *read, const PageRequest *request)
 	}
 	commit_worker_transaction();
 	if (read->overlap_forced && new_rows == 0)
-		client_raise(read->forced_by);
+		fault_raise(read->forced_by);
 	read->overlap_forced = false;
 	return PAGE_TAKEN;
 }
@@ -427,7 +265,7 @@ refuse_overlap(CollectionRead *read, OverlapFact how, bool may_be_accident)
 	{
 		/* There is something behind the last row, and no other way to it than smaller pages. */
 		if (read->page_size <= SMALLEST_PAGE)
-			client_raise(read->forced_by);
+			fault_raise(read->forced_by);
 		read->page_size = Max(read->page_size / 2, SMALLEST_PAGE);
 		return;
 	}
@@ -449,287 +287,8 @@ learn_of_overlap(CollectionRead *read)
 	if (read->overlap_accident)
 		read->plain = false;
 	else if (client->facts.overlap != read->overlap_was)
-		learn_fact(client, "overlap", read->overlap_was == OVERLAP_EMPTY ? "empty" : "refused");
+		learn_fact(&client->facts, "overlap", read->overlap_was == OVERLAP_EMPTY ? "empty" : "refused");
 	read->overlap_was = OVERLAP_GIVEN;
-}
-
-static void
-finish(CollectionRead *read)
-{
-	forget_requests(read);
-	read->question = ASK_ROWS;
-	read->done = true;
-}
-
-/* Raises what came in the place of an end. */
-static void
-raise_pending(CollectionRead *read)
-{
-	client_raise(read->pending);
-}
-
-/* Whether more rows are known than lie before the one that is due.  In a transaction of its own. */
-static bool
-is_behind(CollectionRead *read)
-{
-	bool		is_behind = false;
-
-	if (read->moved)
-	{
-		begin_worker_transaction();
-		is_behind = count_distinct(read) > read->position;
-		commit_worker_transaction();
-	}
-	return is_behind;
-}
-
-/*
- * What becomes of a list that seems to have ended at the rows received, as far
- * as is known: it is done, or a question is asked, or the rows go on, or what
- * came in the place of an end is raised.
- */
-static void
-decide(CollectionRead *read)
-{
-	RosterClient *client = read->roster->client;
-	bool		certain = true;
-
-	if (read->pages == 0)
-	{
-		finish(read);
-		return;
-	}
-	/* A total that came once might be that of its page. */
-	if (read->total_reached)
-	{
-		if (read->pages > 1 || !ask_once(read, ASK_LAST_FIRST))
-			finish(read);
-		return;
-	}
-
-	if (read->end == END_REPEATED && !read->limit_ignored)
-	{
-		if (ask_once(read, ASK_TWO) || ask_once(read, ASK_INSIDE))
-			return;
-		if ((read->inside != INSIDE_ENDS && (read->page_was_full || !read->counted)) || is_behind(read))
-			raise_pending(read);
-	}
-	else if (read->end == END_REPEATED && is_round(read->rows, page_size_for(client)))
-	{
-		/* All the rows, or the first of them, whatever was asked for? */
-		if (ask_once(read, ASK_LAST_FIRST))
-			return;
-		if (!read->last_seen)
-			raise_pending(read);
-	}
-	if ((read->end == END_REFUSED || read->end == END_EMPTY_OBJECT) && ask_once(read, ASK_INSIDE))
-		return;
-	if (read->inside == INSIDE_GOES_ON && read->end == END_REFUSED && !read->end_is_4xx)
-		raise_pending(read);
-	if (read->inside == INSIDE_GOES_ON)
-	{
-		ClientFault *forced_by = read->pending != NULL ? read->pending : left_out_fault(read);
-
-		ask_for_rows(read);
-		read->overlap_forced = true;
-		read->forced_by = forced_by;
-		return;
-	}
-	if (read->end == END_REFUSED && read->inside != INSIDE_ENDS)
-		certain = !read->page_was_full || (read->end_is_4xx && read->pages > 1);
-	if (!certain)
-	{
-		if (ask_once(read, ASK_LAST_FIRST))
-			return;
-		if (!read->last_seen)
-			raise_pending(read);
-	}
-
-	/* Rows are missing, or may be: does the server count otherwise? */
-	if (((read->total >= 0 && read->rows < read->total) || read->empty_inside || read->row_missing ||
-		 read->inside == INSIDE_EMPTY) &&
-		!read->counted && !read->limit_is_end && !read->limit_ignored && read->page_numbers == 0)
-	{
-		if (ask_once(read, ASK_WIDER))
-			return;
-		if (read->pages == 1 && ask_once(read, ASK_NUMBERED))
-			return;
-	}
-	if (read->total < 0 && !client->facts.no_order && ask_once(read, ASK_LAST_FIRST))
-		return;
-	if (looks_complete(read) && !read->last_seen && !read->counted && ask_once(read, ASK_INSIDE))
-		return;
-	if (read->end == END_REPEATED && read->limit_ignored)
-		learn_fact(client, "paging", "none");
-	finish(read);
-}
-
-static void
-take_answer_row(void *taker, PageRow *row)
-{
-	CollectionRead *read = taker;
-	const text *id = row->texts[ROW_SOURCED_ID];
-
-	if (read->nanswer_ids < ANSWER_IDS)
-		read->answer_ids[read->nanswer_ids++] =
-			hash_bytes_extended((const unsigned char *) VARDATA_ANY(id), VARSIZE_ANY_EXHDR(id), 0);
-}
-
-/* How many of the answer's first rows have not been staged. */
-static int64
-count_new_in_answer(CollectionRead *read)
-{
-	int64		count = 0;
-
-	if (read->nanswer_ids > 0)
-	{
-		begin_worker_transaction();
-		count = count_new(read, read->answer_ids, read->nanswer_ids);
-		commit_worker_transaction();
-	}
-	return count;
-}
-
-/* What the list, asked for from its other end, says of the end that was reached. */
-static void
-judge_last_first(CollectionRead *read, bool answered, bool refused)
-{
-	RosterClient *client = read->roster->client;
-	uint64		first = read->answer_ids[0];
-
-	if (!answered || read->nanswer_ids == 0)
-	{
-		if (refused && !client->facts.no_order)
-			learn_fact(client, "order", "refused");
-		return;
-	}
-	if (first == read->last_id && (first != read->first_id || (read->rows == 1 && read->answer_rows == 1)))
-		read->last_seen = !client->facts.no_order || read->rows == 1;
-	else if (first == read->first_id)
-	{
-		if (!client->facts.no_order && !client->facts.no_sort)
-			learn_fact(client, "order", "ignored");
-	}
-	else
-		read->row_missing = (count_new_in_answer(read) > 0);
-}
-
-/* The first page is as it is asked for from now on. */
-static void
-end_attempts(CollectionRead *read)
-{
-	ClientFault *pending = read->pending;
-	CollectionEnd end = read->end;
-
-	read->attempts_over = true;
-	ask_for_rows(read);
-	if (read->attempt.helped)
-	{
-		read->whole_page_size = page_size_for(read->roster->client);
-		read->page_size = Min(read->page_size, read->whole_page_size);
-		return;
-	}
-	read->end = end;
-	if (end == END_DENIED)
-		read->fault = pending;
-	else if (pending != NULL)
-		client_raise(pending);
-	finish(read);
-}
-
-/* Takes the answer to a question. */
-static void
-take_answer(CollectionRead *read, const PageRequest *request, ClientFault *fault)
-{
-	RosterClient *client = read->roster->client;
-	HttpResponse *response = &request->get->response;
-	int			status = response->status;
-	int64		total = -1;
-	PageReader	reader = read->reader;
-
-	reader.take_row = take_answer_row;
-	reader.rows = 0;
-	reader.bare = reader.null_list = false;
-	read->nanswer_ids = 0;
-	if (fault == NULL)
-	{
-		MemoryContext caller = MemoryContextSwitchTo(request->get->context);
-
-		total = response->total_count;
-		fault = read_page(&reader, response);
-		MemoryContextSwitchTo(caller);
-		client_count_rows(client, reader.rows);
-	}
-	read->answer_rows = reader.rows;
-
-	switch (request->question)
-	{
-		case ASK_ROWS:
-			break;
-		case ASK_LESS:
-			{
-				bool		answered = is_page_there(&reader, fault, read->pending == NULL);
-
-				forget_requests(read);
-				if (!judge_attempt(client, &read->attempt, answered))
-					end_attempts(read);
-				return;
-			}
-		case ASK_LAST_FIRST:
-			if (fault == NULL && reader.rows > 0)
-				note_total(read, read->total < 0 ? -1 : total, read->roster->run->rows_staged);
-			judge_last_first(read, fault == NULL, status == 501 || (status >= 400 && status < 500));
-			break;
-		case ASK_INSIDE:
-			if (fault == NULL && reader.rows == 0 && !reader.bare)
-				read->inside = INSIDE_EMPTY;
-			else if (fault == NULL && read->nanswer_ids > 0 &&
-					 (read->answer_ids[0] == read->last_id || read->answer_ids[read->nanswer_ids - 1] == read->last_id))
-				read->inside = count_new_in_answer(read) > 0 ? INSIDE_GOES_ON : INSIDE_ENDS;
-			break;
-		case ASK_WIDER:
-			if (fault == NULL && count_new_in_answer(read) > 0)
-			{
-				learn_fact(client, "paging", "limit as end");
-				read->limit_is_end = true;
-				read->plain = read->odd = true;
-				ask_for_rows(read);
-				return;
-			}
-			break;
-		case ASK_NUMBERED:
-		case ASK_NUMBERED_FROM_1:
-			if (fault == NULL && reader.rows > 0 && reader.ids_hash != read->reader.ids_hash &&
-				count_new_in_answer(read) == read->nanswer_ids)
-			{
-				learn_fact(client, "paging", "offset as page");
-				read->page_numbers = request->question == ASK_NUMBERED ? 1 : 2;
-				read->plain = read->odd = true;
-				ask_for_rows(read);
-				return;
-			}
-			if (fault == NULL && request->question == ASK_NUMBERED && read->nanswer_ids > 0 &&
-				read->answer_ids[0] == read->first_id && ask_once(read, ASK_NUMBERED_FROM_1))
-				return;
-			break;
-		case ASK_TWO:
-			read->limit_ignored = (fault == NULL && reader.rows > request->limit);
-			break;
-	}
-	forget_requests(read);
-	if (read->new_rows_due)
-		read->question = ASK_ROWS;
-	else
-		decide(read);
-}
-
-/* Looks for what the first page is refused for; with pending NULL, why it is empty. */
-static void
-begin_with_less(CollectionRead *read, CollectionEnd end)
-{
-	read->end = end;
-	begin_attempts(&read->attempt, read->page_size);
-	(void) ask_once(read, ASK_LESS);
 }
 
 /* What becomes of a collection whose page that is due was refused, in whatever way: read->pending. */
@@ -744,7 +303,7 @@ judge_refusal(CollectionRead *read, const PageRequest *request)
 		drop_back(read);
 	else if (read->pages == 0)
 	{
-		CollectionEnd end = is_denied(response) ? END_DENIED : END_NONE;
+		CollectionEnd end = request_was_denied(response) ? END_DENIED : END_NONE;
 
 		if (!read->attempts_over)
 			begin_with_less(read, end);
@@ -772,7 +331,7 @@ judge_refusal(CollectionRead *read, const PageRequest *request)
 
 /* What becomes of a collection whose page that is due did not come. */
 static void
-judge_fault(CollectionRead *read, const PageRequest *request, ClientFault *fault)
+judge_fault(CollectionRead *read, const PageRequest *request, RosterFault *fault)
 {
 	RosterRead *roster = read->roster;
 	const HttpResponse *response = &request->get->response;
@@ -785,12 +344,12 @@ judge_fault(CollectionRead *read, const PageRequest *request, ClientFault *fault
 		forget_requests(read);
 		roster->requests = Max(roster->requests / 2, 1);
 	}
-	else if (client_was_refused(response))
+	else if (request_was_refused(response))
 	{
 		read->pending = keep_fault(read, fault);
 		judge_refusal(read, request);
 	}
-	else if (read->pages == 0 && is_denied(response))
+	else if (read->pages == 0 && request_was_denied(response))
 	{
 		read->end = END_DENIED;
 		read->fault = keep_fault(read, fault);
@@ -799,7 +358,7 @@ judge_fault(CollectionRead *read, const PageRequest *request, ClientFault *fault
 	else if (read->ahead)
 		drop_back(read);
 	else
-		client_raise(fault);
+		fault_raise(fault);
 }
 
 /* What becomes of a collection whose page that is due was answered with a list without rows, or {}. */
@@ -831,7 +390,7 @@ static void
 take_first_request(CollectionRead *read)
 {
 	PageRequest request = read->requests[0];
-	ClientFault *fault = page_fault(read->roster->client, request.get);
+	RosterFault *fault = page_fault(read->roster->client, request.get);
 
 	if (request.question != ASK_ROWS)
 	{
@@ -892,7 +451,7 @@ begin_endpoint(CollectionRead *read, const char *path)
 	read->path = path;
 	read->judge.school_scoped = is_school_scoped(path);
 	read->reader.path = collection_path(connection, path);
-	read->whole_page_size = page_size_for(read->roster->client);
+	read->whole_page_size = page_size_for(&read->roster->client->facts);
 	read->page_size = Min(read->roster->page_size, read->whole_page_size);
 	read->plain = read->roster->client->facts.overlap != OVERLAP_GIVEN;
 	read->empty_inside = read->roster->client->facts.overlap == OVERLAP_EMPTY;
@@ -971,6 +530,27 @@ end_endpoint(CollectionRead *read)
 	store_collection(read);
 }
 
+/* Whether rows came that were not asked for; the stage is empty and the run a full one then. */
+static bool
+filter_is_ignored(RosterRun *run, const RosterCollection *collection)
+{
+	Oid			types[] = {INT8OID, TEXTOID};
+	Datum		values[] = {Int64GetDatum(run->run), CStringGetTextDatum(collection->name)};
+	bool		isnull;
+	bool		ignored;
+
+	begin_worker_transaction();
+	SPI_execute_with_args("SELECT minga_roster_internal.filter_is_ignored($1, $2)", 2, types, values, NULL, false, 1);
+	ignored = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	commit_worker_transaction();
+	if (ignored)
+	{
+		run->rows_staged = 0;
+		run->rows_expected = -1;
+	}
+	return ignored;
+}
+
 /* The page that is due has come, or will not come. */
 static bool
 is_page_ready(const CollectionRead *read)
@@ -986,7 +566,7 @@ is_page_ready(const CollectionRead *read)
  * what it asks for, so that all has to be read (*filter_ignored).  Raises what
  * stops the run.  Not inside a transaction.
  */
-ClientFault *
+RosterFault *
 read_collections(RosterClient *client, RosterRun *run, Stage *stage, List *collections, int requests, bool *filter_ignored)
 {
 	RosterRead	roster = {.client = client,.run = run,.stage = stage};
@@ -995,10 +575,10 @@ read_collections(RosterClient *client, RosterRun *run, Stage *stage, List *colle
 	int			left = list_length(collections);
 	bool		readable = false;
 	bool		ready = false;
-	ClientFault *first_fault = NULL;
+	RosterFault *first_fault = NULL;
 
 	roster.requests = Min(requests, REQUESTS_MAX);
-	roster.page_size = page_size_for(client);
+	roster.page_size = page_size_for(&client->facts);
 	foreach(cell, collections)
 		reads = lappend(reads, begin_collection(&roster, lfirst(cell)));
 

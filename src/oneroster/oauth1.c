@@ -20,7 +20,9 @@
 #include "nodes/pg_list.h"
 #include "utils/resowner.h"
 
-#include "oneroster/client.h"
+#include "base/error.h"
+#include "net/url.h"
+#include "oneroster/oauth1.h"
 
 #define NONCE_BYTES 16
 

@@ -19,9 +19,22 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#include "oneroster/client.h"
 #include "base/compat.h"
+#include "base/connection.h"
+#include "base/error.h"
+#include "base/seal.h"
+#include "base/secrets.h"
 #include "base/text.h"
+#include "base/transaction.h"
+#include "net/http.h"
+#include "net/transfer.h"
+#include "net/url.h"
+#include "oneroster/fault.h"
+#include "oneroster/http_fault.h"
+#include "oneroster/oauth1.h"
+#include "oneroster/oauth2.h"
+#include "oneroster/origins.h"
+#include "oneroster/request.h"
 
 /* A token is not used in its last minute, and kept five where the server does not say how long. */
 #define TOKEN_MARGIN_S 60
@@ -145,21 +158,21 @@ wipe(void *text)
 
 /* Takes a copy of what authorizes from now on, which is wiped with the client. */
 static void
-hold_token(RosterClient *client, const char *token, TimestampTz expires_at)
+hold_token(Authorization *authorization, const char *token, TimestampTz expires_at)
 {
-	MemoryContext caller = MemoryContextSwitchTo(client->context);
+	MemoryContext caller = MemoryContextSwitchTo(authorization->context);
 
-	client->token = pstrdup(token);
-	client->token_expires_at = expires_at;
-	wipe_with_context(client->token, strlen(token));
+	authorization->token = pstrdup(token);
+	authorization->token_expires_at = expires_at;
+	wipe_with_context(authorization->token, strlen(token));
 	MemoryContextSwitchTo(caller);
 }
 
 /* What the client's secret and tokens are bound to, beside the row: where it is about to send them. */
 static char *
-client_origins(RosterClient *client)
+token_origins(Authorization *authorization)
 {
-	return secret_origins(client->connection->base_url, client->connection->token_url);
+	return secret_origins(authorization->connection->base_url, authorization->connection->token_url);
 }
 
 /*
@@ -169,7 +182,7 @@ client_origins(RosterClient *client)
  * of its own.
  */
 static void
-recall_token(RosterClient *client, bool wanted)
+recall_token(Authorization *authorization, bool wanted)
 {
 	MemoryContext owner = CurrentMemoryContext;
 	Oid			types[] = {TEXTOID};
@@ -177,7 +190,7 @@ recall_token(RosterClient *client, bool wanted)
 	bool		isnull;
 
 	begin_worker_transaction();
-	values[0] = CStringGetTextDatum(client->connection->name);
+	values[0] = CStringGetTextDatum(authorization->connection->name);
 	SPI_execute_with_args("SELECT binding::text, sealed, expires_at, sent_as FROM minga_roster.tokens WHERE connection = $1",
 						  1, types, values, NULL, true, 1);
 	if (SPI_processed > 0)
@@ -192,16 +205,16 @@ recall_token(RosterClient *client, bool wanted)
 		for (int form = 0; form < lengthof(credentials_forms); form++)
 		{
 			if (strcmp(sent_as, credentials_forms[form]) == 0)
-				client->credentials_sent = (CredentialsForm) form;
+				authorization->credentials_sent = (CredentialsForm) form;
 		}
 		if (wanted && expires_at > GetCurrentTimestamp())
 		{
-			char	   *token = unseal_value(secret_binding(binding, client->connection->name, client_origins(client)),
+			char	   *token = unseal_value(secret_binding(binding, authorization->connection->name, token_origins(authorization)),
 											 VARDATA_ANY(sealed), VARSIZE_ANY_EXHDR(sealed), true);
 
 			if (token != NULL)
 			{
-				hold_token(client, token, expires_at);
+				hold_token(authorization, token, expires_at);
 				wipe(token);
 			}
 		}
@@ -212,7 +225,7 @@ recall_token(RosterClient *client, bool wanted)
 
 /* Keeps the token for later runs.  In a transaction of its own. */
 static void
-keep_token(RosterClient *client)
+keep_token(Authorization *authorization)
 {
 	Oid			types[] = {TEXTOID, TEXTOID, BYTEAOID, TIMESTAMPTZOID, TEXTOID};
 	Datum		values[5];
@@ -223,13 +236,13 @@ keep_token(RosterClient *client)
 	begin_worker_transaction();
 	SPI_execute("SELECT pg_catalog.gen_random_uuid()::text", false, 1);
 	binding = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-	sealed = seal_value(secret_binding(binding, client->connection->name, client_origins(client)), client->token,
+	sealed = seal_value(secret_binding(binding, authorization->connection->name, token_origins(authorization)), authorization->token,
 							&sealed_len);
-	values[0] = CStringGetTextDatum(client->connection->name);
+	values[0] = CStringGetTextDatum(authorization->connection->name);
 	values[1] = CStringGetTextDatum(binding);
 	values[2] = PointerGetDatum(cstring_to_text_with_len(sealed, sealed_len));
-	values[3] = TimestampTzGetDatum(client->token_expires_at);
-	values[4] = CStringGetTextDatum(credentials_forms[client->credentials_sent]);
+	values[3] = TimestampTzGetDatum(authorization->token_expires_at);
+	values[4] = CStringGetTextDatum(credentials_forms[authorization->credentials_sent]);
 	SPI_execute_with_args("INSERT INTO minga_roster.tokens (connection, binding, sealed, expires_at, sent_as)"
 						  " SELECT $1, $2::uuid, $3, $4, $5 WHERE EXISTS (SELECT FROM minga_roster.connections WHERE connection = $1)"
 						  " ON CONFLICT (connection) DO UPDATE SET binding = excluded.binding, sealed = excluded.sealed,"
@@ -261,16 +274,16 @@ is_form_of_its_own(CredentialsForm form, const char *client_id, const char *secr
 
 /* One request to the token endpoint. */
 static void
-ask_token_endpoint(RosterClient *client, const char *secret, CredentialsForm credentials, HttpResponse *response)
+ask_token_endpoint(Authorization *authorization, const char *secret, CredentialsForm credentials, HttpResponse *response)
 {
-	RosterConnection *connection = client->connection;
+	RosterConnection *connection = authorization->connection;
 	HttpRequest request = {0};
 	StringInfoData form;
 	char	   *encoded = url_encode(secret);
 	MemoryContext caller;
 
 	wipe_with_context(encoded, strlen(encoded));
-	caller = MemoryContextSwitchTo(client->context);	/* as long as the pool, should a cancel end the request */
+	caller = MemoryContextSwitchTo(authorization->context);	/* as long as the pool, should a cancel end the request */
 	initStringInfo(&form);
 	appendStringInfoString(&form, "grant_type=client_credentials");
 	if (connection->scope != NULL)
@@ -291,31 +304,31 @@ ask_token_endpoint(RosterClient *client, const char *secret, CredentialsForm cre
 	request.url = connection->token_url;
 	request.form = form.data;
 	request.max_bytes = TOKEN_MAX_BYTES;
-	client_perform(client, &request, response);
+	request_perform(authorization->requester, &request, response);
 	explicit_bzero(form.data, form.len);
 	wipe(encoded);
 }
 
 /* What was found, and that the credentials have ended where that is known. */
 static char *
-with_their_end(RosterClient *client, const char *found)
+with_their_end(Authorization *authorization, const char *found)
 {
-	return client->connection->credentials_ended == NULL ? pstrdup(found) :
-		psprintf("%s By credentials_expire of the connection they ended on %s.", found, client->connection->credentials_ended);
+	return authorization->connection->credentials_ended == NULL ? pstrdup(found) :
+		psprintf("%s By credentials_expire of the connection they ended on %s.", found, authorization->connection->credentials_ended);
 }
 
 /* What it means that no answer came from the token endpoint. */
-static ClientFault *
-token_transfer_fault(RosterClient *client, const HttpResponse *response)
+static RosterFault *
+token_transfer_fault(Authorization *authorization, const HttpResponse *response)
 {
-	ClientFault *fault = client_transfer_fault(client->connection->token_url, response);
+	RosterFault *fault = http_transfer_fault(authorization->connection->token_url, response);
 
 	if (response->fault == TRANSFER_TIMEOUT)
 		fault->hint = pstrdup("The token endpoint may be overloaded: run at another hour; if it stays so, ask the school's "
 							  "SIS administrator, and compare the token URL (connections.token_url) with the one that "
 							  "the SIS shows.");
 	else if (response->fault == TRANSFER_TOO_LARGE)
-		return client_fault(ERRCODE_PROTOCOL_VIOLATION,
+		return fault_make(ERRCODE_PROTOCOL_VIOLATION,
 							"the token endpoint's answer holds no access token",
 							psprintf("It is larger than %d kB.", TOKEN_MAX_BYTES / 1024),
 							"Compare the token URL (connections.token_url) with the one that the SIS shows to the school; if it is right, ask the SIS vendor.");
@@ -356,12 +369,12 @@ redirect_target(const char *location)
 					 1024);
 }
 
-static ClientFault *
+static RosterFault *
 token_redirect_fault(const HttpResponse *response)
 {
 	char	   *target = redirect_target(response->location);
 
-	return client_fault(ERRCODE_PROTOCOL_VIOLATION,
+	return fault_make(ERRCODE_PROTOCOL_VIOLATION,
 						"the token endpoint sent a redirect, which is not followed",
 						target == NULL ? psprintf("It answered %d and named no address.", response->status) :
 						psprintf("It answered %d, pointing to %s.", response->status, target),
@@ -374,71 +387,71 @@ token_redirect_fault(const HttpResponse *response)
 }
 
 /* What a refused token means, in words for the school. */
-static ClientFault *
-token_fault(RosterClient *client, const HttpResponse *response, const TokenAnswer *answer)
+static RosterFault *
+token_fault(Authorization *authorization, const HttpResponse *response, const TokenAnswer *answer)
 {
-	RosterConnection *connection = client->connection;
+	RosterConnection *connection = authorization->connection;
 	char	   *found = is_error_code(answer->error) ? psprintf("The token endpoint answered %d, %s.", response->status, answer->error) :
 		psprintf("The token endpoint answered %d.", response->status);
 
 	if (knows_no_app(response))
-		return client_fault(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+		return fault_make(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
 							connection->app_name == NULL ? pstrdup("the SIS does not know the App Name") :
 							psprintf("the SIS does not know the App Name \"%s\"", connection->app_name),
 							"The token endpoint answered \"No Campus Application selected\".",
 							"The App Name is the value after \"appName=\" in the token URL that the SIS shows to the school; correct it with roster_configure(app_name => ...).");
 	if (is_about_scope(answer))
-		return client_fault(ERRCODE_INVALID_PARAMETER_VALUE,
+		return fault_make(ERRCODE_INVALID_PARAMETER_VALUE,
 							"the SIS does not grant the scope that is asked for",
 							connection->scope == NULL ? psprintf("%s None was asked for.", found) : psprintf("%s \"%s\" was asked for.", found, connection->scope),
 							"Ask the school which scopes the SIS shows for the connection, and set them with roster_configure(scope => ...); an empty scope asks for none.");
 	if (response->status == 400 || response->status == 401 || response->status == 403)
-		return client_fault(ERRCODE_INVALID_PASSWORD,
+		return fault_make(ERRCODE_INVALID_PASSWORD,
 							psprintf("the SIS refused the credentials of connection \"%s\"", connection->name),
-							with_their_end(client, found),
+							with_their_end(authorization, found),
 							psprintf("Compare client_id and client_secret with what the SIS shows to the school (roster_set_secret), and ask the school whether the connection is enabled and its credentials have not expired.%s",
 									 response->status == 400 && connection->scope == NULL ? " If all that is right, the SIS may want a scope: roster_configure(scope => ...)." : ""));
 	if (response->status >= 300 && response->status < 400)
 		return token_redirect_fault(response);
 	if (response->status == 404)
-		return client_fault(ERRCODE_UNDEFINED_OBJECT,
+		return fault_make(ERRCODE_UNDEFINED_OBJECT,
 							"the SIS has no token endpoint at this URL",
 							found,
 							"Compare the token URL (connections.token_url) with the one that the SIS shows to the school.");
 	if (response->status == 200)
-		return client_fault(ERRCODE_PROTOCOL_VIOLATION,
+		return fault_make(ERRCODE_PROTOCOL_VIOLATION,
 							"the token endpoint's answer holds no access token",
 							text_wide_encoding(response->body, response->len) == NULL ?
 							"It answered 200 with something that is no OAuth 2.0 token." :
 							psprintf("It answered 200 in %s, and not in UTF-8.", text_wide_encoding(response->body, response->len)),
 							"Compare the token URL (connections.token_url) with the one that the SIS shows to the school; if it is right, ask the SIS vendor.");
-	return client_status_fault(client, connection->token_url, response);
+	return http_status_fault(connection->token_url, response);
 }
 
 static void
-take_token(RosterClient *client, const TokenAnswer *answer)
+take_token(Authorization *authorization, const TokenAnswer *answer)
 {
 	double		seconds = answer->expires_in == NULL ? TOKEN_DEFAULT_S : strtod(answer->expires_in, NULL);
 
 	if (!(seconds > 0))
 		seconds = TOKEN_DEFAULT_S;
-	client->token_lifetime = answer->expires_in == NULL ? 0 : (int) Min(seconds, PG_INT32_MAX);
+	authorization->token_lifetime = answer->expires_in == NULL ? 0 : (int) Min(seconds, PG_INT32_MAX);
 	seconds = Max(seconds - TOKEN_MARGIN_S, seconds / 2);
-	hold_token(client, answer->access_token,
+	hold_token(authorization, answer->access_token,
 			   GetCurrentTimestamp() + (int64) (Min(seconds, 86400 * 30) * USECS_PER_SEC));
 	wipe(answer->access_token);
 }
 
 /* The secret, palloc'd in the current memory context, to be wiped.  In a transaction of its own. */
 static char *
-read_secret(RosterClient *client)
+read_secret(Authorization *authorization)
 {
 	MemoryContext owner = CurrentMemoryContext;
 	char	   *secret;
 
 	begin_worker_transaction();
 	MemoryContextSwitchTo(owner);	/* the one copy */
-	secret = load_secret(client->connection->name, client_origins(client));
+	secret = load_secret(authorization->connection->name, token_origins(authorization));
 	commit_worker_transaction();
 	return secret;
 }
@@ -447,12 +460,12 @@ read_secret(RosterClient *client)
  * A new token, the credentials sent in each form that they have, the one that
  * was right the last time first.  The fault is that of the first form.
  */
-static ClientFault *
-fetch_token(RosterClient *client)
+static RosterFault *
+fetch_token(Authorization *authorization)
 {
-	char	   *secret = read_secret(client);
-	CredentialsForm first = client->credentials_sent;
-	ClientFault *fault = NULL;
+	char	   *secret = read_secret(authorization);
+	CredentialsForm first = authorization->credentials_sent;
+	RosterFault *fault = NULL;
 	bool		again = true;
 
 	for (int i = -1; i < (int) lengthof(credentials_forms) && again; i++)
@@ -460,22 +473,22 @@ fetch_token(RosterClient *client)
 		CredentialsForm form = i < 0 ? first : (CredentialsForm) i;
 		HttpResponse response;
 		TokenAnswer answer;
-		ClientFault *found = NULL;
+		RosterFault *found = NULL;
 
-		if ((i >= 0 && form == first) || !is_form_of_its_own(form, client->connection->client_id, secret))
+		if ((i >= 0 && form == first) || !is_form_of_its_own(form, authorization->connection->client_id, secret))
 			continue;
-		ask_token_endpoint(client, secret, form, &response);
+		ask_token_endpoint(authorization, secret, form, &response);
 		again = false;
 		if (response.fault != TRANSFER_OK)
-			found = token_transfer_fault(client, &response);
+			found = token_transfer_fault(authorization, &response);
 		else if (read_answer(&response, &answer) && response.status == 200 && is_token(answer.access_token))
 		{
-			client->credentials_sent = form;
-			take_token(client, &answer);
+			authorization->credentials_sent = form;
+			take_token(authorization, &answer);
 		}
 		else
 		{
-			found = token_fault(client, &response, &answer);
+			found = token_fault(authorization, &response, &answer);
 			again = is_about_form(&response, &answer);
 		}
 		if (found == NULL || fault == NULL)
@@ -489,94 +502,94 @@ fetch_token(RosterClient *client)
 }
 
 /* The secret itself, for the length of the client. */
-static ClientFault *
-hold_secret(RosterClient *client)
+static RosterFault *
+hold_secret(Authorization *authorization)
 {
-	char	   *secret = read_secret(client);
-	bool		fit = client->connection->auth != AUTH_BEARER || is_token(secret);
+	char	   *secret = read_secret(authorization);
+	bool		fit = authorization->connection->auth != AUTH_BEARER || is_token(secret);
 
 	if (fit)
-		hold_token(client, secret, DT_NOEND);
+		hold_token(authorization, secret, DT_NOEND);
 	wipe(secret);
-	return fit ? NULL : client_fault(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
-									 psprintf("the client secret of connection \"%s\" cannot be a token", client->connection->name),
+	return fit ? NULL : fault_make(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+									 psprintf("the client secret of connection \"%s\" cannot be a token", authorization->connection->name),
 									 "With auth \"bearer\" the secret is sent as the token itself, which consists of visible ASCII characters without blanks.",
 									 "Copy the access token again as the SIS shows it (roster_set_secret), or take another auth (roster_configure).");
 }
 
 /*
- * Sees to it that client->token is good: the one at hand, the one kept, or,
+ * Sees to it that authorization->token is good: the one at hand, the one kept, or,
  * with "renew" set or none left, a new one.  Returns NULL or the fault, palloc'd.
  * Opens transactions of its own; throws when there is no secret or key file.
  */
-ClientFault *
-client_authorize(RosterClient *client, bool renew)
+RosterFault *
+authorize(Authorization *authorization, bool renew)
 {
-	ClientFault *fault;
-	bool		is_good = client->token != NULL && client->token_expires_at > GetCurrentTimestamp();
+	RosterFault *fault;
+	bool		is_good = authorization->token != NULL && authorization->token_expires_at > GetCurrentTimestamp();
 
-	if (client->connection->auth != AUTH_OAUTH2)
-		return client->token != NULL ? NULL : hold_secret(client);
+	if (authorization->connection->auth != AUTH_OAUTH2)
+		return authorization->token != NULL ? NULL : hold_secret(authorization);
 	if (is_good && !renew)
 		return NULL;
-	if (client->token != NULL)
-		wipe(client->token);
-	client->token = NULL;
-	recall_token(client, !renew);
-	if (client->token != NULL)
+	if (authorization->token != NULL)
+		wipe(authorization->token);
+	authorization->token = NULL;
+	recall_token(authorization, !renew);
+	if (authorization->token != NULL)
 		return NULL;
-	fault = fetch_token(client);
+	fault = fetch_token(authorization);
 	if (fault == NULL)
-		keep_token(client);
+		keep_token(authorization);
 	return fault;
 }
 
 /*
  * The value of the Authorization header for one try of one request, palloc'd, for
- * the caller to wipe; client_authorize has to have been called.  Each try needs
+ * the caller to wipe; authorize has to have been called.  Each try needs
  * its own: a signature holds a time and a nonce, and a token may have been renewed.
  */
 char *
-client_authorization(RosterClient *client, const char *method, const char *url)
+authorization_header(Authorization *authorization, const char *method, const char *url)
 {
-	RosterConnection *connection = client->connection;
+	RosterConnection *connection = authorization->connection;
 
 	if (connection->auth == AUTH_OAUTH1_SHA256 || connection->auth == AUTH_OAUTH1_SHA1)
 		return oauth1_authorization(connection->auth == AUTH_OAUTH1_SHA1 ? PG_SHA1 : PG_SHA256,
-									connection->client_id, client->token, method, url);
-	return psprintf("Bearer %s", client->token);
+									connection->client_id, authorization->token, method, url);
+	return psprintf("Bearer %s", authorization->token);
 }
 
 /* What a 401 to an authorized request means, in words for the school; "found" says what was answered.  palloc'd. */
-ClientFault *
-client_refusal(RosterClient *client, const HttpResponse *response, const char *found)
+RosterFault *
+authorization_refusal(Authorization *authorization, const HttpResponse *response, const char *found)
 {
-	RosterConnection *connection = client->connection;
+	RosterConnection *connection = authorization->connection;
 	int64		skew = response->server_time < 0 ? 0 : (int64) time(NULL) - response->server_time;
 
 	switch (connection->auth)
 	{
 		case AUTH_BEARER:
-			return client_fault(ERRCODE_INVALID_PASSWORD,
+			return fault_make(ERRCODE_INVALID_PASSWORD,
 								psprintf("the SIS refused the token of connection \"%s\"", connection->name),
-								with_their_end(client, found),
+								with_their_end(authorization, found),
 								"Compare the token with the one that the SIS shows to the school (roster_set_secret), and ask the school whether the connection is still enabled.");
 		case AUTH_OAUTH1_SHA256:
 		case AUTH_OAUTH1_SHA1:
 			if (skew > CLOCK_SKEW_S || skew < -CLOCK_SKEW_S)
-				return client_fault(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+				return fault_make(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
 									psprintf("the clock of the database server is " INT64_FORMAT " seconds %s that of the SIS", skew > 0 ? skew : -skew, skew > 0 ? "ahead of" : "behind"),
 									psprintf("%s A signature of OAuth 1 holds the time, and is refused where that is off by more than some minutes.", found),
 									"Let the DBA check that the clock of the database server is right; if it is, ask the school's SIS administrator to set that of the SIS.");
-			return client_fault(ERRCODE_INVALID_PASSWORD,
+			return fault_make(ERRCODE_INVALID_PASSWORD,
 								psprintf("the SIS refused the signature of connection \"%s\"", connection->name),
-								psprintf("%s %s", with_their_end(client, found),
+								psprintf("%s %s", with_their_end(authorization, found),
 										 response->server_time < 0 ? "It did not say what time its clock shows." : "Its clock and that of the database server agree."),
 								psprintf("Compare client_id and client_secret with what the SIS shows to the school (roster_set_secret), and ask the school whether the connection is enabled and its credentials have not expired. If all that is right, it may want the other signature: roster_configure(auth => '%s').",
 										 connection->auth == AUTH_OAUTH1_SHA256 ? "oauth1_sha1" : "oauth1_sha256"));
 		default:
-			return client_fault(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
-								"the SIS refused a token that it had just issued", with_their_end(client, found),
+			return fault_make(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+								"the SIS refused a token that it had just issued", with_their_end(authorization, found),
 								"Ask the school whether the connection is enabled for rostering; if it is, ask the SIS vendor.");
 	}
 }

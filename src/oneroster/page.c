@@ -25,9 +25,15 @@
 #include "utils/memutils.h"
 
 #include "base/compat.h"
-#include "oneroster/fetch.h"
-#include "oneroster/row.h"
 #include "base/text.h"
+#include "net/http.h"
+#include "oneroster/fault.h"
+#include "oneroster/page.h"
+#include "oneroster/row.h"
+#include "oneroster/row_metadata.h"
+#include "oneroster/row_roles.h"
+#include "oneroster/row_values.h"
+#include "oneroster/sanitize.h"
 
 #define NESTING_MAX 64
 #define KEYS_SHOWN 5
@@ -476,35 +482,35 @@ last_segment(const char *path)
 }
 
 /* What is no JSON at all. */
-static ClientFault *
+static RosterFault *
 not_json(PageReader *reader, const HttpResponse *response, char first)
 {
 	const char *content_type = response->content_type == NULL ? "none" : printable(response->content_type, 100);
 
 	if (first == '<' || (response->content_type != NULL && pg_strncasecmp(response->content_type, "text/html", 9) == 0))
-		return client_fault(ERRCODE_PROTOCOL_VIOLATION,
+		return fault_make(ERRCODE_PROTOCOL_VIOLATION,
 						  psprintf("the SIS answered the request for %s with a web page", reader->subject),
 						  psprintf("The answer has status 200 and content type \"%s\", and holds HTML where JSON was due.", content_type),
 						  "Often this is a login or maintenance page. Check that the base URL is that of OneRoster; if it is, ask the SIS vendor why the address answers with a page for people.");
 	if (first == '\0')
-		return client_fault(ERRCODE_PROTOCOL_VIOLATION,
+		return fault_make(ERRCODE_PROTOCOL_VIOLATION,
 						  psprintf("the SIS answered the request for %s with nothing", reader->subject),
 						  "The answer has status 200 and an empty body.",
 						  "An empty list would be an answer, nothing at all is none. Ask the SIS vendor.");
-	return client_fault(ERRCODE_PROTOCOL_VIOLATION,
+	return fault_make(ERRCODE_PROTOCOL_VIOLATION,
 					  psprintf("the SIS answered the request for %s with something other than JSON", reader->subject),
 					  psprintf("The answer has status 200, content type \"%s\" and %zu bytes, and begins with neither { nor [.", content_type, response->len),
 					  "Check that the base URL is that of OneRoster; if it is, ask the SIS vendor.");
 }
 
 /* Where the JSON ends before its time, or is wrong. */
-static ClientFault *
+static RosterFault *
 broken_json(PageReader *reader, PageParse *parse)
 {
 	int			place;
 
 	if (parse->too_deep)
-		return client_fault(ERRCODE_INVALID_JSON_TEXT,
+		return fault_make(ERRCODE_INVALID_JSON_TEXT,
 						  psprintf("the SIS answered the request for %s with JSON nested too deep", reader->subject),
 						  psprintf("Objects and arrays are nested more than %d levels.", NESTING_MAX),
 						  "OneRoster needs six. Ask the SIS vendor what the address sends.");
@@ -512,7 +518,7 @@ broken_json(PageReader *reader, PageParse *parse)
 	if (parse->lex->token_type == JSON_TOKEN_END ||
 		parse->lex->token_terminator >= parse->page->json + parse->page->len)
 		{
-		ClientFault *fault = client_fault(ERRCODE_PROTOCOL_VIOLATION,
+		RosterFault *fault = fault_make(ERRCODE_PROTOCOL_VIOLATION,
 							  psprintf("the SIS broke off in the middle of its answer to the request for %s", reader->subject),
 							  psprintf("The JSON ends after %zu bytes with objects or arrays still open.", parse->page->len),
 							  "Start the run again; if it happens again, ask the SIS vendor, or ask for smaller pages with "
@@ -521,7 +527,7 @@ broken_json(PageReader *reader, PageParse *parse)
 		fault->broke_off = true;
 		return fault;
 	}
-	return client_fault(ERRCODE_PROTOCOL_VIOLATION,
+	return fault_make(ERRCODE_PROTOCOL_VIOLATION,
 					  psprintf("the SIS answered the request for %s with invalid JSON", reader->subject),
 					  psprintf("The JSON is wrong at byte %d of %zu.", place + 1, parse->page->len),
 					  "Ask the SIS vendor: its server sends what no JSON parser can read.");
@@ -531,10 +537,10 @@ broken_json(PageReader *reader, PageParse *parse)
  * The fault of an answer that holds no list of rows.  keys: the names of what
  * it holds instead, "" where that is nothing.
  */
-ClientFault *
+RosterFault *
 page_without_rows(PageReader *reader, const char *keys)
 {
-	return client_fault(ERRCODE_PROTOCOL_VIOLATION,
+	return fault_make(ERRCODE_PROTOCOL_VIOLATION,
 					  psprintf("the answer of the SIS to the request for %s holds no list", reader->subject),
 					  keys[0] == '\0'
 					  ? psprintf("The answer is an object without a list \"%s\".", reader->kind == PAGE_USERS ? "users" : "orgs")
@@ -575,13 +581,13 @@ page_description(char *body, size_t len)
  * taken.  Raises nothing but what take_row raises, a cancel, and out of
  * memory; needs no transaction.  Mends the body of the response in place.
  */
-ClientFault *
+RosterFault *
 read_page(PageReader *reader, HttpResponse *response)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext context = AllocSetContextCreate(caller, "minga_roster page", ALLOCSET_DEFAULT_SIZES);
 	const char *spec_key = reader->kind == PAGE_USERS ? "users" : "orgs";
-	ClientFault *fault = NULL;
+	RosterFault *fault = NULL;
 	MendedPage	page;
 	PageParse	parse;
 	JsonParseErrorType result;
@@ -597,7 +603,7 @@ read_page(PageReader *reader, HttpResponse *response)
 	if (encoding != NULL)
 	{
 		MemoryContextDelete(context);
-		return client_fault(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE,
+		return fault_make(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE,
 							psprintf("the SIS answered the request for %s in %s", reader->subject, encoding),
 							psprintf("The answer has status 200 and %zu bytes; OneRoster is JSON in UTF-8.", response->len),
 							"Ask the SIS vendor to send UTF-8.");
@@ -614,7 +620,7 @@ read_page(PageReader *reader, HttpResponse *response)
 	{
 		MemoryContextSwitchTo(caller);
 		MemoryContextDelete(context);
-		return client_fault(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE,
+		return fault_make(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE,
 						  psprintf("the SIS answered the request for %s in something other than UTF-8", reader->subject),
 						  psprintf("More than %d places of the answer are invalid in UTF-8, or control characters.", MENDED_PLACES_MAX),
 						  "OneRoster is JSON in UTF-8. Ask the SIS vendor to send that.");
@@ -640,12 +646,16 @@ read_page(PageReader *reader, HttpResponse *response)
 	if (result != JSON_SUCCESS)
 		fault = broken_json(reader, &parse);
 	else if (parse.failure)
-		fault = client_fault(ERRCODE_PROTOCOL_VIOLATION,
+	{
+		fault = fault_make(ERRCODE_PROTOCOL_VIOLATION,
 						   psprintf("the SIS reported a failure to the request for %s", reader->subject),
 						   parse.description == NULL
-						   ? pstrdup("The answer has status 200 and imsx_codeMajor \"failure\", without a description.")
-						   : psprintf("The answer has status 200 and imsx_codeMajor \"failure\"; the SIS says: %s", parse.description),
+						   ? "The answer has status 200 and imsx_codeMajor \"failure\", without a description."
+						   : "The answer has status 200 and imsx_codeMajor \"failure\".",
 						   "Ask the SIS vendor, with the words of the SIS.");
+		if (parse.description != NULL)
+			fault->words = pstrdup(parse.description);
+	}
 	else if (parse.envelope_found)
 	{
 		reader->null_list = parse.envelope_is_null && reader->rows == 0;

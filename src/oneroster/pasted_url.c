@@ -21,9 +21,10 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 
+#include "base/error.h"
+#include "base/settings.h"
 #include "net/address.h"
-#include "minga_roster.h"
-#include "net/transfer.h"
+#include "net/url.h"
 
 PG_FUNCTION_INFO_V1(roster_normalize_url);
 PG_FUNCTION_INFO_V1(roster_clean_token_url);
@@ -193,38 +194,6 @@ static const char *
 shown(const char *url)
 {
 	return pnstrdup(url, strcspn(url, "?#"));
-}
-
-bool
-url_is_loopback(const UrlParts *parts)
-{
-	return strcmp(parts->host, "127.0.0.1") == 0 || strcmp(parts->host, "[::1]") == 0 || strcmp(parts->host, "localhost") == 0;
-}
-
-/* The port that a connection is made to. */
-int
-url_port(const UrlParts *parts)
-{
-	if (parts->port != NULL)
-		return atoi(parts->port);
-	return strcmp(parts->scheme, "http") == 0 ? 80 : 443;
-}
-
-/*
- * What a secret is given for: "scheme://host:port", in lower case and with the
- * port written out where it is the scheme's own.  palloc'd; NULL for what is no
- * URL of http or https.
- */
-char *
-url_origin(const char *url)
-{
-	UrlParts	parts;
-	const char *why;
-
-	if (!url_parse(url, &parts, &why) ||
-		(strcmp(parts.scheme, "https") != 0 && strcmp(parts.scheme, "http") != 0))
-		return NULL;
-	return psprintf("%s://%s:%d", parts.scheme, parts.host, url_port(&parts));
 }
 
 /* Why the text is no URL, or NULL; a text without a scheme is one where it starts with something like a host. */

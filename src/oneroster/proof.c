@@ -22,7 +22,14 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 
-#include "oneroster/collection.h"
+#include "base/error.h"
+#include "base/run_row.h"
+#include "base/transaction.h"
+#include "oneroster/collection_read.h"
+#include "oneroster/endpoint.h"
+#include "oneroster/facts.h"
+#include "oneroster/fault.h"
+#include "oneroster/proof.h"
 
 #define ROUND_NUMBER 100
 #define NAMELESS_PAGES_MAX 100	/* in a row, without one usable id: they may be the same one */
@@ -98,13 +105,13 @@ note_page(CollectionRead *read)
 }
 
 /* What it means that a page comes twice where it is no end.  palloc'd, to live as long as the reading. */
-ClientFault *
+RosterFault *
 repeated_fault(CollectionRead *read)
 {
 	MemoryContext caller = MemoryContextSwitchTo(read->context);
-	ClientFault *fault;
+	RosterFault *fault;
 
-	fault = client_fault(ERRCODE_PROTOCOL_VIOLATION,
+	fault = fault_make(ERRCODE_PROTOCOL_VIOLATION,
 						 psprintf("the SIS sent the same page of %s twice", read->judge.collection->name),
 						 psprintf("The page at offset " INT64_FORMAT " holds the same %d rows as one before it.",
 								  read->position, read->reader.rows),
@@ -115,13 +122,13 @@ repeated_fault(CollectionRead *read)
 }
 
 /* What it means that no way leads to the rows behind the last one.  palloc'd, to live as long as the reading. */
-ClientFault *
+RosterFault *
 left_out_fault(CollectionRead *read)
 {
 	MemoryContext caller = MemoryContextSwitchTo(read->context);
-	ClientFault *fault;
+	RosterFault *fault;
 
-	fault = client_fault(ERRCODE_PROTOCOL_VIOLATION,
+	fault = fault_make(ERRCODE_PROTOCOL_VIOLATION,
 						 psprintf("the SIS leaves out rows of its %s", read->judge.collection->name),
 						 psprintf("The page at offset " INT64_FORMAT " holds none, and asked for from the row before, there "
 								  "are some behind it.", read->position),
@@ -218,7 +225,7 @@ is_end_proved(const CollectionRead *read)
 	if (read->pages == 0 || read->last_seen)
 		return true;
 	return (read->counted || read->inside == INSIDE_ENDS) && read->inside != INSIDE_EMPTY &&
-		!read->empty_inside && !read->page_was_full && !is_round(read->rows, page_size_for(read->roster->client));
+		!read->empty_inside && !read->page_was_full && !is_round(read->rows, page_size_for(&read->roster->client->facts));
 }
 
 /*

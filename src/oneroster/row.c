@@ -1,8 +1,6 @@
 /*
  * row.c
- *	  Values of one row of a page, as the stage is to hold them: cleaned (text.c),
- *	  trimmed, in NFC, empty as absent, what cannot be read left out and, where it
- *	  says who somebody is, the row marked damaged.
+ *	  One row of a page: which fields are known, and where their values go.
  *
  * Fields that are not stored, "password" among them, are not known here.
  */
@@ -13,217 +11,9 @@
 
 #include "base/compat.h"
 #include "oneroster/row.h"
-#include "base/text.h"
-
-#define FIELD_MAX_BYTES 1024
-
-static void
-set_text(text **place, text *value)
-{
-	if (*place != NULL)
-		pfree(*place);
-	*place = value;
-}
-
-/* The current field as OneRoster calls it, static; NULL for one that cannot spoil a row. */
-static const char *
-field_name(const RowMaker *maker)
-{
-	switch (maker->field)
-	{
-		case ROW_SOURCED_ID:
-			return "sourcedId";
-		case ROW_STATUS:
-			return "status";
-		case ROW_IDENTIFIER:
-			return "identifier";
-		case ROW_ROLE:
-			return "role";
-		case ROW_GIVEN_NAME:
-			return "givenName";
-		case ROW_FAMILY_NAME:
-			return "familyName";
-		case FIELD_ENABLED:
-			return "enabledUser";
-		case FIELD_ORGS:
-		case FIELD_ORG_IDS:
-			return "orgs";
-		case FIELD_ROLES:
-		case FIELD_ROLE_NAME:
-		case FIELD_ROLE_TYPE:
-		case FIELD_ROLE_ORG:
-		case FIELD_ROLE_END:
-			return "roles";
-	}
-	return NULL;
-}
-
-static text *
-empty_text(RowMaker *maker)
-{
-	text	   *empty = MemoryContextAlloc(maker->values, VARHDRSZ);
-
-	SET_VARSIZE(empty, VARHDRSZ);
-	return empty;
-}
-
-/*
- * Whether a person can do without the current field where it cannot be read: it
- * says neither who the row is nor what becomes of it, so it passes for absent.
- */
-static bool
-is_dispensable(const RowMaker *maker)
-{
-	switch (maker->field)
-	{
-		case ROW_MIDDLE_NAME:
-		case ROW_PREFERRED_NAME:
-		case ROW_USERNAME:
-		case ROW_EMAIL:
-		case ROW_PHONE:
-		case ROW_SMS:
-		case ROW_DATE_LAST_MODIFIED:
-		case FIELD_GRADES:
-			return maker->kind == PAGE_USERS;
-	}
-	return false;
-}
-
-/*
- * The current field cannot be used.  Where it matters the row is there, and
- * damaged.  Of agents that cannot be read the row has some all the same (see
- * row_end_reference).
- */
-void
-row_spoil_field(RowMaker *maker)
-{
-	RowList    *agents = &maker->row.agents;
-
-	if (maker->field == FIELD_NONE || maker->field == FIELD_METADATA)
-		return;
-	if (is_dispensable(maker))
-	{
-		if (maker->field < ROW_TEXTS)
-			set_text(&maker->row.texts[maker->field], NULL);
-		return;
-	}
-	if (maker->field == FIELD_AGENTS || maker->field == FIELD_AGENT_IDS)
-	{
-		if (agents->count < LIST_MAX)
-			row_add_to_list(maker, agents, empty_text(maker));
-		return;
-	}
-	maker->row.damaged = true;
-	if (maker->row.damaged_field == NULL)
-		maker->row.damaged_field = field_name(maker);
-	if (maker->field == ROW_ROLE || maker->field == FIELD_ROLES || maker->field == FIELD_ROLE_NAME)
-		maker->row.role_unclear = true;
-	if (maker->field == FIELD_ORGS || maker->field == FIELD_ORG_IDS || maker->field == FIELD_ROLES || maker->field == FIELD_ROLE_ORG)
-		maker->row.orgs_unclear = true;
-}
-
-/* Without white space as people paste it at either end: ASCII's, and U+00A0. */
-static void
-trim(const char **value, int *len)
-{
-	const char *start = *value;
-	const char *end = start + *len;
-
-	for (;;)
-	{
-		if (start < end && (*start == ' ' || (*start >= '\t' && *start <= '\r')))
-			start++;
-		else if (end - start >= 2 && start[0] == '\xC2' && start[1] == '\xA0')
-			start += 2;
-		else
-			break;
-	}
-	for (;;)
-	{
-		if (end > start && (end[-1] == ' ' || (end[-1] >= '\t' && end[-1] <= '\r')))
-			end--;
-		else if (end - start >= 2 && end[-2] == '\xC2' && end[-1] == '\xA0')
-			end -= 2;
-		else
-			break;
-	}
-	*value = start;
-	*len = end - start;
-}
-
-/* The value in NFC, palloc'd, or NULL where it is so already. */
-static char *
-normalize(const char *value, int len)
-{
-	pg_wchar   *characters;
-	pg_wchar   *composed;
-	char	   *result;
-	char	   *end;
-	bool		ascii = true;
-
-	for (int i = 0; i < len && ascii; i++)
-		ascii = ((unsigned char) value[i] < 0x80);
-	if (ascii)
-		return NULL;
-
-	characters = palloc((len + 1) * sizeof(pg_wchar));
-	pg_encoding_mb2wchar_with_len(PG_UTF8, value, characters, len);
-	if (unicode_is_normalized_quickcheck(UNICODE_NFC, characters) == UNICODE_NORM_QC_YES)
-	{
-		pfree(characters);
-		return NULL;
-	}
-	composed = unicode_normalize(UNICODE_NFC, characters);
-	pfree(characters);
-
-	len = 0;
-	while (composed[len] != 0)
-		len++;
-	result = end = palloc(len * 4 + 1);
-	for (int i = 0; i < len; i++)
-	{
-		unicode_to_utf8(composed[i], (unsigned char *) end);
-		end += pg_utf_mblen((unsigned char *) end);
-	}
-	*end = '\0';
-	pfree(composed);
-	return result;
-}
-
-/*
- * The value as a text of the row, NULL where it is empty or too long, which
- * spoils the field.  That characters were taken out of it does not.  An id gets
- * no spaces and is not composed, so that it equals itself wherever it is named.
- */
-text *
-row_text(RowMaker *maker, const char *value, int len, bool is_id)
-{
-	char	   *cleaned = text_cleaned(value, &len, is_id);
-	char	   *composed = NULL;
-	text	   *result = NULL;
-
-	if (cleaned != NULL)
-		value = cleaned;
-	trim(&value, &len);
-	if (len > FIELD_MAX_BYTES)
-		row_spoil_field(maker);
-	else if (len > 0)
-	{
-		if (!is_id && (composed = normalize(value, len)) != NULL)
-		{
-			value = composed;
-			len = strlen(composed);
-		}
-		result = MemoryContextAlloc(maker->values, VARHDRSZ + len);
-		SET_VARSIZE(result, VARHDRSZ + len);
-		memcpy(VARDATA(result), value, len);
-	}
-	if (composed != NULL)
-		pfree(composed);
-	if (cleaned != NULL)
-		pfree(cleaned);
-	return result;
-}
+#include "oneroster/row_date.h"
+#include "oneroster/row_roles.h"
+#include "oneroster/row_values.h"
 
 static void
 lower_case(text *value)
@@ -232,27 +22,6 @@ lower_case(text *value)
 		return;
 	for (char *c = VARDATA(value); c < VARDATA(value) + VARSIZE(value) - VARHDRSZ; c++)
 		*c = pg_ascii_tolower((unsigned char) *c);
-}
-
-/* NULL is not added; too many spoil the field. */
-void
-row_add_to_list(RowMaker *maker, RowList *list, text *value)
-{
-	if (value == NULL)
-		return;
-	if (list->count >= LIST_MAX)
-	{
-		row_spoil_field(maker);
-		return;
-	}
-	if (list->count == list->size)
-	{
-		list->size = Max(4, list->size * 2);
-		list->ids = list->ids == NULL
-			? MemoryContextAlloc(maker->values, list->size * sizeof(Datum))
-			: repalloc(list->ids, list->size * sizeof(Datum));
-	}
-	list->ids[list->count++] = PointerGetDatum(value);
 }
 
 /* The list of ids of the current field; NULL where it is none. */
@@ -365,7 +134,7 @@ set_enabled(RowMaker *maker, const char *value, int len, JsonTokenType type)
 {
 	bool		enabled;
 
-	trim(&value, &len);
+	row_trim(&value, &len);
 	if (type == JSON_TOKEN_NULL || len == 0)
 		maker->row.enabled = true;
 	else if (parse_bool_with_len(value, len, &enabled))
@@ -390,8 +159,8 @@ set_date(RowMaker *maker, const char *value, int len)
 {
 	char		date[ROW_DATE_LEN + 1];
 
-	trim(&value, &len);
-	set_text(&maker->row.texts[maker->field],
+	row_trim(&value, &len);
+	row_set_text(&maker->row.texts[maker->field],
 			 row_date_to_utc(value, len, date) ? row_text(maker, date, ROW_DATE_LEN, true) : NULL);
 }
 
@@ -408,7 +177,7 @@ row_set_field(RowMaker *maker, const char *value, int len, JsonTokenType type)
 	else if (type == JSON_TOKEN_NULL)
 	{
 		if (maker->field < ROW_TEXTS)
-			set_text(&maker->row.texts[maker->field], NULL);
+			row_set_text(&maker->row.texts[maker->field], NULL);
 	}
 	else if (type != JSON_TOKEN_STRING && (type != JSON_TOKEN_NUMBER || maker->field == ROW_EMAIL))
 		row_spoil_field(maker);
@@ -421,10 +190,10 @@ row_set_field(RowMaker *maker, const char *value, int len, JsonTokenType type)
 	else if (maker->field == ROW_DATE_LAST_MODIFIED)
 		set_date(maker, value, len);
 	else if (maker->field == FIELD_PARENT)
-		set_text(&maker->row.texts[ROW_PARENT_ID], row_text(maker, value, len, true));
+		row_set_text(&maker->row.texts[ROW_PARENT_ID], row_text(maker, value, len, true));
 	else
 	{
-		set_text(&maker->row.texts[maker->field],
+		row_set_text(&maker->row.texts[maker->field],
 				 row_text(maker, value, len, maker->field == ROW_SOURCED_ID));
 		if (maker->field == ROW_STATUS || maker->field == ROW_ROLE)
 			lower_case(maker->row.texts[maker->field]);
@@ -447,21 +216,7 @@ row_end_reference(RowMaker *maker)
 	RowList    *agents = &maker->row.agents;
 
 	if (field_list(maker) == agents && agents->count == maker->agents_before)
-		row_add_to_list(maker, agents, empty_text(maker));
-}
-
-bool
-row_has_replacement(const text *value)
-{
-	const char *bytes = value == NULL ? "" : VARDATA(value);
-	int			len = value == NULL ? 0 : VARSIZE(value) - VARHDRSZ;
-
-	for (int i = 0; i + 2 < len; i++)
-	{
-		if (memcmp(bytes + i, "\xEF\xBF\xBD", 3) == 0)
-			return true;
-	}
-	return false;
+		row_add_to_list(maker, agents, row_empty_text(maker));
 }
 
 /* A row without a value yet; the one before is gone. */

@@ -7,7 +7,7 @@
  */
 #include "postgres.h"
 
-#include "oneroster/row.h"
+#include "oneroster/row_date.h"
 
 typedef struct DateText
 {

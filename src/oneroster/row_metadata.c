@@ -19,8 +19,9 @@
 #include "utils/json.h"
 
 #include "base/compat.h"
-#include "oneroster/row.h"
 #include "base/text.h"
+#include "oneroster/row_metadata.h"
+#include "oneroster/row_values.h"
 
 #define RELATIONSHIP_TYPE_MAX 60	/* bytes; it is shown to people */
 

@@ -12,7 +12,8 @@
 #include "postgres.h"
 
 #include "base/compat.h"
-#include "oneroster/row.h"
+#include "oneroster/row_roles.h"
+#include "oneroster/row_values.h"
 
 /* The element of roles that is being read. */
 static RowRole *

@@ -12,7 +12,7 @@
 
 #include "mb/pg_wchar.h"
 
-#include "oneroster/fetch.h"
+#include "oneroster/sanitize.h"
 
 #define ESCAPE_LEN 6			/* of \uXXXX */
 

@@ -13,8 +13,23 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
-#include "oneroster/fetch.h"
+#include "base/connection.h"
+#include "base/run_row.h"
 #include "base/text.h"
+#include "base/transaction.h"
+#include "net/http.h"
+#include "net/url.h"
+#include "oneroster/attempt.h"
+#include "oneroster/client.h"
+#include "oneroster/facts.h"
+#include "oneroster/fault.h"
+#include "oneroster/page.h"
+#include "oneroster/page_request.h"
+#include "oneroster/proof.h"
+#include "oneroster/request.h"
+#include "oneroster/row_values.h"
+#include "oneroster/schools.h"
+#include "oneroster/stage.h"
 
 #define SCHOOLS_SHOWN 20
 #define SCHOOL_PAGES_MAX 1000
@@ -56,14 +71,14 @@ take_org(void *taker, PageRow *row)
  * Takes one page, staged in a transaction of its own where there is a stage.
  * *again: it broke off and is to be asked for again; nothing of it is kept.
  */
-static ClientFault *
+static RosterFault *
 take_page(SchoolList *list, PageReader *reader, HttpResponse *response, RosterRun *run, bool *again)
 {
 	int64		count_before = list->count;
 	int			shown_before = list->shown;
 	int			len_before = list->text.len;
 	MemoryContext caller = CurrentMemoryContext;
-	ClientFault *fault;
+	RosterFault *fault;
 
 	*again = false;
 	if (list->stage == NULL)
@@ -76,7 +91,7 @@ take_page(SchoolList *list, PageReader *reader, HttpResponse *response, RosterRu
 		bool		broke_off = fault->broke_off;
 
 		MemoryContextSwitchTo(caller);
-		fault = client_fault(fault->sqlstate, fault->message, fault->detail, fault->hint);
+		fault = fault_make(fault->sqlstate, fault->message, fault->detail, fault->hint);
 		abort_worker_transaction();
 		list->count = count_before;
 		list->shown = shown_before;
@@ -96,13 +111,13 @@ take_page(SchoolList *list, PageReader *reader, HttpResponse *response, RosterRu
  * once.  The list proves nothing of people, so that whatever comes behind its
  * first page ends it; *whole says whether that was an end.
  */
-static ClientFault *
+static RosterFault *
 read_orgs(RosterClient *client, RosterRun *run, SchoolList *list, const char *path, bool *denied, bool *whole)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext context = AllocSetContextCreate(caller, "minga_roster schools", ALLOCSET_DEFAULT_SIZES);
 	PageReader	reader = {.kind = PAGE_ORGS,.subject = "schools",.path = path,.take_row = take_org,.taker = list};
-	ClientFault *fault = NULL;
+	RosterFault *fault = NULL;
 	int64		offset = 0;
 	uint64		first_hash = 0;
 	uint64		hash_before = 0;
@@ -115,7 +130,7 @@ read_orgs(RosterClient *client, RosterRun *run, SchoolList *list, const char *pa
 	*whole = false;
 	while (pages < SCHOOL_PAGES_MAX)
 	{
-		int			limit = page_size_for(client);
+		int			limit = page_size_for(&client->facts);
 		int64		asked = pages > 0 && wider ? Min(offset + limit, INT_MAX) : limit;
 		HttpResponse *response;
 		bool		again;
@@ -140,13 +155,13 @@ read_orgs(RosterClient *client, RosterRun *run, SchoolList *list, const char *pa
 				fault = page_without_rows(&reader, "");
 			MemoryContextSwitchTo(context);
 		}
-		if (pages == 0 && !asked_for_less && (fault != NULL ? client_was_refused(response) : reader.rows == 0))
+		if (pages == 0 && !asked_for_less && (fault != NULL ? request_was_refused(response) : reader.rows == 0))
 		{
 			asked_for_less = true;
 			if (find_out_refusal(client, &reader, limit, fault == NULL))
 				continue;
 		}
-		if (pages > 0 && fault != NULL && client_was_refused(response))
+		if (pages > 0 && fault != NULL && request_was_refused(response))
 		{
 			if (asked > limit)
 			{
@@ -158,7 +173,7 @@ read_orgs(RosterClient *client, RosterRun *run, SchoolList *list, const char *pa
 		}
 		if (fault != NULL)
 		{
-			*denied = (pages == 0 && is_denied(response));
+			*denied = (pages == 0 && request_was_denied(response));
 			if (*denied)
 				list->denied_status = response->status;
 			break;
@@ -211,10 +226,10 @@ knows_school(RosterClient *client, const char *path)
  * where there is one.  Returns NULL or a fault, palloc'd; that an endpoint
  * denies the list is none (list->denied).  Not inside a transaction.
  */
-ClientFault *
+RosterFault *
 read_schools(RosterClient *client, RosterRun *run, Stage *stage, SchoolList *list)
 {
-	ClientFault *fault;
+	RosterFault *fault;
 	bool		denied;
 	bool		orgs_denied;
 	bool		whole;
@@ -241,7 +256,7 @@ read_schools(RosterClient *client, RosterRun *run, Stage *stage, SchoolList *lis
 }
 
 /* NULL where the school is there or the list was denied; else the fault that it is unknown. */
-ClientFault *
+RosterFault *
 school_fault(const SchoolList *list)
 {
 	RosterConnection *connection = list->connection;
@@ -255,7 +270,7 @@ school_fault(const SchoolList *list)
 	quoted = quote_literal_cstr(connection->name);
 	message = psprintf("school \"%s\" is not among the schools that the key can see", connection->school_id);
 	if (list->count == 0)
-		return client_fault(ERRCODE_INVALID_PARAMETER_VALUE, message, "The SIS lists no school to this key.",
+		return fault_make(ERRCODE_INVALID_PARAMETER_VALUE, message, "The SIS lists no school to this key.",
 							"The district's SIS administrator has to share the school with this connection.");
 	if (list->count > list->shown)
 		detail = psprintf("The key can see " INT64_FORMAT " schools: %s, and " INT64_FORMAT " more.",
@@ -271,5 +286,5 @@ school_fault(const SchoolList *list)
 						"SELECT minga_roster.roster_configure(%s, school_id => '...'). If the school is missing, "
 						"the district's SIS administrator has to share it with this connection.",
 						quoted);
-	return client_fault(ERRCODE_INVALID_PARAMETER_VALUE, message, detail, hint);
+	return fault_make(ERRCODE_INVALID_PARAMETER_VALUE, message, detail, hint);
 }

@@ -4,10 +4,9 @@
  *	  staged_orgs.
  *
  * A page is one short transaction, opened and committed by the caller; a page
- * that fails takes its rows with it.  Rows go in by table_multi_insert, a
- * batch at a time, straight into the partition (which has no index, and whose
- * name is that of the connection's number).  A batch is BATCH_ROWS rows or
- * BATCH_BYTES, whatever the size of the page.
+ * that fails takes its rows with it.  Rows go in a batch at a time, straight into
+ * the partition (which has no index, and whose name is that of the connection's
+ * number).
  */
 #include "postgres.h"
 
@@ -26,11 +25,11 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
-#include "base/compat.h"
-#include "oneroster/fetch.h"
-
-#define BATCH_ROWS 1000
-#define BATCH_BYTES (1024 * 1024)
+#include "base/batch.h"
+#include "base/connection.h"
+#include "base/error.h"
+#include "oneroster/row_values.h"
+#include "oneroster/stage.h"
 
 /* Columns as sql/tables.sql has them. */
 typedef enum UserColumn
@@ -82,22 +81,17 @@ struct Stage
 	RosterConnection *connection;
 	bool		goes_on_to_plan;
 	bool		emptied;		/* of what the fetch before left */
-	MemoryContext batch;		/* tuples of a batch */
+	RowBatch   *batch;
 	MemoryContext page;			/* what lives as long as a page */
 	Datum		connection_name;
 
 	/* while a page is open */
 	Relation	relation;
-	BulkInsertState bulk;
 	TupleDesc	tupdesc;
 	Datum		collection;
 	Datum		outcome;
 	Datum		elsewhere;
 	Datum		ended;
-	TupleTableSlot *slots[BATCH_ROWS];
-	int			made;			/* slots */
-	int			used;			/* slots */
-	Size		bytes;			/* in them */
 	Datum		values[USER_COLUMNS];	/* the row in the making */
 	bool		nulls[USER_COLUMNS];
 };
@@ -113,8 +107,7 @@ stage_open(RosterConnection *connection, bool goes_on_to_plan)
 
 	stage->connection = connection;
 	stage->goes_on_to_plan = goes_on_to_plan;
-	stage->batch = AllocSetContextCreate(CurrentMemoryContext, "minga_roster batch",
-										 BATCH_BYTES, ALLOCSET_DEFAULT_INITSIZE, ALLOCSET_DEFAULT_MAXSIZE);
+	stage->batch = batch_make();
 	stage->page = AllocSetContextCreate(CurrentMemoryContext, "minga_roster staged page", ALLOCSET_DEFAULT_SIZES);
 	stage->connection_name = CStringGetTextDatum(connection->name);
 	return stage;
@@ -139,7 +132,6 @@ stage_begin_page(Stage *stage, PageKind kind, const char *collection)
 		stage->emptied = true;
 	}
 
-	MemoryContextReset(stage->batch);
 	MemoryContextReset(stage->page);
 	caller = MemoryContextSwitchTo(stage->page);
 	snprintf(name, sizeof(name), "%s_%d", kind == PAGE_USERS ? "staged_users" : "staged_orgs", stage->connection->number);
@@ -151,31 +143,12 @@ stage_begin_page(Stage *stage, PageKind kind, const char *collection)
 				 errmsg("table \"minga_roster.%s\" does not have the columns that the library writes", name),
 				 errdetail("It has %d columns where %d are due.", stage->tupdesc->natts, columns),
 				 errhint("Library and extension are of different versions: the DBA runs ALTER EXTENSION minga_roster UPDATE.")));
-	stage->bulk = GetBulkInsertState();
+	batch_begin(stage->batch, stage->relation, TABLE_INSERT_SKIP_FSM);
 	stage->collection = CStringGetTextDatum(collection);
 	stage->outcome = CStringGetTextDatum("unchanged");
 	stage->elsewhere = CStringGetTextDatum("elsewhere");
 	stage->ended = CStringGetTextDatum("ended");
-	stage->made = stage->used = 0;
-	stage->bytes = 0;
 	MemoryContextSwitchTo(caller);
-}
-
-/* Writes the batch and forgets its rows. */
-static void
-flush(Stage *stage)
-{
-	MemoryContext caller = MemoryContextSwitchTo(stage->batch);
-
-	if (stage->used > 0)
-		table_multi_insert(stage->relation, stage->slots, stage->used, GetCurrentCommandId(true),
-						   TABLE_INSERT_SKIP_FSM, stage->bulk);
-	for (int i = 0; i < stage->used; i++)
-		ExecClearTuple(stage->slots[i]);
-	stage->used = 0;
-	stage->bytes = 0;
-	MemoryContextSwitchTo(caller);
-	MemoryContextReset(stage->batch);
 }
 
 static void
@@ -206,7 +179,7 @@ begin_row(Stage *stage)
 {
 	memset(stage->nulls, true, sizeof(stage->nulls));
 	set_column(stage, USER_CONNECTION, stage->connection_name);
-	return MemoryContextSwitchTo(stage->batch);
+	return MemoryContextSwitchTo(batch_context(stage->batch));
 }
 
 static void
@@ -214,17 +187,8 @@ end_row(Stage *stage, MemoryContext caller)
 {
 	HeapTuple	tuple = heap_form_tuple(stage->tupdesc, stage->values, stage->nulls);
 
-	if (stage->used == stage->made)
-	{
-		MemoryContextSwitchTo(stage->page);
-		stage->slots[stage->made++] = MakeSingleTupleTableSlot(stage->tupdesc, &TTSOpsHeapTuple);
-	}
-	/* the slot owns the tuple, so that inserting it makes no copy */
-	ExecStoreHeapTuple(tuple, stage->slots[stage->used++], true);
-	stage->bytes += tuple->t_len;
 	MemoryContextSwitchTo(caller);
-	if (stage->used == BATCH_ROWS || stage->bytes >= BATCH_BYTES)
-		flush(stage);
+	batch_add(stage->batch, tuple);
 }
 
 /*
@@ -298,9 +262,7 @@ stage_org(Stage *stage, PageRow *row)
 void
 stage_end_page(Stage *stage)
 {
-	flush(stage);
-	FreeBulkInsertState(stage->bulk);
-	table_finish_bulk_insert(stage->relation, TABLE_INSERT_SKIP_FSM);
+	batch_end(stage->batch);
 	table_close(stage->relation, NoLock);
 	stage->relation = NULL;
 }

@@ -11,8 +11,6 @@
  */
 #include "postgres.h"
 
-#include <time.h>
-
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -21,17 +19,25 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "base/compat.h"
-#include "oneroster/fetch.h"
+#include "base/connection.h"
+#include "base/error.h"
+#include "base/run_row.h"
+#include "base/transaction.h"
+#include "oneroster/attempt.h"
+#include "oneroster/client.h"
+#include "oneroster/endpoint.h"
+#include "oneroster/facts.h"
+#include "oneroster/fault.h"
+#include "oneroster/oauth2.h"
+#include "oneroster/page.h"
+#include "run/diagnose.h"
+#include "run/fetch.h"
+#include "run/probe.h"
 
-#define SMALL_PAGE 10			/* rows asked for where the answer is only looked at */
 #define ROLE_PAGE 100			/* and where a filter is to be caught */
 #define SMALL_PAGES_MAX 16
 #define CLOCK_TOLERANCE_US (60 * USECS_PER_SEC)
-#define PROBE_FIELDS "sourcedId,status,role,orgs"
-#define PROBE_FIELDS_1_2 "sourcedId,status,roles"
 #define NO_DATE "dateLastModified>'9999-12-31T00:00:00.000Z'"
-#define SIS_WORDS "; the SIS says: "	/* in a fault's detail (page.c) */
 
 typedef enum Verdict
 {
@@ -47,31 +53,11 @@ typedef struct Diagnosis
 	RosterClient *client;
 	MemoryContext context;		/* of what lives to the end */
 	int			position;		/* of the latest finding */
-	bool		is_1_2;			/* what it speaks by its address */
 	RosterCollection *examined; /* the list that is looked at closely, and its path */
 	const char *path;
 	int64		small_us[SMALL_PAGES_MAX];	/* how long small pages took */
 	int			small_count;
 } Diagnosis;
-
-/* A page as far as a probe looks at it. */
-typedef struct ProbePage
-{
-	ClientFault *fault;			/* or NULL: the rest is set */
-	bool		denied;
-	bool		refused;		/* as it was asked for, and perhaps not otherwise */
-	bool		bare;
-	int			rows;
-	int64		total;			/* claimed; -1: none */
-	int64		elapsed_us;
-	bool		clock_known;	/* a header Date came */
-	int64		clock_ahead;	/* seconds, of the database server's clock */
-	char	   *ids[SMALL_PAGE];	/* of the first rows */
-	int			ids_count;
-	const char *wanted_role;
-	int			other_roles;	/* rows of another role than the wanted one */
-	int			named;			/* rows with a name, which was not asked for */
-} ProbePage;
 
 /* Writes a finding, in a transaction of its own.  detail and hint may be NULL. */
 static void
@@ -98,27 +84,10 @@ note(Diagnosis *diagnosis, const char *finding, Verdict verdict, const char *val
 	commit_worker_transaction();
 }
 
-/* Message and detail of a fault in one, without the words of the SIS. */
-static char *
-fault_sentences(const char *message, const char *detail)
-{
-	const char *words = detail == NULL ? NULL : strstr(detail, SIS_WORDS);
-	char	   *text;
-
-	if (detail == NULL)
-		text = psprintf("%s.", message);
-	else if (words != NULL)
-		text = psprintf("%s. %.*s, with a description.", message, (int) (words - detail), detail);
-	else
-		text = psprintf("%s. %s", message, detail);
-	text[0] = pg_ascii_toupper((unsigned char) text[0]);
-	return text;
-}
-
 static void
-note_fault(Diagnosis *diagnosis, const char *finding, Verdict verdict, const char *value, const ClientFault *fault)
+note_fault(Diagnosis *diagnosis, const char *finding, Verdict verdict, const char *value, const RosterFault *fault)
 {
-	note(diagnosis, finding, verdict, value, fault_sentences(fault->message, fault->detail), fault->hint);
+	note(diagnosis, finding, verdict, value, fault_sentences(fault, false), fault->hint);
 }
 
 static char *
@@ -127,129 +96,15 @@ milliseconds(int64 us)
 	return psprintf(INT64_FORMAT " ms", Max((us + 500) / 1000, 1));
 }
 
-static void
-take_user(void *taker, PageRow *row)
-{
-	ProbePage  *page = taker;
-	const text *role = row->texts[ROW_ROLE];
-
-	if (page->ids_count < SMALL_PAGE)
-		page->ids[page->ids_count++] = MemoryContextStrdup(GetMemoryChunkContext(page), text_to_cstring(row->texts[ROW_SOURCED_ID]));
-	if (page->wanted_role != NULL && role != NULL && !row->role_unclear &&
-		pg_strcasecmp(text_to_cstring(role), page->wanted_role) != 0)
-		page->other_roles++;
-	if (row->texts[ROW_GIVEN_NAME] != NULL || row->texts[ROW_FAMILY_NAME] != NULL)
-		page->named++;
-}
-
-/*
- * Asks for one page of the collection: path, which may have a query, with the
- * query added, "asc" or "desc" by sourcedId.  wanted_role may be NULL.
- */
-static ProbePage *
-ask(Diagnosis *diagnosis, const RosterCollection *collection, const char *path, const char *query, const char *order, const char *wanted_role)
-{
-	const ServerFacts *facts = &diagnosis->client->facts;
-	char	   *sort = facts->no_sort ? "" : psprintf("&sort=sourcedId&orderBy=%s", order);
-	char	   *fields = facts->no_fields ? "" : psprintf("&fields=%s", diagnosis->is_1_2 ? PROBE_FIELDS_1_2 : PROBE_FIELDS);
-	char	   *full_path = psprintf("%s%c%s%s%s", path, strchr(path, '?') == NULL ? '?' : '&', query, sort, fields);
-	ProbePage  *page = palloc0(sizeof(ProbePage));
-	PageReader	reader;
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "minga_roster page of a diagnosis", ALLOCSET_DEFAULT_SIZES);
-	MemoryContext caller = MemoryContextSwitchTo(context);
-	HttpResponse *response;
-
-	reader_of_users(&reader, diagnosis->connection, collection);
-	reader.path = full_path;
-	reader.take_row = take_user;
-	reader.taker = page;
-	page->wanted_role = wanted_role;
-	page->fault = get_page(diagnosis->client, full_path, 0, 0, 0, &response);
-	page->denied = page->fault != NULL && is_denied(response);
-	page->refused = page->fault != NULL && client_was_refused(response);
-	page->total = response->total_count;
-	page->elapsed_us = response->elapsed_us;
-	page->clock_known = page->fault == NULL && response->server_time >= 0;
-	page->clock_ahead = response->server_time - (int64) time(NULL);
-	if (page->fault == NULL)
-	{
-		MemoryContextSwitchTo(caller);
-		page->fault = read_page(&reader, response);
-		page->rows = reader.rows;
-		page->bare = reader.bare;
-		page->refused = (page->fault != NULL);
-		MemoryContextDelete(context);	/* with the page's bytes */
-	}
-	MemoryContextSwitchTo(caller);
-	return page;
-}
-
 /* A small page of the list that is examined; its time counts. */
 static ProbePage *
 ask_small(Diagnosis *diagnosis, const char *query, const char *order)
 {
-	ProbePage  *page = ask(diagnosis, diagnosis->examined, diagnosis->path, query, order, NULL);
+	ProbePage  *page = probe_page(diagnosis->client, diagnosis->examined, diagnosis->path, query, order, NULL);
 
 	if (page->fault == NULL && diagnosis->small_count < SMALL_PAGES_MAX)
 		diagnosis->small_us[diagnosis->small_count++] = page->elapsed_us;
 	return page;
-}
-
-static bool
-same_ids(const ProbePage *a, const ProbePage *b)
-{
-	if (a->ids_count != b->ids_count)
-		return false;
-	for (int i = 0; i < a->ids_count; i++)
-	{
-		if (strcmp(a->ids[i], b->ids[i]) != 0)
-			return false;
-	}
-	return true;
-}
-
-static bool
-share_ids(const ProbePage *a, const ProbePage *b)
-{
-	for (int i = 0; i < a->ids_count; i++)
-	{
-		for (int j = 0; j < b->ids_count; j++)
-		{
-			if (strcmp(a->ids[i], b->ids[j]) == 0)
-				return true;
-		}
-	}
-	return false;
-}
-
-/* As numbers where both are, since some servers sort so. */
-static int
-compare_numbers(const char *a, const char *b)
-{
-	size_t		a_len = strlen(a);
-	size_t		b_len = strlen(b);
-
-	if (a_len != b_len && strspn(a, "0123456789") == a_len && strspn(b, "0123456789") == b_len)
-		return a_len < b_len ? -1 : 1;
-	return strcmp(a, b);
-}
-
-/* Whether the ids rise (direction 1) or fall (-1) by some order that servers sort by. */
-static bool
-in_order(const ProbePage *page, int direction)
-{
-	int			(*const orders[]) (const char *, const char *) = {strcmp, pg_strcasecmp, compare_numbers};
-
-	for (int order = 0; order < lengthof(orders); order++)
-	{
-		int			i;
-
-		for (i = 1; i < page->ids_count && orders[order] (page->ids[i - 1], page->ids[i]) * direction <= 0; i++)
-			;
-		if (i >= page->ids_count)
-			return true;
-	}
-	return false;
 }
 
 /* False where no token was given, or where nothing came of it. */
@@ -258,7 +113,7 @@ diagnose_token(Diagnosis *diagnosis)
 {
 	RosterClient *client = diagnosis->client;
 	TimestampTz started = GetCurrentTimestamp();
-	ClientFault *fault = client_authorize(client, true);
+	RosterFault *fault = authorize(&client->authorization, true);
 	char	   *took = milliseconds(GetCurrentTimestamp() - started);
 
 	if (fault != NULL)
@@ -269,8 +124,8 @@ diagnose_token(Diagnosis *diagnosis)
 	if (client->connection->auth != AUTH_OAUTH2)
 		note(diagnosis, "token", TOLD, "none asked for",
 			 client->connection->auth == AUTH_BEARER ? "The client secret is the token." : "Each request is signed with the client secret.", NULL);
-	else if (client->token_lifetime > 0)
-		note(diagnosis, "token", AS_IT_SHOULD, psprintf("%d seconds", client->token_lifetime),
+	else if (client->authorization.token_lifetime > 0)
+		note(diagnosis, "token", AS_IT_SHOULD, psprintf("%d seconds", client->authorization.token_lifetime),
 			 psprintf("The token endpoint answered in %s and gives its tokens that long.", took), NULL);
 	else
 		note(diagnosis, "token", TOLD, "lifetime not said",
@@ -287,7 +142,7 @@ is_had_with_less(Diagnosis *diagnosis)
 
 	reader_of_users(&reader, diagnosis->connection, diagnosis->examined);
 	reader.path = diagnosis->path;
-	return find_out_refusal(diagnosis->client, &reader, page_size_for(diagnosis->client), false);
+	return find_out_refusal(diagnosis->client, &reader, page_size_for(&diagnosis->client->facts), false);
 }
 
 /*
@@ -310,9 +165,9 @@ choose_list(Diagnosis *diagnosis, List *collections)
 
 			diagnosis->examined = collection;
 			diagnosis->path = collection_path(diagnosis->connection, template);
-			page = ask_small(diagnosis, psprintf("limit=%d&offset=0", SMALL_PAGE), "asc");
+			page = ask_small(diagnosis, psprintf("limit=%d&offset=0", PROBE_ROWS), "asc");
 			if (page->refused && is_had_with_less(diagnosis))
-				page = ask_small(diagnosis, psprintf("limit=%d&offset=0", SMALL_PAGE), "asc");
+				page = ask_small(diagnosis, psprintf("limit=%d&offset=0", PROBE_ROWS), "asc");
 			if (page->fault == NULL && page->rows > 0)
 				return page;
 			if (page->fault == NULL)
@@ -336,9 +191,9 @@ diagnose_paging(Diagnosis *diagnosis, const ProbePage *first)
 	ProbePage  *second;
 	ProbePage  *large;
 	ProbePage  *later = NULL;	/* one with another total */
-	bool		all_seen = first->total >= 0 ? first->rows >= first->total : first->rows < SMALL_PAGE;
+	bool		all_seen = first->total >= 0 ? first->rows >= first->total : first->rows < PROBE_ROWS;
 
-	second = ask_small(diagnosis, psprintf("limit=%d&offset=%d", SMALL_PAGE, first->rows), "asc");
+	second = ask_small(diagnosis, psprintf("limit=%d&offset=%d", PROBE_ROWS, first->rows), "asc");
 	if (second->fault != NULL)
 		note_fault(diagnosis, "offset", second->denied && all_seen ? TOLD : NOT_AS_IT_SHOULD,
 				   second->denied && all_seen ? "404 behind the end" : "refused", second->fault);
@@ -355,7 +210,7 @@ diagnose_paging(Diagnosis *diagnosis, const ProbePage *first)
 			 second->rows > 0 ? psprintf("The pages at offset 0 and %d have no row in common.", first->rows)
 			 : "The page behind the last row is empty.", NULL);
 
-	large = ask(diagnosis, diagnosis->examined, diagnosis->path, psprintf("limit=%d&offset=0", asked), "asc", NULL);
+	large = probe_page(diagnosis->client, diagnosis->examined, diagnosis->path, psprintf("limit=%d&offset=0", asked), "asc", NULL);
 	if (large->fault != NULL)
 		note_fault(diagnosis, "page size", NOT_AS_IT_SHOULD, psprintf("%d refused", asked), large->fault);
 	else if (large->rows >= asked)
@@ -365,7 +220,7 @@ diagnose_paging(Diagnosis *diagnosis, const ProbePage *first)
 			 psprintf("%d were asked for, and the whole list came in one page.", asked), NULL);
 	else
 	{
-		ProbePage  *rest = ask_small(diagnosis, psprintf("limit=%d&offset=%d", SMALL_PAGE, large->rows), "asc");
+		ProbePage  *rest = ask_small(diagnosis, psprintf("limit=%d&offset=%d", PROBE_ROWS, large->rows), "asc");
 
 		if (rest->fault == NULL && rest->rows > 0)
 			note(diagnosis, "page size", TOLD, psprintf("%d rows at the most", large->rows),
@@ -407,7 +262,7 @@ diagnose_sort(Diagnosis *diagnosis, const ProbePage *rising)
 			 is_refused ? "The SIS refuses requests that name an order." : "The list has fewer than two rows.", NULL);
 		return;
 	}
-	falling = ask_small(diagnosis, psprintf("limit=%d&offset=0", SMALL_PAGE), "desc");
+	falling = ask_small(diagnosis, psprintf("limit=%d&offset=0", PROBE_ROWS), "desc");
 	if (falling->fault != NULL)
 		note_fault(diagnosis, "sort", NOT_AS_IT_SHOULD, "refused", falling->fault);
 	else if (same_ids(rising, falling))
@@ -429,7 +284,7 @@ diagnose_sort(Diagnosis *diagnosis, const ProbePage *rising)
 static void
 diagnose_repetition(Diagnosis *diagnosis, const ProbePage *first)
 {
-	ProbePage  *again = ask_small(diagnosis, psprintf("limit=%d&offset=0", SMALL_PAGE), "asc");
+	ProbePage  *again = ask_small(diagnosis, psprintf("limit=%d&offset=0", PROBE_ROWS), "asc");
 
 	if (again->fault != NULL)
 		note_fault(diagnosis, "the same page again", NOT_AS_IT_SHOULD, "refused", again->fault);
@@ -479,7 +334,7 @@ diagnose_impossible_filter(Diagnosis *diagnosis, const char *finding, const char
 		note(diagnosis, finding, TOLD, "not tried", "The list examined is one that a filter gives.", NULL);
 		return;
 	}
-	page = ask_small(diagnosis, psprintf("limit=%d&offset=0&filter=%s", SMALL_PAGE, filter), "asc");
+	page = ask_small(diagnosis, psprintf("limit=%d&offset=0&filter=%s", PROBE_ROWS, filter), "asc");
 	if (page->fault != NULL)
 		note_fault(diagnosis, finding, page->denied ? TOLD : NOT_AS_IT_SHOULD, page->denied ? "not known" : "refused", page->fault);
 	else if (page->rows > 0)
@@ -492,8 +347,8 @@ static void
 diagnose_filters(Diagnosis *diagnosis)
 {
 	RosterCollection users = {.name = "users"};
-	ProbePage  *page = ask(diagnosis, &users, "/users",
-						   psprintf("limit=%d&offset=0&filter=%s='teacher'", ROLE_PAGE, diagnosis->is_1_2 ? "roles.role" : "role"),
+	ProbePage  *page = probe_page(diagnosis->client, &users, "/users",
+						   psprintf("limit=%d&offset=0&filter=%s='teacher'", ROLE_PAGE, is_1_2(diagnosis->connection) ? "roles.role" : "role"),
 						   "asc", "teacher");
 
 	if (page->fault != NULL)
@@ -534,59 +389,25 @@ note_time(Diagnosis *diagnosis)
 		return;
 	qsort(diagnosis->small_us, count, sizeof(int64), compare_times);
 	note(diagnosis, "time of a small page", TOLD, milliseconds(diagnosis->small_us[count / 2]),
-		 psprintf("Median of %d pages of up to %d rows, from %s to %s.", count, SMALL_PAGE,
+		 psprintf("Median of %d pages of up to %d rows, from %s to %s.", count, PROBE_ROWS,
 				  milliseconds(diagnosis->small_us[0]), milliseconds(diagnosis->small_us[count - 1])), NULL);
-}
-
-/* The preset's lists of guardians, wanted by the connection or not.  palloc'd. */
-static List *
-load_contact_collections(Diagnosis *diagnosis)
-{
-	List	   *collections = NIL;
-	Oid			types[] = {TEXTOID};
-	Datum		values[1];
-
-	begin_worker_transaction();
-	values[0] = CStringGetTextDatum(diagnosis->connection->collections);
-	SPI_execute_with_args("SELECT e->>'collection', e->>'path', minga_roster_internal.fallbacks_of(e)"
-						  " FROM pg_catalog.jsonb_array_elements($1::jsonb) AS e WHERE e->>'family' = 'contact'",
-						  1, types, values, NULL, true, 0);
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		MemoryContext transaction = MemoryContextSwitchTo(diagnosis->context);
-		RosterCollection *collection = palloc0(sizeof(RosterCollection));
-		char	  **texts[] = {&collection->name, &collection->path};
-		bool		isnull;
-
-		for (int column = 0; column < lengthof(texts); column++)
-		{
-			char	   *value = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, column + 1);
-
-			*texts[column] = value == NULL ? NULL : MemoryContextStrdup(diagnosis->context, value);
-		}
-		collection->fallbacks = text_array(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 3, &isnull), NULL);
-		collections = lappend(collections, collection);
-		MemoryContextSwitchTo(transaction);
-	}
-	commit_worker_transaction();
-	return collections;
 }
 
 /* Whether guardians are shared, although the connection may not want them yet. */
 static void
 diagnose_guardians(Diagnosis *diagnosis)
 {
-	List	   *collections = load_contact_collections(diagnosis);
+	List	   *collections = load_contact_collections(diagnosis->connection);
 	ListCell   *cell;
 
 	foreach(cell, collections)
 	{
 		RosterCollection *collection = lfirst(cell);
 		char	   *finding = psprintf("list of %s", collection->name);
-		ProbePage  *page = ask(diagnosis, collection, collection_path(diagnosis->connection, collection->path), "limit=1&offset=0", "asc", NULL);
+		ProbePage  *page = probe_page(diagnosis->client, collection, collection_path(diagnosis->connection, collection->path), "limit=1&offset=0", "asc", NULL);
 
 		for (char **fallback = collection->fallbacks; page->denied && *fallback != NULL; fallback++)
-			page = ask(diagnosis, collection, collection_path(diagnosis->connection, *fallback), "limit=1&offset=0",
+			page = probe_page(diagnosis->client, collection, collection_path(diagnosis->connection, *fallback), "limit=1&offset=0",
 					   "asc", NULL);
 		if (page->fault != NULL)
 			note_fault(diagnosis, finding, page->denied ? TOLD : NOT_AS_IT_SHOULD, page->denied ? "denied" : "not readable", page->fault);
@@ -623,7 +444,7 @@ read_whole(Diagnosis *diagnosis)
 	MemoryContextSwitchTo(caller);
 
 	if (error != NULL)
-		note(diagnosis, "whole read", NOT_AS_IT_SHOULD, "broken off", fault_sentences(error->message, error->detail), error->hint);
+		note(diagnosis, "whole read", NOT_AS_IT_SHOULD, "broken off", fault_sentences_of_error(error), error->hint);
 	else
 		note(diagnosis, "whole read", AS_IT_SHOULD, psprintf(INT64_FORMAT " rows in %d pages", diagnosis->run->rows_staged, diagnosis->run->pages),
 			 psprintf("In %s.", milliseconds(GetCurrentTimestamp() - started)), NULL);
@@ -675,9 +496,8 @@ diagnose_connection(RosterConnection *connection, RosterRun *run)
 
 	set_phase(run, "fetch");
 	MemoryContextSwitchTo(context);
-	diagnosis.is_1_2 = strstr(connection->base_url, "/v1p2") != NULL;
 	diagnosis.client = client_open(connection, run);
-	load_facts(diagnosis.client);
+	load_facts(&diagnosis.client->facts);
 	if (diagnose_token(&diagnosis))
 	{
 		first = choose_list(&diagnosis, load_collections(connection, run));

@@ -18,259 +18,20 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "base/compat.h"
-#include "oneroster/fetch.h"
+#include "base/connection.h"
+#include "base/error.h"
+#include "base/run_row.h"
+#include "base/transaction.h"
+#include "oneroster/client.h"
+#include "oneroster/collection.h"
+#include "oneroster/endpoint.h"
+#include "oneroster/facts.h"
+#include "oneroster/fault.h"
+#include "oneroster/schools.h"
+#include "oneroster/stage.h"
+#include "run/fetch.h"
 
 #define READS_MAX 4				/* the first, and three anew */
-
-/* The texts of an array, ending with NULL, palloc'd; *count may be left out. */
-char **
-text_array(Datum array, int *count)
-{
-	Datum	   *elements;
-	char	  **texts;
-	int			number;
-
-	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false, TYPALIGN_INT, &elements, NULL, &number);
-	texts = palloc0((number + 1) * sizeof(char *));
-	for (int i = 0; i < number; i++)
-		texts[i] = TextDatumGetCString(elements[i]);
-	if (count != NULL)
-		*count = number;
-	return texts;
-}
-
-/*
- * The collections to be read by the run, in order, palloc'd in the current
- * memory context.  Not inside a transaction.
- */
-List *
-load_collections(RosterConnection *connection, const RosterRun *run)
-{
-	MemoryContext owner = CurrentMemoryContext;
-	List	   *collections = NIL;
-	Oid			types[] = {TEXTOID, INT8OID};
-	Datum		values[2];
-
-	begin_worker_transaction();
-	values[0] = CStringGetTextDatum(connection->name);
-	values[1] = Int64GetDatum(run->run);
-	SPI_execute_with_args("SELECT collection, family, path, fallbacks, roles, filtered "
-						  "FROM minga_roster_internal.collections_to_read($1, "
-						  "(SELECT modified_since FROM minga_roster.runs WHERE run = $2 AND NOT is_full))",
-						  2, types, values, NULL, true, 0);
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		HeapTuple	tuple = SPI_tuptable->vals[i];
-		TupleDesc	tupdesc = SPI_tuptable->tupdesc;
-		MemoryContext caller = MemoryContextSwitchTo(owner);
-		RosterCollection *collection = palloc0(sizeof(RosterCollection));
-		char	  **texts[] = {&collection->name, &collection->family, &collection->path};
-		bool		isnull;
-
-		for (int column = 1; column <= lengthof(texts); column++)
-		{
-			char	   *value = SPI_getvalue(tuple, tupdesc, column);
-
-			*texts[column - 1] = value == NULL ? NULL : MemoryContextStrdup(owner, value);
-		}
-		collection->fallbacks = text_array(SPI_getbinval(tuple, tupdesc, 4, &isnull), NULL);
-		collection->roles = text_array(SPI_getbinval(tuple, tupdesc, 5, &isnull), &collection->nroles);
-		collection->filtered = DatumGetBool(SPI_getbinval(tuple, tupdesc, 6, &isnull));
-		collections = lappend(collections, collection);
-		MemoryContextSwitchTo(caller);
-	}
-	commit_worker_transaction();
-	return collections;
-}
-
-bool
-is_school_scoped(const char *path)
-{
-	return strstr(path, "{school}") != NULL;
-}
-
-/* The path of a preset with the School ID in its place.  palloc'd. */
-char *
-collection_path(RosterConnection *connection, const char *path)
-{
-	const char *place = strstr(path, "{school}");
-
-	if (place == NULL)
-		return pstrdup(path);
-	return psprintf("%.*s%s%s", (int) (place - path), path, url_encode(connection->school_id),
-					place + strlen("{school}"));
-}
-
-static bool
-text_equals(const text *value, const char *string)
-{
-	Size		len = strlen(string);
-
-	return VARSIZE(value) - VARHDRSZ == len && memcmp(VARDATA(value), string, len) == 0;
-}
-
-/* What is the same for every page of a collection; a role that ended before yesterday is over wherever the school is. */
-void
-reader_of_users(PageReader *reader, RosterConnection *connection, const RosterCollection *collection)
-{
-	int			year;
-	int			month;
-	int			day;
-
-	memset(reader, 0, sizeof(PageReader));
-	reader->kind = PAGE_USERS;
-	reader->subject = collection->name;
-	reader->school_id = connection->school_id;
-	reader->campus_metadata = connection->campus_metadata;
-	j2date(roster_clock_now() / USECS_PER_DAY + POSTGRES_EPOCH_JDATE - 1, &year, &month, &day);
-	snprintf(reader->ended_before, sizeof(reader->ended_before), "%04d-%02d-%02d", year % 10000, month % 100, day % 100);
-}
-
-/* Whether a row of an endpoint that is not the school's own has none of the roles that are kept of it. */
-static bool
-is_of_other_role(const RowJudge *judge, const PageRow *row)
-{
-	const RosterCollection *collection = judge->collection;
-	const text *role = row->texts[ROW_ROLE];
-
-	if (judge->school_scoped || collection->nroles == 0 || role == NULL || row->role_unclear)
-		return false;
-	for (int i = 0; i < collection->nroles; i++)
-	{
-		if (text_equals(role, collection->roles[i]))
-			return false;
-		for (int held = 0; held < row->roles.count; held++)
-		{
-			if (text_equals((text *) DatumGetPointer(row->roles.ids[held]), collection->roles[i]))
-				return false;
-		}
-	}
-	return true;
-}
-
-/*
- * Whether the user is none of this school's, or of a role that was not asked
- * for: the filter of a request is checked again, since servers ignore them.
- * Contacts are told by the students who name them, not by their schools.  What
- * cannot be read is never elsewhere.
- */
-bool
-is_elsewhere(const RowJudge *judge, const PageRow *row)
-{
-	const RosterCollection *collection = judge->collection;
-
-	if (strcmp(collection->family, "contact") != 0 && !row->orgs_unclear)
-	{
-		bool		listed = (row->orgs.count == 0 && judge->school_scoped && !row->roles_over);
-
-		for (int i = 0; i < row->orgs.count && !listed; i++)
-			listed = text_equals((text *) DatumGetPointer(row->orgs.ids[i]), judge->school_id);
-		if (!listed || (row->roles_over && row->texts[ROW_ROLE] == NULL))
-			return true;
-	}
-	return is_of_other_role(judge, row);
-}
-
-/*
- * Whether the row, elsewhere by is_elsewhere, names no school at all.  In the
- * list of a school, whose place another list takes, it would have been the
- * school's.
- */
-bool
-is_nowhere(const RowJudge *judge, const PageRow *row)
-{
-	return !judge->school_scoped && is_school_scoped(judge->collection->path) &&
-		row->orgs.count == 0 && !row->orgs_unclear && !row->roles_over && !is_of_other_role(judge, row);
-}
-
-/* The key may not, or the endpoint is not there, as servers say it at its first page. */
-bool
-is_denied(const HttpResponse *response)
-{
-	switch (response->status)
-	{
-		case 403:
-		case 404:
-		case 405:
-		case 410:
-		case 501:
-			return true;
-	}
-	return false;
-}
-
-/*
- * Begins to ask for a page; client_wait carries it on.  flags: ASK_...  slow_is_final: with a
- * time-out or 504 it ends, for the caller to ask for fewer rows.
- */
-ClientGet *
-begin_page(RosterClient *client, const char *path, int limit, int64 offset, int flags, Size max_bytes,
-		   bool slow_is_final)
-{
-	char	   *url = client_url(client, path, limit, offset, flags);
-	ClientGet  *get = client_begin_get(client, url, max_bytes, slow_is_final);
-
-	pfree(url);
-	return get;
-}
-
-/*
- * Adds the words of the SIS to why it refused a page.  They may hold what it
- * was sent, so they are left out where the token is in them; and a redirect or
- * a refused token has none to go by.
- */
-static void
-add_words(RosterClient *client, ClientGet *get)
-{
-	ClientFault *fault = get->fault;
-	char	   *words;
-
-	if (get->response.status < 400 || get->response.status == 401)
-		return;
-	words = page_description(get->response.body, get->response.len);
-	if (words == NULL || (client->token != NULL && strstr(words, client->token) != NULL))
-		return;
-	fault->detail = psprintf("%.*s; the SIS says: %s", (int) strlen(fault->detail) - 1, fault->detail, words);
-}
-
-/*
- * What a page that has ended came to.  NULL: its 200 is in get->response; else
- * the fault, with the status as answered, 0 where nothing was.  Lives as long
- * as the GET.
- */
-ClientFault *
-page_fault(RosterClient *client, ClientGet *get)
-{
-	if (get->fault == NULL && get->response.status != 200)
-	{
-		MemoryContext caller = MemoryContextSwitchTo(get->context);
-
-		get->fault = client_status_fault(client, get->url, &get->response);
-		add_words(client, get);
-		MemoryContextSwitchTo(caller);
-	}
-	if (get->fault != NULL)
-		http_release(&get->response);	/* nobody looks into it */
-	return get->fault;
-}
-
-/*
- * Asks for a page and waits for it.  NULL: its 200 is in *response; else the
- * fault, with (*response)->status as answered, 0 where nothing was.  Fault and
- * response, body included, live as long as the current memory context.  Not
- * inside a transaction.
- */
-ClientFault *
-get_page(RosterClient *client, const char *path, int limit, int64 offset, int flags, HttpResponse **response)
-{
-	ClientGet  *get = begin_page(client, path, limit, offset, flags, PAGE_MAX_BYTES, false);
-
-	while (!client_get_has_ended(get))
-		client_wait(client, true);
-	*response = &get->response;
-	return page_fault(client, get);
-}
 
 /* Says in the run's row whether it asks only for what changed.  In a transaction of its own, as the next one. */
 static void
@@ -282,27 +43,6 @@ begin_read(RosterRun *run)
 	begin_worker_transaction();
 	SPI_execute_with_args("SELECT minga_roster_internal.begin_read($1)", 1, types, values, NULL, false, 0);
 	commit_worker_transaction();
-}
-
-/* Whether rows came that were not asked for; the stage is empty and the run a full one then. */
-bool
-filter_is_ignored(RosterRun *run, const RosterCollection *collection)
-{
-	Oid			types[] = {INT8OID, TEXTOID};
-	Datum		values[] = {Int64GetDatum(run->run), CStringGetTextDatum(collection->name)};
-	bool		isnull;
-	bool		ignored;
-
-	begin_worker_transaction();
-	SPI_execute_with_args("SELECT minga_roster_internal.filter_is_ignored($1, $2)", 2, types, values, NULL, false, 1);
-	ignored = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	commit_worker_transaction();
-	if (ignored)
-	{
-		run->rows_staged = 0;
-		run->rows_expected = -1;
-	}
-	return ignored;
 }
 
 /* Sets the stage right and marks the run as a full read, unless it is a delta. */
@@ -354,10 +94,10 @@ limit_fetch(RosterClient *client, RosterRun *run)
 	if (evening == NULL)
 		return requests;
 	evening_ends = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), seconds_left * 1000);
-	if (evening_ends < client->run_until)
+	if (evening_ends < client->requester.until)
 	{
-		client->run_until = evening_ends;
-		client->run_until_fault = client_fault(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+		client->requester.until = evening_ends;
+		client->requester.until_fault = fault_make(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 											   "the evening ended before the roster was read",
 											   psprintf("The evening is %s, and the SIS is not asked outside of it.", evening),
 											   "Nobody was changed, and the next evening starts over. If it happens again, make the evening "
@@ -391,7 +131,7 @@ read_roster(RosterClient *client, RosterRun *run, int requests, bool *begun)
 	RosterConnection *connection = client->connection;
 	Stage	   *stage = stage_open(connection, run->kind == RUN_PREVIEW || run->kind == RUN_SYNC);
 	SchoolList	schools;
-	ClientFault *fault;
+	RosterFault *fault;
 	bool		filter_ignored;
 
 	fault = read_schools(client, run, stage, &schools);
@@ -411,7 +151,7 @@ read_roster(RosterClient *client, RosterRun *run, int requests, bool *begun)
 	if (client->revision_changed)
 		return false;
 	if (fault != NULL)
-		client_raise(fault);
+		fault_raise(fault);
 	settle(connection, run);
 	return true;
 }
@@ -434,7 +174,7 @@ fetch_roster(RosterConnection *connection, RosterRun *run)
 	set_phase(run, "fetch");
 	MemoryContextSwitchTo(context);
 	client = client_open(connection, run);
-	load_facts(client);
+	load_facts(&client->facts);
 	requests = limit_fetch(client, run);
 	for (;;)
 	{

@@ -30,8 +30,10 @@
 #include "utils/snapmgr.h"
 #include "utils/tuplestore.h"
 
-#include "base/compat.h"
 #include "base/door.h"
+#include "base/error.h"
+#include "base/run_row.h"
+#include "run/order.h"
 #include "run/wait.h"
 
 PG_FUNCTION_INFO_V1(roster_test_connection);
@@ -136,24 +138,6 @@ queued_twin(const WorkerOrder *order)
 	twin = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
 	SPI_finish();
 	return isnull ? 0 : DatumGetInt64(twin);
-}
-
-/* False where no worker can be registered.  The handle is palloc'd. */
-bool
-launch_worker(const WorkerOrder *order, BackgroundWorkerHandle **handle)
-{
-	BackgroundWorker worker = {0};
-
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	worker.bgw_notify_pid = MyProcPid;
-	strlcpy(worker.bgw_library_name, "minga_roster", sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name, "roster_worker_main", sizeof(worker.bgw_function_name));
-	strlcpy(worker.bgw_name, "minga_roster worker", sizeof(worker.bgw_name));
-	strlcpy(worker.bgw_type, "minga_roster", sizeof(worker.bgw_type));
-	memcpy(worker.bgw_extra, order, sizeof(*order));
-	return RegisterDynamicBackgroundWorker(&worker, handle);
 }
 
 /* No worker could be registered: the caller's transaction puts the run in the queue. */

@@ -20,8 +20,13 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
-#include "minga_roster.h"
+#include "base/run_row.h"
+#include "base/secrets.h"
+#include "base/settings.h"
+#include "base/transaction.h"
+#include "net/smtp.h"
 #include "net/transfer.h"
+#include "run/outbox.h"
 
 /* With "Subject: " a line of 78 characters at most (RFC 5322), and of 76 with an encoded word (RFC 2047). */
 #define PLAIN_HEADER_MAX 69
@@ -228,7 +233,7 @@ send_due(void)
 		else
 		{
 			waiting.message.subject = encode_header(waiting.message.subject);
-			fault = mail_perform(pool, &waiting.message, roster_smtp_user, password, &fault_text);
+			fault = smtp_perform(pool, &waiting.message, roster_smtp_user, password, &fault_text);
 		}
 		mark_mail(waiting.mail, fault, fault_text);
 	}

@@ -17,7 +17,8 @@
 #include "utils/builtins.h"
 
 #include "base/compat.h"
-#include "minga_roster.h"
+#include "base/error.h"
+#include "base/settings.h"
 #include "run/run_locks.h"
 
 /* Which advisory locks are ours: field 4 of the tag; and the class of the first kind, field 2. */

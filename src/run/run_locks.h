@@ -28,7 +28,6 @@ typedef struct RunLocks
 	bool		connection_held;
 } RunLocks;
 
-/* in run_locks.c */
 extern bool run_lock_take(RunLockKind kind, int64 number);
 extern void run_lock_release(RunLockKind kind, int64 number);
 extern bool try_slot(RunLocks *locks);

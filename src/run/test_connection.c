@@ -17,9 +17,28 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "base/connection.h"
+#include "base/run_row.h"
+#include "base/settings.h"
+#include "base/transaction.h"
 #include "net/address.h"
-#include "base/compat.h"
-#include "oneroster/fetch.h"
+#include "net/http.h"
+#include "net/transfer.h"
+#include "net/url.h"
+#include "oneroster/attempt.h"
+#include "oneroster/client.h"
+#include "oneroster/endpoint.h"
+#include "oneroster/facts.h"
+#include "oneroster/fault.h"
+#include "oneroster/http_fault.h"
+#include "oneroster/oauth2.h"
+#include "oneroster/page.h"
+#include "oneroster/page_request.h"
+#include "oneroster/request.h"
+#include "oneroster/row_values.h"
+#include "oneroster/schools.h"
+#include "oneroster/scope.h"
+#include "run/test_connection.h"
 
 #define PROBE_MAX_BYTES (1024 * 1024)
 #define ROWS_ASKED 100			/* of a collection */
@@ -90,21 +109,10 @@ end_step(ConnectionTest *test, bool ok, const char *detail, const char *hint, in
 	commit_worker_transaction();
 }
 
-/* A fault's message and detail as sentences. */
-static char *
-fault_sentences(const ClientFault *fault)
-{
-	char	   *text = psprintf("%s.%s%s", fault->message, fault->detail != NULL ? " " : "",
-								fault->detail != NULL ? fault->detail : "");
-
-	text[0] = pg_ascii_toupper((unsigned char) text[0]);
-	return text;
-}
-
 static void
-end_step_with_fault(ConnectionTest *test, const ClientFault *fault)
+end_step_with_fault(ConnectionTest *test, const RosterFault *fault)
 {
-	end_step(test, false, fault_sentences(fault), fault->hint, -1);
+	end_step(test, false, fault_sentences(fault, true), fault->hint, -1);
 }
 
 /* "1,204" */
@@ -165,12 +173,12 @@ test_url(ConnectionTest *test, UrlParts *base, UrlParts *token)
 
 /* One request without credentials, to see how far it gets. */
 static HttpResponse *
-probe(ConnectionTest *test, const char *url)
+probe_host(ConnectionTest *test, const char *url)
 {
 	HttpRequest request = {.url = url,.max_bytes = PROBE_MAX_BYTES};
 	HttpResponse *response = palloc0(sizeof(HttpResponse));
 
-	client_try(test->client, &request, response);
+	request_try(&test->client->requester, &request, response);
 	http_release(response);
 	return response;
 }
@@ -219,12 +227,12 @@ test_hosts(ConnectionTest *test, const UrlParts *base, const UrlParts *token)
 
 	begin_step(test);
 	for (int i = 0; i < hosts; i++)
-		responses[i] = probe(test, addresses[i]);
+		responses[i] = probe_host(test, addresses[i]);
 	for (int i = 0; i < hosts; i++)
 	{
 		if (!is_resolved(responses[i]))
 		{
-			end_step_with_fault(test, client_transfer_fault(addresses[i], responses[i]));
+			end_step_with_fault(test, http_transfer_fault(addresses[i], responses[i]));
 			return false;
 		}
 		resolved_us += responses[i]->resolved_us;
@@ -238,7 +246,7 @@ test_hosts(ConnectionTest *test, const UrlParts *base, const UrlParts *token)
 
 		if (!is_reached(urls[i], responses[i]))
 		{
-			end_step_with_fault(test, client_transfer_fault(addresses[i], responses[i]));
+			end_step_with_fault(test, http_transfer_fault(addresses[i], responses[i]));
 			return false;
 		}
 		secured_us += end_us - Min(end_us, responses[i]->resolved_us);
@@ -252,11 +260,11 @@ test_hosts(ConnectionTest *test, const UrlParts *base, const UrlParts *token)
 static bool
 test_token(ConnectionTest *test)
 {
-	ClientFault *fault;
+	RosterFault *fault;
 	int64		seconds;
 
 	begin_step(test);
-	fault = client_authorize(test->client, true);
+	fault = authorize(&test->client->authorization, true);
 	if (fault != NULL)
 	{
 		end_step_with_fault(test, fault);
@@ -268,7 +276,7 @@ test_token(ConnectionTest *test)
 				 : "Each request is signed with the client secret; no token is asked for.", NULL, -1);
 		return true;
 	}
-	seconds = (test->client->token_expires_at - GetCurrentTimestamp()) / USECS_PER_SEC;
+	seconds = (test->client->authorization.token_expires_at - GetCurrentTimestamp()) / USECS_PER_SEC;
 	end_step(test, true, seconds > 0 ? psprintf("A token was given; it is kept for " INT64_FORMAT " seconds.", seconds)
 			 : "A token was given.", NULL, -1);
 	return true;
@@ -290,8 +298,8 @@ take_user(void *taker, PageRow *row)
 }
 
 /* The fault of a page that was asked for, or of what came. */
-static ClientFault *
-first_page_fault(ClientFault *fault, PageReader *reader, HttpResponse *response)
+static RosterFault *
+first_page_fault(RosterFault *fault, PageReader *reader, HttpResponse *response)
 {
 	if (fault == NULL)
 		fault = read_page(reader, response);
@@ -301,13 +309,13 @@ first_page_fault(ClientFault *fault, PageReader *reader, HttpResponse *response)
 }
 
 /* The first page of an endpoint; *denied: it answered that it is not there, or not shared. */
-static ClientFault *
+static RosterFault *
 try_endpoint(ConnectionTest *test, RosterCollection *collection, const char *template,
 			 FirstPage *page, PageReader *reader, int64 *total, bool *denied)
 {
 	char	   *path = collection_path(test->connection, template);
 	HttpResponse *response;
-	ClientFault *fault;
+	RosterFault *fault;
 	int			limit;
 
 	memset(page, 0, sizeof(FirstPage));
@@ -319,17 +327,17 @@ try_endpoint(ConnectionTest *test, RosterCollection *collection, const char *tem
 	reader->take_row = take_user;
 	reader->taker = page;
 
-	limit = Min(ROWS_ASKED, page_size_for(test->client));
+	limit = Min(ROWS_ASKED, page_size_for(&test->client->facts));
 	fault = get_page(test->client, path, limit, 0, 0, &response);
 	fault = first_page_fault(fault, reader, response);
-	if ((fault != NULL ? client_was_refused(response) : reader->rows == 0) &&
+	if ((fault != NULL ? request_was_refused(response) : reader->rows == 0) &&
 		find_out_refusal(test->client, reader, limit, fault == NULL))
 	{
 		page->here = 0;
-		fault = get_page(test->client, path, Min(limit, page_size_for(test->client)), 0, 0, &response);
+		fault = get_page(test->client, path, Min(limit, page_size_for(&test->client->facts)), 0, 0, &response);
 		fault = first_page_fault(fault, reader, response);
 	}
-	*denied = (fault != NULL && is_denied(response));
+	*denied = (fault != NULL && request_was_denied(response));
 	*total = response->total_count;
 	return fault;
 }
@@ -367,7 +375,7 @@ static bool
 test_school(ConnectionTest *test, List *collections)
 {
 	SchoolList	schools;
-	ClientFault *fault;
+	RosterFault *fault;
 
 	begin_step(test);
 	fault = read_schools(test->client, test->run, NULL, &schools);
@@ -408,8 +416,8 @@ test_collection(ConnectionTest *test, RosterCollection *collection)
 {
 	FirstPage	page;
 	PageReader	reader;
-	ClientFault *fault;
-	ClientFault *own_fault = NULL;
+	RosterFault *fault;
+	RosterFault *own_fault = NULL;
 	const char *read_from = collection->path;
 	StringInfoData detail;
 	int64		total;
@@ -477,7 +485,7 @@ test_connection(RosterConnection *connection, RosterRun *run)
 	collections = load_collections(connection, run);
 	announce_steps(&test, collections);
 	test.client = client_open(connection, run);
-	load_facts(test.client);
+	load_facts(&test.client->facts);
 
 	if (test_url(&test, &base, &token) && test_hosts(&test, &base, &token) &&
 		test_token(&test) && test_school(&test, collections))

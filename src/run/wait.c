@@ -23,7 +23,8 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "base/compat.h"
+#include "base/error.h"
+#include "run/order.h"
 #include "run/wait.h"
 
 #define POLL_MS 100

@@ -2,10 +2,14 @@
  * wait.h
  *	  Waiting for a run that a worker does.
  */
-#ifndef MINGA_ROSTER_RUN_WAIT_H
-#define MINGA_ROSTER_RUN_WAIT_H
+#ifndef MINGA_ROSTER_WAIT_H
+#define MINGA_ROSTER_WAIT_H
 
-#include "run/worker.h"
+#include "postgres.h"
+
+#include "postmaster/bgworker.h"
+
+#include "run/order.h"
 
 /* What the wait looks at in the run's row. */
 typedef struct RunView
@@ -20,9 +24,8 @@ typedef struct RunView
 	int64		rows_staged;
 } RunView;
 
-/* in wait.c */
 extern void look(const char *query, int64 run);
 extern char *look_text(const char *query, int64 run);
 extern void wait_for_run(const WorkerOrder *order, BackgroundWorkerHandle *handle, RunView *view);
 
-#endif							/* MINGA_ROSTER_RUN_WAIT_H */
+#endif							/* MINGA_ROSTER_WAIT_H */

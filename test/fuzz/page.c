@@ -9,8 +9,8 @@
 
 #include "mb/pg_wchar.h"
 
-#include "oneroster/fetch.h"
-#include "oneroster/row.h"
+#include "oneroster/page.h"
+#include "oneroster/row_date.h"
 
 static int	taken;
 static int	nameless;			/* agents without an id, of all rows */
@@ -83,7 +83,7 @@ take_row(void *taker, PageRow *row)
 }
 
 static void
-check_fault(const ClientFault *fault)
+check_fault(const RosterFault *fault)
 {
 	check(fault->message != NULL && fault->detail != NULL && fault->hint != NULL, "a fault says what, why and what to do");
 	check_readable(fault->message, strlen(fault->message), "a message is text");
@@ -107,7 +107,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	PageReader	reader = {.path = "/schools/s/students?limit=1",.subject = "students",.take_row = take_row,.taker = &taken,
 	.school_id = "s",.ended_before = "2026-01-01"};
 	HttpResponse response = {.status = 200,.content_type = "application/json"};
-	ClientFault *fault;
+	RosterFault *fault;
 	int			values = 0;
 
 	if (size == 0)

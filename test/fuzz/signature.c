@@ -9,7 +9,6 @@
 #include "../../src/oneroster/oauth1.c"
 
 bool		roster_insecure_loopback = true;
-char	   *roster_ca_file = NULL;
 ResourceOwner CurrentResourceOwner = NULL;
 
 /* The function's surroundings: nothing to keep track of, and an error raised again. */

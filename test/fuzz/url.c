@@ -15,8 +15,6 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 
-#include "minga_roster.h"
-
 #define TOKEN_PATH "/campus/oauth2/token?appName={app}"
 
 bool		roster_insecure_loopback = true;

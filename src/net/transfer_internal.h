@@ -1,13 +1,18 @@
 /*
- * transfer_curl.h
- *	  What the files that drive libcurl share; included by transfer*.c alone.
+ * transfer_internal.h
+ *	  What transfer.c offers to the files that drive libcurl themselves: http.c and
+ *	  smtp.c.
  */
-#ifndef MINGA_ROSTER_TRANSFER_CURL_H
-#define MINGA_ROSTER_TRANSFER_CURL_H
+#ifndef MINGA_ROSTER_TRANSFER_INTERNAL_H
+#define MINGA_ROSTER_TRANSFER_INTERNAL_H
 
 #include <netinet/in.h>
 
 #include <curl/curl.h>
+
+#if LIBCURL_VERSION_NUM < 0x075700
+#error "minga_roster needs libcurl 7.87.0 or later (CURLOPT_QUICK_EXIT)"
+#endif
 
 #include "datatype/timestamp.h"
 #include "storage/latch.h"
@@ -69,13 +74,11 @@ struct TransferPool
 	TimestampTz timer_at;
 };
 
-/* in transfer.c */
 pg_noreturn extern void transfer_out_of_memory(void);
 extern void transfer_prepare(Transfer *transfer, const char *url, const char *ca_file, const char *protocols);
 extern Transfer *transfer_take(TransferPool *pool);
 extern void transfer_start(TransferPool *pool, Transfer *transfer);
 extern TransferFault transfer_fault(CURLcode result);
 extern char *transfer_fault_text(const Transfer *transfer);
-extern bool transfer_is_insecure(const char *url);
 
-#endif							/* MINGA_ROSTER_TRANSFER_CURL_H */
+#endif							/* MINGA_ROSTER_TRANSFER_INTERNAL_H */

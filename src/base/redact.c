@@ -1,0 +1,98 @@
+/*
+ * redact.c
+ *	  Which texts of errors may be shown: the one policy, for what is stored of a
+ *	  run, what is said of a statement on people, and what a report repeats.
+ *
+ * A text that may quote a person's data is never shown, and what may quote some
+ * is judged by where the error comes from: texts of this extension never do, those
+ * of the server by the class of their SQLSTATE, those of a deployment's code
+ * always may.
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+
+#include "base/error.h"
+#include "base/redact.h"
+
+PG_FUNCTION_INFO_V1(roster_may_quote_data);
+
+/* Whether the server words errors of this class with values; the others speak of objects and resources alone. */
+static bool
+class_may_quote_data(int sqlstate)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlstate))
+	{
+		case ERRCODE_CONNECTION_EXCEPTION:
+		case ERRCODE_FEATURE_NOT_SUPPORTED:
+		case ERRCODE_INVALID_TRANSACTION_STATE:
+		case ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION:
+		case ERRCODE_TRANSACTION_ROLLBACK:
+		case ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION:
+		case ERRCODE_INSUFFICIENT_RESOURCES:
+		case ERRCODE_PROGRAM_LIMIT_EXCEEDED:
+		case ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE:
+		case ERRCODE_OPERATOR_INTERVENTION:
+		case ERRCODE_SYSTEM_ERROR:
+		case ERRCODE_CONFIG_FILE_ERROR:
+		case ERRCODE_INTERNAL_ERROR:
+			return false;
+		default:
+			return true;
+	}
+}
+
+/* Did a function of the deployment run into it?  Such have lines of context; the statement itself has none. */
+bool
+error_is_from_within(const ErrorData *edata)
+{
+	return edata->context != NULL;
+}
+
+/*
+ * Could the text of this error quote a person's data?  Only classes whose
+ * texts speak of objects and resources are known not to, and they only where
+ * the statement itself met them: what a function runs into may be worded with
+ * values (RAISE under any SQLSTATE, EXECUTE).  From within one, and of names that
+ * were looked up once the statement had begun (a value cast to regrole), only a
+ * right or setting that the server refused is told, by the name of the object.
+ */
+bool
+error_may_quote_data(const ErrorData *edata, bool has_begun)
+{
+	if (error_is_from_within(edata) || (has_begun &&
+								  ERRCODE_TO_CATEGORY(edata->sqlerrcode) == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION))
+		return edata->sqlerrcode != ERRCODE_INSUFFICIENT_PRIVILEGE || edata->filename == NULL ||
+			(strcmp(edata->filename, "aclchk.c") != 0 && strcmp(edata->filename, "guc.c") != 0);
+	return class_may_quote_data(edata->sqlerrcode);
+}
+
+/* Whether the error is in words of this extension: as_owner.c lets nobody else's RAISE through. */
+static bool
+is_in_our_words(const ErrorData *error)
+{
+	return strcmp(error->domain, TEXTDOMAIN) == 0 ||
+		(error->funcname != NULL && strcmp(error->funcname, "exec_stmt_raise") == 0);
+}
+
+/* Whether what is stored of a run that failed may hold the texts of this error. */
+bool
+error_may_be_stored(const ErrorData *error)
+{
+	return is_in_our_words(error) || !class_may_quote_data(error->sqlerrcode);
+}
+
+/* may_quote_data(sqlstate): whether the server's texts under it may quote a person's data. */
+Datum
+roster_may_quote_data(PG_FUNCTION_ARGS)
+{
+	char	   *sqlstate = text_to_cstring(PG_GETARG_TEXT_PP(0));
+
+	if (strlen(sqlstate) != 5 || strspn(sqlstate, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") != 5)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"%s\" is not an SQLSTATE", sqlstate),
+				 errhint("Give five digits or capital letters.")));
+	PG_RETURN_BOOL(class_may_quote_data(MAKE_SQLSTATE(sqlstate[0], sqlstate[1], sqlstate[2], sqlstate[3],
+													  sqlstate[4])));
+}

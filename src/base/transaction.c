@@ -1,0 +1,151 @@
+/*
+ * transaction.c
+ *	  The short transactions in which a worker reads and writes.
+ *
+ * What they must survive: being begun inside a transaction as well as outside of
+ * one, and DROP EXTENSION between two of them.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_extension.h"
+#include "commands/extension.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/interrupt.h"
+#include "storage/lmgr.h"
+#include "storage/lock.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/snapmgr.h"
+
+#include "base/error.h"
+#include "base/transaction.h"
+
+static MemoryContext context_outside = NULL;
+
+/*
+ * Whether somebody who holds the extension's lock may drop it: any role can take it, by ALTER FUNCTION ... DEPENDS ON
+ * EXTENSION.
+ */
+static bool
+may_be_dropped(const LOCKTAG *tag)
+{
+	LockData   *data = GetLockStatusData();
+
+	for (int i = 0; i < data->nelements; i++)
+	{
+		PGPROC	   *holder;
+
+		if (memcmp(&data->locks[i].locktag, tag, sizeof(LOCKTAG)) != 0 ||
+			(data->locks[i].holdMask & LOCKBIT_ON(AccessExclusiveLock)) == 0)
+			continue;
+		holder = BackendPidGetProc(data->locks[i].pid);
+		if (holder != NULL && superuser_arg(holder->roleId))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Locks the extension until the end of the transaction, before anything of it:
+ * DROP EXTENSION waits for that lock first, and holds no table while a run
+ * wants it.  Waits for nobody who may not drop it.  False where the extension is
+ * not there.
+ */
+static bool
+lock_extension(void)
+{
+	Oid			extension = get_extension_oid("minga_roster", true);
+	LOCKTAG		tag;
+
+	if (!OidIsValid(extension))
+		return false;
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, ExtensionRelationId, extension, 0);
+	if (LockAcquire(&tag, AccessShareLock, false, true) == LOCKACQUIRE_NOT_AVAIL && may_be_dropped(&tag))
+		LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
+	AcceptInvalidationMessages();
+	/* It may have been dropped while the lock was waited for. */
+	return get_extension_oid("minga_roster", true) == extension;
+}
+
+/* The same as begin_worker_transaction, unless the extension is not there: false, and no transaction is open. */
+bool
+try_begin_worker_transaction(void)
+{
+	context_outside = CurrentMemoryContext;
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	if (!lock_extension())
+	{
+		CommitTransactionCommand();
+		MemoryContextSwitchTo(context_outside);
+		return false;
+	}
+	SPI_connect();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	return true;
+}
+
+/*
+ * A short transaction with a snapshot and SPI; the memory context current
+ * before is current again after commit_worker_transaction.
+ */
+void
+begin_worker_transaction(void)
+{
+	if (!try_begin_worker_transaction())
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("extension \"minga_roster\" was dropped meanwhile"),
+				 errdetail("What was not committed is undone, and there is no row left to say so."),
+				 errhint("Nothing more is to be done.  Where the extension is wanted, the DBA creates it again.")));
+}
+
+/* The same where none is open; says whether it opened one. */
+bool
+begin_worker_transaction_if_none(void)
+{
+	if (IsTransactionState())
+		return false;
+	begin_worker_transaction();
+	return true;
+}
+
+void
+commit_worker_transaction(void)
+{
+	SPI_finish();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	pgstat_report_stat(false);
+	MemoryContextSwitchTo(context_outside);
+}
+
+/* Undoes what the open transaction did instead. */
+void
+abort_worker_transaction(void)
+{
+	AbortCurrentTransaction();
+	pgstat_report_stat(false);
+	MemoryContextSwitchTo(context_outside);
+}
+
+/* Executes one statement inside the open transaction. */
+void
+execute_statement(const char *statement, int nargs, Oid *types, Datum *values, const char *nulls)
+{
+	if (SPI_execute_with_args(statement, nargs, types, values, nulls, false, 0) < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not execute a statement of minga_roster"),
+				 errdetail("The statement was: %s.", statement)));
+}

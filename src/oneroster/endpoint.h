@@ -1,0 +1,41 @@
+/*
+ * endpoint.h
+ *	  The lists of a school, and how a page of one is asked for.
+ */
+#ifndef MINGA_ROSTER_ENDPOINT_H
+#define MINGA_ROSTER_ENDPOINT_H
+
+#include "postgres.h"
+
+#include "nodes/pg_list.h"
+
+#include "base/connection.h"
+#include "base/run_row.h"
+#include "oneroster/facts.h"
+#include "oneroster/page.h"
+
+/* How a page is asked for, beside what the facts say. */
+#define ASK_WITHOUT_FIELDS 1
+#define ASK_WITHOUT_SORT 2
+#define ASK_FROM_END 4			/* in falling order */
+
+/* A collection to be read: a row of collections_to_read. */
+typedef struct RosterCollection
+{
+	char	   *name;
+	char	   *family;
+	char	   *path;
+	char	  **fallbacks;		/* paths to read instead, in order; ends with NULL */
+	char	  **roles;			/* kept of a district-wide endpoint */
+	int			nroles;			/* 0: all */
+	bool		filtered;		/* a delta asks for what changed only */
+} RosterCollection;
+
+extern List *load_collections(RosterConnection *connection, const RosterRun *run);
+extern List *load_contact_collections(RosterConnection *connection);
+extern bool is_school_scoped(const char *path);
+extern char *collection_path(RosterConnection *connection, const char *path);
+extern char *endpoint_url(const ServerFacts *facts, const char *path, int limit, int64 offset, int flags);
+extern void reader_of_users(PageReader *reader, RosterConnection *connection, const RosterCollection *collection);
+
+#endif							/* MINGA_ROSTER_ENDPOINT_H */

@@ -1,0 +1,119 @@
+/*
+ * row_values.h
+ *	  A row of a page, and tools for its values.
+ */
+#ifndef MINGA_ROSTER_ROW_VALUES_H
+#define MINGA_ROSTER_ROW_VALUES_H
+
+#include "postgres.h"
+
+#define FIELD_NONE (-1)			/* a field that is not stored */
+#define LIST_MAX 1000			/* orgs, agents or roles of one user */
+
+/* Text fields of a row.  Users and orgs share the first three. */
+typedef enum RowText
+{
+	ROW_SOURCED_ID,
+	ROW_STATUS,
+	ROW_IDENTIFIER,
+	/* users */
+	ROW_ROLE,
+	ROW_GIVEN_NAME,
+	ROW_FAMILY_NAME,
+	ROW_MIDDLE_NAME,
+	ROW_PREFERRED_NAME,
+	ROW_USERNAME,
+	ROW_EMAIL,
+	ROW_PHONE,
+	ROW_SMS,
+	ROW_GRADE,
+	ROW_DATE_LAST_MODIFIED,
+	/* orgs */
+	ROW_NAME,
+	ROW_TYPE,
+	ROW_PARENT_ID,
+	ROW_TEXTS
+} RowText;
+
+typedef struct RowList
+{
+	Datum	   *ids;			/* text */
+	int			count;
+	int			size;
+} RowList;
+
+/* One row of a page, a user or an org.  It lives until take_row returns. */
+typedef struct PageRow
+{
+	text	   *texts[ROW_TEXTS];	/* NULL: absent, empty or unreadable */
+	bool		enabled;
+	bool		damaged;
+	const char *damaged_field;	/* the first that cannot be read, static; NULL: characters */
+	bool		role_unclear;	/* damaged in its role */
+	bool		orgs_unclear;	/* damaged in its orgs */
+	RowList		orgs;
+	RowList		agents;
+	RowList		roles;			/* of roles[], held at the school: the primary ones first */
+	bool		roles_over;		/* roles[] holds none that has not ended */
+	text	   *legacy_id;		/* of OneRoster 1.1, by Infinite Campus; or NULL */
+	char	   *relationships;	/* by Infinite Campus, as JSON; or NULL */
+} PageRow;
+
+typedef enum PageKind
+{
+	PAGE_USERS,
+	PAGE_ORGS
+} PageKind;
+
+/* Fields of a row that are no plain text; beside them those of RowText. */
+typedef enum RowField
+{
+	FIELD_ENABLED = ROW_TEXTS,
+	FIELD_GRADES,
+	FIELD_ORGS,
+	FIELD_AGENTS,
+	FIELD_ORG_IDS,				/* ids alone, as the CSV files of OneRoster have them */
+	FIELD_AGENT_IDS,
+	FIELD_PARENT,
+	FIELD_ROLES,
+	FIELD_METADATA,
+	/* of an element of roles */
+	FIELD_ROLE_NAME,
+	FIELD_ROLE_TYPE,
+	FIELD_ROLE_ORG,
+	FIELD_ROLE_END
+} RowField;
+
+/* An element of roles. */
+typedef struct RowRole
+{
+	text	   *name;			/* NULL: none that can be read */
+	text	   *org;			/* NULL: that of the row */
+	bool		primary;
+	bool		over;
+} RowRole;
+
+typedef struct RowMaker
+{
+	PageKind	kind;
+	const char *school_id;
+	const char *ended_before;
+	bool		campus_metadata;	/* rows have that of Infinite Campus */
+	MemoryContext values;		/* what the row points to */
+	int			field;			/* the one whose value is being read */
+	int			agents_before;	/* how many there were at the begin of the reference */
+	RowRole    *roles;
+	int			roles_count;
+	int			roles_size;
+	PageRow		row;
+} RowMaker;
+
+extern void row_set_text(text **place, text *value);
+extern text *row_empty_text(RowMaker *maker);
+extern void row_trim(const char **value, int *len);
+extern text *row_text(RowMaker *maker, const char *value, int len, bool is_id);
+extern void row_add_to_list(RowMaker *maker, RowList *list, text *value);
+extern void row_spoil_field(RowMaker *maker);
+extern bool row_has_replacement(const text *value);
+
+#endif							/* MINGA_ROSTER_ROW_VALUES_H */

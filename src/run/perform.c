@@ -1,0 +1,197 @@
+/*
+ * perform.c
+ *	  Does the work of a run whose row is running, and closes it whatever happens.
+ *
+ * What it must survive:
+ *	- an error in any step: the transaction is rolled back and the run closed as
+ *	  failed, in a transaction of its own;
+ *	- a merge that waits for a lock or does not end: lock_timeout, merge_timeout;
+ *	- a stop (stop.c) while the run is being closed.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+
+#include "base/connection.h"
+#include "base/error.h"
+#include "base/redact.h"
+#include "base/run_row.h"
+#include "base/settings.h"
+#include "base/transaction.h"
+#include "oneroster/fault.h"
+#include "run/diagnose.h"
+#include "run/fetch.h"
+#include "run/outbox.h"
+#include "run/perform.h"
+#include "run/run_locks.h"
+#include "run/stop.h"
+#include "run/test_connection.h"
+
+bool		run_is_open = false;
+
+static char *synchronous_commit_before = NULL;
+
+/* The one transaction that plans, guards, applies and closes. */
+static void
+merge(RosterRun *run, const RunLocks *locks)
+{
+	Oid			types[] = {INT8OID};
+	Datum		values[] = {Int64GetDatum(run->run)};
+
+	set_phase(run, run_kind_reads_roster(run->kind) ? "plan" : "apply");
+	begin_watch();
+	begin_worker_transaction();
+	run_locks_keep(locks, run->run);
+	execute_statement("SELECT minga_roster_internal.merge_run($1)", 1, types, values, NULL);
+	close_run(run->run, "succeeded", NULL, NULL, NULL, NULL);
+	commit_worker_transaction();
+	end_watch();
+}
+
+/*
+ * The last step of a connection test: whether a sync could read and write people.  Code of the deployment may run
+ * below it.
+ */
+static void
+test_people(RosterRun *run, const RunLocks *locks)
+{
+	Oid			types[] = {INT8OID};
+	Datum		values[] = {Int64GetDatum(run->run)};
+
+	begin_watch();
+	begin_worker_transaction();
+	run_locks_keep(locks, run->run);
+	execute_statement("SELECT minga_roster_internal.test_people($1)", 1, types, values, NULL);
+	commit_worker_transaction();
+	end_watch();
+}
+
+static void
+work(RosterRun *run, const RunLocks *locks)
+{
+	RosterConnection *connection = load_connection(run->connection);
+
+	if (run->kind == RUN_TEST)
+	{
+		test_connection(connection, run);
+		test_people(run, locks);
+	}
+	else if (run->kind == RUN_MAIL)
+		send_test_mail(run);
+	else if (run_kind_reads_roster(run->kind))
+	{
+		/* The stage can be fetched again: its commits need not reach the disk. */
+		SetConfigOption("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION);
+		if (run->kind == RUN_DIAGNOSE)
+			diagnose_connection(connection, run);
+		else
+			fetch_roster(connection, run);
+		SetConfigOption("synchronous_commit", synchronous_commit_before, PGC_USERSET, PGC_S_SESSION);
+	}
+	if (run_kind_reads_roster(run->kind))
+		store_progress(run, true);
+	if (run->kind == RUN_TEST || run->kind == RUN_DIAGNOSE || run->kind == RUN_FETCH || run->kind == RUN_MAIL)
+		close_run(run->run, "succeeded", NULL, NULL, NULL, NULL);
+	else
+		merge(run, locks);
+}
+
+/*
+ * Closes a run after an error.  The error's own text is kept, unless it may
+ * hold data of people; where the worker was told to end, or the run to stop,
+ * that is the text.
+ */
+static void
+close_failed_run(RosterRun *run, ErrorData *error)
+{
+	const char *sqlstate = unpack_sql_state(error->sqlerrcode);
+
+	if (worker_terminated)
+		close_run(run->run, "failed", "57P01", "the worker was terminated by an administrator",
+				  "It was told to end by pg_terminate_backend or a shutdown of the server.",
+				  "Nothing that was not committed has changed anybody.  Start the run again.");
+	else if (run_canceled)
+		close_run(run->run, "canceled", "57014", "canceled while running", NULL, NULL);
+	else if (merge_is_late)
+		close_run(run->run, "failed", "57014", "the merge took too long",
+				  psprintf("minga_roster.merge_timeout is %d s.", roster_merge_timeout),
+				  "Nobody was changed. The DBA checks what the people relation's triggers do and who holds locks on it; for "
+				  "a very large school, raise minga_roster.merge_timeout.");
+	else if (error_may_be_stored(error))
+		close_run(run->run, "failed", sqlstate, error->message, fault_detail_of_error(error), error->hint);
+	else
+		close_run(run->run, "failed", sqlstate, "a statement of the run failed",
+				  psprintf("Its text may hold data of people and is left out.%s%s",
+						   error->table_name ? psprintf(" Table \"%s\".", error->table_name) : "",
+						   error->constraint_name ? psprintf(" Constraint \"%s\".", error->constraint_name) : ""),
+				  "Nobody was changed. The DBA looks whether something was altered in schema minga_roster; if not, it is a fault of minga_roster.");
+}
+
+/*
+ * Works on a run whose row is running and whose locks are held, and closes it.
+ * Cancels are held since before the row was there.  Throws only when even
+ * closing fails.
+ */
+void
+perform_run(RosterRun *run, const RunLocks *locks)
+{
+	MemoryContext outer = CurrentMemoryContext;
+	MemoryContext run_context = AllocSetContextCreate(TopMemoryContext, "minga_roster run", ALLOCSET_DEFAULT_SIZES);
+	ErrorData  *volatile error = NULL;
+
+	if (synchronous_commit_before == NULL)
+		synchronous_commit_before = MemoryContextStrdup(TopMemoryContext,
+														GetConfigOption("synchronous_commit", false, false));
+	run->rows_expected = -1;
+	run_is_open = true;
+	MemoryContextSwitchTo(run_context);
+	PG_TRY();
+	{
+		RESUME_CANCEL_INTERRUPTS();
+		CHECK_FOR_INTERRUPTS();
+		work(run, locks);
+	}
+	PG_CATCH();
+	{
+		HOLD_CANCEL_INTERRUPTS();
+		MemoryContextSwitchTo(run_context);
+		error = CopyErrorData();
+		FlushErrorState();
+		AbortOutOfAnyTransaction();
+		run_locks_retake(locks, run->run);
+		MemoryContextSwitchTo(run_context);
+		end_watch();
+		SetConfigOption("synchronous_commit", synchronous_commit_before, PGC_USERSET, PGC_S_SESSION);
+		RESUME_CANCEL_INTERRUPTS();
+	}
+	PG_END_TRY();
+
+	if (error != NULL)
+	{
+		/*
+		 * Neither a hold of cancels nor a blocked signal outlasts an error that
+		 * a function catches while the run is closed.
+		 */
+		hold_stops();
+		if (run_kind_reads_roster(run->kind))
+			store_progress(run, true);
+		close_failed_run(run, error);
+		catch_stops();
+		ereport(LOG,
+				(errmsg("minga_roster run " INT64_FORMAT " of connection \"%s\" did not succeed", run->run, run->connection),
+				 errdetail("The run's row in minga_roster.runs has the error.")));
+	}
+	/* A cancel that came too late for this run must not hit what follows. */
+	forget_cancel();
+	run_is_open = false;
+	run_lock_release(LOCK_RUN, run->run);
+	MemoryContextSwitchTo(outer);
+	MemoryContextDelete(run_context);
+	pgstat_report_activity(STATE_IDLE, NULL);
+}

@@ -1,0 +1,25 @@
+/*
+ * stop.h
+ *	  What ends a run before its time.
+ */
+#ifndef MINGA_ROSTER_STOP_H
+#define MINGA_ROSTER_STOP_H
+
+#include "postgres.h"
+
+#include <signal.h>
+
+extern volatile sig_atomic_t worker_terminated;
+extern volatile sig_atomic_t run_canceled;
+extern volatile sig_atomic_t merge_is_late;
+
+extern void catch_stops(void);
+extern void hold_stops(void);
+extern void prepare_watch(void);
+extern void begin_watch(void);
+extern void end_watch(void);
+extern void limit_lock_waits(void);
+extern void forget_cancel(void);
+extern void hold_cancels_for_run(void);
+
+#endif							/* MINGA_ROSTER_STOP_H */
