@@ -5,7 +5,6 @@ EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" minga_roster.
 
 MODULE_big = minga_roster
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
-PG_CPPFLAGS = -Isrc
 
 # The install script is these files, one after the other: tables first, then a file for each step of a run.
 SQL_PARTS = \
@@ -15,6 +14,7 @@ SQL_PARTS = \
 	sql/schema/tables.sql \
 	sql/schema/presets.sql \
 	sql/people/people.sql \
+	sql/people/redact.sql \
 	sql/people/archive.sql \
 	sql/people/obstacles.sql \
 	sql/connect/connect.sql \
@@ -48,11 +48,23 @@ SQL_PARTS = \
 	sql/schema/privileges.sql
 
 DATA_built = sql/minga_roster--$(EXTVERSION).sql
-EXTRA_CLEAN = sql/minga_roster--$(EXTVERSION).sql
+EXTRA_CLEAN = sql/minga_roster--$(EXTVERSION).sql $(OBJS:.o=.d)
+DOCS = $(sort $(wildcard docs/*.md))
 
-# The headers of PostgreSQL themselves have unused parameters, and comparisons of signed with unsigned.
-PG_CFLAGS = -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare
+# PostgreSQL's own headers have unused parameters and compare signed with unsigned. Of the library's symbols only the SQL
+# functions and the worker's entry are seen by others (PGDLLEXPORT). Each object notes in a .d file what it depends on.
+PG_CPPFLAGS = -Isrc
+PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -fvisibility=hidden -MMD -MP
 SHLIB_LINK = -lcurl -lcrypto
+
+# make WERROR=1: a warning is an error, as in the tests. make DEBUG=1: for a debugger, with assertions.
+ifdef WERROR
+PG_CFLAGS += -Werror
+endif
+ifdef DEBUG
+PG_CPPFLAGS += -DUSE_ASSERT_CHECKING
+PG_CFLAGS += -O0 -g3 -Wno-cpp
+endif
 
 # setup makes the key file and the settings that the others need, teardown takes them back.
 REGRESS = setup $(filter-out setup teardown,$(sort $(basename $(notdir $(wildcard test/sql/*.sql))))) teardown
@@ -66,6 +78,7 @@ PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
 ifneq ($(PGXS),)
 include $(PGXS)
+docmoduledir := $(EXTENSION)
 # Makefile.global sets it anew.
 # Tests have clusters and servers of their own, and wait a good part of their time.
 PROVE_FLAGS += -j 2 -I $(CURDIR)/test/perl
@@ -77,7 +90,17 @@ endif
 sql/minga_roster--$(EXTVERSION).sql: $(SQL_PARTS) minga_roster.control
 	cat $(SQL_PARTS) > $@
 
-$(OBJS): $(wildcard src/*.h src/*/*.h)
+-include $(wildcard $(OBJS:.o=.d))
+# Bitcode for the JIT compiler, where the server has one, is compiled apart and changes with the object.
+$(OBJS:.o=.bc): %.bc: %.o
+
+.DELETE_ON_ERROR:
+
+# PGXS looks for the documents where their sources are.
+uninstall: uninstall-docs
+.PHONY: uninstall-docs
+uninstall-docs:
+	rm -f $(addprefix '$(DESTDIR)$(docdir)/$(docmoduledir)/',$(notdir $(DOCS)))
 
 installcheck: check-server
 .PHONY: check-server

@@ -20,6 +20,7 @@
 #include "utils/timestamp.h"
 
 #include "base/clock.h"
+#include "base/compat.h"
 #include "base/settings.h"
 #include "net/address.h"
 
@@ -30,8 +31,8 @@ static int	keep_changes = 90;
 
 PGDLLEXPORT void _PG_init(void);
 
-PG_FUNCTION_INFO_V1(roster_setting);
-PG_FUNCTION_INFO_V1(roster_server_origin);
+ROSTER_FUNCTION(roster_setting);
+ROSTER_FUNCTION(roster_server_origin);
 
 static void
 define_text(const char *name, const char *description, char **variable)

@@ -28,7 +28,7 @@ cleanup() {
 trap cleanup EXIT
 
 copy_checkout "$work/src"
-make -s -C "$work/src" PG_CONFIG="$pg_config" all
+make -s -C "$work/src" PG_CONFIG="$pg_config" WERROR=1 all
 make -s -C "$work/src" PG_CONFIG="$pg_config" install
 give_to_postgres "$work"
 

@@ -219,8 +219,7 @@ BEGIN
     -- Once people are being compared or written, a text that is not ours may hold a person's values: Postgres' of data
     -- and constraints, and what the deployment's triggers raise.
     facts.shows_detail := coalesce(this.phase, 'fetch') = 'fetch'
-        OR coalesce(left(this.sqlstate, 2) IN ('08', '0A', '25', '28', '40', '42', '53', '54', '55', '57', '58', 'F0',
-            'XX'), true);
+        OR coalesce(NOT minga_roster_internal.may_quote_data(this.sqlstate), true);
     facts.shows_error := facts.shows_detail OR left(this.sqlstate, 2) = '23';
     RETURN facts;
 END

@@ -58,9 +58,9 @@ static char error_told[256] = "";
 volatile sig_atomic_t as_owner_stop = false;
 volatile sig_atomic_t as_owner_runs = false;
 
-PG_FUNCTION_INFO_V1(roster_as_owner);
-PG_FUNCTION_INFO_V1(roster_read_as_owner);
-PG_FUNCTION_INFO_V1(roster_owner_error);
+ROSTER_FUNCTION(roster_as_owner);
+ROSTER_FUNCTION(roster_read_as_owner);
+ROSTER_FUNCTION(roster_owner_error);
 
 /* How a statement names the relation; palloc'd. */
 static char *

@@ -13,9 +13,10 @@
 #include "utils/timestamp.h"
 
 #include "base/clock.h"
+#include "base/compat.h"
 #include "base/settings.h"
 
-PG_FUNCTION_INFO_V1(roster_clock);
+ROSTER_FUNCTION(roster_clock);
 
 /*
  * A time is three groups of digits or more; what exactly is a valid one is

@@ -10,6 +10,7 @@
 #include "catalog/pg_proc.h"
 #include "common/jsonapi.h"
 #include "executor/executor.h"
+#include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "storage/latch.h"
 #include "storage/lock.h"
@@ -26,6 +27,19 @@
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
 #endif
+
+/*
+ * What others may see of the library is marked since 16, its SQL functions too;
+ * before, the server's headers leave that to the compiler.  To be used in place of
+ * PG_FUNCTION_INFO_V1, and before PG_MODULE_MAGIC.
+ */
+#if PG_VERSION_NUM < 160000
+#undef PGDLLEXPORT
+#define PGDLLEXPORT __attribute__((visibility("default")))
+#endif
+#define ROSTER_FUNCTION(name) \
+	extern PGDLLEXPORT Datum name(PG_FUNCTION_ARGS); \
+	PG_FUNCTION_INFO_V1(name)
 
 /* Semantic actions of the JSON parser return a verdict since 16. */
 #if PG_VERSION_NUM >= 160000

@@ -44,9 +44,9 @@
 
 #define SHOWN_STATEMENT_MAX 128
 
-PG_FUNCTION_INFO_V1(roster_door);
-PG_FUNCTION_INFO_V1(roster_door_to_people);
-PG_FUNCTION_INFO_V1(roster_caller);
+ROSTER_FUNCTION(roster_door);
+ROSTER_FUNCTION(roster_door_to_people);
+ROSTER_FUNCTION(roster_caller);
 
 /* What a call needs to know of the function behind the door; lives as long as the function's FmgrInfo. */
 typedef struct Passage

@@ -18,7 +18,7 @@
 #include "base/compat.h"
 #include "base/letters.h"
 
-PG_FUNCTION_INFO_V1(roster_clean_name);
+ROSTER_FUNCTION(roster_clean_name);
 
 /* The letter or digit in lower case, or 0 for any other character. */
 static pg_wchar

@@ -14,10 +14,11 @@
 #include "utils/lsyscache.h"
 #include "utils/varlena.h"
 
+#include "base/compat.h"
 #include "base/door.h"
 #include "base/error.h"
 
-PG_FUNCTION_INFO_V1(roster_create_people);
+ROSTER_FUNCTION(roster_create_people);
 
 /* The table to be made: three names, as functions of SQL take them. */
 typedef struct NewPeople

@@ -49,9 +49,9 @@ typedef struct Repeated
 	ArrayBuildState *values;	/* each that had been seen before, as often as it was */
 } Repeated;
 
-PG_FUNCTION_INFO_V1(roster_repeated_add);
-PG_FUNCTION_INFO_V1(roster_repeated_values);
-PG_FUNCTION_INFO_V1(roster_agrees);
+ROSTER_FUNCTION(roster_repeated_add);
+ROSTER_FUNCTION(roster_repeated_values);
+ROSTER_FUNCTION(roster_agrees);
 
 Datum
 roster_repeated_add(PG_FUNCTION_ARGS)

@@ -12,10 +12,11 @@
 
 #include "utils/builtins.h"
 
+#include "base/compat.h"
 #include "base/error.h"
 #include "base/redact.h"
 
-PG_FUNCTION_INFO_V1(roster_may_quote_data);
+ROSTER_FUNCTION(roster_may_quote_data);
 
 /* Whether the server words errors of this class with values; the others speak of objects and resources alone. */
 static bool

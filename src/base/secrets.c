@@ -17,7 +17,7 @@
 #include "base/seal.h"
 #include "base/secrets.h"
 
-PG_FUNCTION_INFO_V1(roster_seal);
+ROSTER_FUNCTION(roster_seal);
 
 /* What a secret or token of a connection is bound to, beside the id of its row; palloc'd. */
 char *

@@ -23,7 +23,7 @@
 #include "base/compat.h"
 #include "base/text.h"
 
-PG_FUNCTION_INFO_V1(roster_readable);
+ROSTER_FUNCTION(roster_readable);
 
 typedef enum CharacterFate
 {

@@ -22,13 +22,14 @@
 #include "utils/builtins.h"
 #include "utils/inet.h"
 
+#include "base/compat.h"
 #include "base/settings.h"
 #include "net/address.h"
 
 #define HTTPS_PORT 443
 #define HOST_MAX 253			/* bytes of a name in the DNS */
 
-PG_FUNCTION_INFO_V1(roster_is_public_address);
+ROSTER_FUNCTION(roster_is_public_address);
 
 /* A host as it is compared. */
 typedef struct HostName

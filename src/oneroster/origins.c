@@ -7,10 +7,11 @@
 #include "fmgr.h"
 #include "utils/builtins.h"
 
+#include "base/compat.h"
 #include "net/url.h"
 #include "oneroster/origins.h"
 
-PG_FUNCTION_INFO_V1(roster_secret_origins);
+ROSTER_FUNCTION(roster_secret_origins);
 
 /*
  * Where a secret may go, as text: the origins of the OneRoster root and of the

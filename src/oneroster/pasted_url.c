@@ -21,13 +21,14 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 
+#include "base/compat.h"
 #include "base/error.h"
 #include "base/settings.h"
 #include "net/address.h"
 #include "net/url.h"
 
-PG_FUNCTION_INFO_V1(roster_normalize_url);
-PG_FUNCTION_INFO_V1(roster_clean_token_url);
+ROSTER_FUNCTION(roster_normalize_url);
+ROSTER_FUNCTION(roster_clean_token_url);
 
 /* How a pasted path fits a template. */
 typedef struct TemplateMatch

@@ -30,23 +30,24 @@
 #include "utils/snapmgr.h"
 #include "utils/tuplestore.h"
 
+#include "base/compat.h"
 #include "base/door.h"
 #include "base/error.h"
 #include "base/run_row.h"
 #include "run/order.h"
 #include "run/wait.h"
 
-PG_FUNCTION_INFO_V1(roster_test_connection);
-PG_FUNCTION_INFO_V1(roster_diagnose);
-PG_FUNCTION_INFO_V1(roster_fetch);
-PG_FUNCTION_INFO_V1(roster_preview);
-PG_FUNCTION_INFO_V1(roster_sync);
-PG_FUNCTION_INFO_V1(roster_approve);
-PG_FUNCTION_INFO_V1(roster_apply);
-PG_FUNCTION_INFO_V1(roster_undo);
-PG_FUNCTION_INFO_V1(roster_send_test_mail);
-PG_FUNCTION_INFO_V1(roster_start);
-PG_FUNCTION_INFO_V1(roster_run_due);
+ROSTER_FUNCTION(roster_test_connection);
+ROSTER_FUNCTION(roster_diagnose);
+ROSTER_FUNCTION(roster_fetch);
+ROSTER_FUNCTION(roster_preview);
+ROSTER_FUNCTION(roster_sync);
+ROSTER_FUNCTION(roster_approve);
+ROSTER_FUNCTION(roster_apply);
+ROSTER_FUNCTION(roster_undo);
+ROSTER_FUNCTION(roster_send_test_mail);
+ROSTER_FUNCTION(roster_start);
+ROSTER_FUNCTION(roster_run_due);
 
 /* The id that drawing a run number assigned to the current transaction. */
 static TransactionId drawn_transaction_id = InvalidTransactionId;

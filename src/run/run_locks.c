@@ -25,9 +25,9 @@
 #define LOCK_FIELD4 3
 #define LOCK_CLASS 0x4D520001
 
-PG_FUNCTION_INFO_V1(roster_try_run_lock);
-PG_FUNCTION_INFO_V1(roster_wait_for_run_lock);
-PG_FUNCTION_INFO_V1(roster_run_lock_holder);
+ROSTER_FUNCTION(roster_try_run_lock);
+ROSTER_FUNCTION(roster_wait_for_run_lock);
+ROSTER_FUNCTION(roster_run_lock_holder);
 
 static void
 make_tag(LOCKTAG *tag, RunLockKind kind, int64 number)

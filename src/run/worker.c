@@ -41,6 +41,7 @@
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
+#include "base/compat.h"
 #include "base/connection.h"
 #include "base/error.h"
 #include "base/run_row.h"
