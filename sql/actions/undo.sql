@@ -157,7 +157,8 @@ BEGIN
 
     PERFORM minga_roster_internal.require_full_read(this.connection);
     PERFORM minga_roster_internal.lock_evenings();
-    UPDATE minga_roster.connections c SET paused_reason = format('run %s was undone', target.run)
+    UPDATE minga_roster.connections c SET paused_cause = 'run_undone',
+        paused_reason = format('run %s was undone', target.run)
     WHERE c.connection = this.connection AND c.automatic;
     UPDATE minga_roster.runs r
     SET state = 'canceled', finished_at = minga_roster_internal.clock(), reported = true, sqlstate = '57014', error = 'automatic rostering is off or paused'

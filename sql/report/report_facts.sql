@@ -159,7 +159,7 @@ BEGIN
     facts.place := minga_roster_internal.readable(minga_roster_internal.cut(coalesce(here.school_name, this.connection), 80));
     facts.zone := coalesce(here.time_zone, 'UTC');
     facts.planned_in := minga_roster_internal.planned_in(this);
-    facts.is_missed := coalesce(this.error = 'evening missed', false);
+    facts.is_missed := coalesce(this.state_cause = 'evening_missed', false);
     facts.done := CASE WHEN this.state = 'succeeded' THEN minga_roster_internal.done_to_people(this) ELSE '[]' END;
     facts.conflicts := coalesce(this.conflicts, 0);
     facts.rejects := coalesce(this.rejects, 0);
@@ -203,7 +203,7 @@ BEGIN
 
     SELECT n.next_opens INTO facts.next_evening
     FROM minga_roster_internal.latest_evening(here.sync_at, here.window_end, here.time_zone, minga_roster_internal.clock()) n
-    WHERE here.automatic AND here.paused_reason IS NULL AND here.retired_at IS NULL
+    WHERE here.automatic AND here.paused_cause IS NULL AND here.retired_at IS NULL
         AND here.enabled_origin = minga_roster_internal.server_origin();
     IF this.state = 'failed' AND NOT facts.is_missed THEN
         -- An apply, approval or undo that was refused is no fault of the database.
@@ -315,7 +315,7 @@ BEGIN
                 CASE WHEN needs <> '{}' THEN 'No account was changed.' WHEN facts.still_unread <> '{}'
                     THEN 'Nothing changed.'
                     ELSE 'Nothing changed, and there is nothing to do.' END
-                WHEN this.kind = 'undo' AND (facts.school).automatic AND (facts.school).paused_reason IS NOT NULL THEN
+                WHEN this.kind = 'undo' AND (facts.school).automatic AND (facts.school).paused_cause IS NOT NULL THEN
                     'Automatic Rostering is paused until somebody switches it on again.'
                 WHEN needs = '{}' AND facts.still_unread = '{}' AND this.kind IN ('sync', 'apply')
                     THEN 'There is nothing to do.' END,
@@ -369,7 +369,7 @@ BEGIN
             || coalesce(done, CASE WHEN this.kind IN ('sync', 'preview', 'apply') THEN 'nothing changed'
                 WHEN this.kind IN ('approve', 'undo') THEN 'no account changed' ELSE minga_roster_internal.run_in_words(this)
                     || ' succeeded' END)
-            || CASE WHEN this.kind = 'undo' AND (facts.school).automatic AND (facts.school).paused_reason IS NOT NULL
+            || CASE WHEN this.kind = 'undo' AND (facts.school).automatic AND (facts.school).paused_cause IS NOT NULL
                 THEN '; Automatic Rostering is paused' ELSE '' END
             || CASE WHEN facts.still_unread <> '{}' THEN '; not all '
                 || minga_roster_internal.cut(minga_roster_internal.in_list(facts.still_unread), 60) || ' read' ELSE '' END

@@ -288,7 +288,7 @@ BEGIN
                 'No sync would succeed now.',
             'The steps at the end of this report say who can mend it.');
     END IF;
-    IF here.automatic AND here.retired_at IS NULL AND here.paused_reason <> 'restored'
+    IF here.automatic AND here.retired_at IS NULL AND here.paused_cause <> 'restored'
         AND this.kind IN ('sync', 'approve', 'apply', 'undo') THEN
         RETURN NEXT minga_roster_internal.decision('Automatic Rostering is paused',
             format('It was paused, as %s.', here.paused_reason), NULL,
@@ -363,7 +363,7 @@ CREATE FUNCTION minga_roster_internal.report_evenings(facts minga_roster_interna
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     WITH known AS (
-        SELECT DISTINCT ON (r.evening) r.evening, r.state, r.error = 'evening missed' AS is_missed,
+        SELECT DISTINCT ON (r.evening) r.evening, r.state, r.state_cause = 'evening_missed' AS is_missed,
             coalesce(r.created, 0) + coalesce(r.linked, 0) + coalesce(r.updated, 0) + coalesce(r.restored,
                 0) + coalesce(r.archived, 0) AS number,
             coalesce(r.held, 0) AS held
@@ -555,7 +555,7 @@ AS $$
             format('SELECT run, state FROM minga_roster.roster_sync(%L);', (f.run).connection)),
         (14, (f.run).kind = 'diagnose' AND f.succeeded, 'What was found, as a text for the vendor',
             format('SELECT minga_roster.roster_diagnosis(%s);', (f.run).run)),
-        (15, (f.school).automatic AND (f.school).retired_at IS NULL AND (f.school).paused_reason <> 'restored',
+        (15, (f.school).automatic AND (f.school).retired_at IS NULL AND (f.school).paused_cause <> 'restored',
             'Switch Automatic Rostering on again', format('SELECT minga_roster.roster_enable(%L);',
             (f.run).connection)),
         (16, (f.school).delta AND (f.school).filter_unusable AND (f.school).retired_at IS NULL,

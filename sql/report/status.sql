@@ -24,7 +24,7 @@ BEGIN
             WHEN o.state = 'queued' THEN format('queued: %s, minga_roster.max_workers is %s',
                 CASE k.running WHEN 1 THEN '1 run is running' ELSE format('%s runs are running', k.running) END, minga_roster_internal.setting('max_workers'))
             WHEN NOT c.automatic THEN 'automatic rostering is off'
-            WHEN c.paused_reason IS NOT NULL OR c.enabled_origin IS DISTINCT FROM minga_roster_internal.server_origin()
+            WHEN c.paused_cause IS NOT NULL OR c.enabled_origin IS DISTINCT FROM minga_roster_internal.server_origin()
                 THEN 'paused: ' || coalesce(c.paused_reason, 'restored')
             WHEN NOT f.preloaded THEN 'pg_cron is not preloaded'
             WHEN f.database_name IS DISTINCT FROM current_database()

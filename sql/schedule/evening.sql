@@ -75,11 +75,13 @@ AS $$
     FROM minga_roster.connections c
     CROSS JOIN (SELECT minga_roster_internal.clock() AS now, minga_roster_internal.server_origin() AS origin) n
     CROSS JOIN LATERAL minga_roster_internal.latest_evening(c.sync_at, c.window_end, c.time_zone, n.now) e
-    CROSS JOIN LATERAL (SELECT c.automatic AND c.paused_reason IS NULL AND c.enabled_origin IS NOT DISTINCT FROM n.origin AS runs_here) a
+    CROSS JOIN LATERAL (SELECT c.automatic AND c.paused_cause IS NULL
+        AND c.enabled_origin IS NOT DISTINCT FROM n.origin AS runs_here) a
     CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM minga_roster.runs t WHERE t.connection = c.connection AND t.evening = e.evening
                                        AND t.state <> 'failed') AS is_taken) t
     CROSS JOIN LATERAL (SELECT count(*)::integer AS tries, max(t.run) AS last_try, max(t.finished_at) AS finished_at,
-                            coalesce(bool_or(t.error = 'evening missed' OR left(t.sqlstate, 2) IN ('22', '28', '42')), false) AS is_final
+                            coalesce(bool_or(t.state_cause = 'evening_missed'
+                                OR left(t.sqlstate, 2) IN ('22', '28', '42')), false) AS is_final
                         FROM minga_roster.runs t
                         WHERE t.connection = c.connection AND t.evening = e.evening AND t.state = 'failed') f
     CROSS JOIN LATERAL (SELECT CASE WHEN a.runs_here AND NOT t.is_taken AND f.tries BETWEEN 1 AND 2 AND NOT f.is_final
@@ -124,10 +126,10 @@ BEGIN
         PERFORM minga_roster_internal.renew_cron_command();
     END IF;
 
-    UPDATE minga_roster.connections c SET paused_reason = 'restored'
+    UPDATE minga_roster.connections c SET paused_cause = 'restored', paused_reason = 'restored'
     WHERE c.connection IN (
         SELECT k.connection FROM minga_roster.connections k
-        WHERE k.automatic AND k.retired_at IS NULL AND k.paused_reason IS NULL
+        WHERE k.automatic AND k.retired_at IS NULL AND k.paused_cause IS NULL
             AND k.enabled_origin IS DISTINCT FROM origin
         FOR UPDATE SKIP LOCKED);
 
@@ -142,6 +144,7 @@ BEGIN
         FOR UPDATE OF r SKIP LOCKED)
     UPDATE minga_roster.runs r
     SET state = 'canceled', finished_at = now, sqlstate = '57014',
+        state_cause = CASE WHEN s.runs_here THEN 'evening_missed' END,
         error = CASE WHEN s.runs_here THEN 'evening missed' ELSE 'automatic rostering is off or paused' END,
         detail = CASE WHEN s.runs_here THEN format('The run was queued until its evening, %s to %s (%s), was over.',
             to_char(s.opens AT TIME ZONE s.time_zone, 'YYYY-MM-DD HH24:MI'), to_char(s.closes AT TIME ZONE s.time_zone, 'YYYY-MM-DD HH24:MI'),
@@ -151,8 +154,10 @@ BEGIN
     WHERE r.run = s.run;
 
     -- Evenings that passed since the last one on record, and since Automatic Rostering was switched on.
-    INSERT INTO minga_roster.runs (connection, site, kind, trigger, evening, state, requested_by, queued_at, finished_at, sqlstate, error, detail, hint)
-    SELECT c.connection, c.site, 'sync', 'evening', m.evening, 'failed', current_user, now, now, '55000', 'evening missed',
+    INSERT INTO minga_roster.runs (connection, site, kind, trigger, evening, state, state_cause, requested_by,
+        queued_at, finished_at, sqlstate, error, detail, hint)
+    SELECT c.connection, c.site, 'sync', 'evening', m.evening, 'failed', 'evening_missed', current_user,
+        now, now, '55000', 'evening missed',
         format('No sync of "%s" began between %s and %s (%s).', c.connection,
             to_char(w.opens AT TIME ZONE c.time_zone, 'YYYY-MM-DD HH24:MI'), to_char(w.closes AT TIME ZONE c.time_zone, 'YYYY-MM-DD HH24:MI'),
             c.time_zone),
@@ -187,7 +192,8 @@ BEGIN
     UPDATE minga_roster.runs r SET reported = true
     WHERE r.trigger = 'evening' AND r.state IN ('failed', 'canceled') AND NOT r.reported AND r.queued_at > now - interval '3 days'
         AND EXISTS (SELECT FROM minga_roster.runs later WHERE later.connection = r.connection AND later.trigger = 'evening' AND later.run > r.run
-                    AND (later.evening = r.evening OR (r.error = 'evening missed' AND later.error = 'evening missed')));
+                    AND (later.evening = r.evening
+                        OR (r.state_cause = 'evening_missed' AND later.state_cause = 'evening_missed')));
     FOR untold IN
         SELECT r.run FROM minga_roster.runs r
         WHERE r.trigger = 'evening' AND r.state IN ('failed', 'canceled') AND NOT r.reported AND r.queued_at > now - interval '3 days'
@@ -394,8 +400,9 @@ BEGIN
 
     PERFORM minga_roster_internal.lock_evenings();
     UPDATE minga_roster.connections c
-    SET automatic = true, paused_reason = NULL, enabled_origin = minga_roster_internal.server_origin(),
-        enabled_at = CASE WHEN c.automatic AND c.paused_reason IS NULL AND c.enabled_origin = minga_roster_internal.server_origin()
+    SET automatic = true, paused_cause = NULL, paused_reason = NULL, enabled_origin = minga_roster_internal.server_origin(),
+        enabled_at = CASE WHEN c.automatic AND c.paused_cause IS NULL
+                              AND c.enabled_origin = minga_roster_internal.server_origin()
                           THEN c.enabled_at ELSE minga_roster_internal.clock() END
     WHERE c.connection = known.connection
     RETURNING * INTO known;
@@ -416,7 +423,8 @@ DECLARE
     known minga_roster.connections := minga_roster_internal.known_connection(connection);
 BEGIN
     PERFORM minga_roster_internal.lock_evenings();
-    UPDATE minga_roster.connections c SET automatic = false, paused_reason = NULL WHERE c.connection = known.connection RETURNING * INTO known;
+    UPDATE minga_roster.connections c SET automatic = false, paused_cause = NULL, paused_reason = NULL
+    WHERE c.connection = known.connection RETURNING * INTO known;
     UPDATE minga_roster.runs r SET state = 'canceled', finished_at = minga_roster_internal.clock(), reported = true, sqlstate = '57014',
         error = 'automatic rostering was switched off'
     WHERE r.run IN (SELECT q.run FROM minga_roster.runs q WHERE q.connection = known.connection AND q.state = 'queued' AND q.trigger = 'evening'

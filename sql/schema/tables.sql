@@ -82,6 +82,7 @@ CREATE TABLE connections (
     sync_at time NOT NULL DEFAULT '19:00',
     window_end time NOT NULL DEFAULT '06:00' CHECK (window_end <> sync_at),
     automatic boolean NOT NULL DEFAULT false,
+    paused_cause text CHECK (paused_cause IN ('restored', 'run_undone')),
     paused_reason text,
     parent_contact boolean NOT NULL DEFAULT false,
     guard_percent integer NOT NULL DEFAULT 10 CHECK (guard_percent BETWEEN 0 AND 100),
@@ -109,6 +110,7 @@ CREATE TABLE connections (
     clear_parent_contact boolean NOT NULL DEFAULT false,
     guard_update_percent integer NOT NULL DEFAULT 75 CHECK (guard_update_percent BETWEEN 0 AND 100),
     school_name text,
+    CHECK ((paused_cause IS NULL) = (paused_reason IS NULL)),
     CHECK (parent_contact OR NOT clear_parent_contact),
     CHECK ((token_url IS NOT NULL) = (auth = 'oauth2')),
     CHECK (client_id IS NOT NULL OR auth = 'bearer')
@@ -121,6 +123,8 @@ COMMENT ON COLUMN connections.clear_parent_contact IS
 'A contact that a roster wrote is cleared once the SIS names none for the student any more. Needs parent_contact.';
 COMMENT ON COLUMN connections.school_name IS 'The name that the SIS has for the school, as of the latest fetch; NULL '
     'where it is not known.';
+COMMENT ON COLUMN connections.paused_cause IS 'Why Automatic Rostering is paused, as a code; NULL where it is not.';
+COMMENT ON COLUMN connections.paused_reason IS 'The same in words.';
 COMMENT ON COLUMN connections.page_size IS 'Rows asked for in a page; NULL is the preset''s.';
 COMMENT ON COLUMN connections.max_requests IS 'Requests at a time; NULL is the preset''s.';
 COMMENT ON COLUMN connections.unproven IS 'No full sync has shown yet that address, SIS and school are the right ones: archives are held.';
@@ -194,6 +198,7 @@ CREATE TABLE runs (
     evening date CHECK ((evening IS NOT NULL) = (trigger = 'evening')),
     of_run bigint,
     state text NOT NULL CHECK (state IN ('queued', 'running', 'succeeded', 'failed', 'canceled')),
+    state_cause text CHECK (state_cause IN ('evening_missed')),
     phase text CHECK (phase IN ('fetch', 'plan', 'apply', 'report')),
     requested_by name NOT NULL,
     queued_at timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -235,6 +240,8 @@ CREATE INDEX runs_open ON runs (run) WHERE state IN ('queued', 'running');
 CREATE INDEX runs_queued_at ON runs (queued_at);
 COMMENT ON TABLE runs IS 'One row for each run. Written by the worker in its own transactions, so that a failed run is on record.';
 COMMENT ON COLUMN runs.of_run IS 'The run that an approve, apply or undo speaks of. No foreign key: retention may have taken it.';
+COMMENT ON COLUMN runs.state_cause IS 'evening_missed: the evening ended before a sync of it began. NULL: sqlstate tells '
+    'why the run ended as it did.';
 COMMENT ON COLUMN runs.pid IS 'Process of the worker while the run is running.';
 COMMENT ON COLUMN runs.reported IS 'Whether the owners have been told (or nobody wanted to be).';
 COMMENT ON COLUMN runs.is_full IS

@@ -353,7 +353,7 @@ tell_of_pause(int64 run)
 	SPI_connect();
 	connection = look_text("SELECT c.connection "
 						   "FROM minga_roster.connections c JOIN minga_roster.runs r USING (connection) "
-						   "WHERE r.run = $1 AND c.automatic AND c.paused_reason IS NOT NULL", run);
+						   "WHERE r.run = $1 AND c.automatic AND c.paused_cause IS NOT NULL", run);
 	if (connection != NULL)
 		ereport(NOTICE,
 				(errmsg("Automatic Rostering of \"%s\" is paused", connection),

@@ -48,7 +48,7 @@ FROM (VALUES ('e-denver', 'America/Denver', time '19:00', time '06:00', true, NU
 INSERT INTO minga_roster.recipients (connection, email)
 SELECT connection, 'owner@' || connection || '.example' FROM minga_roster.connections WHERE people = 'evening_people'::regclass;
 CREATE VIEW evening_runs AS
-    SELECT connection, evening, kind, state, row_number() OVER (PARTITION BY connection ORDER BY run) AS nth, queued_at, finished_at, error, detail, hint, reported
+    SELECT connection, evening, kind, state, state_cause, row_number() OVER (PARTITION BY connection ORDER BY run) AS nth, queued_at, finished_at, error, detail, hint, reported
     FROM minga_roster.runs WHERE connection LIKE 'e-%';
 CREATE VIEW evening_mail AS
     SELECT o.connection, r.evening, o.subject FROM minga_roster.outbox o JOIN minga_roster.runs r USING (run) WHERE o.connection LIKE 'e-%';
@@ -63,10 +63,10 @@ SELECT connection, evening, opens, closes, next_opens, runs_here, is_taken, trie
 SELECT minga_roster_internal.queue_due_runs();
 -- Berlin is queued; the evenings that passed since Automatic Rostering was switched on were missed, and of them the newest is told.
 SELECT connection, evening, state, queued_at, error, detail, reported FROM evening_runs ORDER BY connection, nth;
-SELECT hint FROM evening_runs WHERE error = 'evening missed' ORDER BY connection, nth LIMIT 1;
+SELECT hint FROM evening_runs WHERE state_cause = 'evening_missed' ORDER BY connection, nth LIMIT 1;
 SELECT * FROM evening_mail ORDER BY connection, evening;
 -- The copy is paused and quiet; what was queued in it is not run here.
-SELECT connection, automatic, paused_reason FROM minga_roster.connections WHERE people = 'evening_people'::regclass ORDER BY 1;
+SELECT connection, automatic, paused_cause FROM minga_roster.connections WHERE people = 'evening_people'::regclass ORDER BY 1;
 
 \set clock '2026-09-02 01:00:00+00'
 \i :set_clock
@@ -191,8 +191,8 @@ INSERT INTO minga_roster.secrets SELECT connection, gen_random_uuid(), '\x00' FR
 BEGIN;
 UPDATE minga_roster.connections SET automatic = false WHERE people = 'evening_people'::regclass AND connection <> 'e-copy';
 DELETE FROM minga_roster.recipients WHERE connection = 'e-copy';
-SELECT automatic, enabled_at, enabled_origin = minga_roster_internal.server_origin() AS here, paused_reason FROM minga_roster.roster_enable('e-off');
-SELECT automatic, enabled_at, enabled_origin = minga_roster_internal.server_origin() AS here, paused_reason FROM minga_roster.roster_enable('e-copy');
+SELECT automatic, enabled_at, enabled_origin = minga_roster_internal.server_origin() AS here, paused_cause FROM minga_roster.roster_enable('e-off');
+SELECT automatic, enabled_at, enabled_origin = minga_roster_internal.server_origin() AS here, paused_cause FROM minga_roster.roster_enable('e-copy');
 SELECT schedule, command, database, active FROM cron.job WHERE jobname = 'minga_roster';
 UPDATE cron.job SET active = false;
 UPDATE minga_roster.connections SET enabled_at = '2026-09-01' WHERE connection = 'e-copy';

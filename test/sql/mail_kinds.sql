@@ -106,7 +106,7 @@ SELECT mail(950000103);
 SELECT of_owner(950000103) ~ '- 5 students: The roster lists the person again\.';
 UPDATE minga_roster.runs SET archived = 0, updated = 0 WHERE run = 950000103;
 SELECT mail(950000103);
-UPDATE minga_roster.connections SET paused_reason = 'run 950000102 was undone';
+UPDATE minga_roster.connections SET paused_cause = 'run_undone', paused_reason = 'run 950000102 was undone';
 SELECT make_run(950000104, 'undo', counts => '{"restored": 9, "updated": 11, "archived": 30, "linked": 2}',
     of_run => 950000102);
 SELECT mail(950000104);
@@ -114,7 +114,7 @@ SELECT count_run(950000104, '{"student": {"kept": 2}}');
 UPDATE minga_roster.changes SET state = 'kept', state_reason = 'The person was changed since.' WHERE run = 950000102
     AND change < 3;
 SELECT mail(950000104);
-UPDATE minga_roster.connections SET paused_reason = NULL;
+UPDATE minga_roster.connections SET paused_cause = NULL, paused_reason = NULL;
 
 -- A reviewed preview carried out; many ids that changed.
 SELECT make_run(950000105, 'preview', counts => '{"created": 3, "held": 1, "conflicts": 2}');
@@ -161,11 +161,11 @@ SELECT mail(950000110);
 UPDATE minga_roster.runs SET evening = NULL, trigger = 'manual' WHERE run = 950000110;
 SELECT mail(950000110);
 UPDATE minga_roster.runs SET evening = '2026-09-01', trigger = 'evening', error = 'evening missed', sqlstate = '55000',
-    phase = NULL WHERE run = 950000110;
+    state_cause = 'evening_missed', phase = NULL WHERE run = 950000110;
 SELECT mail(950000110);
 UPDATE minga_roster.runs SET state = 'canceled', sqlstate = '57014' WHERE run = 950000110;
 SELECT mail(950000110);
-UPDATE minga_roster.runs SET error = 'canceled while running' WHERE run = 950000110;
+UPDATE minga_roster.runs SET error = 'canceled while running', state_cause = NULL WHERE run = 950000110;
 SELECT mail(950000110);
 DELETE FROM minga_roster.runs WHERE run = 950000110;
 -- An undo that is refused is no fault of the database, and one that fails read no roster.

@@ -19,15 +19,17 @@ FROM unnest(ARRAY['always', 'problems', 'changes', 'never']) send, unnest(ARRAY[
 
 -- A finished run, and who is told of it.
 CREATE FUNCTION pg_temp.told(kind text, evening date, state text, created integer DEFAULT 0, conflicts integer DEFAULT 0, rejects integer DEFAULT 0,
-    held integer DEFAULT 0, unread boolean DEFAULT false, error text DEFAULT NULL, code text DEFAULT NULL)
+    held integer DEFAULT 0, unread boolean DEFAULT false, error text DEFAULT NULL, code text DEFAULT NULL,
+    cause text DEFAULT NULL)
 RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     new_run bigint;
 BEGIN
     INSERT INTO minga_roster.runs (connection, site, kind, trigger, evening, state, requested_by, queued_at, started_at, finished_at,
-        created, linked, updated, restored, archived, conflicts, rejects, error, sqlstate)
+        created, linked, updated, restored, archived, conflicts, rejects, error, sqlstate, state_cause)
     VALUES ('o-high', 'o-site', told.kind, CASE WHEN told.evening IS NULL THEN 'manual' ELSE 'evening' END, told.evening, told.state, 'postgres',
-        '2026-09-02 01:00+00', '2026-09-02 01:00+00', '2026-09-02 01:01:40+00', told.created, 0, 0, 0, 0, told.conflicts, told.rejects, told.error, told.code)
+        '2026-09-02 01:00+00', '2026-09-02 01:00+00', '2026-09-02 01:01:40+00', told.created, 0, 0, 0, 0, told.conflicts, told.rejects, told.error, told.code,
+        told.cause)
     RETURNING run INTO new_run;
     INSERT INTO minga_roster.changes (run, change, site, category, person_id, sourced_ids, action, rule, reason, state, state_at)
     SELECT new_run, n, 'o-site', 'student', 'p' || n, ARRAY['s' || n], 'archive', 'absent', 'gone from the roster', 'held', now() FROM generate_series(1, told.held) n;
@@ -46,7 +48,7 @@ SELECT pg_temp.told('sync', '2026-08-04', 'succeeded', conflicts => 1) AS confli
 SELECT pg_temp.told('sync', '2026-08-05', 'succeeded', rejects => 2, created => 1) AS rejects;
 SELECT pg_temp.told('sync', '2026-08-06', 'succeeded', unread => true) AS unread;
 SELECT pg_temp.told('sync', '2026-08-07', 'failed', error => 'connection refused', code => '08001') AS failed;
-SELECT pg_temp.told('sync', '2026-08-08', 'failed', error => 'evening missed', code => '55000') AS missed;
+SELECT pg_temp.told('sync', '2026-08-08', 'failed', error => 'evening missed', code => '55000', cause => 'evening_missed') AS missed;
 SELECT pg_temp.told('sync', '2026-08-09', 'canceled', error => 'canceled while running') AS canceled;
 -- What will be tried again tells nobody; the last one does.
 SELECT pg_temp.told('sync', '2026-09-01', 'failed', error => 'connection refused', code => '08001') AS first;
@@ -93,7 +95,7 @@ UPDATE minga_roster.connections SET time_zone = 'America/Denver' WHERE connectio
 
 -- A copy tells nobody, and a connection never enabled does, of manual runs.
 UPDATE minga_roster.connections SET enabled_origin = '1/1' WHERE connection = 'o-high';
-SELECT pg_temp.told('sync', '2026-08-12', 'failed', error => 'evening missed', code => '55000') AS copy;
+SELECT pg_temp.told('sync', '2026-08-12', 'failed', error => 'evening missed', code => '55000', cause => 'evening_missed') AS copy;
 SELECT pg_temp.told('sync', NULL, 'succeeded', created => 1) AS manual_in_a_copy;
 UPDATE minga_roster.connections SET enabled_origin = NULL, enabled_at = NULL, automatic = false WHERE connection = 'o-high';
 SELECT pg_temp.told('sync', NULL, 'succeeded', created => 1) AS never_enabled;

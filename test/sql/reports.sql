@@ -17,12 +17,15 @@ VALUES ('r-high', '<r & "site">', 'infinite_campus', 'https://sis.example', 'htt
 \i :set_clock
 -- Numbers far from those of other tests.
 CREATE FUNCTION pg_temp.run(number bigint, kind text, state text, evening date DEFAULT NULL, phase text DEFAULT NULL, of_run bigint DEFAULT NULL,
-    code text DEFAULT NULL, error text DEFAULT NULL, detail text DEFAULT NULL, hint text DEFAULT NULL) RETURNS void
+    code text DEFAULT NULL, error text DEFAULT NULL, detail text DEFAULT NULL, hint text DEFAULT NULL,
+    cause text DEFAULT NULL) RETURNS void
 LANGUAGE sql AS $$
-    INSERT INTO minga_roster.runs (run, connection, site, kind, trigger, evening, state, phase, of_run, requested_by, queued_at, started_at, finished_at, sqlstate, error, detail, hint)
+    INSERT INTO minga_roster.runs (run, connection, site, kind, trigger, evening, state, phase, of_run, requested_by, queued_at, started_at, finished_at, sqlstate, state_cause,
+        error, detail, hint)
     VALUES (number, 'r-high', '<r & "site">', kind, CASE WHEN evening IS NULL THEN 'manual' ELSE 'evening' END, evening, state, phase, of_run, 'dba',
         '2026-09-02 01:00+00', CASE WHEN state <> 'queued' THEN timestamptz '2026-09-02 01:00+00' END,
-        CASE WHEN state NOT IN ('queued', 'running') THEN timestamptz '2026-09-02 01:01:40+00' END, code, error, detail, hint)
+        CASE WHEN state NOT IN ('queued', 'running') THEN timestamptz '2026-09-02 01:01:40+00' END, code, cause,
+        error, detail, hint)
 $$;
 
 -- A quiet evening.
@@ -94,7 +97,7 @@ WHERE report ~* 'secret(ia|@|-)|"secret"';
 SELECT pg_temp.run(900000008, 'sync', 'failed', '2026-09-01', 'fetch', code => '08001', error => 'could not connect to the SIS');
 DELETE FROM minga_roster.runs WHERE run = 900000001;
 SELECT minga_roster.roster_report(900000008);
-SELECT pg_temp.run(900000009, 'sync', 'failed', '2026-08-30', code => '55000', error => 'evening missed', detail => 'No sync of "r-high" began between then and then.', hint => 'See the log.');
+SELECT pg_temp.run(900000009, 'sync', 'failed', '2026-08-30', code => '55000', cause => 'evening_missed', error => 'evening missed', detail => 'No sync of "r-high" began between then and then.', hint => 'See the log.');
 SELECT minga_roster.roster_report(900000009);
 
 -- Other kinds and states.

@@ -21,7 +21,7 @@ SELECT * FROM minga_roster.roster_status WHERE connection LIKE 's-%' ORDER BY co
 BEGIN;
 UPDATE minga_roster.connections SET enabled_origin = '1/1' WHERE connection = 's-high';
 SELECT * FROM status;
-UPDATE minga_roster.connections SET paused_reason = 'restored' WHERE connection = 's-high';
+UPDATE minga_roster.connections SET paused_cause = 'restored', paused_reason = 'restored' WHERE connection = 's-high';
 SELECT * FROM status;
 ROLLBACK;
 SELECT * FROM status;

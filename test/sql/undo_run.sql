@@ -30,11 +30,11 @@ SELECT created, linked, updated, restored, archived, held FROM runs WHERE run = 
 SELECT category, action, count FROM run_counts WHERE run = last_run() ORDER BY 1, 2;
 SELECT count(*) FROM link_changes WHERE run = :sync;
 -- Automatic Rostering is paused, and the evening that waited does not do it all again
-SELECT automatic, paused_reason = format('run %s was undone', :sync) FROM connections WHERE connection = 'north';
+SELECT automatic, paused_cause, paused_reason = format('run %s was undone', :sync) FROM connections WHERE connection = 'north';
 SELECT state, error FROM runs WHERE connection = 'north' AND trigger = 'evening';
 SELECT blocked_reason LIKE 'paused: run % was undone' FROM roster_status WHERE connection = 'north';
 SELECT regexp_replace(roster_report(last_run()), '(Took|Queued|Run|Takes back): .*|run \d+', '\1', 'ng');
-UPDATE connections SET automatic = false, paused_reason = NULL WHERE connection = 'north';
+UPDATE connections SET automatic = false, paused_cause = NULL, paused_reason = NULL WHERE connection = 'north';
 -- an undo is done once, and is not taken back
 SELECT refused('SELECT run_merge(''undo'', ' || :sync || ')');
 SELECT refused('SELECT run_merge(''undo'', ' || max(run) || ')') FROM runs WHERE kind = 'undo';

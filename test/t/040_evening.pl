@@ -98,7 +98,7 @@ is($node->safe_psql('copy',
 $server->clear_log;
 $roster->set(test_clock => '2026-09-03 02:00:00+00');
 $node->safe_psql('copy', 'SELECT minga_roster.roster_run_due()');
-ok($node->poll_query_until('copy', "SELECT paused_reason = 'restored' FROM minga_roster.connections"),
+ok($node->poll_query_until('copy', "SELECT paused_cause = 'restored' FROM minga_roster.connections"),
 	'the copy pauses the connection');
 is($node->safe_psql('copy', "SELECT automatic, blocked_reason, next_evening FROM minga_roster.roster_status"),
 	't|paused: restored|', '... and says so');

@@ -129,17 +129,18 @@ $runs{failure} = run('sync',
 	  . "error => 'the SIS refused the credentials of connection \"mesa-high\"', "
 	  . "detail => 'https://campus.mesa.example/oauth2/token?appName=' || repeat('verylong', 10) || ' answered 401.', "
 	  . "hint => 'Compare Client ID and Client Secret.'");
-$runs{missed} = run('sync', "evening => '2026-09-05', state => 'failed', code => '55000', error => 'evening missed'");
+$runs{missed} = run('sync', "evening => '2026-09-05', state => 'failed', code => '55000', "
+	  . "cause => 'evening_missed', error => 'evening missed'");
 $runs{canceled} = run('sync', "evening => '2026-09-06', state => 'canceled', error => 'canceled while running'");
 my %pages = map { $_ => page($runs{$_}) } keys %runs;
 $roster->sql(encode('UTF-8',
 	"UPDATE connections SET school_name = 'ישיבה תיכונית ' || repeat('verylong', 40), "
-	  . "credentials_expire = '2026-09-30', paused_reason = repeat('x', 200)"));
+	  . "credentials_expire = '2026-09-30', paused_cause = 'run_undone', paused_reason = repeat('x', 200)"));
 $pages{odd} = page($runs{full});
 $pages{unstyled} = $pages{odd} =~ s{<style>.*</style>}{}sr;
 
 # What the documents show
-$roster->sql("UPDATE connections SET school_name = 'Mesa High', credentials_expire = NULL, paused_reason = NULL; "
+$roster->sql("UPDATE connections SET school_name = 'Mesa High', credentials_expire = NULL, paused_cause = NULL, paused_reason = NULL; "
 	  . "DELETE FROM runs WHERE run > 950000013");
 $runs{example} = run('sync',
 	"evening => '2026-09-01', counts => '{\"created\": 3, \"updated\": 11, \"held\": 204, \"unchanged\": 594}'");
