@@ -188,6 +188,16 @@ wal_of_unchanged() {
 	value "SELECT round((pg_current_wal_insert_lsn() - '$before'::pg_lsn) / 1024)"
 }
 
+# crowd COUNT: merge of as many rows, and as many people, of one name at one address
+crowd() {
+	merge "$ours" "TRUNCATE people_full; DELETE FROM links WHERE connection = 'full'; DELETE FROM staged_users WHERE connection = 'full';
+		INSERT INTO people_full (site, role, given_name, family_name, email)
+		SELECT 'full', 'student', 'Sam', 'Day', 'one@mesa.example' FROM generate_series(1, $1);
+		INSERT INTO staged_users (connection, sourced_id, collection, role, enabled, damaged, given_name, family_name, email)
+		SELECT 'full', 's' || n, 'students', 'student', true, false, 'Sam', 'Day', 'one@mesa.example'
+		FROM generate_series(1, $1) n;"
+}
+
 # The plain formulations: a table with one row for each of the roster, of the stage's columns
 columns="status role given_name family_name middle_name preferred_name email username identifier grade phone"
 listed() { local c out=; for c in $columns; do out+="${out:+, }${1:-}$c"; done; echo "$out"; }
@@ -232,6 +242,9 @@ value "VACUUM peer" >/dev/null
 read -r upsert_changed_ms upsert_changed_kb <<< "$(repeat merge "$upsert_statement" "$changed_night")"
 value "VACUUM staged_users" >/dev/null
 join_ms=$(repeat full_join)
+read -r crowd_half_ms _ <<< "$(repeat crowd 4000)"
+read -r crowd_ms _ <<< "$(repeat crowd 8000)"
+value "VACUUM staged_users" >/dev/null
 unchanged_ms=$(repeat run_time "roster_sync('full')")
 value "CHECKPOINT" >/dev/null
 wal_kb=$(repeat wal_of_unchanged)
@@ -274,6 +287,8 @@ check "WAL of our merge of an unchanged night, of that of ON CONFLICT" "$ours_kb
 line "merge of a night in which 2 % have another phone" "$ours_changed_ms ms" "" "" "$ours_changed_kb KB of WAL"
 line "peer: MERGE" "$merge_changed_ms ms" "$(ratio "$merge_changed_ms" "$ours_changed_ms")" "" "x of ours, $merge_changed_kb KB of WAL"
 line "peer: INSERT ... ON CONFLICT" "$upsert_changed_ms ms" "$(ratio "$upsert_changed_ms" "$ours_changed_ms")" "" "x of ours, $upsert_changed_kb KB of WAL"
+line "merge of 4000 rows and people of one name at one address" "$crowd_half_ms ms" "" "" ""
+check "of 8000, of that" "$crowd_ms ms" "$(ratio "$crowd_ms" "$crowd_half_ms")" 3
 line "an unchanged evening in all" "$unchanged_ms ms" "" "" ""
 line "first sync of half of the users" "$first_half ms" "" "" ""
 check "first sync of all into an empty table, of that" "$first_full ms" "$(ratio "$first_full" "$first_half")" 2.5
