@@ -500,6 +500,17 @@ class Model:
                     against |= set(change['ids'])
         return against
 
+    def collides(self, change, people):
+        """Whether a unique index refuses what this change does to a person, people being as they are now."""
+        for index in self.indexes:
+            if change['action'] == 'create' or (change['action'] == 'restore' and index.of_archive) \
+                    or (change['action'] in ('update', 'restore') and set(change['after']) & index.columns):
+                person = change['person'] or 'new ' + min(change['ids'])
+                value = index.value(self.after[person])
+                if value is not None and any(index.value(p) == value for i, p in people.items() if i != person):
+                    return True
+        return False
+
     def hold_updates(self):
         """Updates that would change one column for too many of a category wait, each person's as a whole."""
         for category in CATEGORIES:

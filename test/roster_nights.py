@@ -180,6 +180,8 @@ class Case:
             self.attempt(f"INSERT INTO people (site, {', '.join(person)}) VALUES (%s, {', '.join(['%s'] * len(person))})", site, *person.values())
         for connection in self.connections:
             self.set_up(connection, with_contacts)
+        if school.restless:
+            self.query("UPDATE toggles SET roster = true, auto_update = true WHERE category = 'student'")
         for self.night in range(1, draw.randint(3, 5)):
             for connection in self.connections:
                 if self.night > 1:
@@ -343,7 +345,7 @@ class Case:
             self.preview(model)
         people, whole, links = self.people(), self.whole(), self.links()
         self.sync(model, 'the sync')
-        if any(c['state'] == 'held' for c in model.changes) and draw.random() < 0.4:
+        if any(c['state'] == 'held' for c in model.changes) and draw.random() < 0.6:
             self.approve()
         elif self.run and any(c['state'] == 'planned' for c in model.changes) and draw.random() < 0.3:
             self.undo(people, whole, links)
@@ -405,11 +407,13 @@ class Case:
         # With grace a second read may be the last that was waited for.
         late = [c for c in due if not rows & set(c['ids'])
                 and not (c['action'] == 'archive' and (c['person'] in people or model.settings['guard_grace'] > 1))]
-        if late:
+        # A list whose last link the first run gave another category need not have rows in the second.
+        more_proved = any(second.proved(f) != model.proved(f) for f in ('student', 'staff'))
+        if late and not more_proved:
             self.fail(f'a second run after {what} has something to do', [], late)
         rewritten = self.written()
         self.once(second, f'the second run after {what}')
-        if due:
+        if due or more_proved:
             self.run = None
         elif self.written() != rewritten:
             self.fail(f'a second run after {what} writes', rewritten, self.written())
@@ -441,13 +445,17 @@ class Case:
         self.edit(self.draw.choice((0.0, 0.2, 0.6)))
         now = self.read()
         refused = [c for c in model.changes if c['state'] == 'planned' and roster_model.refused_by_apply(c, then, now)]
+        # Whom somebody edited may have the value of a unique index by now: then the relation refuses the other.
+        rejected = [c for c in model.changes if c['state'] == 'planned' and c not in refused and model.collides(c, now)]
         run = self.merge(self.connection, 'apply', preview)
         found = self.changes(preview)
         created = {'new ' + min(c['ids']): c['person'] for c in found if c['action'] == 'create' and c['person']}
         self.compare_plan('the apply is not what was previewed',
                      [{**c, 'person': created.get('new ' + min(c['ids'])) if c['action'] == 'create' else c['person'],
-                       'state': 'refused' if c in refused else 'applied' if c['state'] == 'planned' else c['state']} for c in model.changes], found)
-        people, expected_links = model.carried_out(refused, now, links)
+                       'state': 'refused' if c in refused else 'applied' if c['state'] == 'planned' else c['state'],
+                       **({'action': 'reject', 'before': {}, 'after': {}, 'state': 'noted'} if c in rejected else {})}
+                      for c in model.changes], found)
+        people, expected_links = model.carried_out(refused + rejected, now, links)
         self.compare_people('the people after the apply', [{**p, 'person_id': created.get(key, key)} for key, p in people.items()])
         # Links of people who were deleted meanwhile are nobody's.
         gone = set(then) - set(now)

@@ -25,10 +25,11 @@ class School:
     def __init__(self, draw, connections, with_contacts, roles):
         self.draw, self.with_contacts, self.roles = draw, with_contacts, roles
         self.numbers = 0
+        self.restless = draw.random() < 0.12                    # large, of students, and often renamed as a whole
         self.rows = {c: {} for c in connections}
         self.contacts = {c: [] for c in connections}
         self.humans = []
-        for hood in 'abcdefgh'[:draw.choices((1, 2, 4, 8), (45, 30, 18, 7))[0]]:
+        for hood in 'abcdefgh'[:5 if self.restless else draw.choices((1, 2, 4, 8), (45, 30, 18, 7))[0]]:
             first = len(self.humans)
             for number in range(draw.randint(6, 18)):
                 kin = draw.choice(self.humans[first:]) if self.humans[first:] and draw.random() < 0.3 else None
@@ -44,7 +45,7 @@ class School:
 
     def human(self, hood, number, kin=None):
         draw = self.draw
-        human = {'student': draw.random() < 0.6, 'given_name': draw.choice(GIVEN), 'family_name': draw.choice(FAMILY), 'preferred_name': None,
+        human = {'student': draw.random() < (0.9 if self.restless else 0.6), 'given_name': draw.choice(GIVEN), 'family_name': draw.choice(FAMILY), 'preferred_name': None,
                  'identifier': f'N{hood}{number if draw.random() < 0.85 else draw.randint(0, 9)}' if draw.random() < 0.7 else None,
                  'username': f'user{hood}{number if draw.random() < 0.85 else draw.randint(0, 9)}' if draw.random() < 0.5 else None,
                  'email': f'mä{hood}{number if draw.random() < 0.75 else draw.randint(0, 9)}@x.example' if draw.random() < 0.75 else None}
@@ -180,7 +181,7 @@ class School:
                 self.list(connection, human)
             if draw.random() < 0.02:                            # somebody marries, or is called otherwise
                 human[draw.choice(('given_name', 'family_name'))] = draw.choice(GIVEN + FAMILY)
-        if draw.random() < 0.1:
+        if draw.random() < (0.6 if self.restless else 0.05):
             self.rename_all(connection)
 
     def succeed(self, connection, human):
@@ -197,7 +198,7 @@ class School:
     def rename_all(self, connection):
         """A mistake or a rollover: one column becomes another for nearly all of a role."""
         draw, rows = self.draw, self.rows[connection]
-        column, role, much = draw.choice(('grade', 'grade', 'phone', 'family_name', 'username')), draw.choice(('student', 'student', 'teacher')), draw.choice((0.6, 0.8, 1))
+        column, role, much = draw.choice(('grade', 'phone', 'username', *['family_name'] * 4)), draw.choice(('student', 'student', 'student', 'teacher')), draw.choice((0.8, 1, 1))
         for row in rows.values():
             if row['role'] == role and draw.random() < much:
                 row[column] = f'{(row[column] or "")[:8]}x' if draw.random() < 0.9 else None

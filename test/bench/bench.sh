@@ -190,7 +190,8 @@ wal_of_unchanged() {
 
 # crowd COUNT: merge of as many rows, and as many people, of one name at one address
 crowd() {
-	merge "$ours" "TRUNCATE people_full; DELETE FROM links WHERE connection = 'full'; DELETE FROM staged_users WHERE connection = 'full';
+	merge "$ours" "TRUNCATE people_full; DELETE FROM links WHERE connection = 'full';
+		DELETE FROM staged_users WHERE connection = 'full';
 		INSERT INTO people_full (site, role, given_name, family_name, email)
 		SELECT 'full', 'student', 'Sam', 'Day', 'one@mesa.example' FROM generate_series(1, $1);
 		INSERT INTO staged_users (connection, sourced_id, collection, role, enabled, damaged, given_name, family_name, email)
