@@ -14,7 +14,6 @@ SQL_PARTS = \
 	sql/schema/tables.sql \
 	sql/schema/presets.sql \
 	sql/people/people.sql \
-	sql/people/redact.sql \
 	sql/people/archive.sql \
 	sql/people/obstacles.sql \
 	sql/connect/connect.sql \

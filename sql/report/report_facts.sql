@@ -25,16 +25,13 @@ CREATE TYPE minga_roster_internal.report_facts AS (
     cause text,
     tries bigint,
     retry_at timestamptz,
-    next_evening timestamptz,
-    shows_error boolean,
-    shows_detail boolean
+    next_evening timestamptz
 );
 COMMENT ON TYPE minga_roster_internal.report_facts IS
 'place: the school, as the SIS calls it. planned_in: the run with the changes. is_first: nothing was synced before. '
 'recovered: the evening before failed. done: what was done to people, pairs of number and word. unread, still_unread: '
 'lists that were not proved complete, tonight or as before. noticed: findings that somebody has to look at. cause: of '
-'a failure. retry_at: when it is tried again. shows_error, shows_detail: whether the error, and all that it came '
-'with, hold no value of a person.';
+'a failure. retry_at: when it is tried again.';
 
 CREATE FUNCTION minga_roster_internal.failure_cause(sqlstate text, phase text) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
@@ -216,11 +213,6 @@ BEGIN
             WHERE e.connection = this.connection AND e.evening = this.evening AND e.last_try = this.run;
         END IF;
     END IF;
-    -- Once people are being compared or written, a text that is not ours may hold a person's values: Postgres' of data
-    -- and constraints, and what the deployment's triggers raise.
-    facts.shows_detail := coalesce(this.phase, 'fetch') = 'fetch'
-        OR coalesce(NOT minga_roster_internal.may_quote_data(this.sqlstate), true);
-    facts.shows_error := facts.shows_detail OR left(this.sqlstate, 2) = '23';
     RETURN facts;
 END
 $$;

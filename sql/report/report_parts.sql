@@ -465,11 +465,10 @@ AS $$
         (8, 'Approves', CASE (f.run).kind WHEN 'approve' THEN format('what run %s put on hold', (f.run).of_run) END),
         (9, 'Applies', CASE (f.run).kind WHEN 'apply' THEN format('the preview that is run %s', (f.run).of_run) END),
         (10, 'Takes back', CASE (f.run).kind WHEN 'undo' THEN format('run %s', (f.run).of_run) END),
-        (11, 'Error', CASE WHEN f.ended_badly THEN CASE WHEN (f.run).error IS NULL THEN 'none is on record'
-                WHEN facts.shows_error THEN (f.run).error ELSE 'not mailed, as it may hold values of people' END
+        (11, 'Error', CASE WHEN f.ended_badly THEN coalesce((f.run).error, 'none is on record')
             || coalesce(' (SQLSTATE ' || (f.run).sqlstate || ')', '') END),
-        (12, 'Detail', CASE WHEN f.ended_badly AND facts.shows_detail THEN nullif((f.run).detail, '') END),
-        (13, 'Hint', CASE WHEN f.ended_badly AND facts.shows_detail THEN nullif((f.run).hint, '') END)
+        (12, 'Detail', CASE WHEN f.ended_badly THEN nullif((f.run).detail, '') END),
+        (13, 'Hint', CASE WHEN f.ended_badly THEN nullif((f.run).hint, '') END)
         ) AS d (place, label, value)
     WHERE d.value IS NOT NULL
 $$;
@@ -544,8 +543,6 @@ AS $$
         (9, facts.kept > 0, 'Who could not be taken back',
             format('SELECT c.person_id, c.action, c.state_reason FROM minga_roster.changes c JOIN minga_roster.runs r '
             'ON r.run = %s WHERE c.run = minga_roster_internal.planned_in(r) AND c.state = ''kept'';', (f.run).of_run)),
-        (10, (f.run).state = 'failed' AND NOT facts.shows_detail, 'The whole error',
-            format('SELECT error, detail, hint FROM minga_roster.runs WHERE run = %s;', (f.run).run)),
         (11, facts.cause = 'login', 'Store a new Client Secret',
             format('SELECT minga_roster.roster_set_secret(%L, ''...'');', (f.run).connection)),
         (12, (f.run).state = 'failed' AND NOT facts.is_missed AND coalesce((f.run).phase, 'fetch') = 'fetch'

@@ -1,7 +1,7 @@
 /*
  * redact.c
  *	  Which texts of errors may be shown: the one policy, for what is stored of a
- *	  run, what is said of a statement on people, and what a report repeats.
+ *	  run, which reports repeat, and for what is said of a statement on people.
  *
  * A text that may quote a person's data is never shown, and what may quote some
  * is judged by where the error comes from: texts of this extension never do, those
@@ -10,13 +10,9 @@
  */
 #include "postgres.h"
 
-#include "utils/builtins.h"
-
 #include "base/compat.h"
 #include "base/error.h"
 #include "base/redact.h"
-
-ROSTER_FUNCTION(roster_may_quote_data);
 
 /* Whether the server words errors of this class with values; the others speak of objects and resources alone. */
 static bool
@@ -81,19 +77,4 @@ bool
 error_may_be_stored(const ErrorData *error)
 {
 	return is_in_our_words(error) || !class_may_quote_data(error->sqlerrcode);
-}
-
-/* may_quote_data(sqlstate): whether the server's texts under it may quote a person's data. */
-Datum
-roster_may_quote_data(PG_FUNCTION_ARGS)
-{
-	char	   *sqlstate = text_to_cstring(PG_GETARG_TEXT_PP(0));
-
-	if (strlen(sqlstate) != 5 || strspn(sqlstate, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") != 5)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("\"%s\" is not an SQLSTATE", sqlstate),
-				 errhint("Give five digits or capital letters.")));
-	PG_RETURN_BOOL(class_may_quote_data(MAKE_SQLSTATE(sqlstate[0], sqlstate[1], sqlstate[2], sqlstate[3],
-													  sqlstate[4])));
 }
