@@ -68,7 +68,8 @@ _PG_init(void)
 				&roster_ca_file);
 	DefineCustomIntVariable("minga_roster.request_timeout",
 							"Time that one request to a student information system or a mail server may take.",
-							"It is given up after a fifth of this without data, and after a tenth without a connection.",
+							"It is given up after a fifth of this without data, and after a tenth without a "
+							"connection.",
 							&roster_request_timeout, 300, 5, 3600,
 							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomStringVariable("minga_roster.proxy",

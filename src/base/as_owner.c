@@ -87,17 +87,19 @@ people_owner(Oid relation)
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("people relation with OID %u does not exist", relation),
 				 errdetail("It was dropped after it had been attached."),
-				 errhint("The DBA restores it, or attaches another one with roster_attach_people and roster_configure.")));
+				 errhint("Ask the DBA to restore it, or attach another one with roster_attach_people and "
+						 "roster_configure.")));
 	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
 	is_view = ((Form_pg_class) GETSTRUCT(tuple))->relkind == RELKIND_VIEW;
 	ReleaseSysCache(tuple);
 	if (superuser_arg(owner))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("relation \"%s\" belongs to superuser \"%s\"", relation_name(relation), GetUserNameFromId(owner, false)),
+				 errmsg("relation \"%s\" belongs to superuser \"%s\"", relation_name(relation),
+						GetUserNameFromId(owner, false)),
 				 errdetail("Its triggers, defaults and policies would run with a superuser's rights."),
-				 errhint("Give it a plain owner (CREATE ROLE people_owner NOLOGIN, where there is none): ALTER %s %s OWNER "
-						 "TO people_owner.",
+				 errhint("Give it a plain owner (CREATE ROLE people_owner NOLOGIN, where there is none): ALTER %s %s "
+						 "OWNER TO people_owner.",
 						 is_view ? "VIEW" : "TABLE", relation_name(relation))));
 	return owner;
 }
@@ -168,10 +170,12 @@ rethrow(Oid relation, bool reading, bool has_begun, ErrorData *edata)
 	if (!error_may_quote_data(edata, has_begun))
 	{
 		appendStringInfo(&found, "The statement failed with: %s.", edata->message);
-		strlcpy(error_told, edata->message, pg_mbcliplen(edata->message, strlen(edata->message), sizeof(error_told) - 1) + 1);
+		strlcpy(error_told, edata->message,
+				pg_mbcliplen(edata->message, strlen(edata->message), sizeof(error_told) - 1) + 1);
 	}
 	else
-		appendStringInfo(&found, "The statement failed with SQLSTATE %s; its text may hold data of people and is left out.",
+		appendStringInfo(&found, "The statement failed with SQLSTATE %s; its text may hold people's data and is left "
+						 "out.",
 						 unpack_sql_state(edata->sqlerrcode));
 	if (lacks_partition(edata))
 	{
@@ -191,9 +195,10 @@ rethrow(Oid relation, bool reading, bool has_begun, ErrorData *edata)
 			 reading ? errmsg("could not read from the people relation \"%s\"", name)
 			 : errmsg("could not write to the people relation \"%s\"", name),
 			 errdetail_internal("%s", found.data),
-			 lacks_partition(edata) ? errhint("Nobody was changed. The DBA makes the partition for the site.")
-			 : errhint("Nobody was changed. The DBA looks at the relation, its triggers, constraints, policies "
-					   "and the rights of its owner."),
+			 lacks_partition(edata) ? errhint("No people were changed. Ask the DBA to create the partition for the "
+											  "site.")
+			 : errhint("No people were changed. Ask the DBA to check the relation, its triggers, constraints, "
+					   "policies and the rights of its owner."),
 			 edata->schema_name ? err_generic_string(PG_DIAG_SCHEMA_NAME, edata->schema_name) : 0,
 			 edata->table_name ? err_generic_string(PG_DIAG_TABLE_NAME, edata->table_name) : 0,
 			 edata->column_name ? err_generic_string(PG_DIAG_COLUMN_NAME, edata->column_name) : 0,
@@ -215,8 +220,9 @@ analyze_statement(const char *statement, ParamListInfo params)
 		types[i] = params->params[i].ptype;
 	if (list_length(parsed) == 1)
 	{
-		queries = pg_analyze_and_rewrite_fixedparams(linitial_node(RawStmt, parsed), statement, types, params->numParams,
-													  NULL);
+		queries = pg_analyze_and_rewrite_fixedparams(linitial_node(RawStmt, parsed), statement, types,
+													 params->numParams,
+													 NULL);
 		if (list_length(queries) == 1)
 		{
 			Query	   *query = linitial_node(Query, queries);
@@ -234,7 +240,7 @@ analyze_statement(const char *statement, ParamListInfo params)
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 			 errmsg("a rule rewrites the statement"),
 			 errdetail("A rule of the relation may turn one statement into several, or into none."),
-			 errhint("The DBA replaces the rule with a trigger; for a view, with INSTEAD OF triggers.")));
+			 errhint("Ask the DBA to replace the rule with a trigger; for a view, with INSTEAD OF triggers.")));
 	return NULL;				/* not reached */
 }
 
@@ -355,7 +361,8 @@ run_as_owner(Oid relation, const char *statement, ArrayType *arguments, DestRece
 		AtEOXact_GUC(false, guc_level);
 		SetUserIdAndSecContext(saved_user, saved_context);
 		/* A cancel or shutdown is no fault of the relation, but a trigger may use its SQLSTATE. */
-		if (ERRCODE_TO_CATEGORY(edata->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION && !error_may_quote_data(edata, true))
+		if (ERRCODE_TO_CATEGORY(edata->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION &&
+			!error_may_quote_data(edata, true))
 			PG_RE_THROW();
 		FlushErrorState();
 		raise_if_stopped();
@@ -379,7 +386,7 @@ refuse_call(FunctionCallInfo fcinfo, int required)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied for function %s", get_func_name(fcinfo->flinfo->fn_oid)),
-				 errdetail("It is called by runs, whose worker is a superuser."),
+				 errdetail("Runs call it, and their worker is a superuser."),
 				 errhint("Use the functions whose names begin with \"roster_\".")));
 	for (int i = 0; i < required; i++)
 	{
@@ -469,7 +476,7 @@ roster_read_as_owner(PG_FUNCTION_ARGS)
 		rows->target->rd_rel->relhasindex)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is no temporary table", RelationGetRelationName(rows->target)),
+				 errmsg("\"%s\" is not a temporary table", RelationGetRelationName(rows->target)),
 				 errhint("People are copied into nothing that others could read.")));
 	rows->batch = batch_make();
 	count = run_as_owner(PG_GETARG_OID(0), text_to_cstring(PG_GETARG_TEXT_PP(1)),

@@ -100,7 +100,7 @@ function_tuple(Oid function)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_FUNCTION),
 				 errmsg("function with OID %u does not exist", function),
-				 errhint("It was dropped meanwhile; call it again when the extension is there.")));
+				 errhint("It was dropped in the meantime. Call it again when the extension exists.")));
 	return tuple;
 }
 
@@ -124,9 +124,9 @@ door_open(Door *door, FunctionCallInfo fcinfo)
 	if (InSecurityRestrictedOperation())
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("%s cannot be called from code that runs with somebody else's rights", get_func_name(function)),
-				 errdetail("The call came from a trigger, default, view or index expression that runs with the rights of "
-				 "\"%s\" inside a security-restricted operation, such as ANALYZE or a sync.",
+				 errmsg("%s cannot be called from code that runs with another role's rights", get_func_name(function)),
+				 errdetail("The call came from a trigger, default, view or index expression that runs with the rights "
+						   "of \"%s\" inside a security-restricted operation, such as ANALYZE or a sync.",
 						   GetUserNameFromId(caller, false)),
 				 errhint("Call it in a statement of its own.")));
 	if (!may_call(function, caller))
@@ -259,7 +259,8 @@ internal_function(const char *name, int count, const Oid *types)
 }
 
 /*
- * Finds the function behind a stub: do_<name without "roster_"> of schema minga_roster_internal, with the same arguments and, of a stub that names
+ * Finds the function behind a stub: do_<name without "roster_"> of schema
+ * minga_roster_internal, with the same arguments and, of a stub that names
  * people, their relation.
  */
 static Passage *

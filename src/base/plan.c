@@ -77,7 +77,8 @@ roster_repeated_add(PG_FUNCTION_ARGS)
 		PG_RETURN_POINTER(repeated);
 
 	value = PG_GETARG_TEXT_PP(1);
-	seen_insert(repeated->seen, hash_bytes_extended((const unsigned char *) VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value), 0), &found);
+	seen_insert(repeated->seen,
+				hash_bytes_extended((const unsigned char *) VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value), 0), &found);
 	if (found)
 		repeated->values = accumArrayResult(repeated->values, PointerGetDatum(value), false, TEXTOID, aggregate);
 	PG_RETURN_POINTER(repeated);

@@ -57,8 +57,9 @@ error_is_from_within(const ErrorData *edata)
 bool
 error_may_quote_data(const ErrorData *edata, bool has_begun)
 {
-	if (error_is_from_within(edata) || (has_begun &&
-								  ERRCODE_TO_CATEGORY(edata->sqlerrcode) == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION))
+	int			category = ERRCODE_TO_CATEGORY(edata->sqlerrcode);
+
+	if (error_is_from_within(edata) || (has_begun && category == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION))
 		return edata->sqlerrcode != ERRCODE_INSUFFICIENT_PRIVILEGE || edata->filename == NULL ||
 			(strcmp(edata->filename, "aclchk.c") != 0 && strcmp(edata->filename, "guc.c") != 0);
 	return class_may_quote_data(edata->sqlerrcode);

@@ -82,8 +82,9 @@ store_progress(RosterRun *run, bool force)
 	values[4] = Int32GetDatum(run->requests);
 	values[5] = Int32GetDatum(run->retries);
 	values[6] = Int64GetDatum(run->bytes);
-	execute_statement("UPDATE minga_roster.runs SET pages = $2, rows_staged = $3, rows_expected = $4, requests = $5, retries = $6, bytes = $7 WHERE run = $1",
-			7, types, values, nulls);
+	execute_statement("UPDATE minga_roster.runs SET pages = $2, rows_staged = $3, rows_expected = $4, requests = $5, "
+					  "retries = $6, bytes = $7 WHERE run = $1",
+					  7, types, values, nulls);
 	if (own_transaction)
 		commit_worker_transaction();
 }

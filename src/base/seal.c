@@ -84,17 +84,17 @@ key_id(const unsigned char *key, unsigned char *id)
 
 /* 64 hexadecimal digits with white space after them, as bytes; false for anything else. */
 static bool
-key_from_hex(const char *text, ssize_t len, unsigned char *key)
+key_from_hex(const char *digits, ssize_t len, unsigned char *key)
 {
 	int			i;
 
-	while (len > 0 && isspace((unsigned char) text[len - 1]))
+	while (len > 0 && isspace((unsigned char) digits[len - 1]))
 		len--;
 	if (len != 2 * KEY_LEN)
 		return false;
 	for (i = 0; i < len; i++)
 	{
-		char		c = text[i];
+		char		c = digits[i];
 		unsigned char digit;
 
 		if (c >= '0' && c <= '9')
@@ -119,7 +119,7 @@ load_key(unsigned char *key)
 {
 	char		path[PATH_MAX];
 	char		data_directory[PATH_MAX];
-	char		text[2 * KEY_LEN + 64];
+	char		digits[2 * KEY_LEN + 64];
 	struct stat st;
 	Size		data_len;
 	ssize_t		len;
@@ -130,16 +130,18 @@ load_key(unsigned char *key)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIG_FILE_ERROR),
 				 errmsg("no key file is set"),
-				 errdetail("Secrets are stored sealed with a key, and minga_roster.key_file names no file that holds one."),
-				 errhint("Make one as the operating system user of the server, outside the data directory: "
-						 "umask 077; openssl rand -hex 32 > /etc/postgresql/minga_roster.key. "
-						 "Then: ALTER SYSTEM SET minga_roster.key_file = '/etc/postgresql/minga_roster.key'; SELECT pg_reload_conf();")));
+				 errdetail("Secrets are stored sealed with a key, and minga_roster.key_file names no file that holds "
+						   "one."),
+				 errhint("Make one as the operating system user of the server, outside the data directory: umask 077; "
+						 "openssl rand -hex 32 > /etc/postgresql/minga_roster.key. Then: ALTER SYSTEM SET "
+						 "minga_roster.key_file = '/etc/postgresql/minga_roster.key'; SELECT pg_reload_conf();")));
 
 	if (realpath(roster_key_file, path) == NULL)
 		ereport(ERROR,
 				(errcode_for_file_access(),
 				 errmsg("could not open key file \"%s\": %m", roster_key_file),
-				 errhint("minga_roster.key_file has to name a file that the operating system user of the server can read.")));
+				 errhint("minga_roster.key_file must name a file that the operating system user of the server can "
+						 "read.")));
 
 	if (realpath(DataDir, data_directory) == NULL)
 		ereport(ERROR,
@@ -158,7 +160,8 @@ load_key(unsigned char *key)
 		ereport(ERROR,
 				(errcode_for_file_access(),
 				 errmsg("could not open key file \"%s\": %m", roster_key_file),
-				 errhint("minga_roster.key_file has to name a file that the operating system user of the server can read.")));
+				 errhint("minga_roster.key_file must name a file that the operating system user of the server can "
+						 "read.")));
 	if (fstat(fd, &st) != 0)
 		ereport(ERROR,
 				(errcode_for_file_access(),
@@ -167,29 +170,31 @@ load_key(unsigned char *key)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIG_FILE_ERROR),
 				 errmsg("key file \"%s\" is not a regular file", roster_key_file),
-				 errhint("minga_roster.key_file has to name a file with 64 hexadecimal digits.")));
+				 errhint("minga_roster.key_file must name a file with 64 hexadecimal digits.")));
 	if (st.st_uid != geteuid() && st.st_uid != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIG_FILE_ERROR),
 				 errmsg("key file \"%s\" belongs to another user", roster_key_file),
-				 errdetail("Its owner is the user with id %u; the operating system user of the server or root has to own it.",
+				 errdetail("Its owner is the user with id %u; the operating system user of the server or root must "
+						   "own it.",
 						   (unsigned int) st.st_uid),
-				 errhint("chown it, and make a new key if that user is not to be trusted.")));
+				 errhint("Change its owner, and make a new key if you do not trust that user.")));
 	if (st.st_mode & (S_IRWXG | S_IRWXO))
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIG_FILE_ERROR),
 				 errmsg("key file \"%s\" is open to group or others", roster_key_file),
 				 errdetail("Its mode is %04o; 0600 or less is needed.", (unsigned int) (st.st_mode & 07777)),
-				 errhint("chmod 0600 it. If somebody may have read it, make a new key and set each secret again with roster_set_secret.")));
+				 errhint("Run chmod 0600 on it. If someone may have read it, make a new key and set each secret again "
+						 "with roster_set_secret.")));
 
-	len = read(fd, text, sizeof(text));
+	len = read(fd, digits, sizeof(digits));
 	if (len < 0)
 		ereport(ERROR,
 				(errcode_for_file_access(),
 				 errmsg("could not read key file \"%s\": %m", roster_key_file)));
 	CloseTransientFile(fd);
-	ok = key_from_hex(text, len, key);
-	OPENSSL_cleanse(text, sizeof(text));
+	ok = key_from_hex(digits, len, key);
+	OPENSSL_cleanse(digits, sizeof(digits));
 	if (!ok)
 	{
 		OPENSSL_cleanse(key, KEY_LEN);
@@ -197,7 +202,8 @@ load_key(unsigned char *key)
 				(errcode(ERRCODE_CONFIG_FILE_ERROR),
 				 errmsg("key file \"%s\" holds no key", roster_key_file),
 				 errdetail("64 hexadecimal digits are expected, and nothing else."),
-				 errhint("Make a key as the operating system user of the server: umask 077; openssl rand -hex 32 > \"%s\".",
+				 errhint("Make a key as the operating system user of the server: umask 077; openssl rand -hex 32 > "
+						 "\"%s\".",
 						 roster_key_file)));
 	}
 }

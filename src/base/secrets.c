@@ -60,7 +60,8 @@ load_secret(const char *connection, const char *origins)
 		bytes = DatumGetByteaPP(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
 		spi = MemoryContextSwitchTo(caller);
 		binding = DatumGetCString(DirectFunctionCall1(uuid_out,
-													  SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)));
+													  SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
+																	&isnull)));
 		sealed_len = VARSIZE_ANY_EXHDR(bytes);
 		sealed = palloc(sealed_len);
 		memcpy(sealed, VARDATA_ANY(bytes), sealed_len);
@@ -78,7 +79,8 @@ load_secret(const char *connection, const char *origins)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
 				 errmsg("connection \"%s\" has no client secret", connection),
-				 errhint("SELECT minga_roster.roster_set_secret(%s, '...') stores the secret that the school made in its student information system.",
+				 errhint("SELECT minga_roster.roster_set_secret(%s, '...') stores the secret that the school made in "
+						 "its student information system.",
 						 quote_literal_cstr(connection))));
 	value = unseal_value(secret_binding(binding, connection, origins), sealed, sealed_len, false);
 	pfree(sealed);
@@ -92,7 +94,7 @@ roster_seal(PG_FUNCTION_ARGS)
 {
 	char	   *row_id = DatumGetCString(DirectFunctionCall1(uuid_out, PG_GETARG_DATUM(0)));
 	char	   *binding = secret_binding(row_id, text_to_cstring(PG_GETARG_TEXT_PP(1)),
-										text_to_cstring(PG_GETARG_TEXT_PP(2)));
+										 text_to_cstring(PG_GETARG_TEXT_PP(2)));
 	char	   *value = text_to_cstring(PG_GETARG_TEXT_PP(3));
 	Size		len;
 	char	   *sealed;

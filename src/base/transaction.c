@@ -105,9 +105,9 @@ begin_worker_transaction(void)
 	if (!try_begin_worker_transaction())
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("extension \"minga_roster\" was dropped meanwhile"),
-				 errdetail("What was not committed is undone, and there is no row left to say so."),
-				 errhint("Nothing more is to be done.  Where the extension is wanted, the DBA creates it again.")));
+				 errmsg("extension \"minga_roster\" was dropped during the run"),
+				 errdetail("What was not committed is undone, and the run's row is gone."),
+				 errhint("No action is needed. To use the extension again, create it.")));
 }
 
 /* The same where none is open; says whether it opened one. */

@@ -256,7 +256,8 @@ host_refusal(const char *host, int port)
 	if (strcmp(domain == NULL ? read.name : domain + 1, "localhost") == 0)
 		return pstrdup("Its host is the database server itself.");
 	if (read.is_address && !address_is_public((struct sockaddr *) &read.address))
-		return pstrdup("Its host is an address of the database server, of a private network or of another special range.");
+		return pstrdup("Its host is an address of the database server, of a private network or of another special "
+					   "range.");
 	if (port != HTTPS_PORT)
 		return psprintf("Its port is %d, and only %d is allowed.", port, HTTPS_PORT);
 	return NULL;
@@ -269,9 +270,9 @@ host_hint(const char *host, int port)
 	char	   *entry = quote_literal_cstr(psprintf("%s:%d", host, port));
 
 	if (!is_empty_list(roster_allowed_hosts))
-		return psprintf("The DBA can allow it: LOAD 'minga_roster', add %s to the list minga_roster.allowed_hosts "
+		return psprintf("Ask the DBA to allow it: LOAD 'minga_roster', add %s to the list minga_roster.allowed_hosts "
 						"by ALTER SYSTEM, then SELECT pg_reload_conf().", entry);
-	return psprintf("The DBA can allow it: LOAD 'minga_roster'; ALTER SYSTEM SET minga_roster.allowed_hosts = %s; "
+	return psprintf("Ask the DBA to allow it: LOAD 'minga_roster'; ALTER SYSTEM SET minga_roster.allowed_hosts = %s; "
 					"SELECT pg_reload_conf().", entry);
 }
 

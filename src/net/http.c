@@ -121,8 +121,10 @@ response_headers(CURL *easy, HttpResponse *response)
 	curl_easy_getinfo(easy, CURLINFO_CONTENT_TYPE, &text);
 	response->content_type = text == NULL ? NULL : pstrdup(text);
 	text = NULL;
+
 	curl_easy_getinfo(easy, CURLINFO_REDIRECT_URL, &text);
 	response->location = text == NULL ? NULL : pstrdup(text);
+
 	/* Seconds or a date, made seconds by libcurl; 0 where there is none. */
 	curl_easy_getinfo(easy, CURLINFO_RETRY_AFTER, &retry_after);
 	if (curl_easy_header(easy, "Retry-After", 0, CURLH_HEADER, -1, &header) == CURLHE_OK)
@@ -279,7 +281,8 @@ http_fault(const Transfer *transfer, const HttpResponse *response)
 			if (transfer->opened && response->secured_us == 0 &&
 				!(scheme != NULL && pg_strcasecmp(scheme, "http") == 0 && response->connected_us > 0))
 				return roster_proxy[0] == '\0' || response->proxy_status == 200 ? TRANSFER_UNREACHABLE :
-					response->proxy_status == 0 && transfer->result == CURLE_COULDNT_CONNECT ? TRANSFER_PROXY : TRANSFER_PROXY_REFUSED;
+					response->proxy_status == 0 && transfer->result == CURLE_COULDNT_CONNECT ? TRANSFER_PROXY
+					: TRANSFER_PROXY_REFUSED;
 			return transfer_fault(transfer->result);
 	}
 }
@@ -312,7 +315,8 @@ log_fault(const Transfer *transfer, TransferFault fault)
 	else if (transfer->refused_address[0] != '\0')
 		ereport(LOG,
 				(errmsg("no connection was made to %s", origin),
-				 errdetail("It leads to %s, which is no public address, and minga_roster.allowed_hosts does not name it.",
+				 errdetail("It leads to %s, which is not a public address, and minga_roster.allowed_hosts does not "
+						   "name it.",
 						   transfer->refused_address)));
 }
 

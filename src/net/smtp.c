@@ -39,14 +39,14 @@ mail_header(struct curl_slist *headers, const char *name, const char *value)
 
 /* The text with CRLF at the end of each line; quoted-printable would encode any other LF as a character. */
 static char *
-with_crlf(const char *text)
+with_crlf(const char *body)
 {
 	StringInfoData lines;
 
 	initStringInfo(&lines);
-	for (const char *c = text; *c != '\0'; c++)
+	for (const char *c = body; *c != '\0'; c++)
 	{
-		if (*c == '\n' && (c == text || c[-1] != '\r'))
+		if (*c == '\n' && (c == body || c[-1] != '\r'))
 			appendStringInfoChar(&lines, '\r');
 		appendStringInfoChar(&lines, *c);
 	}
@@ -109,7 +109,8 @@ smtp_perform(TransferPool *pool, const MailMessage *message, const char *user, c
 	long		status = 0;
 
 	transfer_prepare(transfer, roster_smtp_url, roster_smtp_ca_file, "smtp,smtps");
-	curl_easy_setopt(easy, CURLOPT_USE_SSL, url_is_insecure(roster_smtp_url) ? (long) CURLUSESSL_TRY : (long) CURLUSESSL_ALL);
+	curl_easy_setopt(easy, CURLOPT_USE_SSL, url_is_insecure(roster_smtp_url) ? (long) CURLUSESSL_TRY
+					 : (long) CURLUSESSL_ALL);
 	if (user != NULL && user[0] != '\0')
 	{
 		curl_easy_setopt(easy, CURLOPT_USERNAME, user);

@@ -190,7 +190,7 @@ transfer_take(TransferPool *pool)
 			ereport(ERROR,
 					(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 					 errmsg("no file descriptor is free for a network connection"),
-					 errhint("The DBA may raise max_files_per_process or the system's limit.")));
+					 errhint("Ask the DBA to raise max_files_per_process or the system's limit.")));
 		block_signals(&saved);
 		transfer->easy = curl_easy_init();
 		restore_signals(&saved);
@@ -247,7 +247,7 @@ watch_events(TransferPool *pool)
 	{
 		int			what = pool->sockets[i].what;
 		uint32		wanted = ((what & CURL_POLL_IN) ? WL_SOCKET_READABLE : 0) |
-			((what & CURL_POLL_OUT) ? WL_SOCKET_WRITEABLE : 0);
+		((what & CURL_POLL_OUT) ? WL_SOCKET_WRITEABLE : 0);
 
 		if (wanted != 0)
 			AddWaitEventToSet(pool->events, wanted, pool->sockets[i].fd, NULL, NULL);
@@ -289,7 +289,10 @@ note_ends(TransferPool *pool)
 	}
 }
 
-/* Waits until a socket is ready, a timer or that time is due or an interrupt comes, and acts on it.  False when libcurl cannot go on. */
+/*
+ * Waits until a socket is ready, a timer or that time is due or an interrupt
+ * comes, and acts on it.  False when libcurl cannot go on.
+ */
 static bool
 wait_and_act(TransferPool *pool, TimestampTz until)
 {

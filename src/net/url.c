@@ -107,7 +107,8 @@ url_decode(const char *value)
 bool
 url_is_loopback(const UrlParts *parts)
 {
-	return strcmp(parts->host, "127.0.0.1") == 0 || strcmp(parts->host, "[::1]") == 0 || strcmp(parts->host, "localhost") == 0;
+	return strcmp(parts->host, "127.0.0.1") == 0 || strcmp(parts->host, "[::1]") == 0 ||
+		strcmp(parts->host, "localhost") == 0;
 }
 
 /* Whether the setting for tests covers this URL's host. */

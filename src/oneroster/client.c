@@ -57,15 +57,15 @@ client_open(RosterConnection *connection, RosterRun *run)
 	client->requester.until = run->asks_until;
 	if (run->kind == RUN_TEST)
 		client->requester.until_fault = fault_make(ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-											   "the connection could not be tested in time",
-											   psprintf("The SIS was asked for %d minutes.", TEST_MAX_MINUTES),
-											   "Ask the SIS vendor why its answers take so long.");
+												   "the connection could not be tested in time",
+												   psprintf("The SIS was asked for %d minutes.", TEST_MAX_MINUTES),
+												   "Ask the SIS vendor why its answers take so long.");
 	else
 		client->requester.until_fault = fault_make(ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-											   "the roster could not be read in time",
-											   psprintf("The SIS was asked for %d hours.", FETCH_MAX_HOURS),
-											   "Ask the SIS vendor why its lists take so long; larger pages may help (roster_configure(page_size "
-											   "=> ...)).");
+												   "the roster could not be read in time",
+												   psprintf("The SIS was asked for %d hours.", FETCH_MAX_HOURS),
+												   "Ask the SIS vendor why its lists take so long; larger pages may "
+												   "help (roster_configure(page_size => ...)).");
 	return client;
 }
 

@@ -507,7 +507,10 @@ claims_whole_list(CollectionRead *read)
 	return as_many;
 }
 
-/* An endpoint is read, or denied itself: there may be another one to fall back on.  Stores what the collection came to. */
+/*
+ * An endpoint is read, or denied itself: there may be another one to fall back on.
+ * Stores what the collection came to.
+ */
 static void
 end_endpoint(CollectionRead *read)
 {
@@ -567,7 +570,8 @@ is_page_ready(const CollectionRead *read)
  * stops the run.  Not inside a transaction.
  */
 RosterFault *
-read_collections(RosterClient *client, RosterRun *run, Stage *stage, List *collections, int requests, bool *filter_ignored)
+read_collections(RosterClient *client, RosterRun *run, Stage *stage, List *collections, int requests,
+				 bool *filter_ignored)
 {
 	RosterRead	roster = {.client = client,.run = run,.stage = stage};
 	List	   *reads = NIL;

@@ -157,7 +157,7 @@ request_pages(CollectionRead *read)
 		if (read->pages + read->nrequests >= PAGES_MAX)
 			ereport(ERROR,
 					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-					 errmsg("the SIS does not come to an end of its %s", read->judge.collection->name),
+					 errmsg("the SIS does not end its list of %s", read->judge.collection->name),
 					 errdetail("%d pages with " INT64_FORMAT " rows were read.", read->pages, read->rows),
 					 errhint("Ask the SIS vendor, or ask for larger pages with roster_configure(page_size => ...).")));
 		request_page(read, offset, max_bytes);

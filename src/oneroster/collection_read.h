@@ -117,7 +117,7 @@ typedef struct CollectionRead
 	bool		moved;			/* it was another one */
 	bool		unchecked;		/* a page behind the first was not asked for so */
 	int			pages;
-	int			nameless_pages;	/* of them, the last ones */
+	int			nameless_pages; /* of them, the last ones */
 	int64		rows;
 	int64		repeated;		/* ids that came again on the same page */
 	int64		without_id;

@@ -123,7 +123,8 @@ load_contact_collections(RosterConnection *connection)
 
 			*texts[column] = value == NULL ? NULL : MemoryContextStrdup(owner, value);
 		}
-		collection->fallbacks = text_array(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 3, &isnull), NULL);
+		collection->fallbacks = text_array(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 3, &isnull),
+										   NULL);
 		collections = lappend(collections, collection);
 		MemoryContextSwitchTo(transaction);
 	}
@@ -200,7 +201,10 @@ endpoint_url(const ServerFacts *facts, const char *path, int limit, int64 offset
 	return url.data;
 }
 
-/* What is the same for every page of a collection; a role that ended before yesterday is over wherever the school is. */
+/*
+ * What is the same for every page of a collection; a role that ended before
+ * yesterday is over wherever the school is.
+ */
 void
 reader_of_users(PageReader *reader, RosterConnection *connection, const RosterCollection *collection)
 {
@@ -214,5 +218,6 @@ reader_of_users(PageReader *reader, RosterConnection *connection, const RosterCo
 	reader->school_id = connection->school_id;
 	reader->campus_metadata = connection->campus_metadata;
 	j2date(roster_clock_now() / USECS_PER_DAY + POSTGRES_EPOCH_JDATE - 1, &year, &month, &day);
-	snprintf(reader->ended_before, sizeof(reader->ended_before), "%04d-%02d-%02d", year % 10000, month % 100, day % 100);
+	snprintf(reader->ended_before, sizeof(reader->ended_before), "%04d-%02d-%02d", year % 10000, month % 100,
+			 day % 100);
 }

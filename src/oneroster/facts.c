@@ -40,7 +40,8 @@ load_facts(ServerFacts *facts)
 	Datum		values[] = {CStringGetTextDatum(facts->connection->name)};
 
 	begin_worker_transaction();
-	SPI_execute_with_args("SELECT fact, value FROM minga_roster_internal.fresh_facts($1)", 1, types, values, NULL, true, 0);
+	SPI_execute_with_args("SELECT fact, value FROM "
+						  "minga_roster_internal.fresh_facts($1)", 1, types, values, NULL, true, 0);
 	for (uint64 i = 0; i < SPI_processed; i++)
 		set_fact(facts, SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1),
 				 SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2));

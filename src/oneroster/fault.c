@@ -83,10 +83,10 @@ fault_detail_of_error(const ErrorData *error)
 static char *
 as_sentences(const char *message, const char *detail)
 {
-	char	   *text = detail == NULL ? psprintf("%s.", message) : psprintf("%s. %s", message, detail);
+	char	   *sentences = detail == NULL ? psprintf("%s.", message) : psprintf("%s. %s", message, detail);
 
-	text[0] = pg_ascii_toupper((unsigned char) text[0]);
-	return text;
+	sentences[0] = pg_ascii_toupper((unsigned char) sentences[0]);
+	return sentences;
 }
 
 /* Message and detail of a fault as sentences, with or without the SIS's own words; palloc'd. */

@@ -49,7 +49,7 @@ encode(const char *text)
 	StringInfoData out;
 
 	initStringInfo(&out);
-	for (; *text != '\0'; text++)
+	for (; *text !='\0'; text ++)
 		append_encoded_byte(&out, (unsigned char) *text);
 	return out.data;
 }
@@ -178,8 +178,10 @@ hmac_base64(pg_cryptohash_type hash, const char *key, const char *text)
 		ereport(ERROR,
 				(errcode(ERRCODE_INTERNAL_ERROR),
 				 errmsg("could not sign a request"),
-				 errdetail("The cryptographic library of the database server offers no %s.", hash == PG_SHA1 ? "HMAC-SHA1" : "HMAC-SHA256"),
-				 errhint("Ask the school for another kind of access (auth), or let the DBA check the OpenSSL configuration of the database server.")));
+				 errdetail("The cryptographic library of the database server offers no %s.", hash == PG_SHA1 ?
+						   "HMAC-SHA1" : "HMAC-SHA256"),
+				 errhint("Ask the school for another kind of access (auth), or ask the DBA to check the OpenSSL "
+						 "configuration of the database server.")));
 	return encoded;
 }
 
@@ -188,7 +190,8 @@ hmac_base64(pg_cryptohash_type hash, const char *key, const char *text)
  * nonce of its own, and the signature.  The secret is nowhere in it.
  */
 char *
-oauth1_authorization(pg_cryptohash_type hash, const char *client_id, const char *secret, const char *method, const char *url)
+oauth1_authorization(pg_cryptohash_type hash, const char *client_id, const char *secret, const char *method,
+					 const char *url)
 {
 	const char *parameters_sent[][2] = {
 		{"oauth_consumer_key", client_id},

@@ -66,7 +66,8 @@ answer_nest(void *state)
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
 				 errmsg("the token endpoint's answer is nested too deeply"),
 				 errdetail("It has more than %d levels.", TOKEN_MAX_DEPTH),
-				 errhint("Compare the token URL (connections.token_url) with the one that the SIS shows to the school; if it is right, ask the SIS vendor.")));
+				 errhint("Compare the token URL (connections.token_url) with the one that the SIS shows to the "
+						 "school; if it is right, ask the SIS vendor.")));
 	JSON_ACTION_OK;
 }
 
@@ -136,7 +137,8 @@ read_answer(const HttpResponse *response, TokenAnswer *answer)
 static bool
 is_error_code(const char *text)
 {
-	return text != NULL && text[0] != '\0' && strlen(text) <= 40 && strspn(text, "abcdefghijklmnopqrstuvwxyz_") == strlen(text);
+	return text !=NULL && text[0] != '\0' && strlen(text) <= 40 &&
+				strspn(text, "abcdefghijklmnopqrstuvwxyz_") == strlen(text);
 }
 
 /* A token goes into a header: visible ASCII characters alone (RFC 6750 has fewer yet). */
@@ -145,8 +147,9 @@ is_token(const char *text)
 {
 	if (text == NULL || text[0] == '\0')
 		return false;
-	while (*text > ' ' && *text <= '~')
-		text++;
+	while (*text >' ' && *text <='~')
+		text	  ++;
+
 	return *text == '\0';
 }
 
@@ -191,7 +194,8 @@ recall_token(Authorization *authorization, bool wanted)
 
 	begin_worker_transaction();
 	values[0] = CStringGetTextDatum(authorization->connection->name);
-	SPI_execute_with_args("SELECT binding::text, sealed, expires_at, sent_as FROM minga_roster.tokens WHERE connection = $1",
+	SPI_execute_with_args("SELECT binding::text, sealed, expires_at, sent_as "
+						  "FROM minga_roster.tokens WHERE connection = $1",
 						  1, types, values, NULL, true, 1);
 	if (SPI_processed > 0)
 	{
@@ -209,7 +213,8 @@ recall_token(Authorization *authorization, bool wanted)
 		}
 		if (wanted && expires_at > GetCurrentTimestamp())
 		{
-			char	   *token = unseal_value(secret_binding(binding, authorization->connection->name, token_origins(authorization)),
+			char	   *token = unseal_value(secret_binding(binding, authorization->connection->name,
+															token_origins(authorization)),
 											 VARDATA_ANY(sealed), VARSIZE_ANY_EXHDR(sealed), true);
 
 			if (token != NULL)
@@ -236,17 +241,19 @@ keep_token(Authorization *authorization)
 	begin_worker_transaction();
 	SPI_execute("SELECT pg_catalog.gen_random_uuid()::text", false, 1);
 	binding = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-	sealed = seal_value(secret_binding(binding, authorization->connection->name, token_origins(authorization)), authorization->token,
-							&sealed_len);
+	sealed = seal_value(secret_binding(binding, authorization->connection->name, token_origins(authorization)),
+						authorization->token,
+						&sealed_len);
 	values[0] = CStringGetTextDatum(authorization->connection->name);
 	values[1] = CStringGetTextDatum(binding);
 	values[2] = PointerGetDatum(cstring_to_text_with_len(sealed, sealed_len));
 	values[3] = TimestampTzGetDatum(authorization->token_expires_at);
 	values[4] = CStringGetTextDatum(credentials_forms[authorization->credentials_sent]);
-	SPI_execute_with_args("INSERT INTO minga_roster.tokens (connection, binding, sealed, expires_at, sent_as)"
-						  " SELECT $1, $2::uuid, $3, $4, $5 WHERE EXISTS (SELECT FROM minga_roster.connections WHERE connection = $1)"
-						  " ON CONFLICT (connection) DO UPDATE SET binding = excluded.binding, sealed = excluded.sealed,"
-						  " expires_at = excluded.expires_at, sent_as = excluded.sent_as",
+	SPI_execute_with_args("INSERT INTO minga_roster.tokens (connection, binding, sealed, expires_at, sent_as) "
+						  "SELECT $1, $2::uuid, $3, $4, $5 "
+						  "WHERE EXISTS (SELECT FROM minga_roster.connections WHERE connection = $1) "
+						  "ON CONFLICT (connection) DO UPDATE SET binding = excluded.binding, "
+						  "sealed = excluded.sealed, expires_at = excluded.expires_at, sent_as = excluded.sent_as",
 						  5, types, values, NULL, false, 0);
 	commit_worker_transaction();
 }
@@ -274,7 +281,8 @@ is_form_of_its_own(CredentialsForm form, const char *client_id, const char *secr
 
 /* One request to the token endpoint. */
 static void
-ask_token_endpoint(Authorization *authorization, const char *secret, CredentialsForm credentials, HttpResponse *response)
+ask_token_endpoint(Authorization *authorization, const char *secret, CredentialsForm credentials,
+				   HttpResponse *response)
 {
 	RosterConnection *connection = authorization->connection;
 	HttpRequest request = {0};
@@ -283,7 +291,7 @@ ask_token_endpoint(Authorization *authorization, const char *secret, Credentials
 	MemoryContext caller;
 
 	wipe_with_context(encoded, strlen(encoded));
-	caller = MemoryContextSwitchTo(authorization->context);	/* as long as the pool, should a cancel end the request */
+	caller = MemoryContextSwitchTo(authorization->context); /* as long as the pool, should a cancel end the request */
 	initStringInfo(&form);
 	appendStringInfoString(&form, "grant_type=client_credentials");
 	if (connection->scope != NULL)
@@ -296,7 +304,8 @@ ask_token_endpoint(Authorization *authorization, const char *secret, Credentials
 	}
 	else
 	{
-		request.basic_user = credentials == CREDENTIALS_BASIC ? connection->client_id : url_encode(connection->client_id);
+		request.basic_user = credentials == CREDENTIALS_BASIC ? connection->client_id
+			: url_encode(connection->client_id);
 		request.basic_password = credentials == CREDENTIALS_BASIC ? secret : encoded;
 	}
 	wipe_with_context(form.data, form.len);
@@ -314,7 +323,8 @@ static char *
 with_their_end(Authorization *authorization, const char *found)
 {
 	return authorization->connection->credentials_ended == NULL ? pstrdup(found) :
-		psprintf("%s By credentials_expire of the connection they ended on %s.", found, authorization->connection->credentials_ended);
+		psprintf("%s According to connections.credentials_expire, they expired on %s.", found,
+				 authorization->connection->credentials_ended);
 }
 
 /* What it means that no answer came from the token endpoint. */
@@ -324,14 +334,15 @@ token_transfer_fault(Authorization *authorization, const HttpResponse *response)
 	RosterFault *fault = http_transfer_fault(authorization->connection->token_url, response);
 
 	if (response->fault == TRANSFER_TIMEOUT)
-		fault->hint = pstrdup("The token endpoint may be overloaded: run at another hour; if it stays so, ask the school's "
-							  "SIS administrator, and compare the token URL (connections.token_url) with the one that "
-							  "the SIS shows.");
+		fault->hint = pstrdup("The token endpoint may be overloaded: run at another hour; if it stays so, ask the "
+							  "school's SIS administrator, and compare the token URL (connections.token_url) with the "
+							  "one that the SIS shows.");
 	else if (response->fault == TRANSFER_TOO_LARGE)
 		return fault_make(ERRCODE_PROTOCOL_VIOLATION,
-							"the token endpoint's answer holds no access token",
-							psprintf("It is larger than %d kB.", TOKEN_MAX_BYTES / 1024),
-							"Compare the token URL (connections.token_url) with the one that the SIS shows to the school; if it is right, ask the SIS vendor.");
+						  "the token endpoint's answer holds no access token",
+						  psprintf("It is larger than %d kB.", TOKEN_MAX_BYTES / 1024),
+						  "Compare the token URL (connections.token_url) with the one that the SIS shows to the "
+						  "school; if it is right, ask the SIS vendor.");
 	return fault;
 }
 
@@ -352,7 +363,8 @@ static bool
 is_about_form(const HttpResponse *response, const TokenAnswer *answer)
 {
 	return (response->status == 400 || response->status == 401) && !knows_no_app(response) && !is_about_scope(answer) &&
-		(answer->error == NULL || (strcmp(answer->error, "unsupported_grant_type") != 0 && strcmp(answer->error, "unauthorized_client") != 0));
+		(answer->error == NULL ||
+		 (strcmp(answer->error, "unsupported_grant_type") != 0 && strcmp(answer->error, "unauthorized_client") != 0));
 }
 
 /* Where a redirect points, without what may be secret in a URL: user, query and parameters of the path. */
@@ -375,15 +387,16 @@ token_redirect_fault(const HttpResponse *response)
 	char	   *target = redirect_target(response->location);
 
 	return fault_make(ERRCODE_PROTOCOL_VIOLATION,
-						"the token endpoint sent a redirect, which is not followed",
-						target == NULL ? psprintf("It answered %d and named no address.", response->status) :
-						psprintf("It answered %d, pointing to %s.", response->status, target),
-						target == NULL ?
-						"Credentials go to the configured address alone. Compare connections.token_url with what the SIS shows to "
-						"the school." :
-						psprintf("Credentials go to the configured address alone. If the SIS shows that address to the school, "
-								 "set it with roster_configure(token_url => %s), with the query that the SIS shows.",
-								 quote_literal_cstr(target)));
+					  "the token endpoint sent a redirect, which is not followed",
+					  target == NULL ? psprintf("It answered %d and named no address.", response->status) :
+					  psprintf("It answered %d, pointing to %s.", response->status, target),
+					  target == NULL ?
+					  "Credentials go to the configured address alone. Compare connections.token_url with what the "
+					  "SIS shows to the school." :
+					  psprintf("Credentials go to the configured address alone. If the SIS shows that address to "
+							   "the school, set it with roster_configure(token_url => %s), with the query that the "
+							   "SIS shows.",
+							   quote_literal_cstr(target)));
 }
 
 /* What a refused token means, in words for the school. */
@@ -391,40 +404,51 @@ static RosterFault *
 token_fault(Authorization *authorization, const HttpResponse *response, const TokenAnswer *answer)
 {
 	RosterConnection *connection = authorization->connection;
-	char	   *found = is_error_code(answer->error) ? psprintf("The token endpoint answered %d, %s.", response->status, answer->error) :
-		psprintf("The token endpoint answered %d.", response->status);
+	char	   *found = is_error_code(answer->error) ?
+	psprintf("The token endpoint answered %d, %s.", response->status, answer->error) :
+	psprintf("The token endpoint answered %d.", response->status);
 
 	if (knows_no_app(response))
 		return fault_make(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
-							connection->app_name == NULL ? pstrdup("the SIS does not know the App Name") :
-							psprintf("the SIS does not know the App Name \"%s\"", connection->app_name),
-							"The token endpoint answered \"No Campus Application selected\".",
-							"The App Name is the value after \"appName=\" in the token URL that the SIS shows to the school; correct it with roster_configure(app_name => ...).");
+						  connection->app_name == NULL ? pstrdup("the SIS does not know the App Name") :
+						  psprintf("the SIS does not know the App Name \"%s\"", connection->app_name),
+						  "The token endpoint answered \"No Campus Application selected\".",
+						  "The App Name is the value after \"appName=\" in the token URL that the SIS shows to the "
+						  "school; correct it with roster_configure(app_name => ...).");
 	if (is_about_scope(answer))
 		return fault_make(ERRCODE_INVALID_PARAMETER_VALUE,
-							"the SIS does not grant the scope that is asked for",
-							connection->scope == NULL ? psprintf("%s None was asked for.", found) : psprintf("%s \"%s\" was asked for.", found, connection->scope),
-							"Ask the school which scopes the SIS shows for the connection, and set them with roster_configure(scope => ...); an empty scope asks for none.");
+						  "the SIS does not grant the scope that is asked for",
+						  connection->scope == NULL ? psprintf("%s None was asked for.", found)
+						  : psprintf("%s \"%s\" was asked for.", found, connection->scope),
+						  "Ask the school which scopes the SIS shows for the connection, and set them with "
+						  "roster_configure(scope => ...); an empty scope asks for none.");
 	if (response->status == 400 || response->status == 401 || response->status == 403)
 		return fault_make(ERRCODE_INVALID_PASSWORD,
-							psprintf("the SIS refused the credentials of connection \"%s\"", connection->name),
-							with_their_end(authorization, found),
-							psprintf("Compare client_id and client_secret with what the SIS shows to the school (roster_set_secret), and ask the school whether the connection is enabled and its credentials have not expired.%s",
-									 response->status == 400 && connection->scope == NULL ? " If all that is right, the SIS may want a scope: roster_configure(scope => ...)." : ""));
+						  psprintf("the SIS refused the credentials of connection \"%s\"", connection->name),
+						  with_their_end(authorization, found),
+						  psprintf("Compare client_id and client_secret with what the SIS shows to the school "
+								   "(roster_set_secret), and ask the school whether the connection is enabled and "
+								   "its credentials have not expired.%s",
+								   response->status == 400 && connection->scope == NULL ?
+								   " If all that is right, the SIS may want a scope: "
+								   "roster_configure(scope => ...)." : ""));
 	if (response->status >= 300 && response->status < 400)
 		return token_redirect_fault(response);
 	if (response->status == 404)
 		return fault_make(ERRCODE_UNDEFINED_OBJECT,
-							"the SIS has no token endpoint at this URL",
-							found,
-							"Compare the token URL (connections.token_url) with the one that the SIS shows to the school.");
+						  "the SIS has no token endpoint at this URL",
+						  found,
+						  "Compare the token URL (connections.token_url) with the one that the SIS shows to the "
+						  "school.");
 	if (response->status == 200)
 		return fault_make(ERRCODE_PROTOCOL_VIOLATION,
-							"the token endpoint's answer holds no access token",
-							text_wide_encoding(response->body, response->len) == NULL ?
-							"It answered 200 with something that is no OAuth 2.0 token." :
-							psprintf("It answered 200 in %s, and not in UTF-8.", text_wide_encoding(response->body, response->len)),
-							"Compare the token URL (connections.token_url) with the one that the SIS shows to the school; if it is right, ask the SIS vendor.");
+						  "the token endpoint's answer holds no access token",
+						  text_wide_encoding(response->body, response->len) == NULL ?
+						  "It answered 200 with something that is not an OAuth 2.0 token." :
+						  psprintf("It answered 200 in %s, and not in UTF-8.",
+								   text_wide_encoding(response->body, response->len)),
+						  "Compare the token URL (connections.token_url) with the one that the SIS shows to the "
+						  "school; if it is right, ask the SIS vendor.");
 	return http_status_fault(connection->token_url, response);
 }
 
@@ -512,9 +536,12 @@ hold_secret(Authorization *authorization)
 		hold_token(authorization, secret, DT_NOEND);
 	wipe(secret);
 	return fit ? NULL : fault_make(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
-									 psprintf("the client secret of connection \"%s\" cannot be a token", authorization->connection->name),
-									 "With auth \"bearer\" the secret is sent as the token itself, which consists of visible ASCII characters without blanks.",
-									 "Copy the access token again as the SIS shows it (roster_set_secret), or take another auth (roster_configure).");
+								   psprintf("the client secret of connection \"%s\" cannot be a "
+											"token", authorization->connection->name),
+								   "With auth \"bearer\" the secret is sent as the token itself, which consists of "
+								   "visible ASCII characters without blanks.",
+								   "Copy the access token again as the SIS shows it (roster_set_secret), or take "
+								   "another auth (roster_configure).");
 }
 
 /*
@@ -571,25 +598,35 @@ authorization_refusal(Authorization *authorization, const HttpResponse *response
 	{
 		case AUTH_BEARER:
 			return fault_make(ERRCODE_INVALID_PASSWORD,
-								psprintf("the SIS refused the token of connection \"%s\"", connection->name),
-								with_their_end(authorization, found),
-								"Compare the token with the one that the SIS shows to the school (roster_set_secret), and ask the school whether the connection is still enabled.");
+							  psprintf("the SIS refused the token of connection \"%s\"", connection->name),
+							  with_their_end(authorization, found),
+							  "Compare the token with the one that the SIS shows to the school (roster_set_secret), "
+							  "and ask the school whether the connection is still enabled.");
 		case AUTH_OAUTH1_SHA256:
 		case AUTH_OAUTH1_SHA1:
 			if (skew > CLOCK_SKEW_S || skew < -CLOCK_SKEW_S)
 				return fault_make(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
-									psprintf("the clock of the database server is " INT64_FORMAT " seconds %s that of the SIS", skew > 0 ? skew : -skew, skew > 0 ? "ahead of" : "behind"),
-									psprintf("%s A signature of OAuth 1 holds the time, and is refused where that is off by more than some minutes.", found),
-									"Let the DBA check that the clock of the database server is right; if it is, ask the school's SIS administrator to set that of the SIS.");
+								  psprintf("the clock of the database server is " INT64_FORMAT
+										   " seconds %s that of the SIS",
+										   skew > 0 ? skew : -skew, skew > 0 ? "ahead of" : "behind"),
+								  psprintf("%s A signature of OAuth 1 holds the time, and is refused where that is "
+										   "off by more than some minutes.", found),
+								  "Ask the DBA to check that the clock of the database server is right; if it is, "
+								  "ask the school's SIS administrator to set that of the SIS.");
 			return fault_make(ERRCODE_INVALID_PASSWORD,
-								psprintf("the SIS refused the signature of connection \"%s\"", connection->name),
-								psprintf("%s %s", with_their_end(authorization, found),
-										 response->server_time < 0 ? "It did not say what time its clock shows." : "Its clock and that of the database server agree."),
-								psprintf("Compare client_id and client_secret with what the SIS shows to the school (roster_set_secret), and ask the school whether the connection is enabled and its credentials have not expired. If all that is right, it may want the other signature: roster_configure(auth => '%s').",
-										 connection->auth == AUTH_OAUTH1_SHA256 ? "oauth1_sha1" : "oauth1_sha256"));
+							  psprintf("the SIS refused the signature of connection \"%s\"", connection->name),
+							  psprintf("%s %s", with_their_end(authorization, found),
+									   response->server_time < 0 ? "It did not say what time its clock shows."
+									   : "Its clock and that of the database server agree."),
+							  psprintf("Compare client_id and client_secret with what the SIS shows to the school "
+									   "(roster_set_secret), and ask the school whether the connection is enabled "
+									   "and its credentials have not expired. If all that is right, it may want the "
+									   "other signature: roster_configure(auth => '%s').",
+									   connection->auth == AUTH_OAUTH1_SHA256 ? "oauth1_sha1" : "oauth1_sha256"));
 		default:
 			return fault_make(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
-								"the SIS refused a token that it had just issued", with_their_end(authorization, found),
-								"Ask the school whether the connection is enabled for rostering; if it is, ask the SIS vendor.");
+							  "the SIS refused a token that it had just issued", with_their_end(authorization, found),
+							  "Ask the school whether the connection is enabled for rostering; if it is, ask the "
+							  "SIS vendor.");
 	}
 }

@@ -490,16 +490,19 @@ not_json(PageReader *reader, const HttpResponse *response, char first)
 	if (first == '<' || (response->content_type != NULL && pg_strncasecmp(response->content_type, "text/html", 9) == 0))
 		return fault_make(ERRCODE_PROTOCOL_VIOLATION,
 						  psprintf("the SIS answered the request for %s with a web page", reader->subject),
-						  psprintf("The answer has status 200 and content type \"%s\", and holds HTML where JSON was due.", content_type),
-						  "Often this is a login or maintenance page. Check that the base URL is that of OneRoster; if it is, ask the SIS vendor why the address answers with a page for people.");
+						  psprintf("The answer has status 200 and content type \"%s\", and holds HTML where JSON was "
+								   "expected.", content_type),
+						  "Often this is a login or maintenance page. Check that the base URL is that of OneRoster; "
+						  "if it is, ask the SIS vendor why the address answers with a page for people.");
 	if (first == '\0')
 		return fault_make(ERRCODE_PROTOCOL_VIOLATION,
 						  psprintf("the SIS answered the request for %s with nothing", reader->subject),
 						  "The answer has status 200 and an empty body.",
-						  "An empty list would be an answer, nothing at all is none. Ask the SIS vendor.");
+						  "An empty list would be a valid answer, but an empty body is not. Ask the SIS vendor.");
 	return fault_make(ERRCODE_PROTOCOL_VIOLATION,
 					  psprintf("the SIS answered the request for %s with something other than JSON", reader->subject),
-					  psprintf("The answer has status 200, content type \"%s\" and %zu bytes, and begins with neither { nor [.", content_type, response->len),
+					  psprintf("The answer has status 200, content type \"%s\" and %zu bytes, and begins with neither "
+							   "{ nor [.", content_type, response->len),
 					  "Check that the base URL is that of OneRoster; if it is, ask the SIS vendor.");
 }
 
@@ -517,12 +520,14 @@ broken_json(PageReader *reader, PageParse *parse)
 	place = parse->lex->token_start != NULL ? parse->lex->token_start - parse->page->json : parse->page->len;
 	if (parse->lex->token_type == JSON_TOKEN_END ||
 		parse->lex->token_terminator >= parse->page->json + parse->page->len)
-		{
+	{
 		RosterFault *fault = fault_make(ERRCODE_PROTOCOL_VIOLATION,
-							  psprintf("the SIS broke off in the middle of its answer to the request for %s", reader->subject),
-							  psprintf("The JSON ends after %zu bytes with objects or arrays still open.", parse->page->len),
-							  "Start the run again; if it happens again, ask the SIS vendor, or ask for smaller pages with "
-							  "roster_configure(page_size => ...).");
+										psprintf("the SIS broke off in the middle of its answer to the request for "
+												 "%s", reader->subject),
+										psprintf("The JSON ends after %zu bytes with objects or arrays still "
+												 "open.", parse->page->len),
+										"Start the run again; if it happens again, ask the SIS vendor, or ask for "
+										"smaller pages with roster_configure(page_size => ...).");
 
 		fault->broke_off = true;
 		return fault;
@@ -543,8 +548,10 @@ page_without_rows(PageReader *reader, const char *keys)
 	return fault_make(ERRCODE_PROTOCOL_VIOLATION,
 					  psprintf("the answer of the SIS to the request for %s holds no list", reader->subject),
 					  keys[0] == '\0'
-					  ? psprintf("The answer is an object without a list \"%s\".", reader->kind == PAGE_USERS ? "users" : "orgs")
-					  : psprintf("The answer is an object without a list \"%s\"; its keys are %s.", reader->kind == PAGE_USERS ? "users" : "orgs", keys),
+					  ? psprintf("The answer is an object without a list \"%s\".", reader->kind == PAGE_USERS ? "users"
+								 : "orgs")
+					  : psprintf("The answer is an object without a list \"%s\"; its keys are %s.",
+								 reader->kind == PAGE_USERS ? "users" : "orgs", keys),
 					  "A missing list is not taken for an empty school. Ask the SIS vendor what this address returns.");
 }
 
@@ -604,9 +611,10 @@ read_page(PageReader *reader, HttpResponse *response)
 	{
 		MemoryContextDelete(context);
 		return fault_make(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE,
-							psprintf("the SIS answered the request for %s in %s", reader->subject, encoding),
-							psprintf("The answer has status 200 and %zu bytes; OneRoster is JSON in UTF-8.", response->len),
-							"Ask the SIS vendor to send UTF-8.");
+						  psprintf("the SIS answered the request for %s in %s", reader->subject, encoding),
+						  psprintf("The answer has status 200 and %zu bytes; OneRoster is JSON in "
+								   "UTF-8.", response->len),
+						  "Ask the SIS vendor to send UTF-8.");
 	}
 	first = page_first_byte(response->body, response->len);
 	if (first != '{' && first != '[')
@@ -621,8 +629,10 @@ read_page(PageReader *reader, HttpResponse *response)
 		MemoryContextSwitchTo(caller);
 		MemoryContextDelete(context);
 		return fault_make(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE,
-						  psprintf("the SIS answered the request for %s in something other than UTF-8", reader->subject),
-						  psprintf("More than %d places of the answer are invalid in UTF-8, or control characters.", MENDED_PLACES_MAX),
+						  psprintf("the SIS answered the request for %s in something other than "
+								   "UTF-8", reader->subject),
+						  psprintf("More than %d places of the answer are invalid in UTF-8, or control "
+								   "characters.", MENDED_PLACES_MAX),
 						  "OneRoster is JSON in UTF-8. Ask the SIS vendor to send that.");
 	}
 

@@ -179,8 +179,9 @@ trim(const char *text)
 	int			len;
 
 	while ((len = pasted_space_at(text)) > 0)
-		text += len;
+		text	  +=len;
 	end = text;
+
 	for (const char *c = text; *c != '\0'; c += Max(len, 1))
 	{
 		len = pasted_space_at(c);
@@ -216,7 +217,7 @@ why_no_url(const char *url, UrlParts *parts)
 			return "There is a control character in its host.";
 	}
 	if (!pg_verify_mbstr(PG_UTF8, parts->host, strlen(parts->host), true))
-		return "Its host is no text in UTF-8.";
+		return "Its host is not text in UTF-8.";
 	if (strstr(url, "://") == NULL && strpbrk(parts->host, ".:") == NULL && !url_is_loopback(parts))
 		return "It begins with neither https:// nor the name of a host.";
 	return NULL;
@@ -243,7 +244,8 @@ parse_pasted(const char *url, UrlParts *parts)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 strchr(url, '@') != NULL ? errmsg("invalid URL") : errmsg("invalid URL \"%s\"", shown(url)),
 				 errdetail("%s", why),
-				 errhint("Paste the URL as the student information system shows it, such as \"https://campus.example.org/campus/api/oneroster/v1p1/minga\".")));
+				 errhint("Paste the URL as the student information system shows it, such as "
+						 "\"https://campus.example.org/campus/api/oneroster/v1p1/minga\".")));
 	if (parts->user != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -254,7 +256,8 @@ parse_pasted(const char *url, UrlParts *parts)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("URL \"%s\" is not an https URL", shown(url)),
-				 errdetail("Its scheme is \"%s\"; secrets and children's data travel encrypted or not at all.", parts->scheme),
+				 errdetail("Its scheme is \"%s\"; secrets and children's data travel encrypted or not at "
+						   "all.", parts->scheme),
 				 errhint("Ask the school or its SIS vendor for the https address.")));
 }
 
@@ -275,7 +278,8 @@ refuse_host(const char *url, const UrlParts *parts)
 static char *
 origin_of(const UrlParts *parts)
 {
-	return psprintf("%s://%s%s%s", parts->scheme, parts->host, parts->port == NULL ? "" : ":", parts->port == NULL ? "" : parts->port);
+	return psprintf("%s://%s%s%s", parts->scheme, parts->host, parts->port == NULL ? "" : ":", parts->port == NULL ? ""
+					: parts->port);
 }
 
 /* An App Name as it reads, NULL where it is but spaces; throws 22023 where the URL has bytes there that are no text. */
@@ -287,7 +291,7 @@ decode_app(const char *url, const char *encoded)
 	if (app == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("URL \"%s\" holds an App Name that is no text", shown(url)),
+				 errmsg("URL \"%s\" holds an App Name that is not text", shown(url)),
 				 errdetail("\"%s\" does not stand for characters in UTF-8.", encoded),
 				 errhint("Copy the URL again, or give the App Name as app_name.")));
 	app = trim(app);
@@ -387,7 +391,8 @@ refuse_other_version(const char *url, List *path, ArrayType *templates)
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("URL \"%s\" is not of OneRoster %s", shown(url), wanted),
 					 errdetail("The segment \"%s\" belongs to OneRoster %s.", segment, found),
-					 errhint("Choose the sis of that version (SELECT sis, title FROM minga_roster.sis), or ask the school for a connection of OneRoster %s.", wanted)));
+					 errhint("Choose the sis of that version (SELECT sis, title FROM minga_roster.sis), or ask the "
+							 "school for a connection of OneRoster %s.", wanted)));
 	}
 }
 
@@ -469,7 +474,8 @@ roster_normalize_url(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("URL \"%s\" does not look like one of this student information system", shown(url)),
 				 errdetail("Its path is \"%s\"; a path like \"%s\" is expected.", parts.path, match.prefix),
-				 errhint("Compare it with the base URL that the student information system shows to the school, or choose another sis.")));
+				 errhint("Compare it with the base URL that the student information system shows to the school, or "
+						 "choose another sis.")));
 	path_app = match.app;
 	if (app == NULL && match.app != NULL)
 	{
@@ -478,23 +484,28 @@ roster_normalize_url(PG_FUNCTION_ARGS)
 	}
 	if (path_app == NULL && app != NULL)
 		path_app = url_encode(app);
-	if (app == NULL && (strstr(template, "{app}") != NULL || (token_path != NULL && strstr(token_path, "{app}") != NULL)))
+	if (app == NULL && (strstr(template, "{app}") != NULL ||
+						(token_path != NULL && strstr(token_path, "{app}") != NULL)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the App Name is missing"),
 				 errdetail("URL \"%s\" does not tell it.", shown(url)),
-				 errhint("Give app_name: it is the value after \"appName=\" in the token URL that the student information system shows to the school, and with the ClassLink proxy the application's id.")));
+				 errhint("Give app_name: it is the value after \"appName=\" in the token URL that the student "
+						 "information system shows to the school, and with the ClassLink proxy the application's "
+						 "id.")));
 
 	if (app != NULL && (strcmp(app, ".") == 0 || strcmp(app, "..") == 0))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("App Name \"%s\" cannot stand in a URL", app),
 				 errdetail("In a path it stands for the place above or for nothing."),
-				 errhint("Give the App Name that the student information system shows to the school: it is the value after \"appName=\" in the token URL.")));
+				 errhint("Give the App Name that the student information system shows to the school: it is the value "
+						 "after \"appName=\" in the token URL.")));
 
 	base_url = psprintf("%s%s", origin_of(&parts), fill_template(template, match.prefix, path_app));
 	if (token_path != NULL)
-		token_url = psprintf("%s%s", origin_of(&parts), fill_template(token_path, match.prefix, app == NULL ? "" : url_encode(app)));
+		token_url = psprintf("%s%s", origin_of(&parts),
+							 fill_template(token_path, match.prefix, app == NULL ? "" : url_encode(app)));
 	if (app != NULL)
 		values[0] = CStringGetTextDatum(app);
 	nulls[0] = app == NULL;

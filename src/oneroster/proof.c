@@ -60,7 +60,8 @@ int64
 count_distinct(CollectionRead *read)
 {
 	Oid			types[] = {TEXTOID, TEXTOID};
-	Datum		values[] = {CStringGetTextDatum(read->judge.collection->name), CStringGetTextDatum(read->roster->client->connection->name)};
+	Datum		values[] = {CStringGetTextDatum(read->judge.collection->name),
+	CStringGetTextDatum(read->roster->client->connection->name)};
 	bool		isnull;
 
 	if (read->pages == 0)
@@ -92,7 +93,8 @@ count_new(CollectionRead *read, const uint64 *ids, int nids)
 		elements[i] = Int64GetDatum((int64) ids[i]);
 	values[0] = CStringGetTextDatum(read->roster->client->connection->name);
 	values[1] = CStringGetTextDatum(read->judge.collection->name);
-	values[2] = PointerGetDatum(construct_array(elements, nids, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	values[2] = PointerGetDatum(construct_array(elements, nids, INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
+												TYPALIGN_DOUBLE));
 	SPI_execute_with_args("SELECT minga_roster_internal.count_new($1, $2, $3)", 3, types, values, NULL, true, 1);
 	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 }
@@ -112,11 +114,11 @@ repeated_fault(CollectionRead *read)
 	RosterFault *fault;
 
 	fault = fault_make(ERRCODE_PROTOCOL_VIOLATION,
-						 psprintf("the SIS sent the same page of %s twice", read->judge.collection->name),
-						 psprintf("The page at offset " INT64_FORMAT " holds the same %d rows as one before it.",
-								  read->position, read->reader.rows),
-						 "The SIS ignores the offset, so its list cannot be read to its end: ask the SIS vendor. "
-						 "A larger page_size (roster_configure) may fetch the list in one page.");
+					   psprintf("the SIS sent the same page of %s twice", read->judge.collection->name),
+					   psprintf("The page at offset " INT64_FORMAT " holds the same %d rows as one before it.",
+								read->position, read->reader.rows),
+					   "The SIS ignores the offset, so its list cannot be read to its end: ask the SIS vendor. "
+					   "A larger page_size (roster_configure) may fetch the list in one page.");
 	MemoryContextSwitchTo(caller);
 	return fault;
 }
@@ -129,10 +131,10 @@ left_out_fault(CollectionRead *read)
 	RosterFault *fault;
 
 	fault = fault_make(ERRCODE_PROTOCOL_VIOLATION,
-						 psprintf("the SIS leaves out rows of its %s", read->judge.collection->name),
-						 psprintf("The page at offset " INT64_FORMAT " holds none, and asked for from the row before, there "
-								  "are some behind it.", read->position),
-						 "Ask the SIS vendor: offset has to count rows.");
+					   psprintf("the SIS leaves out rows of its %s", read->judge.collection->name),
+					   psprintf("The page at offset " INT64_FORMAT " holds none, and asked for from "
+								"the row before, there are some behind it.", read->position),
+					   "Ask the SIS vendor: offset has to count rows.");
 	MemoryContextSwitchTo(caller);
 	return fault;
 }
@@ -153,9 +155,10 @@ note_nameless_page(CollectionRead *read)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
 				 errmsg("the SIS sends %s without ids", read->judge.collection->name),
-				 errdetail("None of the rows on the last %d pages, up to offset " INT64_FORMAT ", has a usable sourcedId.",
+				 errdetail("None of the rows on the last %d pages, up to offset " INT64_FORMAT
+						   ", has a usable sourcedId.",
 						   read->nameless_pages, read->position),
-				 errhint("Without it nobody can be told from anybody else: ask the SIS vendor.")));
+				 errhint("People cannot be told apart without it: ask the SIS vendor.")));
 }
 
 /*
@@ -178,7 +181,8 @@ note_total(CollectionRead *read, int64 claimed, int64 staged_before)
 				 errmsg("the number of %s changed while they were read", read->judge.collection->name),
 				 errdetail("X-Total-Count was " INT64_FORMAT " and became " INT64_FORMAT " at offset " INT64_FORMAT ".",
 						   read->total, claimed, read->position),
-				 errhint("The SIS was being changed during the run; start it again when nobody works in the SIS. If it happens every night, ask the SIS vendor.")));
+				 errhint("The SIS was being changed during the run. Start the run again when no one works in the SIS; "
+						 "if it happens every night, ask the SIS vendor.")));
 }
 
 /* Adds a sentence to a detail. */
@@ -225,7 +229,8 @@ is_end_proved(const CollectionRead *read)
 	if (read->pages == 0 || read->last_seen)
 		return true;
 	return (read->counted || read->inside == INSIDE_ENDS) && read->inside != INSIDE_EMPTY &&
-		!read->empty_inside && !read->page_was_full && !is_round(read->rows, page_size_for(&read->roster->client->facts));
+		!read->empty_inside && !read->page_was_full &&
+		!is_round(read->rows, page_size_for(&read->roster->client->facts));
 }
 
 /*
@@ -276,13 +281,15 @@ weak_cause(CollectionRead *read, int64 distinct, int64 moved)
 	}
 	else if (moved > 0)
 	{
-		add_sentence(detail, "Rows that came on more than one page: " INT64_FORMAT "; the list moved while it was read, "
-					 "and others may have been passed over.", moved);
+		add_sentence(detail,
+					 "Rows that came on more than one page: " INT64_FORMAT "; the list moved while it "
+					 "was read, and others may have been passed over.", moved);
 		cause = "moved";
 	}
 	else if (read->unchecked && read->total < 0)
 	{
-		add_sentence(detail, "Whether the list moved while it was read, or is filtered page by page, could not be seen: %s.",
+		add_sentence(detail, "Whether the list moved while it was read, or is filtered page by page, could not be "
+					 "seen: %s.",
 					 read->plain ? "the SIS does not give pages from any offset" :
 					 "a page before the last one was shorter than asked for");
 		if (cause == NULL)
@@ -292,8 +299,8 @@ weak_cause(CollectionRead *read, int64 distinct, int64 moved)
 	{
 		add_sentence(detail, "The SIS counts before it filters: for this list it claims the " INT64_FORMAT
 					 " rows (X-Total-Count) "
-					 "of the whole one, and it listed " INT64_FORMAT ". So nothing shows that these are all; "
-					 "ask the SIS vendor for the number of rows that the filter leaves.",
+					 "of the whole one, and it listed " INT64_FORMAT ". So nothing shows that these are "
+					 "all; ask the SIS vendor for the number of rows that the filter leaves.",
 					 read->total, distinct);
 		cause = "total_unfiltered";
 	}
@@ -308,16 +315,16 @@ weak_cause(CollectionRead *read, int64 distinct, int64 moved)
 	{
 		if (cause == NULL)
 		{
-			add_sentence(detail, "The list ends where a server may have cut it, and the SIS does not sort it from its other "
-						 "end, which would show the last row.");
+			add_sentence(detail, "The list ends where a server may have cut it, and the SIS does not sort it from its "
+						 "other end, which would show the last row.");
 			cause = "end_unproved";
 		}
 		add_sentence(detail, "It claims no total that would prove the end.");
 	}
 	if (read->row_missing)
 	{
-		add_sentence(detail, "Sorted from its other end, the list begins with somebody whom its pages did not hold: "
-					 "it is not whole.");
+		add_sentence(detail, "Sorted from its other end, the list begins with a person who is not on its pages: it is "
+					 "incomplete.");
 		cause = "row_missing";
 	}
 	return cause;
@@ -372,8 +379,9 @@ store_collection(CollectionRead *read)
 		if (complete)
 			cause = "nowhere";
 		complete = false;
-		add_sentence(detail, "Rows that name no school: " INT64_FORMAT "; in this list, which is not the school's own, "
-					 "it can't be seen whether they are of the school.", read->nowhere);
+		add_sentence(detail,
+					 "Rows that name no school: " INT64_FORMAT "; in this list, which is not the "
+					 "school's own, it can't be seen whether they are of the school.", read->nowhere);
 	}
 
 	values[0] = Int64GetDatum(run->run);

@@ -27,9 +27,9 @@ void
 request_raise_endless(const char *detail, const char *setting)
 {
 	fault_raise(fault_make(ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-							  "the SIS sends more than a run may read", detail,
-							  psprintf("Ask the SIS vendor why its lists do not end. For a roster that is so large, "
-									   "let the DBA raise minga_roster.%s.", setting)));
+						   "the SIS sends more than a run may read", detail,
+						   psprintf("Ask the SIS vendor why its lists do not end. For a roster that is so large, "
+									"ask the DBA to raise minga_roster.%s.", setting)));
 }
 
 /*

@@ -161,7 +161,7 @@ set_date(RowMaker *maker, const char *value, int len)
 
 	row_trim(&value, &len);
 	row_set_text(&maker->row.texts[maker->field],
-			 row_date_to_utc(value, len, date) ? row_text(maker, date, ROW_DATE_LEN, true) : NULL);
+				 row_date_to_utc(value, len, date) ? row_text(maker, date, ROW_DATE_LEN, true) : NULL);
 }
 
 /* A scalar as the value of the current field, or as an element of its list. */
@@ -194,7 +194,7 @@ row_set_field(RowMaker *maker, const char *value, int len, JsonTokenType type)
 	else
 	{
 		row_set_text(&maker->row.texts[maker->field],
-				 row_text(maker, value, len, maker->field == ROW_SOURCED_ID));
+					 row_text(maker, value, len, maker->field == ROW_SOURCED_ID));
 		if (maker->field == ROW_STATUS || maker->field == ROW_ROLE)
 			lower_case(maker->row.texts[maker->field]);
 	}

@@ -208,7 +208,8 @@ row_spoil_field(RowMaker *maker)
 		maker->row.damaged_field = field_name(maker);
 	if (maker->field == ROW_ROLE || maker->field == FIELD_ROLES || maker->field == FIELD_ROLE_NAME)
 		maker->row.role_unclear = true;
-	if (maker->field == FIELD_ORGS || maker->field == FIELD_ORG_IDS || maker->field == FIELD_ROLES || maker->field == FIELD_ROLE_ORG)
+	if (maker->field == FIELD_ORGS || maker->field == FIELD_ORG_IDS || maker->field == FIELD_ROLES ||
+		maker->field == FIELD_ROLE_ORG)
 		maker->row.orgs_unclear = true;
 }
 

@@ -271,7 +271,7 @@ school_fault(const SchoolList *list)
 	message = psprintf("school \"%s\" is not among the schools that the key can see", connection->school_id);
 	if (list->count == 0)
 		return fault_make(ERRCODE_INVALID_PARAMETER_VALUE, message, "The SIS lists no school to this key.",
-							"The district's SIS administrator has to share the school with this connection.");
+						  "Ask the district's SIS administrator to share the school with this connection.");
 	if (list->count > list->shown)
 		detail = psprintf("The key can see " INT64_FORMAT " schools: %s, and " INT64_FORMAT " more.",
 						  list->count, list->text.data, list->count - list->shown);
@@ -282,9 +282,9 @@ school_fault(const SchoolList *list)
 						"SELECT minga_roster.roster_configure(%s, school_id => %s).",
 						quoted, quote_literal_cstr(list->other_case));
 	else
-		hint = psprintf("Set the School ID, in parentheses above, with "
-						"SELECT minga_roster.roster_configure(%s, school_id => '...'). If the school is missing, "
-						"the district's SIS administrator has to share it with this connection.",
+		hint = psprintf("Set the School ID, in parentheses above, with SELECT minga_roster.roster_configure(%s, "
+						"school_id => '...'). If the school is missing, ask the district's SIS administrator to share "
+						"it with this connection.",
 						quoted);
 	return fault_make(ERRCODE_INVALID_PARAMETER_VALUE, message, detail, hint);
 }

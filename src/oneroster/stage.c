@@ -128,21 +128,24 @@ stage_begin_page(Stage *stage, PageKind kind, const char *collection)
 
 	if (!stage->emptied)
 	{
-		SPI_execute_with_args("SELECT minga_roster_internal.prepare_stage($1)", 1, types, &stage->connection_name, NULL, false, 0);
+		SPI_execute_with_args("SELECT minga_roster_internal.prepare_stage($1)", 1, types, &stage->connection_name,
+							  NULL, false, 0);
 		stage->emptied = true;
 	}
 
 	MemoryContextReset(stage->page);
 	caller = MemoryContextSwitchTo(stage->page);
-	snprintf(name, sizeof(name), "%s_%d", kind == PAGE_USERS ? "staged_users" : "staged_orgs", stage->connection->number);
+	snprintf(name, sizeof(name), "%s_%d", kind == PAGE_USERS ? "staged_users" : "staged_orgs",
+			 stage->connection->number);
 	stage->relation = table_openrv(makeRangeVar("minga_roster", pstrdup(name), -1), RowExclusiveLock);
 	stage->tupdesc = CreateTupleDescCopy(RelationGetDescr(stage->relation));
 	if (stage->tupdesc->natts != columns)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("table \"minga_roster.%s\" does not have the columns that the library writes", name),
-				 errdetail("It has %d columns where %d are due.", stage->tupdesc->natts, columns),
-				 errhint("Library and extension are of different versions: the DBA runs ALTER EXTENSION minga_roster UPDATE.")));
+				 errdetail("It has %d columns; %d are expected.", stage->tupdesc->natts, columns),
+				 errhint("The library and the extension have different versions: ask the DBA to run ALTER EXTENSION "
+						 "minga_roster UPDATE.")));
 	batch_begin(stage->batch, stage->relation, TABLE_INSERT_SKIP_FSM);
 	stage->collection = CStringGetTextDatum(collection);
 	stage->outcome = CStringGetTextDatum("unchanged");
@@ -202,7 +205,7 @@ stage_user(Stage *stage, PageRow *row, bool elsewhere)
 	static const struct
 	{
 		int			column;
-		RowText		text;
+		RowText text;
 	}			texts[] = {
 		{USER_STATUS, ROW_STATUS},
 		{USER_ROLE, ROW_ROLE},

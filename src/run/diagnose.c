@@ -61,7 +61,8 @@ typedef struct Diagnosis
 
 /* Writes a finding, in a transaction of its own.  detail and hint may be NULL. */
 static void
-note(Diagnosis *diagnosis, const char *finding, Verdict verdict, const char *value, const char *detail, const char *hint)
+note(Diagnosis *diagnosis, const char *finding, Verdict verdict, const char *value, const char *detail,
+	 const char *hint)
 {
 	Oid			types[] = {INT8OID, INT4OID, TEXTOID, TEXTOID, BOOLOID, TEXTOID, TEXTOID};
 	Datum		values[7];
@@ -78,7 +79,8 @@ note(Diagnosis *diagnosis, const char *finding, Verdict verdict, const char *val
 	nulls[5] = detail == NULL ? 'n' : ' ';
 	values[6] = hint == NULL ? (Datum) 0 : CStringGetTextDatum(hint);
 	nulls[6] = hint == NULL ? 'n' : ' ';
-	SPI_execute_with_args("INSERT INTO minga_roster.findings (run, position, finding, value, ok, detail, hint) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+	SPI_execute_with_args("INSERT INTO minga_roster.findings (run, position, finding, value, ok, detail, hint) VALUES "
+						  "($1, $2, $3, $4, $5, $6, $7)",
 						  7, types, values, nulls, false, 0);
 	store_progress(diagnosis->run, true);
 	commit_worker_transaction();
@@ -123,7 +125,8 @@ diagnose_token(Diagnosis *diagnosis)
 	}
 	if (client->connection->auth != AUTH_OAUTH2)
 		note(diagnosis, "token", TOLD, "none asked for",
-			 client->connection->auth == AUTH_BEARER ? "The client secret is the token." : "Each request is signed with the client secret.", NULL);
+			 client->connection->auth == AUTH_BEARER ? "The client secret is the token."
+			 : "Each request is signed with the client secret.", NULL);
 	else if (client->authorization.token_lifetime > 0)
 		note(diagnosis, "token", AS_IT_SHOULD, psprintf("%d seconds", client->authorization.token_lifetime),
 			 psprintf("The token endpoint answered in %s and gives its tokens that long.", took), NULL);
@@ -172,7 +175,8 @@ choose_list(Diagnosis *diagnosis, List *collections)
 				return page;
 			if (page->fault == NULL)
 				note(diagnosis, psprintf("list of %s", collection->name), TOLD, "empty", NULL,
-					 "If the school has such people, the district's SIS administrator shares them with this connection.");
+					 "If the school has such people, ask the district's SIS administrator to share them with this "
+					 "connection.");
 			else
 				note_fault(diagnosis, psprintf("list of %s", collection->name), page->denied ? TOLD : NOT_AS_IT_SHOULD,
 						   page->denied ? "denied" : "not readable", page->fault);
@@ -204,17 +208,20 @@ diagnose_paging(Diagnosis *diagnosis, const ProbePage *first)
 	else if (second->rows > 0 && share_ids(first, second))
 		note(diagnosis, "offset", NOT_AS_IT_SHOULD, "pages overlap",
 			 psprintf("The page at offset %d holds rows of the page at offset 0.", first->rows),
-			 "Rows that come twice stand in the place of others that do not come: ask the SIS vendor for a stable order.");
+			 "Rows that come twice stand in the place of others that do not come: ask the SIS vendor for a stable "
+			 "order.");
 	else
-		note(diagnosis, "offset", AS_IT_SHOULD, "honoured",
+		note(diagnosis, "offset", AS_IT_SHOULD, "honored",
 			 second->rows > 0 ? psprintf("The pages at offset 0 and %d have no row in common.", first->rows)
 			 : "The page behind the last row is empty.", NULL);
 
-	large = probe_page(diagnosis->client, diagnosis->examined, diagnosis->path, psprintf("limit=%d&offset=0", asked), "asc", NULL);
+	large = probe_page(diagnosis->client, diagnosis->examined, diagnosis->path, psprintf("limit=%d&offset=0", asked),
+					   "asc", NULL);
 	if (large->fault != NULL)
 		note_fault(diagnosis, "page size", NOT_AS_IT_SHOULD, psprintf("%d refused", asked), large->fault);
 	else if (large->rows >= asked)
-		note(diagnosis, "page size", AS_IT_SHOULD, psprintf("%d rows", large->rows), "As many rows came as were asked for.", NULL);
+		note(diagnosis, "page size", AS_IT_SHOULD, psprintf("%d rows", large->rows),
+			 "As many rows came as were asked for.", NULL);
 	else if (first->total >= 0 ? large->rows >= first->total : large->rows < first->rows)
 		note(diagnosis, "page size", AS_IT_SHOULD, psprintf("%d rows, all there are", large->rows),
 			 psprintf("%d were asked for, and the whole list came in one page.", asked), NULL);
@@ -223,7 +230,7 @@ diagnose_paging(Diagnosis *diagnosis, const ProbePage *first)
 		ProbePage  *rest = ask_small(diagnosis, psprintf("limit=%d&offset=%d", PROBE_ROWS, large->rows), "asc");
 
 		if (rest->fault == NULL && rest->rows > 0)
-			note(diagnosis, "page size", TOLD, psprintf("%d rows at the most", large->rows),
+			note(diagnosis, "page size", TOLD, psprintf("%d rows at most", large->rows),
 				 psprintf("%d were asked for, and the list goes on behind those that came.", asked),
 				 "The SIS caps its pages, which is allowed; larger pages would mean fewer requests.");
 		else
@@ -240,14 +247,18 @@ diagnose_paging(Diagnosis *diagnosis, const ProbePage *first)
 			 "It is recommended, not required. Without it the end of a list is proved by an empty page alone.");
 	else if (later != NULL)
 		note(diagnosis, "total", NOT_AS_IT_SHOULD, later->total < 0 ? "not on each page" : "changes",
-			 later->total < 0 ? psprintf("X-Total-Count was " INT64_FORMAT " and was missing on a later page.", first->total)
-			 : psprintf("X-Total-Count was " INT64_FORMAT " and on a later page " INT64_FORMAT ".", first->total, later->total),
-			 "Ask the SIS vendor why, unless somebody was working in the SIS meanwhile.");
+			 later->total < 0 ? psprintf("X-Total-Count was " INT64_FORMAT " and was missing on a later page.",
+										 first->total)
+			 : psprintf("X-Total-Count was " INT64_FORMAT " and on a later page " INT64_FORMAT ".", first->total,
+						later->total),
+			 "Ask the SIS vendor why, unless someone was working in the SIS in the meantime.");
 	else
-		note(diagnosis, "total", AS_IT_SHOULD, psprintf(INT64_FORMAT, first->total), "X-Total-Count is sent and was the same on each page.", NULL);
+		note(diagnosis, "total", AS_IT_SHOULD, psprintf(INT64_FORMAT, first->total),
+			 "X-Total-Count is sent and was the same on each page.", NULL);
 
 	if (large->fault == NULL)
-		note(diagnosis, "time of a large page", TOLD, milliseconds(large->elapsed_us), psprintf("It held %d rows.", large->rows), NULL);
+		note(diagnosis, "time of a large page", TOLD, milliseconds(large->elapsed_us),
+			 psprintf("It held %d rows.", large->rows), NULL);
 }
 
 static void
@@ -268,11 +279,13 @@ diagnose_sort(Diagnosis *diagnosis, const ProbePage *rising)
 	else if (same_ids(rising, falling))
 		note(diagnosis, "sort", NOT_AS_IT_SHOULD, "ignored",
 			 "sort=sourcedId gives the same rows with orderBy=asc and orderBy=desc.",
-			 "Pages of a list without a stable order may repeat and leave out rows while it changes: ask the SIS vendor.");
+			 "Pages of a list without a stable order may repeat and leave out rows while it changes: ask the SIS "
+			 "vendor.");
 	else if (in_order(rising, 1) && in_order(falling, -1))
-		note(diagnosis, "sort", AS_IT_SHOULD, "honoured", "By sourcedId, rising and falling.", NULL);
+		note(diagnosis, "sort", AS_IT_SHOULD, "honored", "By sourcedId, rising and falling.", NULL);
 	else if (in_order(rising, -1) && in_order(falling, 1))
-		note(diagnosis, "sort", NOT_AS_IT_SHOULD, "reversed", "orderBy=asc gives falling sourcedIds, orderBy=desc rising ones.",
+		note(diagnosis, "sort", NOT_AS_IT_SHOULD, "reversed",
+			 "orderBy=asc gives falling sourcedIds, orderBy=desc rising ones.",
 			 "Either order is stable, so that lists can be read; tell the SIS vendor.");
 	else
 		note(diagnosis, "sort", NOT_AS_IT_SHOULD, "in an order of its own",
@@ -293,7 +306,7 @@ diagnose_repetition(Diagnosis *diagnosis, const ProbePage *first)
 	else
 		note(diagnosis, "the same page again", NOT_AS_IT_SHOULD, "other rows",
 			 "The first page, asked for twice, holds other rows or another order the second time.",
-			 "Unless people were entered meanwhile, the order of the list is not stable: ask the SIS vendor.");
+			 "Unless people were added in the meantime, the order of the list is not stable: ask the SIS vendor.");
 }
 
 static void
@@ -304,11 +317,14 @@ diagnose_clock(Diagnosis *diagnosis, const ProbePage *first)
 	if (!first->clock_known)
 		note(diagnosis, "clock", TOLD, "not known", "No header Date came.", NULL);
 	else if (apart * USECS_PER_SEC <= CLOCK_TOLERANCE_US + first->elapsed_us)
-		note(diagnosis, "clock", AS_IT_SHOULD, "agrees", "The header Date is less than a minute from the clock of the database server.", NULL);
+		note(diagnosis, "clock", AS_IT_SHOULD, "agrees", "The header Date is less than a minute from the clock of the "
+			 "database server.", NULL);
 	else
-		note(diagnosis, "clock", NOT_AS_IT_SHOULD, psprintf(INT64_FORMAT " seconds %s", apart, first->clock_ahead < 0 ? "behind" : "ahead"),
+		note(diagnosis, "clock", NOT_AS_IT_SHOULD,
+			 psprintf(INT64_FORMAT " seconds %s", apart, first->clock_ahead < 0 ? "behind" : "ahead"),
 			 "The header Date is that far from the clock of the database server.",
-			 "Requests that are signed are refused where clocks differ by minutes. The DBA checks the database server's clock; if that is right, tell the SIS vendor.");
+			 "Signed requests are refused when the clocks differ by minutes. Ask the DBA to check the database "
+			 "server's clock; if it is right, tell the SIS vendor.");
 }
 
 static void
@@ -318,14 +334,15 @@ diagnose_fields(Diagnosis *diagnosis, const ProbePage *first)
 		note(diagnosis, "fields", TOLD, "not tried", "The SIS refuses requests that name fields.", NULL);
 	else if (first->named > 0)
 		note(diagnosis, "fields", TOLD, "ignored", "Rows came with more than the fields that were asked for.",
-			 "Whatever else rows hold is neither kept nor looked at; sending less is faster and safer: tell the SIS vendor.");
+			 "Other fields are neither read nor stored. Sending less is faster and safer: tell the SIS vendor.");
 	else
-		note(diagnosis, "fields", AS_IT_SHOULD, "honoured", "No name came where none was asked for.", NULL);
+		note(diagnosis, "fields", AS_IT_SHOULD, "honored", "No name came where none was asked for.", NULL);
 }
 
 /* One filter that nobody can satisfy. */
 static void
-diagnose_impossible_filter(Diagnosis *diagnosis, const char *finding, const char *filter, const char *ignored_detail, const char *ignored_hint)
+diagnose_impossible_filter(Diagnosis *diagnosis, const char *finding, const char *filter, const char *ignored_detail,
+						   const char *ignored_hint)
 {
 	ProbePage  *page;
 
@@ -336,11 +353,12 @@ diagnose_impossible_filter(Diagnosis *diagnosis, const char *finding, const char
 	}
 	page = ask_small(diagnosis, psprintf("limit=%d&offset=0&filter=%s", PROBE_ROWS, filter), "asc");
 	if (page->fault != NULL)
-		note_fault(diagnosis, finding, page->denied ? TOLD : NOT_AS_IT_SHOULD, page->denied ? "not known" : "refused", page->fault);
+		note_fault(diagnosis, finding, page->denied ? TOLD : NOT_AS_IT_SHOULD, page->denied ? "not known" : "refused",
+				   page->fault);
 	else if (page->rows > 0)
 		note(diagnosis, finding, NOT_AS_IT_SHOULD, "ignored", ignored_detail, ignored_hint);
 	else
-		note(diagnosis, finding, AS_IT_SHOULD, "honoured", "Where nobody fits, nobody is listed.", NULL);
+		note(diagnosis, finding, AS_IT_SHOULD, "honored", "The filter matches no one, and no one is listed.", NULL);
 }
 
 static void
@@ -348,26 +366,32 @@ diagnose_filters(Diagnosis *diagnosis)
 {
 	RosterCollection users = {.name = "users"};
 	ProbePage  *page = probe_page(diagnosis->client, &users, "/users",
-						   psprintf("limit=%d&offset=0&filter=%s='teacher'", ROLE_PAGE, is_1_2(diagnosis->connection) ? "roles.role" : "role"),
-						   "asc", "teacher");
+								  psprintf("limit=%d&offset=0&filter=%s='teacher'", ROLE_PAGE,
+										   is_1_2(diagnosis->connection) ? "roles.role" : "role"),
+								  "asc", "teacher");
 
 	if (page->fault != NULL)
-		note_fault(diagnosis, "filter by role", page->denied ? TOLD : NOT_AS_IT_SHOULD, page->denied ? "not known" : "refused", page->fault);
+		note_fault(diagnosis, "filter by role", page->denied ? TOLD : NOT_AS_IT_SHOULD, page->denied ? "not known"
+				   : "refused", page->fault);
 	else if (page->other_roles > 0)
 		note(diagnosis, "filter by role", NOT_AS_IT_SHOULD, "ignored",
-			 psprintf("Of the first %d users with role='teacher', %d have another role.", page->rows, page->other_roles),
-			 "Filters are checked again here, so that nobody is taken for what he is not; but all users are sent. Ask the SIS vendor.");
+			 psprintf("Of the first %d users with role='teacher', %d have another "
+					  "role.", page->rows, page->other_roles),
+			 "Filters are checked again here, so no one gets a wrong role, but the SIS sends all users. Ask the SIS "
+			 "vendor to honor the filter.");
 	else if (page->rows == 0)
-		note(diagnosis, "filter by role", TOLD, "nobody found", "/users with role='teacher' lists nobody.",
+		note(diagnosis, "filter by role", TOLD, "nobody found", "/users with role='teacher' lists no one.",
 			 "Where the key may see teachers, ask the SIS vendor.");
 	else
-		note(diagnosis, "filter by role", AS_IT_SHOULD, "honoured", psprintf("Each of the first %d has the role.", page->rows), NULL);
+		note(diagnosis, "filter by role", AS_IT_SHOULD, "honored",
+			 psprintf("Each of the first %d has the role.", page->rows), NULL);
 
 	diagnose_impossible_filter(diagnosis, "filter by date", NO_DATE,
 							   "dateLastModified> a day in the year 9999 lists people.",
-							   "So it cannot be asked what has changed, and each fetch reads the whole list. Ask the SIS vendor.");
+							   "So it cannot be asked what has changed, and each fetch reads the whole list. Ask the "
+							   "SIS vendor.");
 	diagnose_impossible_filter(diagnosis, "filter with AND", "status='active' AND " NO_DATE,
-							   "Two predicates with AND list people although nobody fits the second.",
+							   "Two predicates with AND list people although no one matches the second.",
 							   "The SIS ignores a predicate or takes AND for OR: ask the SIS vendor.");
 }
 
@@ -404,17 +428,23 @@ diagnose_guardians(Diagnosis *diagnosis)
 	{
 		RosterCollection *collection = lfirst(cell);
 		char	   *finding = psprintf("list of %s", collection->name);
-		ProbePage  *page = probe_page(diagnosis->client, collection, collection_path(diagnosis->connection, collection->path), "limit=1&offset=0", "asc", NULL);
+		ProbePage  *page = probe_page(diagnosis->client, collection,
+									  collection_path(diagnosis->connection, collection->path), "limit=1&offset=0",
+									  "asc", NULL);
 
 		for (char **fallback = collection->fallbacks; page->denied && *fallback != NULL; fallback++)
-			page = probe_page(diagnosis->client, collection, collection_path(diagnosis->connection, *fallback), "limit=1&offset=0",
-					   "asc", NULL);
+			page = probe_page(diagnosis->client, collection, collection_path(diagnosis->connection, *fallback),
+							  "limit=1&offset=0",
+							  "asc", NULL);
 		if (page->fault != NULL)
-			note_fault(diagnosis, finding, page->denied ? TOLD : NOT_AS_IT_SHOULD, page->denied ? "denied" : "not readable", page->fault);
+			note_fault(diagnosis, finding, page->denied ? TOLD : NOT_AS_IT_SHOULD, page->denied ? "denied"
+					   : "not readable", page->fault);
 		else if (page->rows == 0)
-			note(diagnosis, finding, TOLD, "empty", NULL, "Where primary parent contacts are wanted, the district's SIS administrator shares guardians with this connection.");
+			note(diagnosis, finding, TOLD, "empty", NULL, "To get primary parent contacts, ask the district's SIS "
+				 "administrator to share guardians with this connection.");
 		else
-			note(diagnosis, finding, AS_IT_SHOULD, page->total > 0 ? psprintf(INT64_FORMAT " in the district", page->total) : "readable", NULL, NULL);
+			note(diagnosis, finding, AS_IT_SHOULD, page->total > 0 ?
+				 psprintf(INT64_FORMAT " in the district", page->total) : "readable", NULL, NULL);
 	}
 }
 
@@ -446,7 +476,8 @@ read_whole(Diagnosis *diagnosis)
 	if (error != NULL)
 		note(diagnosis, "whole read", NOT_AS_IT_SHOULD, "broken off", fault_sentences_of_error(error), error->hint);
 	else
-		note(diagnosis, "whole read", AS_IT_SHOULD, psprintf(INT64_FORMAT " rows in %d pages", diagnosis->run->rows_staged, diagnosis->run->pages),
+		note(diagnosis, "whole read", AS_IT_SHOULD,
+			 psprintf(INT64_FORMAT " rows in %d pages", diagnosis->run->rows_staged, diagnosis->run->pages),
 			 psprintf("In %s.", milliseconds(GetCurrentTimestamp() - started)), NULL);
 	return error == NULL;
 }
@@ -503,7 +534,8 @@ diagnose_connection(RosterConnection *connection, RosterRun *run)
 		first = choose_list(&diagnosis, load_collections(connection, run));
 		if (first != NULL)
 		{
-			note(&diagnosis, "list examined", TOLD, diagnosis.examined->name, psprintf("Read from %s.", diagnosis.path), NULL);
+			note(&diagnosis, "list examined", TOLD, diagnosis.examined->name,
+				 psprintf("Read from %s.", diagnosis.path), NULL);
 			diagnose_paging(&diagnosis, first);
 			diagnose_sort(&diagnosis, first);
 			diagnose_fields(&diagnosis, first);

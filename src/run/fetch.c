@@ -81,7 +81,8 @@ limit_fetch(RosterClient *client, RosterRun *run)
 	bool		isnull;
 
 	begin_worker_transaction();
-	SPI_execute_with_args("SELECT requests, seconds_left, evening FROM minga_roster_internal.fetch_limits($1)", 1, types, values, NULL, true, 1);
+	SPI_execute_with_args("SELECT requests, seconds_left, evening FROM "
+						  "minga_roster_internal.fetch_limits($1)", 1, types, values, NULL, true, 1);
 	requests = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	evening = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3);
 	if (evening != NULL)
@@ -98,11 +99,13 @@ limit_fetch(RosterClient *client, RosterRun *run)
 	{
 		client->requester.until = evening_ends;
 		client->requester.until_fault = fault_make(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-											   "the evening ended before the roster was read",
-											   psprintf("The evening is %s, and the SIS is not asked outside of it.", evening),
-											   "Nobody was changed, and the next evening starts over. If it happens again, make the evening "
-											   "longer with roster_configure(sync_at => ..., window_end => ...), or ask the SIS vendor why its "
-											   "lists take so long.");
+												   "the evening ended before the roster was read",
+												   psprintf("The evening is %s, and the SIS is not asked outside of "
+															"it.", evening),
+												   "No people were changed, and the next evening starts over. If it "
+												   "happens again, make the evening longer with "
+												   "roster_configure(sync_at => ..., window_end => ...), or ask the "
+												   "SIS vendor why its lists take so long.");
 	}
 	return requests;
 }
@@ -190,9 +193,11 @@ fetch_roster(RosterConnection *connection, RosterRun *run)
 		if (reads++ == READS_MAX)
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("what the SIS shares with connection \"%s\" changed again and again while it was read", connection->name),
+					 errmsg("what the SIS shares with connection \"%s\" kept changing while it was "
+							"read", connection->name),
 					 errdetail("The revision in the header x-perm-rev changed in each of %d readings.", READS_MAX),
-					 errhint("Somebody may be changing what is shared: start the run again later. If it happens again, ask the SIS vendor.")));
+					 errhint("Someone may be changing what is shared. Start the run again later; if it happens again, "
+							 "ask the SIS vendor.")));
 		begin_anew(client, run);
 	}
 	MemoryContextSwitchTo(caller);

@@ -72,13 +72,15 @@ refuse_in_transaction(const char *function)
 		ereport(ERROR,
 				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
 				 errmsg("%s cannot run inside a transaction block", function),
-				 errdetail("It waits for a student information system, and the transaction would hold its locks meanwhile."),
+				 errdetail("It waits for a student information system, and the transaction would hold its locks all "
+						   "that time."),
 				 errhint("Call it on its own, or use roster_start, which does not wait.")));
 	if (TransactionIdIsValid(current) && !TransactionIdEquals(current, drawn_transaction_id))
 		ereport(ERROR,
 				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
 				 errmsg("%s cannot run in a transaction that has written", function),
-				 errdetail("It waits for a student information system, and the transaction would hold its locks meanwhile."),
+				 errdetail("It waits for a student information system, and the transaction would hold its locks all "
+						   "that time."),
 				 errhint("Call it on its own, or use roster_start, which does not wait.")));
 }
 
@@ -110,8 +112,10 @@ make_order(WorkerOrder *order, RunKind kind, const char *connection, int64 of_ru
 
 	memset(order, 0, sizeof(*order));
 	SPI_connect();
-	SPI_execute_with_args("SELECT connection FROM minga_roster_internal.known_connection($1)", 1, types, values, NULL, true, 1);
-	strlcpy(order->connection, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1), sizeof(order->connection));
+	SPI_execute_with_args("SELECT connection FROM "
+						  "minga_roster_internal.known_connection($1)", 1, types, values, NULL, true, 1);
+	strlcpy(order->connection, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1),
+			sizeof(order->connection));
 	SPI_finish();
 	order->kind = kind;
 	order->of_run = of_run;
@@ -160,14 +164,16 @@ queue_run(const WorkerOrder *order)
 	if (order->of_run == 0)
 		nulls[3] = 'n';
 	values[4] = NameGetDatum(&requested_by);
-	SPI_execute_with_args("SELECT minga_roster_internal.insert_run($1, $2, $3, $4, 'queued', $5)", 5, types, values, nulls, false, 0);
+	SPI_execute_with_args("SELECT minga_roster_internal.insert_run($1, $2, $3, $4, 'queued', "
+						  "$5)", 5, types, values, nulls, false, 0);
 	SPI_finish();
 	remember_transaction_id(before);
 	ereport(WARNING,
 			(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 			 errmsg("run " INT64_FORMAT " is queued, as no background worker could be registered", order->run),
 			 errdetail("All of max_worker_processes are in use."),
-			 errhint("It starts when another run ends or the minute's roster_run_due comes.  The DBA may need to raise max_worker_processes.")));
+			 errhint("It starts when another run ends or at the next roster_run_due. If this happens often, ask the "
+					 "DBA to raise max_worker_processes.")));
 }
 
 /*
@@ -197,7 +203,8 @@ raise_run_error(const WorkerOrder *order)
 	char	   *hint;
 
 	SPI_connect();
-	look("SELECT coalesce(sqlstate, 'XX000'), coalesce(error, state), detail, hint FROM minga_roster.runs WHERE run = $1", order->run);
+	look("SELECT coalesce(sqlstate, 'XX000'), coalesce(error, state), detail, hint FROM minga_roster.runs WHERE run = "
+		 "$1", order->run);
 	sqlstate = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
 	message = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2);
 	detail = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3);
@@ -235,7 +242,7 @@ run_and_wait(WorkerOrder *order)
 					(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 					 errmsg("no background worker is free for a connection test"),
 					 errdetail("All of max_worker_processes are in use."),
-					 errhint("Try again later, or let the DBA raise max_worker_processes.")));
+					 errhint("Try again later, or ask the DBA to raise max_worker_processes.")));
 		queue_run(order);
 		return false;
 	}
@@ -297,7 +304,8 @@ connection_argument(FunctionCallInfo fcinfo)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("no connection is named"),
-				 errhint("SELECT connection FROM minga_roster.connections WHERE retired_at IS NULL lists those there are.")));
+				 errhint("SELECT connection FROM minga_roster.connections WHERE retired_at IS NULL lists those there "
+						 "are.")));
 	return text_to_cstring(PG_GETARG_TEXT_PP(0));
 }
 
@@ -328,7 +336,8 @@ run_of_run_to_end(FunctionCallInfo fcinfo, RunKind kind)
 				 errhint("SELECT run, connection, kind, state FROM minga_roster.runs ORDER BY run DESC lists them.")));
 	of_run = PG_GETARG_INT64(0);
 	SPI_connect();
-	connection = MemoryContextStrdup(caller, look_text("SELECT connection FROM minga_roster_internal.known_run($1)", of_run));
+	connection = MemoryContextStrdup(caller, look_text("SELECT connection FROM "
+													   "minga_roster_internal.known_run($1)", of_run));
 	SPI_finish();
 	make_order(&order, kind, connection, of_run);
 	run_and_wait(&order);
@@ -378,69 +387,94 @@ wait_behind(FunctionCallInfo fcinfo, void *arg)
 }
 
 static Datum
-wait_for(FunctionCallInfo fcinfo, WaitingFunction function)
+wait_for(FunctionCallInfo fcinfo, const WaitingFunction *function)
 {
-	refuse_on_standby(function.name);
-	refuse_in_transaction(function.name);
-	return door_pass(fcinfo, wait_behind, &function);
+	refuse_on_standby(function->name);
+	refuse_in_transaction(function->name);
+	return door_pass(fcinfo, wait_behind, (void *) function);
 }
 
 Datum
 roster_fetch(PG_FUNCTION_ARGS)
 {
-	return wait_for(fcinfo, (WaitingFunction) {.name = "roster_fetch",.kind = RUN_FETCH});
+	const WaitingFunction function = {.name = "roster_fetch",.kind = RUN_FETCH};
+
+	return wait_for(fcinfo, &function);
 }
 
 Datum
 roster_sync(PG_FUNCTION_ARGS)
 {
-	return wait_for(fcinfo, (WaitingFunction) {.name = "roster_sync",.kind = RUN_SYNC});
+	const WaitingFunction function = {.name = "roster_sync",.kind = RUN_SYNC};
+
+	return wait_for(fcinfo, &function);
 }
 
 Datum
 roster_preview(PG_FUNCTION_ARGS)
 {
-	return wait_for(fcinfo, (WaitingFunction) {.name = "roster_preview",.kind = RUN_PREVIEW,
-					.rows = "SELECT * FROM minga_roster.changes WHERE run = $1 ORDER BY change"});
+	const WaitingFunction function = {.name = "roster_preview",.kind = RUN_PREVIEW,
+		.rows = "SELECT * FROM minga_roster.changes WHERE run = $1 ORDER BY change"
+	};
+
+	return wait_for(fcinfo, &function);
 }
 
 Datum
 roster_test_connection(PG_FUNCTION_ARGS)
 {
-	return wait_for(fcinfo, (WaitingFunction) {.name = "roster_test_connection",.kind = RUN_TEST,
-					.rows = "SELECT step, ok, detail, hint, elapsed FROM minga_roster.run_steps WHERE run = $1 ORDER BY position"});
+	const WaitingFunction function = {.name = "roster_test_connection",.kind = RUN_TEST,
+		.rows = "SELECT step, ok, detail, hint, elapsed "
+		"FROM minga_roster.run_steps WHERE run = $1 ORDER BY position"
+	};
+
+	return wait_for(fcinfo, &function);
 }
 
 Datum
 roster_diagnose(PG_FUNCTION_ARGS)
 {
-	return wait_for(fcinfo, (WaitingFunction) {.name = "roster_diagnose",.kind = RUN_DIAGNOSE,
-					.rows = "SELECT finding, value, ok, detail, hint FROM minga_roster.findings WHERE run = $1 ORDER BY position"});
+	const WaitingFunction function = {.name = "roster_diagnose",.kind = RUN_DIAGNOSE,
+		.rows = "SELECT finding, value, ok, detail, hint "
+		"FROM minga_roster.findings WHERE run = $1 ORDER BY position"
+	};
+
+	return wait_for(fcinfo, &function);
 }
 
 Datum
 roster_approve(PG_FUNCTION_ARGS)
 {
-	return wait_for(fcinfo, (WaitingFunction) {.name = "roster_approve",.kind = RUN_APPROVE,.of_run = true});
+	const WaitingFunction function = {.name = "roster_approve",.kind = RUN_APPROVE,.of_run = true};
+
+	return wait_for(fcinfo, &function);
 }
 
 Datum
 roster_apply(PG_FUNCTION_ARGS)
 {
-	return wait_for(fcinfo, (WaitingFunction) {.name = "roster_apply",.kind = RUN_APPLY,.of_run = true});
+	const WaitingFunction function = {.name = "roster_apply",.kind = RUN_APPLY,.of_run = true};
+
+	return wait_for(fcinfo, &function);
 }
 
 Datum
 roster_undo(PG_FUNCTION_ARGS)
 {
-	return wait_for(fcinfo, (WaitingFunction) {.name = "roster_undo",.kind = RUN_UNDO,.of_run = true});
+	const WaitingFunction function = {.name = "roster_undo",.kind = RUN_UNDO,.of_run = true};
+
+	return wait_for(fcinfo, &function);
 }
 
 Datum
 roster_send_test_mail(PG_FUNCTION_ARGS)
 {
-	return wait_for(fcinfo, (WaitingFunction) {.name = "roster_send_test_mail",.kind = RUN_MAIL,
-					.rows = "SELECT email, state = 'sent', last_error FROM minga_roster.outbox WHERE run = $1 ORDER BY email"});
+	const WaitingFunction function = {.name = "roster_send_test_mail",.kind = RUN_MAIL,
+		.rows = "SELECT email, state = 'sent', last_error "
+		"FROM minga_roster.outbox WHERE run = $1 ORDER BY email"
+	};
+
+	return wait_for(fcinfo, &function);
 }
 
 static Datum
@@ -472,12 +506,13 @@ roster_start(PG_FUNCTION_ARGS)
 	RunKind		kind;
 
 	refuse_on_standby("roster_start");
-	if (!run_kind_of(kind_name, &kind) || (kind != RUN_DIAGNOSE && kind != RUN_FETCH && kind != RUN_PREVIEW && kind != RUN_SYNC))
+	if (!run_kind_of(kind_name, &kind) ||
+		(kind != RUN_DIAGNOSE && kind != RUN_FETCH && kind != RUN_PREVIEW && kind != RUN_SYNC))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid kind of run \"%s\"", kind_name),
 				 errdetail("The kinds that can be started are \"diagnose\", \"fetch\", \"preview\" and \"sync\"."),
-				 errhint("A connection is tested by roster_test_connection, held archives are applied by roster_approve.")));
+				 errhint("Test a connection with roster_test_connection; apply held archives with roster_approve.")));
 	return door_pass(fcinfo, start_behind, &kind);
 }
 
@@ -496,7 +531,8 @@ run_due_behind(FunctionCallInfo fcinfo, void *arg)
 				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 				 errmsg("no background worker could be registered for what is due"),
 				 errdetail("All of max_worker_processes are in use."),
-				 errhint("The next minute's call tries again.  The DBA may need to raise max_worker_processes.")));
+				 errhint("The next call, in a minute, tries again. If this happens often, ask the DBA to raise "
+						 "max_worker_processes.")));
 	PG_RETURN_VOID();
 }
 

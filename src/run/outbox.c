@@ -115,7 +115,8 @@ static char *
 mail_date(void)
 {
 	static const char *const days[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-	static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+	static const char *const months[] =
+	{"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
 	time_t		now = time(NULL);
 	struct tm	utc;
 
@@ -135,7 +136,8 @@ claim_mail(WaitingMail *waiting)
 	bool		found;
 
 	begin_worker_transaction();
-	SPI_execute("SELECT mail, email, subject, body_text, body_html, origin FROM minga_roster_internal.claim_mail()", false, 1);
+	SPI_execute("SELECT mail, email, subject, body_text, body_html, origin FROM "
+				"minga_roster_internal.claim_mail()", false, 1);
 	found = SPI_processed > 0;
 	if (found)
 	{
@@ -262,7 +264,8 @@ note_fault(const char *message)
 
 	begin_worker_transaction();
 	values[0] = CStringGetTextDatum(message);
-	SPI_execute_with_args("UPDATE minga_roster.outbox SET last_error = $1 WHERE state = 'waiting' AND last_error IS DISTINCT FROM $1",
+	SPI_execute_with_args("UPDATE minga_roster.outbox SET last_error = $1 WHERE state = 'waiting' AND last_error IS "
+						  "DISTINCT FROM $1",
 						  1, types, values, NULL, false, 0);
 	commit_worker_transaction();
 }

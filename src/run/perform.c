@@ -115,22 +115,23 @@ close_failed_run(RosterRun *run, ErrorData *error)
 	if (worker_terminated)
 		close_run(run->run, "failed", "57P01", "the worker was terminated by an administrator",
 				  "It was told to end by pg_terminate_backend or a shutdown of the server.",
-				  "Nothing that was not committed has changed anybody.  Start the run again.");
+				  "What was not committed is undone. Start the run again.");
 	else if (run_canceled)
 		close_run(run->run, "canceled", "57014", "canceled while running", NULL, NULL);
 	else if (merge_is_late)
 		close_run(run->run, "failed", "57014", "the merge took too long",
 				  psprintf("minga_roster.merge_timeout is %d s.", roster_merge_timeout),
-				  "Nobody was changed. The DBA checks what the people relation's triggers do and who holds locks on it; for "
-				  "a very large school, raise minga_roster.merge_timeout.");
+				  "No people were changed. Ask the DBA to check what the people relation's triggers do and which "
+				  "sessions hold locks on it; for a very large school, raise minga_roster.merge_timeout.");
 	else if (error_may_be_stored(error))
 		close_run(run->run, "failed", sqlstate, error->message, fault_detail_of_error(error), error->hint);
 	else
 		close_run(run->run, "failed", sqlstate, "a statement of the run failed",
-				  psprintf("Its text may hold data of people and is left out.%s%s",
+				  psprintf("Its text may hold people's data and is left out.%s%s",
 						   error->table_name ? psprintf(" Table \"%s\".", error->table_name) : "",
 						   error->constraint_name ? psprintf(" Constraint \"%s\".", error->constraint_name) : ""),
-				  "Nobody was changed. The DBA looks whether something was altered in schema minga_roster; if not, it is a fault of minga_roster.");
+				  "No people were changed. Ask the DBA whether something was altered in schema minga_roster; if not, "
+				  "report a bug of minga_roster.");
 }
 
 /*
@@ -175,8 +176,8 @@ perform_run(RosterRun *run, const RunLocks *locks)
 	if (error != NULL)
 	{
 		/*
-		 * Neither a hold of cancels nor a blocked signal outlasts an error that
-		 * a function catches while the run is closed.
+		 * Neither a hold of cancels nor a blocked signal outlasts an error that a function catches while the run is
+		 * closed.
 		 */
 		hold_stops();
 		if (run_kind_reads_roster(run->kind))
@@ -184,7 +185,8 @@ perform_run(RosterRun *run, const RunLocks *locks)
 		close_failed_run(run, error);
 		catch_stops();
 		ereport(LOG,
-				(errmsg("minga_roster run " INT64_FORMAT " of connection \"%s\" did not succeed", run->run, run->connection),
+				(errmsg("minga_roster run " INT64_FORMAT " of connection \"%s\" did not "
+						"succeed", run->run, run->connection),
 				 errdetail("The run's row in minga_roster.runs has the error.")));
 	}
 	/* A cancel that came too late for this run must not hit what follows. */

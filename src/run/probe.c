@@ -54,12 +54,12 @@ is_1_2(const RosterConnection *connection)
  */
 ProbePage *
 probe_page(RosterClient *client, const RosterCollection *collection, const char *path, const char *query,
-	  const char *order, const char *wanted_role)
+		   const char *order, const char *wanted_role)
 {
 	const ServerFacts *facts = &client->facts;
 	char	   *sort = facts->no_sort ? "" : psprintf("&sort=sourcedId&orderBy=%s", order);
 	char	   *fields = facts->no_fields ? "" :
-		psprintf("&fields=%s", is_1_2(client->connection) ? PROBE_FIELDS_1_2 : PROBE_FIELDS);
+	psprintf("&fields=%s", is_1_2(client->connection) ? PROBE_FIELDS_1_2 : PROBE_FIELDS);
 	char	   *full_path = psprintf("%s%c%s%s%s", path, strchr(path, '?') == NULL ? '?' : '&', query, sort, fields);
 	ProbePage  *page = palloc0(sizeof(ProbePage));
 	PageReader	reader;

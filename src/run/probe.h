@@ -35,7 +35,7 @@ typedef struct ProbePage
 
 extern bool is_1_2(const RosterConnection *connection);
 extern ProbePage *probe_page(RosterClient *client, const RosterCollection *collection, const char *path,
-						const char *query, const char *order, const char *wanted_role);
+							 const char *query, const char *order, const char *wanted_role);
 extern bool same_ids(const ProbePage *a, const ProbePage *b);
 extern bool share_ids(const ProbePage *a, const ProbePage *b);
 extern bool in_order(const ProbePage *page, int direction);

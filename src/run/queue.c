@@ -22,7 +22,8 @@ read_queue(void)
 	List	   *queue = NIL;
 
 	begin_worker_transaction();
-	execute_statement("SELECT run, of_run, connection_number, kind, connection, site FROM minga_roster_internal.queued_runs()", 0, NULL, NULL, NULL);
+	execute_statement("SELECT run, of_run, connection_number, kind, connection, site FROM "
+					  "minga_roster_internal.queued_runs()", 0, NULL, NULL, NULL);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		HeapTuple	tuple = SPI_tuptable->vals[i];

@@ -26,7 +26,7 @@
 #define WATCH_MS 500
 
 volatile sig_atomic_t worker_terminated = false;	/* by SIGTERM */
-volatile sig_atomic_t run_canceled = false;	/* by SIGINT */
+volatile sig_atomic_t run_canceled = false; /* by SIGINT */
 volatile sig_atomic_t merge_is_late = false;	/* the merge took longer than it may */
 
 static volatile TimestampTz told_to_stop_at;

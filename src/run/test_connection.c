@@ -64,7 +64,7 @@ announce_steps(ConnectionTest *test, List *collections)
 	for (int i = 0; i < count; i++)
 	{
 		const char *name = i < lengthof(first_steps) ? first_steps[i] : i == count - 1 ? "people"
-			: ((RosterCollection *) list_nth(collections, i - lengthof(first_steps)))->name;
+		: ((RosterCollection *) list_nth(collections, i - lengthof(first_steps)))->name;
 		Datum		values[] = {Int64GetDatum(test->run->run), Int32GetDatum(i + 1), CStringGetTextDatum(name)};
 
 		SPI_execute_with_args("INSERT INTO minga_roster.run_steps (run, position, step) VALUES ($1, $2, $3)",
@@ -103,7 +103,8 @@ end_step(ConnectionTest *test, bool ok, const char *detail, const char *hint, in
 	else
 		values[4] = CStringGetTextDatum(hint);
 	values[5] = IntervalPGetDatum(elapsed);
-	SPI_execute_with_args("UPDATE minga_roster.run_steps SET ok = $3, detail = $4, hint = $5, elapsed = $6 WHERE run = $1 AND position = $2",
+	SPI_execute_with_args("UPDATE minga_roster.run_steps SET ok = $3, detail = $4, hint = $5, elapsed = $6 WHERE run "
+						  "= $1 AND position = $2",
 						  6, types, values, nulls, false, 0);
 	store_progress(test->run, false);
 	commit_worker_transaction();
@@ -139,7 +140,8 @@ test_url(ConnectionTest *test, UrlParts *base, UrlParts *token)
 {
 	const char *urls[] = {test->connection->base_url, test->connection->token_url};
 	UrlParts   *parts[] = {base, token};
-	char	   *hint = psprintf("Copy base URL and token URL from the SIS again and set them with SELECT minga_roster.roster_configure(%s, url => '...').",
+	char	   *hint = psprintf("Copy base URL and token URL from the SIS again and set them with SELECT "
+								"minga_roster.roster_configure(%s, url => '...').",
 								quote_literal_cstr(test->connection->name));
 
 	begin_step(test);
@@ -155,7 +157,8 @@ test_url(ConnectionTest *test, UrlParts *base, UrlParts *token)
 		}
 		if (strcmp(parts[i]->scheme, "https") != 0 && !(roster_insecure_loopback && url_is_loopback(parts[i])))
 		{
-			end_step(test, false, psprintf("\"%s\" begins with %s; a roster travels over https only.", urls[i], parts[i]->scheme), hint, -1);
+			end_step(test, false, psprintf("\"%s\" begins with %s; a roster travels over https "
+										   "only.", urls[i], parts[i]->scheme), hint, -1);
 			return false;
 		}
 		refusal = host_refusal(parts[i]->host, url_port(parts[i]));
@@ -219,7 +222,8 @@ test_hosts(ConnectionTest *test, const UrlParts *base, const UrlParts *token)
 	HttpResponse *responses[2];
 	bool		same_host = (token->host == NULL ||
 							 (strcmp(base->host, token->host) == 0 &&
-							  strcmp(base->port != NULL ? base->port : "", token->port != NULL ? token->port : "") == 0));
+							  strcmp(base->port != NULL ? base->port : "", token->port != NULL ? token->port
+									 : "") == 0));
 	int			hosts = same_host ? 1 : 2;
 	int64		resolved_us = 0;
 	int64		secured_us = 0;
@@ -272,7 +276,8 @@ test_token(ConnectionTest *test)
 	}
 	if (test->connection->auth != AUTH_OAUTH2)
 	{
-		end_step(test, true, test->connection->auth == AUTH_BEARER ? "The client secret is the token; no other is asked for."
+		end_step(test, true, test->connection->auth == AUTH_BEARER ?
+				 "The client secret is the token; no other is asked for."
 				 : "Each request is signed with the client secret; no token is asked for.", NULL, -1);
 		return true;
 	}
@@ -389,7 +394,7 @@ test_school(ConnectionTest *test, List *collections)
 	if (schools.denied)
 	{
 		char	   *denial = schools.denied_status == 403 ? pstrdup("The key may not list schools") :
-			psprintf("The SIS has no list of schools (it answered %d)", schools.denied_status);
+		psprintf("The SIS has no list of schools (it answered %d)", schools.denied_status);
 		const char *shown_by = list_of_school(test, collections);
 
 		/* Without it the School ID may be any, and each list be empty for that. */
@@ -398,15 +403,17 @@ test_school(ConnectionTest *test, List *collections)
 					 psprintf("%s, and no list that it gives has people of \"%s\": nothing shows that the School ID "
 							  "is right.",
 							  denial, test->connection->school_id),
-					 "Compare the School ID with what the SIS shows to the school; the district's SIS administrator may share "
-					 "schools with this connection.", -1);
+					 "Compare the School ID with what the SIS shows to the school, or ask the district's SIS "
+					 "administrator to share schools with this connection.", -1);
 		else
-			end_step(test, true, psprintf("%s, but %s lists people of \"%s\".", denial, shown_by, test->connection->school_id),
-					 "The district's SIS administrator may share schools with this connection.", -1);
+			end_step(test, true, psprintf("%s, but %s lists people of \"%s\".", denial, shown_by,
+										  test->connection->school_id),
+					 "Ask the district's SIS administrator to share schools with this connection.", -1);
 	}
 	else
 		end_step(test, true, psprintf("\"%s\" (%s) is one of %s schools that the key can see.",
-									  schools.name != NULL ? schools.name : "", test->connection->school_id, grouped(schools.count)),
+									  schools.name != NULL ? schools.name : "", test->connection->school_id,
+									  grouped(schools.count)),
 				 NULL, -1);
 	return true;
 }
@@ -447,21 +454,25 @@ test_collection(ConnectionTest *test, RosterCollection *collection)
 	if (!page.judge.school_scoped && strcmp(collection->family, "contact") == 0)
 		appendStringInfoString(&detail, " in the district; those of this school's students are kept");
 	else if (!page.judge.school_scoped)
-		appendStringInfo(&detail, " in the district; of the first %d, %d are of this school and kept", reader.rows, page.here);
+		appendStringInfo(&detail, " in the district; of the first %d, %d are of this school and "
+						 "kept", reader.rows, page.here);
 	appendStringInfoChar(&detail, '.');
 	if (own_fault != NULL)
-		appendStringInfo(&detail, " Read from %s, since %s is denied: %s.", read_from, collection->path, own_fault->message);
+		appendStringInfo(&detail, " Read from %s, since %s is denied: %s.", read_from, collection->path,
+						 own_fault->message);
 
 	if (page.judge.school_scoped && reader.rows > 0 && page.here == 0)
 	{
-		appendStringInfo(&detail, " None of the first %d names \"%s\" among its orgs, and rows of other schools are not taken.",
+		appendStringInfo(&detail, " None of the first %d names \"%s\" among its orgs, and rows of other schools are "
+						 "not taken.",
 						 reader.rows, test->connection->school_id);
 		end_step(test, false, detail.data,
 				 "Ask the SIS vendor why the endpoint of one school lists people of others.", -1);
 		return;
 	}
 	if (reader.rows == 0)
-		hint = "An empty list is no fault, and archives nobody. If the school has such people, the district's SIS administrator shares them with this connection.";
+		hint = "An empty list is not an error, and archives no one. If the school has such people, ask the district's "
+			"SIS administrator to share them with this connection.";
 	end_step(test, true, detail.data, hint, -1);
 }
 
@@ -474,7 +485,8 @@ test_connection(RosterConnection *connection, RosterRun *run)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext context = AllocSetContextCreate(caller, "minga_roster connection test", ALLOCSET_DEFAULT_SIZES);
-	MemoryContext page_context = AllocSetContextCreate(context, "minga_roster page of a collection", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext page_context =
+	AllocSetContextCreate(context, "minga_roster page of a collection", ALLOCSET_DEFAULT_SIZES);
 	ConnectionTest test = {.connection = connection,.run = run};
 	UrlParts	base = {0};
 	UrlParts	token = {0};

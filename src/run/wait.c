@@ -100,7 +100,7 @@ blocked_by_us(int pid, int *through)
 	for (int i = 0; i < list_length(waiting); i++)
 	{
 		ArrayType  *blockers = DatumGetArrayTypeP(DirectFunctionCall1(pg_blocking_pids,
-																	Int32GetDatum(list_nth_int(waiting, i))));
+																	  Int32GetDatum(list_nth_int(waiting, i))));
 		int			nblockers = ArrayGetNItems(ARR_NDIM(blockers), ARR_DIMS(blockers));
 		int32	   *pids = (int32 *) ARR_DATA_PTR(blockers);
 
@@ -172,7 +172,7 @@ wait_for_run(const WorkerOrder *order, BackgroundWorkerHandle *handle, RunView *
 			ereport(ERROR,
 					(errcode(ERRCODE_CONNECTION_FAILURE),
 					 errmsg("the worker of run " INT64_FORMAT " ended before the run was on record", order->run),
-					 errhint("The server's log says why: see it with the DBA.")));
+					 errhint("Ask the DBA to look in the server's log for the reason.")));
 		/* A worker that could not even close its run; the next one finds it dead. */
 		if (view->pid == 0 || BackendPidGetProc(view->pid) != NULL)
 			seen_alive = now;
@@ -180,7 +180,7 @@ wait_for_run(const WorkerOrder *order, BackgroundWorkerHandle *handle, RunView *
 			ereport(ERROR,
 					(errcode(ERRCODE_CONNECTION_FAILURE),
 					 errmsg("the worker of run " INT64_FORMAT " ended without closing it", order->run),
-					 errhint("The server's log says why: see it with the DBA.")));
+					 errhint("Ask the DBA to look in the server's log for the reason.")));
 		if (view->queued)
 		{
 			if (!shown_queued)
@@ -216,8 +216,10 @@ wait_for_run(const WorkerOrder *order, BackgroundWorkerHandle *handle, RunView *
 			ereport(ERROR,
 					(errcode(ERRCODE_T_R_DEADLOCK_DETECTED),
 					 errmsg("run " INT64_FORMAT " waits for a lock of the session that waits for it", order->run),
-					 through == 0 ? errdetail("The worker, process %d, is blocked by this session, process %d.", worker_pid, MyProcPid)
-					 : errdetail("The worker, process %d, waits for process %d, which is blocked by this session, process %d.",
+					 through == 0 ? errdetail("The worker, process %d, is blocked by this session, process "
+											  "%d.", worker_pid, MyProcPid)
+					 : errdetail("The worker, process %d, waits for process %d, which is blocked by this session, "
+								 "process %d.",
 								 worker_pid, through, MyProcPid),
 					 errhint("Let the lock go first, or use roster_start, which does not wait.")));
 		}

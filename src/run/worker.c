@@ -161,11 +161,13 @@ refuse_test(const WorkerOrder *order, const char *busy)
 	if (strcmp(busy, "slot") == 0)
 		close_run(order->run, "failed", "53000", "no worker is free for a connection test",
 				  psprintf("minga_roster.max_workers is %d, and as many runs are working.", roster_max_workers),
-				  "Try again when one of them has ended (SELECT * FROM minga_roster.roster_status), or let the DBA raise minga_roster.max_workers.");
+				  "Try again when one of them has ended (SELECT * FROM minga_roster.roster_status), or ask the DBA to "
+				  "raise minga_roster.max_workers.");
 	else
 		close_run(order->run, "failed", "55006", psprintf("connection \"%s\" is busy", order->connection),
 				  "Another run of it is working, and a student information system is asked by one run at a time.",
-				  "Try again when it has ended (SELECT * FROM minga_roster.roster_status), or cancel it with roster_cancel.");
+				  "Try again when it has ended (SELECT * FROM minga_roster.roster_status), or cancel it with "
+				  "roster_cancel.");
 }
 
 /* The run that the worker was started for, at once or through the queue. */
@@ -238,8 +240,9 @@ perform_part_of_duty(const char *statement)
 		ereport(LOG,
 				(errcode(sqlstate),
 				 errmsg("minga_roster could not do a part of its minute's duty"),
-				 errdetail("\"%s\" failed with SQLSTATE %s.", statement != NULL ? statement : "sending mail", unpack_sql_state(sqlstate)),
-				 errhint("The DBA runs it by hand to see why; the other parts go on.")));
+				 errdetail("\"%s\" failed with SQLSTATE %s.", statement != NULL ? statement : "sending mail",
+						   unpack_sql_state(sqlstate)),
+				 errhint("Run it by hand to see why. The other parts go on.")));
 }
 
 /* What roster_run_due starts: one worker at a time, the next minute brings another. */
@@ -271,8 +274,9 @@ perform_cancel(int64 run)
 		CHECK_FOR_INTERRUPTS();
 	}
 	begin_worker_transaction();
-	execute_statement("SELECT minga_roster_internal.do_cancel(run) FROM minga_roster.runs WHERE run = $1 AND state IN ('queued', 'running')",
-			1, types, values, NULL);
+	execute_statement("SELECT minga_roster_internal.do_cancel(run) FROM minga_roster.runs WHERE run = $1 AND state IN "
+					  "('queued', 'running')",
+					  1, types, values, NULL);
 	commit_worker_transaction();
 }
 

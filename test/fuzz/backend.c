@@ -199,10 +199,11 @@ backend_reset(void)
 static int
 format(const char *fmt, va_list args)
 {
-	char		text[8192];
+	char text[	8192];
 
 	vsnprintf(text, sizeof(text), fmt, args);
-	text[pg_encoding_verifymbstr(PG_UTF8, text, strlen(text))] = '\0';
+	text[		pg_encoding_verifymbstr(PG_UTF8, text, strlen(text))] = '\0';
+
 	return 0;
 }
 

@@ -169,9 +169,9 @@ $mail = write_mail('it@mesa.example', 'sent all the same');
 send_mail();
 wait_for("SELECT state = 'sent' FROM outbox WHERE mail = $mail");
 like($roster->log_contents,
-	qr/could not do a part of its minute's duty\n.*"SELECT minga_roster\.apply_retention\(\)" failed with SQLSTATE 42883/,
+	qr/could not do a part of its minute's duty\n.*"SELECT minga_roster_internal\.apply_retention\(\)" failed with SQLSTATE 42883/,
 	'a part of the duty that fails is logged, and the mail goes out');
-$roster->sql('ALTER FUNCTION minga_roster.apply_no_retention() RENAME TO apply_retention');
+$roster->sql('ALTER FUNCTION minga_roster_internal.apply_no_retention() RENAME TO apply_retention');
 
 # A sender that dies between claiming and sending: the mail is sent at its next attempt
 $mail = write_mail('it@mesa.example', 'claimed and lost');

@@ -237,7 +237,7 @@ is(scalar(grep { $_ == 0 } offsets()), 2, '... starts the reading over');
 is($roster->sql("SELECT count(*) = count(DISTINCT sourced_id) FROM staged_users"), 't', '... into an empty stage');
 is(newest('rows_staged'), $roster->sql('SELECT count(*) FROM staged_users'), '... and the run counts what is in it');
 like(fetch_error({ revision => [ $changed, { path => '', value => '1' } ] }),
-	qr/ERROR:  55000: .*"mesa" changed again and again.*DETAIL: .*x-perm-rev.*HINT: /s,
+	qr/ERROR:  55000: .*"mesa" kept changing.*DETAIL: .*x-perm-rev.*HINT: /s,
 	'one that keeps changing is an error');
 is(scalar(grep { $_ == 0 } offsets()), 4, '... after three new readings');
 

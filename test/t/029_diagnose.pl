@@ -66,7 +66,7 @@ $server->clear_log;
 my $found = diagnose();
 is(verdict($found, 'token'), '3600 seconds', 'the lifetime of a token');
 is(verdict($found, 'list examined'), 'students?', 'the list that is examined');
-is(verdict($found, $_), 'honoured', $_) for 'offset', 'sort', 'fields', 'filter by role', 'filter by date',
+is(verdict($found, $_), 'honored', $_) for 'offset', 'sort', 'fields', 'filter by role', 'filter by date',
 	'filter with AND';
 like(verdict($found, 'page size'), qr/^\d+ rows, all there are$/, 'page size');
 is(verdict($found, 'total'), $roster->sql("SELECT claimed_total FROM collections WHERE collection = 'students'"),
@@ -115,7 +115,7 @@ like($text,
 like($text,
 	qr/^Examined: +\d{4}-\d\d-\d\d \d\d:\d\d America\/Denver, took .*; run \d+\nAsked: +\d+ requests, 0 of them again/m,
 	'... when, and with how many requests');
-like($text, qr/^ok sort: honoured\. /m, '... and what was found');
+like($text, qr/^ok sort: honored\. /m, '... and what was found');
 is((sort { $b <=> $a } map { length } split /\n/, $text)[0] <= 78, 1, '... in lines that a mail can hold');
 unlike($text, qr/\Q@{[ $server->client_id ]}\E|\Q@{[ $server->client_secret ]}\E/, '... without credentials');
 names_nobody('a sound SIS');
@@ -125,7 +125,7 @@ like($roster->sql('SELECT roster_report(max(run)) FROM runs'), qr/^The SIS was e
 # Ways in which a SIS is not as it should be: fault, finding, verdict
 my $students = $roster->sql("SELECT count(*) FROM staged_users WHERE collection = 'students'");
 for my $case (
-	[ { page_cap => 50 }, 'page size', '50 rows at the most?' ],
+	[ { page_cap => 50 }, 'page size', '50 rows at most?' ],
 	[ { total => 'none' }, 'total', 'not sent?' ],
 	[ { total => 'wrong' }, 'whole list of students', "$students rows, @{[ $students + 7 ]} claimed!" ],
 	[ { total => 'changing' }, 'total', 'changes!' ],
@@ -225,7 +225,7 @@ $roster->sql("SELECT roster_set_secret('mesa', '" . $server->client_secret . "')
 is($roster->sql("SELECT roster_start('mesa', 'diagnose') > 0"), 't', 'a diagnosis is started without waiting');
 $roster->node->poll_query_until('postgres',
 	"SELECT state = 'succeeded' FROM minga_roster.runs ORDER BY run DESC LIMIT 1");
-like(text(), qr/^ok sort: honoured/m, '... and its text read afterwards');
+like(text(), qr/^ok sort: honored/m, '... and its text read afterwards');
 
 # Canceled in the middle
 $server->faults({ hang => { path => '/teachers' } });
@@ -237,7 +237,7 @@ $server->clear_faults;
 is($roster->sql("SELECT state, sqlstate FROM runs WHERE run = $run"), 'canceled|57014', '... and says so');
 is($roster->sql("SELECT count(*) FROM findings WHERE run = $run AND finding = 'whole read'"), '0',
 	'... which is no finding');
-like(text(), qr/^The diagnosis is canceled; what follows is what it found\..*^ok sort: honoured/ms,
+like(text(), qr/^The diagnosis is canceled; what follows is what it found\..*^ok sort: honored/ms,
 	'... but what it had found stays');
 
 $server->stop;

@@ -38,7 +38,7 @@ INSERT INTO runs (connection, site, kind, trigger, state, requested_by, finished
 	'manual', 'succeeded', 'x', now() FROM generate_series(1, 41);
 INSERT INTO run_counts SELECT run, 'student', 'create', 1 FROM runs;
 INSERT INTO run_steps (run, position, step, ok) SELECT run, 1, 'url', true FROM runs;
-INSERT INTO findings (run, position, finding, value) SELECT run, 1, 'sort', 'honoured' FROM runs;
+INSERT INTO findings (run, position, finding, value) SELECT run, 1, 'sort', 'honored' FROM runs;
 INSERT INTO collections (run, collection, family) SELECT run, 'students', 'student' FROM runs;
 INSERT INTO changes (run, change, site, sourced_ids, action, rule, reason, state, state_at) SELECT run, 1, 'mesa',
 	'{s1}', 'create', 'r', 'r', 'applied', now() FROM runs;

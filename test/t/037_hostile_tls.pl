@@ -34,7 +34,7 @@ $roster->set(ca_file => '/nowhere/ca.crt');
 $night->falls('a ca_file that is none', {}, sqlstate => 'F0000',
 	error => qr/^the database server has no list of certificate authorities to trust$/,
 	detail => qr{^File "/nowhere/ca\.crt" cannot be used: No such file or directory\.},
-	hint => qr/^This is not about the SIS: let the DBA correct minga_roster\.ca_file/,
+	hint => qr/^This is not about the SIS: ask the DBA to correct minga_roster\.ca_file/,
 	after => sub { $roster->set(ca_file => $server->ca_file) });
 
 # No TLS where TLS is due

@@ -226,7 +226,7 @@ $roster->sql('DROP TRIGGER wait_for_lock ON public.people');
 # An error of the server's in a statement of ours may quote a row
 $roster->sql('ALTER TABLE changes ADD CONSTRAINT no_changes CHECK (false) NOT VALID');
 like($roster->error("SELECT roster_sync('one')"),
-	qr/ERROR:  23514: .*DETAIL:  Its text may hold data of people.*"no_changes"/s,
+	qr/ERROR:  23514: .*DETAIL:  Its text may hold people's data.*"no_changes"/s,
 	'an error that quotes a row keeps its text to itself');
 is($roster->sql('SELECT count(*) FROM staged_users s JOIN runs r USING (connection) WHERE r.run = (SELECT max(run) '
 	  . 'FROM runs) '

@@ -159,7 +159,7 @@ foreach my $host (@spellings)
 			  && $refusal->{message} eq ($way =~ /token/ ? 'token_url is not allowed'
 			  : "URL \"https://$at$path\" is not allowed")
 			  && $refusal->{detail} =~ /^Its host is (the database server itself|an address of the database server, of a private network or of another special range)\.$/
-			  && $refusal->{hint} =~ /^The DBA can allow it: LOAD 'minga_roster'; ALTER SYSTEM SET minga_roster\.allowed_hosts = '.*:\d+'; SELECT pg_reload_conf\(\)\.$/;
+			  && $refusal->{hint} =~ /^Ask the DBA to allow it: LOAD 'minga_roster'; ALTER SYSTEM SET minga_roster\.allowed_hosts = '.*:\d+'; SELECT pg_reload_conf\(\)\.$/;
 		}
 	}
 }
@@ -218,7 +218,7 @@ foreach my $name (@names)
 	my $steps = steps('mesa');
 	is(join(' ', map { !defined $_->{ok} ? '?' : $_->{ok} ? 'ok' : '!' } @$steps[0 .. 2]), 'ok ! ?',
 		'a name that leads to this server');
-	like($steps->[1]{detail}, qr/^Connections to ".*" are not allowed\. Its name leads to no address of the Internet, /,
+	like($steps->[1]{detail}, qr/^Connections to ".*" are not allowed\. Its name leads to an address of a private network /,
 		'... is refused');
 	unlike($steps->[1]{detail} =~ s/"[^"]*"//r, qr/\d/, '... without the address');
 	like($steps->[1]{hint}, qr/allowed_hosts/, '... with what the DBA can do');
@@ -226,7 +226,7 @@ foreach my $name (@names)
 		'... and not tried again');
 }
 like($roster->log_contents,
-	qr/no connection was made to .*:443\n.*DETAIL:  It leads to 127\.0\.0\.1, which is no public address/,
+	qr/no connection was made to .*:443\n.*DETAIL:  It leads to 127\.0\.0\.1, which is not a public address/,
 	'the log tells the DBA the address');
 
 # What the list names is allowed
@@ -309,7 +309,7 @@ ends('a drip of bytes', '08006', '"localhost" did not answer in time',
 ends('a drip that is fast enough to go on', '08006', '"localhost" did not answer in time',
 	{ padding => { path => 'students', megabytes => 10 },
 	drip => { path => 'students', bytes => 1000, pause_ms => 50 } });
-ends('headers without an end', '08P01', '"localhost" does not speak HTTP as it should',
+ends('headers without an end', '08P01', '"localhost" did not answer with valid HTTP',
 	{ many_headers => { path => 'students', count => 290 } });
 $roster->set(max_fetch_rows => 1000);
 $refusal = ends('a new row with each page', '54000', 'the SIS sends more than a run may read',

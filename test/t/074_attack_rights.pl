@@ -148,7 +148,7 @@ foreach my $call (@calls)
 	order($call->[1]);
 	my $said = said($superuser, 'ANALYZE app.bait');
 	push @got_through, "$call->[0]: $said"
-		  if $said !~ /ERROR:  42501: $call->[0] cannot be called from code that runs with somebody else's rights.*DETAIL: .*"may_all".*HINT: /s;
+		  if $said !~ /ERROR:  42501: $call->[0] cannot be called from code that runs with another role's rights.*DETAIL: .*"may_all".*HINT: /s;
 }
 is("@got_through", '', 'no function can be called from an index expression that ANALYZE runs');
 foreach my $attack ([ 'roster_toggle', q{SELECT minga_roster.roster_toggle('mesa', roster => false)} ],
@@ -178,7 +178,7 @@ my $seen = 0;
 foreach (1 .. 600)
 {
 	$seen = substr($roster->log_contents,
-		$position) =~ /roster_toggle cannot be called from code that runs with somebody else's rights.*?automatic analyze of table "postgres\.app\.bait"/s;
+		$position) =~ /roster_toggle cannot be called from code that runs with another role's rights.*?automatic analyze of table "postgres\.app\.bait"/s;
 	last if $seen;
 	select undef, undef, undef, 0.2;
 }
@@ -577,7 +577,7 @@ like($roster->error("SELECT read_as_owner($_)"), qr/ERROR:  22004: argument \d o
 	"read_as_owner($_)") foreach "NULL, 'SELECT 1', 'pg_class'", "'public.people', NULL, 'pg_class'",
 	"'public.people', 'SELECT 1', NULL", 'NULL, NULL, NULL';
 like($roster->error("SELECT read_as_owner('public.people', 'SELECT 1', 'pg_class')"),
-	qr/ERROR:  42809: "pg_class" is no temporary table/, '... into a table');
+	qr/ERROR:  42809: "pg_class" is not a temporary table/, '... into a table');
 like($roster->error('SELECT as_owner(4294967294::oid, $$SELECT$$)'), qr/ERROR:  42P01/, '... as the owner of nothing');
 like($roster->error('SELECT lock_people(NULL)'), qr/ERROR:  22004/, 'lock_people(NULL)');
 like($roster->error('SELECT repeated_add(NULL, NULL)'), qr/ERROR/, 'repeated_add by itself');

@@ -316,7 +316,7 @@ foreach my $case (
 $roster->set(proxy => 'http://127.0.0.1:1');
 my $down = steps('v1')->{tls};
 like($down->{detail}, qr/^The proxy of the database server could not be reached\./, 'a proxy that is down');
-like($down->{hint}, qr/^This is not about the SIS: let the DBA check that the proxy runs/, '... and who can mend it');
+like($down->{hint}, qr/^This is not about the SIS: ask the DBA to check that the proxy runs/, '... and who can mend it');
 $roster->set(proxy => 'http://proxy.minga.invalid:3128');
 like(steps('v1')->{tls}{detail}, qr/^The proxy of the database server could not be reached\./,
 	'a proxy whose name is not found');
@@ -345,7 +345,7 @@ else
 {
 	like($tls->{detail},
 		qr{^The database server has no list of certificate authorities to trust\. File "/etc/ssl/certs/ca-certificates\.crt" cannot be used: }, 'no authorities of the system');
-	like($tls->{hint}, qr/^This is not about the SIS: let the DBA install the package "ca-certificates"/,
+	like($tls->{hint}, qr/^This is not about the SIS: ask the DBA to install the package "ca-certificates"/,
 		'... and the package is told');
 }
 
