@@ -78,17 +78,24 @@ mail_body(CURL *easy, const MailMessage *message)
 	return mail;
 }
 
-/*
- * A recipient whom the server refuses for good is a fault of its own, as the mail
- * will never arrive.  Any other refusal may be mended by the DBA: the mail waits.
- * libcurl tells the two apart in its words alone.
- */
-static TransferFault
-mail_fault(const Transfer *transfer)
+/* What the server answered to the recipient. */
+typedef struct RecipientAnswer
 {
-	if (strncmp(transfer->error_text, "RCPT failed: 5", strlen("RCPT failed: 5")) == 0)
-		return TRANSFER_REFUSED;
-	return transfer_fault(transfer->result);
+	bool		is_next;		/* the latest command names the recipient */
+	bool		is_refusal;		/* for good: a status of 5xx */
+} RecipientAnswer;
+
+/* Called by libcurl with each command and each line of an answer, so it must not raise. */
+static int
+note_answer(CURL *easy, curl_infotype type, char *data, size_t size, void *arg)
+{
+	RecipientAnswer *answer = arg;
+
+	if (type == CURLINFO_HEADER_OUT)
+		answer->is_next = size >= strlen("RCPT TO:") && pg_strncasecmp(data, "RCPT TO:", strlen("RCPT TO:")) == 0;
+	else if (type == CURLINFO_HEADER_IN && answer->is_next && size > 0)
+		answer->is_refusal = (data[0] == '5');
+	return 0;
 }
 
 /*
@@ -106,6 +113,7 @@ smtp_perform(TransferPool *pool, const MailMessage *message, const char *user, c
 	struct curl_slist *volatile recipients = NULL;
 	curl_mime  *volatile mail = NULL;
 	volatile TransferFault fault = TRANSFER_OK;
+	RecipientAnswer answer = {false, false};
 	long		status = 0;
 
 	transfer_prepare(transfer, roster_smtp_url, roster_smtp_ca_file, "smtp,smtps");
@@ -117,6 +125,9 @@ smtp_perform(TransferPool *pool, const MailMessage *message, const char *user, c
 		curl_easy_setopt(easy, CURLOPT_PASSWORD, password == NULL ? "" : password);
 	}
 	curl_easy_setopt(easy, CURLOPT_MAIL_FROM, message->sender);
+	curl_easy_setopt(easy, CURLOPT_DEBUGFUNCTION, note_answer);
+	curl_easy_setopt(easy, CURLOPT_DEBUGDATA, &answer);
+	curl_easy_setopt(easy, CURLOPT_VERBOSE, 1L);
 
 	PG_TRY();
 	{
@@ -138,7 +149,11 @@ smtp_perform(TransferPool *pool, const MailMessage *message, const char *user, c
 		if (transfer->result != CURLE_OK)
 		{
 			curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
-			fault = mail_fault(transfer);
+			/*
+			 * A recipient that is refused is a fault of its own, as the mail will never arrive.  The DBA may settle any
+			 * other refusal: the mail waits.
+			 */
+			fault = answer.is_refusal ? TRANSFER_REFUSED : transfer_fault(transfer->result);
 			*fault_text = status == 0 ? transfer_fault_text(transfer) :
 				psprintf("%s (the mail server's last answer was %ld)", transfer_fault_text(transfer), status);
 		}
