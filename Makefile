@@ -13,7 +13,9 @@ SQL_PARTS = \
 	sql/schema/words.sql \
 	sql/schema/tables.sql \
 	sql/schema/presets.sql \
+	sql/schema/template.sql \
 	sql/people/people.sql \
+	sql/people/statements.sql \
 	sql/people/archive.sql \
 	sql/people/obstacles.sql \
 	sql/connect/connect.sql \

@@ -130,7 +130,6 @@ CREATE FUNCTION minga_roster_internal.do_decide(connection text, sourced_id text
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     known minga_roster.connections := minga_roster_internal.known_connection(connection);
-    map jsonb := (SELECT r.columns FROM minga_roster.people_relations r WHERE r.relation = known.people);
     staged record;
 BEGIN
     IF decision IS NULL OR decision NOT IN ('same person', 'never the same', 'new person', 'skip', 'undecided') THEN
@@ -168,9 +167,7 @@ BEGIN
             HINT = 'Decide of a student, a teacher or another member of staff.';
     END IF;
     IF person_id IS NOT NULL AND minga_roster_internal.as_owner(known.people,
-        format('SELECT FROM %s p WHERE %s AND p.%I::pg_catalog.text = $2',
-        known.people, minga_roster_internal.equal_terms(known.people, map ->> 'site', '$1'), map ->> 'person_id'), known.site,
-            person_id) = 0
+        minga_roster_internal.person_query(known.people), known.site, person_id) = 0
     THEN
         RAISE EXCEPTION USING ERRCODE = 'undefined_object',
             MESSAGE = format('site "%s" has no person with this person_id', known.site),

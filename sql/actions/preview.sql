@@ -4,16 +4,12 @@
 CREATE FUNCTION minga_roster_internal.hash_people() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 BEGIN
-    CREATE TEMP TABLE seen_people ON COMMIT DROP AS
-    SELECT p.person_id, hashtextextended(ROW(p.role_word, p.managed,
-        coalesce(p.status, date_part('epoch', p.archived_at)::text), p.given_name, p.family_name, p.middle_name,
-        p.preferred_name,
-            p.email, p.username, p.identifier, p.grade, p.phone, p.parent_name, p.parent_email, p.parent_phone, p.parent_rule)::text, 0) AS seen
-    FROM current_people p;
+    CREATE TEMP TABLE seen_people (person_id text, seen bigint) ON COMMIT DROP;
+    EXECUTE 'INSERT INTO seen_people ' || minga_roster_internal.seen_people_query();
     ANALYZE seen_people (person_id);
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.hash_people() IS 'Makes the temp table seen_people of current_people: the hash that person_hash has.';
+COMMENT ON FUNCTION minga_roster_internal.hash_people() IS 'Makes the temp table seen_people of current_people: the hash that people_terms has.';
 
 CREATE FUNCTION minga_roster_internal.mark_seen(run bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$

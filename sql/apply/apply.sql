@@ -1,120 +1,47 @@
 -- Apply: the only writer of people. Each person is checked again as he is written; who was changed since the plan is left alone.
 -- Then the links, which say who is who, and whether the connection is proven.
 
-CREATE FUNCTION minga_roster_internal.column_default(relation regclass, attribute text) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT coalesce(
-        pg_get_expr(d.adbin, d.adrelid),
-        CASE WHEN a.attidentity <> '' THEN format('nextval(%L::regclass)', pg_get_serial_sequence(relation::text, a.attname)) END,
-        pg_get_expr(t.typdefaultbin, 0))
-    FROM pg_attribute a
-    JOIN pg_type t ON t.oid = a.atttypid
-    LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-    WHERE a.attrelid = relation AND a.attname = attribute
-$$;
-COMMENT ON FUNCTION minga_roster_internal.column_default(regclass, text) IS
-'The expression of a column''s default or, of an identity column, of its next value; NULL where there is none. Of a view its own defaults only.';
-
-CREATE FUNCTION minga_roster_internal.person_hash(relation regclass) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT format('pg_catalog.hashtextextended(ROW(%s, %s, %s%s)::pg_catalog.text, 0)',
-        format('p.%I::pg_catalog.text', r.columns ->> 'role'),
-        CASE WHEN r.columns ? 'roster_managed' THEN format('coalesce(p.%I, true)', r.columns ->> 'roster_managed') ELSE 'true' END,
-        (minga_roster_internal.archive_terms(relation)).hashed,
-        (SELECT string_agg(CASE WHEN r.columns ? c.name THEN format(', p.%I::pg_catalog.text', r.columns ->> c.name) ELSE ', NULL' END, '' ORDER BY c.place)
-            FROM unnest(minga_roster_internal.written_columns()) WITH ORDINALITY c (name, place)))
-    FROM minga_roster.people_relations r
-    WHERE r.relation = person_hash.relation
-$$;
-COMMENT ON FUNCTION minga_roster_internal.person_hash(regclass) IS
-'The SQL expression of a hash of all that a roster sees of a person p of the people relation; hash_people makes the same of current_people.';
-
-CREATE FUNCTION minga_roster_internal.write_range(connection connections, low integer, high integer, OUT hidden integer[], OUT kept integer[])
+CREATE FUNCTION minga_roster_internal.write_range(connection connections, low integer, high integer,
+    OUT hidden integer[], OUT kept integer[])
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     people regclass := connection.people;
-    map jsonb := (SELECT r.columns FROM minga_roster.people_relations r WHERE r.relation = connection.people);
     arguments text[] := ARRAY[connection.site, minga_roster_internal.clock()::text, low::text, high::text];
     actions text[] := ARRAY(SELECT DISTINCT w.action FROM writes w WHERE w.nth BETWEEN low AND high AND w.code IS NULL);
-    in_range text := 'w.code IS NULL AND w.nth BETWEEN $3::pg_catalog.int4 AND $4::pg_catalog.int4';
     kind text;
     written text[];
-    compared text[];
     fits text;
-    archive record := minga_roster_internal.archive_terms(people);
+    read_back text;
 BEGIN
     FOREACH kind IN ARRAY ARRAY['archive', 'update', 'restore'] LOOP
         CONTINUE WHEN kind <> ALL (actions);
         written := ARRAY(SELECT DISTINCT k FROM writes w CROSS JOIN LATERAL jsonb_object_keys(w.after) k
             WHERE w.action = kind AND w.code IS NULL AND w.nth BETWEEN low AND high AND k <> 'archived_at');
-        compared := ARRAY(SELECT DISTINCT k FROM writes w CROSS JOIN LATERAL jsonb_object_keys(w.before) k
-            WHERE w.action = kind AND w.code IS NULL AND w.nth BETWEEN low AND high AND k <> 'archived_at');
-        -- Only people who are as they were seen: managed, neither owner nor manager, in or out of the archive, with the values of before.
-        fits := format('%s NOT IN (''owner'', ''manager'', ''other'')%s AND %s%s',
-            minga_roster_internal.role_words(people, format('p.%I::pg_catalog.text', map ->> 'role'), true),
-            CASE WHEN map ? 'roster_managed' THEN format(' AND p.%I IS NOT FALSE', map ->> 'roster_managed') END,
-            format(CASE kind WHEN 'restore' THEN '%s AND %s' ELSE 'NOT (%s) AND %s' END, archive.archived,
-                archive.unchanged),
-            (SELECT string_agg(format(' AND (NOT w.before ? %2$L OR %1$s IS NOT DISTINCT FROM w.before ->> %2$L)',
-                CASE c WHEN 'role' THEN minga_roster_internal.role_words(people, format('p.%I::pg_catalog.text', map ->> c),
-                    true)
-                    ELSE format('p.%I::pg_catalog.text', map ->> c) END, c), '' ORDER BY c) FROM unnest(compared) c));
-        PERFORM minga_roster_internal.read_as_owner(people, format(
-            'WITH hit AS (UPDATE %1$s p SET %2$s FROM pg_temp.writes w WHERE %3$s AND %4$s AND %5$s AND w.action = '
-                '%6$L AND %7$s '
-            'RETURNING w.change) SELECT h.change, NULL::pg_catalog.text FROM hit h',
-            people,
-            concat_ws(', ',
-                CASE WHEN kind <> 'update' THEN
-                    format('%I = %s', map ->> 'archived_at', CASE kind WHEN 'archive' THEN archive.as_archived ELSE archive.as_restored END) END,
-                (SELECT string_agg(format('%1$I = CASE WHEN w.after ? %2$L THEN (%3$s)::%4$s ELSE p.%1$I END', map ->> c, c,
-                    CASE c WHEN 'role' THEN minga_roster_internal.role_words(people, 'w.after ->> ''role''', false) ELSE format('w.after ->> %L', c) END,
-                    minga_roster_internal.column_type(people, map ->> c)), ', ' ORDER BY c) FROM unnest(written) c),
-                CASE WHEN map ? 'updated_at' THEN format('%I = $2::pg_catalog.timestamptz', map ->> 'updated_at') END),
-            minga_roster_internal.equal_terms(people, map ->> 'site', '$1'),
-            minga_roster_internal.equal_terms(people, map ->> 'person_id', 'w.person_id'), in_range, kind,
-            fits),
-            'pg_temp.hits', VARIADIC arguments);
-        PERFORM minga_roster_internal.read_back(connection, kind, written, fits, arguments);
+        fits := minga_roster_internal.fits_terms(people, kind,
+            ARRAY(SELECT DISTINCT k FROM writes w CROSS JOIN LATERAL jsonb_object_keys(w.before) k
+            WHERE w.action = kind AND w.code IS NULL AND w.nth BETWEEN low AND high AND k <> 'archived_at'));
+        PERFORM minga_roster_internal.read_as_owner(people,
+            minga_roster_internal.update_statement(people, kind, written, fits), 'pg_temp.hits', VARIADIC arguments);
+        PERFORM minga_roster_internal.read_as_owner(people,
+            minga_roster_internal.written_query(people, kind, written, fits), 'pg_temp.found', VARIADIC arguments);
     END LOOP;
     IF 'create' = ANY (actions) THEN
         written := ARRAY(SELECT DISTINCT k FROM writes w CROSS JOIN LATERAL jsonb_object_keys(w.after) k
-            WHERE w.action = 'create' AND w.code IS NULL AND w.nth BETWEEN low AND high AND k <> 'role');
-        -- RETURNING does not say of which row of the plan a new person is. Rows are written one by one, so a setting
-        -- says it.
-        PERFORM minga_roster_internal.read_as_owner(people, format(
-            'WITH hit AS (INSERT INTO %1$s AS p (%2$I, %3$I, %4$I%5$s%6$s%13$s) OVERRIDING SYSTEM VALUE '
-            'SELECT CASE WHEN pg_catalog.set_config(''roster_write.change'', w.change::pg_catalog.text, true) IS NOT '
-                'NULL THEN $1 END, '
-            'w.person_id::%7$s, (%8$s)::%9$s%10$s%11$s%14$s FROM pg_temp.writes w WHERE w.action = ''create'' AND '
-                '%12$s ORDER BY w.change '
-            'RETURNING pg_catalog.current_setting(''roster_write.change'')::pg_catalog.int4 AS change, '
-                'p.%3$I::pg_catalog.text AS person_id) '
-            'SELECT h.change, h.person_id FROM hit h',
-            people, map ->> 'site', map ->> 'person_id', map ->> 'role',
-            (SELECT string_agg(format(', %I', map ->> c), '' ORDER BY c) FROM unnest(written) c),
-            CASE WHEN map ? 'updated_at' THEN format(', %I', map ->> 'updated_at') END,
-            minga_roster_internal.column_type(people, map ->> 'person_id'),
-            minga_roster_internal.role_words(people, 'w.after ->> ''role''', false), minga_roster_internal.column_type(people, map ->> 'role'),
-            -- Where others have a value and the roster none, the column's default stays in its place.
-            (SELECT string_agg(', ' || CASE WHEN d IS NULL THEN format('(w.after ->> %L)::%s', c, t)
-                ELSE format('CASE WHEN w.after ? %1$L THEN (w.after ->> %1$L)::%2$s ELSE (%3$s)::%2$s END', c, t, d) END, '' ORDER BY c)
-                FROM unnest(written) c, minga_roster_internal.column_type(people, map ->> c) t, minga_roster_internal.column_default(people, map ->> c) d),
-            CASE WHEN map ? 'updated_at' THEN ', $2::pg_catalog.timestamptz' END,
-            in_range,
-            CASE WHEN archive.as_created IS NOT NULL THEN format(', %I', map ->> 'archived_at') END, ', ' || archive.as_created),
-            'pg_temp.hits', VARIADIC arguments);
+            WHERE w.action = 'create' AND w.code IS NULL AND w.nth BETWEEN low AND high);
+        read_back := minga_roster_internal.written_query(people, 'create', written, 'true');
+        PERFORM minga_roster_internal.read_as_owner(people,
+            minga_roster_internal.insert_statement(people, written), 'pg_temp.hits', VARIADIC arguments);
         -- A trigger may have given the person another id.
         UPDATE writes w SET person_id = h.person_id
         FROM (SELECT t.change, min(t.person_id) AS person_id FROM hits t GROUP BY t.change HAVING count(*) = 1) h
         WHERE w.action = 'create' AND w.change = h.change AND w.person_id <> h.person_id;
-        PERFORM minga_roster_internal.read_back(connection, 'create', written || 'role'::text, 'true', arguments);
+        PERFORM minga_roster_internal.read_as_owner(people, read_back, 'pg_temp.found', VARIADIC arguments);
         hidden := minga_roster_internal.missing_people(connection, low, high);
         IF hidden <> '{}' THEN
             PERFORM minga_roster_internal.find_newcomers(connection, hidden);
             DELETE FROM found f USING writes w WHERE w.change = f.change AND w.action = 'create'
                 AND w.nth BETWEEN low AND high;
-            PERFORM minga_roster_internal.read_back(connection, 'create', written || 'role'::text, 'true', arguments);
+            PERFORM minga_roster_internal.read_as_owner(people, read_back, 'pg_temp.found', VARIADIC arguments);
             hidden := minga_roster_internal.missing_people(connection, low, high);
         END IF;
     END IF;
@@ -143,16 +70,10 @@ COMMENT ON FUNCTION minga_roster_internal.write_range(connections, integer, inte
 
 CREATE FUNCTION minga_roster_internal.draw_ids(connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    id_column text := (SELECT r.columns ->> 'person_id' FROM minga_roster.people_relations r
-        WHERE r.relation = connection.people);
 BEGIN
     CREATE TEMP TABLE drawn_ids (change integer, person_id text) ON COMMIT DROP;
-    PERFORM minga_roster_internal.read_as_owner(connection.people, format(
-        'SELECT w.change, ((%s)::%s)::pg_catalog.text FROM pg_temp.writes w WHERE w.action = ''create''',
-        minga_roster_internal.column_default(connection.people, id_column),
-        minga_roster_internal.stored_type(connection.people, id_column)),
-        'pg_temp.drawn_ids');
+    PERFORM minga_roster_internal.read_as_owner(connection.people,
+        minga_roster_internal.new_ids_query(connection.people), 'pg_temp.drawn_ids');
     UPDATE writes w SET person_id = d.person_id FROM drawn_ids d WHERE d.change = w.change;
 END
 $$;

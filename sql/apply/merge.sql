@@ -227,11 +227,8 @@ COMMENT ON FUNCTION minga_roster_internal.approve_run(bigint) IS
 CREATE FUNCTION minga_roster_internal.lock_people(connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    -- EXPLAIN locks what the apply will, tables under a view and partitions as well, asks for no right that it does not, and fires no trigger.
-    PERFORM minga_roster_internal.as_owner(connection.people, (
-        SELECT format('EXPLAIN UPDATE %s p SET %I = DEFAULT WHERE %s', connection.people, r.columns ->> 'given_name',
-            minga_roster_internal.equal_terms(connection.people, r.columns ->> 'site', '$1'))
-        FROM minga_roster.people_relations r WHERE r.relation = connection.people), connection.site);
+    PERFORM minga_roster_internal.as_owner(connection.people,
+        minga_roster_internal.lock_statement(connection.people), connection.site);
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.lock_people(connections) IS

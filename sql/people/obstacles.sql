@@ -2,36 +2,15 @@
 -- for roles. Writes nothing to people; reads roles and sites as the relation's owner. Must survive relations and owners
 -- that are hostile.
 
-CREATE FUNCTION minga_roster_internal.probe_people(relation regclass, OUT "right" text, OUT code text, OUT detail text) RETURNS SETOF record
+CREATE FUNCTION minga_roster_internal.probe_people(relation regclass, OUT "right" text, OUT code text, OUT detail text)
+RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    map jsonb := (SELECT r.columns FROM minga_roster.people_relations r WHERE r.relation = probe_people.relation);
-    written text[] := minga_roster_internal.written_columns() || ARRAY['archived_at', 'updated_at'];
     statement text;
 BEGIN
-    -- EXPLAIN resolves, rewrites and checks what a sync will run, and carries nothing out.
-    FOR "right", statement IN
-        SELECT t.* FROM (VALUES
-            ('SELECT', format('SELECT %s FROM %s p',
-                (SELECT string_agg(format('p.%I::pg_catalog.text', m.value), ', ' ORDER BY m.key)
-                    FROM jsonb_each_text(map) m), relation)),
-            ('INSERT', format('WITH hit AS (INSERT INTO %s AS p (%s) OVERRIDING SYSTEM VALUE SELECT %s WHERE false '
-                'RETURNING p.%I::pg_catalog.text) '
-                'SELECT FROM hit', relation,
-                (SELECT string_agg(format('%I', m.value), ', ' ORDER BY m.key) FROM jsonb_each_text(map) m
-                    WHERE m.key <> 'roster_managed'),
-                (SELECT string_agg(format('NULL::%s', minga_roster_internal.column_type(relation, m.value)), ', ' ORDER BY m.key)
-                    FROM jsonb_each_text(map) m WHERE m.key <> 'roster_managed'),
-                map ->> 'person_id')),
-            ('UPDATE', format('WITH hit AS (UPDATE %s p SET %s RETURNING p.%I::pg_catalog.text) SELECT FROM hit',
-                relation,
-                (SELECT string_agg(format('%I = NULL::%s', m.value, minga_roster_internal.column_type(relation, m.value)), ', '
-                    ORDER BY m.key)
-                    FROM jsonb_each_text(map) m WHERE m.key = ANY (written || 'role'::text)),
-                map ->> 'person_id'))) AS t
-    LOOP
+    FOR "right", statement IN SELECT p."right", p.statement FROM minga_roster_internal.probe_statements(relation) p LOOP
         BEGIN
-            PERFORM minga_roster_internal.as_owner(relation, 'EXPLAIN ' || statement);
+            PERFORM minga_roster_internal.as_owner(relation, statement);
         EXCEPTION WHEN OTHERS THEN
             code := SQLSTATE;
             GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
@@ -176,17 +155,13 @@ COMMENT ON FUNCTION minga_roster_internal.tell_obstacles(regclass) IS
 'Raises what people_obstacles finds: a missing replica identity and missing partitions as a WARNING, all else as an '
     'error.';
 
-CREATE FUNCTION minga_roster_internal.count_words(relation regclass, "column" text, OUT word text, OUT people bigint) RETURNS SETOF record
+CREATE FUNCTION minga_roster_internal.count_words(relation regclass, "column" text, OUT word text, OUT people bigint)
+RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    attribute text := (SELECT r.columns ->> count_words."column" FROM minga_roster.people_relations r
-        WHERE r.relation = count_words.relation);
 BEGIN
     CREATE TEMP TABLE "minga_roster words" (word text, people bigint) ON COMMIT DROP;
-    PERFORM minga_roster_internal.read_as_owner(relation, format(
-        'SELECT r.word, pg_catalog.count(*) FROM (SELECT p.%I::pg_catalog.text AS word FROM %s p LIMIT 1000000) r '
-        'GROUP BY r.word ORDER BY pg_catalog.count(*) DESC, r.word COLLATE pg_catalog."C" LIMIT 1000', attribute,
-        relation), 'pg_temp."minga_roster words"');
+    PERFORM minga_roster_internal.read_as_owner(relation,
+        minga_roster_internal.words_query(relation, "column"), 'pg_temp."minga_roster words"');
     RETURN QUERY SELECT w.word, w.people FROM pg_temp."minga_roster words" w;
     DROP TABLE pg_temp."minga_roster words";
 END
@@ -217,7 +192,7 @@ BEGIN
     EXECUTE format('SELECT array_agg(w.word ORDER BY w.people DESC, w.word COLLATE "C"), array_agg(w.people ORDER BY '
         'w.people DESC, w.word COLLATE "C") '
         'FROM minga_roster_internal.count_words($1, ''role'') w WHERE minga_roster_internal.role_family(%s) IS NULL',
-        minga_roster_internal.role_words(relation, 'w.word', true))
+        minga_roster_internal.role_terms(relation, 'w.word'))
     INTO found_words, found_people USING relation;
     IF found_words IS NOT NULL THEN
         RAISE WARNING USING
@@ -260,7 +235,6 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     attribute text := (SELECT r.columns ->> 'site' FROM minga_roster.people_relations r
         WHERE r.relation = has_partition.relation);
-    bounds text;
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = relation AND c.relkind = 'p')
         -- Where other columns have a say, it shows with each person.
@@ -272,10 +246,7 @@ BEGIN
     THEN
         RETURN true;
     END IF;
-    SELECT string_agg(format('(%s)', coalesce(pg_get_partition_constraintdef(t.relid), 'true')), ' OR ') INTO bounds
-    FROM pg_partition_tree(relation) t WHERE t.isleaf AND t.relid <> has_partition.relation;
-    RETURN minga_roster_internal.as_owner(relation, format('SELECT FROM (SELECT ($1)::%s AS %I OFFSET 0) p WHERE %s',
-        minga_roster_internal.column_type(relation, attribute), attribute, coalesce(bounds, 'false')), site) = 1;
+    RETURN minga_roster_internal.as_owner(relation, minga_roster_internal.partition_query(relation), site) = 1;
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.has_partition(regclass, text) IS
@@ -329,11 +300,9 @@ COMMENT ON FUNCTION minga_roster_internal.site_obstacles(connections) IS
     'with those sites.';
 
 CREATE FUNCTION minga_roster_internal.has_people(connection connections) RETURNS boolean
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT minga_roster_internal.as_owner(connection.people, format('SELECT FROM %s p WHERE %s LIMIT 1', connection.people,
-        minga_roster_internal.equal_terms(connection.people, r.columns ->> 'site', '$1')), connection.site) = 1
-    FROM minga_roster.people_relations r WHERE r.relation = connection.people
-$$;
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+RETURN minga_roster_internal.as_owner((connection).people,
+    minga_roster_internal.any_person_of_site_query((connection).people), (connection).site) = 1;
 COMMENT ON FUNCTION minga_roster_internal.has_people(connections) IS 'Whether the relation has anybody of the connection''s site.';
 
 CREATE FUNCTION minga_roster_internal.tell_site(connection connections) RETURNS void

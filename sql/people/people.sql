@@ -7,47 +7,45 @@ COMMENT ON FUNCTION minga_roster_internal.caller() IS
 'The role that the extension acts for: the current user at the call of the function that people call; elsewhere the '
     'current user.';
 
-CREATE FUNCTION minga_roster_internal.people_columns(OUT "position" integer, OUT "column" text, OUT type text, OUT required boolean, OUT may_be_empty boolean)
+CREATE FUNCTION minga_roster_internal.people_columns(OUT "position" integer, OUT "column" text, OUT type text,
+    OUT required boolean, OUT may_be_empty boolean, OUT written text)
 RETURNS SETOF record
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    SELECT c.position, c."column", c.type, c.required, c.may_be_empty
+    SELECT c."position", c."column", c.type, c.required, c.may_be_empty, c.written
     FROM (VALUES
-        (1, 'site', 'text', true, false),
-        (2, 'person_id', 'any', true, false),
-        (3, 'role', 'text or enum', true, false),
-        (4, 'given_name', 'text', true, false),
-        (5, 'family_name', 'text', true, false),
-        (6, 'archived_at', 'timestamp with time zone', true, true),
-        (7, 'email', 'text', false, true),
-        (8, 'username', 'text', false, true),
-        (9, 'identifier', 'text', false, true),
-        (10, 'grade', 'text', false, true),
-        (11, 'phone', 'text', false, true),
-        (12, 'middle_name', 'text', false, true),
-        (13, 'preferred_name', 'text', false, true),
-        (14, 'birth_date', 'date or text', false, true),
-        (15, 'parent_name', 'text', false, true),
-        (16, 'parent_email', 'text', false, true),
-        (17, 'parent_phone', 'text', false, true),
-        (18, 'parent_rule', 'text', false, true),
-        (19, 'updated_at', 'timestamp with time zone', false, false),
-        (20, 'roster_managed', 'boolean', false, false)) AS c (position, "column", type, required, may_be_empty)
-    ORDER BY c.position;
+        (1, 'site', 'text', true, false, 'create'),
+        (2, 'person_id', 'any', true, false, 'create'),
+        (3, 'role', 'text or enum', true, false, 'rule'),
+        (4, 'given_name', 'text', true, false, 'value'),
+        (5, 'family_name', 'text', true, false, 'value'),
+        (6, 'archived_at', 'timestamp with time zone', true, true, 'rule'),
+        (7, 'middle_name', 'text', false, true, 'value'),
+        (8, 'preferred_name', 'text', false, true, 'value'),
+        (9, 'email', 'text', false, true, 'value'),
+        (10, 'username', 'text', false, true, 'value'),
+        (11, 'identifier', 'text', false, true, 'value'),
+        (12, 'grade', 'text', false, true, 'value'),
+        (13, 'phone', 'text', false, true, 'value'),
+        (14, 'parent_name', 'text', false, true, 'value'),
+        (15, 'parent_email', 'text', false, true, 'value'),
+        (16, 'parent_phone', 'text', false, true, 'value'),
+        (17, 'parent_rule', 'text', false, true, 'value'),
+        (18, 'updated_at', 'timestamp with time zone', false, false, 'rule'),
+        (19, 'roster_managed', 'boolean', false, false, NULL)
+    ) AS c ("position", "column", type, required, may_be_empty, written)
+    ORDER BY c."position";
 END;
 COMMENT ON FUNCTION minga_roster_internal.people_columns() IS
-'The columns of the people relation''s contract. Required ones must be there; the others are written where present, but for roster_managed, which is only read. may_be_empty: NULL is written to it, so it cannot be NOT NULL.';
+'The columns of the people relation''s contract. may_be_empty: NULL is written to it, so it cannot be NOT NULL. written: '
+    '"create" for new people only, "value" takes values of the roster, "rule" has a rule of its own, NULL is only read.';
 
-CREATE FUNCTION minga_roster_internal.base_type(type oid) RETURNS oid
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    WITH RECURSIVE made_of (oid, typbasetype) AS (
-        SELECT t.oid, t.typbasetype FROM pg_type t WHERE t.oid = base_type.type
-        UNION ALL
-        SELECT t.oid, t.typbasetype FROM made_of m JOIN pg_type t ON t.oid = m.typbasetype
-    )
-    SELECT m.oid FROM made_of m WHERE m.typbasetype = 0
-$$;
-COMMENT ON FUNCTION minga_roster_internal.base_type(oid) IS 'What a domain is made of in the end; any other type itself.';
+CREATE FUNCTION minga_roster_internal.written_columns() RETURNS text[]
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN (SELECT array_agg(c."column" ORDER BY c."position") FROM minga_roster_internal.people_columns() c
+    WHERE c.written = 'value');
+COMMENT ON FUNCTION minga_roster_internal.written_columns() IS
+'The columns that take values of the roster. What is read, compared, hashed and written of a person follows from them.';
 
 CREATE FUNCTION minga_roster_internal.fits_type(column_type oid, wanted text) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -61,7 +59,6 @@ BEGIN
             OR (EXISTS (SELECT FROM pg_cast c WHERE c.castsource = base AND c.casttarget = 'text'::regtype
                             AND c.castmethod = 'b' AND c.castcontext = 'i')
                 AND EXISTS (SELECT FROM pg_cast c WHERE c.castsource = 'text'::regtype AND c.casttarget = base AND c.castcontext IN ('a', 'i')))
-        WHEN 'date or text' THEN base = 'date'::regtype OR minga_roster_internal.fits_type(base, 'text')
         WHEN 'text or enum' THEN EXISTS (SELECT FROM pg_type t WHERE t.oid = base AND t.typtype = 'e') OR minga_roster_internal.fits_type(base, 'text')
         WHEN 'text, boolean or enum' THEN base = 'boolean'::regtype OR minga_roster_internal.fits_type(base, 'text or enum')
         ELSE base = to_regtype(wanted)
@@ -70,115 +67,11 @@ END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.fits_type(oid, text) IS 'Whether a column of this type (domains count as what they are made of) can hold what people_columns() names as type.';
 
-CREATE FUNCTION minga_roster_internal.column_type(relation regclass, attribute text) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT format('%I.%I', n.nspname, t.typname)
-    FROM pg_attribute a
-    JOIN pg_type d ON d.oid = a.atttypid
-    JOIN pg_type t ON t.oid = CASE d.typtype WHEN 'd' THEN minga_roster_internal.base_type(d.oid) ELSE d.oid END
-    JOIN pg_namespace n ON n.oid = t.typnamespace
-    WHERE a.attrelid = relation AND a.attname = attribute
-$$;
-COMMENT ON FUNCTION minga_roster_internal.column_type(regclass, text) IS
-'Type of a column, a domain''s base type, without its length and whatever search_path holds: a cast must not cut a '
-'value short in silence, as casts to char(36) without the length (char(1)), and to a domain with one, do. The column '
-'itself applies length and checks when it is written.';
-
-CREATE FUNCTION minga_roster_internal.stored_type(relation regclass, attribute text) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT CASE
-        WHEN b.typcategory IN ('S', 'V') OR (b.oid = a.atttypid AND a.atttypmod = -1) THEN
-            minga_roster_internal.column_type(relation, attribute)
-        ELSE format_type(a.atttypid, a.atttypmod)
-    END
-    FROM pg_attribute a
-    JOIN pg_type d ON d.oid = a.atttypid
-    JOIN pg_type b ON b.oid = CASE d.typtype WHEN 'd' THEN minga_roster_internal.base_type(d.oid) ELSE d.oid END
-    WHERE a.attrelid = relation AND a.attname = attribute
-$$;
-COMMENT ON FUNCTION minga_roster_internal.stored_type(regclass, text) IS
-'Type to which a value is cast to be as the column will have it: rounded as numeric(6, 2) or timestamptz(0) does, but '
-'not cut to a length, which the column would refuse.';
-
-CREATE FUNCTION minga_roster_internal.equality(type oid, OUT operand text, OUT operator text)
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT format('%I.%I', operand_schema.nspname, operand.typname),
-        format('OPERATOR(%I.%s)', operator_schema.nspname, o.oprname)
-    FROM pg_type d
-    JOIN pg_type base ON base.oid = CASE d.typtype WHEN 'd' THEN minga_roster_internal.base_type(d.oid) ELSE d.oid END
-    JOIN pg_opclass c ON c.opcdefault AND c.opcmethod = (SELECT a.oid FROM pg_am a WHERE a.amname = 'btree')
-    JOIN pg_type input ON input.oid = c.opcintype
-    JOIN pg_amop m ON m.amopfamily = c.opcfamily AND m.amoplefttype = c.opcintype AND m.amoprighttype = c.opcintype
-        AND m.amopstrategy = 3
-    JOIN pg_operator o ON o.oid = m.amopopr
-    JOIN pg_namespace operator_schema ON operator_schema.oid = o.oprnamespace
-    -- What takes any enum is given the one that it is.
-    JOIN pg_type operand ON operand.oid = CASE WHEN input.typtype = 'p' THEN base.oid ELSE input.oid END
-    JOIN pg_namespace operand_schema ON operand_schema.oid = operand.typnamespace
-    WHERE d.oid = equality.type
-        AND (input.oid = base.oid
-            OR EXISTS (SELECT FROM pg_cast b
-                WHERE b.castsource = base.oid AND b.casttarget = input.oid
-                    AND b.castmethod = 'b' AND b.castcontext = 'i')
-            OR CASE input.oid
-                WHEN 'anyenum'::regtype THEN base.typtype = 'e'
-                WHEN 'anyrange'::regtype THEN base.typtype = 'r'
-                WHEN 'anymultirange'::regtype THEN base.typtype = 'm'
-                WHEN 'anyarray'::regtype THEN base.typsubscript = 'array_subscript_handler'::regproc
-                    AND EXISTS (SELECT FROM minga_roster_internal.equality(base.typelem) e WHERE e.operator IS NOT NULL)
-            END)
-    ORDER BY input.oid = base.oid DESC, input.typispreferred DESC, input.oid
-    LIMIT 1
-$$;
-COMMENT ON FUNCTION minga_roster_internal.equality(oid) IS
-'The equality of a type''s default btree operator class, in full, and the type that it compares: the type itself, '
-'what a domain is made of, or what the type is stored like (text for varchar). NULL where a type has none, and for '
-'rows.';
-
-CREATE FUNCTION minga_roster_internal.equal_terms(relation regclass, attribute text, other text) RETURNS text
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    found record;
-BEGIN
-    SELECT format_type(a.atttypid, a.atttypmod) AS title, e.operator, e.operand,
-        format('%I.%I', n.nspname, t.typname) AS type,
-        minga_roster_internal.column_type(equal_terms.relation, equal_terms.attribute) AS base_type
-    INTO found
-    FROM pg_attribute a
-    JOIN pg_type t ON t.oid = a.atttypid
-    JOIN pg_namespace n ON n.oid = t.typnamespace
-    CROSS JOIN LATERAL minga_roster_internal.equality(a.atttypid) e
-    WHERE a.attrelid = equal_terms.relation AND a.attname = equal_terms.attribute;
-    IF found.title IS NULL THEN
-        -- The error of the statement itself names the column that is gone.
-        RETURN format('p.%I OPERATOR(pg_catalog.=) (%s)', attribute, other);
-    END IF;
-    IF found.operator IS NULL THEN
-        RAISE EXCEPTION USING ERRCODE = 'undefined_function',
-            MESSAGE = format('column "%s" of relation "%s" is of type %s, which has no equality',
-                attribute, relation, found.title),
-            DETAIL = 'Its type was changed after the relation had been attached.',
-            HINT = format('Give the column a type that can be compared, then attach the relation again: '
-                'SELECT minga_roster.roster_attach_people(%L).', relation);
-    END IF;
-    RETURN format('%s %s (%s)::%s%s',
-        CASE found.operand WHEN found.type THEN format('p.%I', attribute)
-            ELSE format('(p.%I)::%s', attribute, found.operand) END,
-        found.operator, other, found.base_type,
-        CASE WHEN found.operand <> found.base_type THEN '::' || found.operand END);
-END
-$$;
-COMMENT ON FUNCTION minga_roster_internal.equal_terms(regclass, text, text) IS
-'An SQL expression that compares a column of p, the people relation, with another expression (a text, or of the '
-'column''s type) by the default equality of the column''s type, in full: no search_path has a say in it, and indexes '
-'of the column serve it.';
-
 -- A domain's checks are its maker's: they get the rights of the relation's owner.
 CREATE FUNCTION minga_roster_internal.takes_word(relation regclass, type text, word text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    RETURN minga_roster_internal.as_owner(relation,
-        format('SELECT WHERE ($1::%s)::pg_catalog.text OPERATOR(pg_catalog.=) $1', type), word) = 1;
+    RETURN minga_roster_internal.as_owner(relation, minga_roster_internal.word_query(type), word) = 1;
 EXCEPTION
     WHEN data_exception OR integrity_constraint_violation OR raise_exception THEN
         RETURN false;
@@ -368,7 +261,7 @@ BEGIN
         SELECT e.key AS "column", e.value #>> '{}' AS attribute FROM jsonb_each(map) e WHERE jsonb_typeof(e.value) = 'string'
     ), meant AS (
         -- A column that is named for something else does not stand for the contract's column of its own name.
-        SELECT c."position", c."column", c.required,
+        SELECT c."position", c."column", c.required, c.written,
             CASE WHEN c."column" = 'archived_at' AND archive <> '{}' THEN 'text, boolean or enum' ELSE c.type END AS type,
             -- Whoever is not archived has a status too.
             c.may_be_empty AND NOT (c."column" = 'archived_at' AND archive <> '{}') AS may_be_empty,
@@ -416,11 +309,11 @@ BEGIN
             AND (minga_roster_internal.equality(p.atttypid)).operator IS NULL
         UNION ALL
         SELECT 6, p.position, format('Column %s is generated and cannot be written.', p.title)
-        FROM present p WHERE p.attgenerated <> '' AND p."column" <> 'roster_managed'
+        FROM present p WHERE p.attgenerated <> '' AND p.written IS NOT NULL
         UNION ALL
         SELECT 7, p.position, format('Column %s cannot be written through the view.', p.title)
         FROM present p
-        WHERE class.auto_updatable AND p."column" <> 'roster_managed' AND NOT pg_column_is_updatable(relation, p.attnum, false)
+        WHERE class.auto_updatable AND p.written IS NOT NULL AND NOT pg_column_is_updatable(relation, p.attnum, false)
         UNION ALL
         SELECT 8, p.position, format('Column %s has no default and is no identity column, so that new people would get no id%s.', p.title,
             CASE class.relkind WHEN 'v' THEN ' (a view needs a default of its own: ALTER VIEW ... ALTER COLUMN ... SET DEFAULT ...)' ELSE '' END)
@@ -434,7 +327,7 @@ BEGIN
         FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
         WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND (a.attnotnull OR t.typnotnull)
             AND NOT a.atthasdef AND a.attidentity = '' AND t.typdefault IS NULL
-            AND a.attname NOT IN (SELECT p.attribute FROM present p WHERE p."column" <> 'roster_managed')
+            AND a.attname NOT IN (SELECT p.attribute FROM present p WHERE p.written IS NOT NULL)
         UNION ALL
         SELECT 11, 0, format('The word given for role "%s" is no string with something in it: %s.', g.role, g.word)
         FROM minga_roster_internal.given_words(words) g WHERE jsonb_typeof(g.word) <> 'string'
@@ -546,7 +439,7 @@ COMMENT ON FUNCTION roster_attach_people(regclass, jsonb, jsonb, jsonb) IS
     'those who are active and of those who are archived, {"active": "ACTIVE", "archived": "ARCHIVED"}; any other '
     'status is not archived. Required: site, person_id (with a default or identity), role, given_name, family_name, '
     'archived_at (timestamptz, or a status column); written where present: email, username, identifier, grade, '
-    'phone, middle_name, preferred_name, birth_date, parent_name, parent_email, parent_phone, parent_rule, '
+    'phone, middle_name, preferred_name, parent_name, parent_email, parent_phone, parent_rule, '
     'updated_at (timestamptz); read where present: roster_managed (boolean). Checks the shape and what its owner may '
     'do, and reads which roles there are. A column that is mapped to null is left out. A WARNING lists roles that '
     'name no family, and says where a publication or missing partitions would stop a sync. 42P16 names everything '
@@ -616,8 +509,8 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     qualified text := format('%I.%I', schema_name, relation_name);
 BEGIN
-    EXECUTE format($ddl$
-        CREATE TABLE %1$s (
+    EXECUTE replace($ddl$
+        CREATE TABLE {people} (
             site text NOT NULL,
             person_id uuid NOT NULL DEFAULT gen_random_uuid(),
             role text NOT NULL,
@@ -630,7 +523,6 @@ BEGIN
             identifier text,
             grade text,
             phone text,
-            birth_date date,
             parent_name text,
             parent_email text,
             parent_phone text,
@@ -641,18 +533,18 @@ BEGIN
             updated_at timestamptz NOT NULL DEFAULT now(),
             PRIMARY KEY (site, person_id)
         );
-        CREATE INDEX ON %1$s (site, identifier);
-        CREATE INDEX ON %1$s (site, lower(email));
-        COMMENT ON TABLE %1$s IS 'People of the sites, kept in step with their student information systems by minga_roster.';
-        COMMENT ON COLUMN %1$s.site IS 'The school; leads every key.';
-        COMMENT ON COLUMN %1$s.role IS 'student, teacher, staff, or what the school made of the person; '
+        CREATE INDEX ON {people} (site, identifier);
+        CREATE INDEX ON {people} (site, lower(email));
+        COMMENT ON TABLE {people} IS 'People of the sites, kept in step with their student information systems by minga_roster.';
+        COMMENT ON COLUMN {people}.site IS 'The school; leads every key.';
+        COMMENT ON COLUMN {people}.role IS 'student, teacher, staff, or what the school made of the person; '
             'owner and manager are never changed by a roster.';
-        COMMENT ON COLUMN %1$s.identifier IS 'The number that the school knows the person by.';
-        COMMENT ON COLUMN %1$s.email IS 'Not unique: parents and siblings share addresses.';
-        COMMENT ON COLUMN %1$s.parent_rule IS 'The rule by which the roster chose the primary parent contact.';
-        COMMENT ON COLUMN %1$s.roster_managed IS 'false: never written, archived or restored by a roster.';
-        COMMENT ON COLUMN %1$s.archived_at IS 'Since when the person is archived; NULL: active.'
-        $ddl$, qualified);
+        COMMENT ON COLUMN {people}.identifier IS 'The number that the school knows the person by.';
+        COMMENT ON COLUMN {people}.email IS 'Not unique: parents and siblings share addresses.';
+        COMMENT ON COLUMN {people}.parent_rule IS 'The rule by which the roster chose the primary parent contact.';
+        COMMENT ON COLUMN {people}.roster_managed IS 'false: never written, archived or restored by a roster.';
+        COMMENT ON COLUMN {people}.archived_at IS 'Since when the person is archived; NULL: active.'
+        $ddl$, '{people}', qualified);
     IF owner <> current_user THEN
         EXECUTE format('ALTER TABLE %s OWNER TO %I', qualified, owner);
     END IF;

@@ -123,7 +123,8 @@ BEGIN
     -- A site that is mistyped has nobody, and all people of the right one would be made a second time.
     IF EXISTS (SELECT FROM current_people) OR NOT EXISTS (SELECT FROM decisions d WHERE d.outcome = 'create')
         OR EXISTS (SELECT FROM minga_roster.links l WHERE l.connection = hold_new_site.connection.connection)
-        OR minga_roster_internal.as_owner(connection.people, format('SELECT FROM %s p LIMIT 1', connection.people)) = 0
+        OR minga_roster_internal.as_owner(connection.people,
+            minga_roster_internal.any_person_query(connection.people)) = 0
     THEN
         RETURN;
     END IF;

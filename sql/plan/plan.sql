@@ -2,16 +2,6 @@
 -- Reads people once, writes nothing but changes and the outcomes in the stage. What later steps need stays in temp tables until
 -- the transaction ends. Must survive rosters that contradict themselves: whoever is not certain is not touched.
 
-CREATE FUNCTION minga_roster_internal.as_owner(relation regclass, statement text, VARIADIC arguments text[] DEFAULT '{}') RETURNS bigint
-LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_as_owner';
-COMMENT ON FUNCTION minga_roster_internal.as_owner(regclass, text, text[]) IS
-'Runs a statement with the rights of the relation''s owner inside a security-restricted operation, with row_security off and the search_path of a new session, and returns how many rows it processed. Superusers only. Its errors keep their SQLSTATE but not their text where that may quote a row.';
-
-CREATE FUNCTION minga_roster_internal.read_as_owner(relation regclass, query text, target regclass, VARIADIC arguments text[] DEFAULT '{}') RETURNS bigint
-LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_read_as_owner';
-COMMENT ON FUNCTION minga_roster_internal.read_as_owner(regclass, text, regclass, text[]) IS
-'Runs a query as as_owner runs a statement, and puts its rows into a temp table with the same columns, on which the owner needs no right. Superusers only.';
-
 CREATE FUNCTION minga_roster_internal.repeated_add(internal, text) RETURNS internal
 LANGUAGE C IMMUTABLE AS 'MODULE_PATHNAME', 'roster_repeated_add';
 COMMENT ON FUNCTION minga_roster_internal.repeated_add(internal, text) IS 'Transition function of the aggregate repeated.';
@@ -58,80 +48,17 @@ COMMENT ON FUNCTION minga_roster_internal.given_names_agree(text, text, text, te
 'Whether two cleaned given names agree: they are equal, one of three letters or more begins the other, or one is the '
     'preferred name beside the other; NULL where one is empty.';
 
-CREATE FUNCTION minga_roster_internal.written_columns() RETURNS text[]
-LANGUAGE sql IMMUTABLE
-RETURN ARRAY['given_name', 'family_name', 'middle_name', 'preferred_name', 'email', 'username', 'identifier', 'grade', 'phone',
-    'parent_name', 'parent_email', 'parent_phone', 'parent_rule'];
-COMMENT ON FUNCTION minga_roster_internal.written_columns() IS 'Columns of people that take their values from the roster; role and archived_at have rules of their own.';
-
-CREATE FUNCTION minga_roster_internal.role_words(relation regclass, expression text, reading boolean) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT 'CASE'
-        || coalesce((SELECT string_agg(CASE WHEN reading
-            THEN format(' WHEN %s IN (%s) THEN %L', expression, g.words, g.role)
-                ELSE format(' WHEN %s = %L THEN %L', expression, g.role, g.first_word) END, '' ORDER BY g.role)
-            FROM (SELECT w.role, string_agg(quote_literal(w.word), ', ' ORDER BY w.word) AS words,
-                min(w.word) FILTER (WHERE w.is_first) AS first_word
-                FROM minga_roster_internal.known_words(r.roles) w WHERE r.roles ? w.role GROUP BY w.role) g
-            WHERE reading OR g.role <> 'other'), '')
-        || CASE WHEN reading THEN
-                -- Owners and managers are known in any spelling, so that none of them is taken for somebody else. A
-                -- word "other" that the map does not name says nothing of its people.
-                format(' WHEN pg_catalog.lower(%1$s COLLATE pg_catalog."C") IN (''owner'', ''manager'') THEN '
-                    'pg_catalog.lower(%1$s COLLATE pg_catalog."C")'
-                    ' WHEN %1$s = ''other'' THEN ''(other)''', expression)
-            ELSE ' WHEN false THEN NULL' END
-        || format(' ELSE %s END', expression)
-    FROM minga_roster.people_relations r
-    WHERE r.relation = role_words.relation
-$$;
-COMMENT ON FUNCTION minga_roster_internal.role_words(regclass, text, boolean) IS
-'An SQL expression that turns the deployment''s word for a role into the roster''s (reading: each of its words; '
-    'other for those of accounts that are nobody''s) or back (its first word); what has no word is left as it is, '
-    'but for owner and manager, which are read in any case of letters.';
-
-CREATE FUNCTION minga_roster_internal.first_words(relation regclass) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT string_agg(quote_literal(w.word), ', ' ORDER BY w.word)
-    FROM minga_roster.people_relations r
-    CROSS JOIN LATERAL minga_roster_internal.known_words(r.roles) w
-    WHERE r.relation = first_words.relation AND w.is_first AND w.role <> 'other'
-$$;
-COMMENT ON FUNCTION minga_roster_internal.first_words(regclass) IS 'The words that a sync writes for roles, as a list of SQL literals.';
-
-CREATE FUNCTION minga_roster_internal.grant_temp(relation regclass, temp_table text, rights text) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    EXECUTE format('GRANT %s ON pg_temp.%I TO %s', rights, temp_table,
-        (SELECT c.relowner::regrole FROM pg_class c WHERE c.oid = relation));
-END
-$$;
-COMMENT ON FUNCTION minga_roster_internal.grant_temp(regclass, text, text) IS 'Gives the owner of the people relation rights on a temp '
-    'table of the run.';
-
 CREATE FUNCTION minga_roster_internal.read_people(connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET default_statistics_target = 1 AS $$
-DECLARE
-    map jsonb := (SELECT r.columns FROM minga_roster.people_relations r WHERE r.relation = connection.people);
-    archive record := minga_roster_internal.archive_terms(connection.people);
-    role_word text := format('p.%I::pg_catalog.text', map ->> 'role');
 BEGIN
     CREATE TEMP TABLE current_people (person_id text, role text, role_word text, role_first boolean, archived boolean,
-        archived_at timestamptz, status text, managed boolean,
-        given_name text, family_name text, middle_name text, preferred_name text, email text, username text, identifier text,
-        grade text, phone text, parent_name text, parent_email text, parent_phone text, parent_rule text) ON COMMIT DROP;
+        archived_at timestamptz, status text, managed boolean, given_name text, family_name text, middle_name text,
+        preferred_name text, email text, username text, identifier text, grade text, phone text, parent_name text,
+        parent_email text, parent_phone text, parent_rule text, protection text) ON COMMIT DROP;
     -- A deferred trigger could not fire inside the restricted operation; from here to the end of the transaction none is.
     SET CONSTRAINTS ALL IMMEDIATE;
-    PERFORM minga_roster_internal.read_as_owner(connection.people, format(
-        'SELECT p.%1$I::pg_catalog.text, %2$s, %8$s, %8$s IN (%9$s), %3$s, %4$s, %5$s FROM %6$s p WHERE %7$s',
-        map ->> 'person_id', minga_roster_internal.role_words(connection.people, role_word, true),
-        archive.archived || ', ' || archive.read_columns, CASE WHEN map ? 'roster_managed' THEN format('coalesce(p.%I, true)', map ->> 'roster_managed') ELSE 'true' END,
-        (SELECT string_agg(CASE WHEN map ? c.name THEN format('p.%I::pg_catalog.text', map ->> c.name) ELSE 'NULL::pg_catalog.text' END, ', '
-            ORDER BY c.position)
-            FROM unnest(minga_roster_internal.written_columns()) WITH ORDINALITY AS c (name, position)),
-        connection.people, minga_roster_internal.equal_terms(connection.people, map ->> 'site', '$1'), role_word,
-        minga_roster_internal.first_words(connection.people)),
-        'pg_temp.current_people', connection.site);
+    PERFORM minga_roster_internal.read_as_owner(connection.people,
+        minga_roster_internal.people_query(connection.people), 'pg_temp.current_people', connection.site);
     ANALYZE current_people (person_id, identifier, email);
 END
 $$;

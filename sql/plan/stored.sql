@@ -35,12 +35,16 @@ BEGIN
     IF NOT EXISTS (SELECT FROM minga_roster.stored_values v WHERE v.connection = find_stored.connection.connection) THEN
         RETURN;
     END IF;
-    EXECUTE format(
-        'INSERT INTO as_sent SELECT v.person_id, jsonb_object_agg(v.column_name, v.sent) '
-        'FROM minga_roster.stored_values v JOIN current_people p ON p.person_id = v.person_id '
-        'WHERE v.connection = $1 AND v.stored = minga_roster_internal.value_hash(CASE v.column_name %s END) GROUP BY '
-            'v.person_id',
-        (SELECT string_agg(format('WHEN %1$L THEN p.%1$I', c), ' ')
+    EXECUTE minga_roster_internal.fill_template($template$
+        INSERT INTO as_sent
+        SELECT v.person_id, jsonb_object_agg(v.column_name, v.sent)
+        FROM minga_roster.stored_values v
+        JOIN current_people p ON p.person_id = v.person_id
+        WHERE v.connection = $1
+            AND v.stored = minga_roster_internal.value_hash(CASE v.column_name {values} END)
+        GROUP BY v.person_id
+        $template$,
+        'values', (SELECT string_agg(format('WHEN %L THEN p.%I', c, c), ' ')
             FROM unnest(minga_roster_internal.written_columns() || 'role'::text) c))
     USING find_stored.connection.connection;
     ANALYZE as_sent (person_id);
@@ -52,54 +56,26 @@ COMMENT ON FUNCTION minga_roster_internal.find_stored(connections) IS
 
 CREATE FUNCTION minga_roster_internal.agreement(connection connections, columns text[]) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT coalesce(format('minga_roster_internal.agrees(%s)', string_agg(format('s.%1$I, p.%1$I', n.c), ', ' ORDER BY n.nth))
-        || CASE WHEN bool_or(n.is_stored) THEN format(' OR (z.person_id IS NOT NULL AND minga_roster_internal.agrees(%s))',
-            string_agg(format(CASE WHEN n.is_stored THEN
-                's.%1$I, CASE WHEN z.sent ->> %1$L = minga_roster_internal.value_hash(s.%1$I)::text THEN s.%1$I ELSE p.%1$I END'
-                ELSE 's.%1$I, p.%1$I' END, n.c), ', ' ORDER BY n.nth)) ELSE '' END, 'true')
-    FROM (
-        SELECT u.c, u.nth, u.c IN (SELECT v.column_name FROM minga_roster.stored_values v
-            WHERE v.connection = (agreement.connection).connection)
-            AS is_stored
-        FROM unnest(agreement.columns) WITH ORDINALITY u (c, nth)
-    ) n
+    SELECT CASE WHEN agreement.columns = '{}' THEN 'true' ELSE (
+        SELECT minga_roster_internal.fill_template($template$
+            minga_roster_internal.agrees({sent})
+                OR ({has_stored} AND z.person_id IS NOT NULL AND minga_roster_internal.agrees({stored}))
+            $template$,
+            'sent', string_agg(format('s.%I, p.%I', n.c, n.c), ', ' ORDER BY n.nth),
+            'has_stored', bool_or(n.is_stored)::text,
+            'stored', string_agg(CASE WHEN n.is_stored THEN minga_roster_internal.fill_template(
+                's.{name:I}, CASE WHEN z.sent ->> {name:L} = minga_roster_internal.value_hash(s.{name:I})::text '
+                    'THEN s.{name:I} ELSE p.{name:I} END', 'name', n.c)
+                ELSE format('s.%I, p.%I', n.c, n.c) END, ', ' ORDER BY n.nth))
+        FROM (
+            SELECT u.c, u.nth, u.c IN (SELECT v.column_name FROM minga_roster.stored_values v
+                WHERE v.connection = (agreement.connection).connection) AS is_stored
+            FROM unnest(agreement.columns) WITH ORDINALITY u (c, nth)
+        ) n) END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.agreement(connections, text[]) IS
 'An SQL expression: whether of a staged row s and a person p these columns agree, byte for byte or, by as_sent z, in '
     'the form that the relation gave them.';
-
-CREATE FUNCTION minga_roster_internal.read_back(connection connections, kind text, columns text[], fits text, arguments text[]) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    people regclass := connection.people;
-    map jsonb := (SELECT r.columns FROM minga_roster.people_relations r WHERE r.relation = connection.people);
-    differs text;
-    now text;
-BEGIN
-    SELECT string_agg(format('(w.after ? %1$L AND %2$s IS DISTINCT FROM w.after ->> %1$L)', n.name, n.now), ' OR '),
-        string_agg(format('%L, %s', n.name, n.now), ', ')
-    INTO differs, now
-    FROM (
-        SELECT c AS name, CASE c WHEN 'role' THEN minga_roster_internal.role_words(people,
-            format('p.%I::pg_catalog.text', map ->> c), true)
-            ELSE format('p.%I::pg_catalog.text', map ->> c) END AS now
-        FROM unnest(columns) c
-    ) n;
-    PERFORM minga_roster_internal.read_as_owner(people, format(
-        'SELECT w.change, p.%I::pg_catalog.text, %s, (%s) IS TRUE, %s, CASE WHEN %s THEN '
-            'pg_catalog.jsonb_build_object(%s) END '
-        'FROM %s p JOIN pg_temp.writes w ON %s WHERE %s AND w.action = %L AND w.code IS NULL '
-        'AND w.nth BETWEEN $3::pg_catalog.int4 AND $4::pg_catalog.int4',
-        map ->> 'person_id', minga_roster_internal.person_hash(people), fits, (minga_roster_internal.archive_terms(people)).archived,
-        coalesce(differs, 'false'), now,
-        people, minga_roster_internal.equal_terms(people, map ->> 'person_id', 'w.person_id'),
-        minga_roster_internal.equal_terms(people, map ->> 'site', '$1'), kind),
-        'pg_temp.found', VARIADIC arguments);
-END
-$$;
-COMMENT ON FUNCTION minga_roster_internal.read_back(connections, text, text[], text, text[]) IS
-'Reads those people into the temp table found whom the writes of this kind from nth $3 to $4 are about: fits is '
-    'whether they are still as the write expects them, now the columns where one of them is not as it was sent.';
 
 CREATE FUNCTION minga_roster_internal.missing_people(connection connections, low integer, high integer) RETURNS integer[]
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -123,19 +99,11 @@ COMMENT ON FUNCTION minga_roster_internal.missing_people(connections, integer, i
 CREATE FUNCTION minga_roster_internal.find_newcomers(connection connections, missing integer[]) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
     SET work_mem = '64MB' AS $$
-DECLARE
-    map jsonb := (SELECT r.columns FROM minga_roster.people_relations r WHERE r.relation = connection.people);
 BEGIN
     CREATE TEMP TABLE newcomers (person_id text, given_name text, family_name text, identifier text, email text,
         username text) ON COMMIT DROP;
     PERFORM minga_roster_internal.read_as_owner(connection.people,
-        format('SELECT p.%I::pg_catalog.text, %s FROM %s p WHERE %s', map ->> 'person_id',
-        (SELECT string_agg(CASE WHEN map ? c THEN format('p.%I::pg_catalog.text', map ->> c)
-            ELSE 'NULL::pg_catalog.text' END, ', ' ORDER BY nth)
-            FROM unnest(ARRAY['given_name', 'family_name', 'identifier', 'email', 'username']) WITH ORDINALITY u (c,
-                nth)),
-        connection.people, minga_roster_internal.equal_terms(connection.people, map ->> 'site', '$1')), 'pg_temp.newcomers',
-            connection.site);
+        minga_roster_internal.newcomers_query(connection.people), 'pg_temp.newcomers', connection.site);
     DELETE FROM newcomers n
     WHERE n.person_id IN (SELECT p.person_id FROM current_people p)
         OR n.person_id IN (SELECT f.person_id FROM found f JOIN writes w USING (change) WHERE w.nth <> ALL (missing));

@@ -14,7 +14,7 @@ SELECT columns, roles FROM people_relations WHERE relation = 'minimal'::regclass
 
 -- Columns under other names; a column that stands for something else does not stand for itself too.
 CREATE TABLE renamed (school varchar(40), id uuid DEFAULT gen_random_uuid(), kind text, first_name text, last_name text, gone timestamptz,
-    mail text, identifier text, birth_date text, email text, roster_managed boolean GENERATED ALWAYS AS (kind <> 'guest') STORED,
+    mail text, identifier text, email text, roster_managed boolean GENERATED ALWAYS AS (kind <> 'guest') STORED,
     updated_at timestamptz NOT NULL, note text NOT NULL DEFAULT '');
 ALTER TABLE renamed OWNER TO regress_people_owner;
 SELECT roster_attach_people('renamed',
@@ -33,7 +33,7 @@ SELECT columns ->> 'email' FROM people_relations WHERE relation = 'renamed'::reg
 -- Domains, a partitioned table, unusual names.
 CREATE DOMAIN name_text AS text CHECK (VALUE <> '');
 CREATE DOMAIN short_name AS name_text;
-CREATE TABLE "Odd ""People""" (site text, person_id integer DEFAULT 1, role text, given_name short_name, "Family Name" text, archived_at timestamptz, birth_date date)
+CREATE TABLE "Odd ""People""" (site text, person_id integer DEFAULT 1, role text, given_name short_name, "Family Name" text, archived_at timestamptz)
     PARTITION BY LIST (site);
 ALTER TABLE "Odd ""People""" OWNER TO regress_people_owner;
 SELECT roster_attach_people('"Odd ""People"""', '{"family_name": "Family Name"}');
@@ -71,7 +71,7 @@ SELECT pg_temp.refusal($$SELECT roster_attach_people(NULL)$$);
 
 -- Everything missing or unfit, in one error.
 CREATE TABLE unfit (site integer, person_id uuid, role text, first_name text, archived_at timestamp NOT NULL, email text NOT NULL, grade integer,
-    username text GENERATED ALWAYS AS ('x') STORED, birth_date timestamptz, updated_at date, roster_managed text, tenant text NOT NULL, seats integer NOT NULL DEFAULT 0);
+    username text GENERATED ALWAYS AS ('x') STORED, updated_at date, roster_managed text, tenant text NOT NULL, seats integer NOT NULL DEFAULT 0);
 ALTER TABLE unfit OWNER TO regress_people_owner;
 SELECT pg_temp.refusal($$SELECT roster_attach_people('unfit',
     '{"given_name": "first_name", "family_name": "last_name", "nickname": "first_name", "phone": 7, "middle_name": "first_name"}',

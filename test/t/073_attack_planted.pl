@@ -138,7 +138,7 @@ CREATE TABLE school.odd (
     site varchar NOT NULL, person_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, role school.role_word NOT NULL,
     given_name varchar NOT NULL, family_name varchar(80) NOT NULL, middle_name varchar, email extras.citext,
         username varchar, identifier varchar(40),
-    grade varchar(8), phone varchar, birth_date varchar, parent_name varchar, parent_email extras.citext,
+    grade varchar(8), phone varchar, parent_name varchar, parent_email extras.citext,
         parent_phone varchar, parent_rule varchar,
     archived_at timestamptz, roster_managed boolean NOT NULL DEFAULT true, updated_at timestamptz NOT NULL
         DEFAULT now());

@@ -1,0 +1,929 @@
+-- All SQL that runs on a people relation is built here; the steps of a run only pass it to as_owner and read_as_owner.
+-- In each statement p is the people relation and w a row of the run's temp table; $1 is the site, $2 the time of the
+-- run, $3 and $4 are the first and last row of writes. A function named ..._terms returns expressions, any other one a
+-- whole statement. Statements are built for each run, because ALTER TABLE may change the relation between two runs. They name
+-- everything with its schema, because the owner, with whose rights they run, may be hostile.
+
+-- Running a statement
+
+CREATE FUNCTION minga_roster_internal.as_owner(relation regclass, statement text, VARIADIC arguments text[] DEFAULT '{}') RETURNS bigint
+LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_as_owner';
+COMMENT ON FUNCTION minga_roster_internal.as_owner(regclass, text, text[]) IS
+'Runs a statement with the rights of the relation''s owner inside a security-restricted operation, with row_security off and the search_path of a new session, and returns how many rows it processed. Superusers only. Its errors keep their SQLSTATE but not their text where that may quote a row.';
+
+CREATE FUNCTION minga_roster_internal.read_as_owner(relation regclass, query text, target regclass, VARIADIC arguments text[] DEFAULT '{}') RETURNS bigint
+LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_read_as_owner';
+COMMENT ON FUNCTION minga_roster_internal.read_as_owner(regclass, text, regclass, text[]) IS
+'Runs a query as as_owner runs a statement, and puts its rows into a temp table with the same columns, on which the owner needs no right. Superusers only.';
+
+CREATE FUNCTION minga_roster_internal.grant_temp(relation regclass, temp_table text, rights text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    EXECUTE format('GRANT %s ON pg_temp.%I TO %s', rights, temp_table,
+        (SELECT c.relowner::regrole FROM pg_class c WHERE c.oid = relation));
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.grant_temp(regclass, text, text) IS 'Gives the owner of the people relation rights on a temp '
+    'table of the run.';
+
+-- Expressions: columns
+
+CREATE FUNCTION minga_roster_internal.base_type(type oid) RETURNS oid
+LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'roster_base_type';
+COMMENT ON FUNCTION minga_roster_internal.base_type(oid) IS
+'The type that a domain is based on; any other type itself.';
+
+CREATE FUNCTION minga_roster_internal.type_name(type oid) RETURNS text
+LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'roster_type_name';
+COMMENT ON FUNCTION minga_roster_internal.type_name(oid) IS
+'The name of a type, quoted and with its schema; NULL for an OID that is no type.';
+
+CREATE FUNCTION minga_roster_internal.equality(type oid, OUT operand text, OUT operator text)
+LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'roster_equality';
+COMMENT ON FUNCTION minga_roster_internal.equality(oid) IS
+'The equality of a type''s default btree operator class, with its schema, and the type that it compares: the type '
+    'itself, the base of a domain, or the type that it is stored like (text for varchar). NULL for a type that has '
+    'none, and for rows.';
+
+CREATE FUNCTION minga_roster_internal.column_type(relation regclass, attribute text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT minga_roster_internal.type_name(minga_roster_internal.base_type(a.atttypid))
+    FROM pg_attribute a
+    WHERE a.attrelid = relation AND a.attname = attribute
+$$;
+COMMENT ON FUNCTION minga_roster_internal.column_type(regclass, text) IS
+'The type of a column, or the base type of its domain, without a length: an explicit cast to char(36), or to a domain '
+    'over it, would cut a value short. The column itself applies length and checks when it is written.';
+
+CREATE FUNCTION minga_roster_internal.stored_type(relation regclass, attribute text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE
+        WHEN b.typcategory IN ('S', 'V') OR (b.oid = a.atttypid AND a.atttypmod = -1) THEN
+            minga_roster_internal.type_name(b.oid)
+        ELSE format_type(a.atttypid, a.atttypmod)
+    END
+    FROM pg_attribute a
+    JOIN pg_type b ON b.oid = minga_roster_internal.base_type(a.atttypid)
+    WHERE a.attrelid = relation AND a.attname = attribute
+$$;
+COMMENT ON FUNCTION minga_roster_internal.stored_type(regclass, text) IS
+'The type to which a value is cast to become what the column will hold: rounded as by numeric(6, 2) or timestamptz(0), '
+    'but not cut to a length, because the column rejects a longer value.';
+
+CREATE FUNCTION minga_roster_internal.column_default(relation regclass, attribute text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(
+        pg_get_expr(d.adbin, d.adrelid),
+        CASE WHEN a.attidentity <> '' THEN
+            format('nextval(%L::regclass)', pg_get_serial_sequence(relation::text, a.attname)) END,
+        pg_get_expr(t.typdefaultbin, 0))
+    FROM pg_attribute a
+    JOIN pg_type t ON t.oid = a.atttypid
+    LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+    WHERE a.attrelid = relation AND a.attname = attribute
+$$;
+COMMENT ON FUNCTION minga_roster_internal.column_default(regclass, text) IS
+'The expression of a column''s default or, for an identity column, of its next value; NULL if there is none. A view '
+    'has only its own defaults.';
+
+CREATE FUNCTION minga_roster_internal.constant_default(relation regclass, attribute text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT format('(%s)::%s', pg_get_expr(d.adbin, d.adrelid),
+        minga_roster_internal.type_name(minga_roster_internal.base_type(a.atttypid)))
+    FROM pg_attribute a
+    JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum AND d.adbin::text LIKE '{CONST %'
+    WHERE a.attrelid = relation AND a.attname = attribute
+$$;
+COMMENT ON FUNCTION minga_roster_internal.constant_default(regclass, text) IS
+'The default of a column if it is a constant, so that evaluating it has no effect; otherwise NULL.';
+
+CREATE FUNCTION minga_roster_internal.equal_terms(relation regclass, attribute text, other text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    this record;
+BEGIN
+    SELECT format_type(a.atttypid, a.atttypmod) AS title, e.operator, e.operand,
+        minga_roster_internal.type_name(a.atttypid) AS type,
+        minga_roster_internal.type_name(minga_roster_internal.base_type(a.atttypid)) AS base_type
+    INTO this
+    FROM pg_attribute a
+    CROSS JOIN LATERAL minga_roster_internal.equality(a.atttypid) e
+    WHERE a.attrelid = equal_terms.relation AND a.attname = equal_terms.attribute AND NOT a.attisdropped;
+    IF this.title IS NULL THEN
+        -- The error of the statement itself names the column that is gone.
+        RETURN format('p.%I OPERATOR(pg_catalog.=) (%s)', attribute, other);
+    END IF;
+    IF this.operator IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'undefined_function',
+            MESSAGE = format('column "%s" of relation "%s" is of type %s, which has no equality',
+                attribute, relation, this.title),
+            DETAIL = 'Its type was changed after the relation had been attached.',
+            HINT = format('Give the column a type that can be compared, then attach the relation again: '
+                'SELECT minga_roster.roster_attach_people(%L).', relation);
+    END IF;
+    RETURN minga_roster_internal.fill_template('{column} {operator} ({other})::{base_type}{operand}',
+        'column', CASE this.operand WHEN this.type THEN format('p.%I', attribute)
+            ELSE format('(p.%I)::%s', attribute, this.operand) END,
+        'operator', this.operator,
+        'other', other,
+        'base_type', this.base_type,
+        'operand', CASE this.operand WHEN this.base_type THEN '' ELSE '::' || this.operand END);
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.equal_terms(regclass, text, text) IS
+'An expression that compares a column of p with another expression (a text, or of the column''s type) by the default '
+    'equality of the column''s type. Indexes of the column serve it.';
+
+CREATE FUNCTION minga_roster_internal.value_terms(map jsonb, name text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN CASE WHEN map ? name THEN format('p.%I::pg_catalog.text', map ->> name) ELSE 'NULL::pg_catalog.text' END;
+COMMENT ON FUNCTION minga_roster_internal.value_terms(jsonb, text) IS
+'The value of p in a column of the contract, as text; NULL if the relation does not have the column.';
+
+-- Expressions: roles
+
+CREATE FUNCTION minga_roster_internal.role_terms(relation regclass, word text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    -- Owners and managers are known in any case, so that none of them is taken for someone else. A word "other" that
+    -- the map does not name says nothing about its people.
+    SELECT minga_roster_internal.fill_template($template$
+        CASE
+            {words}
+            WHEN pg_catalog.lower({word} COLLATE pg_catalog."C") IN ('owner', 'manager')
+                THEN pg_catalog.lower({word} COLLATE pg_catalog."C")
+            WHEN {word} = 'other' THEN '(other)'
+            ELSE {word}
+        END
+        $template$,
+        'word', role_terms.word,
+        'words', coalesce(
+            (SELECT string_agg(format('WHEN %s IN (%s) THEN %L', role_terms.word, g.words, g.role), ' ' ORDER BY g.role)
+            FROM (
+                SELECT w.role, string_agg(quote_literal(w.word), ', ' ORDER BY w.word) AS words
+                FROM minga_roster_internal.known_words(r.roles) w
+                WHERE r.roles ? w.role
+                GROUP BY w.role
+            ) g), ''))
+    FROM minga_roster.people_relations r
+    WHERE r.relation = role_terms.relation
+$$;
+COMMENT ON FUNCTION minga_roster_internal.role_terms(regclass, text) IS
+'An expression that turns the relation''s word for a role into the contract''s: each of its words into the role, the '
+    'words of other into other, owner and manager in any case. Any other word stays as it is.';
+
+CREATE FUNCTION minga_roster_internal.role_word_terms(relation regclass, role text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT minga_roster_internal.fill_template('CASE {words} WHEN false THEN NULL ELSE {role} END',
+        'role', role_word_terms.role,
+        'words', coalesce(
+            (SELECT string_agg(format('WHEN %s = %L THEN %L', role_word_terms.role, w.role, w.word), ' '
+                ORDER BY w.role)
+            FROM minga_roster_internal.known_words(r.roles) w
+            WHERE r.roles ? w.role AND w.is_first AND w.role <> 'other'), ''))
+    FROM minga_roster.people_relations r
+    WHERE r.relation = role_word_terms.relation
+$$;
+COMMENT ON FUNCTION minga_roster_internal.role_word_terms(regclass, text) IS
+'An expression that turns a role of the contract into the word that a sync writes for it. A role without a word is its '
+    'own word.';
+
+CREATE FUNCTION minga_roster_internal.first_words(relation regclass) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT string_agg(quote_literal(w.word), ', ' ORDER BY w.word)
+    FROM minga_roster.people_relations r
+    CROSS JOIN LATERAL minga_roster_internal.known_words(r.roles) w
+    WHERE r.relation = first_words.relation AND w.is_first AND w.role <> 'other'
+$$;
+COMMENT ON FUNCTION minga_roster_internal.first_words(regclass) IS
+'The words that a sync writes for roles, as a list of literals.';
+
+CREATE FUNCTION minga_roster_internal.protection_terms(managed text, role text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN minga_roster_internal.fill_template($template$
+    CASE WHEN {managed} THEN
+        CASE {role} WHEN 'owner' THEN 'owner_or_manager' WHEN 'manager' THEN 'owner_or_manager'
+            WHEN 'other' THEN 'other_role' END
+    ELSE 'unmanaged' END
+    $template$,
+    'managed', managed,
+    'role', role);
+COMMENT ON FUNCTION minga_roster_internal.protection_terms(text, text) IS
+'The rule that says who is protected: an expression that is NULL for a person whom a sync may write, archive and '
+    'restore, and otherwise the reason, a code of state_reason.';
+
+-- Expressions: the archive
+
+CREATE FUNCTION minga_roster_internal.archive_terms(relation regclass, OUT archived text, OUT archived_at text,
+    OUT status text, OUT hashed text, OUT unchanged text, OUT as_archived text, OUT as_restored text,
+    OUT as_created text)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    attribute text;
+    active_word text;
+    archived_word text;
+    type text;
+BEGIN
+    SELECT r.columns ->> 'archived_at', r.archive_words ->> 'active', r.archive_words ->> 'archived'
+    INTO attribute, active_word, archived_word
+    FROM minga_roster.people_relations r
+    WHERE r.relation = archive_terms.relation;
+    IF archived_word IS NULL THEN
+        archived := format('p.%I IS NOT NULL', attribute);
+        archived_at := format('p.%I', attribute);
+        status := 'NULL::pg_catalog.text';
+        hashed := format('pg_catalog.date_part(''epoch'', p.%I)', attribute);
+        as_archived := 'coalesce((w.after ->> ''archived_at'')::pg_catalog.timestamptz, $2::pg_catalog.timestamptz)';
+        as_restored := 'NULL';
+    ELSE
+        type := minga_roster_internal.column_type(relation, attribute);
+        archived := format('(p.%I::pg_catalog.text = %L) IS TRUE', attribute, archived_word);
+        archived_at := 'NULL::pg_catalog.timestamptz';
+        status := format('p.%I::pg_catalog.text', attribute);
+        hashed := status;
+        as_archived := format('coalesce(w.after ->> ''archived_at'', %L)::%s', archived_word, type);
+        as_restored := format('(w.after ->> ''archived_at'')::%s', type);
+        as_created := format('%L::%s', active_word, type);
+    END IF;
+    unchanged := minga_roster_internal.fill_template($template$
+        (NOT w.before ? 'archived_at'
+            OR p.{attribute:I}::{type} IS NOT DISTINCT FROM (w.before ->> 'archived_at')::{type})
+        $template$,
+        'attribute', attribute,
+        'type', CASE WHEN archived_word IS NULL THEN 'pg_catalog.timestamptz' ELSE 'pg_catalog.text' END);
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.archive_terms(regclass) IS
+'Expressions for the archive of a relation, which has a time or a status column: whether p is archived; its time and '
+    'its status, one of them NULL; what stands for it in a hash; whether it is as w has it in before; and what an '
+    'archive, a restore and a create write. as_created is NULL for a time.';
+
+CREATE FUNCTION minga_roster_internal.people_terms(relation regclass, OUT map jsonb, OUT people text, OUT of_site text,
+    OUT person_id text, OUT role_word text, OUT role text, OUT managed text, OUT protection text, OUT "values" text[],
+    OUT hash text)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    SELECT r.columns INTO map FROM minga_roster.people_relations r WHERE r.relation = people_terms.relation;
+    people := relation::text;
+    of_site := minga_roster_internal.equal_terms(relation, map ->> 'site', '$1');
+    person_id := minga_roster_internal.value_terms(map, 'person_id');
+    role_word := minga_roster_internal.value_terms(map, 'role');
+    role := minga_roster_internal.role_terms(relation, role_word);
+    managed := CASE WHEN map ? 'roster_managed' THEN format('coalesce(p.%I, true)', map ->> 'roster_managed')
+        ELSE 'true' END;
+    protection := minga_roster_internal.protection_terms(managed, role);
+    "values" := ARRAY(SELECT minga_roster_internal.value_terms(map, c.name)
+        FROM unnest(minga_roster_internal.written_columns()) WITH ORDINALITY c (name, nth) ORDER BY c.nth);
+    hash := minga_roster_internal.hash_terms(
+        ARRAY[role_word, managed, (minga_roster_internal.archive_terms(relation)).hashed] || "values");
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.people_terms(regclass) IS
+'Expressions that most statements need: the map of columns, the relation, whether p is of the site $1, the id, the '
+    'relation''s and the contract''s word for the role, whether p is managed, why p is protected, the columns that '
+    'take values of the roster, and the hash of p.';
+
+CREATE FUNCTION minga_roster_internal.hash_terms(parts text[]) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN format('pg_catalog.hashtextextended(ROW(%s)::pg_catalog.text, 0)', array_to_string(parts, ', '));
+COMMENT ON FUNCTION minga_roster_internal.hash_terms(text[]) IS
+'The hash of all that a run sees of a person: the role''s word, whether the person is managed, the archive, and the '
+    'columns that take values of the roster.';
+
+-- Statements: reading people
+
+CREATE FUNCTION minga_roster_internal.people_query(relation regclass) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    terms record := minga_roster_internal.people_terms(relation);
+    archive record := minga_roster_internal.archive_terms(relation);
+BEGIN
+    RETURN minga_roster_internal.fill_template($template$
+        SELECT {person_id},
+            {role},
+            {role_word},
+            {role_word} IN ({first_words}),
+            {archived},
+            {archived_at},
+            {status},
+            {managed},
+            {values},
+            {protection}
+        FROM {people} p
+        WHERE {of_site}
+        $template$,
+        'person_id', terms.person_id,
+        'role', terms.role,
+        'role_word', terms.role_word,
+        'first_words', minga_roster_internal.first_words(relation),
+        'archived', archive.archived,
+        'archived_at', archive.archived_at,
+        'status', archive.status,
+        'managed', terms.managed,
+        'values', array_to_string(terms."values", ', '),
+        'protection', terms.protection,
+        'people', terms.people,
+        'of_site', terms.of_site);
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.people_query(regclass) IS
+'Reads the people of the site into current_people.';
+
+CREATE FUNCTION minga_roster_internal.seen_people_query() RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN minga_roster_internal.fill_template('SELECT p.person_id, {hash} FROM current_people p',
+    'hash', minga_roster_internal.hash_terms(
+        ARRAY['p.role_word', 'p.managed', 'coalesce(p.status, pg_catalog.date_part(''epoch'', p.archived_at)::text)']
+        || minga_roster_internal.written_columns()));
+COMMENT ON FUNCTION minga_roster_internal.seen_people_query() IS
+'The hash of each row of current_people: the same as the hash of people_terms for the person in the relation.';
+
+CREATE FUNCTION minga_roster_internal.newcomers_query(relation regclass) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    terms record := minga_roster_internal.people_terms(relation);
+BEGIN
+    RETURN minga_roster_internal.fill_template($template$
+        SELECT {person_id},
+            {given_name},
+            {family_name},
+            {identifier},
+            {email},
+            {username}
+        FROM {people} p
+        WHERE {of_site}
+        $template$,
+        'person_id', terms.person_id,
+        'given_name', minga_roster_internal.value_terms(terms.map, 'given_name'),
+        'family_name', minga_roster_internal.value_terms(terms.map, 'family_name'),
+        'identifier', minga_roster_internal.value_terms(terms.map, 'identifier'),
+        'email', minga_roster_internal.value_terms(terms.map, 'email'),
+        'username', minga_roster_internal.value_terms(terms.map, 'username'),
+        'people', terms.people,
+        'of_site', terms.of_site);
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.newcomers_query(regclass) IS
+'Reads the names and keys of the people of the site.';
+
+CREATE FUNCTION minga_roster_internal.any_person_query(relation regclass) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN format('SELECT FROM %s p LIMIT 1', relation);
+COMMENT ON FUNCTION minga_roster_internal.any_person_query(regclass) IS
+'One row if the relation has people of any site.';
+
+CREATE FUNCTION minga_roster_internal.any_person_of_site_query(relation regclass) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN format('SELECT FROM %s p WHERE %s LIMIT 1', relation,
+    (minga_roster_internal.people_terms(relation)).of_site);
+COMMENT ON FUNCTION minga_roster_internal.any_person_of_site_query(regclass) IS
+'One row if the relation has people of the site.';
+
+CREATE FUNCTION minga_roster_internal.person_query(relation regclass) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    terms record := minga_roster_internal.people_terms(relation);
+BEGIN
+    RETURN minga_roster_internal.fill_template('SELECT FROM {people} p WHERE {of_site} AND {person_id} = $2',
+        'people', terms.people,
+        'of_site', terms.of_site,
+        'person_id', terms.person_id);
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.person_query(regclass) IS
+'One row if the site has the person with the person_id $2.';
+
+CREATE FUNCTION minga_roster_internal.words_query(relation regclass, "column" text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT minga_roster_internal.fill_template($template$
+        SELECT r.word, pg_catalog.count(*)
+        FROM (SELECT {value} AS word FROM {people} p LIMIT 1000000) r
+        GROUP BY r.word
+        ORDER BY pg_catalog.count(*) DESC, r.word COLLATE pg_catalog."C"
+        LIMIT 1000
+        $template$,
+        'value', minga_roster_internal.value_terms(r.columns, words_query."column"),
+        'people', relation::text)
+    FROM minga_roster.people_relations r
+    WHERE r.relation = words_query.relation
+$$;
+COMMENT ON FUNCTION minga_roster_internal.words_query(regclass, text) IS
+'The 1,000 most frequent values of a column of the contract in the first million rows, and how many people have each.';
+
+-- Statements: writing people. Rows of w without a code, from nth $3 to $4, are written.
+
+CREATE FUNCTION minga_roster_internal.write_terms(kind text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN format('w.action = %L AND w.code IS NULL AND w.nth BETWEEN $3::pg_catalog.int4 AND $4::pg_catalog.int4', kind);
+COMMENT ON FUNCTION minga_roster_internal.write_terms(text) IS
+'Whether w is one of the writes of this kind to carry out.';
+
+CREATE FUNCTION minga_roster_internal.now_terms(relation regclass, name text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE name WHEN 'role' THEN
+            minga_roster_internal.role_terms(r.relation, minga_roster_internal.value_terms(r.columns, name))
+        ELSE minga_roster_internal.value_terms(r.columns, name) END
+    FROM minga_roster.people_relations r
+    WHERE r.relation = now_terms.relation
+$$;
+COMMENT ON FUNCTION minga_roster_internal.now_terms(regclass, text) IS
+'The value of p in a column of the contract, in the words of before and after.';
+
+CREATE FUNCTION minga_roster_internal.sent_terms(relation regclass, name text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT format('(%s)::%s',
+        CASE name WHEN 'role' THEN minga_roster_internal.role_word_terms(r.relation, 'w.after ->> ''role''')
+            ELSE format('w.after ->> %L', name) END,
+        minga_roster_internal.column_type(r.relation, r.columns ->> name))
+    FROM minga_roster.people_relations r
+    WHERE r.relation = sent_terms.relation
+$$;
+COMMENT ON FUNCTION minga_roster_internal.sent_terms(regclass, text) IS
+'The value in w.after for a column of the contract, of the column''s type.';
+
+CREATE FUNCTION minga_roster_internal.fits_terms(relation regclass, kind text, compared text[]) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    archive record := minga_roster_internal.archive_terms(relation);
+BEGIN
+    RETURN minga_roster_internal.fill_template('({protection}) IS NULL AND {archived} AND {unchanged}{values}',
+        'protection', (minga_roster_internal.people_terms(relation)).protection,
+        'archived', CASE kind WHEN 'restore' THEN archive.archived ELSE format('NOT (%s)', archive.archived) END,
+        'unchanged', archive.unchanged,
+        'values', coalesce(
+            (SELECT string_agg(
+                minga_roster_internal.fill_template(
+                    ' AND (NOT w.before ? {name:L} OR {now} IS NOT DISTINCT FROM w.before ->> {name:L})',
+                    'name', c,
+                    'now', minga_roster_internal.now_terms(relation, c)),
+                '' ORDER BY c)
+            FROM unnest(compared) c), ''));
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.fits_terms(regclass, text, text[]) IS
+'Whether p is still as w expects: not protected, in or out of the archive, and with the values of before.';
+
+CREATE FUNCTION minga_roster_internal.update_statement(relation regclass, kind text, written text[], fits text)
+RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    terms record := minga_roster_internal.people_terms(relation);
+    archive record := minga_roster_internal.archive_terms(relation);
+BEGIN
+    RETURN minga_roster_internal.fill_template($template$
+        WITH hit AS (
+            UPDATE {people} p
+            SET {assignments}
+            FROM pg_temp.writes w
+            WHERE {of_site}
+                AND {of_person}
+                AND {of_writes}
+                AND {fits}
+            RETURNING w.change
+        )
+        SELECT h.change, NULL::pg_catalog.text FROM hit h
+        $template$,
+        'people', terms.people,
+        'assignments', concat_ws(', ',
+            CASE kind
+                WHEN 'archive' THEN format('%I = %s', terms.map ->> 'archived_at', archive.as_archived)
+                WHEN 'restore' THEN format('%I = %s', terms.map ->> 'archived_at', archive.as_restored)
+            END,
+            (SELECT string_agg(
+                minga_roster_internal.fill_template(
+                    '{attribute:I} = CASE WHEN w.after ? {name:L} THEN {sent} ELSE p.{attribute:I} END',
+                    'attribute', terms.map ->> c,
+                    'name', c,
+                    'sent', minga_roster_internal.sent_terms(relation, c)),
+                ', ' ORDER BY c)
+            FROM unnest(written) c),
+            CASE WHEN terms.map ? 'updated_at' THEN
+                format('%I = $2::pg_catalog.timestamptz', terms.map ->> 'updated_at') END),
+        'of_site', terms.of_site,
+        'of_person', minga_roster_internal.equal_terms(relation, terms.map ->> 'person_id', 'w.person_id'),
+        'of_writes', minga_roster_internal.write_terms(kind),
+        'fits', fits);
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.update_statement(regclass, text, text[], text) IS
+'Archives, updates or restores the people who fit, and returns which writes reached a person.';
+
+CREATE FUNCTION minga_roster_internal.insert_statement(relation regclass, written text[]) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    terms record := minga_roster_internal.people_terms(relation);
+    attributes text;
+    new_values text;
+BEGIN
+    SELECT string_agg(quote_ident(terms.map ->> v.name), ', ' ORDER BY v.nth, v.name),
+        string_agg(v.value, E',\n' ORDER BY v.nth, v.name)
+    INTO attributes, new_values
+    FROM (
+        -- RETURNING does not tell which row of w a new person is. Rows are written one by one, so a setting tells it.
+        SELECT 1, 'site', 'CASE WHEN pg_catalog.set_config(''roster_write.change'', w.change::pg_catalog.text, true) '
+            'IS NOT NULL THEN $1 END'
+        UNION ALL
+        SELECT 2, 'person_id',
+            format('w.person_id::%s', minga_roster_internal.column_type(relation, terms.map ->> 'person_id'))
+        UNION ALL
+        SELECT 3, 'role', minga_roster_internal.sent_terms(relation, 'role')
+        UNION ALL
+        -- If only some of the new people have a value, the others get the column's default.
+        SELECT 4, c, CASE WHEN d IS NULL THEN minga_roster_internal.sent_terms(relation, c)
+            ELSE minga_roster_internal.fill_template(
+                'CASE WHEN w.after ? {name:L} THEN {sent} ELSE ({default})::{type} END',
+                'name', c,
+                'sent', minga_roster_internal.sent_terms(relation, c),
+                'default', d,
+                'type', minga_roster_internal.column_type(relation, terms.map ->> c)) END
+        FROM unnest(written) c
+        CROSS JOIN LATERAL minga_roster_internal.column_default(relation, terms.map ->> c) d
+        WHERE c <> 'role'
+        UNION ALL
+        SELECT 5, 'updated_at', '$2::pg_catalog.timestamptz' WHERE terms.map ? 'updated_at'
+        UNION ALL
+        SELECT 6, 'archived_at', a.as_created
+        FROM minga_roster_internal.archive_terms(relation) a
+        WHERE a.as_created IS NOT NULL
+    ) v (nth, name, value);
+    RETURN minga_roster_internal.fill_template($template$
+        WITH hit AS (
+            INSERT INTO {people} AS p ({attributes}) OVERRIDING SYSTEM VALUE
+            SELECT {values}
+            FROM pg_temp.writes w
+            WHERE {of_writes}
+            ORDER BY w.change
+            RETURNING pg_catalog.current_setting('roster_write.change')::pg_catalog.int4 AS change,
+                {person_id} AS person_id
+        )
+        SELECT h.change, h.person_id FROM hit h
+        $template$,
+        'people', terms.people,
+        'attributes', attributes,
+        'values', new_values,
+        'of_writes', minga_roster_internal.write_terms('create'),
+        'person_id', terms.person_id);
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.insert_statement(regclass, text[]) IS
+'Creates people with these columns, and returns which person each write became.';
+
+CREATE FUNCTION minga_roster_internal.written_query(relation regclass, kind text, written text[], fits text)
+RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    terms record := minga_roster_internal.people_terms(relation);
+    differs text;
+    now text;
+BEGIN
+    SELECT string_agg(
+            minga_roster_internal.fill_template('(w.after ? {name:L} AND {now} IS DISTINCT FROM w.after ->> {name:L})',
+                'name', c,
+                'now', n),
+            ' OR '),
+        string_agg(format('%L, %s', c, n), ', ')
+    INTO differs, now
+    FROM unnest(written) c
+    CROSS JOIN LATERAL minga_roster_internal.now_terms(relation, c) n;
+    RETURN minga_roster_internal.fill_template($template$
+        SELECT w.change,
+            {person_id},
+            {hash},
+            ({fits}) IS TRUE,
+            {archived},
+            CASE WHEN {differs} THEN pg_catalog.jsonb_build_object({now}) END
+        FROM {people} p
+        JOIN pg_temp.writes w ON {of_person}
+        WHERE {of_site}
+            AND {of_writes}
+        $template$,
+        'person_id', terms.person_id,
+        'hash', terms.hash,
+        'fits', fits,
+        'archived', (minga_roster_internal.archive_terms(relation)).archived,
+        'differs', coalesce(differs, 'false'),
+        'now', coalesce(now, ''),
+        'people', terms.people,
+        'of_person', minga_roster_internal.equal_terms(relation, terms.map ->> 'person_id', 'w.person_id'),
+        'of_site', terms.of_site,
+        'of_writes', minga_roster_internal.write_terms(kind));
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.written_query(regclass, text, text[], text) IS
+'Reads back the people of the writes of this kind: their hash, whether they still fit, whether they are archived, and '
+    'the written columns if one of them is not as it was sent.';
+
+CREATE FUNCTION minga_roster_internal.new_ids_query(relation regclass) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT minga_roster_internal.fill_template($template$
+        SELECT w.change, (({default})::{type})::pg_catalog.text
+        FROM pg_temp.writes w
+        WHERE w.action = 'create'
+        $template$,
+        'default', minga_roster_internal.column_default(r.relation, r.columns ->> 'person_id'),
+        'type', minga_roster_internal.stored_type(r.relation, r.columns ->> 'person_id'))
+    FROM minga_roster.people_relations r
+    WHERE r.relation = new_ids_query.relation
+$$;
+COMMENT ON FUNCTION minga_roster_internal.new_ids_query(regclass) IS
+'Draws an id for each create from the default of the relation.';
+
+CREATE FUNCTION minga_roster_internal.lock_statement(relation regclass) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    terms record := minga_roster_internal.people_terms(relation);
+BEGIN
+    RETURN minga_roster_internal.fill_template('EXPLAIN UPDATE {people} p SET {attribute:I} = DEFAULT WHERE {of_site}',
+        'people', terms.people,
+        'attribute', terms.map ->> 'given_name',
+        'of_site', terms.of_site);
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.lock_statement(regclass) IS
+'Takes the locks of an update, also on the tables below a view and on partitions. EXPLAIN needs no further right and '
+    'fires no trigger.';
+
+-- Statements: unique indexes of the relation
+
+CREATE TYPE minga_roster_internal.unique_key AS (
+    index_name text,
+    expressions text[],
+    types text[],
+    collations text[],
+    operators text[],
+    predicate text,
+    nulls_equal boolean,
+    key_columns text[],
+    attributes text[]
+);
+COMMENT ON TYPE minga_roster_internal.unique_key IS
+'A unique index: its keys, its predicate, the columns that are keys themselves, and all columns that keys and '
+    'predicate depend on.';
+
+CREATE FUNCTION minga_roster_internal.unique_keys(relation regclass) RETURNS SETOF minga_roster_internal.unique_key
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT c.relname::text, k.expressions, k.types, k.collations, k.operators,
+        coalesce('(' || pg_get_expr(i.indpred, i.indrelid) || ')', 'true'), i.indnullsnotdistinct,
+        u.key_columns, u.attributes
+    FROM pg_index i
+    JOIN pg_class c ON c.oid = i.indexrelid
+    CROSS JOIN LATERAL (
+        SELECT array_agg(pg_get_indexdef(i.indexrelid, n, true) ORDER BY n) AS expressions,
+            -- An index stores a name as cstring, which a table cannot.
+            array_agg(CASE WHEN a.atttypid = 'cstring'::regtype THEN 'name'
+                ELSE format_type(a.atttypid, a.atttypmod) END ORDER BY n) AS types,
+            array_agg(CASE WHEN l.oid IS NULL THEN ''
+                ELSE format(' COLLATE %I.%I', ls.nspname, l.collname) END ORDER BY n) AS collations,
+            array_agg(format('OPERATOR(%I.%s)', s.nspname, o.oprname) ORDER BY n) AS operators,
+            bool_and(o.oid IS NOT NULL) AS known
+        FROM generate_series(1, i.indnkeyatts) n
+        JOIN pg_attribute a ON a.attrelid = i.indexrelid AND a.attnum = n
+        JOIN pg_opclass oc ON oc.oid = i.indclass[n - 1]
+        LEFT JOIN pg_collation l ON l.oid = i.indcollation[n - 1]
+        LEFT JOIN pg_namespace ls ON ls.oid = l.collnamespace
+        LEFT JOIN pg_amop m ON m.amopfamily = oc.opcfamily AND m.amoplefttype = oc.opcintype
+            AND m.amoprighttype = oc.opcintype AND m.amopstrategy = 3
+            AND m.amopmethod = (SELECT oid FROM pg_am WHERE amname = 'btree')
+        LEFT JOIN pg_operator o ON o.oid = m.amopopr
+        LEFT JOIN pg_namespace s ON s.oid = o.oprnamespace
+    ) k
+    CROSS JOIN LATERAL (
+        SELECT array_agg(a.attname::text) AS attributes, coalesce(bool_or(a.attgenerated <> ''), false) AS generated,
+            array_agg(a.attname::text) FILTER (
+                WHERE a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])) AS key_columns
+        FROM pg_attribute a
+        WHERE a.attrelid = i.indrelid AND a.attnum > 0
+            AND (a.attnum = ANY (i.indkey)
+                OR a.attnum IN (SELECT d.refobjsubid FROM pg_depend d
+                    WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid
+                        AND d.refclassid = 'pg_class'::regclass AND d.refobjid = i.indrelid AND d.refobjsubid > 0))
+    ) u
+    WHERE i.indrelid = relation AND i.indisunique AND i.indisvalid AND k.known AND NOT u.generated
+    ORDER BY c.relname
+$$;
+COMMENT ON FUNCTION minga_roster_internal.unique_keys(regclass) IS
+'The unique indexes of a relation that can be checked before anything is written; none over generated columns.';
+
+CREATE FUNCTION minga_roster_internal.key_terms(index minga_roster_internal.unique_key, OUT keys text, OUT types text,
+    OUT names text, OUT equal text, OUT comparable text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT string_agg(format('%s%s AS k%s', u.expression, u."collation", u.nth), ', ' ORDER BY u.nth),
+        string_agg(format('k%s %s%s', u.nth, u.type, u."collation"), ', ' ORDER BY u.nth),
+        string_agg(format('k%s', u.nth), ', ' ORDER BY u.nth),
+        CASE WHEN (index).nulls_equal
+            -- Rows as a whole are equal if both have NULL.
+            THEN 'q."minga_roster keys" OPERATOR(pg_catalog.=) k."minga_roster keys"'
+            ELSE string_agg(format('q.k%s %s k.k%s', u.nth, u.operator, u.nth), ' AND ' ORDER BY u.nth) END,
+        CASE WHEN (index).nulls_equal THEN 'true'
+            ELSE string_agg(format('k%s IS NOT NULL', u.nth), ' AND ' ORDER BY u.nth) END
+    FROM unnest((index).expressions, (index).types, (index).collations, (index).operators)
+        WITH ORDINALITY u (expression, type, "collation", operator, nth)
+$$;
+COMMENT ON FUNCTION minga_roster_internal.key_terms(minga_roster_internal.unique_key) IS
+'The keys of an index as columns k1, k2 …: their expressions, their types, their names, when those of q and k are '
+    'equal, and when keys can be equal at all.';
+
+CREATE FUNCTION minga_roster_internal.planned_terms(relation regclass, attribute text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    map jsonb := (SELECT r.columns FROM minga_roster.people_relations r WHERE r.relation = planned_terms.relation);
+    name text := (SELECT min(m.key) FROM jsonb_each_text(map) m
+        WHERE m.value = attribute AND m.key = ANY (minga_roster_internal.written_columns() || 'role'::text));
+    as_created text := coalesce(minga_roster_internal.constant_default(relation, attribute), 'NULL');
+    archive record;
+BEGIN
+    IF attribute = map ->> 'site' THEN
+        RETURN format('$1::%s', minga_roster_internal.column_type(relation, attribute));
+    ELSIF attribute = map ->> 'archived_at' THEN
+        archive := minga_roster_internal.archive_terms(relation);
+        RETURN minga_roster_internal.fill_template($template$
+            CASE w.outcome
+                WHEN 'create' THEN {as_created}
+                WHEN 'restore' THEN {as_restored}
+                ELSE p.{attribute:I}
+            END
+            $template$,
+            'as_created', coalesce(archive.as_created, as_created),
+            'as_restored', archive.as_restored,
+            'attribute', attribute);
+    END IF;
+    RETURN minga_roster_internal.fill_template($template$
+        CASE
+            {sent}
+            WHEN w.outcome = 'create' THEN {as_created}
+            ELSE p.{attribute:I}
+        END
+        $template$,
+        'sent', CASE WHEN name IS NULL THEN 'WHEN false THEN NULL'
+            ELSE format('WHEN w.after ? %L THEN %s', name, minga_roster_internal.sent_terms(relation, name)) END,
+        'as_created', as_created,
+        'attribute', attribute);
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.planned_terms(regclass, text) IS
+'What a column will hold after w, a row of planned_values, is carried out on p. For a new person a default is known if '
+    'it is a constant; otherwise the value is NULL.';
+
+CREATE FUNCTION minga_roster_internal.planned_keys_statement(relation regclass, index minga_roster_internal.unique_key)
+RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    terms record := minga_roster_internal.people_terms(relation);
+BEGIN
+    RETURN minga_roster_internal.fill_template($template$
+        INSERT INTO pg_temp.planned_keys
+        SELECT "minga_roster label", "minga_roster person", {expressions}
+        FROM (
+            SELECT w.label AS "minga_roster label", w.person_id AS "minga_roster person", {planned}
+            FROM pg_temp.planned_values w
+            LEFT JOIN {people} p ON {of_site} AND {of_person}
+        ) f
+        WHERE {predicate}
+        $template$,
+        'expressions', array_to_string(index.expressions, ', '),
+        'planned', (SELECT string_agg(format('%s AS %I', minga_roster_internal.planned_terms(relation, a), a), ', ')
+            FROM unnest(index.attributes) a),
+        'people', terms.people,
+        'of_site', terms.of_site,
+        'of_person', minga_roster_internal.equal_terms(relation, terms.map ->> 'person_id', 'w.person_id'),
+        'predicate', index.predicate);
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.planned_keys_statement(regclass, minga_roster_internal.unique_key) IS
+'Computes the keys that planned_values will have in the index, and puts them into planned_keys.';
+
+CREATE FUNCTION minga_roster_internal.holders_query(relation regclass, index minga_roster_internal.unique_key)
+RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    terms record := minga_roster_internal.people_terms(relation);
+    keys record := minga_roster_internal.key_terms(index);
+BEGIN
+    RETURN minga_roster_internal.fill_template($template$
+        SELECT k.label, $2, pg_catalog.min(q."minga_roster person")
+        FROM (
+            SELECT label, person_id, {names}, ROW({names}) AS "minga_roster keys"
+            FROM pg_temp.planned_keys
+        ) k
+        JOIN (
+            SELECT r.*, ROW({names}) AS "minga_roster keys"
+            FROM (
+                SELECT {person_id} AS "minga_roster person", {keys}
+                FROM {people} p
+                WHERE {predicate} AND {of_site}
+            ) r
+        ) q ON {equal}
+        WHERE q."minga_roster person" IS DISTINCT FROM k.person_id
+        GROUP BY k.label
+        $template$,
+        'names', keys.names,
+        'person_id', terms.person_id,
+        'keys', keys.keys,
+        'people', terms.people,
+        'predicate', index.predicate,
+        -- An index without the site allows a value once in all sites.
+        'of_site', CASE WHEN terms.map ->> 'site' = ANY (index.key_columns) THEN terms.of_site ELSE 'true' END,
+        'equal', keys.equal);
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.holders_query(regclass, minga_roster_internal.unique_key) IS
+'The rows of planned_keys whose key someone else in the relation has, with the index ($2) and that person.';
+
+CREATE FUNCTION minga_roster_internal.repeated_keys_query(index minga_roster_internal.unique_key) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    keys record := minga_roster_internal.key_terms(index);
+BEGIN
+    RETURN minga_roster_internal.fill_template($template$
+        SELECT c.label, $1, NULL::pg_catalog.text
+        FROM (
+            SELECT k.label, pg_catalog.count(*) OVER (PARTITION BY {names}) AS alike
+            FROM pg_temp.planned_keys k
+            WHERE {comparable}
+        ) c
+        WHERE c.alike > 1
+        $template$,
+        'names', keys.names,
+        'comparable', keys.comparable);
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.repeated_keys_query(minga_roster_internal.unique_key) IS
+'The rows of planned_keys whose key another row has too, with the index ($1).';
+
+-- Statements: what would stop a sync. EXPLAIN resolves, rewrites and checks a statement, and carries nothing out.
+
+CREATE FUNCTION minga_roster_internal.probe_statements(relation regclass, OUT "right" text, OUT statement text)
+RETURNS SETOF record
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    WITH columns AS (
+        SELECT string_agg(minga_roster_internal.value_terms(r.columns, c."column"), ', ' ORDER BY c."position") AS read,
+            string_agg(quote_ident(a), ', ' ORDER BY c."position") FILTER (WHERE c.written IS NOT NULL) AS attributes,
+            string_agg(format('NULL::%s', t), ', ' ORDER BY c."position")
+                FILTER (WHERE c.written IS NOT NULL) AS created,
+            string_agg(format('%I = NULL::%s', a, t), ', ' ORDER BY c."position")
+                FILTER (WHERE c.written IN ('value', 'rule')) AS assignments,
+            min(minga_roster_internal.value_terms(r.columns, 'person_id')) AS person_id
+        FROM minga_roster.people_relations r
+        JOIN minga_roster_internal.people_columns() c ON r.columns ? c."column"
+        CROSS JOIN LATERAL (SELECT r.columns ->> c."column") n (a)
+        CROSS JOIN LATERAL minga_roster_internal.column_type(r.relation, n.a) t
+        WHERE r.relation = probe_statements.relation
+    )
+    SELECT 'SELECT', minga_roster_internal.fill_template('EXPLAIN SELECT {read} FROM {people} p',
+        'read', c.read,
+        'people', relation::text)
+    FROM columns c
+    UNION ALL
+    SELECT 'INSERT', minga_roster_internal.fill_template($template$
+        EXPLAIN WITH hit AS (
+            INSERT INTO {people} AS p ({attributes}) OVERRIDING SYSTEM VALUE
+            SELECT {created}
+            WHERE false
+            RETURNING {person_id}
+        )
+        SELECT FROM hit
+        $template$,
+        'people', relation::text,
+        'attributes', c.attributes,
+        'created', c.created,
+        'person_id', c.person_id)
+    FROM columns c
+    UNION ALL
+    SELECT 'UPDATE', minga_roster_internal.fill_template($template$
+        EXPLAIN WITH hit AS (
+            UPDATE {people} p
+            SET {assignments}
+            RETURNING {person_id}
+        )
+        SELECT FROM hit
+        $template$,
+        'people', relation::text,
+        'assignments', c.assignments,
+        'person_id', c.person_id)
+    FROM columns c
+$$;
+COMMENT ON FUNCTION minga_roster_internal.probe_statements(regclass) IS
+'An EXPLAIN for each right that a sync needs (SELECT, INSERT, UPDATE), over all columns that it reads or writes.';
+
+CREATE FUNCTION minga_roster_internal.partition_query(relation regclass) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT minga_roster_internal.fill_template($template$
+        SELECT FROM (SELECT ($1)::{type} AS {site:I} OFFSET 0) p
+        WHERE {bounds}
+        $template$,
+        'type', minga_roster_internal.column_type(r.relation, r.columns ->> 'site'),
+        'site', r.columns ->> 'site',
+        'bounds', coalesce(
+            (SELECT string_agg(format('(%s)', coalesce(pg_get_partition_constraintdef(t.relid), 'true')), ' OR ')
+            FROM pg_partition_tree(r.relation) t
+            WHERE t.isleaf AND t.relid <> r.relation), 'false'))
+    FROM minga_roster.people_relations r
+    WHERE r.relation = partition_query.relation
+$$;
+COMMENT ON FUNCTION minga_roster_internal.partition_query(regclass) IS
+'One row if a partition takes people of the site, in a relation that is partitioned by the site alone.';
+
+CREATE FUNCTION minga_roster_internal.word_query(type text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN format('SELECT WHERE ($1::%s)::pg_catalog.text OPERATOR(pg_catalog.=) $1', type);
+COMMENT ON FUNCTION minga_roster_internal.word_query(text) IS
+'One row if a column of the type would hold the word $1 as it is.';
