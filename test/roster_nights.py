@@ -541,8 +541,8 @@ def connect(database):
     connection.autocommit = True
     cursor = connection.cursor(cursor_factory=psycopg2.extras.DictCursor)
     cursor.execute("SET search_path = school, public, minga_roster, minga_roster_internal; SET timezone = 'UTC'; SET client_min_messages = warning")
-    cursor.execute("""INSERT INTO connections (connection, site, sis, base_url, token_url, auth, api_version, client_id, school_id, people, time_zone, unproven)
-        SELECT 'second', 'north', 'infinite_campus', 'https://two.example/x', 'https://two.example/t', 'oauth2', '1.1', 'client', 'school', 'people', 'UTC', false
+    cursor.execute("""INSERT INTO connections (connection, site, sis, base_url, token_url, auth, client_id, school_id, people, time_zone, unproven)
+        SELECT 'second', 'north', 'infinite_campus', 'https://two.example/x', 'https://two.example/t', 'oauth2', 'client', 'school', 'people', 'UTC', false
         WHERE NOT EXISTS (SELECT FROM connections WHERE connection = 'second') RETURNING connection""")
     if cursor.fetchall():
         cursor.execute("INSERT INTO toggles (connection, category) SELECT 'second', unnest(categories())")

@@ -380,7 +380,6 @@ BEGIN
     made.district := nullif(btrim(district), '');
     made.sis := preset.sis;
     made.auth := coalesce(auth, preset.auth);
-    made.api_version := preset.api_version;
     made.client_id := nullif(btrim(client_id), '');
     made.scope := btrim(scope);
     made.school_id := minga_roster_internal.clean_school_id(school_id);
@@ -400,9 +399,9 @@ BEGIN
     END IF;
     -- A retired connection of the name makes room, with its links.
     DELETE FROM minga_roster.connections c WHERE c.connection = made.connection AND c.retired_at IS NOT NULL;
-    INSERT INTO minga_roster.connections (connection, site, district, sis, base_url, token_url, auth, api_version, client_id, app_name, school_id,
+    INSERT INTO minga_roster.connections (connection, site, district, sis, base_url, token_url, auth, client_id, app_name, school_id,
         people, time_zone, unproven_since, scope)
-    VALUES (made.connection, made.site, made.district, made.sis, made.base_url, made.token_url, made.auth, made.api_version, made.client_id,
+    VALUES (made.connection, made.site, made.district, made.sis, made.base_url, made.token_url, made.auth, made.client_id,
         made.app_name, made.school_id, made.people, made.time_zone, minga_roster_internal.clock(), made.scope)
     ON CONFLICT ON CONSTRAINT connections_pkey DO NOTHING
     RETURNING * INTO made;
@@ -489,7 +488,6 @@ BEGIN
     PERFORM minga_roster_internal.check_settings(changed);
 
     preset := minga_roster_internal.known_sis(changed.sis);
-    changed.api_version := preset.api_version;
     IF num_nonnulls(url, sis, app_name, token_url, auth) > 0 THEN
         SELECT a.token_url INTO former_token_url
         FROM minga_roster_internal.address_of(minga_roster_internal.known_sis(former.sis), former.base_url, former.app_name, true) AS a;
@@ -560,7 +558,7 @@ BEGIN
     PERFORM minga_roster_internal.forget_secret(former, changed);
     UPDATE minga_roster.connections c
     SET site = changed.site, district = changed.district, sis = changed.sis, base_url = changed.base_url, token_url = changed.token_url,
-        auth = changed.auth, scope = changed.scope, api_version = changed.api_version, client_id = changed.client_id, app_name = changed.app_name,
+        auth = changed.auth, scope = changed.scope, client_id = changed.client_id, app_name = changed.app_name,
         school_id = changed.school_id, people = changed.people, time_zone = changed.time_zone, sync_at = changed.sync_at,
         window_end = changed.window_end, parent_contact = changed.parent_contact,
         clear_parent_contact = changed.clear_parent_contact, guard_percent = changed.guard_percent,

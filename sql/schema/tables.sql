@@ -73,7 +73,6 @@ CREATE TABLE connections (
     base_url text NOT NULL,
     token_url text,
     auth text NOT NULL CHECK (auth IN ('oauth2', 'oauth1_sha256', 'oauth1_sha1', 'bearer')),
-    api_version text NOT NULL,
     client_id text,
     app_name text,
     school_id text NOT NULL,

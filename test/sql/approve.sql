@@ -24,8 +24,8 @@ UPDATE people SET archived_at = '2026-01-01' WHERE given_name = 'Sam3';
 UPDATE people SET role = 'owner' WHERE given_name = 'Sam4';
 DELETE FROM people WHERE given_name = 'Sam5';
 UPDATE links SET missed_since = NULL WHERE sourced_id = 's6';
-INSERT INTO connections (connection, site, sis, base_url, token_url, auth, api_version, client_id, school_id, people, time_zone, retired_at)
-SELECT c, 'north', 'infinite_campus', 'https://two.example/x', 'https://two.example/t', 'oauth2', '1.1', 'client', 'school', 'people', 'UTC', r
+INSERT INTO connections (connection, site, sis, base_url, token_url, auth, client_id, school_id, people, time_zone, retired_at)
+SELECT c, 'north', 'infinite_campus', 'https://two.example/x', 'https://two.example/t', 'oauth2', 'client', 'school', 'people', 'UTC', r
 FROM (VALUES ('second', NULL::timestamptz), ('third', now())) v (c, r);
 INSERT INTO links (connection, sourced_id, site, person_id, category, rule, linked_run)
 SELECT c, 'x' || p.person_id, 'north', p.person_id, 'student', 'new', 1 FROM people p, (VALUES ('second', 'Sam7'), ('third', 'Sam8')) v (c, g) WHERE p.given_name = v.g;

@@ -8,7 +8,7 @@ SET search_path = connect, minga_roster, minga_roster_internal, public;
 SELECT roster_create_people('people', owner => 'regress_people_owner');
 
 -- As the guide says; the defaults are taken, the secret is sealed.
-SELECT connection, site, district, sis, base_url, token_url, auth, api_version, client_id, app_name, school_id, people, time_zone,
+SELECT connection, site, district, sis, base_url, token_url, auth, client_id, app_name, school_id, people, time_zone,
     sync_at, window_end, automatic, parent_contact, guard_percent, guard_floor, page_size, max_requests, unproven, retired_at
 FROM roster_connect('connect-high',
     url => 'https://campus.mingacityschools.us/campus/api/oneroster/v1p1/minga',
@@ -28,13 +28,13 @@ SELECT count(*) FROM people_relations WHERE relation = '"Other People"'::regclas
 SELECT count(*) FROM secrets WHERE connection = 'connect-plain';
 
 -- How requests are authorized: as the preset says, or as told; a token URL belongs to oauth2 alone, a client id to all but bearer.
-SELECT auth, api_version, token_url, client_id, scope, base_url
+SELECT auth, token_url, client_id, scope, base_url
 FROM roster_connect('connect-signed', url => 'https://mesa.oneroster.com', client_id => 'k', school_id => '1', people => 'people', sis => 'classlink', time_zone => 'Europe/Vienna') \gx
 SELECT auth, token_url, client_id, app_name, base_url
 FROM roster_connect('connect-static', url => 'https://oneroster-proxy.classlink.io/MoYPlyQWmG0%3D', school_id => '1', people => 'people', sis => 'classlink_proxy', time_zone => 'Europe/Vienna') \gx
 SELECT auth, token_url, client_id FROM roster_connect('connect-told', url => 'https://sis.example/ims/oneroster/v1p1', client_id => 'k', school_id => '1', people => 'people',
     sis => 'oneroster_1.1', auth => 'oauth1_sha1', time_zone => 'Europe/Vienna') \gx
-SELECT auth, api_version, token_url, scope FROM roster_connect('connect-scope', url => 'https://campus.mesa.example/campus/api/oneroster/v1p2/minga', client_id => 'k', school_id => '1',
+SELECT auth, token_url, scope FROM roster_connect('connect-scope', url => 'https://campus.mesa.example/campus/api/oneroster/v1p2/minga', client_id => 'k', school_id => '1',
     people => 'people', sis => 'infinite_campus_1.2', scope => ' a:b https://purl.imsglobal.org/spec/or/v1p2/scope/roster.readonly ', time_zone => 'Europe/Vienna') \gx
 SELECT token_url FROM roster_connect('connect-elsewhere', url => 'https://api.sky.blackbaud.com/afe-rostr/ims/oneroster/v1p1/', client_id => 'k', school_id => '1', people => 'people',
     sis => 'blackbaud', token_url => 'https://oauth2.sky.blackbaud.com/token', time_zone => 'Europe/Vienna');

@@ -34,9 +34,9 @@ SELECT * FROM minga_roster_internal.latest_evening('19:00', '06:00', 'Nowhere/El
 CREATE TABLE evening_people (site text, person_id text, role text, given_name text, family_name text, archived_at timestamptz);
 ALTER TABLE evening_people OWNER TO regress_people_owner;
 INSERT INTO minga_roster.people_relations (relation, columns) VALUES ('evening_people', '{}');
-INSERT INTO minga_roster.connections (connection, site, sis, base_url, token_url, auth, api_version, client_id, school_id, people, time_zone,
+INSERT INTO minga_roster.connections (connection, site, sis, base_url, token_url, auth, client_id, school_id, people, time_zone,
     sync_at, window_end, automatic, enabled_at, enabled_origin, retired_at)
-SELECT v.connection, v.connection, 'infinite_campus', 'https://sis.example/', 'https://sis.example/token', 'oauth2', '1.1', 'id', 'school', 'evening_people',
+SELECT v.connection, v.connection, 'infinite_campus', 'https://sis.example/', 'https://sis.example/token', 'oauth2', 'id', 'school', 'evening_people',
     v.zone, v.sync_at, v.window_end, v.automatic, '2026-08-31 00:00+00', coalesce(v.origin, minga_roster_internal.server_origin()), v.retired_at
 FROM (VALUES ('e-denver', 'America/Denver', time '19:00', time '06:00', true, NULL, NULL::timestamptz),
     ('e-berlin', 'Europe/Berlin', '19:00', '06:00', true, NULL, NULL),

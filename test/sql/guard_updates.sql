@@ -286,8 +286,8 @@ SELECT isfinite(newest_modified) FROM connections WHERE connection = 'north';
 
 -- of two connections of a site each holds what it would write; whom another one owns is none of its people
 SELECT clear();
-INSERT INTO connections (connection, site, sis, base_url, token_url, auth, api_version, client_id, school_id, people, time_zone, unproven)
-VALUES ('second', 'north', 'infinite_campus', 'https://two.example/x', 'https://two.example/t', 'oauth2', '1.1', 'client', 'school', 'people', 'UTC', false);
+INSERT INTO connections (connection, site, sis, base_url, token_url, auth, client_id, school_id, people, time_zone, unproven)
+VALUES ('second', 'north', 'infinite_campus', 'https://two.example/x', 'https://two.example/t', 'oauth2', 'client', 'school', 'people', 'UTC', false);
 INSERT INTO toggles (connection, category, auto_update) SELECT 'second', unnest(categories()), true;
 CREATE UNLOGGED TABLE staged_second PARTITION OF staged_users FOR VALUES IN ('second');
 SELECT toggle(auto_update => true);

@@ -7,9 +7,9 @@ SET DateStyle = 'ISO';
 CREATE TABLE outbox_people (site text, person_id text, role text, given_name text, family_name text, archived_at timestamptz);
 ALTER TABLE outbox_people OWNER TO regress_people_owner;
 INSERT INTO minga_roster.people_relations (relation, columns) VALUES ('outbox_people', '{}');
-INSERT INTO minga_roster.connections (connection, site, sis, base_url, token_url, auth, api_version, client_id, school_id, people, time_zone,
+INSERT INTO minga_roster.connections (connection, site, sis, base_url, token_url, auth, client_id, school_id, people, time_zone,
     automatic, enabled_at, enabled_origin)
-VALUES ('o-high', 'o-site', 'infinite_campus', 'https://sis.example', 'https://sis.example/token', 'oauth2', '1.1', 'id', 'school-1', 'outbox_people',
+VALUES ('o-high', 'o-site', 'infinite_campus', 'https://sis.example', 'https://sis.example/token', 'oauth2', 'id', 'school-1', 'outbox_people',
     'America/Denver', true, '2026-08-01', minga_roster_internal.server_origin());
 INSERT INTO minga_roster.recipients (connection, email, send, manual)
 SELECT 'o-high', send || CASE WHEN manual THEN '+manual' ELSE '' END || '@mesa.example', send, manual

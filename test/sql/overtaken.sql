@@ -54,8 +54,8 @@ SELECT given_name, identifier FROM people;
 -- another connection of the site lists him again since
 SELECT clear();
 SELECT toggle(archive => true);
-INSERT INTO connections (connection, site, sis, base_url, token_url, auth, api_version, client_id, school_id, people, time_zone, unproven)
-VALUES ('second', 'north', 'infinite_campus', 'https://two.example/x', 'https://two.example/t', 'oauth2', '1.1', 'client', 'school', 'people', 'UTC', false);
+INSERT INTO connections (connection, site, sis, base_url, token_url, auth, client_id, school_id, people, time_zone, unproven)
+VALUES ('second', 'north', 'infinite_campus', 'https://two.example/x', 'https://two.example/t', 'oauth2', 'client', 'school', 'people', 'UTC', false);
 INSERT INTO toggles (connection, category) SELECT 'second', unnest(categories());
 CREATE UNLOGGED TABLE staged_second PARTITION OF staged_users FOR VALUES IN ('second');
 SELECT stage('f' || n, 'student', 'Fil' || n, 'Day', identifier => n::text) FROM generate_series(1, 12) n;

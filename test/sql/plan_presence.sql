@@ -95,8 +95,8 @@ SELECT * FROM shown();
 SELECT toggle(roster => true);
 
 -- another connection's live link: never archived; its columns belong to who linked first
-INSERT INTO connections (connection, site, sis, base_url, token_url, auth, api_version, client_id, school_id, people, time_zone, unproven)
-VALUES ('second', 'north', 'infinite_campus', 'https://two.example/x', 'https://two.example/t', 'oauth2', '1.1', 'client', 'school', 'people', 'UTC', false);
+INSERT INTO connections (connection, site, sis, base_url, token_url, auth, client_id, school_id, people, time_zone, unproven)
+VALUES ('second', 'north', 'infinite_campus', 'https://two.example/x', 'https://two.example/t', 'oauth2', 'client', 'school', 'people', 'UTC', false);
 INSERT INTO toggles (connection, category, archive, auto_update) SELECT 'second', unnest(categories()), true, true;
 CREATE UNLOGGED TABLE staged_second PARTITION OF staged_users FOR VALUES IN ('second');
 SELECT stage('x5', 'teacher', 'Kimberly', 'Day', identifier => 't5', connection => 'second'), stage('x6', 'teacher', 'Ken', 'Day', identifier => 't6', connection => 'second'),

@@ -9,9 +9,9 @@ SET DateStyle = 'ISO';
 CREATE TABLE report_people (site text, person_id text, role text, given_name text, family_name text, archived_at timestamptz);
 ALTER TABLE report_people OWNER TO regress_people_owner;
 INSERT INTO minga_roster.people_relations (relation, columns) VALUES ('report_people', '{}');
-INSERT INTO minga_roster.connections (connection, site, sis, base_url, token_url, auth, api_version, client_id, school_id, people, time_zone,
+INSERT INTO minga_roster.connections (connection, site, sis, base_url, token_url, auth, client_id, school_id, people, time_zone,
     automatic, enabled_at, enabled_origin, unproven)
-VALUES ('r-high', '<r & "site">', 'infinite_campus', 'https://sis.example', 'https://sis.example/token', 'oauth2', '1.1', 'id', 'school-1', 'report_people',
+VALUES ('r-high', '<r & "site">', 'infinite_campus', 'https://sis.example', 'https://sis.example/token', 'oauth2', 'id', 'school-1', 'report_people',
     'America/Denver', true, '2026-08-01', minga_roster_internal.server_origin(), false);
 \set clock '2026-09-02 01:10:00+00'
 \i :set_clock

@@ -6,8 +6,8 @@ SET DateStyle = 'ISO';
 CREATE TABLE retention_people (site text, person_id text, role text, given_name text, family_name text, archived_at timestamptz);
 ALTER TABLE retention_people OWNER TO regress_people_owner;
 INSERT INTO minga_roster.people_relations (relation, columns) VALUES ('retention_people', '{}');
-INSERT INTO minga_roster.connections (connection, site, sis, base_url, token_url, auth, api_version, client_id, school_id, people, time_zone, retired_at)
-SELECT connection, connection, 'infinite_campus', 'https://sis.example', 'https://sis.example/token', 'oauth2', '1.1', 'id', 'school-1', 'retention_people', 'UTC', retired_at
+INSERT INTO minga_roster.connections (connection, site, sis, base_url, token_url, auth, client_id, school_id, people, time_zone, retired_at)
+SELECT connection, connection, 'infinite_campus', 'https://sis.example', 'https://sis.example/token', 'oauth2', 'id', 'school-1', 'retention_people', 'UTC', retired_at
 FROM (VALUES ('t-high', NULL), ('t-held', NULL), ('t-applied', NULL), ('t-retired', timestamptz '2025-01-01')) v (connection, retired_at);
 -- The present of this test is 2030; a run is named by how many days ago it was queued.
 \set clock '2030-01-01 12:30:00+00'

@@ -7,9 +7,9 @@ SET DateStyle = 'ISO';
 CREATE TABLE status_people (site text, person_id text, role text, given_name text, family_name text, archived_at timestamptz);
 ALTER TABLE status_people OWNER TO regress_people_owner;
 INSERT INTO minga_roster.people_relations (relation, columns) VALUES ('status_people', '{}');
-INSERT INTO minga_roster.connections (connection, site, sis, base_url, token_url, auth, api_version, client_id, school_id, people, time_zone,
+INSERT INTO minga_roster.connections (connection, site, sis, base_url, token_url, auth, client_id, school_id, people, time_zone,
     automatic, enabled_at, enabled_origin, retired_at, credentials_expire)
-SELECT v.connection, 's-site', 'infinite_campus', 'https://sis.example', 'https://sis.example/token', 'oauth2', '1.1', 'id', 'school-1', 'status_people', 'America/Denver',
+SELECT v.connection, 's-site', 'infinite_campus', 'https://sis.example', 'https://sis.example/token', 'oauth2', 'id', 'school-1', 'status_people', 'America/Denver',
     v.connection = 's-high', '2026-08-01', minga_roster_internal.server_origin(), v.retired_at, '2027-01-01'
 FROM (VALUES ('s-high', NULL), ('s-off', NULL), ('s-retired', timestamptz '2026-08-01')) v (connection, retired_at);
 \set clock '2026-09-02 00:30:00+00'

@@ -75,8 +75,8 @@ ROLLBACK;
 SELECT unfit(:preview, '{approve,undo}');
 
 -- of another connection, another site, an earlier connection of the name
-INSERT INTO connections (connection, site, sis, base_url, token_url, auth, api_version, client_id, school_id, people, time_zone)
-VALUES ('second', 'north', 'infinite_campus', 'https://two.example/x', 'https://two.example/t', 'oauth2', '1.1', 'client', 'school', 'people', 'UTC');
+INSERT INTO connections (connection, site, sis, base_url, token_url, auth, client_id, school_id, people, time_zone)
+VALUES ('second', 'north', 'infinite_campus', 'https://two.example/x', 'https://two.example/t', 'oauth2', 'client', 'school', 'people', 'UTC');
 SELECT unfit(:preview, '{apply,approve}', 'second');
 SELECT unfit(:first, '{approve,undo}', 'second');
 BEGIN;

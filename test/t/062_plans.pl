@@ -151,7 +151,7 @@ is((merge('approval', q('approve', last_run())))[1], $held, '... and approved');
 
 # A second connection of the site lists people of the first
 $node->safe_psql('postgres', school(<<"SQL"));
-INSERT INTO connections (connection, site, sis, base_url, token_url, auth, api_version, client_id, school_id, people,
+INSERT INTO connections (connection, site, sis, base_url, token_url, auth, client_id, school_id, people,
 	time_zone, unproven)
 VALUES ('second', 'north', 'infinite_campus', 'https://sis.example/y', 'https://sis.example/t', 'oauth2', '1.1',
 	'client', 'school', 'people', 'UTC', false);
