@@ -38,6 +38,7 @@ SQL_PARTS = \
 	sql/actions/decide.sql \
 	sql/report/report.sql \
 	sql/report/report_facts.sql \
+	sql/report/report_decisions.sql \
 	sql/report/report_parts.sql \
 	sql/report/report_text.sql \
 	sql/report/report_html.sql \

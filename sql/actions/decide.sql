@@ -1,4 +1,5 @@
--- Conflicts that a person has to settle: who could be meant, and what somebody decided, which is remembered and used from then on.
+-- Conflicts that a person has to settle: who could be meant, and what was decided, which is remembered and used by
+-- every later plan.
 
 CREATE FUNCTION minga_roster_internal.set_aside_skipped(connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
@@ -21,15 +22,16 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.set_aside_skipped(connections) IS
-'Takes rows for which roster_decide said "skip" out of open_rows, so that they are matched and grouped with nobody, '
-    'and makes the temp table skipped_rows of them.';
+'Removes the rows for which roster_decide said "skip" from open_rows, so that they are matched and grouped with no '
+'one, and puts them into the temp table skipped_rows.';
 
 CREATE FUNCTION minga_roster_internal.drop_conflict_pairs(connection text) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
     DELETE FROM minga_roster.conflict_pairs k
     WHERE k.run IN (SELECT r.run FROM minga_roster.runs r WHERE r.connection = drop_conflict_pairs.connection)
 $$;
-COMMENT ON FUNCTION minga_roster_internal.drop_conflict_pairs(text) IS 'Removes what roster_conflicts shows of a connection.';
+COMMENT ON FUNCTION minga_roster_internal.drop_conflict_pairs(text) IS
+'Removes what roster_conflicts shows for a connection.';
 
 CREATE FUNCTION minga_roster_internal.keep_conflict_pairs(run runs) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
@@ -62,7 +64,7 @@ BEGIN
             FROM conflict c CROSS JOIN LATERAL unnest(c.sourced_ids) i (id) LEFT JOIN candidate k ON k.change = c.change
             WHERE NOT c.is_large
             UNION ALL
-            -- Of very many, each row beside the first person and each person beside the first row.
+            -- If there are too many pairs: each row with the first person, and each person with the first row.
             SELECT c.run, c.change, i.id, c.first_person FROM conflict c
             CROSS JOIN LATERAL unnest(c.sourced_ids) i (id) WHERE c.is_large
             UNION ALL
@@ -92,7 +94,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.keep_conflict_pairs(runs) IS
-'Keeps both sides of the plan''s conflicts for roster_conflicts, in place of those of the connection''s plan before.';
+'Stores both sides of the plan''s conflicts for roster_conflicts, replacing those of the connection''s previous plan.';
 
 CREATE VIEW roster_conflicts AS
     WITH latest AS (
@@ -111,22 +113,24 @@ CREATE VIEW roster_conflicts AS
     JOIN minga_roster.changes c ON c.run = l.run AND c.action = 'conflict'
     JOIN minga_roster.conflict_pairs k ON k.run = c.run AND k.change = c.change;
 COMMENT ON VIEW roster_conflicts IS
-'The conflicts of each connection''s latest plan, a row for each row of the roster and each person whom it could be, '
-    'side by side as the plan saw them; roster_decide settles them. Holds names and addresses.';
-COMMENT ON COLUMN roster_conflicts.person_id IS 'Somebody whom the row could be; NULL where the rows contradict each '
-    'other and nobody of the site is meant.';
-COMMENT ON COLUMN roster_conflicts.conflict IS 'Why it is a conflict, as a code (changes.conflict); reason says it '
-    'in a sentence.';
-COMMENT ON COLUMN roster_conflicts.found_by IS 'What speaks for the person: link, former id, identifier or e-mail; '
-    'row: another row of the person would be joined with this one; unique index: the person has a value that the '
-    'rows bring too, and that an index of people allows once.';
-COMMENT ON COLUMN roster_conflicts.given_name IS 'This and the five after it are the row of the roster; those that '
-    'begin with person_ are the person.';
-COMMENT ON COLUMN roster_conflicts.agrees IS 'In what row and person agree, of given_name, family_name, identifier, '
-    'email and username; what one of them lacks is neither here nor in differs.';
-COMMENT ON COLUMN roster_conflicts.sourced_ids IS 'All rows of the roster that are one in this conflict.';
+'The conflicts in each connection''s latest plan: one row for each roster row and each person it could be, side by '
+'side, as the plan saw them. roster_decide settles them. Shows names and addresses.';
+COMMENT ON COLUMN roster_conflicts.person_id IS
+'A person whom the row could be; NULL if the rows contradict each other and no person of the site is involved.';
+COMMENT ON COLUMN roster_conflicts.conflict IS
+'The kind of conflict as a code (changes.conflict); reason is the sentence for it.';
+COMMENT ON COLUMN roster_conflicts.found_by IS
+'What points to the person: link, former id, identifier or e-mail; row: another row of the person would be joined with '
+'this one; unique index: the person has a value of the row that a unique index of the people relation allows once.';
+COMMENT ON COLUMN roster_conflicts.given_name IS
+'This and the next five columns are the roster row; the columns that begin with person_ are the person.';
+COMMENT ON COLUMN roster_conflicts.agrees IS
+'Fields in which the row and the person agree, out of given_name, family_name, identifier, email and username. A field '
+'that is empty on either side is neither here nor in differs.';
+COMMENT ON COLUMN roster_conflicts.sourced_ids IS 'All roster rows that form this conflict.';
 
-CREATE FUNCTION minga_roster_internal.do_decide(connection text, sourced_id text, decision text, person_id text) RETURNS void
+CREATE FUNCTION minga_roster_internal.do_decide(connection text, sourced_id text, decision text, person_id text)
+RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     known minga_roster.connections := minga_roster_internal.known_connection(connection);
@@ -134,16 +138,18 @@ DECLARE
 BEGIN
     IF decision IS NULL OR decision NOT IN ('same person', 'never the same', 'new person', 'skip', 'undecided') THEN
         PERFORM minga_roster_internal.refuse_parameter('decision', decision,
-            'Known are "same person", "never the same", "new person", "skip" and "undecided".',
-            '"undecided" takes back what was decided of a row before.');
+            'Valid decisions are "same person", "never the same", "new person", "skip" and "undecided".',
+            'Use "undecided" to remove an earlier decision.');
     END IF;
-    IF sourced_id IS NULL OR (decision IN ('same person', 'never the same')) <> (person_id IS NOT NULL AND decision <> 'undecided') THEN
+    IF sourced_id IS NULL OR (decision IN ('same person', 'never the same')) <> (person_id IS NOT NULL
+        AND decision <> 'undecided') THEN
         RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed',
             MESSAGE = format('decision "%s" needs a sourcedId%s', decision,
-                CASE WHEN decision IN ('same person', 'never the same') THEN ' and a person_id' ELSE ' and no person_id' END),
-            DETAIL = '"same person" and "never the same" speak of a row and a person, "new person", "skip" and '
-                '"undecided" of a row.',
-            HINT = 'SELECT sourced_id, person_id, reason FROM minga_roster.roster_conflicts shows both.';
+                CASE WHEN decision IN ('same person', 'never the same') THEN ' and a person_id'
+                    ELSE ' and no person_id' END),
+            DETAIL = '"same person" and "never the same" are about a row and a person; "new person", "skip" and '
+                '"undecided" are about a row.',
+            HINT = 'Find both with SELECT sourced_id, person_id, reason FROM minga_roster.roster_conflicts.';
     END IF;
     PERFORM minga_roster_internal.check_people_relation(known.people);
     PERFORM minga_roster_internal.claim_connection(known);
@@ -156,24 +162,25 @@ BEGIN
     IF decision <> 'undecided' AND NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'undefined_object',
             MESSAGE = format('the latest fetch of connection "%s" has no user with this sourcedId', known.connection),
-            DETAIL = 'A decision speaks of a row that the SIS lists. The id is not repeated here.',
-            HINT = format('SELECT sourced_id FROM minga_roster.roster_conflicts WHERE connection = %L lists those in '
-                'conflict; ids are case-sensitive.', known.connection);
+            DETAIL = 'A decision is about a row that the SIS lists. The ID is not shown here.',
+            HINT = format('List the rows in conflict: SELECT sourced_id FROM minga_roster.roster_conflicts WHERE '
+                'connection = %L. IDs are case-sensitive.', known.connection);
     END IF;
     IF decision IN ('same person', 'skip') AND staged.category IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
-            MESSAGE = format('users with role "%s" are nobody''s rows', staged.role),
-            DETAIL = format('Contacts, and roles without a rule in minga_roster.role_rules for "%s", are not matched with people.', known.sis),
-            HINT = 'Decide of a student, a teacher or another member of staff.';
+            MESSAGE = format('users with role "%s" are not matched with people', staged.role),
+            DETAIL = format('They are contacts, or minga_roster.role_rules has no rule for the role and "%s".',
+                known.sis),
+            HINT = 'Decide about a student, a teacher or another staff member.';
     END IF;
     IF person_id IS NOT NULL AND minga_roster_internal.as_owner(known.people,
         minga_roster_internal.person_query(known.people), known.site, person_id) = 0
     THEN
         RAISE EXCEPTION USING ERRCODE = 'undefined_object',
             MESSAGE = format('site "%s" has no person with this person_id', known.site),
-            DETAIL = format('It is none in "%s". The id is not repeated here.', known.people),
-            HINT = format('SELECT person_id FROM minga_roster.roster_conflicts WHERE connection = %L lists who could '
-                'be meant.', known.connection);
+            DETAIL = format('There is no such person in "%s". The ID is not shown here.', known.people),
+            HINT = format('List the people who could be meant: SELECT person_id FROM minga_roster.roster_conflicts '
+                'WHERE connection = %L.', known.connection);
     END IF;
     IF decision = 'same person' AND EXISTS (SELECT FROM minga_roster.links l
         WHERE l.connection = known.connection AND l.site = known.site AND l.person_id = do_decide.person_id
@@ -181,12 +188,13 @@ BEGIN
             AND minga_roster_internal.family_of(l.category) <> minga_roster_internal.family_of(staged.category))
     THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
-            MESSAGE = 'nobody is a student and staff at once',
-            DETAIL = format('The row is of a %s, and the person is linked to a row of the other family.', staged.role),
-            HINT = 'Decide "new person": a student who joins the staff is somebody new there.';
+            MESSAGE = 'a person cannot be both a student and staff',
+            DETAIL = format('The row has role %s, and the person is linked to a row of the other family of roles.',
+                staged.role),
+            HINT = 'Decide "new person": a student who joins the staff gets a new account.';
     END IF;
 
-    -- That a row is somebody is a link. One that a decision made is taken back by the next.
+    -- That a row is a person is stored as a link. A link made by a decision is removed by the next decision.
     DELETE FROM minga_roster.links l
     WHERE l.connection = known.connection AND l.sourced_id = do_decide.sourced_id
         AND (decision = 'same person' OR l.rule = 'decided');
@@ -204,23 +212,24 @@ BEGIN
             AND (decision IN ('new person', 'skip') OR l.person_id = do_decide.person_id))
         THEN
             RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
-                MESSAGE = 'this row of the roster is linked to a person already',
-                DETAIL = 'A link says who a row is, and no decision against a match undoes it.',
-                HINT = 'Decide "same person" with the person whom it is instead, or leave the link as it is.';
+                MESSAGE = 'this roster row is already linked to a person',
+                DETAIL = 'A link says who a row is. A decision against a match does not remove it.',
+                HINT = 'Decide "same person" with the right person instead, or leave the link as it is.';
         END IF;
         INSERT INTO minga_roster.match_decisions (connection, sourced_id, person_id, decision, decided_by, decided_at)
-        VALUES (known.connection, sourced_id, person_id, decision, minga_roster_internal.caller(), minga_roster_internal.clock());
+        VALUES (known.connection, sourced_id, person_id, decision, minga_roster_internal.caller(),
+            minga_roster_internal.clock());
     END IF;
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.do_decide(text, text, text, text) IS 'roster_decide behind the door.';
+COMMENT ON FUNCTION minga_roster_internal.do_decide(text, text, text, text) IS 'Implements roster_decide.';
 
 CREATE FUNCTION roster_decide(connection text, sourced_id text, decision text, person_id text DEFAULT NULL) RETURNS void
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_decide(text, text, text, text) IS
-'Decides who a row of the roster is: "same person" as person_id (it is linked to that person), "never the same" as '
-    'person_id, a "new person" whom nobody of the site is, "skip" (nothing is done for the row: it is matched with '
-    'nobody, creates nobody and is no conflict), or "undecided" again. Remembered, and used by each plan from then '
-    'on. Works in a query over roster_conflicts. Errors: 22023 another decision, 22004 sourcedId or person_id '
-    'missing or too many, 42704 an unknown connection, row or person, 55000 where the row is linked already or the '
-    'person is of the other family, 55006 while a run of the connection works.';
+'Decides who a roster row is: "same person" as person_id (the row is linked to that person), "never the same" as '
+'person_id, "new person" (no one at the site), "skip" (the row is ignored: it matches no one, creates no one and is '
+'never a conflict), or "undecided" again. The decision is remembered and used by every later plan. Works in a query '
+'over roster_conflicts. Errors: 22023 for an unknown decision, 22004 for a missing or unneeded sourcedId or person_id, '
+'42704 for an unknown connection, row or person, 55000 if the row is already linked or the person is of the other '
+'family of roles, 55006 while the connection is busy.';

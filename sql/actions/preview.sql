@@ -1,5 +1,5 @@
--- A reviewed preview: what its plan stores so that it can be applied later, and the apply, which fetches and plans nothing.
--- Must survive everything that may have happened in between: whoever is not as the preview saw him is refused.
+-- A reviewed preview: what its plan stores so that it can be applied later, and the apply, which fetches and plans
+-- nothing. Must survive anything that happens in between: a person who is no longer as the preview saw them is refused.
 
 CREATE FUNCTION minga_roster_internal.hash_people() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off AS $$
@@ -9,7 +9,8 @@ BEGIN
     ANALYZE seen_people (person_id);
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.hash_people() IS 'Makes the temp table seen_people of current_people: the hash that people_terms has.';
+COMMENT ON FUNCTION minga_roster_internal.hash_people() IS
+'Makes the temp table seen_people of current_people, with the hash that people_terms has.';
 
 CREATE FUNCTION minga_roster_internal.mark_seen(run bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
@@ -34,13 +35,14 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.mark_seen(bigint) IS
-'Makes the temp table sights: for each change of the run a hash of the person as he is now, for a create of those with the same identifier or e-mail.';
+'Makes the temp table sights: for each change of the run a hash of the person as they are now; for a create, of the '
+'people with the same identifier or email address.';
 
 CREATE FUNCTION minga_roster_internal.link_hash(link links) RETURNS bigint
 LANGUAGE sql STABLE
 RETURN CASE WHEN (link).sourced_id IS NOT NULL THEN
     hashtextextended(ROW((link).person_id, (link).category, (link).role_written, (link).linked_run, (link).missed, (link).archived_run)::text, 0) END;
-COMMENT ON FUNCTION minga_roster_internal.link_hash(links) IS 'A hash of what a plan goes by in a link; NULL for none.';
+COMMENT ON FUNCTION minga_roster_internal.link_hash(links) IS 'A hash of what a plan uses of a link; NULL for none.';
 
 CREATE FUNCTION minga_roster_internal.keep_preview(run runs) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -55,7 +57,8 @@ BEGIN
     UPDATE minga_roster.changes c SET seen = s.seen FROM sights s WHERE c.run = keep_preview.run.run AND c.change = s.change;
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.keep_preview(runs) IS 'Stores with a preview what its apply needs: the links to be written, and how it saw the people.';
+COMMENT ON FUNCTION minga_roster_internal.keep_preview(runs) IS
+'Stores what an apply of the preview needs: the links to write, and how the preview saw the people.';
 
 CREATE FUNCTION minga_roster_internal.planned_in(run runs) RETURNS bigint
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -66,7 +69,9 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
         ELSE (run).run
     END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.planned_in(runs) IS 'The run that has the changes which this one carried out: of an apply the preview, of an approval the run that held them.';
+COMMENT ON FUNCTION minga_roster_internal.planned_in(runs) IS
+'The run that has the changes which this run carried out: for an apply the preview, for an approval the run that held '
+'them.';
 
 CREATE FUNCTION minga_roster_internal.apply_preview(run bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
@@ -82,7 +87,7 @@ BEGIN
         WHEN preview.kind <> 'preview' THEN format('It is %s %s.', CASE WHEN preview.kind IN ('apply', 'approve', 'undo') THEN 'an' ELSE 'a' END, preview.kind)
         WHEN preview.state <> 'succeeded' THEN minga_roster_internal.state_words(preview.state) || '.'
         WHEN preview.queued_at < minga_roster_internal.changes_kept_since() THEN
-            'Its changes are older than minga_roster.keep_changes, and some of them may have been removed.'
+            'Some of its changes may have been removed, because they are older than minga_roster.keep_changes.'
         ELSE coalesce(
             minga_roster_internal.why_foreign(preview, connection),
             (SELECT format('It was applied by run %s.', r.run) FROM minga_roster.runs r
@@ -94,14 +99,14 @@ BEGIN
                     AND (r.run > preview.run OR r.finished_at > preview.finished_at)
                 ORDER BY r.run DESC LIMIT 1),
             CASE WHEN connection.unproven AND connection.unproven_since > preview.finished_at THEN
-                'Address, SIS or school of the connection have been changed since.' END)
+                'The address, SIS or school of the connection has changed since.' END)
     END;
     IF why IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
             MESSAGE = format('run %s cannot be applied', preview.run),
             DETAIL = why,
-            HINT = CASE WHEN preview.kind = 'preview' AND preview.state IN ('queued', 'running') THEN 'Call again when it has ended; minga_roster.roster_status shows how it fares.'
-                ELSE format('Only the changes of a preview that nothing has overtaken are applied. Make a new one: SELECT * FROM minga_roster.roster_preview(%L).',
+            HINT = CASE WHEN preview.kind = 'preview' AND preview.state IN ('queued', 'running') THEN 'Try again when it has finished; see minga_roster.roster_status.'
+                ELSE format('Run a new preview: SELECT * FROM minga_roster.roster_preview(%L).',
                     this.connection) END;
     END IF;
 
@@ -112,7 +117,8 @@ BEGIN
     FROM minga_roster.planned_links w
     LEFT JOIN (SELECT * FROM minga_roster.links k WHERE k.connection = this.connection) l ON l.sourced_id = w.sourced_id
     WHERE w.run = preview.run AND minga_roster_internal.link_hash(l) IS DISTINCT FROM w.seen;
-    -- The plan went by every decision there was; a link that roster_decide made since has the number of the preview or a later run.
+    -- The plan used every decision made before it. A link that roster_decide made later has the number of the preview
+    -- or of a later run.
     CREATE TEMP TABLE decided_since ON COMMIT DROP AS
     WITH planned AS MATERIALIZED (
         SELECT c.change, c.person_id, c.rule, i.sourced_id
@@ -140,7 +146,7 @@ BEGIN
     FROM planned p
     LEFT JOIN (SELECT k.sourced_id, k.person_id FROM minga_roster.links k WHERE k.connection = this.connection) l
         ON l.sourced_id = p.sourced_id AND l.person_id = p.person_id
-    -- Further rows of somebody whose linked row is none that is acted on: of a category that is off, or unreadable.
+    -- Further rows of a person whose linked row is not used, because its category is off or it is unreadable.
     LEFT JOIN (SELECT w.sourced_id FROM minga_roster.planned_links w WHERE w.run = preview.run AND w.deed IN ('insert', 'replace')) n
         ON n.sourced_id = p.sourced_id
     LEFT JOIN (SELECT DISTINCT k.person_id FROM minga_roster.links k WHERE k.connection = this.connection) known ON known.person_id = p.person_id
@@ -197,7 +203,7 @@ BEGIN
 
     PERFORM minga_roster_internal.open_writes(preview.run, 'planned');
     PERFORM minga_roster_internal.write_people(connection);
-    -- Links of held creates are for the approval.
+    -- Links of held creates wait for the approval.
     CREATE TEMP TABLE held_creates ON COMMIT DROP AS
     SELECT c.change FROM minga_roster.changes c WHERE c.run = preview.run AND c.action = 'create' AND c.state = 'held';
     CREATE TEMP TABLE link_writes ON COMMIT DROP AS
@@ -206,7 +212,7 @@ BEGIN
     WHERE l.run = preview.run AND l.sourced_id NOT IN (SELECT m.sourced_id FROM moved_links m)
         AND (l.change NOT IN (SELECT h.change FROM held_creates h)) IS NOT FALSE
         AND (l.change IS NOT NULL OR l.sourced_id NOT IN (SELECT d.sourced_id FROM decided_since d WHERE d.change IS NULL))
-        -- A link without a change of its own, as of an owner, needs the person to be there still.
+        -- A link without a change, such as an owner's, is written only if the person still exists.
         AND (l.deed NOT IN ('insert', 'replace') OR l.change IS NOT NULL OR l.person_id IN (SELECT p.person_id FROM current_people p));
     ANALYZE link_writes;
     PERFORM minga_roster_internal.write_links(this, preview.run);
@@ -250,4 +256,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.apply_preview(bigint) IS
-'Carries out the planned changes of the preview that this run is of, each checked again; who is not as the preview saw him is refused. What the guard held stays held, and roster_approve of the preview applies it. Proves no connection. 55000 for what is no preview, has not succeeded, was applied, or was overtaken by a later run or a changed connection.';
+'Carries out the planned changes of the run''s preview, checking each again; people who are no longer as the preview '
+'saw them are refused. What the guard held stays held until roster_approve of the preview. Proves no connection. 55000 '
+'if the run is not a preview, has not succeeded, was applied, or is out of date because of a later run or a changed '
+'connection.';

@@ -1,5 +1,6 @@
--- Undo: takes back what a sync, an apply or an approval did to people and links, in one transaction, and pauses Automatic Rostering,
--- which would do it all again. Must survive everything that happened since: whoever was changed since is kept as he is.
+-- Undo: reverts what a sync, an apply or an approval did to people and links, in one transaction, and pauses Automatic
+-- Rostering, which would do it again. Must survive everything that happened since: a person who was changed since is
+-- kept.
 
 CREATE FUNCTION minga_roster_internal.check_undo(connection connections, target runs) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -8,27 +9,30 @@ DECLARE
     next_step text;
 BEGIN
     SELECT CASE
-            WHEN target.kind = 'undo' THEN 'It is an undo, and an undo is not taken back.'
-            WHEN target.kind NOT IN ('sync', 'apply', 'approve') THEN format('It is a %s, which changes nobody.', target.kind)
-            WHEN target.state <> 'succeeded' THEN minga_roster_internal.state_words(target.state) || ', and has changed nobody.'
+            WHEN target.kind = 'undo' THEN 'It is an undo, which cannot be undone.'
+            WHEN target.kind NOT IN ('sync', 'apply', 'approve') THEN format('It is a %s, which changes no one.', target.kind)
+            WHEN target.state <> 'succeeded' THEN minga_roster_internal.state_words(target.state) || ', and changed no one.'
             WHEN u.run IS NOT NULL THEN format('It was undone by run %s.', u.run)
             WHEN EXISTS (SELECT FROM minga_roster.runs r
                 WHERE r.run IN (target.run, minga_roster_internal.planned_in(target)) AND r.queued_at < minga_roster_internal.changes_kept_since()) THEN
-                'Its changes are older than minga_roster.keep_changes, and some of them may have been removed.'
+                'Some of its changes may have been removed, because they are older than minga_roster.keep_changes.'
             WHEN f.why IS NOT NULL THEN f.why
             WHEN NOT EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = minga_roster_internal.planned_in(target) AND c.done_by = target.run)
                 AND NOT EXISTS (SELECT FROM minga_roster.link_changes l WHERE l.run = target.run) THEN
                 CASE WHEN coalesce(target.created, 0) + coalesce(target.linked, 0) + coalesce(target.updated, 0) + coalesce(target.restored, 0)
                         + coalesce(target.archived, 0) > 0
-                    THEN 'Its changes are older than minga_roster.keep_changes and have been removed.'
-                    ELSE 'It changed nobody.' END
+                    THEN 'Its changes have been removed, because they are older than minga_roster.keep_changes.'
+                    ELSE 'It changed no one.' END
         END,
         CASE
             WHEN target.kind IN ('sync', 'apply', 'approve') AND target.state IN ('queued', 'running') THEN
-                'Call again when it has ended; minga_roster.roster_status shows how it fares.'
-            WHEN target.kind = 'undo' THEN format('Preview what a sync would do now, and apply it: SELECT * FROM minga_roster.roster_preview(%L).', target.connection)
-            WHEN target.kind = 'preview' AND a.run IS NOT NULL THEN format('Its changes were applied by run %s: SELECT minga_roster.roster_undo(%s).', a.run, a.run)
-            ELSE format('SELECT run, kind, finished_at FROM minga_roster.runs WHERE connection = %L AND kind IN (''sync'', ''apply'', ''approve'') AND state = ''succeeded'' ORDER BY run DESC shows the runs that changed people.',
+                'Try again when it has finished; see minga_roster.roster_status.'
+            WHEN target.kind = 'undo' THEN format('Preview what a sync would do now, then apply it: SELECT * FROM '
+                'minga_roster.roster_preview(%L).', target.connection)
+            WHEN target.kind = 'preview' AND a.run IS NOT NULL THEN format('Undo run %s, which applied it: SELECT minga_roster.roster_undo(%s).', a.run, a.run)
+            ELSE format('Find the runs that changed people: SELECT run, kind, finished_at FROM minga_roster.runs WHERE '
+                'connection = %L AND kind IN (''sync'', ''apply'', ''approve'') AND state = ''succeeded'' ORDER BY run '
+                'DESC.',
                 target.connection)
         END
     INTO why, next_step
@@ -43,7 +47,8 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.check_undo(connections, runs) IS '55000 where the target is nothing that can be taken back, with the reason and the next step.';
+COMMENT ON FUNCTION minga_roster_internal.check_undo(connections, runs) IS
+'55000 if the target cannot be undone, with the reason and the next step.';
 
 CREATE FUNCTION minga_roster_internal.find_undo(target runs) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
@@ -64,7 +69,7 @@ BEGIN
         WHERE c.run > target.run
         GROUP BY c.sourced_id
     ) later ON later.sourced_id = t.sourced_id
-    -- What roster_decide has made of a row since stays.
+    -- What roster_decide made of a row since then stays.
     WHERE (l.rule = 'decided' AND l.linked_run >= target.run) IS NOT TRUE;
 
     PERFORM minga_roster_internal.hash_people();
@@ -109,7 +114,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.find_undo(runs) IS
-'Makes the temp tables undoing (each change that the run carried out, with what takes it back, and the reason where it is kept) and touched_links (the links it wrote, as they were before).';
+'Makes the temp tables undoing (each change that the run carried out, what reverts it, and the reason if it is kept) '
+'and touched_links (the links that it wrote, as they were before).';
 
 CREATE FUNCTION minga_roster_internal.undo_run(run bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
@@ -132,7 +138,7 @@ BEGIN
     PERFORM minga_roster_internal.write_people(connection);
     UPDATE undoing u SET reason = coalesce(w.failure, 'The person was changed since.') FROM writes w WHERE w.change = u.nth AND NOT w.done;
 
-    -- Links of those who are kept stay, and so do links that a later run has written.
+    -- Links of kept people stay, and so do links that a later run wrote.
     DELETE FROM touched_links t
     WHERE t.later_run IS NOT NULL
         OR t.person_now IN (SELECT u.person_id FROM undoing u WHERE u.reason IS NOT NULL)
@@ -149,7 +155,7 @@ BEGIN
             WHEN u.reason IS NULL THEN 'undone' END
     FROM undoing u
     WHERE c.run = u.run AND c.change = u.change;
-    -- What the run held rested on what is taken back.
+    -- What the run held depended on what is being undone.
     UPDATE minga_roster.changes c SET state = 'expired', state_at = minga_roster_internal.clock(),
         state_reason = format('Run %s was undone.', target.run),
         state_cause = 'run_undone'
@@ -161,7 +167,7 @@ BEGIN
         paused_reason = format('run %s was undone', target.run)
     WHERE c.connection = this.connection AND c.automatic;
     UPDATE minga_roster.runs r
-    SET state = 'canceled', finished_at = minga_roster_internal.clock(), reported = true, sqlstate = '57014', error = 'automatic rostering is off or paused'
+    SET state = 'canceled', finished_at = minga_roster_internal.clock(), reported = true, sqlstate = '57014', error = 'Automatic Rostering is off or paused'
     WHERE r.run IN (SELECT q.run FROM minga_roster.runs q WHERE q.connection = this.connection AND q.state = 'queued' AND q.trigger = 'evening'
                     FOR UPDATE SKIP LOCKED);
 
@@ -184,4 +190,6 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.undo_run(bigint) IS
-'Takes back the changes that the run which this one is of carried out: new people are archived, archived people taken out again, restored ones archived as before, values and links put back. Who was changed since is kept, with the reason in state_reason. Pauses Automatic Rostering. 55000 for what cannot be undone.';
+'Undoes the changes that the target run carried out: new people are archived, archived people restored, restored '
+'people archived again, values and links reverted. People who were changed since are kept, with the reason in '
+'state_reason. Pauses Automatic Rostering. 55000 for a run that cannot be undone.';

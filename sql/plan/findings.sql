@@ -1,5 +1,5 @@
--- Findings: what a run noticed of the roster beside what it did. They are codes with numbers; report.sql makes
--- sentences of them. Must survive a SIS that sends anything: names of roles are its own words, and are kept short and
+-- Findings: what a run noticed in the roster besides what it changed. They are codes with numbers; report.sql turns
+-- them into sentences. Must survive a SIS that sends anything: names of roles come from the SIS, and are kept short and
 -- few.
 
 CREATE FUNCTION minga_roster_internal.former_read(run runs, connection connections) RETURNS bigint
@@ -14,8 +14,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     LIMIT 1
 $$;
 COMMENT ON FUNCTION minga_roster_internal.former_read(runs, connections) IS
-'The last full sync, or applied preview, that succeeded before the run, of the same address, SIS and school; '
-'NULL where there is none.';
+'The last full sync or applied preview that succeeded before the run, of the same address, SIS and school; NULL if '
+'there is none.';
 
 CREATE FUNCTION minga_roster_internal.count_listed(run runs) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off AS $$
@@ -45,9 +45,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.count_listed(runs) IS
-'Makes the temp table listed_roles: how many rows of each role are listed, inactive, and have a value in each field; '
-    'and '
-'keeps that by category with a full run, for the next one to compare with. Works on the temp tables of plan_run.';
+'Makes the temp table listed_roles: how many rows of each role are listed, are inactive, and have a value in each '
+'field. A full run also keeps these numbers by category for the next run to compare with. Works on the temp tables of '
+'plan_run.';
 
 CREATE FUNCTION minga_roster_internal.note_findings(run runs, connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off AS $$
@@ -93,7 +93,7 @@ BEGIN
         WHERE b.run = before AND note_findings.run.is_full AND f.category IS NULL
             AND EXISTS (SELECT FROM read_collections r WHERE r.categories ? b.category AND r.proof IS NOT NULL)
         UNION ALL
-        -- Gone from everybody, or from nine of ten who had it where most had it.
+        -- Gone from everyone, or from nine of ten people where most had a value.
         SELECT 3, 'field_vanished', f.category, n.number, f.people,
             jsonb_build_object('subject', n.field, 'before', b.number, 'before_of', p.people), true
         FROM minga_roster.run_figures f
@@ -141,10 +141,11 @@ BEGIN
         FROM mass_updates m
     )
     SELECT note_findings.run.run,
-        row_number() OVER (ORDER BY f.place, array_position(minga_roster_internal.categories(), f.category), f.amount DESC,
+        row_number() OVER (ORDER BY f.place, array_position(minga_roster_internal.categories(), f.category),
+            f.amount DESC,
             f.detail),
         f.finding, f.category, f.amount, f."of", f.detail,
-        -- Told once; what waits for somebody, as long as it waits.
+        -- Reported once. What waits for a decision is reported as long as it waits.
         f.looks AND (f.finding = 'mass_update_held' OR NOT EXISTS (
             SELECT FROM minga_roster.run_findings k
             WHERE k.run = before AND k.finding = f.finding AND k.category IS NOT DISTINCT FROM f.category
@@ -154,7 +155,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.note_findings(runs, connections) IS
-'Notes in run_findings what is to be known of the roster that the run read. Works on the temp tables of plan_run.';
+'Notes in run_findings what the run noticed in the roster. Works on the temp tables of plan_run.';
 
 CREATE FUNCTION minga_roster_internal.mark_incomplete(run bigint) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -164,5 +165,5 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
         WHERE c.run = r.run AND (NOT c.complete OR c.proof = 'weak') AND (r.is_full IS NOT FALSE OR c.proof IS NULL))
 $$;
 COMMENT ON FUNCTION minga_roster_internal.mark_incomplete(bigint) IS
-'Says in a run''s row that a list was not proved to be read to its end; of a delta, which rests on no proof, that one '
+'Marks the run as incomplete if a list was not proved complete. A delta needs no proof; it is incomplete if a list '
 'could not be read at all.';

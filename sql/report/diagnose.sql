@@ -1,14 +1,16 @@
--- The diagnosis of a SIS: what its rows are like, counted from the stage, and the text that a school can send to its vendor.
--- Must name nobody: numbers, roles that OneRoster knows, and schools.
+-- The diagnosis of a SIS: what its rows are like, counted from the stage, and the text that a school can send to its
+-- vendor. Shows no personal data: only numbers, roles known to OneRoster, and schools.
 
 CREATE FUNCTION minga_roster_internal.share_in_words(part bigint, whole bigint) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT format('%s of %s', part, whole) || CASE WHEN part > 0 AND whole > 0 THEN format(' (%s %%)', round(100.0 * part / whole, 1)) ELSE '' END
+    SELECT format('%s of %s', part, whole) || CASE WHEN part > 0 AND whole > 0
+        THEN format(' (%s %%)', round(100.0 * part / whole, 1)) ELSE '' END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.share_in_words(bigint, bigint) IS '"12 of 1204 (1.0 %)".';
 
-CREATE FUNCTION minga_roster_internal.statistics_of_stage(run bigint, OUT part integer, OUT nth bigint, OUT finding text, OUT value text, OUT ok boolean, OUT detail text, OUT hint text)
+CREATE FUNCTION minga_roster_internal.statistics_of_stage(run bigint, OUT part integer, OUT nth bigint,
+    OUT finding text, OUT value text, OUT ok boolean, OUT detail text, OUT hint text)
 RETURNS SETOF record
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET work_mem = '1MB'
 AS $$
@@ -24,8 +26,10 @@ AS $$
         WHERE lower(o.type) = 'school' OR o.type IS NULL OR o.sourced_id = this.school_id
     ), person AS (
         SELECT s.role, coalesce(l.role, 'other role') AS shown_role,
-            CASE WHEN l.category = 'student' THEN 'students' WHEN l.category = 'contact' THEN 'guardians' WHEN l.category IS NOT NULL THEN 'staff' END AS family,
-            s.status, s.enabled, s.damaged, s.given_name, s.family_name, s.username, s.identifier, lower(s.email) AS email, s.grade,
+            CASE WHEN l.category = 'student' THEN 'students' WHEN l.category = 'contact' THEN 'guardians'
+                WHEN l.category IS NOT NULL THEN 'staff' END AS family,
+            s.status, s.enabled, s.damaged, s.given_name, s.family_name, s.username, s.identifier,
+                lower(s.email) AS email, s.grade,
             s.date_last_modified, s.sourced_id, s.org_ids, s.agent_ids, cardinality(s.roles) > 1 AS holds_several
         FROM this
         JOIN minga_roster.staged_users s USING (connection)
@@ -40,20 +44,27 @@ AS $$
         SELECT p.family, m.place, m.what, m.strict, m.hint, count(*) FILTER (WHERE m.lacks) AS part, count(*) AS whole
         FROM person p
         CROSS JOIN LATERAL (VALUES
-            (1, 'without e-mail', p.email IS NULL, false, 'Where e-mail is missing altogether, the district''s SIS administrator may not share it with this connection.'),
-            (2, 'without identifier', p.identifier IS NULL, false, 'The identifier is the number the school knows a person by; people who are there already are found by it.'),
-            (3, 'without e-mail and identifier', p.email IS NULL AND p.identifier IS NULL, true, 'People who are there already cannot be recognized; they would be created a second time.'),
-            (4, 'without a given or family name', p.given_name IS NULL OR p.family_name IS NULL, true, 'OneRoster requires both. Nobody is created without a name.'),
-            (5, 'without dateLastModified', p.date_last_modified IS NULL, true, 'OneRoster requires it; without it nobody can be asked what has changed.'),
+            (1, 'without email', p.email IS NULL, false, 'If no one has an email address, the district''s SIS '
+                'administrator may not share the field with this connection.'),
+            (2, 'without identifier', p.identifier IS NULL, false, 'The identifier is the number by which the school '
+                'knows a person. Existing people are found by it.'),
+            (3, 'without email and identifier', p.email IS NULL AND p.identifier IS NULL, true,
+                'Existing people cannot be recognized, and would be created a second time.'),
+            (4, 'without a given or family name', p.given_name IS NULL OR p.family_name IS NULL, true,
+                'OneRoster requires both. No one is created without a name.'),
+            (5, 'without dateLastModified', p.date_last_modified IS NULL, true,
+                'OneRoster requires it. Without it, changes cannot be requested by date.'),
             (6, 'without grade', CASE WHEN p.family = 'students' THEN p.grade IS NULL END, false, NULL),
-            (7, 'that cannot be read cleanly', p.damaged, true, 'Rows with invalid UTF-8, control characters or fields of a wrong type are not written: ask the SIS vendor.')
+            (7, 'that cannot be read cleanly', p.damaged, true, 'Rows with invalid UTF-8, control characters or fields '
+                'of the wrong type are not used. Ask the SIS vendor.')
         ) AS m (place, what, lacks, strict, hint)
         WHERE p.family IN ('students', 'staff') AND m.lacks IS NOT NULL
         GROUP BY p.family, m.place, m.what, m.strict, m.hint
     ), by_role AS (
         SELECT p.family, k.kind, k.key COLLATE "C" AS key, p.role, count(*) AS people
         FROM person p
-        CROSS JOIN LATERAL (VALUES ('identifier', p.identifier), ('username', p.username), ('e-mail', p.email)) AS k (kind, key)
+        CROSS JOIN LATERAL (VALUES ('identifier', p.identifier), ('username', p.username),
+            ('e-mail', p.email)) AS k (kind, key)
         WHERE k.key IS NOT NULL AND p.family IN ('students', 'staff')
         GROUP BY p.family, k.kind, k.key COLLATE "C", p.role
     ), by_key AS (
@@ -61,7 +72,8 @@ AS $$
         FROM by_role r
         GROUP BY r.family, r.kind, r.key HAVING sum(r.people) > 1
     ), shared AS (
-        SELECT f.family, k.kind, k.place, count(*) FILTER (WHERE b.several_roles) AS several_roles, count(*) FILTER (WHERE b.twice_in_a_role) AS twice_in_a_role
+        SELECT f.family, k.kind, k.place, count(*) FILTER (WHERE b.several_roles) AS several_roles, count(*)
+            FILTER (WHERE b.twice_in_a_role) AS twice_in_a_role
         FROM (VALUES ('students'), ('staff')) f (family)
         CROSS JOIN (VALUES (1, 'identifier'), (2, 'username'), (3, 'e-mail')) k (place, kind)
         LEFT JOIN by_key b ON b.family = f.family AND b.kind = k.kind
@@ -74,77 +86,105 @@ AS $$
         SELECT count(*) AS whole, count(*) FILTER (WHERE cardinality(p.agent_ids) > 0) AS with_agents
         FROM person p WHERE p.family = 'students'
     )
-    SELECT 1, row_number() OVER (ORDER BY c.family = 'contact', c.family = 'staff', c.collection), format('whole list of %s', c.collection),
+    SELECT 1, row_number() OVER (ORDER BY c.family = 'contact', c.family = 'staff', c.collection),
+        format('full list of %s', c.collection),
         CASE WHEN c.proof IS NULL THEN 'denied'
              WHEN c.claimed_total IS NULL THEN minga_roster_internal.counted(c.distinct_ids, 'row')
              ELSE format('%s rows, %s claimed', c.distinct_ids, c.claimed_total) END,
-        CASE WHEN c.proof IS NULL AND c.family = 'contact' THEN NULL ELSE c.complete AND c.proof <> 'weak' AND c.proof IS NOT NULL END,
-        concat_ws(' ', c.detail, CASE WHEN c.proof <> 'weak' THEN format('Read in %s; its end is proved by %s.', minga_roster_internal.counted(c.pages, 'page'),
+        CASE WHEN c.proof IS NULL AND c.family = 'contact' THEN NULL ELSE c.complete AND c.proof <> 'weak'
+            AND c.proof IS NOT NULL END,
+        concat_ws(' ', c.detail, CASE WHEN c.proof <> 'weak'
+            THEN format('Read in %s; its end is proved by %s.', minga_roster_internal.counted(c.pages, 'page'),
                 CASE c.proof WHEN 'total' THEN 'the claimed total' ELSE 'an empty page' END) END,
-            CASE WHEN c.elsewhere > 0 AND c.family = 'contact' THEN format('%s belong to no student of this school.', c.elsewhere)
+            CASE WHEN c.elsewhere > 0 AND c.family = 'contact'
+                THEN format('%s belong to no student of this school.', c.elsewhere)
                  WHEN c.elsewhere > 0 THEN format('%s are of another school or role.', c.elsewhere) END),
-        CASE WHEN c.proof IS NULL THEN 'Ask the school to share it (in Infinite Campus: Data to Share of the connection).'
-             WHEN NOT c.complete OR c.proof = 'weak' THEN 'Nobody is archived on a list whose end is not proved: ask the SIS vendor.' END
+        CASE WHEN c.proof IS NULL THEN 'Ask the school to share it (in Infinite Campus: Data to Share of the '
+            'connection).'
+             WHEN NOT c.complete OR c.proof = 'weak'
+                 THEN 'No one is archived by a list whose end is not proved. Ask the SIS vendor.' END
     FROM read c
     UNION ALL
     SELECT 2, 1, 'rows listed twice', r.twice::text, r.twice = 0, NULL,
-        CASE WHEN r.twice > 0 THEN 'A list names each id once: ask the SIS vendor whether its order is stable.' END
+        CASE WHEN r.twice > 0 THEN 'Each ID must be listed once. Ask the SIS vendor whether the order is stable.' END
     FROM (SELECT coalesce(sum(c.rows - c.without_id - c.distinct_ids), 0) AS twice FROM read c) r
     UNION ALL
     SELECT 2, 2, 'rows without sourcedId', r.without_id::text, r.without_id = 0, NULL,
-        CASE WHEN r.without_id > 0 THEN 'OneRoster requires it, and nobody can be followed without it: ask the SIS vendor.' END
+        CASE WHEN r.without_id > 0
+            THEN 'OneRoster requires it. A row without one cannot be tracked. Ask the SIS vendor.' END
     FROM (SELECT coalesce(sum(c.without_id), 0) AS without_id FROM read c) r
     UNION ALL
-    SELECT 3, 1, 'schools that the key can see', count(*)::text, NULL, CASE WHEN count(*) = 0 THEN 'The key may not list schools.' END, NULL FROM school
+    SELECT 3, 1, 'schools that the key can see', count(*)::text, NULL,
+        CASE WHEN count(*) = 0 THEN 'The key cannot list schools.' END, NULL FROM school
     UNION ALL
-    SELECT 4, row_number() OVER (ORDER BY count(*) DESC, p.shown_role), format('role %s', p.shown_role), count(*)::text, CASE WHEN p.shown_role = 'other role' THEN false END,
-        CASE WHEN p.shown_role = 'other role' THEN 'Their role is missing, or none that OneRoster or this connection''s preset knows.' END,
-        CASE WHEN p.shown_role = 'other role' THEN 'They count as present and are otherwise ignored. The DBA may add a row to role_rules.' END
+    SELECT 4, row_number() OVER (ORDER BY count(*) DESC, p.shown_role), format('role %s', p.shown_role), count(*)::text,
+        CASE WHEN p.shown_role = 'other role' THEN false END,
+        CASE WHEN p.shown_role = 'other role'
+            THEN 'The role is missing, or unknown to OneRoster and to this connection''s preset.' END,
+        CASE WHEN p.shown_role = 'other role' THEN 'These people count as present and are otherwise ignored. The DBA '
+            'can add a row to role_rules.' END
     FROM person p GROUP BY p.shown_role
     UNION ALL
-    SELECT 5, row_number() OVER (ORDER BY o.own DESC, o.people DESC, o.name), format('people of %s', o.name), o.roles, NULL,
-        CASE WHEN NOT o.own THEN 'Those of this school''s people who are there too.' END, NULL
+    SELECT 5, row_number() OVER (ORDER BY o.own DESC, o.people DESC, o.name), format('people of %s', o.name), o.roles,
+        NULL,
+        CASE WHEN NOT o.own THEN 'People of this school who are also there.' END, NULL
     FROM (SELECT c.sourced_id, c.name, c.sourced_id = this.school_id AS own, sum(c.people) AS people,
               string_agg(format('%s %s', c.people, c.shown_role), ', ' ORDER BY c.people DESC, c.shown_role) AS roles
-          FROM this CROSS JOIN (SELECT s.sourced_id, s.name, b.shown_role, b.people FROM by_org b JOIN school s ON s.sourced_id = b.id) c
+          FROM this CROSS JOIN (SELECT s.sourced_id, s.name, b.shown_role, b.people FROM by_org b JOIN school s
+              ON s.sourced_id = b.id) c
           GROUP BY c.sourced_id, c.name, this.school_id
           ORDER BY own DESC, people DESC, c.name LIMIT 50) o
     UNION ALL
-    SELECT CASE m.family WHEN 'students' THEN 6 ELSE 7 END, m.place, format('%s %s', m.family, m.what), minga_roster_internal.share_in_words(m.part, m.whole),
-        CASE WHEN m.part = 0 THEN true WHEN m.strict OR m.part = m.whole THEN false END, NULL, CASE WHEN m.part > 0 THEN m.hint END
+    SELECT CASE m.family WHEN 'students' THEN 6 ELSE 7 END, m.place, format('%s %s', m.family, m.what),
+        minga_roster_internal.share_in_words(m.part, m.whole),
+        CASE WHEN m.part = 0 THEN true WHEN m.strict OR m.part = m.whole THEN false END, NULL,
+            CASE WHEN m.part > 0 THEN m.hint END
     FROM measure m
     UNION ALL
-    SELECT 8, 1, 'people marked as gone or disabled', count(*) FILTER (WHERE p.status = 'tobedeleted' OR NOT p.enabled)::text, NULL,
-        format('%s with status tobedeleted, %s with enabledUser false.', count(*) FILTER (WHERE p.status = 'tobedeleted'), count(*) FILTER (WHERE NOT p.enabled)), NULL
+    SELECT 8, 1, 'people marked as gone or disabled', count(*)
+        FILTER (WHERE p.status = 'tobedeleted' OR NOT p.enabled)::text, NULL,
+        format('%s with status tobedeleted, %s with enabledUser false.', count(*)
+            FILTER (WHERE p.status = 'tobedeleted'), count(*) FILTER (WHERE NOT p.enabled)), NULL
     FROM person p
     UNION ALL
     SELECT 8, 2, 'staff in several roles', coalesce(max(s.several_roles), 0)::text, NULL,
         'By a shared ' || string_agg(format('%s: %s', s.kind, s.several_roles), ', ' ORDER BY s.place) || '.',
-        CASE WHEN max(s.several_roles) > 0 THEN 'Rows that share an identifier or username are taken for one person; those that share an e-mail address alone are not.' END
+        CASE WHEN max(s.several_roles) > 0 THEN 'Rows that share an identifier or username are one person; rows that '
+            'share only an email address are not.' END
     FROM shared s WHERE s.family = 'staff'
     UNION ALL
-    SELECT 8, 3, 'people with several roles in one row', count(*) FILTER (WHERE p.holds_several)::text, NULL, NULL, NULL FROM person p
+    SELECT 8, 3, 'people with several roles in one row', count(*) FILTER (WHERE p.holds_several)::text, NULL, NULL, NULL
+        FROM person p
     UNION ALL
-    SELECT 8, CASE s.family WHEN 'students' THEN 4 ELSE 5 END, format('%s who share a key in one role', s.family), max(s.twice_in_a_role)::text, max(s.twice_in_a_role) = 0,
+    SELECT 8, CASE s.family WHEN 'students' THEN 4 ELSE 5 END, format('%s who share a key in one role', s.family),
+        max(s.twice_in_a_role)::text, max(s.twice_in_a_role) = 0,
         'By ' || string_agg(format('%s: %s', s.kind, s.twice_in_a_role), ', ' ORDER BY s.place) || '.',
-        CASE WHEN max(s.twice_in_a_role) > 0 THEN 'Rows of one role with the same identifier or username are conflicts and not written; the same e-mail address tells nobody apart. The school corrects them in its SIS.' END
+        CASE WHEN max(s.twice_in_a_role) > 0 THEN 'Rows of one role with the same identifier or username become '
+            'conflicts and are not used; a shared email address identifies no one. The school corrects them in its SIS.'
+            END
     FROM shared s GROUP BY s.family
     UNION ALL
-    SELECT 9, 1, 'students with guardians', minga_roster_internal.share_in_words(s.with_agents, s.whole), CASE WHEN s.with_agents > 0 THEN true END, NULL,
-        CASE WHEN s.with_agents = 0 THEN 'Where primary parent contacts are wanted, the SIS has to name guardians as the students'' agents.' END
+    SELECT 9, 1, 'students with guardians', minga_roster_internal.share_in_words(s.with_agents, s.whole),
+        CASE WHEN s.with_agents > 0 THEN true END, NULL,
+        CASE WHEN s.with_agents = 0 THEN 'If primary parent contacts are wanted, the SIS must name guardians as agents '
+            'of the students.' END
     FROM student s WHERE s.whole > 0
     UNION ALL
     SELECT 9, 2, 'guardians reachable',
         CASE WHEN this.parent_contact THEN minga_roster_internal.share_in_words(a.found, a.named) ELSE 'not read' END,
         CASE WHEN this.parent_contact AND a.named > 0 THEN a.found = a.named END,
-        CASE WHEN this.parent_contact THEN 'Of the guardians whom students name, so many are listed.' ELSE 'Primary parent contacts are off for this connection.' END,
-        CASE WHEN this.parent_contact AND a.found < a.named THEN 'The others are named by their sourcedId and not listed: ask the SIS vendor, or the district which contacts it shares.' END
+        CASE WHEN this.parent_contact THEN 'Of the guardians named by students, this many are listed.'
+            ELSE 'Primary parent contacts are off for this connection.' END,
+        CASE WHEN this.parent_contact AND a.found < a.named THEN 'The others are named by sourcedId but not listed. '
+            'Ask the SIS vendor, or ask the district which contacts it shares.' END
     FROM this CROSS JOIN (
         SELECT (SELECT count(*) FROM agent) AS named,
-            (SELECT count(*) FROM (SELECT agent.id FROM agent INTERSECT SELECT p.sourced_id FROM person p) listed) AS found) a
+            (SELECT count(*) FROM (SELECT agent.id FROM agent INTERSECT SELECT p.sourced_id
+                FROM person p) listed) AS found) a
 $$;
 COMMENT ON FUNCTION minga_roster_internal.statistics_of_stage(bigint) IS
-'What the rows in the stage of a diagnosis are like: lists, schools, roles, what is missing, who has several roles or shares a key, guardians. Numbers alone.';
+'What the staged rows of a diagnosis are like: lists, schools, roles, missing values, people with several roles or '
+'shared keys, guardians. Numbers only.';
 
 CREATE FUNCTION minga_roster_internal.store_facts(run bigint, last_position integer) RETURNS integer
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -153,21 +193,24 @@ AS $$
         SELECT row_number() OVER (ORDER BY f.fact) AS nth, w.finding, f.value, w.detail, w.hint
         FROM minga_roster.server_facts f
         JOIN (VALUES
-            ('fields', 'known: fields', 'A request that names fields is refused: rows are asked for whole.',
-             'Whatever else rows hold is not kept. Ask the SIS vendor to take fields, as OneRoster has it.'),
-            ('limit', 'known: largest page', 'A request for more rows is refused: pages of so many are asked for.',
+            ('fields', 'known: fields', 'The SIS rejects requests that name fields, so full rows are requested.',
+             'Other fields are not stored. Ask the SIS vendor to support the fields parameter of OneRoster.'),
+            ('limit', 'known: largest page', 'The SIS rejects larger pages, so pages of this size are requested.',
              'Set roster_configure(page_size => ...) to it, or ask the SIS vendor for the largest page.'),
-            ('order', 'known: falling order',
-                'A list cannot be had from its other end, where its last row would prove that it was read whole.',
-             'Ask the SIS vendor for sort with orderBy=desc, or for X-Total-Count.'),
+            ('order', 'known: descending order',
+                'A list cannot be read from its end, where the last row would prove that it was read completely.',
+             'Ask the SIS vendor to support sort with orderBy=desc, or X-Total-Count.'),
             ('overlap', 'known: offset inside a list',
-                'Pages begin at whole pages only, so that it cannot be seen whether a list moved while it was read.',
-             'Without X-Total-Count a list of several pages is not proved: ask the SIS vendor for it.'),
+                'The SIS serves only offsets at page boundaries, so a list that moves during the read cannot be '
+                    'detected.',
+             'Without X-Total-Count, a list of several pages is not proved complete. Ask the SIS vendor for it.'),
             ('paging', 'known: paging',
-                'limit and offset are not taken as OneRoster has them; lists are read all the same.',
-             'Ask the SIS vendor: offset and limit have to count rows.'),
-            ('sort', 'known: sort', 'A request that names an order is refused: lists come in the order of the SIS.',
-             'Ask the SIS vendor to take sort, as OneRoster has it.')) AS w (fact, finding, detail, hint) USING (fact)
+                'limit and offset do not work as OneRoster specifies. Lists are read anyway.',
+             'Ask the SIS vendor to make offset and limit count rows.'),
+            ('sort', 'known: sort', 'The SIS rejects requests that name an order, so lists come in the order of the '
+                'SIS.',
+             'Ask the SIS vendor to support the sort parameter of OneRoster.')) AS w (fact, finding, detail, hint)
+                 USING (fact)
         WHERE f.connection = (SELECT r.connection FROM minga_roster.runs r WHERE r.run = store_facts.run)
     ), stored AS (
         INSERT INTO minga_roster.findings (run, position, finding, value, ok, detail, hint)
@@ -177,17 +220,18 @@ AS $$
     SELECT store_facts.last_position + count(*)::integer FROM known
 $$;
 COMMENT ON FUNCTION minga_roster_internal.store_facts(bigint, integer) IS
-'Adds what is known of how the SIS has to be asked to the findings of a diagnosis; returns the position of the last '
-    'one.';
+'Adds the known limits of the SIS to the findings of a diagnosis; returns the last position.';
 
 CREATE FUNCTION minga_roster_internal.store_statistics(run bigint, last_position integer) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
     INSERT INTO minga_roster.findings (run, position, finding, value, ok, detail, hint)
-    SELECT store_statistics.run, store_statistics.last_position + row_number() OVER (ORDER BY s.part, s.nth), s.finding, s.value, s.ok, nullif(s.detail, ''), s.hint
+    SELECT store_statistics.run, store_statistics.last_position + row_number() OVER (ORDER BY s.part, s.nth), s.finding,
+        s.value, s.ok, nullif(s.detail, ''), s.hint
     FROM minga_roster_internal.statistics_of_stage(store_statistics.run) s
 $$;
-COMMENT ON FUNCTION minga_roster_internal.store_statistics(bigint, integer) IS 'Adds what the stage says to the findings of a diagnosis, behind those it has.';
+COMMENT ON FUNCTION minga_roster_internal.store_statistics(bigint, integer) IS
+'Adds the statistics of the stage to the findings of a diagnosis, after last_position.';
 
 CREATE FUNCTION minga_roster_internal.do_diagnosis(run bigint) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -200,11 +244,13 @@ DECLARE
 BEGIN
     IF diagnosed.kind <> 'diagnose' THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
-            MESSAGE = format('run %s is no diagnosis', diagnosed.run),
-            DETAIL = format('It is a run of kind "%s".', diagnosed.kind),
-            HINT = format('SELECT * FROM minga_roster.roster_diagnose(%L) makes one; roster_report(%s) tells of this run.', diagnosed.connection, diagnosed.run);
+            MESSAGE = format('run %s is not a diagnosis', diagnosed.run),
+            DETAIL = format('Its kind is "%s".', diagnosed.kind),
+            HINT = format('Run one with SELECT * FROM minga_roster.roster_diagnose(%L); see this run with '
+                'roster_report(%s).', diagnosed.connection, diagnosed.run);
     END IF;
-    SELECT string_agg(rpad(f.label || ':', 12) || array_to_string(minga_roster_internal.wrapped(f.value, width - 12), E'\n' || repeat(' ', 12)) || E'\n', '' ORDER BY f.place)
+    SELECT string_agg(rpad(f.label || ':', 12) || array_to_string(minga_roster_internal.wrapped(f.value, width - 12),
+        E'\n' || repeat(' ', 12)) || E'\n', '' ORDER BY f.place)
     INTO facts
     FROM (SELECT c.*, s.title, CASE WHEN t.name IS NULL THEN 'UTC' ELSE c.time_zone END AS zone,
               (SELECT left(o.name, 80) FROM minga_roster.staged_orgs o
@@ -218,35 +264,48 @@ BEGIN
         (2, 'Product', format('%s (preset "%s")', c.title, c.sis)),
         (3, 'School', CASE WHEN c.listed_as IS NULL THEN c.school_id
             ELSE format('%s (%s)', c.listed_as, c.school_id) END),
-        (4, 'Examined', format('%s %s, %s; run %s', to_char(coalesce(diagnosed.started_at, diagnosed.queued_at) AT TIME ZONE c.zone, 'YYYY-MM-DD HH24:MI'), c.zone,
-            coalesce('took ' || minga_roster_internal.duration_in_words(diagnosed.finished_at - diagnosed.started_at), diagnosed.state), diagnosed.run)),
-        (5, 'Asked', format('%s, %s of them again, %s KB read', minga_roster_internal.counted(diagnosed.requests, 'request'), diagnosed.retries, (diagnosed.bytes + 1023) / 1024)),
-        (6, 'Client', format('minga_roster %s on PostgreSQL %s', (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'minga_roster'),
+        (4, 'Examined', format('%s %s, %s; run %s',
+            to_char(coalesce(diagnosed.started_at, diagnosed.queued_at) AT TIME ZONE c.zone, 'YYYY-MM-DD HH24:MI'),
+            c.zone,
+            coalesce('took ' || minga_roster_internal.duration_in_words(diagnosed.finished_at - diagnosed.started_at),
+                diagnosed.state), diagnosed.run)),
+        (5, 'Asked', format('%s, %s of them again, %s KB read',
+            minga_roster_internal.counted(diagnosed.requests, 'request'), diagnosed.retries,
+            (diagnosed.bytes + 1023) / 1024)),
+        (6, 'Client', format('minga_roster %s on PostgreSQL %s',
+            (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'minga_roster'),
             split_part(current_setting('server_version'), ' ', 1)))
         ) AS f (place, label, value)
     WHERE c.connection IS NOT NULL AND f.value IS NOT NULL;
 
     SELECT string_agg(format(E'%s: %s\n', f.finding, f.value)
-            || (SELECT coalesce(string_agg('    ' || array_to_string(minga_roster_internal.wrapped(t.line, width - 4), E'\n    ') || E'\n', '' ORDER BY t.place), '')
+            || (SELECT coalesce(string_agg('    ' || array_to_string(minga_roster_internal.wrapped(t.line, width - 4),
+                E'\n    ') || E'\n', '' ORDER BY t.place), '')
                 FROM (VALUES (1, f.detail), (2, f.hint)) t (place, line) WHERE t.line <> ''), E'\n' ORDER BY f.position)
         INTO wrong
     FROM minga_roster.findings f WHERE f.run = diagnosed.run AND NOT f.ok;
     SELECT string_agg(format('%s %s', CASE WHEN f.ok THEN 'ok' WHEN NOT f.ok THEN ' !' ELSE '  ' END,
-            array_to_string(minga_roster_internal.wrapped(format('%s: %s%s', f.finding, f.value, CASE WHEN f.ok IS NOT FALSE THEN '. ' || f.detail ELSE '' END), width - 3), E'\n   '))
+            array_to_string(minga_roster_internal.wrapped(format('%s: %s%s', f.finding, f.value,
+                CASE WHEN f.ok IS NOT FALSE THEN '. ' || f.detail ELSE '' END), width - 3), E'\n   '))
             || E'\n', '' ORDER BY f.position)
         INTO found
     FROM minga_roster.findings f WHERE f.run = diagnosed.run;
 
-    RETURN minga_roster_internal.readable_lines('Diagnosis of a OneRoster service' || E'\n\n' || coalesce(facts || E'\n', '')
-        || CASE WHEN diagnosed.state = 'succeeded' THEN '' ELSE format(E'The diagnosis is %s; what follows is what it found.\n\n', diagnosed.state) END
-        || E'What is not as it should be\n---------------------------\n' || coalesce(wrong, CASE WHEN found IS NULL THEN E'Nothing was found out.\n' ELSE E'Nothing.\n' END)
-        || coalesce(E'\nAll that was found (! is above)\n-------------------------------\n' || found, '')
-        || E'\nThis text names no person: it holds numbers and names of schools alone.\n');
+    RETURN minga_roster_internal.readable_lines('Diagnosis of a OneRoster service' || E'\n\n'
+        || coalesce(facts || E'\n', '')
+        || CASE WHEN diagnosed.state = 'succeeded' THEN ''
+            ELSE format(E'The diagnosis is %s. What it found so far:\n\n', diagnosed.state) END
+        || E'Problems\n--------\n'
+            || coalesce(wrong, CASE WHEN found IS NULL THEN E'The diagnosis found nothing.\n' ELSE E'Nothing.\n' END)
+        || coalesce(E'\nAll findings (! marks the problems above)\n-----------------------------------------\n'
+            || found, '')
+        || E'\nThis text names no one. It holds only numbers and names of schools.\n');
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.do_diagnosis(bigint) IS 'roster_diagnosis behind the door.';
+COMMENT ON FUNCTION minga_roster_internal.do_diagnosis(bigint) IS 'Implements roster_diagnosis.';
 
 CREATE FUNCTION roster_diagnosis(run bigint) RETURNS text
 LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_diagnosis(bigint) IS
-'The findings of a diagnosis as a text that a school can send to the vendor of its SIS: server, product, dates, times and findings, and no name, id or address of a person. 42704 for an unknown run, 55000 for one that is no diagnosis.';
+'The findings of a diagnosis as text that a school can send to its SIS vendor: server, product, dates, times and '
+'findings, and no name, ID or address of a person. 42704 for an unknown run, 55000 for a run that is not a diagnosis.';

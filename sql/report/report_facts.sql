@@ -1,5 +1,5 @@
--- What a report goes by: the run, its connection, and what needs a decision. The subject and the first sentence are
--- made of it.
+-- The facts behind a report: the run, its connection, and what needs a decision. The subject and the first sentence are
+-- made from them.
 
 CREATE TYPE minga_roster_internal.report_facts AS (
     run runs,
@@ -28,10 +28,10 @@ CREATE TYPE minga_roster_internal.report_facts AS (
     next_evening timestamptz
 );
 COMMENT ON TYPE minga_roster_internal.report_facts IS
-'place: the school, as the SIS calls it. planned_in: the run with the changes. is_first: nothing was synced before. '
-'recovered: the evening before failed. done: what was done to people, pairs of number and word. unread, still_unread: '
-'lists that were not proved complete, tonight or as before. noticed: findings that somebody has to look at. cause: of '
-'a failure. retry_at: when it is tried again.';
+'place: the name of the school in the SIS. planned_in: the run that has the changes. is_first: no sync succeeded '
+'before. recovered: the evening before failed. done: what was done to people, as pairs of number and word. unread, '
+'still_unread: lists not proved complete, newly or as before. noticed: findings that need a look. cause: of a failure. '
+'retry_at: time of the next try.';
 
 CREATE FUNCTION minga_roster_internal.failure_cause(sqlstate text, phase text) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
@@ -57,76 +57,75 @@ AS $$
         ELSE 'database' END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.failure_cause(text, text) IS
-'What kind of failure an SQLSTATE of a run is to the school: a row of failure_words().';
+'What an SQLSTATE means to the school: a row of failure_words().';
 
 CREATE FUNCTION minga_roster_internal.failure_words(OUT cause text, OUT short text, OUT next_step text,
     OUT mends_itself boolean) RETURNS SETOF record
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
     VALUES
-    ('login', 'the SIS refused the login',
+    ('login', 'the SIS rejected the login',
         'The SIS administrator checks that the connection is still enabled, and gives the database administrator the '
-            'Client ID and Client Secret that are valid now.',
+            'current Client ID and Client Secret.',
         false),
     ('name', 'the address of the SIS was not found',
-        'The SIS administrator confirms the address, and the database administrator compares it and the name service '
-            'of the server.',
+        'The SIS administrator confirms the address. The database administrator compares it with the stored one, and '
+            'checks DNS on the server.',
         false),
     ('certificate', 'the SIS could not prove its identity',
-        'The SIS administrator has the certificate of the SIS looked at: it has expired, or is not for this address.',
+        'The SIS administrator checks the certificate of the SIS. It has expired, or it is for another address.',
         false),
     ('network', 'the SIS could not be reached',
         'No action is needed yet. If it happens again on the next evening, ask the SIS administrator whether the SIS '
-            'was down or a firewall is in the way.',
+            'was down or a firewall blocks the connection.',
         true),
     ('rate', 'the SIS asked for fewer requests',
-        'No action is needed yet. If it happens again on the next evening, ask the SIS administrator which hours the '
-            'SIS allows.',
+        'No action is needed yet. If it happens again on the next evening, ask the SIS administrator at which hours '
+            'the SIS allows requests.',
         true),
     ('answer', 'the SIS did not send a complete roster',
-        'The SIS administrator sends the details at the end of this report to the vendor of the SIS.',
+        'The SIS administrator sends the details at the end of this report to the SIS vendor.',
         false),
-    ('size', 'the roster could not be read to its end',
-        'The SIS administrator sends the details at the end of this report to the vendor of the SIS.',
+    ('size', 'the roster was too large to be read completely',
+        'The SIS administrator sends the details at the end of this report to the SIS vendor.',
         false),
-    ('access', 'the SIS could not be used by this connection',
-        'The SIS administrator shares the roster of the school with the connection. If it is shared, the database '
+    ('access', 'the SIS denied access to this connection',
+        'The SIS administrator shares the school''s roster with the connection. If it is shared, the database '
             'administrator follows the details below.',
         false),
     ('unknown', 'the SIS does not know the school',
         'The SIS administrator confirms the address and the School ID, and the database administrator corrects them.',
         false),
-    ('settings', 'the settings of the connection do not fit the SIS',
-        'The SIS administrator confirms the address, the School ID and what is shared, and the database administrator '
+    ('settings', 'the settings of the connection do not match the SIS',
+        'The SIS administrator confirms the address, the School ID and the shared data. The database administrator '
             'corrects the settings.',
         false),
     ('time', 'it could not be done at this time',
-        'The database administrator looks at the details below.',
+        'The database administrator reads the details below.',
         false),
-    ('key', 'the stored login of the SIS could not be opened',
-        'The database administrator restores the key file of the server.',
+    ('key', 'the stored SIS login could not be decrypted',
+        'The database administrator restores the server''s key file.',
         false),
-    ('lock', 'something else held the people table',
+    ('lock', 'another session kept the people table locked',
         'No action is needed yet. If it happens again on the next evening, the database administrator finds out what '
-            'works on the people table at that time.',
+            'locks the people table at that time.',
         true),
-    ('crash', 'the database server stopped in the middle',
-        'No action is needed yet. If it happens again on the next evening, the database administrator reads the log of '
-            'the server.',
+    ('crash', 'the database server stopped during the run',
+        'No action is needed yet. If it happens again on the next evening, the database administrator reads the server '
+            'log.',
         true),
     ('slow', 'it took too long',
         'The database administrator finds out what slows down the people table.',
         false),
-    ('people', 'the people table refused the changes',
-        'The database administrator looks at the people table and its rules.',
+    ('people', 'the people table rejected the changes',
+        'The database administrator checks the constraints and triggers of the people table.',
         false),
     ('database', 'an error in the database',
-        'The database administrator looks at the details below.',
+        'The database administrator reads the details below.',
         false)
 $$;
 COMMENT ON FUNCTION minga_roster_internal.failure_words() IS
-'For each cause of a failure: what happened, who does what next, and whether the next evening may well go right by '
-'itself.';
+'For each cause of a failure: what happened, who does what next, and whether it may go away by itself.';
 
 CREATE FUNCTION minga_roster_internal.done_to_people(run runs) RETURNS jsonb
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
@@ -140,7 +139,7 @@ AS $$
     WHERE d.number > 0
 $$;
 COMMENT ON FUNCTION minga_roster_internal.done_to_people(runs) IS
-'[[30, "added"], [9, "archived"]]: what the run did to people, or of a preview what a sync would do.';
+'[[30, "added"], [9, "archived"]]: what the run did to people, or what a sync would do after a preview.';
 
 CREATE FUNCTION minga_roster_internal.facts_of(run bigint) RETURNS minga_roster_internal.report_facts
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -153,7 +152,8 @@ BEGIN
     SELECT * INTO here FROM minga_roster.connections c WHERE c.connection = this.connection;
     facts.run := this;
     facts.school := here;
-    facts.place := minga_roster_internal.readable(minga_roster_internal.cut(coalesce(here.school_name, this.connection), 80));
+    facts.place := minga_roster_internal.readable(minga_roster_internal.cut(coalesce(here.school_name, this.connection),
+        80));
     facts.zone := coalesce(here.time_zone, 'UTC');
     facts.planned_in := minga_roster_internal.planned_in(this);
     facts.is_missed := coalesce(this.state_cause = 'evening_missed', false);
@@ -165,7 +165,7 @@ BEGIN
     INTO facts.held_archives, facts.held_updates, facts.moves, facts.held_creates
     FROM minga_roster.changes c
     WHERE c.run = facts.planned_in AND this.kind <> 'approve' AND c.state = 'held';
-    -- A delta rests on no proof; what it could not read at all is worth a word.
+    -- A delta needs no proof. A list that it could not read at all is reported.
     SELECT coalesce(array_agg(c.name ORDER BY c.name) FILTER (WHERE c.is_new), '{}'),
         coalesce(array_agg(c.name ORDER BY c.name) FILTER (WHERE NOT c.is_new), '{}')
     INTO facts.unread, facts.still_unread
@@ -177,7 +177,7 @@ BEGIN
               AND this.state = 'succeeded'
               AND (this.is_full IS NOT FALSE OR c.proof IS NULL)) c;
     facts.noticed := ARRAY(SELECT minga_roster_internal.readable(CASE f.finding
-            WHEN 'field_vanished' THEN format('the field "%s" of the %s vanished', f.detail ->> 'subject',
+            WHEN 'field_vanished' THEN format('the field "%s" of the %s disappeared', f.detail ->> 'subject',
                 minga_roster_internal.people_of(f.category, 2))
             ELSE minga_roster_internal.finding_words(f.finding, f.category, f.amount, f."of", f.detail) END)
         FROM minga_roster.run_findings f
@@ -199,11 +199,12 @@ BEGIN
         ORDER BY r.run DESC LIMIT 1), false);
 
     SELECT n.next_opens INTO facts.next_evening
-    FROM minga_roster_internal.latest_evening(here.sync_at, here.window_end, here.time_zone, minga_roster_internal.clock()) n
+    FROM minga_roster_internal.latest_evening(here.sync_at, here.window_end, here.time_zone,
+        minga_roster_internal.clock()) n
     WHERE here.automatic AND here.paused_cause IS NULL AND here.retired_at IS NULL
         AND here.enabled_origin = minga_roster_internal.server_origin();
     IF this.state = 'failed' AND NOT facts.is_missed THEN
-        -- An apply, approval or undo that was refused is no fault of the database.
+        -- A refused apply, approval or undo is not a fault of the database.
         facts.cause := CASE WHEN this.kind IN ('approve', 'apply', 'undo') AND this.sqlstate = '55000' THEN 'time'
             ELSE minga_roster_internal.failure_cause(this.sqlstate, this.phase) END;
         SELECT count(*) INTO facts.tries FROM minga_roster.runs r
@@ -216,7 +217,8 @@ BEGIN
     RETURN facts;
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.facts_of(bigint) IS 'What the report of a run goes by; 42704 for an unknown run.';
+COMMENT ON FUNCTION minga_roster_internal.facts_of(bigint) IS
+'The facts for the report of a run; 42704 for an unknown run.';
 
 CREATE FUNCTION minga_roster_internal.is_problem(facts minga_roster_internal.report_facts) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -224,7 +226,7 @@ AS $$
     SELECT (facts.run).state = 'failed' OR facts.is_missed OR minga_roster_internal.needs_of(facts) <> '{}'
 $$;
 COMMENT ON FUNCTION minga_roster_internal.is_problem(minga_roster_internal.report_facts) IS
-'Whether the report is for those too who want to hear of problems alone.';
+'Whether recipients who want mail only about problems get this report.';
 
 CREATE FUNCTION minga_roster_internal.needs_of(facts minga_roster_internal.report_facts) RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -232,22 +234,24 @@ AS $$
     SELECT coalesce(array_agg(n.words ORDER BY n.place), '{}')
     FROM (VALUES
         (0, facts.held_creates > 0, minga_roster_internal.figures(facts.held_creates, 'new account') || ' on hold'),
-        (1, facts.moves > 0, minga_roster_internal.figures(facts.moves, 'id') || ' changed in the SIS'),
+        (1, facts.moves > 0, minga_roster_internal.figures(facts.moves, 'ID') || ' changed in the SIS'),
         (2, facts.held_archives > 0, minga_roster_internal.figures(facts.held_archives, 'archive') || ' on hold'),
         (3, facts.held_updates > 0, minga_roster_internal.figures(facts.held_updates, 'update') || ' on hold'),
         (4, facts.conflicts > 0, minga_roster_internal.figures(facts.conflicts, 'conflict')),
-        (5, facts.rejects > 0, minga_roster_internal.figures(facts.rejects, 'reject')),
-        (6, facts.kept > 0, minga_roster_internal.figures(facts.kept, 'change') || ' could not be taken back'),
-        (7, facts.unread <> '{}', CASE cardinality(facts.unread) WHEN 1 THEN minga_roster_internal.cut(facts.unread[1], 40)
+        (5, facts.rejects > 0, minga_roster_internal.figures(facts.rejects, 'rejected row')),
+        (6, facts.kept > 0, minga_roster_internal.figures(facts.kept, 'change') || ' could not be undone'),
+        (7, facts.unread <> '{}', CASE cardinality(facts.unread) WHEN 1
+            THEN minga_roster_internal.cut(facts.unread[1], 40)
             ELSE minga_roster_internal.figures(cardinality(facts.unread), 'list') END || ' not read completely'),
-        (8, facts.noticed <> '{}', CASE cardinality(facts.noticed) WHEN 1 THEN minga_roster_internal.cut(facts.noticed[1], 60)
-            ELSE minga_roster_internal.figure(cardinality(facts.noticed)) || ' things noticed in the SIS' END),
+        (8, facts.noticed <> '{}', CASE cardinality(facts.noticed) WHEN 1
+            THEN minga_roster_internal.cut(facts.noticed[1], 60)
+            ELSE minga_roster_internal.figure(cardinality(facts.noticed)) || ' findings in the SIS' END),
         (9, facts.failed_step IS NOT NULL, format('the connection test failed at "%s"', facts.failed_step))
         ) AS n (place, is_so, words)
     WHERE n.is_so
 $$;
 COMMENT ON FUNCTION minga_roster_internal.needs_of(minga_roster_internal.report_facts) IS
-'"204 archives on hold", "2 rejects": what needs a person, as subject and first sentence say it.';
+'"204 archives on hold", "2 rejected rows": what needs a decision, for the subject and the first sentence.';
 
 CREATE FUNCTION minga_roster_internal.done_in_words(done jsonb, were text) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
@@ -260,9 +264,10 @@ AS $$
     FROM jsonb_array_elements(done) WITH ORDINALITY d (pair, place)
 $$;
 COMMENT ON FUNCTION minga_roster_internal.done_in_words(jsonb,
-    text) IS '"30 people were added, 11 updated and 9 archived"; NULL where nothing was done.';
+    text) IS '"30 people were added, 11 updated and 9 archived"; NULL if nothing was done.';
 
-CREATE FUNCTION minga_roster_internal.report_lead(facts minga_roster_internal.report_facts, OUT tone text, OUT content text)
+CREATE FUNCTION minga_roster_internal.report_lead(facts minga_roster_internal.report_facts, OUT tone text,
+    OUT content text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -285,10 +290,10 @@ BEGIN
         WHEN this.kind = 'test' AND facts.failed_step IS NULL THEN 'The connection test passed.'
         WHEN this.kind = 'mail' THEN 'The test mail was sent.'
         WHEN this.kind = 'fetch' AND needs = '{}' THEN 'The roster was fetched completely.'
-        WHEN this.kind = 'diagnose' AND needs = '{}' THEN 'The SIS was examined.'
+        WHEN this.kind = 'diagnose' AND needs = '{}' THEN 'The diagnosis is complete.'
         WHEN this.kind = 'preview' THEN concat_ws(' ', 'Preview:',
             coalesce(minga_roster_internal.done_in_words(facts.done, 'would be'), 'no account would change') || '.',
-            'It would bring ' || minga_roster_internal.in_list(needs) || '.')
+            'It would leave ' || minga_roster_internal.in_list(needs) || '.')
         ELSE concat_ws(' ',
             CASE WHEN facts.recovered THEN 'The sync works again.' END,
             CASE WHEN needs <> '{}' THEN format('Action needed: %s.', minga_roster_internal.in_list(needs)) END,
@@ -296,19 +301,20 @@ BEGIN
             CASE this.kind
                 WHEN 'approve' THEN coalesce('The approval was carried out: '
                     || minga_roster_internal.done_in_words(facts.done, 'were') || '.',
-                    'The approval changed no account.')
-                WHEN 'undo' THEN coalesce(format('The %s was taken back: ',
-                    coalesce((SELECT minga_roster_internal.run_in_words(r) FROM minga_roster.runs r WHERE r.run = this.of_run),
+                    'The approval changed no accounts.')
+                WHEN 'undo' THEN coalesce(format('The %s was undone: ',
+                    coalesce((SELECT minga_roster_internal.run_in_words(r) FROM minga_roster.runs r
+                        WHERE r.run = this.of_run),
                     'run'))
                         || minga_roster_internal.done_in_words(facts.done, 'were') || '.',
-                    'Nothing was left to take back.')
+                    'There was nothing left to undo.')
                 ELSE minga_roster_internal.done_in_words(facts.done, 'were') || '.' END,
             CASE WHEN facts.done = '[]' AND this.kind IN ('sync', 'apply') THEN
-                CASE WHEN needs <> '{}' THEN 'No account was changed.' WHEN facts.still_unread <> '{}'
+                CASE WHEN needs <> '{}' THEN 'No accounts were changed.' WHEN facts.still_unread <> '{}'
                     THEN 'Nothing changed.'
                     ELSE 'Nothing changed, and there is nothing to do.' END
                 WHEN this.kind = 'undo' AND (facts.school).automatic AND (facts.school).paused_cause IS NOT NULL THEN
-                    'Automatic Rostering is paused until somebody switches it on again.'
+                    'Automatic Rostering is paused until someone turns it on again.'
                 WHEN needs = '{}' AND facts.still_unread = '{}' AND this.kind IN ('sync', 'apply')
                     THEN 'There is nothing to do.' END,
             'As before, not all ' || minga_roster_internal.in_list(facts.still_unread) || ' were read.')
@@ -316,8 +322,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.report_lead(minga_roster_internal.report_facts) IS
-'The first sentence of a report, and its tone: good; action, where somebody has to act; bad, where nothing was synced; '
-    'plain.';
+'The first sentence of a report, and its tone: good; action, if someone has to act; bad, if nothing was synced; plain.';
 
 CREATE FUNCTION minga_roster_internal.run_in_words(run runs) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
@@ -325,7 +330,8 @@ AS $$
     SELECT CASE (run).kind WHEN 'test' THEN 'connection test' WHEN 'approve' THEN 'approval' WHEN 'diagnose'
         THEN 'diagnosis'
         WHEN 'apply' THEN 'reviewed preview' WHEN 'mail' THEN 'test mail' ELSE (run).kind END
-        || CASE WHEN (run).evening IS NOT NULL THEN ' of ' || minga_roster_internal.day_in_words((run).evening) ELSE '' END
+        || CASE WHEN (run).evening IS NOT NULL THEN ' of ' || minga_roster_internal.day_in_words((run).evening)
+            ELSE '' END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.run_in_words(runs) IS '"sync of Tuesday, September 1", "approval".';
 
@@ -337,7 +343,8 @@ DECLARE
     facts minga_roster_internal.report_facts := minga_roster_internal.facts_of(run);
     this minga_roster.runs := facts.run;
     needs text := array_to_string(minga_roster_internal.needs_of(facts), ', ');
-    done text := (SELECT string_agg(format('%s %s', minga_roster_internal.figure((d.pair ->> 0)::bigint), d.pair ->> 1), ', '
+    done text := (SELECT string_agg(format('%s %s', minga_roster_internal.figure((d.pair ->> 0)::bigint), d.pair ->> 1),
+        ', '
         ORDER BY d.place)
         FROM jsonb_array_elements(facts.done) WITH ORDINALITY d (pair, place));
     day text := to_char(this.evening, 'FMMonth FMDD');
@@ -348,26 +355,30 @@ BEGIN
     what := CASE
         WHEN facts.is_missed THEN format('action needed: the evening of %s was missed', day)
         WHEN this.state = 'failed' THEN CASE WHEN failure.mends_itself THEN '' ELSE 'action needed: ' END
-            || CASE WHEN day IS NULL THEN format('%s failed', minga_roster_internal.run_in_words(this)) ELSE 'no sync on '
+            || CASE WHEN day IS NULL THEN format('%s failed', minga_roster_internal.run_in_words(this))
+                ELSE 'no sync on '
                 || day END || ', ' || failure.short
         WHEN this.state = 'canceled' THEN minga_roster_internal.run_in_words(this) || ' canceled'
         WHEN this.state <> 'succeeded' THEN format('%s %s', minga_roster_internal.run_in_words(this), this.state)
         WHEN needs <> '' THEN CASE this.kind WHEN 'preview' THEN 'preview: ' ELSE 'action needed: ' END || needs
-            -- All of what was done, or, where that is too long, none of it.
+            -- All of what was done or, if that is too long, nothing.
             || CASE WHEN length(needs) + length(done) < 100 THEN '; ' || done ELSE '' END
         ELSE CASE WHEN facts.recovered THEN 'works again: ' WHEN facts.is_first THEN 'first sync: '
             WHEN this.kind = 'preview' THEN 'preview: '
-                WHEN this.kind = 'undo' THEN 'taken back: ' WHEN this.kind = 'approve' THEN 'approved: ' ELSE '' END
+                WHEN this.kind = 'undo' THEN 'undone: ' WHEN this.kind = 'approve' THEN 'approved: ' ELSE '' END
             || coalesce(done, CASE WHEN this.kind IN ('sync', 'preview', 'apply') THEN 'nothing changed'
-                WHEN this.kind IN ('approve', 'undo') THEN 'no account changed' ELSE minga_roster_internal.run_in_words(this)
+                WHEN this.kind IN ('approve', 'undo') THEN 'no accounts changed'
+                    ELSE minga_roster_internal.run_in_words(this)
                     || ' succeeded' END)
             || CASE WHEN this.kind = 'undo' AND (facts.school).automatic AND (facts.school).paused_cause IS NOT NULL
                 THEN '; Automatic Rostering is paused' ELSE '' END
             || CASE WHEN facts.still_unread <> '{}' THEN '; not all '
-                || minga_roster_internal.cut(minga_roster_internal.in_list(facts.still_unread), 60) || ' read' ELSE '' END
+                || minga_roster_internal.cut(minga_roster_internal.in_list(facts.still_unread), 60) || ' read'
+                    ELSE '' END
         END;
     what := minga_roster_internal.cut(what, longest - 22);
-    RETURN minga_roster_internal.readable(format('%s: %s', minga_roster_internal.cut(facts.place, longest - 2 - length(what)), what));
+    RETURN minga_roster_internal.readable(format('%s: %s', minga_roster_internal.cut(facts.place,
+        longest - 2 - length(what)), what));
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.report_subject(bigint) IS

@@ -1,5 +1,5 @@
--- A report as an HTML page for mail programs: tables and inline styles, no images, no scripts. It reads well from 330
--- pixels on, and brings its own colors for dark mode. Every value is escaped before it comes into a template.
+-- A report as an HTML page for mail programs: tables and inline styles, no images, no scripts. It is readable from 330
+-- pixels, and has colors for dark mode. Every value is escaped before it goes into a template.
 
 CREATE FUNCTION minga_roster_internal.page_style() RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
@@ -25,8 +25,8 @@ AS $$
 '
 $$;
 COMMENT ON FUNCTION minga_roster_internal.page_style() IS
-'The style sheet of a report: colors for dark mode, for programs that read it. Light colors stand with each element, '
-'for those that do not.';
+'The style sheet of a report, with the colors for dark mode. The light colors are inline, because some mail programs '
+'ignore style sheets.';
 
 CREATE FUNCTION minga_roster_internal.html_page(title text, body text, footer text) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
@@ -68,7 +68,7 @@ $template$, jsonb_build_object(
     FROM (SELECT 'overflow-wrap:anywhere;word-break:break-word;'
         'font-family:-apple-system,Segoe UI,Roboto,Helvetica,Arial,sans-serif;' AS family) f
 $$;
-COMMENT ON FUNCTION minga_roster_internal.html_page(text, text, text) IS 'The whole page; body and footer are HTML already.';
+COMMENT ON FUNCTION minga_roster_internal.html_page(text, text, text) IS 'The whole page. body and footer are HTML.';
 
 CREATE FUNCTION minga_roster_internal.html_text(content text) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
@@ -101,7 +101,7 @@ AS $$
                 WHEN 'bad' THEN 'background-color:#fdebe9;color:#5a1610;border-left:6px solid #c0362c;'
                 ELSE 'background-color:#e9f1fb;color:#12304f;border-left:6px solid #2f6fbf;' END))
 $$;
-COMMENT ON FUNCTION minga_roster_internal.html_lead(jsonb) IS 'The first sentence, in a box whose color tells its tone.';
+COMMENT ON FUNCTION minga_roster_internal.html_lead(jsonb) IS 'The first sentence, in a box colored by its tone.';
 
 CREATE FUNCTION minga_roster_internal.html_items(items jsonb) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
@@ -117,7 +117,8 @@ COMMENT ON FUNCTION minga_roster_internal.html_items(jsonb) IS 'A list.';
 CREATE FUNCTION minga_roster_internal.html_decision(content jsonb) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT minga_roster_internal.filled($template$<table role="presentation" width="100%" cellpadding="0" cellspacing="0"
+    SELECT minga_roster_internal.filled(
+$template$<table role="presentation" width="100%" cellpadding="0" cellspacing="0"
 style="margin:18px 0 0;table-layout:fixed;">
 <tr><td class="card" style="padding:12px 14px 4px;border:1px solid #d5dae0;border-top:4px solid #c77700;
 border-radius:6px;">
@@ -126,15 +127,17 @@ border-radius:6px;">
 </td></tr>
 </table>$template$, jsonb_build_object(
         'title', minga_roster_internal.html_escaped(content ->> 'title'),
-        'lines', string_agg(minga_roster_internal.filled('<p style="margin:0 0 8px;"><strong>{label}</strong><br>{words}</p>',
+        'lines', string_agg(minga_roster_internal.filled(
+            '<p style="margin:0 0 8px;"><strong>{label}</strong><br>{words}</p>',
             jsonb_build_object(
-                'label', minga_roster_internal.html_escaped(l.line ->> 0), 'words', minga_roster_internal.html_escaped(l.line ->> 1)))
-            -- The reasons stand below what happened.
+                'label', minga_roster_internal.html_escaped(l.line ->> 0), 'words',
+                    minga_roster_internal.html_escaped(l.line ->> 1)))
+            -- The reasons follow what happened.
             || CASE l.place WHEN 1 THEN minga_roster_internal.html_items(content -> 'items') ELSE '' END, E'\n'
                 ORDER BY l.place)))
     FROM jsonb_array_elements(content -> 'lines') WITH ORDINALITY l (line, place)
 $$;
-COMMENT ON FUNCTION minga_roster_internal.html_decision(jsonb) IS 'What decision() makes, as a card.';
+COMMENT ON FUNCTION minga_roster_internal.html_decision(jsonb) IS 'The result of decision() as a card.';
 
 CREATE FUNCTION minga_roster_internal.html_counts(counts jsonb) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
@@ -148,12 +151,14 @@ white-space:nowrap;font-weight:bold;">{number}</td>
             'label', minga_roster_internal.html_escaped(c.line ->> 0),
             'number', minga_roster_internal.html_escaped(c.line ->> 1),
             'who', CASE WHEN c.line ->> 2 <> ''
-                THEN minga_roster_internal.filled('<br><span class="quiet" style="color:#56606c;font-size:13px;">{who}</span>',
+                THEN minga_roster_internal.filled(
+                '<br><span class="quiet" style="color:#56606c;font-size:13px;">{who}</span>',
                 jsonb_build_object('who', minga_roster_internal.html_escaped(c.line ->> 2))) END)), '' ORDER BY c.place)
         || '</table>'
     FROM jsonb_array_elements(counts) WITH ORDINALITY c (line, place)
 $$;
-COMMENT ON FUNCTION minga_roster_internal.html_counts(jsonb) IS 'What was done: label with who of them, and the number to the right.';
+COMMENT ON FUNCTION minga_roster_internal.html_counts(jsonb) IS
+'What was done: label with who of them, and the number on the right.';
 
 CREATE FUNCTION minga_roster_internal.html_evenings(evenings jsonb) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
@@ -182,7 +187,8 @@ style="table-layout:fixed;border-collapse:collapse;">
 style="height:60px;padding:0 2px;vertical-align:bottom;">
 <table role="presentation" width="100%" cellpadding="0" cellspacing="0"><tr><td class="bar-{tone}" height="{height}"
 style="height:{height}px;font-size:0;line-height:0;background-color:{color};">&nbsp;</td></tr></table></td>$template$,
-            jsonb_build_object('alt', minga_roster_internal.html_escaped(format('%s: %s', b.date, b.words)), 'tone', b.tone,
+            jsonb_build_object('alt', minga_roster_internal.html_escaped(format('%s: %s', b.date, b.words)), 'tone',
+                b.tone,
                 'height', b.height,
                 'color', CASE b.tone WHEN 'good' THEN '#1f8a4c' WHEN 'held' THEN '#c77700' WHEN 'bad' THEN '#c0362c'
                     ELSE '#cfd5db' END)), E'\n' ORDER BY b.place),
@@ -193,7 +199,7 @@ style="height:{height}px;font-size:0;line-height:0;background-color:{color};">&n
     FROM bars b
 $$;
 COMMENT ON FUNCTION minga_roster_internal.html_evenings(jsonb) IS
-'The last evenings as bars of table cells, each with its text, and the same in a sentence.';
+'The last evenings as bars made of table cells, each with its text, followed by a sentence that says the same.';
 
 CREATE FUNCTION minga_roster_internal.evenings_in_words(evenings jsonb) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
@@ -210,10 +216,12 @@ AS $$
             place DESC LIMIT 1),
         (SELECT format('On hold: %s.', minga_roster_internal.in_list(array_agg(date ORDER BY place))) FROM known
             WHERE tone = 'held' HAVING count(*) > 0),
-        (SELECT format('No sync, or a failed one: %s.', minga_roster_internal.in_list(array_agg(date ORDER BY place))) FROM known
+        (SELECT format('No sync, or a failed one: %s.', minga_roster_internal.in_list(array_agg(date ORDER BY place)))
+            FROM known
             WHERE tone = 'bad' HAVING count(*) > 0))
 $$;
-COMMENT ON FUNCTION minga_roster_internal.evenings_in_words(jsonb) IS 'The strip of evenings in words, for those who do not see it.';
+COMMENT ON FUNCTION minga_roster_internal.evenings_in_words(jsonb) IS
+'The chart of evenings as a sentence, for screen readers.';
 
 CREATE FUNCTION minga_roster_internal.html_details(details jsonb) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
@@ -240,15 +248,15 @@ font-family:Consolas,Menlo,monospace;font-size:12px;line-height:1.45;">{statemen
             minga_roster_internal.html_escaped(s.pair ->> 1))), E'\n' ORDER BY s.place)
     FROM jsonb_array_elements(statements) WITH ORDINALITY s (pair, place)
 $$;
-COMMENT ON FUNCTION minga_roster_internal.html_statements(jsonb) IS 'Statements, each below what it is for.';
+COMMENT ON FUNCTION minga_roster_internal.html_statements(jsonb) IS 'Statements, each below its purpose.';
 
 CREATE FUNCTION minga_roster_internal.report_body(run bigint) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT string_agg(CASE p.part
         WHEN 'lead' THEN minga_roster_internal.html_lead(p.content)
-        WHEN 'context' THEN minga_roster_internal.filled('<p class="quiet" style="margin:0;color:#56606c;font-size:13px;" '
-            'dir="auto">{text}</p>',
+        WHEN 'context' THEN minga_roster_internal.filled('<p class="quiet" '
+            'style="margin:0;color:#56606c;font-size:13px;" dir="auto">{text}</p>',
             jsonb_build_object('text', minga_roster_internal.html_escaped(p.content #>> '{}')))
         WHEN 'decision' THEN minga_roster_internal.html_decision(p.content)
         WHEN 'heading' THEN minga_roster_internal.html_heading(p.content #>> '{}')
@@ -259,19 +267,21 @@ AS $$
         WHEN 'statements' THEN minga_roster_internal.html_statements(p.content) END, E'\n' ORDER BY p.nth)
     FROM minga_roster_internal.report_parts(run) p
 $$;
-COMMENT ON FUNCTION minga_roster_internal.report_body(bigint) IS 'The report of a run as HTML, without the page around it.';
+COMMENT ON FUNCTION minga_roster_internal.report_body(bigint) IS
+'The report of a run as HTML, without the surrounding page.';
 
 CREATE FUNCTION minga_roster_internal.do_report_html(run bigint) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT minga_roster_internal.readable_lines(minga_roster_internal.html_page(minga_roster_internal.report_subject(run),
+    SELECT minga_roster_internal.readable_lines(minga_roster_internal.html_page(
+        minga_roster_internal.report_subject(run),
         minga_roster_internal.report_body(run),
         minga_roster_internal.html_escaped('The report of a run of minga_roster.')))
 $$;
-COMMENT ON FUNCTION minga_roster_internal.do_report_html(bigint) IS 'roster_report_html behind the door.';
+COMMENT ON FUNCTION minga_roster_internal.do_report_html(bigint) IS 'Implements roster_report_html.';
 
 CREATE FUNCTION roster_report_html(run bigint) RETURNS text
 LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_report_html(bigint) IS
 'The same report as one HTML page with inline styles, without images or scripts; every value is escaped. 42704 for an '
-    'unknown run.';
+'unknown run.';

@@ -1,42 +1,49 @@
--- Views for people who report with SQL: who came and went, and what the SIS leaves open. They give ids, never names or
--- addresses, but for roster_same_names; who may see those joins the people relation. What they say of the SIS is as of
+-- Views for reports in SQL: who joined and left, and what is incomplete in the SIS. They show IDs and no names or
+-- addresses, except roster_same_names. Join the people relation to see names. What they show of the SIS is the state at
 -- the latest fetch.
 
 CREATE VIEW roster_joiners AS
-    SELECT r.connection, c.site, (c.state_at AT TIME ZONE n.time_zone)::date AS day, c.category, c.person_id, c.sourced_ids,
+    SELECT r.connection, c.site, (c.state_at AT TIME ZONE n.time_zone)::date AS day, c.category, c.person_id,
+        c.sourced_ids,
         c.action = 'restore' AS came_back, c.state_at AS joined_at, c.run
     FROM minga_roster.changes c
     JOIN minga_roster.runs r ON r.run = c.run
     JOIN minga_roster.connections n ON n.connection = r.connection
     WHERE c.action IN ('create', 'restore') AND c.state = 'applied';
 COMMENT ON VIEW roster_joiners IS
-'Whom runs created or took out of the archive, as long as changes are kept; day is local to the connection''s time zone.';
-COMMENT ON COLUMN roster_joiners.came_back IS 'The person was there and archived, and was restored.';
+'People whom runs created or restored, as long as changes are kept. day is local to the connection''s time zone.';
+COMMENT ON COLUMN roster_joiners.came_back IS 'The person was archived here before, and was restored.';
 
 CREATE VIEW roster_leavers AS
-    SELECT r.connection, c.site, (c.state_at AT TIME ZONE n.time_zone)::date AS day, c.category, c.person_id, c.sourced_ids,
+    SELECT r.connection, c.site, (c.state_at AT TIME ZONE n.time_zone)::date AS day, c.category, c.person_id,
+        c.sourced_ids,
         c.state AS state, c.reason, c.state_reason, CASE c.state WHEN 'applied' THEN c.state_at END AS left_at,
         c.state = 'applied' AND EXISTS (SELECT FROM minga_roster.links l
-            WHERE l.connection = r.connection AND l.site = c.site AND l.person_id = c.person_id AND l.archived_run = c.run) AS still_archived,
+            WHERE l.connection = r.connection AND l.site = c.site AND l.person_id = c.person_id
+                AND l.archived_run = c.run) AS still_archived,
         c.run
     FROM minga_roster.changes c
     JOIN minga_roster.runs r ON r.run = c.run
     JOIN minga_roster.connections n ON n.connection = r.connection
     WHERE c.action = 'archive' AND c.state IN ('applied', 'held');
 COMMENT ON VIEW roster_leavers IS
-'Whom runs archived, or would have archived and the guard held, as long as changes are kept; day is local to the connection''s time zone.';
-COMMENT ON COLUMN roster_leavers.state IS 'applied, or held: waits for roster_approve.';
-COMMENT ON COLUMN roster_leavers.still_archived IS 'The archive of this run stands; false once a run found the person back, restored by a roster or by hand.';
+'People whom runs archived, or whose archive is held, as long as changes are kept. day is local to the connection''s '
+'time zone.';
+COMMENT ON COLUMN roster_leavers.state IS 'applied; or held, until roster_approve.';
+COMMENT ON COLUMN roster_leavers.still_archived IS
+'The person is still archived by this run; false once a run found the person restored, by a roster or by hand.';
 
 CREATE VIEW roster_changes_by_day AS
-    SELECT r.connection, c.site, (c.state_at AT TIME ZONE n.time_zone)::date AS day, c.category, c.action, count(*) AS people
+    SELECT r.connection, c.site, (c.state_at AT TIME ZONE n.time_zone)::date AS day, c.category, c.action,
+        count(*) AS people
     FROM minga_roster.changes c
     JOIN minga_roster.runs r ON r.run = c.run
     JOIN minga_roster.connections n ON n.connection = r.connection
     WHERE c.state = 'applied'
     GROUP BY r.connection, c.site, (c.state_at AT TIME ZONE n.time_zone)::date, c.category, c.action;
 COMMENT ON VIEW roster_changes_by_day IS
-'How many people were created, linked, updated, restored and archived on each local day, by category, as long as changes are kept.';
+'How many people were created, linked, updated, restored and archived on each local day, by category, as long as '
+'changes are kept.';
 
 CREATE VIEW roster_listed_twice AS
     WITH listed AS (
@@ -49,21 +56,27 @@ CREATE VIEW roster_listed_twice AS
         LEFT JOIN minga_roster.links l ON l.connection = s.connection AND l.sourced_id = s.sourced_id
         WHERE n.retired_at IS NULL AND s.status IS DISTINCT FROM 'tobedeleted'
     ), keyed AS (
-        SELECT d.connection, d.site, d.family, d.sourced_id, d.role, d.person_id, k.shared, lower(k.value COLLATE "C") AS value
+        SELECT d.connection, d.site, d.family, d.sourced_id, d.role, d.person_id, k.shared,
+            lower(k.value COLLATE "C") AS value
         FROM listed d
-        CROSS JOIN LATERAL (VALUES ('identifier', d.identifier), ('user name', d.username), ('e-mail', d.email)) AS k (shared, value)
+        CROSS JOIN LATERAL (VALUES ('identifier', d.identifier), ('user name', d.username),
+            ('e-mail', d.email)) AS k (shared, value)
         WHERE k.value IS NOT NULL
     )
     SELECT k.connection, k.site, k.family, k.shared, array_agg(k.sourced_id::text ORDER BY k.sourced_id) AS sourced_ids,
-        array_agg(DISTINCT k.role) AS roles, array_agg(DISTINCT k.person_id) FILTER (WHERE k.person_id IS NOT NULL) AS person_ids,
+        array_agg(DISTINCT k.role) AS roles, array_agg(DISTINCT k.person_id)
+            FILTER (WHERE k.person_id IS NOT NULL) AS person_ids,
         count(k.person_id) = count(*) AND count(DISTINCT k.person_id) = 1 AS known_as_one
     FROM keyed k
     GROUP BY k.connection, k.site, k.family, k.shared, k.value
     HAVING count(DISTINCT k.sourced_id) > 1;
 COMMENT ON VIEW roster_listed_twice IS
-'Rows of the latest fetch that share an identifier, a user name or an e-mail address within students or within staff: one person with several rows, or a mistake in the SIS.';
-COMMENT ON COLUMN roster_listed_twice.shared IS 'What they share: identifier, user name or e-mail. The value is in staged_users.';
-COMMENT ON COLUMN roster_listed_twice.known_as_one IS 'All of the rows are linked to one person, as Campus 1.1 lists somebody once for each role.';
+'Rows of the latest fetch that share an identifier, username or email address within students or within staff: one '
+'person with several rows, or a mistake in the SIS.';
+COMMENT ON COLUMN roster_listed_twice.shared IS
+'What they share: identifier, username or email. The value is in staged_users.';
+COMMENT ON COLUMN roster_listed_twice.known_as_one IS
+'All of the rows are linked to one person. Campus 1.1 lists a person once for each role.';
 
 CREATE VIEW roster_without_email AS
     SELECT s.connection, n.site, r.category, s.role, s.sourced_id::text AS sourced_id, l.person_id
@@ -72,7 +85,8 @@ CREATE VIEW roster_without_email AS
     JOIN minga_roster.role_rules r ON r.sis = n.sis AND r.roster_role = s.role AND r.category <> 'contact'
     LEFT JOIN minga_roster.links l ON l.connection = s.connection AND l.sourced_id = s.sourced_id
     WHERE n.retired_at IS NULL AND s.email IS NULL AND coalesce(s.status, 'active') = 'active' AND s.enabled;
-COMMENT ON VIEW roster_without_email IS 'Active users of the latest fetch for whom the SIS has no e-mail address; person_id where they are linked.';
+COMMENT ON VIEW roster_without_email IS
+'Active users of the latest fetch without an email address in the SIS; person_id if they are linked.';
 
 CREATE VIEW roster_students_without_guardian AS
     WITH reachable AS (
@@ -84,7 +98,8 @@ CREATE VIEW roster_students_without_guardian AS
         JOIN minga_roster.role_rules r ON r.sis = n.sis AND r.roster_role = g.role AND r.category = 'contact'
         WHERE g.status IS DISTINCT FROM 'tobedeleted' AND (g.email IS NOT NULL OR g.phone IS NOT NULL)
     )
-    SELECT s.connection, n.site, s.sourced_id::text AS sourced_id, l.person_id, coalesce(cardinality(s.agent_ids), 0) AS agents
+    SELECT s.connection, n.site, s.sourced_id::text AS sourced_id, l.person_id,
+        coalesce(cardinality(s.agent_ids), 0) AS agents
     FROM minga_roster.staged_users s
     JOIN minga_roster.connections n ON n.connection = s.connection AND n.parent_contact
     JOIN minga_roster.role_rules r ON r.sis = n.sis AND r.roster_role = s.role AND r.category = 'student'
@@ -92,8 +107,10 @@ CREATE VIEW roster_students_without_guardian AS
     LEFT JOIN reachable h ON h.connection = s.connection AND h.sourced_id = s.sourced_id
     WHERE n.retired_at IS NULL AND coalesce(s.status, 'active') = 'active' AND s.enabled AND h.sourced_id IS NULL;
 COMMENT ON VIEW roster_students_without_guardian IS
-'Active students of the latest fetch without a guardian, parent or relative who has an e-mail address or a phone number; of connections with parent_contact, since others do not read contacts.';
-COMMENT ON COLUMN roster_students_without_guardian.agents IS 'How many agents the SIS names for the student; 0: none.';
+'Active students of the latest fetch without a guardian, parent or relative who has an email address or phone number. '
+'Only for connections with parent_contact, because the others do not read contacts.';
+COMMENT ON COLUMN roster_students_without_guardian.agents IS
+'How many agents the SIS names for the student; 0 for none.';
 
 CREATE VIEW roster_same_names AS
     WITH latest AS (
@@ -110,8 +127,8 @@ CREATE VIEW roster_same_names AS
     JOIN minga_roster.changes c ON c.run = l.run AND c.action = 'create'
     CROSS JOIN LATERAL unnest(c.same_name) n (id);
 COMMENT ON VIEW roster_same_names IS
-'New people of each connection''s latest plan beside whom somebody of the same name and family has no identifier and '
-    'no e-mail address, by which the roster could know that person: one person twice, or two of one name. Holds '
-    'names and addresses.';
-COMMENT ON COLUMN roster_same_names.person_id IS 'The new person; NULL while the change is not carried out.';
-COMMENT ON COLUMN roster_same_names.same_name IS 'person_id of the person of that name who was there already.';
+'New people in each connection''s latest plan who have the same name and family of roles as an active person without '
+'an identifier or email address. They may be one person listed twice, or two people with one name. Shows names and '
+'addresses.';
+COMMENT ON COLUMN roster_same_names.person_id IS 'The new person; NULL until the change is carried out.';
+COMMENT ON COLUMN roster_same_names.same_name IS 'person_id of the existing person with that name.';

@@ -1,5 +1,5 @@
--- Evenings: when a connection is due, which evenings were missed, Automatic Rostering on and off, and what is kept for how long.
--- Must survive nights of 23 and 25 hours, a server that slept, restored copies, and pg_cron being absent.
+-- Evenings: when a connection is due, which evenings were missed, turning Automatic Rostering on and off, and
+-- retention. Must survive nights of 23 and 25 hours, a server that slept, restored copies, and a missing pg_cron.
 
 CREATE FUNCTION minga_roster_internal.first_instant(local_time timestamp, time_zone text) RETURNS timestamptz
 LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp
@@ -12,15 +12,16 @@ BEGIN
         AND (instant - lookback) AT TIME ZONE time_zone = local_time - lookback THEN
         RETURN instant;
     END IF;
-    -- The clocks change hereabouts: the time does not exist, or exists twice.
+    -- The clocks change near this time: it does not exist, or it exists twice.
     RETURN (SELECT min(minute) FROM generate_series(instant - lookback, instant, '1 minute') AS minute
             WHERE minute AT TIME ZONE time_zone >= local_time);
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.first_instant(timestamp, text) IS
-'When clocks in the time zone first show this local time, or a later one where they skip it.';
+'When clocks in the time zone first show this local time, or the next later one if they skip it.';
 
-CREATE FUNCTION minga_roster_internal.evening_window(evening date, sync_at time, window_end time, time_zone text, OUT opens timestamptz, OUT closes timestamptz)
+CREATE FUNCTION minga_roster_internal.evening_window(evening date, sync_at time, window_end time, time_zone text,
+    OUT opens timestamptz, OUT closes timestamptz)
 LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -36,7 +37,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.evening_window(date, time, time, text) IS
-'An evening is named by the local date on which it begins; it lasts from sync_at to window_end, over midnight where window_end is the earlier.';
+'An evening is named by the local date on which it begins. It lasts from sync_at to window_end, past midnight if '
+'window_end is earlier.';
 
 CREATE FUNCTION minga_roster_internal.latest_evening(sync_at time, window_end time, time_zone text, at timestamptz,
     OUT evening date, OUT opens timestamptz, OUT closes timestamptz, OUT next_opens timestamptz)
@@ -44,16 +46,19 @@ LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     evening := (at AT TIME ZONE time_zone)::date;
-    SELECT w.opens, w.closes INTO opens, closes FROM minga_roster_internal.evening_window(evening, sync_at, window_end, time_zone) w;
+    SELECT w.opens, w.closes INTO opens, closes FROM minga_roster_internal.evening_window(evening, sync_at, window_end,
+        time_zone) w;
     IF opens <= at THEN
-        SELECT w.opens INTO next_opens FROM minga_roster_internal.evening_window(evening + 1, sync_at, window_end, time_zone) w;
+        SELECT w.opens INTO next_opens FROM minga_roster_internal.evening_window(evening + 1, sync_at, window_end,
+            time_zone) w;
     ELSE
         next_opens := opens;
         evening := evening - 1;
-        SELECT w.opens, w.closes INTO opens, closes FROM minga_roster_internal.evening_window(evening, sync_at, window_end, time_zone) w;
+        SELECT w.opens, w.closes INTO opens, closes FROM minga_roster_internal.evening_window(evening, sync_at,
+            window_end, time_zone) w;
     END IF;
 EXCEPTION
-    -- One connection with an odd time zone must not stop the others.
+    -- One connection with an unknown time zone must not stop the others.
     WHEN invalid_parameter_value THEN
         evening := NULL;
         opens := NULL;
@@ -62,26 +67,32 @@ EXCEPTION
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.latest_evening(time, time, text, timestamptz) IS
-'The evening that began last at that time, open or over, and when the next one begins; NULLs for a time zone that the server does not know.';
+'The latest evening that had begun at that time, open or over, and when the next one begins; NULLs for a time zone '
+'that the server does not know.';
 
-CREATE FUNCTION minga_roster_internal.evenings(OUT connection text, OUT evening date, OUT opens timestamptz, OUT closes timestamptz, OUT next_opens timestamptz,
-    OUT runs_here boolean, OUT is_taken boolean, OUT tries integer, OUT last_try bigint, OUT retry_at timestamptz, OUT is_due boolean)
+CREATE FUNCTION minga_roster_internal.evenings(OUT connection text, OUT evening date, OUT opens timestamptz,
+    OUT closes timestamptz, OUT next_opens timestamptz,
+    OUT runs_here boolean, OUT is_taken boolean, OUT tries integer, OUT last_try bigint, OUT retry_at timestamptz,
+        OUT is_due boolean)
 RETURNS SETOF record
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT c.connection, e.evening, e.opens, e.closes, e.next_opens, a.runs_here, t.is_taken, f.tries, f.last_try, r.retry_at,
+    SELECT c.connection, e.evening, e.opens, e.closes, e.next_opens, a.runs_here, t.is_taken, f.tries, f.last_try,
+        r.retry_at,
         coalesce(a.runs_here AND NOT t.is_taken AND n.now >= e.opens AND n.now < e.closes
                  AND (f.tries = 0 OR r.retry_at <= n.now), false)
     FROM minga_roster.connections c
     CROSS JOIN (SELECT minga_roster_internal.clock() AS now, minga_roster_internal.server_origin() AS origin) n
     CROSS JOIN LATERAL minga_roster_internal.latest_evening(c.sync_at, c.window_end, c.time_zone, n.now) e
-    CROSS JOIN LATERAL (SELECT c.automatic AND c.paused_cause IS NULL
-        AND c.enabled_origin IS NOT DISTINCT FROM n.origin AS runs_here) a
-    CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM minga_roster.runs t WHERE t.connection = c.connection AND t.evening = e.evening
+    CROSS JOIN LATERAL (SELECT c.automatic AND c.paused_cause IS NULL AND c.enabled_origin IS NOT DISTINCT
+        FROM n.origin AS runs_here) a
+    CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM minga_roster.runs t WHERE t.connection = c.connection
+        AND t.evening = e.evening
                                        AND t.state <> 'failed') AS is_taken) t
     CROSS JOIN LATERAL (SELECT count(*)::integer AS tries, max(t.run) AS last_try, max(t.finished_at) AS finished_at,
                             coalesce(bool_or(t.state_cause = 'evening_missed'
-                                OR left(t.sqlstate, 2) IN ('22', '28', '42')), false) AS is_final
+                                OR left(t.sqlstate, 2) IN ('22', '28', '42')),
+                                false) AS is_final
                         FROM minga_roster.runs t
                         WHERE t.connection = c.connection AND t.evening = e.evening AND t.state = 'failed') f
     CROSS JOIN LATERAL (SELECT CASE WHEN a.runs_here AND NOT t.is_taken AND f.tries BETWEEN 1 AND 2 AND NOT f.is_final
@@ -90,26 +101,32 @@ AS $$
     WHERE c.retired_at IS NULL
 $$;
 COMMENT ON FUNCTION minga_roster_internal.evenings() IS
-'Each connection''s evening that began last: its tries that failed, when it is tried again (30 minutes after a failure, three tries at most, not after SQLSTATE classes 22, 28 and 42, and inside the window), and whether a run is due now. runs_here: Automatic Rostering is on and was switched on in this very database.';
+'The latest evening of each connection: its failed tries, when the next try is (30 minutes after a failure, at most '
+'three tries, within the window, and not after SQLSTATE classes 22, 28 and 42), and whether a run is due now. '
+'runs_here: Automatic Rostering is on, and was turned on in this database.';
 
-CREATE FUNCTION minga_roster_internal.fetch_limits(run bigint, OUT requests integer, OUT seconds_left bigint, OUT evening text)
+CREATE FUNCTION minga_roster_internal.fetch_limits(run bigint, OUT requests integer, OUT seconds_left bigint,
+    OUT evening text)
 RETURNS record
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE WHEN n.now >= e.opens AND n.now < e.closes THEN coalesce(c.max_requests, s.max_requests) ELSE 1 END,
         greatest(extract(epoch FROM w.closes - n.now), 0)::bigint,
-        to_char(w.opens AT TIME ZONE c.time_zone, 'YYYY-MM-DD HH24:MI') || to_char(w.closes AT TIME ZONE c.time_zone, '" to "YYYY-MM-DD HH24:MI')
+        to_char(w.opens AT TIME ZONE c.time_zone, 'YYYY-MM-DD HH24:MI')
+            || to_char(w.closes AT TIME ZONE c.time_zone, '" to "YYYY-MM-DD HH24:MI')
             || format(' (%s)', c.time_zone)
     FROM minga_roster.runs r
     JOIN minga_roster.connections c USING (connection)
     JOIN minga_roster.sis s USING (sis)
     JOIN minga_roster_internal.evenings() e USING (connection)
     CROSS JOIN (SELECT minga_roster_internal.clock() AS now) n
-    LEFT JOIN LATERAL minga_roster_internal.evening_window(r.evening, c.sync_at, c.window_end, c.time_zone) w ON r.evening IS NOT NULL
+    LEFT JOIN LATERAL minga_roster_internal.evening_window(r.evening, c.sync_at, c.window_end, c.time_zone) w
+        ON r.evening IS NOT NULL
     WHERE r.run = fetch_limits.run
 $$;
 COMMENT ON FUNCTION minga_roster_internal.fetch_limits(bigint) IS
-'What the hour allows the fetch of a run: requests at a time (max_requests from sync_at to window_end, one at any other time, when people work in the SIS), and for a run of an evening how long that lasts yet and which it is.';
+'The limits for the fetch of a run at this hour. requests: how many at a time (max_requests from sync_at to '
+'window_end; otherwise one, because people work in the SIS). For an evening run also the seconds left and the evening.';
 
 CREATE FUNCTION minga_roster_internal.queue_due_runs() RETURNS integer
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -121,7 +138,7 @@ DECLARE
     queued integer;
     untold bigint;
 BEGIN
-    -- Nothing here waits for a transaction of a caller: one that is left open would stop the evenings of all.
+    -- Nothing here waits for a caller's transaction: an open one would stop the evenings of all connections.
     IF minga_roster_internal.try_run_lock('evenings', 1) THEN
         PERFORM minga_roster_internal.renew_cron_command();
     END IF;
@@ -133,47 +150,55 @@ BEGIN
             AND k.enabled_origin IS DISTINCT FROM origin
         FOR UPDATE SKIP LOCKED);
 
-    -- What waited for a worker until its window had closed, or was queued before its connection came here in a copy, is not run by day.
+    -- A run that waited for a worker until its window closed, or that was queued before its connection came here in a
+    -- copy, must not run in the daytime.
     WITH stale AS (
         SELECT r.run, w.opens, w.closes, c.time_zone, e.runs_here
         FROM minga_roster.runs r
         JOIN minga_roster.connections c USING (connection)
         JOIN minga_roster_internal.evenings() e USING (connection)
         CROSS JOIN LATERAL minga_roster_internal.evening_window(r.evening, c.sync_at, c.window_end, c.time_zone) w
-        WHERE r.state = 'queued' AND r.trigger = 'evening' AND e.evening IS NOT NULL AND (w.closes <= now OR NOT e.runs_here)
+        WHERE r.state = 'queued' AND r.trigger = 'evening' AND e.evening IS NOT NULL
+            AND (w.closes <= now OR NOT e.runs_here)
         FOR UPDATE OF r SKIP LOCKED)
     UPDATE minga_roster.runs r
     SET state = 'canceled', finished_at = now, sqlstate = '57014',
         state_cause = CASE WHEN s.runs_here THEN 'evening_missed' END,
-        error = CASE WHEN s.runs_here THEN 'evening missed' ELSE 'automatic rostering is off or paused' END,
-        detail = CASE WHEN s.runs_here THEN format('The run was queued until its evening, %s to %s (%s), was over.',
-            to_char(s.opens AT TIME ZONE s.time_zone, 'YYYY-MM-DD HH24:MI'), to_char(s.closes AT TIME ZONE s.time_zone, 'YYYY-MM-DD HH24:MI'),
+        error = CASE WHEN s.runs_here THEN 'evening missed' ELSE 'Automatic Rostering is off or paused' END,
+        detail = CASE WHEN s.runs_here THEN format('The run was queued until its evening ended (%s to %s, %s).',
+            to_char(s.opens AT TIME ZONE s.time_zone, 'YYYY-MM-DD HH24:MI'),
+                to_char(s.closes AT TIME ZONE s.time_zone, 'YYYY-MM-DD HH24:MI'),
             s.time_zone) END,
-        hint = CASE WHEN s.runs_here THEN 'Where workers were busy, raise minga_roster.max_workers or spread sync_at of the connections.' END
+        hint = CASE WHEN s.runs_here THEN 'If workers were busy, raise minga_roster.max_workers or spread sync_at over '
+            'the connections.' END
     FROM stale s
     WHERE r.run = s.run;
 
-    -- Evenings that passed since the last one on record, and since Automatic Rostering was switched on.
+    -- Evenings that passed since the last one on record, and since Automatic Rostering was turned on.
     INSERT INTO minga_roster.runs (connection, site, kind, trigger, evening, state, state_cause, requested_by,
         queued_at, finished_at, sqlstate, error, detail, hint)
     SELECT c.connection, c.site, 'sync', 'evening', m.evening, 'failed', 'evening_missed', current_user,
         now, now, '55000', 'evening missed',
         format('No sync of "%s" began between %s and %s (%s).', c.connection,
-            to_char(w.opens AT TIME ZONE c.time_zone, 'YYYY-MM-DD HH24:MI'), to_char(w.closes AT TIME ZONE c.time_zone, 'YYYY-MM-DD HH24:MI'),
+            to_char(w.opens AT TIME ZONE c.time_zone, 'YYYY-MM-DD HH24:MI'),
+                to_char(w.closes AT TIME ZONE c.time_zone, 'YYYY-MM-DD HH24:MI'),
             c.time_zone),
-        format('PostgreSQL or pg_cron did not run then; its log says why. SELECT minga_roster.roster_sync(%L) does now what was missed.', c.connection)
+        format('PostgreSQL or pg_cron was not running; see its log. To sync now: SELECT minga_roster.roster_sync(%L).',
+            c.connection)
     FROM minga_roster_internal.evenings() e
     JOIN minga_roster.connections c USING (connection)
     CROSS JOIN LATERAL (SELECT e.evening - (now < e.closes)::integer AS evening) past
-    LEFT JOIN LATERAL (SELECT r.evening FROM minga_roster.runs r WHERE r.connection = c.connection AND r.trigger = 'evening'
+    LEFT JOIN LATERAL (SELECT r.evening FROM minga_roster.runs r WHERE r.connection = c.connection
+        AND r.trigger = 'evening'
                        ORDER BY r.run DESC LIMIT 1) known ON true
-    CROSS JOIN LATERAL generate_series(greatest(known.evening + 1, past.evening - lookback + 1)::timestamp, past.evening::timestamp, '1 day') AS day
+    CROSS JOIN LATERAL generate_series(greatest(known.evening + 1, past.evening - lookback + 1)::timestamp,
+        past.evening::timestamp, '1 day') AS day
     CROSS JOIN LATERAL (SELECT day::date AS evening) m
     CROSS JOIN LATERAL minga_roster_internal.evening_window(m.evening, c.sync_at, c.window_end, c.time_zone) w
     WHERE e.runs_here AND c.enabled_at <= w.opens AND w.closes <= now
     ORDER BY m.evening, c.number;
 
-    -- Whose settings somebody is changing waits for the next minute.
+    -- A connection whose settings are being changed waits for the next minute.
     WITH due AS (
         SELECT c.connection, c.site, e.evening, e.opens, c.number
         FROM minga_roster_internal.evenings() e
@@ -188,15 +213,18 @@ BEGIN
     ON CONFLICT (connection, evening) WHERE state <> 'failed' DO NOTHING;
     GET DIAGNOSTICS queued = ROW_COUNT;
 
-    -- The owners are told of an evening once, of its last try; and of several missed evenings by the newest.
+    -- An evening is reported once, after its last try. Of several missed evenings, only the newest is reported.
     UPDATE minga_roster.runs r SET reported = true
-    WHERE r.trigger = 'evening' AND r.state IN ('failed', 'canceled') AND NOT r.reported AND r.queued_at > now - interval '3 days'
-        AND EXISTS (SELECT FROM minga_roster.runs later WHERE later.connection = r.connection AND later.trigger = 'evening' AND later.run > r.run
-                    AND (later.evening = r.evening
-                        OR (r.state_cause = 'evening_missed' AND later.state_cause = 'evening_missed')));
+    WHERE r.trigger = 'evening' AND r.state IN ('failed', 'canceled') AND NOT r.reported
+        AND r.queued_at > now - interval '3 days'
+        AND EXISTS (SELECT FROM minga_roster.runs later WHERE later.connection = r.connection
+            AND later.trigger = 'evening' AND later.run > r.run
+                    AND (later.evening = r.evening OR (r.state_cause = 'evening_missed'
+                        AND later.state_cause = 'evening_missed')));
     FOR untold IN
         SELECT r.run FROM minga_roster.runs r
-        WHERE r.trigger = 'evening' AND r.state IN ('failed', 'canceled') AND NOT r.reported AND r.queued_at > now - interval '3 days'
+        WHERE r.trigger = 'evening' AND r.state IN ('failed', 'canceled') AND NOT r.reported
+            AND r.queued_at > now - interval '3 days'
         ORDER BY r.run
     LOOP
         PERFORM minga_roster_internal.post_report(untold);
@@ -205,7 +233,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.queue_due_runs() IS
-'Queues a sync for each connection whose evening is open and has no run yet or is to be tried again; records missed evenings and has the owners told. Returns how many runs it queued.';
+'Queues a sync for each connection whose evening is open and has no run yet or is due for another try. Records missed '
+'evenings and writes the mail about them. Returns the number of queued runs.';
 
 CREATE FUNCTION minga_roster_internal.lock_evenings() RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
@@ -213,12 +242,12 @@ AS $$
     SELECT minga_roster_internal.wait_for_run_lock('evenings', 1)
 $$;
 COMMENT ON FUNCTION minga_roster_internal.lock_evenings() IS
-'Held until the end of the transaction by the function that switches evenings on or off, or arranges the pg_cron job.';
+'Taken until the end of the transaction by functions that turn evenings on or off or change the pg_cron job.';
 
 CREATE FUNCTION minga_roster_internal.cron_command() RETURNS text
 LANGUAGE sql IMMUTABLE
 RETURN 'DO $do$ BEGIN '
-    -- Only the function of the extension, not one that somebody made of the name after it was dropped.
+    -- Call only the extension's function, not another one created under its name after it was dropped.
     'IF EXISTS (SELECT FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e ON e.oid OPERATOR(pg_catalog.=) '
         'd.refobjid '
     'WHERE d.classid OPERATOR(pg_catalog.=) ''pg_catalog.pg_proc''::pg_catalog.regclass '
@@ -228,8 +257,8 @@ RETURN 'DO $do$ BEGIN '
     'THEN PERFORM minga_roster.roster_run_due(); '
     'ELSE PERFORM cron.unschedule(''minga_roster''); END IF; END $do$';
 COMMENT ON FUNCTION minga_roster_internal.cron_command() IS
-'The command of the pg_cron job: a single statement, since pg_cron''s background workers take no more, which names '
-    'everything in full and takes the job off once the extension is gone.';
+'The command of the pg_cron job. It is a single statement, because pg_cron''s background workers accept only one. It '
+'qualifies every name, and removes the job when the extension is gone.';
 
 CREATE FUNCTION minga_roster_internal.cron_is_here() RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -239,13 +268,13 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
             AND d.classid = 'pg_class'::regclass AND d.objid = to_regclass('cron.job'))
 $$;
 COMMENT ON FUNCTION minga_roster_internal.cron_is_here() IS
-'Whether pg_cron is installed in this database, and cron.job is its own and not a relation that somebody made.';
+'Whether pg_cron is installed in this database, and cron.job belongs to it.';
 
 CREATE FUNCTION minga_roster_internal.cron_job(OUT job bigint, OUT active boolean, OUT command text) RETURNS record
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    -- pg_cron may be absent when this is created, so it is named at run time only. The commands of former versions were
-    -- a DO too.
+    -- pg_cron may be missing when this function is created, so it is named only at run time. Earlier versions also used
+    -- a DO command.
     EXECUTE $statement$
         SELECT j.jobid, j.active, j.command FROM cron.job j
         WHERE j.username = $1 AND j.database = current_database() AND j.jobname = 'minga_roster'
@@ -258,10 +287,11 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.cron_job() IS
-'Our job of pg_cron, recognized by its owner (the extension''s) and its command, not by its name alone, which any '
-    'role may give to a job; NULLs where there is none. pg_cron has to be here.';
+'The extension''s pg_cron job, recognized by its owner (the extension''s owner) and its command. Its name is not '
+'enough, because any role can create a job of that name. NULLs if there is none. Requires pg_cron.';
 
-CREATE FUNCTION minga_roster_internal.cron_facts(OUT preloaded boolean, OUT database_name text, OUT background_workers boolean, OUT installed boolean,
+CREATE FUNCTION minga_roster_internal.cron_facts(OUT preloaded boolean, OUT database_name text,
+    OUT background_workers boolean, OUT installed boolean,
     OUT job bigint, OUT job_active boolean, OUT last_failure text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -272,14 +302,22 @@ BEGIN
     installed := minga_roster_internal.cron_is_here();
     IF installed THEN
         SELECT j.job, j.active INTO job, job_active FROM minga_roster_internal.cron_job() j;
-        EXECUTE 'SELECT d.return_message FROM (SELECT status, return_message FROM cron.job_run_details WHERE jobid = $1 AND status IN (''succeeded'', ''failed'')
-                 ORDER BY runid DESC LIMIT 1) d WHERE d.status = ''failed''' INTO last_failure USING job;
+        EXECUTE $statement$
+            SELECT d.return_message
+            FROM (
+                SELECT r.status, r.return_message
+                FROM cron.job_run_details r
+                WHERE r.jobid = $1 AND r.status IN ('succeeded', 'failed')
+                ORDER BY r.runid DESC LIMIT 1
+            ) d
+            WHERE d.status = 'failed'
+            $statement$ INTO last_failure USING job;
     END IF;
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.cron_facts() IS
-'What pg_cron looks like from this database: preloaded, for which database, by background workers, installed here, '
-    'our job, and the message of its latest start if that failed.';
+'The state of pg_cron as seen from this database: whether it is preloaded, for which database, with background '
+'workers, and installed here; the extension''s job; and the message of its latest run if that failed.';
 
 CREATE FUNCTION minga_roster_internal.renew_cron_command() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -295,7 +333,8 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.renew_cron_command() IS 'Gives a job that a former version made the command of today.';
+COMMENT ON FUNCTION minga_roster_internal.renew_cron_command() IS
+'Replaces the command of a job created by an earlier version.';
 
 CREATE FUNCTION minga_roster_internal.arrange_cron_job() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -322,7 +361,7 @@ BEGIN
         IF other IS NOT NULL THEN
             RAISE EXCEPTION USING ERRCODE = 'duplicate_object',
                 MESSAGE = 'there is another pg_cron job named "minga_roster"',
-                DETAIL = format('Job %s of "%s" has another command or is for another database, and is left as it is.',
+                DETAIL = format('Job %s of "%s" has another command or database, so it was not changed.',
                     other, current_user),
                 HINT = format('Remove it with SELECT cron.unschedule(%s), and schedule it again under another name.',
                     other);
@@ -334,8 +373,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.arrange_cron_job() IS
-'Makes the one pg_cron job of the extension, named minga_roster, while any connection has Automatic Rostering on, '
-    'and removes it when none has. 42710 where the extension''s owner has another job of that name.';
+'Creates the extension''s one pg_cron job, named minga_roster, while any connection has Automatic Rostering on, and '
+'removes it when none has. 42710 if the extension''s owner has another job of that name.';
 
 CREATE FUNCTION minga_roster_internal.do_enable(connection text) RETURNS connections
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -349,60 +388,75 @@ BEGIN
     SELECT * INTO facts FROM minga_roster_internal.cron_facts();
     IF NOT facts.preloaded THEN
         found_wrong := found_wrong || 'pg_cron is not preloaded.'::text;
-        to_put := to_put || format('shared_preload_libraries = %L', (SELECT concat_ws(', ', nullif(setting, ''), 'pg_cron') FROM pg_settings
+        to_put := to_put || format('shared_preload_libraries = %L',
+            (SELECT concat_ws(', ', nullif(setting, ''), 'pg_cron') FROM pg_settings
                                                                      WHERE name = 'shared_preload_libraries'));
     END IF;
     IF facts.database_name IS DISTINCT FROM current_database() THEN
         IF facts.preloaded THEN
-            found_wrong := found_wrong || format('pg_cron works for database "%s" (cron.database_name).', facts.database_name);
+            found_wrong := found_wrong || format('pg_cron runs jobs in database "%s" (cron.database_name).',
+                facts.database_name);
         END IF;
         to_put := to_put || format('cron.database_name = %L', current_database());
     END IF;
     IF facts.background_workers IS NOT TRUE THEN
         IF facts.preloaded THEN
-            found_wrong := found_wrong || 'pg_cron connects over libpq (cron.use_background_workers is off), which the usual pg_hba.conf refuses.'::text;
+            found_wrong := found_wrong || 'pg_cron connects through libpq (cron.use_background_workers is off), which '
+                'a default pg_hba.conf rejects.'::text;
         END IF;
         to_put := to_put || 'cron.use_background_workers = on'::text;
     END IF;
     IF to_put <> '{}' THEN
-        to_do := to_do || format('put %s into postgresql.conf (%s) and restart PostgreSQL', array_to_string(to_put, ' and '),
-                                 coalesce((SELECT setting FROM pg_settings WHERE name = 'config_file'), 'SHOW config_file'));
+        to_do := to_do || format('set %s in postgresql.conf (%s) and restart PostgreSQL',
+            array_to_string(to_put, ' and '),
+                                 coalesce((SELECT setting FROM pg_settings WHERE name = 'config_file'),
+                                     'SHOW config_file'));
     END IF;
     IF NOT facts.installed THEN
-        found_wrong := found_wrong || format('The extension pg_cron is not installed in database "%s".', current_database());
+        found_wrong := found_wrong || format('The extension pg_cron is not installed in database "%s".',
+            current_database());
         to_do := to_do || 'CREATE EXTENSION pg_cron'::text;
     END IF;
     IF found_wrong <> '{}' THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
-            MESSAGE = format('Automatic Rostering of "%s" cannot be switched on: pg_cron is not ready', known.connection),
+            MESSAGE = format('cannot turn on Automatic Rostering for "%s": pg_cron is not ready', known.connection),
             DETAIL = array_to_string(found_wrong, ' '),
-            HINT = format('The DBA: %s.', array_to_string(to_do, ', then '));
+            HINT = format('Ask the DBA to do this: %s.', array_to_string(to_do, ', then '));
     END IF;
     IF NOT EXISTS (SELECT FROM minga_roster.secrets s WHERE s.connection = known.connection) THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
-            MESSAGE = format('Automatic Rostering of "%s" cannot be switched on: there is no client secret', known.connection),
-            HINT = format('Store the secret that the SIS shows for the client id: SELECT minga_roster.roster_set_secret(%L, ''…'').', known.connection);
+            MESSAGE = format('cannot turn on Automatic Rostering for "%s": there is no client secret',
+                known.connection),
+            HINT = format('Store the secret that the SIS shows for the client id: SELECT '
+                'minga_roster.roster_set_secret(%L, ''…'').', known.connection);
     END IF;
     IF minga_roster_internal.setting('key_file') = '' THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
-            MESSAGE = format('Automatic Rostering of "%s" cannot be switched on: minga_roster.key_file is not set', known.connection),
-            HINT = 'The DBA: ALTER SYSTEM SET minga_roster.key_file to the file whose key sealed the client secret, then SELECT pg_reload_conf().';
+            MESSAGE = format('cannot turn on Automatic Rostering for "%s": minga_roster.key_file is not set',
+                known.connection),
+            HINT = 'Ask the DBA to set minga_roster.key_file with ALTER SYSTEM to the file whose key sealed the client '
+                'secret, then run SELECT pg_reload_conf().';
     END IF;
     IF known.unproven THEN
-        RAISE NOTICE USING MESSAGE = format('connection "%s" is unproven: its archives are held until a full sync has shown that address and school are right',
+        RAISE NOTICE USING MESSAGE = format('connection "%s" is unproven: archives are held until a full sync shows '
+            'that address and school are right',
                                             known.connection),
-            HINT = format('Look at SELECT * FROM minga_roster.roster_preview(%1$L), then SELECT minga_roster.roster_sync(%1$L).', known.connection);
+            HINT = format('Check SELECT * FROM minga_roster.roster_preview(%1$L), then run SELECT '
+                'minga_roster.roster_sync(%1$L).', known.connection);
     END IF;
-    IF NOT EXISTS (SELECT FROM minga_roster.recipients r WHERE r.connection = known.connection AND r.send <> 'never') THEN
-        RAISE NOTICE USING MESSAGE = format('nobody will be told of the evening runs of connection "%s"', known.connection),
-            HINT = format('Add a recipient: SELECT minga_roster.roster_notify(%L, ''it@school.example'').', known.connection);
+    IF NOT EXISTS (SELECT FROM minga_roster.recipients r WHERE r.connection = known.connection
+        AND r.send <> 'never') THEN
+        RAISE NOTICE USING MESSAGE = format('connection "%s" has no recipient for its evening reports',
+            known.connection),
+            HINT = format('Add one: SELECT minga_roster.roster_notify(%L, ''it@school.example'').', known.connection);
     END IF;
 
     PERFORM minga_roster_internal.lock_evenings();
     UPDATE minga_roster.connections c
-    SET automatic = true, paused_cause = NULL, paused_reason = NULL, enabled_origin = minga_roster_internal.server_origin(),
+    SET automatic = true, paused_cause = NULL, paused_reason = NULL,
+        enabled_origin = minga_roster_internal.server_origin(),
         enabled_at = CASE WHEN c.automatic AND c.paused_cause IS NULL
-                              AND c.enabled_origin = minga_roster_internal.server_origin()
+            AND c.enabled_origin = minga_roster_internal.server_origin()
                           THEN c.enabled_at ELSE minga_roster_internal.clock() END
     WHERE c.connection = known.connection
     RETURNING * INTO known;
@@ -410,12 +464,14 @@ BEGIN
     RETURN known;
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.do_enable(text) IS 'roster_enable behind the door.';
+COMMENT ON FUNCTION minga_roster_internal.do_enable(text) IS 'Implements roster_enable.';
 
 CREATE FUNCTION roster_enable(connection text) RETURNS connections
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_enable(text) IS
-'Switches Automatic Rostering on: a sync every evening from sync_at on. Checks what pg_cron needs (55000 with what to put where) and makes its job "minga_roster", one for all connections. On a restored copy of the database it makes the connection work here.';
+'Turns on Automatic Rostering: a sync every evening, starting at sync_at. Checks what pg_cron needs (55000 with what '
+'to set) and creates its job "minga_roster", one for all connections. On a restored copy of the database it makes the '
+'connection run here.';
 
 CREATE FUNCTION minga_roster_internal.do_disable(connection text) RETURNS connections
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -424,28 +480,32 @@ DECLARE
 BEGIN
     PERFORM minga_roster_internal.lock_evenings();
     UPDATE minga_roster.connections c SET automatic = false, paused_cause = NULL, paused_reason = NULL
-    WHERE c.connection = known.connection RETURNING * INTO known;
-    UPDATE minga_roster.runs r SET state = 'canceled', finished_at = minga_roster_internal.clock(), reported = true, sqlstate = '57014',
-        error = 'automatic rostering was switched off'
-    WHERE r.run IN (SELECT q.run FROM minga_roster.runs q WHERE q.connection = known.connection AND q.state = 'queued' AND q.trigger = 'evening'
+        WHERE c.connection = known.connection RETURNING * INTO known;
+    UPDATE minga_roster.runs r SET state = 'canceled', finished_at = minga_roster_internal.clock(), reported = true,
+        sqlstate = '57014',
+        error = 'Automatic Rostering was turned off'
+    WHERE r.run IN (SELECT q.run FROM minga_roster.runs q WHERE q.connection = known.connection AND q.state = 'queued'
+        AND q.trigger = 'evening'
                     FOR UPDATE SKIP LOCKED);
     PERFORM minga_roster_internal.arrange_cron_job();
     RETURN known;
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.do_disable(text) IS 'roster_disable behind the door.';
+COMMENT ON FUNCTION minga_roster_internal.do_disable(text) IS 'Implements roster_disable.';
 
 CREATE FUNCTION roster_disable(connection text) RETURNS connections
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_disable(text) IS
-'Switches Automatic Rostering off; a run that is queued for this evening is canceled, a running one goes on (roster_cancel). The last one switched off removes the pg_cron job.';
+'Turns off Automatic Rostering. A run queued for this evening is canceled; a running one continues (see '
+'roster_cancel). The pg_cron job is removed with the last connection.';
 
 CREATE FUNCTION minga_roster_internal.changes_kept_since() RETURNS timestamptz
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT minga_roster_internal.clock() - make_interval(days => greatest(least(minga_roster_internal.setting('keep_runs')::integer, minga_roster_internal.setting('keep_changes')::integer), 8))
+    SELECT minga_roster_internal.clock() - make_interval(days => greatest(8, least(
+        minga_roster_internal.setting('keep_runs')::integer, minga_roster_internal.setting('keep_changes')::integer)))
 $$;
 COMMENT ON FUNCTION minga_roster_internal.changes_kept_since() IS
-'Runs that were queued before it may have lost some of their changes to apply_retention already, and can neither be applied nor undone.';
+'Runs queued before this time may have lost changes to apply_retention, and can no longer be applied or undone.';
 
 CREATE FUNCTION minga_roster_internal.apply_retention() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -454,18 +514,20 @@ DECLARE
     batch CONSTANT integer := 10000;
     now CONSTANT timestamptz := minga_roster_internal.clock();
     -- The guard counts the archives of the last seven days.
-    runs_before CONSTANT timestamptz := now - make_interval(days => greatest(minga_roster_internal.setting('keep_runs')::integer, 8));
+    runs_before CONSTANT timestamptz := now
+        - make_interval(days => greatest(8, minga_roster_internal.setting('keep_runs')::integer));
     changes_before CONSTANT timestamptz := minga_roster_internal.changes_kept_since();
     needed bigint[];
 BEGIN
-    -- Held archives that somebody may still approve.
+    -- Held changes that can still be approved.
     SELECT coalesce(array_agg(newest.run), '{}') INTO needed
     FROM (SELECT max(r.run) AS run
           FROM minga_roster.runs r
           JOIN minga_roster.connections c USING (connection)
           WHERE c.retired_at IS NULL
               AND (r.kind = 'sync' OR EXISTS (SELECT FROM minga_roster.runs a
-                  WHERE a.connection = r.connection AND a.kind = 'apply' AND a.of_run = r.run AND a.state = 'succeeded'))
+                  WHERE a.connection = r.connection AND a.kind = 'apply' AND a.of_run = r.run
+                      AND a.state = 'succeeded'))
               AND r.run IN (SELECT h.run FROM minga_roster.changes h WHERE h.state = 'held')
           GROUP BY r.connection) newest;
 
@@ -484,7 +546,8 @@ BEGIN
         SELECT o.run, o.sourced_id
         FROM minga_roster.planned_links o
         JOIN minga_roster.runs r ON r.run = o.run
-        WHERE o.run <= (SELECT max(l.run) FROM minga_roster.runs l WHERE l.queued_at < changes_before) AND r.queued_at < changes_before
+        WHERE o.run <= (SELECT max(l.run) FROM minga_roster.runs l WHERE l.queued_at < changes_before)
+            AND r.queued_at < changes_before
         ORDER BY o.run, o.sourced_id
         LIMIT batch);
     DELETE FROM minga_roster.link_changes p
@@ -492,7 +555,8 @@ BEGIN
         SELECT o.run, o.sourced_id
         FROM minga_roster.link_changes o
         JOIN minga_roster.runs r ON r.run = o.run
-        WHERE o.run <= (SELECT max(l.run) FROM minga_roster.runs l WHERE l.queued_at < changes_before) AND r.queued_at < changes_before
+        WHERE o.run <= (SELECT max(l.run) FROM minga_roster.runs l WHERE l.queued_at < changes_before)
+            AND r.queued_at < changes_before
         ORDER BY o.run, o.sourced_id
         LIMIT batch);
 
@@ -500,7 +564,8 @@ BEGIN
     WHERE r.run IN (
         SELECT o.run
         FROM minga_roster.runs o
-        WHERE o.queued_at < runs_before AND o.state NOT IN ('queued', 'running') AND o.run <> ALL (needed) AND coalesce(o.of_run, 0) <> ALL (needed)
+        WHERE o.queued_at < runs_before AND o.state NOT IN ('queued', 'running') AND o.run <> ALL (needed)
+            AND coalesce(o.of_run, 0) <> ALL (needed)
             AND NOT EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = o.run)
         ORDER BY o.queued_at
         LIMIT batch / 10);
@@ -511,21 +576,25 @@ BEGIN
 
     DELETE FROM minga_roster.outbox o
     WHERE o.mail IN (SELECT s.mail FROM minga_roster.outbox s
-                     WHERE s.created_at < runs_before AND (s.state IN ('sent', 'failed') OR s.origin <> minga_roster_internal.server_origin())
+                     WHERE s.created_at < runs_before AND (s.state IN ('sent', 'failed')
+                         OR s.origin <> minga_roster_internal.server_origin())
                      ORDER BY s.mail LIMIT batch);
 
-    -- Else a mail server that is set one day would be handed the news of months.
+    -- Otherwise a mail server that is set up later would get months of old mail.
     IF minga_roster_internal.setting('smtp_url') = '' THEN
-        UPDATE minga_roster.outbox o SET state = 'failed', last_error = 'minga_roster.smtp_url was not set for five days'
-        WHERE o.state = 'waiting' AND o.created_at < now - interval '5 days' AND o.origin = minga_roster_internal.server_origin();
+        UPDATE minga_roster.outbox o SET state = 'failed',
+            last_error = 'minga_roster.smtp_url was not set for five days'
+        WHERE o.state = 'waiting' AND o.created_at < now - interval '5 days'
+            AND o.origin = minga_roster_internal.server_origin();
     END IF;
 
-    -- pg_cron keeps the details of every start for ever, without an index to find ours by: trimmed once an hour.
+    -- pg_cron keeps the details of every run forever, without an index to find ours: trimmed once an hour.
     IF extract(minute FROM now) = 0 AND minga_roster_internal.cron_is_here() THEN
         EXECUTE 'DELETE FROM cron.job_run_details d
                  WHERE d.runid IN (SELECT o.runid FROM cron.job_run_details o
                                    WHERE o.jobid = $2
-                                       AND coalesce(o.end_time, o.start_time, ''-infinity'') < now() - interval ''1 day''
+                                       AND coalesce(o.end_time, o.start_time,
+                                           ''-infinity'') < now() - interval ''1 day''
                                        AND o.status NOT IN (''starting'', ''running'', ''connecting'', ''sending'')
                                    ORDER BY o.runid LIMIT $1)'
             USING batch, (SELECT j.job FROM minga_roster_internal.cron_job() j);
@@ -533,4 +602,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.apply_retention() IS
-'Deletes changes and what previews and undo keep of links older than minga_roster.keep_changes days (8 at least), runs and sent mail older than keep_runs days (8 at least), and pg_cron''s details of our job older than a day; at most 10,000 rows of each a call. Gives up mail that waited five days for minga_roster.smtp_url. Keeps held archives that can be approved still.';
+'Deletes changes and stored link data older than minga_roster.keep_changes days (at least 8), runs and mail older than '
+'keep_runs days (at least 8), and pg_cron''s details of the extension''s job older than a day; at most 10,000 rows of '
+'each per call. Gives up mail that waited five days for minga_roster.smtp_url. Keeps held changes that can still be '
+'approved.';

@@ -1,77 +1,96 @@
--- Runs: what people call, and how a run's row begins and ends. The functions that wait are C, in launch.c; what the worker
--- does with a row is here, called by worker.c.
+-- Runs: the functions that people call, and how the row of a run begins and ends. The functions that wait are in C
+-- (launch.c). worker.c calls what changes the row.
 
-CREATE FUNCTION roster_test_connection(connection text, OUT step text, OUT ok boolean, OUT detail text, OUT hint text, OUT elapsed interval)
+CREATE FUNCTION roster_test_connection(connection text, OUT step text, OUT ok boolean, OUT detail text, OUT hint text,
+    OUT elapsed interval)
 RETURNS SETOF record
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_test_connection';
 COMMENT ON FUNCTION roster_test_connection(text) IS
-'Tries a connection step by step: url, dns, tls, token, school, then each collection that a sync would read, with its count. ok is NULL for steps that were not reached. A fault of the SIS is a row and no error. Waits for a background worker; 53000 when none is free, 55006 while a run of the connection works, 25001 in a transaction block.';
+'Tests a connection step by step: url, dns, tls, token, school, each collection that a sync would read, with its '
+'count, and people. ok is NULL for steps that were not reached. A fault of the SIS is a row, not an error. Waits for a '
+'background worker; 53000 if none is free, 55006 while the connection is busy, 25001 in a transaction block.';
 
-CREATE FUNCTION roster_diagnose(connection text, OUT finding text, OUT value text, OUT ok boolean, OUT detail text, OUT hint text)
+CREATE FUNCTION roster_diagnose(connection text, OUT finding text, OUT value text, OUT ok boolean, OUT detail text,
+    OUT hint text)
 RETURNS SETOF record
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_diagnose';
 COMMENT ON FUNCTION roster_diagnose(text) IS
-'Examines the SIS of a connection: token, paging, totals, sort, filters, times; then reads the roster into the stage as roster_fetch does and says what its rows are like. ok is false for what is not as it should be, NULL for what is only told. A fault of the SIS is a row and no error; no row holds a value of a person. Waits, as roster_fetch does; roster_diagnosis(run) gives the same as a text for the vendor.';
+'Examines the SIS of a connection: token, paging, totals, sort, filters, times. Then reads the roster into the stage '
+'as roster_fetch does and describes its rows. ok is false for a problem, NULL for information. A fault of the SIS is a '
+'row, not an error. No row holds personal data. Waits as roster_fetch does. roster_diagnosis(run) returns the same as '
+'text for the vendor.';
 
 CREATE FUNCTION roster_fetch(connection text) RETURNS runs
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_fetch';
 COMMENT ON FUNCTION roster_fetch(text) IS
-'Fetches the roster into staged_users and staged_orgs and returns the finished run. Waits; a failed run raises its error; 25001 in a transaction block (use roster_start).';
+'Fetches the roster into staged_users and staged_orgs and returns the finished run. Waits for it. A failed run raises '
+'its error; 25001 in a transaction block (use roster_start).';
 
 CREATE FUNCTION roster_preview(connection text) RETURNS SETOF changes
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_preview';
 COMMENT ON FUNCTION roster_preview(text) IS
-'Fetches and plans, and returns the changes that a sync would make, those that the guard would hold and what would '
-    'not be done; no account is changed. Waits, as roster_fetch does.';
+'Fetches and plans, and returns the changes that a sync would make, those that the guard would hold, and what would '
+'not be done. Changes no accounts. Waits as roster_fetch does.';
 
 CREATE FUNCTION roster_sync(connection text) RETURNS runs
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_sync';
 COMMENT ON FUNCTION roster_sync(text) IS
-'Fetches, plans and applies, and returns the finished run with its counts. People change wholly or not at all. Waits, as roster_fetch does.';
+'Fetches, plans and applies, and returns the finished run with its counts. Either all changes are made or none. Waits '
+'as roster_fetch does.';
 
 CREATE FUNCTION roster_approve(run bigint) RETURNS runs
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_approve';
 COMMENT ON FUNCTION roster_approve(bigint) IS
-'Applies the held archives and updates of a sync or an applied preview, each checked again (those that no longer '
-    'hold become refused), and returns the approving run. 42704 for an unknown run, 55000 where there is nothing '
-    'left to approve. Waits, as roster_fetch does.';
+'Applies the held archives, updates and creates of a sync or an applied preview, checking each again (those that no '
+'longer fit become refused), and returns the approving run. 42704 for an unknown run, 55000 if nothing is left to '
+'approve. Waits as roster_fetch does.';
 
 CREATE FUNCTION roster_apply(run bigint) RETURNS runs
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_apply';
 COMMENT ON FUNCTION roster_apply(bigint) IS
-'Applies exactly the planned changes of a preview, without fetching again, and returns the applying run. Each is checked again: who was changed after the preview is refused, with the reason. The changes stay with the preview, which has what became of them; what it held stays held for roster_approve. 42704 for an unknown run, 55000 for one that is no preview, has not succeeded, was applied already, or is out of date. Waits, as roster_fetch does.';
+'Applies exactly the planned changes of a preview, without fetching again, and returns the applying run. Each change '
+'is checked again; if the person was changed after the preview, it is refused with the reason. The changes stay with '
+'the preview and show their result. What the preview held stays held until roster_approve. 42704 for an unknown run, '
+'55000 for a run that is not a preview, has not succeeded, was already applied, or is out of date. Waits as '
+'roster_fetch does.';
 
 CREATE FUNCTION roster_undo(run bigint) RETURNS runs
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_undo';
 COMMENT ON FUNCTION roster_undo(bigint) IS
-'Takes back what a sync, an apply or an approval changed, in one transaction, and returns the undoing run: new people are archived, archives, restores, updates and links reverted (state undone); whoever was changed since is kept (state kept, with the reason). Pauses Automatic Rostering of the connection until roster_enable. 42704 for an unknown run; 55000 for an undo, for one that changes nobody, has not succeeded or was undone already. Waits, as roster_fetch does.';
+'Undoes what a sync, an apply or an approval changed, in one transaction, and returns the undoing run: new people are '
+'archived; archives, restores, updates and links are reverted (state undone). People who were changed since are kept '
+'(state kept, with the reason). Pauses Automatic Rostering of the connection until roster_enable. 42704 for an unknown '
+'run; 55000 for an undo, and for a run that changed no one, has not succeeded or was already undone. Waits as '
+'roster_fetch does.';
 
 CREATE FUNCTION roster_start(connection text, kind text DEFAULT 'sync') RETURNS bigint
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_start';
 COMMENT ON FUNCTION roster_start(text, text) IS
-'Starts a diagnosis, fetch, preview or sync without waiting and returns the run''s number; runs and roster_status show how it fares. Where no worker can be registered the run is queued, with a WARNING.';
+'Starts a diagnosis, fetch, preview or sync without waiting and returns the run number. Follow it in runs and '
+'roster_status. If no worker can be registered, the run stays queued, with a WARNING.';
 
 CREATE FUNCTION roster_run_due() RETURNS void
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_run_due';
 COMMENT ON FUNCTION roster_run_due() IS
-'Starts the worker that finds what is due, works the queue, sends mail, closes dead runs and applies retention, and returns at once. pg_cron calls it each minute.';
+'Starts the worker that queues due runs, works through the queue, sends mail, closes dead runs and applies retention, '
+'and returns at once. pg_cron calls it every minute.';
 
 CREATE FUNCTION minga_roster_internal.try_run_lock(kind text, number bigint) RETURNS boolean
 LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'roster_try_run_lock';
 COMMENT ON FUNCTION minga_roster_internal.try_run_lock(text, bigint) IS
-'Takes the lock of a run ("run", its number), of a connection ("connection", connections.number) or of the evenings '
-    '("evenings", 1) until the end of the transaction; false where another session has it. No other function of SQL '
-    'can take these locks. Superusers only.';
+'Takes the lock of a run ("run" and its number), of a connection ("connection" and connections.number) or of the '
+'evenings ("evenings" and 1) until the end of the transaction; returns false if another session has it. No other SQL '
+'function can take these locks. Superusers only.';
 
 CREATE FUNCTION minga_roster_internal.wait_for_run_lock(kind text, number bigint) RETURNS void
 LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'roster_wait_for_run_lock';
-COMMENT ON FUNCTION minga_roster_internal.wait_for_run_lock(text, bigint) IS 'Takes such a lock until the end of the transaction, and '
-    'waits for it. Superusers only.';
+COMMENT ON FUNCTION minga_roster_internal.wait_for_run_lock(text, bigint) IS
+'Takes such a lock until the end of the transaction, waiting for it if needed. Superusers only.';
 
 CREATE FUNCTION minga_roster_internal.run_lock_holder(kind text, number bigint) RETURNS integer
 LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'roster_run_lock_holder';
-COMMENT ON FUNCTION minga_roster_internal.run_lock_holder(text, bigint) IS 'The process that holds such a lock; NULL where none does. '
-    'Superusers only.';
+COMMENT ON FUNCTION minga_roster_internal.run_lock_holder(text, bigint) IS
+'The process that holds such a lock; NULL if there is none. Superusers only.';
 
 CREATE FUNCTION minga_roster_internal.known_run(run bigint) RETURNS runs
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -80,33 +99,38 @@ DECLARE
 BEGIN
     IF known_run.run IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed',
-            MESSAGE = 'no run is named',
-            HINT = 'SELECT run, connection, kind, state FROM minga_roster.runs ORDER BY run DESC lists them.';
+            MESSAGE = 'no run was given',
+            HINT = 'List the runs: SELECT run, connection, kind, state FROM minga_roster.runs ORDER BY run DESC.';
     END IF;
     SELECT * INTO found_run FROM minga_roster.runs r WHERE r.run = known_run.run;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'undefined_object',
             MESSAGE = format('run %s does not exist', known_run.run),
             DETAIL = 'No row of minga_roster.runs has this number.',
-            HINT = 'List the runs with SELECT run, connection, kind, state FROM minga_roster.runs ORDER BY run DESC; old ones are removed after minga_roster.keep_runs days.';
+            HINT = 'List the runs: SELECT run, connection, kind, state FROM minga_roster.runs ORDER BY run DESC. Runs '
+                'are removed after minga_roster.keep_runs days.';
     END IF;
     RETURN found_run;
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.known_run(bigint) IS 'The row of a run; 42704 for a number that is none, 22004 for NULL.';
+COMMENT ON FUNCTION minga_roster_internal.known_run(bigint) IS
+'The row of a run; 42704 for an unknown number, 22004 for NULL.';
 
 CREATE FUNCTION minga_roster_internal.state_words(state text) RETURNS text
 LANGUAGE sql IMMUTABLE
 RETURN CASE state WHEN 'failed' THEN 'It failed' WHEN 'canceled' THEN 'It was canceled' ELSE 'It is ' || state END;
-COMMENT ON FUNCTION minga_roster_internal.state_words(text) IS 'The state of a run, as an error tells it.';
+COMMENT ON FUNCTION minga_roster_internal.state_words(text) IS 'The state of a run, as used in errors.';
 
 CREATE FUNCTION minga_roster_internal.why_foreign(run runs, connection connections) RETURNS text
 LANGUAGE sql IMMUTABLE
 RETURN CASE
-    WHEN (run).connection <> (connection).connection OR (run).site <> (connection).site THEN 'It is of another connection or site.'
-    WHEN (run).queued_at < (connection).created_at THEN 'It is of an earlier connection of this name, which was retired.'
+    WHEN (run).connection <> (connection).connection OR (run).site <> (connection).site
+        THEN 'It belongs to another connection or site.'
+    WHEN (run).queued_at < (connection).created_at
+        THEN 'It belongs to an earlier connection of this name, which was retired.'
 END;
-COMMENT ON FUNCTION minga_roster_internal.why_foreign(runs, connections) IS 'Why what a run planned or did is not of the connection as it is now; NULL where it is.';
+COMMENT ON FUNCTION minga_roster_internal.why_foreign(runs, connections) IS
+'Why a run does not belong to the connection as it is now; NULL if it does.';
 
 CREATE FUNCTION minga_roster_internal.do_cancel(run bigint) RETURNS runs
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -115,13 +139,14 @@ DECLARE
     worker integer;
 BEGIN
     IF target.state = 'queued' THEN
-        -- While the row is locked no worker can take the run up.
+        -- While the row is locked, no worker can claim the run.
         SELECT * INTO target FROM minga_roster.runs r WHERE r.run = do_cancel.run FOR UPDATE;
     END IF;
     IF target.state = 'queued' THEN
         PERFORM minga_roster_internal.close_run(target.run, 'canceled', '57014', 'canceled while queued', NULL, NULL);
     ELSIF target.state = 'running' THEN
-        -- A merge holds the row until it commits. Who works on the run is told by its lock, which nobody waits for.
+        -- A merge locks the row until it commits. The run lock shows whether a worker is alive, and nothing waits for
+        -- it.
         IF minga_roster_internal.try_run_lock('run', target.run) THEN
             PERFORM minga_roster_internal.close_dead_run(target.run);
         ELSE
@@ -133,19 +158,20 @@ BEGIN
     ELSE
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
             MESSAGE = format('run %s cannot be canceled', target.run),
-            DETAIL = format('It %s at %s.', CASE target.state WHEN 'canceled' THEN 'was canceled' ELSE target.state END, target.finished_at),
-            HINT = 'Only a queued or running run can be canceled.';
+            DETAIL = format('%s at %s.', minga_roster_internal.state_words(target.state), target.finished_at),
+            HINT = 'Cancel only queued and running runs.';
     END IF;
     SELECT * INTO target FROM minga_roster.runs r WHERE r.run = do_cancel.run;
     RETURN target;
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.do_cancel(bigint) IS 'roster_cancel behind the door.';
+COMMENT ON FUNCTION minga_roster_internal.do_cancel(bigint) IS 'Implements roster_cancel.';
 
 CREATE FUNCTION roster_cancel(run bigint) RETURNS runs
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_cancel(bigint) IS
-'Cancels a run: a queued one at once, of a running one the worker is interrupted (it stops within moments and undoes what it had not committed; people are not touched). 42704 for an unknown run, 55000 for a finished one.';
+'Cancels a run: a queued one at once; for a running one the worker is interrupted, stops within moments and rolls back '
+'what it had not committed. 42704 for an unknown run, 55000 for a finished one.';
 
 CREATE FUNCTION minga_roster_internal.queued_twin(connection text, kind text, of_run bigint) RETURNS bigint
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -155,17 +181,19 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
         AND r.state = 'queued' AND r.trigger = 'manual'
 $$;
 COMMENT ON FUNCTION minga_roster_internal.queued_twin(text, text, bigint) IS
-'The manual run of that kind (and of that run) which is queued for the connection already; NULL where there is none. '
-    'One of a kind is queued at a time.';
+'The queued manual run of that kind (and for that run) of the connection; NULL if there is none. Only one of a kind '
+'can be queued at a time.';
 
-CREATE FUNCTION minga_roster_internal.insert_run(run bigint, connection text, kind text, of_run bigint, state text, requested_by name) RETURNS void
+CREATE FUNCTION minga_roster_internal.insert_run(run bigint, connection text, kind text, of_run bigint, state text,
+    requested_by name) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     is_running boolean := insert_run.state = 'running';
 BEGIN
     INSERT INTO minga_roster.runs (run, connection, site, kind, trigger, of_run, state, requested_by, started_at, pid)
-    SELECT insert_run.run, c.connection, c.site, insert_run.kind, 'manual', insert_run.of_run, insert_run.state, insert_run.requested_by,
+    SELECT insert_run.run, c.connection, c.site, insert_run.kind, 'manual', insert_run.of_run, insert_run.state,
+        insert_run.requested_by,
         CASE WHEN is_running THEN clock_timestamp() END, CASE WHEN is_running THEN pg_backend_pid() END
     FROM minga_roster_internal.known_connection(insert_run.connection) AS c
     ON CONFLICT (connection, kind, coalesce(of_run, 0)) WHERE state = 'queued' AND trigger = 'manual' DO NOTHING;
@@ -174,16 +202,16 @@ BEGIN
             reported, sqlstate, error, hint)
         SELECT insert_run.run, c.connection, c.site, insert_run.kind, 'manual', insert_run.of_run, 'canceled',
             insert_run.requested_by,
-            clock_timestamp(), true, '55006', format('a %s of connection "%s" is queued already', insert_run.kind,
-                c.connection),
-            'Wait for it: SELECT * FROM minga_roster.roster_status shows how it fares.'
+            clock_timestamp(), true, '55006', format('connection "%s" already has a queued %s', c.connection,
+                insert_run.kind),
+            'Wait for it; see SELECT * FROM minga_roster.roster_status.'
         FROM minga_roster_internal.known_connection(insert_run.connection) AS c;
     END IF;
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.insert_run(bigint, text, text, bigint, text, name) IS
-'The row of a manual run, queued or running in this process; one that would be queued beside another of its kind is '
-    'on record as canceled.';
+'Inserts the row of a manual run, queued or running in this process. If a run of the same kind is already queued, the '
+'new one is recorded as canceled.';
 
 CREATE FUNCTION minga_roster_internal.claim_run(run bigint) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -192,13 +220,16 @@ BEGIN
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    UPDATE minga_roster.runs r SET state = 'running', started_at = clock_timestamp(), pid = pg_backend_pid() WHERE r.run = claim_run.run;
+    UPDATE minga_roster.runs r SET state = 'running', started_at = clock_timestamp(), pid = pg_backend_pid()
+        WHERE r.run = claim_run.run;
     RETURN true;
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.claim_run(bigint) IS 'Makes a queued run this process'' own; false when it is queued no more or somebody is about to cancel it.';
+COMMENT ON FUNCTION minga_roster_internal.claim_run(bigint) IS
+'Claims a queued run for this process; false if it is no longer queued or is being canceled.';
 
-CREATE FUNCTION minga_roster_internal.queued_runs(OUT run bigint, OUT connection text, OUT kind text, OUT of_run bigint, OUT connection_number integer, OUT site text)
+CREATE FUNCTION minga_roster_internal.queued_runs(OUT run bigint, OUT connection text, OUT kind text, OUT of_run bigint,
+    OUT connection_number integer, OUT site text)
 RETURNS SETOF record
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT r.run, r.connection, r.kind, r.of_run, c.number, r.site
@@ -208,9 +239,11 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     ORDER BY r.run
 $$;
 COMMENT ON FUNCTION minga_roster_internal.queued_runs() IS
-'The queue, first come first served; without evening runs that came in a restored copy, which must not ask the SIS.';
+'The queue, first come, first served, without evening runs that came in a restored copy: those must not contact the '
+'SIS.';
 
-CREATE FUNCTION minga_roster_internal.close_run(run bigint, state text, failure_sqlstate text, error text, detail text, hint text) RETURNS void
+CREATE FUNCTION minga_roster_internal.close_run(run bigint, state text, failure_sqlstate text, error text, detail text,
+    hint text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     UPDATE minga_roster.runs r
@@ -222,17 +255,18 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.close_run(bigint, text, text, text, text, text) IS 'Ends a run, and writes the mail that tells the owners; nothing for a run that has ended.';
+COMMENT ON FUNCTION minga_roster_internal.close_run(bigint, text, text, text, text, text) IS
+'Finishes a run and writes its mail; does nothing for a finished run.';
 
 CREATE FUNCTION minga_roster_internal.close_dead_run(run bigint) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
     SELECT minga_roster_internal.close_run(close_dead_run.run, 'failed', '57P02', 'the worker of the run died',
-        'Nobody holds the lock of the run any more: the server crashed or was restarted while it worked, or code of '
-            'the people '
-        'relation did not stop when it was told to.',
-        'Nothing that was not committed has changed anybody. Start the run again.')
+        'No session holds the lock of the run: the server crashed or was restarted during the run, or code of the '
+            'people relation did not stop when it was canceled.',
+        'Uncommitted changes were rolled back. Start the run again.')
 $$;
-COMMENT ON FUNCTION minga_roster_internal.close_dead_run(bigint) IS 'Closes a run whose worker is gone; the caller has taken its lock.';
+COMMENT ON FUNCTION minga_roster_internal.close_dead_run(bigint) IS
+'Closes a run whose worker is gone; the caller has taken its lock.';
 
 CREATE FUNCTION minga_roster_internal.close_dead_runs() RETURNS integer
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -245,4 +279,5 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
     )
     SELECT count(*)::integer FROM closed
 $$;
-COMMENT ON FUNCTION minga_roster_internal.close_dead_runs() IS 'Closes each running run whose lock can be taken, and returns how many there were.';
+COMMENT ON FUNCTION minga_roster_internal.close_dead_runs() IS
+'Closes each running run whose lock can be taken; returns their number.';

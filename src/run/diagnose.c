@@ -474,9 +474,9 @@ read_whole(Diagnosis *diagnosis)
 	MemoryContextSwitchTo(caller);
 
 	if (error != NULL)
-		note(diagnosis, "whole read", NOT_AS_IT_SHOULD, "broken off", fault_sentences_of_error(error), error->hint);
+		note(diagnosis, "full read", NOT_AS_IT_SHOULD, "broken off", fault_sentences_of_error(error), error->hint);
 	else
-		note(diagnosis, "whole read", AS_IT_SHOULD,
+		note(diagnosis, "full read", AS_IT_SHOULD,
 			 psprintf(INT64_FORMAT " rows in %d pages", diagnosis->run->rows_staged, diagnosis->run->pages),
 			 psprintf("In %s.", milliseconds(GetCurrentTimestamp() - started)), NULL);
 	return error == NULL;

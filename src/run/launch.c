@@ -303,9 +303,8 @@ connection_argument(FunctionCallInfo fcinfo)
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("no connection is named"),
-				 errhint("SELECT connection FROM minga_roster.connections WHERE retired_at IS NULL lists those there "
-						 "are.")));
+				 errmsg("no connection was given"),
+				 errhint("List the connections: SELECT connection FROM minga_roster.connections WHERE retired_at IS NULL.")));
 	return text_to_cstring(PG_GETARG_TEXT_PP(0));
 }
 
@@ -332,8 +331,8 @@ run_of_run_to_end(FunctionCallInfo fcinfo, RunKind kind)
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("no run is named"),
-				 errhint("SELECT run, connection, kind, state FROM minga_roster.runs ORDER BY run DESC lists them.")));
+				 errmsg("no run was given"),
+				 errhint("List the runs: SELECT run, connection, kind, state FROM minga_roster.runs ORDER BY run DESC.")));
 	of_run = PG_GETARG_INT64(0);
 	SPI_connect();
 	connection = MemoryContextStrdup(caller, look_text("SELECT connection FROM "

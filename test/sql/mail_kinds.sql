@@ -57,9 +57,9 @@ DELETE FROM minga_roster.runs WHERE run = 950000101;
 -- sentence.
 SELECT make_run(950000102, evening => '2026-09-01', counts => '{"held": 204, "unchanged": 610}');
 SELECT change_run(950000102, 'archive', 'held', 'student', 200, 'gone',
-    '200 of 812 would be gone within a week: more than 5 and more than 10 percent.');
+    '200 of 812 would leave within a week: more than 5, and more than 10 percent.');
 SELECT change_run(950000102, 'archive', 'held', 'teacher', 4, 'gone',
-    '4 of 8 would be gone within a week: half or more.');
+    '4 of 8 would leave within a week: half or more.');
 SELECT mail(950000102);
 UPDATE minga_roster.runs SET created = 3, updated = 2, conflicts = 34, rejects = 2 WHERE run = 950000102;
 SELECT change_run(950000102, 'update', 'held', 'student', 30, 'other values',
@@ -92,7 +92,7 @@ UPDATE minga_roster.changes SET conflict = NULL WHERE run = 950000102 AND action
 UPDATE minga_roster.connections SET automatic = false;
 SELECT of_owner(950000102) ~ 'decide\s+until\s+the\s+next\s+sync\.';
 UPDATE minga_roster.connections SET automatic = true, delta = true;
-SELECT of_owner(950000102) ~ 'decide\s+until\s+the\s+next\s+sync\s+that\s+reads\s+the\s+whole\s+roster\.';
+SELECT of_owner(950000102) ~ 'decide\s+until\s+the\s+next\s+sync\s+that\s+reads\s+the\s+full\s+roster\.';
 UPDATE minga_roster.connections SET delta = false;
 
 -- The approval, and one of which some were refused; the undo, with Automatic Rostering paused, and with people who
@@ -118,7 +118,7 @@ UPDATE minga_roster.connections SET paused_cause = NULL, paused_reason = NULL;
 
 -- A reviewed preview carried out; many ids that changed.
 SELECT make_run(950000105, 'preview', counts => '{"created": 3, "held": 1, "conflicts": 2}');
-SELECT change_run(950000105, 'archive', 'held', 'student', 1, 'gone', '1 of 2 would be gone within a week.');
+SELECT change_run(950000105, 'archive', 'held', 'student', 1, 'gone', '1 of 2 would leave within a week.');
 SELECT mail(950000105);
 SELECT make_run(950000106, 'apply', counts => '{"created": 3, "held": 1}', of_run => 950000105);
 SELECT mail(950000106);
@@ -236,7 +236,7 @@ SELECT count_run(950000121, '{"student": {"held": 5, "skip": 7, "unchanged": 20}
 SELECT content FROM minga_roster_internal.report_parts(950000121) WHERE part = 'counts';
 DELETE FROM minga_roster.runs WHERE run = 950000121;
 
--- New people beside whom somebody has the same name.
+-- New people with the same name as someone already here.
 SELECT make_run(950000121, evening => '2026-09-02', counts => '{"created": 2}');
 SELECT change_run(950000121, 'create', 'applied', 'student', 2, 'new');
 UPDATE minga_roster.changes SET same_name = '{secret-7}' WHERE run = 950000121 AND change = 1;
@@ -269,7 +269,7 @@ VALUES ('mesa-high', 'always@mesa.example', 'always', true), ('mesa-high', 'chan
     ('mesa-high', 'problems@mesa.example', 'problems', false);
 SELECT minga_roster_internal.post_report(950000111);
 SELECT email, regexp_replace(body_text, '.*\n-- \n', '') FROM minga_roster.outbox WHERE run = 950000111 ORDER BY email;
-SELECT bool_and(body_html LIKE '%You get this mail because ' || email || ' is on the list of Mesa High for %')
+SELECT bool_and(body_html LIKE '%You get this mail because ' || email || ' is a recipient for Mesa High: %')
     FROM minga_roster.outbox WHERE run = 950000111;
 UPDATE minga_roster.runs SET state = 'failed' WHERE run = 950000013;
 UPDATE minga_roster.runs SET reported = false WHERE run = 950000111;

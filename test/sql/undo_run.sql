@@ -33,9 +33,9 @@ SELECT count(*) FROM link_changes WHERE run = :sync;
 SELECT automatic, paused_cause, paused_reason = format('run %s was undone', :sync) FROM connections WHERE connection = 'north';
 SELECT state, error FROM runs WHERE connection = 'north' AND trigger = 'evening';
 SELECT blocked_reason LIKE 'paused: run % was undone' FROM roster_status WHERE connection = 'north';
-SELECT regexp_replace(roster_report(last_run()), '(Took|Queued|Run|Takes back): .*|run \d+', '\1', 'ng');
+SELECT regexp_replace(roster_report(last_run()), '(Took|Queued|Run|Undoes): .*|run \d+', '\1', 'ng');
 UPDATE connections SET automatic = false, paused_cause = NULL, paused_reason = NULL WHERE connection = 'north';
--- an undo is done once, and is not taken back
+-- an undo is done once, and cannot be undone
 SELECT refused('SELECT run_merge(''undo'', ' || :sync || ')');
 SELECT refused('SELECT run_merge(''undo'', ' || max(run) || ')') FROM runs WHERE kind = 'undo';
 -- the next sync does it all again
@@ -59,7 +59,7 @@ SELECT s.action, ids, c.state, CASE c.state WHEN 'kept' THEN state_reason END FR
 SELECT people_now() = :'people', (SELECT string_agg(to_jsonb(l)::text, E'\n' ORDER BY sourced_id) FROM links l WHERE connection = 'north' AND sourced_id IN ('s50', 's3', 's2', 's1', 's5', 's77', 'x1')) = :'links';
 SELECT linked();
 SELECT split_part(roster_report(last_run()), E'\n', 1), report_subject(last_run());
-SELECT regexp_replace(roster_report(last_run()), '^.*(\n7 changes could not be taken back\n.*\n)What was done.*$', '\1');
+SELECT regexp_replace(roster_report(last_run()), '^.*(\n7 changes could not be undone\n.*\n)What was done.*$', '\1');
 
 -- of an older run only what no later run has changed
 SELECT clear();
@@ -81,7 +81,7 @@ SELECT sourced_ids, state FROM changes WHERE run = :first AND sourced_ids[1] IN 
 SELECT count(*) FROM people WHERE archived_at IS NULL;
 SELECT linked();
 
--- an apply and an approval are taken back each for itself
+-- an apply and an approval are undone separately
 SELECT clear();
 SELECT toggle(archive => true);
 SELECT stage('s' || n, 'student', 'Sam' || n, 'Day') FROM generate_series(1, 8) n;

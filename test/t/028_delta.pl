@@ -97,7 +97,7 @@ is($roster->sql("SELECT complete, detail FROM collections WHERE run = $run AND c
 is_deeply([ sort(changes_of($run)) ],
 	[ sort(OneRosterServer::change_texts($server->expected(from => 1, to => 2, auto_update => 1, archive => 1))) ],
 	'... and does all that is due');
-like($roster->sql("SELECT roster_report($run)"), qr/ignores\s+or\s+refuses\s+the\s+filter\s+on\s+dateLastModified/,
+like($roster->sql("SELECT roster_report($run)"), qr/ignores\s+or\s+rejects\s+the\s+filter\s+on\s+dateLastModified/,
 	'the report says it');
 $run = evening('2026-09-06', 2);
 is($roster->sql("SELECT is_full, modified_since IS NULL FROM runs WHERE run = $run"), 't|t',

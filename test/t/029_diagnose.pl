@@ -77,7 +77,7 @@ like(verdict($found, 'time of a small page'), qr/^\d+ ms\?$/, 'time of a page');
 like($found->{'time of a small page'}{detail}, qr/^Median of 6 pages of up to 10 rows/, '... of several');
 like(verdict($found, 'list of guardians'), qr/^\d+ in the district$/,
 	'guardians are looked at although they are not wanted');
-like(verdict($found, 'whole read'), qr/^\d+ rows in \d pages$/, 'the whole roster is read');
+like(verdict($found, 'full read'), qr/^\d+ rows in \d pages$/, 'the whole roster is read');
 is(verdict($found, 'role student'), $roster->sql("SELECT count(*) FROM staged_users WHERE role = 'student'") . '?',
 	'roles are counted');
 is(verdict($found, 'people of Mesa High'), $roster->sql(<<"SQL"), '... and by school');
@@ -85,7 +85,7 @@ SELECT string_agg(n || ' ' || role, ', ' ORDER BY n DESC, role) || '?'
 	FROM (SELECT count(*) AS n, role FROM staged_users WHERE '$school' = ANY (org_ids) GROUP BY role) r
 SQL
 is(verdict($found, 'schools that the key can see'), '3?', 'schools');
-for my $lack ([ 'without e-mail', 'email IS NULL' ], [ 'without identifier', 'identifier IS NULL' ],
+for my $lack ([ 'without email', 'email IS NULL' ], [ 'without identifier', 'identifier IS NULL' ],
 	[ 'without grade', 'grade IS NULL' ])
 {
 	my $expected = $roster->sql("SELECT count(*) FILTER (WHERE $lack->[1]) || ' of ' || count(*) FROM staged_users "
@@ -119,7 +119,7 @@ like($text, qr/^ok sort: honored\. /m, '... and what was found');
 is((sort { $b <=> $a } map { length } split /\n/, $text)[0] <= 78, 1, '... in lines that a mail can hold');
 unlike($text, qr/\Q@{[ $server->client_id ]}\E|\Q@{[ $server->client_secret ]}\E/, '... without credentials');
 names_nobody('a sound SIS');
-like($roster->sql('SELECT roster_report(max(run)) FROM runs'), qr/^The SIS was examined\..*roster_diagnosis/s,
+like($roster->sql('SELECT roster_report(max(run)) FROM runs'), qr/^The diagnosis is complete\..*roster_diagnosis/s,
 	'the report of the run points to the text');
 
 # Ways in which a SIS is not as it should be: fault, finding, verdict
@@ -127,13 +127,13 @@ my $students = $roster->sql("SELECT count(*) FROM staged_users WHERE collection 
 for my $case (
 	[ { page_cap => 50 }, 'page size', '50 rows at most?' ],
 	[ { total => 'none' }, 'total', 'not sent?' ],
-	[ { total => 'wrong' }, 'whole list of students', "$students rows, @{[ $students + 7 ]} claimed!" ],
+	[ { total => 'wrong' }, 'full list of students', "$students rows, @{[ $students + 7 ]} claimed!" ],
 	[ { total => 'changing' }, 'total', 'changes!' ],
 	[ { status => { path => 'filter=dateLastModified', code => 403 } }, 'filter by date', 'not known?' ],
 	[ { total => { path => 'limit=5000', mode => 'none' } }, 'total', 'not on each page!' ],
-	[ { total => 'changing', page_cap => 50 }, 'whole read', 'broken off!' ],
+	[ { total => 'changing', page_cap => 50 }, 'full read', 'broken off!' ],
 	[ { repeat_page => { path => 'students' } }, 'offset', 'ignored!' ],
-	[ { repeat_page => { path => 'students' }, page_cap => 50 }, 'whole read', 'broken off!' ],
+	[ { repeat_page => { path => 'students' }, page_cap => 50 }, 'full read', 'broken off!' ],
 	[ { ignore_sort => 1 }, 'sort', 'ignored!' ],
 	[ { clock_ahead => 3600 }, 'clock', qr/^3[56]\d\d seconds ahead!$/ ],
 	[ { clock_ahead => -7200 }, 'clock', qr/^7[12]\d\d seconds behind!$/ ],
@@ -147,12 +147,12 @@ for my $case (
 	[ { status => { path => '/users', code => 403 } }, 'filter by role', 'not known?' ],
 	[ { status => { path => 'limit=5000', code => 400 } }, 'page size', '5000 refused!' ],
 	[ { status => { path => 'guardian', code => 403 } }, 'list of guardians', 'denied?' ],
-	[ { status => { path => '/teachers', code => 403 } }, 'whole list of teachers', 'denied!' ],
+	[ { status => { path => '/teachers', code => 403 } }, 'full list of teachers', 'denied!' ],
 	[ { expires_in => 60 }, 'token', '60 seconds' ],
 	[ { token_fields => { expires_in => undef } }, 'token', 'lifetime not said?' ],
 	[ { empty => { path => 'students' } }, 'list examined', 'teachers?' ],
 	[ { html => { path => 'students' } }, 'list of students', 'not readable!' ],
-	[ { truncated => { path => '/administrators' } }, 'whole read', 'broken off!' ],
+	[ { truncated => { path => '/administrators' } }, 'full read', 'broken off!' ],
 	[ { no_sourced_id => { path => 'teachers', index => 1 } }, 'rows without sourcedId', '1!' ])
 {
 	my ($faults, $finding, $expected) = @$case;
@@ -213,7 +213,7 @@ $roster->sql("SELECT roster_configure('mesa', parent_contact => false)");
 # Faults before anything can be read
 $roster->sql("SELECT roster_configure('mesa', school_id => 'no-such-school')");
 $found = diagnose();
-like($found->{'whole read'}{detail},
+like($found->{'full read'}{detail},
 	qr/^School "no-such-school" is not among the schools that the key can see\. The key can see: "Mesa High"/,
 	'an unknown school');
 $roster->sql("SELECT roster_configure('mesa', school_id => '$school')");
@@ -235,9 +235,9 @@ is($roster->sql("SELECT run FROM roster_cancel($run)"), $run, 'a diagnosis is ca
 $roster->node->poll_query_until('postgres', "SELECT state <> 'running' FROM minga_roster.runs WHERE run = $run");
 $server->clear_faults;
 is($roster->sql("SELECT state, sqlstate FROM runs WHERE run = $run"), 'canceled|57014', '... and says so');
-is($roster->sql("SELECT count(*) FROM findings WHERE run = $run AND finding = 'whole read'"), '0',
+is($roster->sql("SELECT count(*) FROM findings WHERE run = $run AND finding = 'full read'"), '0',
 	'... which is no finding');
-like(text(), qr/^The diagnosis is canceled; what follows is what it found\..*^ok sort: honored/ms,
+like(text(), qr/^The diagnosis is canceled\. What it found so far:.*^ok sort: honored/ms,
 	'... but what it had found stays');
 
 $server->stop;
@@ -252,6 +252,6 @@ like($roster->error("BEGIN; SELECT * FROM roster_diagnose('mesa')"),
 	qr/25001: roster_diagnose cannot run inside a transaction block/, 'in a transaction block');
 my $other = $roster->sql("SELECT max(run) FROM runs WHERE kind = 'test'");
 like($roster->error("SELECT roster_diagnosis($other)"),
-	qr/55000: run $other is no diagnosis\nDETAIL:  It is a run of kind "test"\./, 'the text of another kind of run');
+	qr/55000: run $other is not a diagnosis\nDETAIL:  Its kind is "test"\./, 'the text of another kind of run');
 
 done_testing();

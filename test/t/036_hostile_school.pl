@@ -63,7 +63,7 @@ sub relinks
 	is($night->newest('created, archived, updated'), '0|0|0', '... nobody is made, archived or changed');
 	is($night->people, $night->{people}, '... everybody is as before');
 	my $run = $night->newest('run');
-	like($roster->sql("SELECT roster_report($run)"), qr/ids? changed in the SIS.*roster_relink\($run\)/s,
+	like($roster->sql("SELECT roster_report($run)"), qr/IDs? changed in the SIS.*roster_relink\($run\)/s,
 		'... and the report says what to do');
 	cmp_ok($roster->sql("SELECT roster_relink($run)"), '>', @students / 2, '... once the links are moved');
 	is($night->sync, 'succeeded', '... the next sync');

@@ -29,19 +29,19 @@ sub restart_with
 
 restart_with('cron.use_background_workers', 'off');
 like($roster->error("SELECT roster_enable('mesa-high')"),
-	qr/ERROR:  55000: .*"mesa-high".*DETAIL:  pg_cron connects over libpq \(cron\.use_background_workers is off\).*HINT:  The DBA: put cron\.use_background_workers = on into postgresql\.conf \(.*postgresql\.conf\) and restart PostgreSQL\./s,
+	qr/ERROR:  55000: .*"mesa-high".*DETAIL:  pg_cron connects through libpq \(cron\.use_background_workers is off\).*HINT:  Ask the DBA to do this: set cron\.use_background_workers = on in postgresql\.conf \(.*postgresql\.conf\) and restart PostgreSQL\./s,
 	'libpq mode is refused, with what to put where');
 restart_with('cron.database_name', "'template1'");
 like($roster->error("SELECT roster_enable('mesa-high')"),
-	qr/DETAIL:  pg_cron works for database "template1".*HINT:  The DBA: put cron\.database_name = 'postgres' and cron\.use_background_workers = on into/s,
+	qr/DETAIL:  pg_cron runs jobs in database "template1".*HINT:  Ask the DBA to do this: set cron\.database_name = 'postgres' and cron\.use_background_workers = on in/s,
 	'... and a pg_cron for another database');
 restart_with('shared_preload_libraries', "'auto_explain'");
 like($roster->error("SELECT roster_enable('mesa-high')"),
-	qr/DETAIL:  pg_cron is not preloaded\..*HINT:  The DBA: put shared_preload_libraries = 'auto_explain, pg_cron' and cron\.database_name = 'postgres' and cron\.use_background_workers = on into/s,
+	qr/DETAIL:  pg_cron is not preloaded\..*HINT:  Ask the DBA to do this: set shared_preload_libraries = 'auto_explain, pg_cron' and cron\.database_name = 'postgres' and cron\.use_background_workers = on in/s,
 	'... and a pg_cron that is not preloaded');
 is($roster->sql("UPDATE connections SET automatic = true, enabled_origin = minga_roster_internal.server_origin() "
 	  . "RETURNING (SELECT blocked_reason FROM roster_status)"),
-	'automatic rostering is off', 'nothing was switched on');
+	'Automatic Rostering is off', 'nothing was turned on');
 is($roster->sql('SELECT blocked_reason FROM roster_status'), 'pg_cron is not preloaded',
 	'roster_status names it too');
 $roster->sql('UPDATE connections SET automatic = false, enabled_origin = NULL');
@@ -105,7 +105,7 @@ is($node->safe_psql('copy', "SELECT automatic, blocked_reason, next_evening FROM
 is($node->safe_psql('copy', "SELECT count(*) FROM minga_roster.runs WHERE evening > '2026-09-01'"), '0',
 	'... and queues nothing');
 like(($node->psql('copy', "\\set VERBOSITY verbose\nSELECT minga_roster.roster_enable('mesa-high')"))[2],
-	qr/ERROR:  55000: .*DETAIL:  pg_cron works for database "postgres".*The extension pg_cron is not installed in database "copy"/s,
+	qr/ERROR:  55000: .*DETAIL:  pg_cron runs jobs in database "postgres".*The extension pg_cron is not installed in database "copy"/s,
 	'a database beside that of pg_cron cannot be switched on');
 
 # The extension goes, and its job with it

@@ -62,7 +62,7 @@ is($roster->sql('SELECT count(*) FROM links'), '1', '... and the links of the ot
 like($roster->error("SELECT roster_undo($apply)"), qr/ERROR:  55000: .*DETAIL:  It was undone by run $undo\./s,
 	'not twice');
 like($roster->error("SELECT roster_undo($undo)"),
-	qr/ERROR:  55000: .*DETAIL:  It is an undo, and an undo is not taken back\..*HINT: .*roster_preview/s,
+	qr/ERROR:  55000: .*DETAIL:  It is an undo, which cannot be undone\..*HINT: .*roster_preview/s,
 	'an undo is not undone');
 $server->clear_faults;
 
@@ -103,7 +103,7 @@ $roster->connect_school('one', $server);
 foreach my $call (sort keys %of)
 {
 	like($roster->error("SELECT $call($of{$call})"),
-		qr/ERROR:  55000: .*run $of{$call} .*DETAIL:  It is of an earlier connection of this name, which was retired\..*HINT: /s, "$call of a run of the former connection");
+		qr/ERROR:  55000: .*run $of{$call} .*DETAIL:  It belongs to an earlier connection of this name, which was retired\..*HINT: /s, "$call of a run of the former connection");
 }
 is(everything(), $before, '... and nobody is changed');
 

@@ -40,7 +40,7 @@ is($roster->sql("SELECT bool_and(state_reason ~ '^Many ids of the SIS changed to
 	  . "another one') FROM changes WHERE run = $run AND state = 'held'"),
 	't', '... for that reason');
 like($roster->sql("SELECT roster_report($run)"),
-	qr/^Action needed: \d+ ids changed in the SIS.*SELECT minga_roster\.roster_relink\($run\);/s,
+	qr/^Action needed: \d+ IDs changed in the SIS.*SELECT minga_roster\.roster_relink\($run\);/s,
 	'the report says what to do');
 is($roster->sql("SELECT (SELECT sum(count) FROM run_counts WHERE run = $run AND action <> 'held') = (SELECT count(*) "
 	  . "FROM staged_users)"), 't', 'each row has one outcome');

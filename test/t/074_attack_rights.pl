@@ -505,7 +505,7 @@ like(said('owner_too',
 	unlike(said('cron_two', "SELECT cron.schedule('minga_roster', '0 0 1 1 *', " . RosterCluster::quote($ours) . ')'),
 		qr/ERROR/, 'and one with our command');
 	like($roster->sql("SELECT blocked_reason FROM roster_status WHERE connection = 'mesa'"),
-		qr/automatic rostering is off/, 'status without a job of ours');
+		qr/Automatic Rostering is off/, 'status without a job of ours');
 	$roster->sql("SELECT roster_enable('mesa')");
 	is($roster->sql($jobs), "cron_one minga_roster,cron_two minga_roster,$superuser minga_roster",
 		'roster_enable makes ours beside them');
@@ -514,7 +514,7 @@ like(said('owner_too',
 	my $mine = $roster->sql("SELECT jobid FROM cron.job WHERE username = '$superuser'");
 	$roster->sql("SELECT cron.alter_job($mine, active := false)");
 	is($roster->sql("SELECT blocked_reason FROM roster_status WHERE connection = 'mesa'"),
-		"the pg_cron job $mine is not active", 'roster_status speaks of ours');
+		"pg_cron job $mine is not active", 'roster_status speaks of ours');
 	$roster->sql("SELECT roster_disable('mesa')");
 	is($roster->sql($jobs), 'cron_one minga_roster,cron_two minga_roster', 'roster_disable removes ours alone');
 	$roster->sql("SELECT cron.schedule('minga_roster', '0 0 1 1 *', 'SELECT 2')");

@@ -64,7 +64,7 @@ like($roster->sql("SELECT DISTINCT state_reason FROM changes WHERE run = $run AN
 	  . "AND category = 'student'"),
 	qr/^Many ids of the SIS changed tonight: (\d+) of \d+ people have another one, and the SIS tells the former one of \1\.$/, '... which is told');
 like($roster->sql("SELECT roster_report($run)") =~ s/\s+/ /gr,
-	qr/found by their former ids, which the SIS tells, and which is exact/, '... in the report too');
+	qr/found by their former IDs, which the SIS sends\. This is exact/, '... in the report too');
 is($roster->sql("SELECT count(*) FROM staged_users s WHERE s::text ~ 'private'"), '0',
 	'nothing else of metadata is staged');
 

@@ -35,7 +35,7 @@ $runs{full} = run('sync',
 	"evening => '2026-09-01', counts => '{\"created\": 1200, \"held\": 234, \"conflicts\": 5000, \"rejects\": 300}'");
 $roster->sql(encode('UTF-8', <<"SQL"));
 SELECT change_run($runs{full}, 'archive', 'held', 'student', 200, 'gone',
-	'200 of 812 would be gone within a week: more than 5 and more than 10 percent.');
+	'200 of 812 would leave within a week: more than 5, and more than 10 percent.');
 SELECT change_run($runs{full}, 'update', 'held', 'student', 34, 'changed',
 	'family_name would change for 34 of 36: more than 75 percent.');
 SELECT change_run($runs{full}, 'conflict', 'noted', 'student', 125,
@@ -97,12 +97,12 @@ cmp_ok(length $mail->{raw}, '<', 100_000, 'a mail with 5,000 conflicts is below 
 	. ' bytes');
 cmp_ok(length $seen->{subject}, '<=', 150, '... its subject below 150 characters');
 like($seen->{subject},
-	qr/^Mesa High: action needed: 200 archives on hold, 34 updates on hold, 5,000 conflicts, 300 rejects/,
+	qr/^Mesa High: action needed: 200 archives on hold, 34 updates on hold, 5,000 conflicts, 300 rejected rows/,
 	'... with what needs somebody');
 my $text = $seen->{text} =~ s/\r\n/\n/gr;
 ok(index($text, decode('UTF-8', $report)) == 0, 'the text is the whole report');
 like($text, qr/and 4,000 more\n/, '... cut where it would not end');
-like($text, qr/\n-- \nYou\sget\sthis\smail\sbecause\sowner\@mesa\.example\sis\son\sthe\slist\sof\sMesa\sHigh/,
+like($text, qr/\n-- \nYou\sget\sthis\smail\sbecause\sowner\@mesa\.example\sis\sa\srecipient\sfor\sMesa\sHigh:/,
 	'... and says why the mail came');
 is("@{ $seen->{wrong} }", '', 'each tag of the HTML is closed');
 is(join(' ', grep { /^(?:img|script|a|link|iframe|form|object|svg)$/ } @{ $seen->{tags} }), '',
@@ -148,9 +148,9 @@ $roster->sql(<<"SQL");
 SELECT count_run($runs{example}, '{"student": {"create": 3, "update": 10, "held": 200, "unchanged": 510},
 	"teacher": {"update": 1, "held": 4, "unchanged": 84}}');
 SELECT change_run($runs{example}, 'archive', 'held', 'student', 200, 'gone',
-	'200 of 812 would be gone within a week: more than 5 and more than 10 percent.');
+	'200 of 812 would leave within a week: more than 5, and more than 10 percent.');
 SELECT change_run($runs{example}, 'archive', 'held', 'teacher', 4, 'gone',
-	'4 of 8 would be gone within a week: half or more.');
+	'4 of 8 would leave within a week: half or more.');
 SQL
 my ($shown) = slurp_file("$directory/../docs/operations.md") =~ /A mail of a night[^`]*```text\n(.*?)```/s;
 is($shown =~ s/\s+\z//r, 'Subject: ' . $roster->sql("SELECT report_subject($runs{example})") . "\n\n"

@@ -46,7 +46,7 @@ is($roster->sql("SELECT roster_report('mesa-high') = roster_report($second)"), '
 
 # A test mail: every way in which it cannot be sent, then one that arrives
 like($roster->error("SELECT * FROM roster_send_test_mail('mesa-high')"),
-	qr/ERROR:  55000: .*no mail can be sent yet.*DETAIL:  Not set: minga_roster\.smtp_url and minga_roster\.smtp_from\./s, 'a test mail needs a mail server');
+	qr/ERROR:  55000: .*mail cannot be sent yet.*DETAIL:  Not set: minga_roster\.smtp_url and minga_roster\.smtp_from\./s, 'a test mail needs a mail server');
 settings_for_mail();
 like($roster->error("SELECT * FROM roster_send_test_mail('mesa-high')"),
 	qr/ERROR:  55000: .*connection "mesa-high" has no recipient.*HINT:  .*roster_notify\('mesa-high'/s,
@@ -101,7 +101,7 @@ $roster->sql("SELECT roster_enable('mesa-high')");
 is(status('blocked_reason'), 'waiting for the evening window', 'all is well');
 $node->adjust_conf('postgresql.conf', 'cron.database_name', "'template1'");
 $node->restart;
-is(status('blocked_reason'), 'pg_cron works for database "template1" (cron.database_name)',
+is(status('blocked_reason'), 'pg_cron runs jobs in database "template1" (cron.database_name)',
 	'a pg_cron for another database is named');
 
 done_testing();
