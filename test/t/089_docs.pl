@@ -136,6 +136,36 @@ sub is_complete
 	return;
 }
 
+# Each message of the SQL and C files is explained; values are % there and in italics in the document.
+sub has_each_message
+{
+	my ($document) = @_;
+	my $text = slurp_file("$top/$document") =~ s/\*\*//gr =~ s/\*[^*\n]+\*/%/gr =~ s/\s+/ /gr;
+	my @messages;
+
+	foreach my $file (glob("$top/sql/*/*.sql"))
+	{
+		my $sql = slurp_file($file);
+		while ($sql =~ /MESSAGE\s*=\s*(?:format\()?((?:'(?:[^']|'')*'\s*)+)/g)
+		{
+			push @messages, join '', map { s/''/'/gr } $1 =~ /'((?:[^']|'')*)'/g;
+		}
+	}
+	foreach my $file (glob("$top/src/*/*.c"))
+	{
+		my $c = slurp_file($file) =~ s/" INT64_FORMAT "/%d/gr;
+		while ($c =~ /(?:errmsg\(|fault_make\(\w+,\s*(?:psprintf\()?)((?:"(?:[^"\\]|\\.)*"\s*)+)/g)
+		{
+			push @messages, join('', $1 =~ /"((?:[^"\\]|\\.)*)"/g) =~ s/\\"/"/gr;
+		}
+	}
+	cmp_ok(scalar @messages, '>', 100, "$document: messages are found");
+	my %missing = map { $_ => 1 } grep { index($text, $_) < 0 && $_ ne 'out of memory' && $_ ne '%' }
+		map { s/%(?:[0-9]+\$)?[-0-9]*[A-Za-z]/%/gr =~ s/\s+/ /gr } @messages;
+	is(join("\n", sort keys %missing), '', "$document: each message is explained");
+	return;
+}
+
 # What an example leaves to its reader.
 sub filled_in
 {
@@ -247,7 +277,7 @@ walk_through('docs/infinite-campus.md', before => [ qr/WHERE run = 4713/ => \&ho
 is($roster->sql("SELECT count(*) > 0 FROM minga_roster.runs WHERE kind = 'approve' AND archived > 0"), 't',
 	'docs/infinite-campus.md: held archives were approved');
 
-walk_through('docs/errors.md');
+has_each_message('docs/errors.md');
 
 begin('reference');
 $roster->set(smtp_url => 'smtp://localhost:9');
