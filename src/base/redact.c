@@ -14,7 +14,7 @@
 #include "base/error.h"
 #include "base/redact.h"
 
-/* Whether the server words errors of this class with values; the others speak of objects and resources alone. */
+/* Whether the server words errors of this class with values; the others name objects and resources alone. */
 static bool
 class_may_quote_data(int sqlstate)
 {
@@ -48,7 +48,7 @@ error_is_from_within(const ErrorData *edata)
 
 /*
  * Could the text of this error quote a person's data?  Only classes whose
- * texts speak of objects and resources are known not to, and they only where
+ * texts name objects and resources are known not to, and they only where
  * the statement itself met them: what a function runs into may be worded with
  * values (RAISE under any SQLSTATE, EXECUTE).  From within one, and of names that
  * were looked up once the statement had begun (a value cast to regrole), only a

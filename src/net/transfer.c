@@ -231,7 +231,7 @@ transfer_put_back(TransferPool *pool, Transfer *transfer)
 	transfer->taken = false;
 }
 
-/* The set that we wait on follows the sockets of libcurl; a set cannot lose a member, so it is made anew. */
+/* The set that we wait on follows the sockets of libcurl; a set cannot lose a member, so a new one is made. */
 static void
 watch_events(TransferPool *pool)
 {

@@ -189,7 +189,7 @@ note_revision(RosterClient *client, const HttpResponse *response)
 		client->revision_changed = true;
 }
 
-/* Forgets the revision that pages were read under, to read them anew. */
+/* Forgets the revision that pages were read under, to read them again. */
 void
 client_forget_revision(RosterClient *client)
 {

@@ -65,7 +65,7 @@ typedef struct RosterRead
 	int			in_flight;
 	Size		bytes_in_flight;	/* at the most */
 	int			page_size;		/* to begin a collection with */
-	int			overlap_accidents;	/* refusals of it that speak of the moment */
+	int			overlap_accidents;	/* refusals of it that may be of the moment */
 } RosterRead;
 
 /* A page that was asked for. */

@@ -6,8 +6,8 @@
  * SQLSTATE classes 22, 28 and 42 mean "will be the same in half an hour" to the
  * evening; faults that may pass are of class 08 or 53.
  *
- * The SIS's own words on it are a field of their own: whoever may read a fault
- * may not always read them.  An error that was raised of a fault has them in its
+ * The SIS's own words on it are a field of their own: those who may read a
+ * fault may not always read them.  An error that was raised of a fault has them in its
  * detail_log alone.
  */
 #include "postgres.h"

@@ -3,9 +3,9 @@
  *	  OAuth 1.0a (RFC 5849) for a client alone: the Authorization header of a
  *	  request that is signed with HMAC, without a token.
  *
- * The signature speaks of the URL as it goes over the wire, so that it is taken
+ * The signature covers the URL as it goes over the wire, so that it is taken
  * apart by the same parser that sends it.  Names and values of the query are
- * decoded and encoded anew, since servers compare bytes: a quote has to be %27,
+ * decoded and encoded again, since servers compare bytes: a quote must be %27,
  * a blank %20, and sorting goes by bytes and never by a locale.
  */
 #include "postgres.h"

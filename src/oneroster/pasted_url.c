@@ -348,7 +348,7 @@ segments_before_token_path(List *path, const char *token_path)
 	return match_from(template, first, path, start, &match) ? start : -1;
 }
 
-/* The version of OneRoster that a segment of a path speaks of, or NULL. */
+/* The version of OneRoster that a segment of a path names, or NULL. */
 static const char *
 version_of(const char *segment)
 {
@@ -362,7 +362,7 @@ version_of(const char *segment)
 	return NULL;
 }
 
-/* Throws 22023 for a path that speaks of another version than the templates do. */
+/* Throws 22023 for a path that names another version than the templates do. */
 static void
 refuse_other_version(const char *url, List *path, ArrayType *templates)
 {

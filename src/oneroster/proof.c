@@ -2,7 +2,7 @@
  * proof.c
  *	  Whether a collection was read to its end.
  *
- * A list that breaks off unnoticed would archive whoever was on the rest of it.
+ * A list that breaks off unnoticed would archive the people on the rest of it.
  * So a collection is complete only where its end was seen: an empty page, or as
  * many different ids as the server claims in X-Total-Count.  A short page
  * proves nothing (servers cap and filter pages as they like), a total reached

@@ -256,7 +256,7 @@ row_field_is_reference(RowMaker *maker, bool in_list)
 
 /*
  * The row is whole.  mended: bad characters were mended somewhere in it.  An id
- * with U+FFFD in it is not the one it was, so it is none: whoever it named must
+ * with U+FFFD in it is not the one it was, so it is none: the person it named must
  * not pass for absent.
  */
 void

@@ -7,7 +7,7 @@
  * another.  What counts is what is held at the connection's school: it makes
  * the row's role, and the row's orgs are those of all roles that have not
  * ended, beside those listed in "orgs" as 1.1 has them.  A day on which a role
- * begins is not looked at: whoever comes next week is not absent.
+ * begins is not looked at: a person who comes next week is not absent.
  */
 #include "postgres.h"
 

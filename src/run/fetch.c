@@ -5,7 +5,7 @@
  *
  * What it must survive: an evening that ends while the SIS is still answering, a
  * SIS that does not come to an end, and permissions of the key that change in the
- * middle, after which everything is read anew.
+ * middle, after which everything is read again.
  */
 #include "postgres.h"
 
@@ -31,7 +31,7 @@
 #include "oneroster/stage.h"
 #include "run/fetch.h"
 
-#define READS_MAX 4				/* the first, and three anew */
+#define READS_MAX 4				/* the first, and three more */
 
 /* Says in the run's row whether it asks only for what changed.  In a transaction of its own, as the next one. */
 static void

@@ -5,7 +5,7 @@
  *
  * Steps build on each other up to the school: after one that failed, those behind it are not reached.
  * Collections are tried each for itself.  The last step, the people relation, is the worker's to take.  Each step
- * is in run_steps as soon as it is over, so that whoever waits sees it.  No fault of the SIS is raised, and
+ * is in run_steps as soon as it is over, so that a waiting caller sees it.  No fault of the SIS is raised, and
  * nothing is staged.
  */
 #include "postgres.h"

@@ -10,7 +10,7 @@
  *	  handler raises a cancel, since FATAL would leave the row to be found dead;
  *	- a cancel as soon as the run is on record: it is kept until the run's work
  *	  begins;
- *	- a crash: the row stays running, and whoever can take the run's lock closes it;
+ *	- a crash: the row stays running, and the first who can take the run's lock closes it;
  *	- another worker that queues a run just as this one looks at the queue for
  *	  the last time: each looks again after it let its locks go, and tries its
  *	  locks again after it queued its row, so one of the two sees the other;

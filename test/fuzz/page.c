@@ -88,6 +88,8 @@ check_fault(const RosterFault *fault)
 	check(fault->message != NULL && fault->detail != NULL && fault->hint != NULL, "a fault says what, why and what to do");
 	check_readable(fault->message, strlen(fault->message), "a message is text");
 	check_readable(fault->detail, strlen(fault->detail), "a detail is text");
+	if (fault->words != NULL)
+		check_readable(fault->words, strlen(fault->words), "the SIS's words are text");
 }
 
 /* How often a character comes. */
