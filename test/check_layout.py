@@ -105,7 +105,9 @@ def main():
     for what, pairs in (('includes', included), ('calls', {c[:2] for c in called}),
                         ('includes and calls', included | {c[:2] for c in called})):
         loops = circles(pairs)
-        print('circles of %s: %d%s' % (what, len(loops), ''.join('\n    %d files: %s' % (len(l), ' '.join(l)) for l in loops)))
+        print('circles of %s: %d' % (what, len(loops)))
+        for loop in loops:
+            print('    %d files: %s' % (len(loop), ' '.join(loop)))
     wrong += ['a circle: ' + ' '.join(loop) for loop in loops]
 
     for one, other, why in [(*pair, 'includes') for pair in included] + sorted(called):
@@ -114,6 +116,10 @@ def main():
             wrong.append('%s and %s: not in a directory of the layout' % (one, other))
         elif LEVELS.index(level[0]) < LEVELS.index(level[1]):
             wrong.append('%s depends on %s, which is above it (%s)' % (one, other, why))
+
+    wrong += ['%s raises errors without base/error.h' % path for path, text in sorted(found.items())
+              if path.endswith('.c') and re.search(r'\berrmsg(_internal|_plural)?\(', text)
+              and '#include "base/error.h"' not in text]
 
     headers = {path for path in found if path.endswith('.h')}
     compiled = {path for path in found if path.endswith('.c')}

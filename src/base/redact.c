@@ -10,7 +10,6 @@
  */
 #include "postgres.h"
 
-#include "base/compat.h"
 #include "base/error.h"
 #include "base/redact.h"
 

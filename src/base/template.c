@@ -15,6 +15,7 @@
 #include "utils/builtins.h"
 
 #include "base/compat.h"
+#include "base/error.h"
 
 /* The values for the holes: names and values take turns. */
 typedef struct Holes
@@ -29,22 +30,22 @@ ROSTER_FUNCTION(roster_fill_template);
 
 /* The length of the hole at the beginning of the text, {name}, {name:I} or {name:L}; 0 if there is none. */
 static int
-hole_length(const char *text, int *name_length, char *kind)
+hole_length(const char *place, int *name_length, char *kind)
 {
-	const char *end = text + 1;
+	const char *end = place + 1;
 
-	if (*text != '{')
+	if (*place != '{')
 		return 0;
 	while ((*end >= 'a' && *end <= 'z') || *end == '_')
 		end++;
-	*name_length = end - text - 1;
+	*name_length = end - place - 1;
 	*kind = ' ';
 	if (end[0] == ':' && (end[1] == 'I' || end[1] == 'L'))
 	{
 		*kind = end[1];
 		end += 2;
 	}
-	return *name_length > 0 && *end == '}' ? end - text + 1 : 0;
+	return *name_length > 0 && *end == '}' ? end - place + 1 : 0;
 }
 
 /* Appends the value of a hole, quoted as its kind says. */

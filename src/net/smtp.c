@@ -149,9 +149,10 @@ smtp_perform(TransferPool *pool, const MailMessage *message, const char *user, c
 		if (transfer->result != CURLE_OK)
 		{
 			curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+
 			/*
-			 * A recipient that is refused is a fault of its own, as the mail will never arrive.  The DBA may settle any
-			 * other refusal: the mail waits.
+			 * A recipient that is refused is a fault of its own, as the mail will never arrive.  The DBA may settle
+			 * any other refusal: the mail waits.
 			 */
 			fault = answer.is_refusal ? TRANSFER_REFUSED : transfer_fault(transfer->result);
 			*fault_text = status == 0 ? transfer_fault_text(transfer) :
