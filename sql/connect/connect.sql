@@ -339,57 +339,55 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.settle_token_url(text, text, text, sis) IS
 'The token URL of a connection: the one given, else the one that follows from preset and URL, and none where auth needs none. 22004 where one is needed and neither is there, 22023 where one is given and none is needed.';
 
-CREATE FUNCTION minga_roster_internal.do_connect(connection text, url text, client_id text, client_secret text, school_id text,
-    app_name text, people text,
-    site text, district text, time_zone text, sis text, auth text, token_url text, scope text, relation regclass)
+CREATE FUNCTION minga_roster_internal.do_connect(given jsonb, relation regclass)
 RETURNS connections
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    made minga_roster.connections;
+    made minga_roster.connections := jsonb_populate_record(NULL::minga_roster.connections, given - 'people');
     preset minga_roster.sis;
     missing text;
 BEGIN
-    SELECT * INTO preset FROM minga_roster.sis s WHERE s.sis = coalesce(do_connect.sis, 'infinite_campus');
+    SELECT * INTO preset FROM minga_roster.sis s WHERE s.sis = coalesce(made.sis, 'infinite_campus');
     SELECT string_agg(p.parameter, ', ') INTO missing
-    FROM (VALUES ('connection', connection), ('url', url), ('client_id', client_id), ('school_id', school_id),
-        ('people', people)) AS p (parameter, value)
-    WHERE coalesce(btrim(p.value), '') = '' AND NOT (p.parameter = 'client_id' AND coalesce(auth, preset.auth, '') = 'bearer');
+    FROM unnest(ARRAY['connection', 'url', 'client_id', 'school_id', 'people']) AS p (parameter)
+    WHERE coalesce(btrim(given ->> p.parameter), '') = ''
+        AND NOT (p.parameter = 'client_id' AND coalesce(made.auth, preset.auth, '') = 'bearer');
     IF missing IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed',
             MESSAGE = format('roster_connect needs %s', missing),
             DETAIL = 'Required are connection, url, client_id (but for auth "bearer"), school_id and people.',
             HINT = 'Address, Client ID and School ID come from the school; people names the relation with its people.';
     END IF;
-    IF octet_length(connection) > 63 OR connection = 'smtp' OR connection ~ '^\s|\s$'
-        OR minga_roster_internal.readable(connection) <> connection THEN
-        PERFORM minga_roster_internal.refuse_parameter('connection', connection,
+    IF octet_length(made.connection) > 63 OR made.connection = 'smtp' OR made.connection ~ '^\s|\s$'
+        OR minga_roster_internal.readable(made.connection) <> made.connection THEN
+        PERFORM minga_roster_internal.refuse_parameter('connection', made.connection,
             'A name of 1 to 63 bytes is needed, without white space around it or control characters; "smtp" is the name of the mail password.',
             'Take the name of the school, as in "mesa-high".');
     END IF;
-    preset := minga_roster_internal.known_sis(coalesce(sis, 'infinite_campus'));
+    preset := minga_roster_internal.known_sis(coalesce(made.sis, 'infinite_campus'));
     IF relation IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'undefined_table',
-            MESSAGE = format('relation "%s" does not exist', people),
+            MESSAGE = format('relation "%s" does not exist', given ->> 'people'),
             HINT = format('SELECT minga_roster.roster_create_people(%L, owner => ''people_owner'') makes a people '
                 'table; or name the table or '
-                'view that holds the people.', people);
+                'view that holds the people.', given ->> 'people');
     END IF;
 
-    made.connection := connection;
-    made.site := coalesce(btrim(site), connection);
-    made.district := nullif(btrim(district), '');
+    made.site := coalesce(btrim(made.site), made.connection);
+    made.district := nullif(btrim(made.district), '');
     made.sis := preset.sis;
-    made.auth := coalesce(auth, preset.auth);
-    made.client_id := nullif(btrim(client_id), '');
-    made.scope := btrim(scope);
-    made.school_id := minga_roster_internal.clean_school_id(school_id);
+    made.auth := coalesce(made.auth, preset.auth);
+    made.client_id := nullif(btrim(made.client_id), '');
+    made.scope := btrim(made.scope);
+    made.school_id := minga_roster_internal.clean_school_id(made.school_id);
     made.people := relation;
     SELECT a.base_url, a.token_url, a.app_name_used INTO made.base_url, made.token_url, made.app_name
-    FROM minga_roster_internal.address_of(preset, url, nullif(btrim(app_name), '')) AS a;
+    FROM minga_roster_internal.address_of(preset, given ->> 'url', nullif(btrim(made.app_name), '')) AS a;
     -- What the server goes by when a session has set nothing.
-    made.time_zone := minga_roster_internal.known_time_zone(coalesce(time_zone, (SELECT s.reset_val FROM pg_settings s WHERE s.name = 'TimeZone')));
+    made.time_zone := minga_roster_internal.known_time_zone(coalesce(made.time_zone,
+        (SELECT s.reset_val FROM pg_settings s WHERE s.name = 'TimeZone')));
     PERFORM minga_roster_internal.check_settings(made);
-    made.token_url := minga_roster_internal.settle_token_url(made.auth, token_url, made.token_url, preset);
+    made.token_url := minga_roster_internal.settle_token_url(made.auth, given ->> 'token_url', made.token_url, preset);
 
     PERFORM minga_roster_internal.require_people_owner(made.people);
     IF NOT EXISTS (SELECT FROM minga_roster.people_relations p WHERE p.relation = made.people) THEN
@@ -399,113 +397,99 @@ BEGIN
     END IF;
     -- A retired connection of the name makes room, with its links.
     DELETE FROM minga_roster.connections c WHERE c.connection = made.connection AND c.retired_at IS NOT NULL;
-    INSERT INTO minga_roster.connections (connection, site, district, sis, base_url, token_url, auth, client_id, app_name, school_id,
-        people, time_zone, unproven_since, scope)
+    INSERT INTO minga_roster.connections (connection, site, district, sis, base_url, token_url, auth, client_id, app_name,
+        school_id, people, time_zone, unproven_since, scope)
     VALUES (made.connection, made.site, made.district, made.sis, made.base_url, made.token_url, made.auth, made.client_id,
         made.app_name, made.school_id, made.people, made.time_zone, minga_roster_internal.clock(), made.scope)
     ON CONFLICT ON CONSTRAINT connections_pkey DO NOTHING
     RETURNING * INTO made;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'duplicate_object',
-            MESSAGE = format('connection "%s" already exists', connection),
+            MESSAGE = format('connection "%s" already exists', given ->> 'connection'),
             HINT = 'Change it with roster_configure and roster_set_secret, or take another name.';
     END IF;
-    INSERT INTO minga_roster.toggles (connection, category) SELECT made.connection, c FROM unnest(minga_roster_internal.categories()) c;
-    IF client_secret IS NOT NULL THEN
-        PERFORM minga_roster_internal.store_secret(made.connection, client_secret);
+    INSERT INTO minga_roster.toggles (connection, category)
+    SELECT made.connection, c FROM unnest(minga_roster_internal.categories()) c;
+    IF given ? 'client_secret' THEN
+        PERFORM minga_roster_internal.store_secret(made.connection, given ->> 'client_secret');
     END IF;
-    PERFORM minga_roster_internal.warn_of_time_zone(made.connection, made.time_zone, time_zone IS NOT NULL);
+    PERFORM minga_roster_internal.warn_of_time_zone(made.connection, made.time_zone, given ? 'time_zone');
     PERFORM minga_roster_internal.tell_site(made);
     RETURN made;
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.do_connect(text, text, text, text, text, text, text, text, text, text, text, text, text, text,
-    regclass) IS
-'roster_connect behind the door, where people is resolved as the caller would.';
+COMMENT ON FUNCTION minga_roster_internal.do_connect(jsonb, regclass) IS
+'roster_connect behind the door: given has the arguments that are not NULL, by name; relation is people as the caller '
+    'would resolve it.';
 
 CREATE FUNCTION roster_connect(connection text, url text DEFAULT NULL, client_id text DEFAULT NULL, client_secret text DEFAULT NULL,
     school_id text DEFAULT NULL, app_name text DEFAULT NULL, people text DEFAULT NULL, site text DEFAULT NULL, district text DEFAULT NULL,
     time_zone text DEFAULT NULL, sis text DEFAULT 'infinite_campus', auth text DEFAULT NULL, token_url text DEFAULT NULL, scope text DEFAULT NULL)
 RETURNS connections
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door_to_people';
-COMMENT ON FUNCTION roster_connect(text, text, text, text, text, text, text, text, text, text, text, text, text, text) IS
+COMMENT ON FUNCTION roster_connect IS
 'Makes a connection of a site to its SIS and returns it. Required: connection (1 to 63 bytes), url (as pasted: too long, too short, the token URL), client_id (but for auth bearer), school_id and people (a table or view; attached when it is not yet). client_secret may follow by roster_set_secret; app_name is left out where the URL tells it; site defaults to the connection''s name, time_zone to the server''s TimeZone, auth (oauth2, oauth1_sha256, oauth1_sha1, bearer), token_url and scope to what the preset says; an empty scope sends none. The connection is unproven: its first sync holds archives. Errors: 22004 what is missing, 22023 a bad value, 42704 an unknown SIS, 42710 an existing name, 42P01, 42P16, 42501 the people relation, F0000 the key file. Nothing is stored unless all is. The statement is hidden from pg_stat_activity and errors, yet log_statement, log_min_duration_statement and a mistyped function or parameter name would log it.';
 
-CREATE FUNCTION minga_roster_internal.do_configure(connection text, url text, client_id text, school_id text, app_name text, people text,
-    site text, district text, time_zone text, sis text, auth text, token_url text, sync_at time, window_end time, parent_contact boolean,
-    guard_percent integer, guard_floor integer, page_size integer, max_requests integer, credentials_expire date, guard_grace integer,
-    season_dates daterange, season_percent integer, freeze_dates daterange, delta boolean, full_every integer,
-    scope text, clear_parent_contact boolean,
-    guard_update_percent integer, relation regclass)
+CREATE FUNCTION minga_roster_internal.do_configure(given jsonb, relation regclass)
 RETURNS connections
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    former minga_roster.connections := minga_roster_internal.known_connection(connection);
+    former minga_roster.connections := minga_roster_internal.known_connection(given ->> 'connection');
     changed minga_roster.connections;
     preset minga_roster.sis;
     former_token_url text;
 BEGIN
     SELECT * INTO former FROM minga_roster.connections c WHERE c.connection = former.connection FOR UPDATE;
-    changed := former;
-    changed.client_id := coalesce(btrim(client_id), former.client_id);
-    changed.scope := coalesce(btrim(scope), former.scope);
-    changed.school_id := coalesce(minga_roster_internal.clean_school_id(school_id), former.school_id);
-    changed.site := coalesce(btrim(site), former.site);
-    changed.district := CASE WHEN district IS NULL THEN former.district ELSE nullif(btrim(district), '') END;
-    changed.sis := coalesce(sis, former.sis);
-    changed.auth := coalesce(auth, CASE WHEN changed.sis = former.sis THEN former.auth ELSE (SELECT s.auth FROM minga_roster.sis s WHERE s.sis = changed.sis) END);
-    changed.sync_at := coalesce(sync_at, former.sync_at);
-    changed.window_end := coalesce(window_end, former.window_end);
-    changed.parent_contact := coalesce(parent_contact, former.parent_contact);
-    changed.clear_parent_contact := coalesce(clear_parent_contact, former.clear_parent_contact);
-    changed.guard_percent := coalesce(guard_percent, former.guard_percent);
-    changed.guard_floor := coalesce(guard_floor, former.guard_floor);
-    changed.guard_update_percent := coalesce(guard_update_percent, former.guard_update_percent);
-    changed.page_size := coalesce(page_size, former.page_size);
-    changed.max_requests := coalesce(max_requests, former.max_requests);
-    changed.credentials_expire := coalesce(credentials_expire, former.credentials_expire);
-    changed.guard_grace := coalesce(guard_grace, former.guard_grace);
-    changed.season_dates := nullif(coalesce(season_dates, former.season_dates), 'empty');
-    changed.season_percent := coalesce(season_percent, former.season_percent);
-    changed.freeze_dates := nullif(coalesce(freeze_dates, former.freeze_dates), 'empty');
-    changed.delta := coalesce(delta, former.delta);
-    changed.full_every := coalesce(full_every, former.full_every);
-    changed.filter_unusable := former.filter_unusable AND delta IS NULL;
-    IF time_zone IS NOT NULL THEN
-        changed.time_zone := minga_roster_internal.known_time_zone(time_zone);
+    -- Most settings are columns; NULL leaves one as it is. The others are told apart below.
+    changed := jsonb_populate_record(former, given - ARRAY['people', 'time_zone', 'app_name', 'token_url']);
+    changed.client_id := btrim(changed.client_id);
+    changed.scope := btrim(changed.scope);
+    changed.school_id := minga_roster_internal.clean_school_id(changed.school_id);
+    changed.site := btrim(changed.site);
+    changed.district := nullif(btrim(changed.district), '');
+    IF NOT given ? 'auth' AND changed.sis <> former.sis THEN
+        changed.auth := (SELECT s.auth FROM minga_roster.sis s WHERE s.sis = changed.sis);
+    END IF;
+    changed.season_dates := nullif(changed.season_dates, 'empty');
+    changed.freeze_dates := nullif(changed.freeze_dates, 'empty');
+    changed.filter_unusable := former.filter_unusable AND NOT given ? 'delta';
+    IF given ? 'time_zone' THEN
+        changed.time_zone := minga_roster_internal.known_time_zone(given ->> 'time_zone');
         PERFORM minga_roster_internal.warn_of_time_zone(changed.connection, changed.time_zone, true);
     END IF;
-    IF people IS NOT NULL THEN
+    IF given ? 'people' THEN
         IF relation IS NULL THEN
             RAISE EXCEPTION USING ERRCODE = 'undefined_table',
-                MESSAGE = format('relation "%s" does not exist', people),
+                MESSAGE = format('relation "%s" does not exist', given ->> 'people'),
                 HINT = format('SELECT minga_roster.roster_create_people(%L, owner => ''people_owner'') makes a '
                     'people table; or name the table or '
-                'view that holds the people.', people);
+                'view that holds the people.', given ->> 'people');
         END IF;
         changed.people := relation;
     END IF;
     PERFORM minga_roster_internal.check_settings(changed);
 
     preset := minga_roster_internal.known_sis(changed.sis);
-    IF num_nonnulls(url, sis, app_name, token_url, auth) > 0 THEN
+    IF given ?| ARRAY['url', 'sis', 'app_name', 'token_url', 'auth'] THEN
         SELECT a.token_url INTO former_token_url
         FROM minga_roster_internal.address_of(minga_roster_internal.known_sis(former.sis), former.base_url, former.app_name, true) AS a;
         SELECT a.base_url, a.token_url, a.app_name_used INTO changed.base_url, changed.token_url, changed.app_name
-        FROM minga_roster_internal.address_of(preset, coalesce(url, former.base_url),
-            CASE WHEN app_name IS NOT NULL THEN nullif(btrim(app_name), '') WHEN url IS NULL THEN former.app_name END) AS a;
-        IF token_url IS NULL AND former.token_url IS DISTINCT FROM former_token_url THEN
+        FROM minga_roster_internal.address_of(preset, coalesce(given ->> 'url', former.base_url),
+            CASE WHEN given ? 'app_name' THEN nullif(btrim(given ->> 'app_name'), '')
+                WHEN NOT given ? 'url' THEN former.app_name END) AS a;
+        IF NOT given ? 'token_url' AND former.token_url IS DISTINCT FROM former_token_url THEN
             -- Somebody gave it.
             changed.token_url := coalesce(former.token_url, changed.token_url);
         END IF;
-        changed.token_url := minga_roster_internal.settle_token_url(changed.auth, token_url, changed.token_url, preset);
+        changed.token_url := minga_roster_internal.settle_token_url(changed.auth, given ->> 'token_url', changed.token_url,
+            preset);
     END IF;
 
     IF (changed.site, changed.people) <> (former.site, former.people)
         AND EXISTS (SELECT FROM minga_roster.links l WHERE l.connection = former.connection)
     THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
-            MESSAGE = format('connection "%s" cannot move to another site or people relation', connection),
+            MESSAGE = format('connection "%s" cannot move to another site or people relation', former.connection),
             DETAIL = format('Links to people of site "%s" in "%s": %s.', former.site, former.people,
                 (SELECT count(*) FROM minga_roster.links l WHERE l.connection = former.connection)),
             HINT = 'Retire it with roster_disconnect (people stay) and make another with roster_connect.';
@@ -528,7 +512,9 @@ BEGIN
             PERFORM minga_roster_internal.tell_obstacles(changed.people);
         END IF;
     END IF;
-    IF clear_parent_contact AND NOT (SELECT p.columns ? 'parent_rule' FROM minga_roster.people_relations p WHERE p.relation = changed.people) THEN
+    IF given ? 'clear_parent_contact' AND changed.clear_parent_contact
+        AND NOT (SELECT p.columns ? 'parent_rule' FROM minga_roster.people_relations p
+            WHERE p.relation = changed.people) THEN
         PERFORM minga_roster_internal.refuse_parameter('clear_parent_contact', 'true',
             format('"%s" has no column parent_rule, which tells the contacts that a roster wrote from the school''s own.', changed.people),
             'Add the column, of type text, and attach the relation again with roster_attach_people.');
@@ -577,16 +563,15 @@ BEGIN
     IF (changed.people, changed.site) <> (former.people, former.site) THEN
         PERFORM minga_roster_internal.tell_site(changed);
     END IF;
-    IF changed.parent_contact AND (do_configure.parent_contact OR changed.people <> former.people) THEN
+    IF changed.parent_contact AND (given ? 'parent_contact' OR changed.people <> former.people) THEN
         PERFORM minga_roster_internal.tell_contact_columns(changed);
     END IF;
     RETURN changed;
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.do_configure(text, text, text, text, text, text, text, text, text, text, text, text, time, time,
-    boolean, integer, integer, integer, integer, date, integer, daterange, integer, daterange, boolean, integer, text,
-    boolean, integer, regclass) IS
-'roster_configure behind the door, where people is resolved as the caller would.';
+COMMENT ON FUNCTION minga_roster_internal.do_configure(jsonb, regclass) IS
+'roster_configure behind the door: given has the arguments that are not NULL, by name; relation is people as the caller '
+    'would resolve it.';
 
 CREATE FUNCTION roster_configure(connection text, url text DEFAULT NULL, client_id text DEFAULT NULL, school_id text DEFAULT NULL,
     app_name text DEFAULT NULL, people text DEFAULT NULL, site text DEFAULT NULL, district text DEFAULT NULL, time_zone text DEFAULT NULL,
@@ -598,8 +583,7 @@ CREATE FUNCTION roster_configure(connection text, url text DEFAULT NULL, client_
     clear_parent_contact boolean DEFAULT NULL, guard_update_percent integer DEFAULT NULL)
 RETURNS connections
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door_to_people';
-COMMENT ON FUNCTION roster_configure(text, text, text, text, text, text, text, text, text, text, text, text, time, time, boolean, integer, integer,
-    integer, integer, date, integer, daterange, integer, daterange, boolean, integer, text, boolean, integer) IS
+COMMENT ON FUNCTION roster_configure IS
 'Changes settings of a connection and returns it; NULL leaves a setting as it is. An empty district takes it out of '
     'its district; an empty token_url goes back to what the preset says, and an empty scope sends none. A changed '
     'sis brings its auth, unless one is given. sync_at and window_end are local times of time_zone; guard_percent is '

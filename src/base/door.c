@@ -56,6 +56,7 @@ typedef struct Passage
 	bool		writes;			/* it is on record in audit */
 	int			nnames;
 	char	  **names;			/* of its arguments */
+	Oid		   *types;
 	int			secret;			/* argument that is one, or -1 */
 	int			people;			/* argument that names a relation, or -1 */
 } Passage;
@@ -74,6 +75,7 @@ typedef struct PassedCall
 {
 	const Passage *passage;
 	FunctionCallInfo inner;
+	bool		gathers;		/* its arguments go on as one */
 } PassedCall;
 
 /* Whom the extension acts for, InvalidOid outside the door. */
@@ -260,8 +262,8 @@ internal_function(const char *name, int count, const Oid *types)
 
 /*
  * Finds the function behind a stub: do_<name without "roster_"> of schema
- * minga_roster_internal, with the same arguments and, of a stub that names
- * people, their relation.
+ * minga_roster_internal, with the same arguments or, of a stub that names
+ * people, with the given ones in a jsonb and the relation.
  */
 static Passage *
 find_passage(FunctionCallInfo fcinfo, bool to_people)
@@ -269,26 +271,20 @@ find_passage(FunctionCallInfo fcinfo, bool to_people)
 	MemoryContext caller = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
 	Passage    *passage = palloc0(sizeof(Passage));
 	Oid			function = fcinfo->flinfo->fn_oid;
-	Oid		   *types;
-	Oid			wanted[FUNC_MAX_ARGS];
+	const Oid	gathered[] = {JSONBOID, REGCLASSOID};
 	int			count;
 	char	   *behind;
 
-	describe(function, passage, &types, &count);
-	memcpy(wanted, types, count * sizeof(Oid));
+	describe(function, passage, &passage->types, &count);
 	passage->secret = argument_named(passage, "secret");
 	if (passage->secret < 0)
 		passage->secret = argument_named(passage, "client_secret");
-	passage->people = -1;
-	if (to_people)
-	{
-		passage->people = argument_named(passage, "people");
-		wanted[count++] = REGCLASSOID;
-	}
+	passage->people = to_people ? argument_named(passage, "people") : -1;
 	behind = passage->name;
 	if (strncmp(behind, "roster_", strlen("roster_")) == 0)
 		behind += strlen("roster_");
-	fmgr_info_cxt(internal_function(psprintf("do_%s", behind), count, wanted),
+	fmgr_info_cxt(internal_function(psprintf("do_%s", behind), to_people ? lengthof(gathered) : count,
+									to_people ? gathered : passage->types),
 				  &passage->behind, fcinfo->flinfo->fn_mcxt);
 	MemoryContextSwitchTo(caller);
 	return passage;
@@ -354,20 +350,50 @@ door_record(FunctionCallInfo fcinfo)
 	record_call(&passage, fcinfo);
 }
 
+/* The arguments that are not NULL, as a jsonb object of texts by name. */
+static Datum
+given_arguments(const Passage *passage, FunctionCallInfo fcinfo)
+{
+	Datum	   *names = palloc(Max(passage->nnames, 1) * sizeof(Datum));
+	Datum	   *values = palloc(Max(passage->nnames, 1) * sizeof(Datum));
+	int			given = 0;
+
+	for (int i = 0; i < passage->nnames; i++)
+	{
+		Oid			output;
+		bool		is_varlena;
+
+		if (fcinfo->args[i].isnull)
+			continue;
+		getTypeOutputInfo(passage->types[i], &output, &is_varlena);
+		names[given] = CStringGetTextDatum(passage->names[i]);
+		values[given++] = CStringGetTextDatum(OidOutputFunctionCall(output, fcinfo->args[i].value));
+	}
+	return DirectFunctionCall2(jsonb_object_two_arg,
+							   PointerGetDatum(construct_array(names, given, TEXTOID, -1, false, TYPALIGN_INT)),
+							   PointerGetDatum(construct_array(values, given, TEXTOID, -1, false, TYPALIGN_INT)));
+}
+
 /* Calls the function behind the door, and puts the call on record where it may write. */
 static Datum
 call_behind(FunctionCallInfo fcinfo, void *arg)
 {
 	PassedCall *call = arg;
-	Datum		result = FunctionCallInvoke(call->inner);
+	Datum		result;
 
+	if (call->gathers)
+	{
+		call->inner->args[0].value = given_arguments(call->passage, fcinfo);
+		call->inner->args[0].isnull = false;
+	}
+	result = FunctionCallInvoke(call->inner);
 	fcinfo->isnull = call->inner->isnull;
 	if (call->passage->writes)
 		record_call(call->passage, fcinfo);
 	return result;
 }
 
-/* Passes a call on with the stub's arguments, and the relation that the caller named. */
+/* Passes a call on with the stub's arguments, or with all of them in one and the relation that the caller named. */
 static Datum
 pass(FunctionCallInfo fcinfo, bool to_people)
 {
@@ -390,16 +416,18 @@ pass(FunctionCallInfo fcinfo, bool to_people)
 	if (passage->people >= 0 && !fcinfo->args[passage->people].isnull)
 		found = resolve_relation(DatumGetTextPP(fcinfo->args[passage->people].value), &relation);
 
-	InitFunctionCallInfoData(*inner, &passage->behind, fcinfo->nargs + (to_people ? 1 : 0), fcinfo->fncollation,
+	InitFunctionCallInfoData(*inner, &passage->behind, to_people ? 2 : fcinfo->nargs, fcinfo->fncollation,
 							 fcinfo->context, fcinfo->resultinfo);
-	memcpy(inner->args, fcinfo->args, fcinfo->nargs * sizeof(NullableDatum));
 	if (to_people)
 	{
-		inner->args[fcinfo->nargs].value = ObjectIdGetDatum(relation);
-		inner->args[fcinfo->nargs].isnull = !found;
+		inner->args[1].value = ObjectIdGetDatum(relation);
+		inner->args[1].isnull = !found;
 	}
+	else
+		memcpy(inner->args, fcinfo->args, fcinfo->nargs * sizeof(NullableDatum));
 	call.passage = passage;
 	call.inner = inner;
+	call.gathers = to_people;
 	result = door_pass(fcinfo, call_behind, &call);
 	error_context_stack = context;
 	return result;
@@ -413,8 +441,8 @@ roster_door(PG_FUNCTION_ARGS)
 }
 
 /*
- * A stub whose argument "people" names a relation, which the function behind the door gets as its last argument, NULL
- * where there is none.
+ * A stub of many settings, one of which, "people", names a relation.  The function behind the door gets the settings
+ * that were given as one jsonb, and the relation, NULL where there is none.
  */
 Datum
 roster_door_to_people(PG_FUNCTION_ARGS)
