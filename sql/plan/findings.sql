@@ -8,8 +8,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     FROM minga_roster.runs r
     WHERE r.connection = (former_read.run).connection AND r.run <> (former_read.run).run
         AND r.state = 'succeeded' AND r.is_full AND r.finished_at >= (former_read.connection).unproven_since
-        AND (r.kind = 'sync' OR (r.kind = 'preview' AND EXISTS (SELECT FROM minga_roster.runs a
-            WHERE a.connection = r.connection AND a.kind = 'apply' AND a.of_run = r.run AND a.state = 'succeeded')))
+        AND minga_roster_internal.carried_out_by(r) IS NOT NULL
     ORDER BY r.run DESC
     LIMIT 1
 $$;

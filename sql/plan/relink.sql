@@ -102,10 +102,7 @@ BEGIN
     IF this.kind = 'apply' THEN
         this := minga_roster_internal.known_run(this.of_run);
     END IF;
-    SELECT max(r.run) INTO carried_out_by
-    FROM minga_roster.runs r
-    WHERE r.connection = this.connection AND r.state = 'succeeded'
-        AND ((this.kind = 'sync' AND r.run = this.run) OR (this.kind = 'preview' AND r.kind = 'apply' AND r.of_run = this.run));
+    carried_out_by := minga_roster_internal.carried_out_by(this);
     PERFORM FROM minga_roster.changes c WHERE c.run = this.run AND c.action = 'link' AND c.state = 'held' FOR UPDATE;
     IF NOT FOUND OR carried_out_by IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',

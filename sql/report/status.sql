@@ -18,9 +18,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     ) h
     JOIN minga_roster.runs r ON r.run = h.run
     WHERE r.connection = newest_held.connection
-        AND (r.kind = 'sync' OR EXISTS (
-            SELECT FROM minga_roster.runs a
-            WHERE a.connection = r.connection AND a.kind = 'apply' AND a.of_run = r.run AND a.state = 'succeeded'))
+        AND minga_roster_internal.carried_out_by(r) IS NOT NULL
     ORDER BY h.run DESC
     LIMIT 1
 $$;

@@ -525,9 +525,7 @@ BEGIN
           FROM minga_roster.runs r
           JOIN minga_roster.connections c USING (connection)
           WHERE c.retired_at IS NULL
-              AND (r.kind = 'sync' OR EXISTS (SELECT FROM minga_roster.runs a
-                  WHERE a.connection = r.connection AND a.kind = 'apply' AND a.of_run = r.run
-                      AND a.state = 'succeeded'))
+              AND minga_roster_internal.carried_out_by(r) IS NOT NULL
               AND r.run IN (SELECT h.run FROM minga_roster.changes h WHERE h.state = 'held')
           GROUP BY r.connection) newest;
 

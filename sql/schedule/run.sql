@@ -132,6 +132,18 @@ END;
 COMMENT ON FUNCTION minga_roster_internal.why_foreign(runs, connections) IS
 'Why a run does not belong to the connection as it is now; NULL if it does.';
 
+CREATE FUNCTION minga_roster_internal.carried_out_by(run runs) RETURNS bigint
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN CASE (run).kind
+    WHEN 'sync' THEN CASE (run).state WHEN 'succeeded' THEN (run).run END
+    WHEN 'preview' THEN (
+        SELECT min(r.run) FROM runs r
+        WHERE r.connection = (carried_out_by.run).connection AND r.kind = 'apply'
+            AND r.of_run = (carried_out_by.run).run AND r.state = 'succeeded')
+END;
+COMMENT ON FUNCTION minga_roster_internal.carried_out_by(runs) IS
+'The run that carried out the plan of this one: a sync itself, the apply of a preview; NULL if no run did.';
+
 CREATE FUNCTION minga_roster_internal.do_cancel(run bigint) RETURNS runs
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
