@@ -338,7 +338,7 @@ walk_through('docs/operations.md', before => [
 		$roster->sql("SELECT roster_sync('mesa-high'); SELECT roster_notify('mesa-high', 'it\@mesa.example')");
 	} ]);
 
-walk_through('docs/develop.md');
+walk_through($_) foreach 'docs/develop.md', 'docs/architecture.md';
 
 is(join(', ', grep { !$walked{$_} && slurp_file("$top/$_") =~ /^\s*```sql$/m } @documents), '',
 	'the examples of each document were run');
