@@ -7,7 +7,7 @@
 \set ECHO all
 
 SELECT toggle(auto_update => true, archive => true);
-UPDATE connections SET guard_percent = 100, guard_floor = 100 WHERE connection = 'north';
+SELECT FROM roster_configure('north', guard_percent => 100, guard_floor => 100);
 SELECT stage('s' || n, 'student', 'Sam' || n, 'Day') FROM generate_series(1, 5) n;
 SELECT FROM run_merge();
 CREATE TABLE seen (tag text, given_name text);
@@ -65,7 +65,7 @@ CREATE VIEW viewed AS SELECT * FROM base;
 ALTER VIEW viewed ALTER person_id SET DEFAULT gen_random_uuid()::text, ALTER grade SET DEFAULT 'some';
 ALTER VIEW viewed OWNER TO regress_people_owner;
 SELECT roster_attach_people('viewed');
-UPDATE connections SET people = 'viewed' WHERE connection = 'north';
+SELECT use_people('viewed');
 DELETE FROM links WHERE connection = 'north';
 SELECT FROM run_merge();
 SELECT given_name, grade, phone FROM base ORDER BY 1;

@@ -106,8 +106,7 @@ UPDATE runs SET state = 'succeeded' WHERE run = :preview;
 UPDATE connections SET unproven = true, unproven_since = clock_timestamp() WHERE connection = 'north';
 SELECT refused('SELECT run_merge(''apply'', ' || :preview || ')');
 UPDATE connections SET unproven = false WHERE connection = 'north';
-INSERT INTO connections (connection, site, sis, base_url, token_url, auth, client_id, school_id, people, time_zone)
-VALUES ('second', 'north', 'infinite_campus', 'https://two.example/x', 'https://two.example/t', 'oauth2', 'client', 'school', 'people', 'UTC');
+SELECT connect('second');
 SELECT refused('SELECT run_merge(''apply'', ' || :preview || ', ''second'')');
 \set ECHO none
 \i :fixture_end

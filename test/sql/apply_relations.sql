@@ -10,8 +10,8 @@ CREATE FUNCTION try(relation regclass) RETURNS SETOF text LANGUAGE plpgsql AS $$
 BEGIN
     DELETE FROM links WHERE connection = 'north';
     DELETE FROM staged_users WHERE connection = 'north';
-    UPDATE connections SET people = relation WHERE connection = 'north';
-    UPDATE toggles SET auto_update = true, archive = true WHERE connection = 'north';
+    PERFORM use_people(relation);
+    PERFORM toggle(auto_update => true, archive => true);
     PERFORM stage('s1', 'student', 'Ana', 'Lee', identifier => '1', email => 'ana@x.example', grade => '9'), stage('s2', 'student', 'Bo', 'Ray', identifier => '2'), stage('t1', 'teacher', 'Cy', 'Dow', phone => '555');
     PERFORM stage('s' || n, 'student', 'Sam' || n, 'Day') FROM generate_series(3, 8) n;
 END
@@ -104,6 +104,6 @@ SELECT FROM run_merge();
 SELECT steps('handled');
 SELECT num, kind, names, gone_at IS NOT NULL FROM base WHERE names[1] NOT LIKE 'Sam%' ORDER BY num;
 DELETE FROM runs WHERE connection = 'north';
-UPDATE connections SET people = 'people' WHERE connection = 'north';
+SELECT use_people('people');
 \set ECHO none
 \i :fixture_end

@@ -22,7 +22,7 @@ DECLARE
     this bigint;
     answer text;
 BEGIN
-    UPDATE connections SET people = relation WHERE connection = 'north';
+    PERFORM use_people(relation);
     INSERT INTO runs (connection, site, kind, trigger, state, requested_by) VALUES ('north', 'north', 'test', 'manual', 'running', 'test') RETURNING run INTO this;
     INSERT INTO run_steps (run, position, step) VALUES (this, 1, 'people');
     PERFORM test_people(this);
@@ -128,7 +128,7 @@ ALTER TABLE own RENAME class TO grade;
 SELECT make('gone');
 SELECT roster_attach_people('gone');
 BEGIN;
-UPDATE connections SET people = 'gone' WHERE connection = 'north';
+SELECT use_people('gone');
 DROP TABLE gone;
 INSERT INTO runs (connection, site, kind, trigger, state, requested_by) VALUES ('north', 'north', 'test', 'manual', 'running', 'test') RETURNING run AS test_run \gset
 INSERT INTO run_steps (run, position, step) VALUES (:test_run, 1, 'people');
@@ -194,7 +194,7 @@ SELECT tested('published');
 ALTER TABLE published REPLICA IDENTITY FULL;
 SELECT roster_attach_people('published');
 DROP PUBLICATION regress_all;
-UPDATE connections SET people = 'people' WHERE connection = 'north';
+SELECT use_people('people');
 -- Of all tables: everything of the extension's own goes on.
 SET client_min_messages = error;
 CREATE PUBLICATION regress_all FOR ALL TABLES;
@@ -241,7 +241,8 @@ SELECT attach('nosy');
 -- Parent contacts without a column for them.
 SELECT parent_contact FROM roster_configure('north', parent_contact => true);
 SELECT roster_attach_people('base');
-UPDATE connections SET people = 'base', parent_contact = false WHERE connection = 'north';
+SELECT use_people('base');
+SELECT FROM roster_configure('north', parent_contact => false);
 SELECT parent_contact FROM roster_configure('north', parent_contact => true);
 SELECT parent_contact FROM roster_configure('north', guard_floor => 4);
 ALTER TABLE base ADD parent_phone text;
@@ -257,7 +258,7 @@ SELECT site FROM roster_configure('nobody', site => 'MHS');
 SELECT site FROM roster_configure('nobody', site => 'new');
 INSERT INTO people (site, role, given_name, family_name) SELECT 'school ' || n, 'student', 'Sam', 'Day' FROM generate_series(10, 30) n;
 SELECT site FROM roster_configure('nobody', site => 'newer');
-UPDATE connections SET people = 'people' WHERE connection = 'north';
+SELECT use_people('people');
 SELECT tested('people');
 SELECT roster_disconnect('nobody');
 

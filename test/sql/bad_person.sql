@@ -57,7 +57,7 @@ ALTER TABLE people ALTER grade TYPE text;
 -- exclusion constraints, checks, triggers: found by halving, and everybody else is written
 SELECT clear();
 SELECT toggle(auto_update => true, archive => true);
-UPDATE connections SET guard_percent = 100, guard_floor = 1000 WHERE connection = 'north';
+SELECT FROM roster_configure('north', guard_percent => 100, guard_floor => 1000);
 ALTER TABLE people ADD CONSTRAINT people_active EXCLUDE USING btree (email WITH =) WHERE (archived_at IS NULL);
 ALTER TABLE people ADD CONSTRAINT short_phone CHECK (length(phone) < 9);
 ALTER TABLE people ALTER middle_name TYPE varchar(3);

@@ -4,7 +4,7 @@
 \set fixture_end :abs_srcdir '/fixtures/merge_end.sql'
 \set ECHO none
 \i :fixture
-UPDATE connections SET parent_contact = true WHERE connection = 'north';
+SELECT FROM roster_configure('north', parent_contact => true);
 \set ECHO all
 
 SELECT toggle(auto_update => true, archive => true);

@@ -12,7 +12,7 @@ CREATE FUNCTION counted() RETURNS text LANGUAGE sql AS $$
     SELECT string_agg(format('%s %s %s', c.category, c.action, c.count), ', ' ORDER BY c.category, c.action) FROM run_counts c WHERE c.run = last_run()
 $$;
 \set ECHO all
-UPDATE connections SET parent_contact = true WHERE connection = 'north';
+SELECT FROM roster_configure('north', parent_contact => true);
 SELECT toggle(auto_update => true);
 
 -- Shared addresses: two guardians, a guardian and the student, a guardian and a teacher; siblings get the same. Nobody is anybody else by them.
@@ -27,7 +27,7 @@ SELECT again();
 
 -- A guardian of seven: all have him, and a new phone is an update of each.
 SELECT clear();
-UPDATE connections SET parent_contact = true WHERE connection = 'north';
+SELECT FROM roster_configure('north', parent_contact => true);
 SELECT toggle(auto_update => true);
 SELECT stage('g1', 'guardian', 'Gil', 'One', phone => '1'), stage('r1', 'relative', 'Rio', 'One');
 SELECT stage('s' || n, 'student', 'Kid' || n, 'One', agents => '{g1}') FROM generate_series(1, 7) n;
@@ -44,7 +44,7 @@ SELECT again();
 
 -- Six of one child: guardian and parent before relative, then the order; the rule tells whether the order decided.
 SELECT clear();
-UPDATE connections SET parent_contact = true WHERE connection = 'north';
+SELECT FROM roster_configure('north', parent_contact => true);
 SELECT toggle(auto_update => true);
 SELECT stage('g' || n, 'guardian', 'Gil', 'No' || n) FROM generate_series(1, 6) n;
 SELECT stage('p1', 'parent', 'Pat', 'One'), stage('r1', 'relative', 'Rio', 'One'), stage('r2', 'relative', 'Rio', 'Two');
@@ -80,7 +80,7 @@ DELETE FROM role_rules WHERE roster_role = 'ext:neighbour';
 
 -- Cycles: who names himself, another student, a teacher; guardians who name the child or each other. Only contacts whom the student names count, once.
 SELECT clear();
-UPDATE connections SET parent_contact = true WHERE connection = 'north';
+SELECT FROM roster_configure('north', parent_contact => true);
 SELECT toggle(auto_update => true);
 SELECT stage('s1', 'student', 'Ana', 'Day', phone => '1', agents => '{s1}'), stage('s2', 'student', 'Bo', 'Day', phone => '2', agents => '{s1,t1,g1}'), stage('s3', 'student', 'Cy', 'Day', agents => '{t1,s2}'),
     stage('t1', 'teacher', 'Tea', 'Fox', agents => '{s3}'),
@@ -92,7 +92,7 @@ SELECT again();
 
 -- Rows that cannot be used: not listed, deleted, without a name; in a damaged one might be whoever comes first. Inactive contacts are contacts: they have no account.
 SELECT clear();
-UPDATE connections SET parent_contact = true WHERE connection = 'north';
+SELECT FROM roster_configure('north', parent_contact => true);
 SELECT toggle(auto_update => true);
 SELECT stage('g1', 'guardian', 'Gil', 'One', phone => '1'), stage('g2', 'guardian', email => 'no@name.example', phone => '2'), stage('g3', 'guardian', 'Del', 'Eted', phone => '3', status => 'tobedeleted'),
     stage('g4', 'guardian', 'Bad', 'Row', damaged => true), stage('g5', 'guardian', damaged => true), stage('g6', NULL, 'Bad', 'Role', damaged => true),
@@ -128,7 +128,7 @@ DROP TRIGGER lose_id ON collections;
 
 -- People that have some of the columns, or none: those are written.
 SELECT clear();
-UPDATE connections SET parent_contact = true WHERE connection = 'north';
+SELECT FROM roster_configure('north', parent_contact => true);
 SELECT toggle(auto_update => true);
 ALTER TABLE people DROP COLUMN parent_email, DROP COLUMN parent_rule;
 SELECT roster_attach_people('people');

@@ -8,7 +8,7 @@
 CREATE FUNCTION begin_school() RETURNS SETOF void LANGUAGE sql AS $$
     SELECT clear();
     DELETE FROM column_owners;
-    UPDATE connections SET parent_contact = true, clear_parent_contact = true WHERE connection = 'north';
+    SELECT FROM roster_configure('north', parent_contact => true, clear_parent_contact => true);
     SELECT toggle(auto_update => true);
     SELECT stage('g' || n, 'guardian', 'Gil', 'No' || n, email => 'g' || n || '@x.example', phone => n::text) FROM generate_series(0, 9) n;
     SELECT stage('r0', 'relative', 'Rio', 'Zero');
@@ -27,11 +27,11 @@ $$;
 SELECT begin_school();
 SELECT empty();
 -- off: nothing is cleared
-UPDATE connections SET clear_parent_contact = false WHERE connection = 'north';
+SELECT FROM roster_configure('north', clear_parent_contact => false);
 SELECT leave_alone('s1');
 SELECT again();
 -- on: a preview shows it, a sync does it, once, with other values or without
-UPDATE connections SET clear_parent_contact = true WHERE connection = 'north';
+SELECT FROM roster_configure('north', clear_parent_contact => true);
 SELECT stage('s2', 'student', 'Kid', 'New', agents => '{}');
 SELECT FROM run_merge('preview');
 SELECT action, ids, before, after, rule, state FROM shown();
@@ -130,9 +130,9 @@ SELECT roster_set_column_owner('north', 'parent_contact', 'local');
 SELECT leave_alone('s5');
 SELECT again();
 SELECT roster_set_column_owner('north', 'parent_contact', 'sis unless edited');
-UPDATE connections SET clear_parent_contact = false WHERE connection = 'north';
+SELECT FROM roster_configure('north', clear_parent_contact => false);
 SELECT FROM run_merge();
-UPDATE connections SET clear_parent_contact = true WHERE connection = 'north';
+SELECT FROM roster_configure('north', clear_parent_contact => true);
 UPDATE people SET parent_phone = 'by hand' WHERE family_name = 'No6';
 SELECT leave_alone('s6');
 SELECT FROM run_merge();
@@ -164,7 +164,8 @@ SELECT refused($$SELECT roster_configure('north', clear_parent_contact => true)$
 -- with delta, the setting is a full read next
 ALTER TABLE people ADD COLUMN parent_rule text;
 SELECT roster_attach_people('people');
-UPDATE connections SET parent_contact = true, delta = true, newest_modified = '2026-01-01' WHERE connection = 'north';
+SELECT FROM roster_configure('north', parent_contact => true, delta => true);
+UPDATE connections SET newest_modified = '2026-01-01' WHERE connection = 'north';
 SELECT clear_parent_contact, newest_modified FROM roster_configure('north', clear_parent_contact => true);
 \set ECHO none
 \i :fixture_end

@@ -16,7 +16,7 @@ CREATE FUNCTION relates(sourced_id text, VARIADIC said text[]) RETURNS SETOF voi
     WHERE s.sourced_id = relates.sourced_id
 $$;
 \set ECHO all
-UPDATE connections SET parent_contact = true WHERE connection = 'north';
+SELECT FROM roster_configure('north', parent_contact => true);
 UPDATE sis SET campus_metadata = true WHERE sis = 'infinite_campus';
 SELECT toggle(auto_update => true);
 SELECT stage('father', 'guardian', 'Step', 'Father'), stage('mother', 'guardian', 'Ma', 'Day'), stage('aunt', 'relative', 'Aunt', 'Day'), stage('uncle', 'relative', 'Uncle', 'Day');

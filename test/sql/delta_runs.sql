@@ -8,12 +8,12 @@
 
 -- what is asked for: students and contacts that changed, and all staff
 SELECT collection, path, fallbacks[1], filtered FROM collections_to_read('north', '2026-09-01 18:30:00.25+02');
-UPDATE connections SET parent_contact = true WHERE connection = 'north';
+SELECT FROM roster_configure('north', parent_contact => true);
 SELECT collection, fallbacks[1], filtered FROM collections_to_read('north', '2026-09-01 18:30:00.25+02') WHERE family = 'contact';
 SELECT count(*) FROM collections_to_read('north') WHERE filtered;
 SELECT with_filter(path, '2026-09-01 00:00+00') FROM (VALUES ('/users'), ('/users?x=1'), ('/users?filter=role=''aide''&x=1'),
     ('/users?filter=role=''aide'' AND status=''active'''), ('/users?filter=role=''aide'' OR role=''proctor'''), (NULL)) AS p (path);
-UPDATE connections SET parent_contact = false WHERE connection = 'north';
+SELECT FROM roster_configure('north', parent_contact => false);
 
 -- when a run is one
 CREATE FUNCTION evening_run(evening date, kind text DEFAULT 'sync', trigger text DEFAULT 'evening', OUT is_full boolean, OUT modified_since timestamptz)
@@ -83,7 +83,7 @@ SELECT refused($$SELECT roster_configure('north', full_every => 0)$$);
 -- a full night, and a delta in which two students and all staff are listed
 SELECT clear();
 SELECT toggle(auto_update => true, archive => true);
-UPDATE connections SET parent_contact = true, guard_percent = 100, guard_floor = 100 WHERE connection = 'north';
+SELECT FROM roster_configure('north', parent_contact => true, guard_percent => 100, guard_floor => 100);
 SELECT known('-infinity');
 SELECT stage('s' || n, 'student', 'Sam' || n, 'Day', identifier => n::text, agents => ARRAY['g' || n, 'h' || n]) FROM generate_series(1, 6) n;
 SELECT stage('g' || n, 'guardian', 'Gil' || n, 'Day', email => 'g' || n || '@x') FROM generate_series(1, 6) n;
@@ -116,7 +116,7 @@ SELECT stage('s5b', 'student', 'Sam5', 'Day', identifier => '5');
 SELECT FROM run_merge(is_full => false);
 SELECT * FROM shown();
 -- the next full read sees who is gone, and what was held stays held through a delta
-UPDATE connections SET guard_percent = 10, guard_floor = 0 WHERE connection = 'north';
+SELECT FROM roster_configure('north', guard_percent => 10, guard_floor => 0);
 SELECT stage('s' || n, 'student', 'Sam' || n, 'Day', identifier => n::text) FROM unnest(ARRAY[3, 4, 6]) n;
 SELECT FROM run_merge();
 SELECT * FROM shown();

@@ -8,7 +8,7 @@
 \i :set_clock
 \set ECHO none
 \i :fixture
-UPDATE connections SET time_zone = 'America/Denver' WHERE connection = 'north';
+SELECT FROM roster_configure('north', time_zone => 'America/Denver');
 \set ECHO all
 
 SELECT toggle(archive => true);
@@ -20,7 +20,7 @@ CREATE FUNCTION verdicts() RETURNS SETOF text LANGUAGE sql AS $$
     GROUP BY category, state, state_reason ORDER BY category, state
 $$;
 -- the season begins on 1 August: in Denver it is still July
-UPDATE connections SET season_dates = '[2026-08-01,2026-09-15]' WHERE connection = 'north';
+SELECT FROM roster_configure('north', season_dates => '[2026-08-01,2026-09-15]');
 SELECT unstage(VARIADIC ARRAY(SELECT 's' || lpad(n::text, 3, '0') FROM generate_series(1, 55) n));
 SELECT unstage('t1', 't2', 't3', 't4');
 SELECT FROM run_merge('preview');
@@ -36,12 +36,12 @@ SELECT unstage('t5', 't6', 't7', 't8'), stage('a1', 'administrator', 'Lou', 'Day
 SELECT FROM run_merge('preview');
 SELECT verdicts();
 -- a lower limit than the usual one holds more
-UPDATE connections SET season_percent = 5 WHERE connection = 'north';
+SELECT FROM roster_configure('north', season_percent => 5);
 SELECT stage('s' || lpad(n::text, 3, '0'), 'student', 'Sam' || n, 'Day') FROM generate_series(1, 54) n;
 SELECT FROM run_merge('preview');
 SELECT verdicts();
 -- a freeze holds one leaver too, and what it held can be approved; unproven says more
-UPDATE connections SET freeze_dates = '[2026-07-31,2026-08-01]', season_dates = NULL WHERE connection = 'north';
+SELECT FROM roster_configure('north', freeze_dates => '[2026-07-31,2026-08-01]', season_dates => 'empty');
 SELECT stage('s' || lpad(n::text, 3, '0'), 'student', 'Sam' || n, 'Day') FROM generate_series(55, 60) n;
 SELECT stage('t' || n, 'teacher', 'Kim' || n, 'Day') FROM generate_series(1, 8) n;
 SELECT FROM run_merge();
@@ -61,7 +61,7 @@ SELECT FROM run_merge();
 SELECT verdicts();
 
 -- grace: absent in three complete full reads; one that was not read whole does not count, nor does a preview
-UPDATE connections SET guard_grace = 3, freeze_dates = NULL WHERE connection = 'north';
+SELECT FROM roster_configure('north', guard_grace => 3, freeze_dates => 'empty');
 SELECT unstage('s059');
 SELECT FROM run_merge();
 SELECT verdicts();

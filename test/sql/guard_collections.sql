@@ -6,7 +6,7 @@
 \i :fixture
 \set ECHO all
 
-UPDATE connections SET guard_percent = 100, guard_floor = 100 WHERE connection = 'north';
+SELECT FROM roster_configure('north', guard_percent => 100, guard_floor => 100);
 SELECT toggle(archive => true);
 -- several collections hold one category: one that never had anybody may stay empty
 UPDATE sis SET collections = collections || '[{"collection": "aides", "family": "staff", "categories": ["staff"], "path": "/users"}]' WHERE sis = 'infinite_campus';

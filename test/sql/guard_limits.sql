@@ -71,10 +71,10 @@ SELECT verdicts();
 SELECT unstage('t6');
 SELECT FROM run_merge('preview');
 SELECT verdicts();
-UPDATE connections SET guard_percent = 30 WHERE connection = 'north';
+SELECT FROM roster_configure('north', guard_percent => 30);
 SELECT FROM run_merge('preview');
 SELECT verdicts();
-UPDATE connections SET guard_percent = 10, guard_floor = 6 WHERE connection = 'north';
+SELECT FROM roster_configure('north', guard_percent => 10, guard_floor => 6);
 SELECT FROM run_merge('preview');
 SELECT verdicts();
 

@@ -92,19 +92,19 @@ SELECT FROM run_merge('approve', last_run());
 SELECT numbers();
 SELECT again();
 -- another percentage; 100 holds nothing
-UPDATE connections SET guard_update_percent = 50 WHERE connection = 'north';
+SELECT FROM roster_configure('north', guard_update_percent => 50);
 SELECT students(1, 20, domain => 'third.example');
 SELECT FROM run_merge('preview');
 SELECT verdicts();
 SELECT students(21, 21, domain => 'third.example');
 SELECT FROM run_merge('preview');
 SELECT verdicts();
-UPDATE connections SET guard_update_percent = 100 WHERE connection = 'north';
+SELECT FROM roster_configure('north', guard_update_percent => 100);
 SELECT students(1, 40, domain => 'third.example');
 SELECT FROM run_merge('preview');
 SELECT verdicts();
 -- each column for itself, and several at once
-UPDATE connections SET guard_update_percent = 75 WHERE connection = 'north';
+SELECT FROM roster_configure('north', guard_update_percent => 75);
 SELECT students(1, 25, domain => 'third.example'), students(26, 40, family_name => 'X', domain => 'new.example');
 UPDATE people SET email = replace(email, 'old', 'new');
 SELECT FROM run_merge('preview');
@@ -150,7 +150,7 @@ SELECT FROM run_merge();
 SELECT students(1, 30, grade => '10');
 SELECT FROM run_merge('preview');
 SELECT verdicts();
-UPDATE connections SET season_dates = daterange(current_date - 2, current_date + 2) WHERE connection = 'north';
+SELECT FROM roster_configure('north', season_dates => daterange(current_date - 2, current_date + 2));
 SELECT FROM run_merge('preview');
 SELECT verdicts();
 SELECT students(1, 30, grade => '10', domain => 'new.example');
@@ -258,7 +258,7 @@ DELETE FROM column_owners;
 -- contacts that all went away are a change of four columns
 SELECT clear();
 SELECT toggle(auto_update => true);
-UPDATE connections SET parent_contact = true, clear_parent_contact = true WHERE connection = 'north';
+SELECT FROM roster_configure('north', parent_contact => true, clear_parent_contact => true);
 SELECT stage('s' || n, 'student', 'Sam' || n, 'Day', agents => ARRAY['g' || n]), stage('g' || n, 'guardian', 'Pat', 'Day', phone => '5' || n) FROM generate_series(1, 24) n;
 SELECT stage('r1', 'relative', 'Al', 'Day');
 SELECT FROM run_merge();
@@ -273,7 +273,8 @@ SELECT again();
 -- a delta that holds updates, and a full read that does, ask for a full read
 SELECT clear();
 SELECT toggle(auto_update => true);
-UPDATE connections SET delta = true, newest_modified = '2026-01-01' WHERE connection = 'north';
+SELECT FROM roster_configure('north', delta => true);
+UPDATE connections SET newest_modified = '2026-01-01' WHERE connection = 'north';
 SELECT students(1, 30);
 UPDATE staged_users SET date_last_modified = '2026-02-02T00:00:00.000Z';
 SELECT FROM run_merge();
@@ -286,10 +287,8 @@ SELECT isfinite(newest_modified) FROM connections WHERE connection = 'north';
 
 -- of two connections of a site each holds what it would write; whom another one owns is none of its people
 SELECT clear();
-INSERT INTO connections (connection, site, sis, base_url, token_url, auth, client_id, school_id, people, time_zone, unproven)
-VALUES ('second', 'north', 'infinite_campus', 'https://two.example/x', 'https://two.example/t', 'oauth2', 'client', 'school', 'people', 'UTC', false);
-INSERT INTO toggles (connection, category, auto_update) SELECT 'second', unnest(categories()), true;
-CREATE UNLOGGED TABLE staged_second PARTITION OF staged_users FOR VALUES IN ('second');
+SELECT connect('second');
+SELECT FROM roster_toggle('second', auto_update => true);
 SELECT toggle(auto_update => true);
 SELECT students(1, 30);
 SELECT FROM run_merge();

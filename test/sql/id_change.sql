@@ -12,7 +12,7 @@ CREATE FUNCTION held(wanted bigint DEFAULT last_run(), OUT action text, OUT cate
 $$;
 CREATE FUNCTION everybody() RETURNS text LANGUAGE sql AS $$ SELECT md5(string_agg(p::text, '' ORDER BY person_id)) FROM people p $$;
 SELECT toggle(auto_update => true, archive => true);
-UPDATE connections SET guard_percent = 100, guard_floor = 100 WHERE connection = 'north';
+SELECT FROM roster_configure('north', guard_percent => 100, guard_floor => 100);
 SELECT stage('s' || n, 'student', 'Sam' || n, 'Day', identifier => n::text) FROM generate_series(1, 9) n;
 SELECT stage('s10', 'student', 'Sam10', 'Day'), stage('s11', 'student', 'Sam11', 'Day', email => 'sam11@x'), stage('s12', 'student', 'Sam12', 'Day');
 SELECT stage('t' || n, 'teacher', 'Kim' || n, 'Day', identifier => 't' || n, username => 'kim' || n) FROM generate_series(1, 4) n;
@@ -86,7 +86,7 @@ SELECT refused('SELECT roster_relink(NULL)');
 -- fewer than five, or fewer than a third: links move
 SELECT clear();
 SELECT toggle(archive => true);
-UPDATE connections SET guard_percent = 100, guard_floor = 100 WHERE connection = 'north';
+SELECT FROM roster_configure('north', guard_percent => 100, guard_floor => 100);
 SELECT stage('s' || n, 'student', 'Sam' || n, 'Day', identifier => n::text) FROM generate_series(1, 4) n;
 SELECT FROM run_merge();
 UPDATE staged_users SET sourced_id = 'x' || sourced_id WHERE connection = 'north';
@@ -101,7 +101,8 @@ UPDATE staged_users SET sourced_id = 'z' || sourced_id WHERE connection = 'north
 SELECT FROM run_merge();
 SELECT action, ids, state FROM shown();
 -- where a delta is due, all is read until the links are moved and the next sync has gone on
-UPDATE connections SET delta = true, newest_modified = '-infinity' WHERE connection = 'north';
+SELECT FROM roster_configure('north', delta => true);
+UPDATE connections SET newest_modified = '-infinity' WHERE connection = 'north';
 UPDATE staged_users SET date_last_modified = '2026-09-01T08:00:00.000Z' WHERE connection = 'north';
 SELECT FROM run_merge();
 SELECT newest_modified FROM connections WHERE connection = 'north';

@@ -15,7 +15,7 @@ $$;
 \set ECHO all
 UPDATE sis SET campus_metadata = true WHERE sis = 'infinite_campus';
 SELECT toggle(auto_update => true, archive => true);
-UPDATE connections SET guard_percent = 100, guard_floor = 100 WHERE connection = 'north';
+SELECT FROM roster_configure('north', guard_percent => 100, guard_floor => 100);
 -- Some have no key; the numbers of students and staff overlap. The only administrator is a teacher, and listed as nothing else later:
 -- that list is empty then, and proves nothing of staff.
 SELECT stage('s' || n, 'student', 'Sam' || n, 'Day', identifier => CASE WHEN n < 5 THEN n::text END) FROM generate_series(1, 9) n;

@@ -8,7 +8,7 @@
 
 -- decided between a preview and its apply: who a row is, is not, or is no more
 SELECT toggle(archive => true, auto_update => true);
-UPDATE connections SET guard_floor = 50 WHERE connection = 'north';
+SELECT FROM roster_configure('north', guard_floor => 50);
 INSERT INTO people (site, role, given_name, family_name, identifier, email) VALUES
     ('north', 'student', 'Ana', 'Day', '1', NULL), ('north', 'student', 'Bo', 'Day', '2', NULL), ('north', 'student', 'Cy', 'Day', NULL, 'cy@x.example'),
     ('north', 'student', 'Di', 'Day', '4', NULL), ('north', 'owner', 'Flo', 'Day', '6', NULL);
@@ -54,10 +54,7 @@ SELECT given_name, identifier FROM people;
 -- another connection of the site lists him again since
 SELECT clear();
 SELECT toggle(archive => true);
-INSERT INTO connections (connection, site, sis, base_url, token_url, auth, client_id, school_id, people, time_zone, unproven)
-VALUES ('second', 'north', 'infinite_campus', 'https://two.example/x', 'https://two.example/t', 'oauth2', 'client', 'school', 'people', 'UTC', false);
-INSERT INTO toggles (connection, category) SELECT 'second', unnest(categories());
-CREATE UNLOGGED TABLE staged_second PARTITION OF staged_users FOR VALUES IN ('second');
+SELECT connect('second');
 SELECT stage('f' || n, 'student', 'Fil' || n, 'Day', identifier => n::text) FROM generate_series(1, 12) n;
 SELECT stage('x1', 'student', 'Fil1', 'Day', identifier => '1', connection => 'second'), stage('x2', 'student', 'Fil2', 'Day', identifier => '2', connection => 'second');
 SELECT FROM run_merge();
@@ -122,7 +119,7 @@ UPDATE connections SET unproven = false WHERE connection = 'north';
 -- reads of applied previews count for grace; a read that listed nobody at all does not
 SELECT clear();
 SELECT toggle(archive => true);
-UPDATE connections SET guard_grace = 3 WHERE connection = 'north';
+SELECT FROM roster_configure('north', guard_grace => 3);
 SELECT stage('f' || n, 'student', 'Fil' || n, 'Day') FROM generate_series(1, 12) n;
 SELECT FROM run_merge();
 SELECT unstage('f1');

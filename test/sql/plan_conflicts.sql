@@ -40,7 +40,7 @@ SELECT outcomes();
 SELECT given_name FROM people ORDER BY person_id;
 -- named in a conflict: never archived
 SELECT toggle(archive => true);
-UPDATE connections SET guard_percent = 100 WHERE connection = 'north';
+SELECT FROM roster_configure('north', guard_percent => 100);
 SELECT stage('s9', 'student', 'Cy', 'Dow', identifier => '9'), stage('s8', 'student', 'Di', 'Fox', identifier => '8'), stage('s7', 'student', 'Ed', 'Gum', identifier => '7');
 SELECT unstage('s1b', 's2b');
 SELECT FROM run_merge();

@@ -15,7 +15,7 @@ SELECT stage('s1', 'student', 'Ana', 'Day', agents => '{r3,g2,g1}'), stage('s2',
 -- off by default
 SELECT FROM run_merge('preview');
 SELECT ids, after FROM shown() WHERE ids = 's1';
-UPDATE connections SET parent_contact = true WHERE connection = 'north';
+SELECT FROM roster_configure('north', parent_contact => true);
 SELECT FROM run_merge();
 SELECT ids, after FROM shown();
 SELECT outcomes();

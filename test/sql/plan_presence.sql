@@ -7,7 +7,7 @@
 \set ECHO all
 
 SELECT toggle(archive => true);
-UPDATE connections SET guard_percent = 100, guard_floor = 100 WHERE connection = 'north';
+SELECT FROM roster_configure('north', guard_percent => 100, guard_floor => 100);
 SELECT stage('s' || n, 'student', 'Sam' || n, 'Day', identifier => n::text) FROM generate_series(1, 9) n;
 SELECT stage('t' || n, 'teacher', 'Kim' || n, 'Day', identifier => 't' || n, username => 'kim' || n) FROM generate_series(1, 9) n;
 SELECT FROM run_merge();
@@ -95,10 +95,8 @@ SELECT * FROM shown();
 SELECT toggle(roster => true);
 
 -- another connection's live link: never archived; its columns belong to who linked first
-INSERT INTO connections (connection, site, sis, base_url, token_url, auth, client_id, school_id, people, time_zone, unproven)
-VALUES ('second', 'north', 'infinite_campus', 'https://two.example/x', 'https://two.example/t', 'oauth2', 'client', 'school', 'people', 'UTC', false);
-INSERT INTO toggles (connection, category, archive, auto_update) SELECT 'second', unnest(categories()), true, true;
-CREATE UNLOGGED TABLE staged_second PARTITION OF staged_users FOR VALUES IN ('second');
+SELECT connect('second');
+SELECT FROM roster_toggle('second', archive => true, auto_update => true);
 SELECT stage('x5', 'teacher', 'Kimberly', 'Day', identifier => 't5', connection => 'second'), stage('x6', 'teacher', 'Ken', 'Day', identifier => 't6', connection => 'second'),
     stage('y1', 'teacher', 'Own', 'Day', identifier => 'y1', connection => 'second');
 SELECT FROM run_merge(connection => 'second');

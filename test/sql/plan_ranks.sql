@@ -33,7 +33,7 @@ SELECT * FROM shown();
 SELECT again();
 
 -- who is gone with the last row belongs to that row's category, not to a better one that went before
-UPDATE connections SET guard_percent = 100, guard_floor = 100 WHERE connection = 'north';
+SELECT FROM roster_configure('north', guard_percent => 100, guard_floor => 100);
 SELECT stage('a' || n, 'administrator', 'Kim' || n, 'Day') FROM generate_series(2, 5) n;
 SELECT toggle(archive => true, category => 'teacher');
 SELECT unstage('a1');

@@ -7,7 +7,7 @@
 \set ECHO all
 
 SELECT toggle(auto_update => true, archive => true);
-UPDATE connections SET guard_percent = 100, guard_floor = 100 WHERE connection = 'north';
+SELECT FROM roster_configure('north', guard_percent => 100, guard_floor => 100);
 SELECT stage('s0', 'student', 'Sam', 'Day'), stage('t0', 'teacher', 'Kim', 'Day'), stage('a0', 'administrator', 'Lou', 'Day');
 SELECT stage('a1', 'administrator', 'Ana', 'Lee', username => 'alee'), stage('i2', 'aide', 'Bo', 'Ray'), stage('p3', 'proctor', 'Cy', 'Dow'),
     stage('x4', 'sysadmin', 'Di', 'Fox'), stage('n5', NULL, 'Ed', 'Gum');

@@ -26,7 +26,7 @@ CREATE FUNCTION fresh() RETURNS SETOF void LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM clear();
     PERFORM toggle(auto_update => true, archive => true);
-    UPDATE connections SET guard_percent = 100, guard_floor = 1000 WHERE connection = 'north';
+    PERFORM FROM roster_configure('north', guard_percent => 100, guard_floor => 1000);
     PERFORM stage('s' || n, 'student', 'Sam' || n, 'Day') FROM generate_series(10, 29) n;
     PERFORM run_merge();
     PERFORM stage('s' || n, 'student', 'Sam' || n, 'Day', grade => '5') FROM generate_series(10, 29) n;
@@ -40,12 +40,12 @@ ALTER VIEW known ALTER person_id SET DEFAULT 'V' || nextval('school.person');
 ALTER VIEW known OWNER TO regress_people_owner;
 SELECT roster_attach_people('known');
 SELECT fresh();
-UPDATE connections SET people = 'known' WHERE connection = 'north';
+SELECT use_people('known');
 SELECT stage('s12', 'student', 'Sam12', 'Day', phone => '555-0199'), stage('n12', 'student', 'New12', 'Day', phone => '555-0199');
 :three_nights
 SELECT count(*), count(*) FILTER (WHERE grade = '5') FROM people;
 SELECT roster_report(last_run()) !~ '555|Sam|New', roster_report(last_run()) ~ '44000';
-UPDATE connections SET people = 'people' WHERE connection = 'north';
+SELECT use_people('people');
 DELETE FROM people_relations WHERE relation = 'known'::regclass;
 DROP VIEW known;
 
@@ -154,7 +154,7 @@ CREATE TABLE people_5 PARTITION OF people FOR VALUES IN ('5', NULL);
 ALTER TABLE people OWNER TO regress_people_owner;
 ALTER TABLE people_5 OWNER TO regress_people_owner;
 SELECT roster_attach_people('people');
-UPDATE connections SET people = 'people' WHERE connection = 'north';
+SELECT use_people('people');
 SELECT fresh();
 SELECT stage('s11', 'student', 'Sam11', 'Day', grade => '6'), stage('n11', 'student', 'New11', 'Day', grade => '6');
 SELECT night('people'); SELECT night('people'); SELECT night('people'); SELECT noted();

@@ -8,7 +8,7 @@
 \i :set_clock
 \set ECHO none
 \i :fixture
-UPDATE connections SET time_zone = 'America/Denver', parent_contact = true WHERE connection = 'north';
+SELECT FROM roster_configure('north', time_zone => 'America/Denver', parent_contact => true);
 \set ECHO all
 
 -- the evening of 1 September in Denver
@@ -40,7 +40,7 @@ SELECT category, person_id, state, left_at, still_archived FROM roster_leavers O
 SELECT action, people FROM roster_changes_by_day WHERE category = 'student' ORDER BY 1;
 
 -- without parent_contact nobody is said to lack a guardian; a retired connection is not reported
-UPDATE connections SET parent_contact = false WHERE connection = 'north';
+SELECT FROM roster_configure('north', parent_contact => false);
 SELECT count(*) FROM roster_students_without_guardian;
 UPDATE connections SET retired_at = now() WHERE connection = 'north';
 SELECT (SELECT count(*) FROM roster_listed_twice), (SELECT count(*) FROM roster_without_email);

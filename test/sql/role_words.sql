@@ -53,7 +53,7 @@ DELETE FROM people;
 
 -- A word that the school gave is kept: a role is written only while it is the word that was written.
 SELECT toggle(auto_update => true, archive => true);
-UPDATE connections SET guard_percent = 100, guard_floor = 100 WHERE connection = 'north';
+SELECT FROM roster_configure('north', guard_percent => 100, guard_floor => 100);
 SELECT stage('s0', 'student', 'Sam', 'Day'), stage('t0', 'teacher', 'Tim', 'Day'), stage('a0', 'aide', 'Al', 'Day'),
     stage('s1', 'student', 'Ann', 'Roe', '100'), stage('s2', 'student', 'Ben', 'Roe', '101'),
     stage('a1', 'aide', 'Cy', 'Roe', '200', username => 'croe'), stage('a2', 'aide', 'Di', 'Roe', '201', username => 'droe');

@@ -30,7 +30,7 @@ VACUUM ANALYZE users;
 ALTER TABLE users OWNER TO regress_people_owner;
 SELECT roster_attach_people('users', '{"site": "tenant", "person_id": "id", "given_name": "first_name", "family_name": "last_name", "email": "mail", "identifier": "number",
     "grade": "class", "archived_at": "deleted_at", "updated_at": "changed_at"}', '{"student": "STUDENT", "teacher": "TEACHER", "staff": "EMPLOYEE", "owner": "OWNER"}');
-UPDATE connections SET people = 'users' WHERE connection = 'north';
+SELECT use_people('users');
 -- The SIS knows staff by address alone, and has three whom the school has not.
 INSERT INTO staged_users (connection, sourced_id, collection, role, enabled, damaged, given_name, family_name, identifier, email, outcome)
 SELECT 'north', 'u' || n, CASE WHEN n % 20 = 0 THEN 'teachers' ELSE 'students' END, CASE WHEN n % 20 = 0 THEN 'teacher' ELSE 'student' END, true, false,

@@ -41,7 +41,7 @@ GRANT INSERT ON audit TO school_app;
 GRANT SELECT ON loans TO school_app;
 ALTER TABLE accounts OWNER TO school_app;
 SELECT roster_attach_people('accounts', '{"person_id": "id", "archived_at": "status"}', archive_words => '{"active": "ENABLED", "archived": "DISABLED"}');
-UPDATE connections SET people = 'accounts' WHERE connection = 'north';
+SELECT use_people('accounts');
 TRUNCATE audit;
 CREATE FUNCTION people_now() RETURNS text LANGUAGE sql AS $$ SELECT string_agg((to_jsonb(a) - 'updated_at')::text, E'\n' ORDER BY id) FROM accounts a $$;
 
@@ -83,7 +83,7 @@ SELECT FROM run_merge();
 SELECT * FROM moved();
 DELETE FROM links WHERE connection = 'north';
 DELETE FROM runs WHERE connection = 'north';
-UPDATE connections SET people = 'people' WHERE connection = 'north';
+SELECT use_people('people');
 DELETE FROM people_relations WHERE relation = 'accounts'::regclass;
 SET client_min_messages = error;
 DROP TABLE accounts CASCADE;

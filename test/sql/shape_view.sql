@@ -53,7 +53,7 @@ GRANT INSERT ON deeds TO school_app;
 GRANT USAGE ON SEQUENCE accounts_id_seq TO school_app;
 ALTER VIEW directory OWNER TO school_app;
 SELECT roster_attach_people('directory', '{"grade": "year"}');
-UPDATE connections SET people = 'directory' WHERE connection = 'north';
+SELECT use_people('directory');
 
 -- 400 in the north, 100 in the south with numbers that the north has too; one has left, one was expelled, and the head is nobody's to write
 INSERT INTO accounts (campus, kind) SELECT CASE WHEN n <= 400 THEN 'north' ELSE 'south' END, CASE WHEN n % 20 = 0 THEN 'T' ELSE 'P' END FROM generate_series(1, 500) n;
@@ -115,7 +115,7 @@ SELECT rule, reason, person_id FROM changes WHERE run = last_run() AND sourced_i
 SELECT count(*) FROM links WHERE sourced_id = 'j3';
 DELETE FROM links WHERE connection = 'north';
 DELETE FROM runs WHERE connection = 'north';
-UPDATE connections SET people = 'people' WHERE connection = 'north';
+SELECT use_people('people');
 DELETE FROM people_relations WHERE relation = 'directory'::regclass;
 DROP VIEW directory;
 DROP OWNED BY school_app;

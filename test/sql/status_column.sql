@@ -12,7 +12,7 @@ CREATE FUNCTION statuses() RETURNS text LANGUAGE sql AS $$
     SELECT string_agg(given_name || '=' || coalesce(status, '-'), ' ' ORDER BY given_name) FROM people WHERE status IS DISTINCT FROM 'ACTIVE' $$;
 CREATE FUNCTION moved(wanted bigint DEFAULT last_run()) RETURNS SETOF text LANGUAGE sql AS $$
     SELECT concat_ws(' ', action, sourced_ids[1], before, after, state) FROM changes WHERE run = wanted ORDER BY change $$;
-UPDATE connections SET guard_percent = 100, guard_floor = 100 WHERE connection = 'north';
+SELECT FROM roster_configure('north', guard_percent => 100, guard_floor => 100);
 SELECT toggle(archive => true);
 -- created with the word for active, whatever the column's default
 SELECT stage('s' || n, 'student', 'Sam' || n, 'Day', identifier => n::text) FROM generate_series(1, 40) n;
@@ -86,7 +86,7 @@ SELECT stage('s2', 'student', 'Sam2', 'Day', identifier => '2');
 SELECT FROM run_merge();
 SELECT * FROM moved();
 -- and what was held and approved
-UPDATE connections SET guard_percent = 0, guard_floor = 0 WHERE connection = 'north';
+SELECT FROM roster_configure('north', guard_percent => 0, guard_floor => 0);
 UPDATE people SET status = 'SUSPENDED' WHERE given_name = 'Sam7';
 SELECT unstage('s7');
 SELECT FROM run_merge();

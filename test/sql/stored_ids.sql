@@ -39,7 +39,7 @@ CREATE FUNCTION fresh() RETURNS SETOF void LANGUAGE sql AS $$
     SELECT clear();
     DELETE FROM people_elsewhere;
     SELECT toggle(auto_update => true, archive => true);
-    UPDATE connections SET guard_percent = 100, guard_floor = 1000 WHERE connection = 'north';
+    SELECT FROM roster_configure('north', guard_percent => 100, guard_floor => 1000);
     SELECT stage('s' || n, 'student', 'Sam' || n, 'Day', identifier => CASE WHEN n <> 3 THEN n::text END) FROM generate_series(1, 5) n;
 $$;
 CREATE SEQUENCE own_id;
@@ -218,7 +218,7 @@ END
 $$;
 CREATE TRIGGER write_pupil INSTEAD OF INSERT OR UPDATE ON directory FOR EACH ROW EXECUTE FUNCTION write_pupil();
 SELECT roster_attach_people('directory');
-UPDATE connections SET people = 'directory' WHERE connection = 'north';
+SELECT use_people('directory');
 INSERT INTO pupils (site, role, first, last) VALUES ('north', 'student', 'Sam5', 'Day');
 SELECT stage('s6', 'student', 'Sam6', 'Day'), stage('s7', 'student', 'Sam6', 'Day'), stage('s8', 'student', 'Sam6', 'Dax');
 SELECT night('directory', 'pupils'); SELECT night('directory', 'pupils'); SELECT night('directory', 'pupils');
@@ -230,7 +230,7 @@ CREATE OR REPLACE FUNCTION write_pupil() RETURNS trigger LANGUAGE plpgsql AS $$ 
 SELECT stage('s9', 'student', 'Sam9', 'Day');
 SELECT night('directory', 'pupils'); SELECT night('directory', 'pupils');
 SELECT count(*) FROM links WHERE person_id = '1000';
-UPDATE connections SET people = 'people' WHERE connection = 'north';
+SELECT use_people('people');
 DELETE FROM people_relations WHERE relation = 'directory'::regclass;
 SELECT clear();
 
@@ -254,14 +254,14 @@ ALTER VIEW shown_people ALTER person_id SET DEFAULT 'V' || nextval('school.perso
 ALTER VIEW shown_people OWNER TO regress_people_owner;
 SELECT roster_attach_people('shown_people');
 SELECT fresh();
-UPDATE connections SET people = 'shown_people' WHERE connection = 'north';
+SELECT use_people('shown_people');
 SELECT FROM run_merge();
 SELECT stage('s1', 'student', 'Sam1', 'Day', identifier => '1', grade => '13'), stage('s2', 'student', 'Sam2', 'Day', identifier => '2', grade => '12'),
     stage('s6', 'student', 'Sam6', 'Day', grade => '13');
 SELECT night('shown_people', 'people'); SELECT night('shown_people', 'people'); SELECT night('shown_people', 'people');
 SELECT noted();
 SELECT count(*), count(*) FILTER (WHERE grade = '13') FROM people;
-UPDATE connections SET people = 'people' WHERE connection = 'north';
+SELECT use_people('people');
 DELETE FROM people_relations WHERE relation = 'shown_people'::regclass;
 DROP VIEW shown_people;
 SELECT clear();
@@ -276,7 +276,7 @@ ALTER TABLE people_north OWNER TO regress_people_owner;
 CREATE OR REPLACE FUNCTION on_insert() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.person_id := 'own ' || nextval('school.own_id'); RETURN NEW; END $$;
 CREATE TRIGGER on_insert BEFORE INSERT ON people_north FOR EACH ROW EXECUTE FUNCTION on_insert();
 SELECT roster_attach_people('people');
-UPDATE connections SET people = 'people' WHERE connection = 'north';
+SELECT use_people('people');
 SELECT fresh();
 SELECT night('people'); SELECT night('people'); SELECT night('people');
 \set ECHO none

@@ -61,7 +61,7 @@ SELECT toggle(auto_update => true);
 SELECT versions('people') = :'before';
 -- also where so many of them would differ that the guard would hold the updates; those that do change something are held
 INSERT INTO people (site, role, given_name, family_name, identifier, grade) SELECT 'north', 'student', 'Sam' || n, 'Day', 'i' || n, n % 9 FROM generate_series(2, 31) n;
-UPDATE connections SET guard_update_percent = 75 WHERE connection = 'north';
+SELECT FROM roster_configure('north', guard_update_percent => 75);
 SELECT stage('s' || n, 'student', 'Sam' || n, 'Day', identifier => 'i' || n, grade => '0' || n % 9) FROM generate_series(2, 31) n;
 SELECT versions('people') AS before \gset
 :three_nights
@@ -124,7 +124,7 @@ END
 $$;
 CREATE TRIGGER change_after_write AFTER INSERT OR UPDATE ON people FOR EACH ROW EXECUTE FUNCTION change_after_write();
 SELECT toggle(auto_update => true, archive => true);
-UPDATE connections SET guard_percent = 100, guard_floor = 100 WHERE connection = 'north';
+SELECT FROM roster_configure('north', guard_percent => 100, guard_floor => 100);
 SELECT stage('s' || n, 'student', 'Sam' || n, 'Day', identifier => '00' || n, email => 'Sam' || n || '@X.example', grade => 'KG' || n, phone => '55' || n,
     username => 'sam' || n) FROM generate_series(1, 4) n;
 :three_nights
@@ -200,7 +200,7 @@ SELECT noted();
 -- a trigger that takes no update at all, or no archive, or no restore: told each night, and nothing is written
 SELECT clear();
 SELECT toggle(auto_update => true, archive => true);
-UPDATE connections SET guard_percent = 100, guard_floor = 100 WHERE connection = 'north';
+SELECT FROM roster_configure('north', guard_percent => 100, guard_floor => 100);
 CREATE OR REPLACE FUNCTION change_on_write() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN RETURN CASE WHEN TG_OP = 'UPDATE' AND OLD.family_name = 'Day' THEN NULL ELSE NEW END; END $$;
 SELECT stage('s' || n, 'student', 'Sam' || n, CASE n WHEN 3 THEN 'Night' ELSE 'Day' END) FROM generate_series(1, 6) n;
@@ -261,7 +261,7 @@ SELECT count(*) > 0 FROM stored_values WHERE connection = 'north';
 SELECT roster_attach_people('people');
 SELECT count(*) FROM stored_values WHERE connection = 'north';
 SELECT roster_attach_people('directory');
-UPDATE connections SET people = 'directory' WHERE connection = 'north';
+SELECT use_people('directory');
 SELECT toggle(auto_update => true);
 SELECT stage('s' || n, 'student', 'Sam' || n, 'Day', identifier => '000' || n, grade => '0' || n) FROM generate_series(1, 4) n;
 SELECT night('pupils'); SELECT night('pupils'); SELECT night('pupils');
@@ -270,7 +270,7 @@ SELECT stage('s1', 'student', 'Samuel', 'Day', identifier => '0001', grade => '0
 SELECT night('pupils'); SELECT night('pupils'); SELECT night('pupils');
 SELECT FROM run_merge('undo', (SELECT max(run) FROM runs WHERE updated = 1));
 SELECT given_name, family_name, identifier, grade FROM directory ORDER BY 1;
-UPDATE connections SET people = 'people' WHERE connection = 'north';
+SELECT use_people('people');
 DELETE FROM people_relations WHERE relation = 'directory'::regclass;
 SELECT clear();
 

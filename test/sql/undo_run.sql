@@ -117,8 +117,7 @@ UPDATE runs SET state = 'failed' WHERE run = :idle;
 SELECT refused('SELECT run_merge(''undo'', ' || :idle || ')');
 UPDATE runs SET state = 'succeeded', created = 1 WHERE run = :idle;
 SELECT refused('SELECT run_merge(''undo'', ' || :idle || ')');
-INSERT INTO connections (connection, site, sis, base_url, token_url, auth, client_id, school_id, people, time_zone)
-VALUES ('second', 'north', 'infinite_campus', 'https://two.example/x', 'https://two.example/t', 'oauth2', 'client', 'school', 'people', 'UTC');
+SELECT connect('second');
 SELECT refused('SELECT run_merge(''undo'', ' || min(run) || ', ''second'')') FROM runs WHERE connection = 'north';
 \set ECHO none
 \i :fixture_end

@@ -75,8 +75,7 @@ ROLLBACK;
 SELECT unfit(:preview, '{approve,undo}');
 
 -- of another connection, another site, an earlier connection of the name
-INSERT INTO connections (connection, site, sis, base_url, token_url, auth, client_id, school_id, people, time_zone)
-VALUES ('second', 'north', 'infinite_campus', 'https://two.example/x', 'https://two.example/t', 'oauth2', 'client', 'school', 'people', 'UTC');
+SELECT connect('second');
 SELECT unfit(:preview, '{apply,approve}', 'second');
 SELECT unfit(:first, '{approve,undo}', 'second');
 BEGIN;
@@ -107,7 +106,7 @@ UPDATE connections SET retired_at = '2026-01-01' WHERE connection = 'north';
 SELECT unfit(:preview, '{apply}');
 SELECT unfit(:first, '{approve,undo}');
 ROLLBACK;
-UPDATE connections SET guard_percent = 0, guard_floor = 0 WHERE connection = 'north';
+SELECT FROM roster_configure('north', guard_percent => 0, guard_floor => 0);
 SELECT FROM run_merge('preview');
 SELECT last_run() AS preview \gset
 BEGIN;

@@ -12,7 +12,7 @@ $$;
 CREATE FUNCTION counts() RETURNS text LANGUAGE sql AS $$
     SELECT concat_ws(' ', 'created', created, 'updated', updated, 'restored', restored, 'archived', archived, 'conflicts', conflicts, 'rejects', rejects) FROM runs WHERE run = last_run()
 $$;
-UPDATE connections SET guard_percent = 100, guard_floor = 1000 WHERE connection = 'north';
+SELECT FROM roster_configure('north', guard_percent => 100, guard_floor => 1000);
 
 -- of those who are not archived: an archived twin is none, an active one is
 CREATE UNIQUE INDEX people_active ON people (site, lower(email)) WHERE archived_at IS NULL;
