@@ -1,5 +1,5 @@
 #!/bin/sh
-# Refuses a server that somebody uses, before make installcheck changes its settings: where minga_roster is set up or installed,
+# Refuses a server that someone uses, before make installcheck changes its settings: where minga_roster is set up or installed,
 # or where pg_cron works for another database than that of the tests.
 # Usage: check_server.sh PSQL
 set -eu

@@ -67,7 +67,7 @@ expect_plan() {
 	local plan
 	plan=$(control "/expected?$3")
 	printf '%s' "$plan" > "$demo/expected.json"
-	# When somebody was archived is no part of the SIS's data.
+	# When someone was archived is no part of the SIS's data.
 	expect "$1, $(grep -o '"action"' "$demo/expected.json" | wc -l) changes as the SIS's own data have it" "
 		WITH expected AS (
 			SELECT action, category, array(SELECT x COLLATE \"C\" FROM unnest(sourced_ids) AS x ORDER BY 1) AS sourced_ids, before, after

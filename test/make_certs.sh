@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes a test CA and a server's certificates in a directory: ca.crt, ca.key, server.crt, server.key; and, for the same key, certificates
-# that nobody may trust: expired.crt, self_signed.crt, other_host.crt. All but the last are for localhost and 127.0.0.1.
+# that no one may trust: expired.crt, self_signed.crt, other_host.crt. All but the last are for localhost and 127.0.0.1.
 # Usage: make_certs.sh DIR
 set -eu
 dir=${1:?usage: make_certs.sh DIR}

@@ -200,7 +200,7 @@ class Tokens:
 
 
 class Server(ThreadingHTTPServer):
-    """A listener on 127.0.0.1. The TLS handshake is made in the connection's own thread, so that nobody waits for
+    """A listener on 127.0.0.1. The TLS handshake is made in the connection's own thread, so that no one waits for
     it."""
 
     daemon_threads, request_queue_size = True, 128

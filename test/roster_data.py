@@ -1,6 +1,6 @@
 """The district behind the test OneRoster server: its people and its days.
 
-Everybody is worked out from a hash of (seed, school, index), so that any page of 200,000 people costs the same. A day
+Everyone is worked out from a hash of (seed, school, index), so that any page of 200,000 people costs the same. A day
 is the list of changes that lead to it; the state of a day is all changes up to it. Must survive: 10 to 200,000 people,
 and a day asked for in any order.
 """
@@ -58,7 +58,7 @@ def base_letters(i):
 
 
 def base_standing(i):
-    """(status, enabledUser) of a person nobody has changed."""
+    """(status, enabledUser) of a person no one has changed."""
     if i % 150 == 7 or i % 400 == 45:
         return "inactive", "true"
     if i % 150 == 57:
@@ -131,7 +131,7 @@ class District:
 
 
 class State:
-    """Everybody on one day. persons and households hold only what differs from the start."""
+    """Everyone on one day. persons and households hold only what differs from the start."""
 
     def __init__(self, district, day):
         self.district, self.day = district, day
@@ -324,7 +324,7 @@ class State:
         }
 
     def lists(self):
-        """Every row of the day as sorted lists: ({letter: refs}, {(school, letter): refs}). One pass over everybody."""
+        """Every row of the day as sorted lists: ({letter: refs}, {(school, letter): refs}). One pass over everyone."""
         by_letter, by_school = {k: [] for k in ROLES}, {}
         for school in range(len(self.district.people)):
             for letter in ROLES:
@@ -345,7 +345,7 @@ class State:
 
 
 class DayMaker:
-    """The changes that lead from a state to the next day, for one school. Nobody has two in one day."""
+    """The changes that lead from a state to the next day, for one school. No one has two in one day."""
 
     def __init__(self, state, school):
         self.state, self.school, self.day = state, school, state.day + 1

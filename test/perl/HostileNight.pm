@@ -1,5 +1,5 @@
 # Nights of a hostile server: a connection that is proven and archives, a fault, a sync, and what came of it; then the
-# fault off and a sync that finds everybody as before.
+# fault off and a sync that finds everyone as before.
 #
 #   my $night = HostileNight->new('pages', people => 60);
 #   $night->falls('a page comes twice', { repeat_page => {} }, sqlstate => '08P01', error => qr/…/, detail => qr/…/,
@@ -7,7 +7,7 @@
 #   $night->falls('a cap', { page_cap => 7 }, collection => 'students|t|total');      # without sqlstate: the run
 # succeeds
 #
-# Whatever the fault: nobody is archived, nobody held (held => so many are), and the next good night finds everybody as
+# Whatever the fault: no one is archived, no one held (held => so many are), and the next good night finds everyone as
 # before.
 package HostileNight;
 
@@ -72,7 +72,7 @@ sub students
 		  . "AND collection = 'students' ORDER BY sourced_id");
 }
 
-# What nobody may have changed.
+# What no one may have changed.
 sub people
 {
 	my ($self) = @_;
@@ -98,7 +98,7 @@ sub falls
 		like($self->newest($part), $expected{$part}, "... $part");
 	}
 	$self->is_collection($expected{collection}) if $expected{collection};
-	is($self->newest('archived, held') =~ s/^\|$/0|0/r, '0|' . ($expected{held} // 0), '... nobody is archived'
+	is($self->newest('archived, held') =~ s/^\|$/0|0/r, '0|' . ($expected{held} // 0), '... no one is archived'
 		  . ($expected{held} ? ', all are held' : ' or held'));
 	note(join(' | ', "$name ",
 		$self->newest("state, coalesce(sqlstate, ''), coalesce(error, ''), coalesce(detail, '')") =~ s/\|/ | /gr,
@@ -149,13 +149,13 @@ sub moves_back
 	return;
 }
 
-# A night without a fault finds everybody as before.
+# A night without a fault finds everyone as before.
 sub passes
 {
 	my ($self) = @_;
 	$self->sync;
 	is($self->newest('state, archived, held'), 'succeeded|0|0', '... the next good night is a good one');
-	is($self->people, $self->{people}, '... and everybody is as before');
+	is($self->people, $self->{people}, '... and everyone is as before');
 	return;
 }
 

@@ -136,13 +136,13 @@ is_deeply([ ids(@found) ], [ ids(grep { $_->{role} eq 'administrator' && $_->{gi
 @found = rows('/users', '--data-urlencode', "filter=status!='active' OR enabledUser='false'");
 is_deeply([ ids(@found) ], [ ids(grep { $_->{status} ne 'active' || $_->{enabledUser} eq 'false' } @users) ],
 	'filter with OR');
-cmp_ok(scalar @found, '>', 1, '... finds somebody');
+cmp_ok(scalar @found, '>', 1, '... finds someone');
 is(get('/users', '--data-urlencode', 'filter=role=student')->{code}, 400, 'filter without quotes');
 is(get('/users', '--data-urlencode', "filter=shoe='9'")->{code}, 400, 'filter by an unknown field');
 my ($row) = rows("$school/students", '-d', 'fields=sourcedId,givenName');
 is_deeply([ sort keys %$row ], [ 'givenName', 'sourcedId' ], 'fields');
 is(get('/users', '-d', 'fields=')->{code}, 400, 'no fields');
-is(scalar(grep { !$_->{password} } @users), 0, 'everybody has a password in the roster');
+is(scalar(grep { !$_->{password} } @users), 0, 'everyone has a password in the roster');
 
 # People
 

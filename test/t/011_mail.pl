@@ -15,7 +15,7 @@ my $smtp = SmtpServer->new(certs => $server->certs, user => 'roster', password =
 	args => [ '--reject-recipient', 'gone@mesa.example' ]);
 my $roster;
 {
-	# A proxy of the environment, where nobody listens: neither mail nor SIS is asked through it.
+	# A proxy of the environment, where no one listens: neither mail nor SIS is asked through it.
 	local %ENV = (%ENV, map { $_ => 'http://127.0.0.1:1' } qw(all_proxy ALL_PROXY https_proxy));
 	$roster = RosterCluster->new('mail');
 }

@@ -159,7 +159,7 @@ is($roster->sql("SELECT string_agg(sourced_id || ' ' || given_name, ', ' ORDER B
 	  . "WHERE damaged"),
 	encode_utf8("$ids[0] Da\x{FFFD}\x{FFFD}(mage, $ids[1] Da\x{FFFD}mage, $ids[2] Da\x{FFFD}mage"),
 	'bad characters are mended, and those rows alone are marked');
-is($roster->sql('SELECT count(*) FROM staged_users'), scalar(map { @$_ } values %wire), '... everybody else is there');
+is($roster->sql('SELECT count(*) FROM staged_users'), scalar(map { @$_ } values %wire), '... everyone else is there');
 $server->clear_faults;
 
 $server->faults({ override => {
@@ -334,7 +334,7 @@ my ($in, $out, $err) = ("BEGIN; SELECT count(*) FROM minga_roster.staged_users; 
 my $session = IPC::Run::start([ 'psql', '-XAtq', '-d', $roster->node->connstr('postgres') ], '<', \$in, '>', \$out,
 	'2>', \$err, IPC::Run::timeout(60));
 IPC::Run::pump($session) until $out =~ /reading/;
-is(fetch(), 'succeeded', 'a fetch while somebody reads the stage');
+is(fetch(), 'succeeded', 'a fetch while someone reads the stage');
 is($roster->sql("SELECT pg_relation_filenode('staged_users_$number')"), $node,
 	'... deletes its rows instead of truncating');
 is($roster->sql('SELECT count(*) FROM staged_users'), scalar(map { @$_ } values %wire), '... and they are new');

@@ -130,7 +130,7 @@ is($roster->sql('SELECT is_full IS NULL FROM runs ORDER BY run DESC LIMIT 1'), '
 
 # Lists that change while they are read
 
-# Fetches without totals; somebody more leaves each time that the page at one of these offsets is asked for.
+# Fetches without totals; someone more leaves each time that the page at one of these offsets is asked for.
 sub fetch_while_leaving
 {
 	my ($leavers, @offsets) = @_;
@@ -156,18 +156,18 @@ my @listed = split /\n/,
 	$roster->sql("SELECT DISTINCT sourced_id COLLATE \"C\" FROM staged_users WHERE collection = 'students' ORDER BY 1");
 fetch_while_leaving(\@listed, 98, "147|148");
 is(collection('complete, proof, distinct_ids'), "f|weak|$students",
-	'two who leave while the list is read: nobody else is passed over, and the proof is weak');
+	'two who leave while the list is read: no one else is passed over, and the proof is weak');
 like(collection('detail'), qr/did not begin with the last row of the one before it: the list moved/,
 	'... and it says so');
 
-# Nobody
+# No one
 
 is(fetch({ empty => { path => 'students', total => 0 } }, 'complete, proof, pages, rows, distinct_ids, claimed_total'),
 	't|total|0|0|0|0', 'a school without students');
 is(fetch({ empty => { path => 'students', total => 0 }, total => 'none' }, 'complete, proof, rows'), 't|empty page|0',
 	'... without a total');
 is(fetch({ empty => { path => 'students', total => 9 } }, 'complete, proof, rows, claimed_total'), 'f|weak|0|9',
-	'an empty list that claims somebody');
+	'an empty list that claims someone');
 
 # Rows without a sourcedId
 is(fetch({ no_sourced_id => [ { path => 'students', index => 3 }, { path => 'students', index => 60 } ] },

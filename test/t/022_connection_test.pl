@@ -60,7 +60,7 @@ like($steps->{administrators}{hint}, qr/archives nobody/, '... and says so');
 $server->clear_log;
 try();
 is(scalar(grep { $_->{path} =~ /token/ && $_->{method} eq 'POST' } $server->log), 1,
-	'the token is asked for anew each time');
+	'the token is asked for again each time');
 
 # Fallbacks and collections
 
@@ -140,7 +140,7 @@ $roster->sql("SELECT roster_set_secret('mesa', '" . $server->client_secret . "')
 $roster->set(ca_file => '');
 $steps = try();
 is(summary($steps), 'url dns people !tls ?token ?school ?students ?teachers ?administrators',
-	'a certificate of an authority nobody knows');
+	'a certificate of an authority no one knows');
 like($steps->{tls}{hint}, qr/minga_roster\.ca_file/, '... and where to name it');
 $roster->set(ca_file => $server->ca_file);
 

@@ -27,7 +27,7 @@ my $roster = RosterCluster->new('auth');
 my $odd = q(it's 50% "a+b" & c=d;e:f/ü–);
 my @secrets;
 
-# Connects a school anew, with the server told what to expect.
+# Connects a school again, with the server told what to expect.
 sub connected
 {
 	my ($name, $faults, %args) = @_;
@@ -110,7 +110,7 @@ foreach my $auth ('oauth1_sha256', 'oauth1_sha1')
 	is(scalar(tokens_asked()), 0, '... no token is asked for');
 	is($roster->sql("SELECT count(*) FROM tokens WHERE connection = '$name'"), '0', '... nor kept');
 	$server->faults({ status => { path => 'students', code => 503, times => 2, retry_after => 0 } });
-	is(fetch($name), 'succeeded', '... a request tried again is signed anew, since nonces are taken once');
+	is(fetch($name), 'succeeded', '... a request tried again is signed again, since nonces are taken once');
 	is(newest('retries'), '2', '... which was twice');
 	my $steps = $roster->sql("SELECT step, ok, detail FROM roster_test_connection('$name')");
 	like($steps, qr/^token\|t\|Each request is signed/m, '... and so the connection test says');
@@ -134,7 +134,7 @@ like(fetch_error('clock'),
 $server->faults({ clock_ahead => 900 });
 like(fetch_error('clock'), qr/ERROR:  28000: .*seconds behind that of the SIS/s, '... and one that is ahead');
 $server->faults({ clock_ahead => 100 });
-is(fetch('clock'), 'succeeded', 'a clock that is off by a little is nobody\'s matter');
+is(fetch('clock'), 'succeeded', 'a clock that is off by a little is no one\'s matter');
 
 # Credentials that have ended
 $roster->sql("SELECT roster_set_secret('clock', 'an old one'), roster_configure('clock', credentials_expire => "

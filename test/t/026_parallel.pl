@@ -94,7 +94,7 @@ is(staged(), $by_day, '... and what is staged is the same');
 
 is(fetch({ total => 'none' }), 'succeeded', 'without totals');
 cmp_ok($server->state->{concurrent_max}, '<=', 4, '... never more either');
-is($roster->sql('SELECT count(DISTINCT sourced_id) = count(*) FROM staged_users'), 't', '... everybody once');
+is($roster->sql('SELECT count(DISTINCT sourced_id) = count(*) FROM staged_users'), 't', '... everyone once');
 is($roster->sql("SELECT string_agg(DISTINCT proof, ' ') FROM collections WHERE run = (SELECT max(run) FROM runs)"),
 	'empty page', '... the end is an empty page');
 
@@ -254,6 +254,6 @@ is($roster->sql("SELECT state, sqlstate, error, detail FROM runs WHERE trigger =
 	  . '(America/Denver), and the SIS is not asked outside of it.',
 	'a run of the evening ends with it, and says so');
 like($roster->sql("SELECT hint FROM runs WHERE trigger = 'evening'"), qr/roster_configure\(/, '... and what to do');
-is($roster->sql('SELECT count(*) FROM public.people'), '0', '... nobody was changed');
+is($roster->sql('SELECT count(*) FROM public.people'), '0', '... no one was changed');
 
 done_testing();

@@ -56,7 +56,7 @@ is($roster->sql("SELECT is_full, modified_since FROM roster_sync('mesa-high')"),
 is($roster->sql('SELECT unproven, newest_modified < minga_roster_internal.clock(), full_read_on FROM connections'),
 	'f|t|2026-09-01', '... and what it saw is kept');
 
-# A delta does a part of what a full read would do, and archives nobody
+# A delta does a part of what a full read would do, and archives no one
 my %due = map { $_ => 1 } OneRosterServer::change_texts($server->expected(from => 0, to => 1, auto_update => 1,
 	archive => 1));
 my $run = evening('2026-09-02', 1);

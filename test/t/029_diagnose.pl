@@ -1,4 +1,4 @@
-# The diagnosis of a SIS: what it finds of each fault, that it raises none of them, and that it names nobody.
+# The diagnosis of a SIS: what it finds of each fault, that it raises none of them, and that it names no one.
 
 use strict;
 use warnings;
@@ -57,7 +57,7 @@ sub names_nobody
 	my $all = text() . $roster->sql('SELECT string_agg(f::text, chr(10)) FROM findings f');
 	my @personal = personal();
 	cmp_ok(scalar(@personal), '>', 1000, "$name: there is a roster to look for");
-	is_deeply([ grep { $all =~ /(?<![\w@.-])\Q$_\E(?![\w@.-])/ } @personal ], [], '... and nobody of it is named');
+	is_deeply([ grep { $all =~ /(?<![\w@.-])\Q$_\E(?![\w@.-])/ } @personal ], [], '... and no one of it is named');
 }
 
 # A SIS as it should be
@@ -107,7 +107,7 @@ is($server->state->{concurrent_max}, 1, '... one at a time');
 is($roster->sql('SELECT state || kind || count(f) FROM runs JOIN findings f USING (run) GROUP BY run'),
 	'succeededdiagnose' . @order, 'the run and its findings are on record');
 is($roster->sql('SELECT count(*) FROM people') . $roster->sql('SELECT count(*) FROM changes'), '00',
-	'nobody is touched');
+	'no one is changed');
 
 my $text = text();
 like($text,
@@ -187,7 +187,7 @@ is(verdict($found, 'rows listed twice'), '1!', 'a row listed twice');
 names_nobody('rows with faults');
 unlike(text(), qr/wizard/, '... nor is the word');
 
-# What the SIS says of itself may name somebody.
+# What the SIS says of itself may name someone.
 $found = diagnose({ failure_status => { path => 'students' } });
 is(verdict($found, 'list of students'), 'not readable!', 'a failure in a 200');
 like($found->{'list of students'}{detail}, qr/imsx_codeMajor "failure", with a description\.$/,

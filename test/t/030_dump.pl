@@ -99,7 +99,7 @@ is($node->safe_psql('restored',
 	"SELECT connection FROM minga_roster.roster_connect('gone', people => 'public.people', $connect)"), 'gone',
 	'a restored copy can be worked with');
 is($node->safe_psql('school', "SELECT guard_floor FROM minga_roster.connections WHERE connection = 'mesa-high'"), '5',
-	'... and the first is not touched by it');
+	'... and the first is not changed by it');
 
 $roster->stop;
 done_testing();

@@ -81,7 +81,7 @@ $roster->sql("SELECT roster_connect('without', $connect)");
 is($roster->sql(q{SELECT count(*) FROM connections WHERE connection = 'without'}), '1',
 	'a connection without a secret needs no key');
 
-# A key is read anew each time; good ones: 64 digits, an end of line, upper case, through a link.
+# A key is read again each time; good ones: 64 digits, an end of line, upper case, through a link.
 key('good', "\U$good\n", 0400);
 $roster->set(key_file => "$keys/link");
 $roster->sql("SELECT roster_set_secret('without', 'hush-hush')");

@@ -1,4 +1,4 @@
-# A network that fails: nobody listens, connections that break, answers that drip or never come, a name that is none,
+# A network that fails: no one listens, connections that break, answers that drip or never come, a name that is none,
 # redirects, a SIS that is busy or broken at some page. Tries pause for half a second and more, so most faults strike
 # once or ask for a long wait.
 
@@ -40,7 +40,7 @@ falls_in_time('a token that drips', { drip => { path => 'oauth2/token', bytes =>
 my $listener = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1') or die "could not listen: $!";
 my $port = $listener->sockport;
 $night->moves("localhost:$port");
-# Whether somebody listens is not told: the tries are those of a port that is closed.
+# Whether someone listens is not told: the tries are those of a port that is closed.
 my %unreachable = (sqlstate => '08006', error => qr/^"localhost" could not be reached over TLS$/,
 	detail => qr/^No request for .* could be sent/,
 	hint => qr/SIS may be down.*firewall.*SIS administrator.*DBA/);
@@ -51,7 +51,7 @@ $night->falls('a listener that never speaks', {}, %unreachable, after => sub {
 	$roster->set(request_timeout => '5min');
 });
 
-# Nobody there
+# No one there
 close $listener;
 $night->moves("localhost:$port");
 $night->falls('nobody listens', {}, %unreachable,

@@ -23,7 +23,7 @@ $night->falls('pages capped in silence, without a total', { page_cap => 7, total
 	collection => 'students|t|empty page');
 $night->falls('no total', { total => 'none' }, collection => 'students|t|empty page');
 $night->falls('a wrong total', { total => 'wrong' }, collection => 'students|f|weak');
-$night->falls('a wrong total, and somebody missing', { total => 'wrong', remove_rows => [ @students[3, 4] ] },
+$night->falls('a wrong total, and someone missing', { total => 'wrong', remove_rows => [ @students[3, 4] ] },
 	collection => 'students|f|weak');
 $night->falls('a total that changes', { total => { mode => 'changing', path => 'students' } }, sqlstate => '08P01',
 	error => qr/^the number of students changed while they were read$/,
@@ -61,7 +61,7 @@ $night->falls('rows move towards the end between pages', { moving => { path => '
 	collection => 'students|t|total');
 $night->falls('rows move towards the beginning between pages', { moving => { path => 'students', by => 1 } },
 	collection => 'students|f|weak');
-$night->falls('... without a total: nobody comes twice, and somebody is passed over',
+$night->falls('... without a total: no one comes twice, and someone is passed over',
 	{ moving => { path => 'students', by => 1 }, total => 'none' }, collection => 'students|f|weak');
 my $behind = { path => 'students.*offset=(3[2-9]|[4-9].)&', by => 1 };
 $night->falls('... behind a page shorter than asked for', { short_page => { path => 'students.*offset=27&', rows => 5 },

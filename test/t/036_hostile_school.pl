@@ -24,7 +24,7 @@ $night->falls('the school is missing', { hide_school => 1 }, sqlstate => '22023'
 $night->falls('every school is missing', { empty => { path => '/(schools|orgs)\?' } }, sqlstate => '22023',
 	error => qr/^school "$school" is not among the schools/, hint => qr/SIS administrator|roster_configure/);
 
-# Halved and emptied: truthful as far as anybody can tell, so the guard holds it
+# Halved and emptied: truthful as far as anyone can tell, so the guard holds it
 my $report = sub { like($roster->sql('SELECT roster_report((SELECT max(run) FROM runs))'), qr/\b$_[0]\b/,
 	'... and the report says so') };
 $night->falls('a quarter of the students is missing', { remove_rows => \@quarter }, collection => 'students|t|total',
@@ -37,9 +37,9 @@ $night->falls('... with a guard that lets all go, but no half', { remove_rows =>
 $roster->sql("SELECT roster_configure('mesa', guard_percent => 10)");
 $night->falls('all students are missing', { empty => { path => 'students', total => 0 } },
 	collection => 'students|t|total');
-$night->falls('everybody is missing', { empty => { path => 'students|teachers|administrators', total => 0 } },
+$night->falls('everyone is missing', { empty => { path => 'students|teachers|administrators', total => 0 } },
 	collection => 'students|t|total');
-$night->falls('everybody is missing, without a total', { empty => { path => 'students|teachers|administrators' },
+$night->falls('everyone is missing, without a total', { empty => { path => 'students|teachers|administrators' },
 	total => 'none' }, collection => 'students|t|empty page');
 $night->falls('students are sent for every list',
 	{ override => { map { $_ => { role => 'student' } } split /\n/,
@@ -60,8 +60,8 @@ sub relinks
 	my ($name) = @_;
 
 	is($night->sync, 'succeeded', $name);
-	is($night->newest('created, archived, updated'), '0|0|0', '... nobody is made, archived or changed');
-	is($night->people, $night->{people}, '... everybody is as before');
+	is($night->newest('created, archived, updated'), '0|0|0', '... no one is made, archived or changed');
+	is($night->people, $night->{people}, '... everyone is as before');
 	my $run = $night->newest('run');
 	like($roster->sql("SELECT roster_report($run)"), qr/IDs? changed in the SIS.*roster_relink\($run\)/s,
 		'... and the report says what to do');
@@ -74,7 +74,7 @@ sub relinks
 	return;
 }
 
-# Out of season everybody's new grade waits for approval too (test/sql/guard_updates.sql).
+# Out of season everyone's new grade waits for approval too (test/sql/guard_updates.sql).
 $roster->sql("SELECT roster_configure('mesa', guard_update_percent => 100)");
 $server->faults({ rollover => { prefix => 'n-' } });
 relinks('rollover night');
@@ -85,7 +85,7 @@ $night->{people} = $night->people;
 $server->clear_faults;
 relinks('the old ids again');
 
-# Rollover without anything that tells who is who: no archive of a category of more than three before somebody has
+# Rollover without anything that tells who is who: no archive of a category of more than three before someone has
 # looked
 $server->faults({ rollover => { prefix => 'n-', strangers => 1 } });
 is($night->sync, 'succeeded', 'rollover night among strangers');
@@ -96,6 +96,6 @@ is($roster->sql("SELECT count(*) FROM people p JOIN links l ON l.person_id = p.p
 	  . "WHERE p.archived_at IS NOT NULL AND l.category IN ('student', 'teacher')"), '0', '... and still active');
 $server->clear_faults;
 is($night->sync, 'succeeded', 'the old ids are back');
-is($roster->sql("SELECT count(*) FROM people WHERE archived_at IS NOT NULL"), '0', '... and nobody is archived');
+is($roster->sql("SELECT count(*) FROM people WHERE archived_at IS NOT NULL"), '0', '... and no one is archived');
 
 done_testing();

@@ -1,4 +1,4 @@
-# Certificates that nobody may trust: expired, of its own making, for another host, of an unknown authority; and what is
+# Certificates that no one may trust: expired, of its own making, for another host, of an unknown authority; and what is
 # no TLS at all. Nothing is sent to such a server.
 
 use strict;

@@ -83,7 +83,7 @@ is($roster->sql('SELECT blocked_reason, next_evening FROM roster_status'),
 	'waiting for the evening window|2026-09-03 01:00:00+00', 'done for this evening');
 is($roster->sql("SELECT count(*) FROM cron.job_run_details WHERE status = 'failed'"), '0', 'the job has not failed');
 
-# A restored copy tells nobody and asks no SIS, also when an evening is due in it; run where the copy's own clock says
+# A restored copy tells no one and asks no SIS, also when an evening is due in it; run where the copy's own clock says
 # so
 $node->safe_psql('postgres', 'CREATE DATABASE copy');
 $node->command_ok([ 'bash', '-c',

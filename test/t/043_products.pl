@@ -59,7 +59,7 @@ foreach my $sis ('infinite_campus', grep { $_ ne 'infinite_campus' } sort keys %
 	$server->clear_log;
 	$roster->connect_school($sis, $server, sis => $sis, url => $server->origin . $product{url}, app_name => undef,
 		%{ $product{connect} // {} });
-	# A site without anybody, beside sites that have people, would be held for review.
+	# A site without anyone, beside sites that have people, would be held for review.
 	$roster->sql("INSERT INTO people (site, role, given_name, family_name) VALUES ('$sis', 'owner', 'The', 'Owner')");
 	is($roster->sql("SELECT state FROM roster_sync('$sis')"), 'succeeded', "a sync as $sis");
 	$people //= people($sis);

@@ -220,7 +220,7 @@ like($roster->error("SELECT pg_advisory_lock(77); SELECT roster_sync('one');"),
 	qr/ERROR:  40P01: run \d+ waits for a lock of the session.*HINT: .*roster_start/s,
 	'a run blocked by its own caller is an error');
 $roster->wait_for("SELECT state = 'canceled' FROM runs ORDER BY run DESC LIMIT 1");
-is($roster->sql('SELECT count(*) FROM public.people'), '0', '... and the run is canceled, nobody touched');
+is($roster->sql('SELECT count(*) FROM public.people'), '0', '... and the run is canceled, no one changed');
 $roster->sql('DROP TRIGGER wait_for_lock ON public.people');
 
 # An error of the server's in a statement of ours may quote a row

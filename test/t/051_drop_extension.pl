@@ -1,4 +1,4 @@
-# DROP EXTENSION while somebody waits for a run: whatever the run is at, the drop goes through, nothing waits for good,
+# DROP EXTENSION while someone waits for a run: whatever the run is at, the drop goes through, nothing waits for good,
 # and people are as they were before the run or as it left them.
 
 use strict;
@@ -68,7 +68,7 @@ like(end_of($caller),
 	qr/ERROR:  40P01: run \d+ waits for a lock of the session.*DETAIL:  .*, which is blocked by this session.*HINT: .*roster_start/s,
 	'dropped during a fetch: whoever waits for it is told');
 is_dropped($dropper);
-is(people(), '0', '... nobody was touched');
+is(people(), '0', '... no one was changed');
 
 # The run is in the queue: the worker that is to look at it waits for the drop.
 my $busy = $node->background_psql('postgres');

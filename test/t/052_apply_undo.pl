@@ -20,7 +20,7 @@ sub people { return $roster->sql("SELECT count(*) FILTER (WHERE archived_at IS N
 my $planned = $roster->sql("SELECT count(*) FILTER (WHERE action = 'create') FROM roster_preview('one')");
 my $preview = newest();
 cmp_ok($planned, '>', 0, 'a preview plans people');
-is(people(), '0 0', '... and touches nobody');
+is(people(), '0 0', '... and changes no one');
 
 # Refusals of the call leave no run
 like($roster->error("BEGIN; SELECT roster_apply($preview);"),
@@ -105,7 +105,7 @@ foreach my $call (sort keys %of)
 	like($roster->error("SELECT $call($of{$call})"),
 		qr/ERROR:  55000: .*run $of{$call} .*DETAIL:  It belongs to an earlier connection of this name, which was retired\..*HINT: /s, "$call of a run of the former connection");
 }
-is(everything(), $before, '... and nobody is changed');
+is(everything(), $before, '... and no one is changed');
 
 $roster->stop;
 $server->stop;

@@ -63,9 +63,9 @@ is(contacts_of(@students[ 0 .. 6 ]),
 is(contacts_of($students[7]), "$students[7] Gus No4, home\@x.example, guardian: first guardian or parent in the order "
 	  . "of agents", 'the first of six guardians, whose address others have too');
 is(contacts_of($students[8]), "$students[8] Gus No1, home\@x.example, guardian: only guardian or parent",
-	'who names himself and somebody unknown has the contact who is there');
+	'who names himself and someone unknown has the contact who is there');
 is(contacts_of($students[9]), "$students[9] Rio One, relative: no guardian or parent; only relative",
-	'a relative where there is nobody else');
+	'a relative where there is no one else');
 is($roster->sql("SELECT count(*) FROM staged_users WHERE role IN ('guardian', 'relative') AND outcome IS DISTINCT "
 	  . "FROM 'contact'"), '0', 'each contact has the outcome contact');
 is($roster->sql('SELECT sum(count) = (SELECT count(*) FROM staged_users) FROM run_counts WHERE run = ' . newest()), 't',
@@ -108,7 +108,7 @@ my $cleared = newest();
 is(contacts_of(@students[ 0, 1, 2, 9, 10 ]), join("\n", "$students[0] ",
 		(map { "$_ Gil Seven, 2, guardian: only guardian or parent" } @students[ 1, 2 ]), "$students[9] ",
 		"$students[10] "),
-	'... and not where somebody is named whom nobody knows, or without an id');
+	'... and not where someone is named whom no one knows, or without an id');
 is(sync(), 'succeeded|0', 'once');
 is($roster->sql("SELECT state, updated FROM roster_undo($cleared)"), 'succeeded|3', 'undo');
 is(contacts_of(@students), $before, '... brings them back as they were');

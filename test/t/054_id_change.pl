@@ -1,5 +1,5 @@
-# Rollover night: the SIS lists everybody under another id, and in the next grade. Nobody is created twice or archived,
-# and once somebody has moved the links everybody goes on with his account.
+# Rollover night: the SIS lists everyone under another id, and in the next grade. No one is created twice or archived,
+# and once someone has moved the links everyone goes on with his account.
 
 use strict;
 use warnings;
@@ -29,10 +29,10 @@ $server->faults({ rollover => { prefix => 'next-' } });
 my $run = $roster->sql("SELECT run FROM roster_sync('mesa-high')");
 is($roster->sql("SELECT created, linked, updated, archived FROM runs WHERE run = $run"), '0|0|0|0',
 	'on the night of new ids nothing is done');
-is(everybody(), $before, '... to anybody');
+is(everybody(), $before, '... to anyone');
 cmp_ok($roster->sql("SELECT count(DISTINCT person_id) FROM changes WHERE run = $run AND action = 'link' "
 	  . "AND state = 'held'"), '>', $people * 0.9,
-	'nearly everybody is found under the new id');
+	'nearly everyone is found under the new id');
 is($roster->sql("SELECT string_agg(DISTINCT action || ' ' || state, ', ') FROM changes WHERE run = $run "
 	  . "AND action IN ('create', 'archive', 'link') AND state <> 'held'"), '',
 	'... and all of it is held');
@@ -47,7 +47,7 @@ is($roster->sql("SELECT (SELECT sum(count) FROM run_counts WHERE run = $run AND 
 
 my $moved = $roster->sql("SELECT roster_relink($run)");
 cmp_ok($moved, '>', $people * 0.9, 'the links are moved');
-is(everybody(), $before, '... and nobody is touched by that');
+is(everybody(), $before, '... and no one is changed by that');
 $run = $roster->sql("SELECT run FROM roster_sync('mesa-high')");
 is($roster->sql("SELECT updated > 0, held FROM runs WHERE run = $run"), 't|0', 'the next sync goes on');
 is($roster->sql("SELECT count(*) FROM people p WHERE (SELECT count(*) FROM people q "
@@ -61,7 +61,7 @@ is($roster->sql("SELECT count(*) FROM links WHERE sourced_id LIKE 'next-%'"), $l
 $before = everybody();
 is($roster->sql("SELECT created + linked + updated + restored + archived + held FROM roster_sync('mesa-high')"), '0',
 	'one sync more does nothing');
-is(everybody(), $before, '... to anybody');
+is(everybody(), $before, '... to anyone');
 
 $roster->stop;
 $server->stop;

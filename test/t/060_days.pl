@@ -1,5 +1,5 @@
 # Whole plans, day after day: what a sync does is what the test server works out from its own data, for several
-# settings; a preview shows the same and touches nobody; a second sync of a day changes nothing and rewrites no row.
+# settings; a preview shows the same and changes no one; a second sync of a day changes nothing and rewrites no row.
 
 use strict;
 use warnings;
@@ -13,7 +13,7 @@ my $server = OneRosterServer->new(people => 300, seed => 23);
 my $roster = RosterCluster->new('days');
 my $json = JSON::PP->new->canonical->utf8;
 
-# Compares the changes of a run with the expected ones, and shows those that only one side has. When somebody was
+# Compares the changes of a run with the expected ones, and shows those that only one side has. When someone was
 # archived is the run's to say.
 sub is_plan
 {
@@ -56,7 +56,7 @@ foreach my $setting (@settings)
 	my @parameters = map { ($_ => $setting->{$_}) } qw(roster auto_update archive parent_contact);
 
 	$roster->connect_school($site, $server);
-	# A site without anybody, beside sites that have people, would be held for review.
+	# A site without anyone, beside sites that have people, would be held for review.
 	$roster->sql("INSERT INTO people (site, role, given_name, family_name) VALUES ('$site', 'owner', 'The', 'Owner')");
 	$roster->sql("SELECT roster_toggle('$site', 'student', roster => " . ($listed{student} ? 'true' : 'false') . ')');
 	$roster->sql("SELECT roster_toggle('$site', '$_', roster => " . ($listed{$_} ? 'true' : 'false') . ')')
@@ -84,7 +84,7 @@ foreach my $setting (@settings)
 		is_plan('(SELECT max(run) FROM runs)', $expected, "$site, day $day: the preview is the expected plan");
 		is($roster->sql("SELECT md5(string_agg(p::text, '' ORDER BY person_id)) FROM people p WHERE site = '$site'"),
 			$people_before,
-			"$site, day $day: a preview touches nobody");
+			"$site, day $day: a preview changes no one");
 
 		my $run = $roster->sql("SELECT run FROM roster_sync('$site')");
 		is_plan($run, $expected, "$site, day $day: the sync does the expected plan");

@@ -1,4 +1,4 @@
-# Plans of a merge at 200,000 people, with statistics of the day when there was nobody: nothing goes through the roster
+# Plans of a merge at 200,000 people, with statistics of the day when there was no one: nothing goes through the roster
 # again for each row of it, and an unchanged night writes to no row of people or links.
 
 use strict;
@@ -15,7 +15,7 @@ my $limit = 40_000;
 my $roster = RosterCluster->new('plans', conf => "autovacuum = off\nfsync = off\nshared_buffers = 512MB\n");
 my $node = $roster->node;
 
-# A school of the fixture, with nobody in it, and statistics that say so
+# A school of the fixture, with no one in it, and statistics that say so
 $node->safe_psql('postgres', slurp_file('test/fixtures/merge.sql') . <<"SQL");
 INSERT INTO staged_users (connection, sourced_id, collection, role, enabled, damaged, given_name, family_name, email,
 	username, identifier, grade, phone, agent_ids, outcome)
@@ -102,7 +102,7 @@ is(join("\n", LoggedPlans->of($node, "SELECT count(*) FROM many a JOIN many b US
 	'a hash join is none of them');
 
 my @nothing = (0, 0, '+0 ~0 -0');
-is_deeply([ merge('first sync', '') ], [ $people, 0, "+$links ~0 -0" ], 'everybody is created, every row linked');
+is_deeply([ merge('first sync', '') ], [ $people, 0, "+$links ~0 -0" ], 'everyone is created, every row linked');
 is_deeply([ merge('unchanged night', '') ], \@nothing, 'nobody is written to, nor any link');
 
 # Of a hundred people two have another phone, one another id (and so a link that moves), one is gone, one new, one has
@@ -169,7 +169,7 @@ is_deeply([ merge('unchanged night of the other connection', q('sync', NULL, 'se
 	'nothing is written');
 is_deeply([ merge('unchanged night beside it', '') ], \@nothing, '... nor by the first one');
 
-# The SIS has given everybody another id
+# The SIS has given everyone another id
 $node->safe_psql('postgres',
 	school("UPDATE staged_users SET sourced_id = 'again ' || sourced_id WHERE connection = 'north';"));
 merge('night of new ids', '');

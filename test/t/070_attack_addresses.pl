@@ -21,7 +21,7 @@ use Test::More;
 my $json = JSON::PP->new->utf8;
 my $path = '/campus/api/oneroster/v1p1/minga';
 
-# Listeners, which take nobody in but know who knocked
+# Listeners, which take no one in but know who knocked
 sub listen_at
 {
 	my ($address, $port) = @_;
@@ -327,6 +327,6 @@ ends('... packed', '54000', 'the SIS sends more than a run may read',
 	{ padding => { path => 'students', megabytes => 3 }, gzip => { path => 'students' } });
 $roster->set(max_fetch_megabytes => 8192);
 is($roster->sql("SELECT state FROM roster_fetch('mesa')"), 'succeeded', 'with an end the roster is read');
-is(knocks(@listeners) + knocks($environment), 0, 'and nobody else was reached');
+is(knocks(@listeners) + knocks($environment), 0, 'and no one else was reached');
 
 done_testing();

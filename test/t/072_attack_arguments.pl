@@ -1,4 +1,4 @@
-# Every function of the extension, called with arguments that nobody means to give: as a superuser, and as a role
+# Every function of the extension, called with arguments that no one means to give: as a superuser, and as a role
 # that may call all of them. Whatever the arguments are, a call ends in a result or in an error of its own: the
 # server lives, the session is who it was, and no error tells of a slip inside.
 
@@ -378,7 +378,7 @@ foreach my $function (@functions)
 {
 	my $title = "$function->{name}(" . join(', ', @{ $function->{types} }) . ')';
 
-	# Nobody has a value of type internal, not even a NULL.
+	# No one has a value of type internal, not even a NULL.
 	if (grep { $_ eq 'internal' } @{ $function->{types} })
 	{
 		my $nulls = join(', ', ('NULL') x @{ $function->{types} });
@@ -405,7 +405,7 @@ foreach my $function (@functions)
 is($roster->sql('SELECT pg_postmaster_start_time()'), $started, 'the server that was started is the one that is there');
 is( $roster->sql(q{SELECT caller, state, told, left(min(statement), 400), count(*) FROM attack.outcomes
 	WHERE state LIKE 'XX%' OR state = 'ZZ001' GROUP BY caller, state, told}),
-	'', 'no error tells of a slip inside, and nobody becomes somebody else');
+	'', 'no error tells of a slip inside, and no one becomes someone else');
 note($roster->sql(q{SELECT format('%s calls by %s, %s of them with an error', count(*), caller,
 	count(*) FILTER (WHERE state <> '00000')) FROM attack.outcomes GROUP BY caller}));
 cmp_ok($roster->sql('SELECT count(*) FROM attack.outcomes'), '>', 5000, 'some thousands of calls were made');

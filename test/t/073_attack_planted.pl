@@ -17,7 +17,8 @@ my $server = OneRosterServer->new(people => 40, seed => 7);
 my $smtp = SmtpServer->new(certs => $server->certs);
 my $roster = RosterCluster->new('planted', conf => "minga_roster.max_workers = 2\n");
 my $node = $roster->node;
-my $mine = '-c search_path=pg_catalog,minga_roster,minga_roster_internal -c role=none -c exit_on_error=off -c statement_timeout=0 -c '
+my $mine = '-c search_path=pg_catalog,minga_roster,minga_roster_internal -c role=none -c exit_on_error=off -c '
+	  . 'statement_timeout=0 -c '
   . 'lock_timeout=0 '
   . '-c idle_session_timeout=0 -c default_transaction_read_only=off -c timezone=UTC -c datestyle=ISO '
   . '-c client_encoding=UTF8 -c client_min_messages=error -c standard_conforming_strings=on -c '
@@ -104,7 +105,8 @@ sub springs
 sub reset_counter { $roster->sql('ALTER SEQUENCE trap.ran RESTART'); return; }
 
 # The roles of docs/operations.md, the owner of people, and the attacker
-my $reads = 'minga_roster_internal.connection_status, minga_roster.roster_report(bigint), minga_roster.roster_report(text), '
+my $reads = 'minga_roster_internal.connection_status, minga_roster.roster_report(bigint), '
+	  . 'minga_roster.roster_report(text), '
 	  . 'minga_roster.roster_report_html, '
   . 'minga_roster.roster_diagnosis';
 my $manages = join ', ', map { "minga_roster.roster_$_" }
@@ -263,7 +265,7 @@ sub everything
 	cmp_ok($roster->sql('SELECT archived FROM runs ORDER BY run DESC LIMIT 1'), '>', 0, "$where: ... archives");
 	succeeds('operator', "SELECT state FROM ${m}undo(" . newest('approve') . ')', 'an undo');
 	$server->clear_faults;
-	succeeds('operator', "SELECT state FROM ${m}sync('$connection')", 'a sync that finds everybody again');
+	succeeds('operator', "SELECT state FROM ${m}sync('$connection')", 'a sync that finds everyone again');
 
 	# What is read
 	cmp_ok(length(call('operator', "SELECT ${m}report($sync)")), '>', 200, "$where: a report");

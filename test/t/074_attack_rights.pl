@@ -1,4 +1,4 @@
-# What a role with a few rights tries to get more: calls from code that runs with somebody else's rights, triggers and
+# What a role with a few rights tries to get more: calls from code that runs with someone else's rights, triggers and
 # defaults of people, a SIS of its own, jobs of pg_cron, floods of runs, functions that are not for it. It gains
 # nothing, and honest use goes on.
 
@@ -50,11 +50,13 @@ $roster->sql("SELECT roster_toggle('mesa', auto_update => true, archive => true)
 
 # What holds for each function of the schema
 is($roster->sql(q{SELECT string_agg(oid::regprocedure::text, ', ') FROM pg_proc }
-	  . q{WHERE pronamespace IN ('minga_roster'::regnamespace, 'minga_roster_internal'::regnamespace) AND prosecdef}), '',
+	  . q{WHERE pronamespace IN ('minga_roster'::regnamespace, 'minga_roster_internal'::regnamespace) AND prosecdef}),
+	  '',
 	'no function is SECURITY DEFINER');
 is($roster->sql(
 	q{SELECT string_agg(p.oid::regprocedure::text, ', ') FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
-	WHERE p.pronamespace IN ('minga_roster'::regnamespace, 'minga_roster_internal'::regnamespace) AND l.lanname IN ('sql', 'plpgsql') AND p.prosqlbody IS NULL
+	WHERE p.pronamespace IN ('minga_roster'::regnamespace, 'minga_roster_internal'::regnamespace)
+	AND l.lanname IN ('sql', 'plpgsql') AND p.prosqlbody IS NULL
 		AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (p.proconfig), false)}), '',
 	'each function of SQL pins search_path or was parsed when it was made');
 is($roster->sql(
@@ -62,7 +64,8 @@ is($roster->sql(
 	AND has_function_privilege('public', p.oid, 'EXECUTE')}), '', 'none can be called by PUBLIC');
 
 # Roles: may_all may call all that people call, and owns nothing of people; owner_too may besides act as people's owner.
-my $public = q{p.pronamespace IN ('minga_roster'::regnamespace, 'minga_roster_internal'::regnamespace) AND (p.proname LIKE 'roster\_%' OR p.proname = }
+my $public = q{p.pronamespace IN ('minga_roster'::regnamespace, 'minga_roster_internal'::regnamespace) }
+	  . q{AND (p.proname LIKE 'roster\_%' OR p.proname = }
 	  . q{'connection_status')};
 $roster->sql(<<"SQL");
 CREATE SCHEMA app;
@@ -258,7 +261,8 @@ my @tries = (
 	'SELECT count(*) FROM minga_roster.staged_users', 'ALTER TABLE minga_roster.runs DISABLE TRIGGER ALL',
 	'CREATE TABLE minga_roster.planted (n integer)', "SELECT minga_roster_internal.as_owner('public.people', 'SELECT')",
 	"SELECT minga_roster_internal.try_run_lock('run', 1)",
-	"SELECT minga_roster_internal.seal(gen_random_uuid(), 'mesa', '', 'x')", 'SELECT minga_roster_internal.close_dead_runs()',
+	"SELECT minga_roster_internal.seal(gen_random_uuid(), 'mesa', '', 'x')",
+	'SELECT minga_roster_internal.close_dead_runs()',
 	"SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE usename = '$superuser' AND pid = pg_backend_pid()",
 	'CREATE EVENT TRIGGER planted ON ddl_command_end EXECUTE FUNCTION app.nothing()',
 	'CREATE FUNCTION app.planted() RETURNS integer LANGUAGE c AS $$nothing$$', 'LOAD $$minga_roster$$',
@@ -351,7 +355,7 @@ $roster->sql('CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT OR UPDATE ON publ
 $server->day(5);
 $node->psql('postgres', "SELECT roster_sync('mesa')", on_error_die => 0);
 is($roster->sql("SELECT coalesce(string_agg(DISTINCT who, ','), 'people_owner') FROM app.loot WHERE at = 'deferred'"),
-	'people_owner', 'a deferred trigger does not run as anybody else');
+	'people_owner', 'a deferred trigger does not run as anyone else');
 $roster->sql('DROP TRIGGER at_commit ON public.people; TRUNCATE app.loot');
 
 $roster->sql('ALTER TABLE public.people ADD made_by boolean DEFAULT app.try_all($$default$$)');
@@ -447,7 +451,7 @@ my ($statement) = $error =~ /(ALTER TABLE \S+ OWNER TO \w+)/;
 $roster->sql($statement);
 is($roster->sql("SELECT state FROM roster_sync('mesa')"), 'succeeded', 'the statement of the hint mends it');
 
-# Somebody else's SIS at a relation that is attached
+# Someone else's SIS at a relation that is attached
 my $evil = OneRosterServer->new(people => 10, seed => 9, certs => $server->certs);
 $roster->sql(<<'SQL');
 CREATE ROLE manager LOGIN;
@@ -616,7 +620,8 @@ SELECT format('SELECT %s.%I(%s)', p.pronamespace::regnamespace, p.proname, (SELE
 		|| a.type::regtype ELSE 'NULL::' || format_type(a.type, NULL) END, ', ' ORDER BY a.n)
 	FROM (SELECT t.type, t.n FROM unnest(p.proargtypes::oid[]) WITH ORDINALITY t (type, n)) a,
 	(SELECT p.proargnames AS names) nm))
-FROM pg_proc p WHERE p.pronamespace IN ('minga_roster'::regnamespace, 'minga_roster_internal'::regnamespace) AND p.prokind = 'f'
+FROM pg_proc p WHERE p.pronamespace IN ('minga_roster'::regnamespace, 'minga_roster_internal'::regnamespace)
+	AND p.prokind = 'f'
 	AND has_function_privilege('let_in', p.oid, 'EXECUTE')
 	AND 'internal'::regtype <> ALL (p.proargtypes::oid[])
 ORDER BY p.oid::regprocedure::text
@@ -665,7 +670,8 @@ my @recorded = (
 	q{SELECT minga_roster.roster_notify('audited', 'hush@mesa.example')} ],
 	[ 'roster_enable|audited||{}', q{SELECT minga_roster.roster_enable('audited')} ],
 	[ 'roster_disable|audited||{}', q{SELECT minga_roster.roster_disable('audited')} ],
-	[ 'roster_set_column_owner|audited||{column_name,owner}', q{SELECT minga_roster.roster_set_column_owner('audited', 'phone', 'local')} ],
+	[ 'roster_set_column_owner|audited||{column_name,owner}',
+	q{SELECT minga_roster.roster_set_column_owner('audited', 'phone', 'local')} ],
 	[ 'roster_decide|audited||{sourced_id,decision}',
 	q{SELECT minga_roster.roster_decide('audited', 'hush-id', 'undecided')} ],
 	[ 'roster_disconnect|audited||{}', q{SELECT minga_roster.roster_disconnect('audited')} ]);

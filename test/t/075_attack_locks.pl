@@ -1,6 +1,6 @@
 # Who holds what runs need, and code of people that does not let a run end: any role that takes each advisory lock there
 # is, a trigger that lets go of all that the worker holds, one that catches each cancel, one that sleeps or waits for a
-# lock. Runs go on, or end, and change nobody then.
+# lock. Runs go on, or end, and change no one then.
 
 use strict;
 use warnings;
@@ -229,7 +229,7 @@ foreach my $mode ('raise', 'raise end')
 		"$mode: a trigger that raises it");
 	is(outcome(newest()), $mode eq 'raise' ? 'failed|57014' : 'failed|57P01',
 		'... makes the run failed, not canceled');
-	is(people(), $before, '... and nobody is changed');
+	is(people(), $before, '... and no one is changed');
 	mode('nothing');
 }
 
@@ -242,7 +242,7 @@ sub fails
 	like($error, $expected, $name);
 	like($error, qr/DETAIL: .*HINT: /s, '... which is told, with what to do');
 	like(outcome(newest()), qr/^failed\|(55P03|57014)$/, '... and the run has failed');
-	is(people(), $before, '... and nobody is changed');
+	is(people(), $before, '... and no one is changed');
 	return;
 }
 
@@ -292,7 +292,7 @@ sub cancels
 	is($roster->sql("SELECT run FROM roster_cancel($run)"), $run, "$name: roster_cancel comes back");
 	$roster->wait_for("SELECT state NOT IN ('queued', 'running') FROM runs WHERE run = $run");
 	is(outcome($run), 'canceled|57014', '... and the run is canceled');
-	is(people(), $before, '... and nobody is changed');
+	is(people(), $before, '... and no one is changed');
 	return;
 }
 
@@ -336,7 +336,7 @@ my $plain = $node->background_psql('postgres', extra_params => [ '-U', 'plain' ]
 $plain->query_safe("BEGIN; CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'; ALTER FUNCTION "
 	  . "pg_temp.f() DEPENDS ON EXTENSION minga_roster");
 is($roster->sql("SET statement_timeout = '60s'; SELECT state FROM roster_sync('mesa')"), 'succeeded',
-	'a lock on the extension that anybody can take stops no run');
+	'a lock on the extension that anyone can take stops no run');
 $plain->quit;
 
 # A transaction that a caller leaves open

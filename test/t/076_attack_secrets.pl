@@ -169,7 +169,7 @@ put_back();
 set_secret();
 is(outcome(), 'succeeded', 'a fetch');
 
-# Rows that somebody changes who may write the tables
+# Rows that someone changes who may write the tables
 my $elsewhere = qr/XX001: .*cannot be opened.*another server.*HINT: /s;
 my $evil_base = $base_url =~ s/:\d+/:$own_port/r;
 my $evil_token = $token_url =~ s/:\d+/:$own_port/r;

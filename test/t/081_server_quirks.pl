@@ -90,7 +90,7 @@ foreach my $name ('v1', 'v2')
 		'... is told with each that was tried');
 }
 
-# Who names no school is somebody of the school's own list, and may be one of the district's: nobody is gone for that.
+# Who names no school is someone of the school's own list, and may be one of the district's: no one is gone for that.
 $roster->sql("SELECT roster_toggle('v1', auto_update => true, archive => true)");
 $roster->sql("SELECT roster_configure('v1', guard_percent => 100)");
 is(runs("roster_sync('v1')"), 'succeeded', 'a first sync');
@@ -189,11 +189,11 @@ is(collection('aides', 'complete, weak_cause, rows'), 'f|total_unfiltered|0', '.
 is(scalar(grep { $_->{path} =~ m{/users$} && !exists $_->{query}{filter} } $server->log), 3,
 	'... which is asked once for each such list');
 is($roster->sql('SELECT unread, still_unread FROM facts_of((SELECT max(run) FROM runs))'),
-	'{administrators,aides,proctors}|{}', '... and somebody is told');
+	'{administrators,aides,proctors}|{}', '... and someone is told');
 is(runs("roster_sync('v1')", { %counts, remove_rows => [$admin] }), 'succeeded', 'the next such night, when one left');
 is(newest('archived, held'), '0|0', '... archives nobody');
 is($roster->sql('SELECT unread, still_unread FROM facts_of((SELECT max(run) FROM runs))'),
-	'{}|{administrators,aides,proctors}', '... and needs nobody again');
+	'{}|{administrators,aides,proctors}', '... and needs no one again');
 is(runs("roster_sync('v1')", { total => { mode => 'wrong', path => 'users\?filter' } }), 'succeeded',
 	'a total that is no list\'s');
 is(collection('administrators', 'complete, weak_cause'), 'f|total_larger', '... has another cause');
@@ -219,7 +219,7 @@ is(runs("roster_fetch('v1')", { short_length => { path => 'schools\?', by => 30,
 	'the same of the list of schools');
 is(staged('v1'),
 	$roster->sql("SELECT string_agg(DISTINCT sourced_id || ' ' || role, ', ' ORDER BY sourced_id || ' ' || role) "
-	  . "FROM staged_users WHERE connection = 'v1'"), '... and nobody is there twice');
+	  . "FROM staged_users WHERE connection = 'v1'"), '... and no one is there twice');
 
 # Bytes that are no UTF-8
 
@@ -243,7 +243,7 @@ is(runs("roster_fetch('v1')", { encoding => { path => 'oauth/token', name => 'ut
 	'failed 08P01', 'a token in UTF-16');
 is(newest('detail'), 'It answered 200 in UTF-16, and not in UTF-8.', '... is told');
 
-# Values of e-mail and the like that are none: the newcomer is created without, and nobody else is lost
+# Values of e-mail and the like that are none: the newcomer is created without, and no one else is lost
 
 $server->clear_faults;
 is(runs("roster_sync('v1')"), 'succeeded', 'a good night');

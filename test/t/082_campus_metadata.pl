@@ -1,4 +1,4 @@
-# What Infinite Campus 1.2 adds to OneRoster: the id that somebody had in 1.1, by which a move to 1.2 is exact, and who
+# What Infinite Campus 1.2 adds to OneRoster: the id that someone had in 1.1, by which a move to 1.2 is exact, and who
 # is whose guardian, which chooses the primary contact. Nothing else of it is kept, and whatever stands there, no row is
 # lost for it.
 
@@ -52,7 +52,7 @@ $server->clear_log;
 my $run = $roster->sql("SELECT run FROM roster_sync('mesa')");
 is(scalar(grep { $_->{query}{fields} && $_->{query}{fields} !~ /(^|,)metadata$/ } $server->log), 0,
 	'metadata is asked for in 1.2');
-is(everybody(), $before, 'on the night of the move nobody is changed');
+is(everybody(), $before, 'on the night of the move no one is changed');
 is($roster->sql("SELECT count(*) FROM changes WHERE run = $run AND action = 'create'"), '0', '... or would be created');
 is($roster->sql("SELECT string_agg(DISTINCT rule || ' ' || state, ', ') FROM changes WHERE run = $run "
 	  . "AND action = 'link'"), 'former id held', 'all are found by their former id, and are held');

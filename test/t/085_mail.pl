@@ -98,7 +98,7 @@ cmp_ok(length $mail->{raw}, '<', 100_000, 'a mail with 5,000 conflicts is below 
 cmp_ok(length $seen->{subject}, '<=', 150, '... its subject below 150 characters');
 like($seen->{subject},
 	qr/^Mesa High: action needed: 200 archives on hold, 34 updates on hold, 5,000 conflicts, 300 rejected rows/,
-	'... with what needs somebody');
+	'... with what needs someone');
 my $text = $seen->{text} =~ s/\r\n/\n/gr;
 ok(index($text, decode('UTF-8', $report)) == 0, 'the text is the whole report');
 like($text, qr/and 4,000 more\n/, '... cut where it would not end');
@@ -140,7 +140,8 @@ $pages{odd} = page($runs{full});
 $pages{unstyled} = $pages{odd} =~ s{<style>.*</style>}{}sr;
 
 # What the documents show
-$roster->sql("UPDATE connections SET school_name = 'Mesa High', credentials_expire = NULL, paused_cause = NULL, paused_reason = NULL; "
+$roster->sql("UPDATE connections SET school_name = 'Mesa High', credentials_expire = NULL, paused_cause = NULL, "
+	  . "paused_reason = NULL; "
 	  . "DELETE FROM runs WHERE run > 950000013");
 $runs{example} = run('sync',
 	"evening => '2026-09-01', counts => '{\"created\": 3, \"updated\": 11, \"held\": 204, \"unchanged\": 594}'");

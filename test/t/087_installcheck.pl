@@ -1,4 +1,4 @@
-# make installcheck refuses a server that somebody uses, and leaves its settings as they are.
+# make installcheck refuses a server that someone uses, and leaves its settings as they are.
 use strict;
 use warnings;
 
@@ -45,7 +45,7 @@ is(settings($node), $before, '... and no setting changes');
 $node->append_conf('postgresql.conf', "cron.database_name = 'contrib_regression'");
 $node->restart;
 ($ok, $said) = installcheck($node);
-ok($ok, 'a server that nobody uses is taken') or diag($said);
+ok($ok, 'a server that no one uses is taken') or diag($said);
 
 $node->safe_psql('school', 'CREATE EXTENSION minga_roster');
 ($ok, $said) = installcheck($node);

@@ -247,7 +247,7 @@ sub hold_archives
 	return;
 }
 
-# A sync meets everybody under another id.
+# A sync meets everyone under another id.
 sub new_ids
 {
 	my ($prefix) = @_;
@@ -300,7 +300,7 @@ walk_through('docs/reference.md', before => [
 		$roster->sql("SELECT roster_configure('mesa-high', season_dates => 'empty', guard_grace => 1)");
 		hold_archives();
 	},
-	# The SIS lists everybody under other ids, and once more.
+	# The SIS lists everyone under other ids, and once more.
 	qr/WHERE run = 4714/ => sub { new_ids('next-'); },
 	qr/WHERE run = 4715/ => sub { new_ids('later-'); } ]);
 is($roster->sql("SELECT count(*) > 0 FROM minga_roster.runs WHERE kind = 'approve' AND archived > 0"), 't',
