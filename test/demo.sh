@@ -123,12 +123,12 @@ step "Test Connection"
 show "SELECT step, ok, detail FROM roster_test_connection('mesa-high');"
 expect "every step ok" "SELECT bool_and(ok) FROM run_steps" t
 
-step "Preview: what a sync would do; nobody is touched"
+step "Preview: what a sync would do; no one is changed"
 show "SELECT action, category, count(*) FROM roster_preview('mesa-high') GROUP BY 1, 2 ORDER BY 1, 2;"
-expect "nobody touched" "SELECT count(*) FROM people" 0
+expect "no one changed" "SELECT count(*) FROM people" 0
 expect_plan "the preview" "(SELECT max(run) FROM runs)" "from=none&to=0&auto_update=0&archive=0"
 
-step "First sync: everybody is new"
+step "First sync: everyone is new"
 show "SELECT run, state, created, updated, archived, skipped, conflicts, rejects FROM roster_sync('mesa-high');"
 expect_plan "the first sync" "(SELECT max(run) FROM runs)" "from=none&to=0&auto_update=0&archive=0"
 show "SELECT role, count(*), count(email) AS with_email, min(grade) AS from_grade, max(grade) AS to_grade FROM people GROUP BY role ORDER BY role;"

@@ -135,7 +135,7 @@ class Roster:
     # Rows
 
     def row(self, ref, base_url, only=None):
-        """One user with the faults that concern him. only: the fields that are needed, to save the work where role or
+        """One user with its faults. only: the fields that are needed, to save the work where role or
         id will do."""
         faults = self.faults
         sid, letter = ref[0], ref[1]

@@ -177,7 +177,7 @@ class State:
         number = self.number(school, i)
         return [(f"{letter}{number}", letter, school, i, 0) for letter in self.letters(school, i)]
 
-    # Households: a student is the head of one or belongs to that of the student before him
+    # Households: a student is the head of one or belongs to that of the student before
 
     def is_head(self, school, i):
         return is_student(i) and (i == 0 or mix(self.district.root ^ (school << 40) ^ (i * 4 + 3)) % 4 != 0)

@@ -176,8 +176,8 @@ def campus_1_2(row):
     """The row as Campus lists it in OneRoster 1.2: under an id of another kind, with its former one and its
     relationships as metadata.
 
-    The last contact of a student is the mother and guardian; of others before her the first is the stepfather, and no
-    guardian."""
+    The last contact of a student is the mother and guardian; of others, listed before, the first is the
+    stepfather, and no guardian."""
     agents = [f"p-{agent['sourcedId']}" for agent in row.get("agents") or []]
     row["metadata"] = {"ic.legacySourcedId": row["sourcedId"][1:], "ic_indexSuffix": "private", "note": "private"}
     if row["role"] == "student" and agents:

@@ -282,7 +282,7 @@ line "bare FULL JOIN of stage, links and people on the same columns" "$join_ms m
 check "plan of an unchanged night, of that" "$plan_ms ms" "$(ratio "$plan_ms" "$join_ms")" 2.5
 check "WAL of an unchanged evening, of 2 MB" "$wal_kb KB" "$(ratio "$wal_kb" 2048)" 1
 line "merge of an unchanged night: plan, guard, apply" "$ours_ms ms" "" "" "$ours_kb KB of WAL"
-line "peer: MERGE, which looks for nobody, holds nothing, keeps no record" "$merge_ms ms" "$(ratio "$merge_ms" "$ours_ms")" "" "x of ours, $merge_kb KB of WAL"
+line "peer: MERGE, which looks for no one, holds nothing, keeps no record" "$merge_ms ms" "$(ratio "$merge_ms" "$ours_ms")" "" "x of ours, $merge_kb KB of WAL"
 line "peer: INSERT ... ON CONFLICT DO UPDATE ... WHERE, the same" "$upsert_ms ms" "$(ratio "$upsert_ms" "$ours_ms")" "" "x of ours, $upsert_kb KB of WAL"
 check "WAL of our merge of an unchanged night, of that of ON CONFLICT" "$ours_kb KB" "$(ratio "$ours_kb" "$upsert_kb")" 1
 line "merge of a night in which 2 % have another phone" "$ours_changed_ms ms" "" "" "$ours_changed_kb KB of WAL"

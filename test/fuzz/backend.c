@@ -3,7 +3,7 @@
  *	  What the code under test needs of a server, thin enough for a sanitizer to
  *	  see through: each palloc is a malloc of its own, so that a read past its
  *	  end, or after its context was reset, is seen.  An ereport formats its texts
- *	  and jumps to whoever waits for it.
+ *	  and jumps to the caller that waits for it.
  *
  * JSON, UTF-8, NFC and snprintf are PostgreSQL's own, of libpgcommon and
  * libpgport.

@@ -1,6 +1,6 @@
 /*
  * url.c
- *	  Fuzz target: the URL normalizer, given what somebody pastes.
+ *	  Fuzz target: the URL normalizer, given what people paste.
  *
  * An input is a URL and, after a line feed, an App Name.  What comes out must
  * be text, and the same again when it goes in.

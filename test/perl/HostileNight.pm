@@ -41,7 +41,7 @@ sub new
 	is($self->newest('state, archived, held'), 'succeeded|1|0', 'a student who has left is archived');
 	$server->clear_faults;
 	$self->sync;
-	is($self->newest('state, restored'), 'succeeded|1', '... and restored when he is back');
+	is($self->newest('state, restored'), 'succeeded|1', '... and restored when they are back');
 	$self->{people} = $self->people;
 	return $self;
 }

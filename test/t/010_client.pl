@@ -179,7 +179,7 @@ my $url = $elsewhere->url;
 $elsewhere->stop;
 $roster->move_school('mesa-high', $url, $server->client_secret);
 like(fetch_error(), qr/ERROR:  08006: .*"localhost" could not be reached over TLS.*HINT: .*firewall/s,
-	'nobody listens');
+	'no server listens');
 $roster->move_school('mesa-high', 'https://sis.school.invalid/campus/api/oneroster/v1p1/minga', $server->client_secret);
 like(fetch_error(), qr/ERROR:  08001: .*"sis\.school\.invalid" was not found.*HINT: /s, 'a host that is none');
 like($roster->error("SELECT roster_configure('mesa-high', url => 'http://localhost/campus/api/oneroster/v1p1/minga')"),

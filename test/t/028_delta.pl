@@ -69,7 +69,7 @@ my @done = changes_of($run);
 cmp_ok(scalar(grep { /"action":"create"/ } @done), '>', 0, 'new students and staff come');
 cmp_ok(scalar(grep { /"action":"update"/ && /"category":"student"/ } @done), '>', 0, '... and changed students change');
 is_deeply([ grep { !$due{$_} } @done ], [], '... as a full read would have it');
-is(scalar(grep { /"action":"archive"/ } @done), 0, 'nobody is archived');
+is(scalar(grep { /"action":"archive"/ } @done), 0, 'no one is archived');
 is($roster->sql('SELECT count(*) FROM links WHERE missed_since IS NOT NULL'), '0', '... or marked as missing');
 cmp_ok($roster->sql("SELECT rows_staged FROM runs WHERE run = $run"), '<',
 	$roster->sql('SELECT rows_staged FROM runs ORDER BY run LIMIT 1') / 2, 'less was read');

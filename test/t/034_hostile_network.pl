@@ -54,7 +54,7 @@ $night->falls('a listener that never speaks', {}, %unreachable, after => sub {
 # No one there
 close $listener;
 $night->moves("localhost:$port");
-$night->falls('nobody listens', {}, %unreachable,
+$night->falls('no server listens', {}, %unreachable,
 	after => sub { is($night->newest('retries'), '4', '... after four tries more'); $night->moves_back });
 $night->moves('campus.school.invalid');
 $night->falls('a name that is none', {}, sqlstate => '08001',

@@ -24,7 +24,7 @@ $night->falls('the school is missing', { hide_school => 1 }, sqlstate => '22023'
 $night->falls('every school is missing', { empty => { path => '/(schools|orgs)\?' } }, sqlstate => '22023',
 	error => qr/^school "$school" is not among the schools/, hint => qr/SIS administrator|roster_configure/);
 
-# Halved and emptied: truthful as far as anyone can tell, so the guard holds it
+# Halved and emptied: truthful, for all that can be told, so the guard holds it
 my $report = sub { like($roster->sql('SELECT roster_report((SELECT max(run) FROM runs))'), qr/\b$_[0]\b/,
 	'... and the report says so') };
 $night->falls('a quarter of the students is missing', { remove_rows => \@quarter }, collection => 'students|t|total',
@@ -67,7 +67,7 @@ sub relinks
 		'... and the report says what to do');
 	cmp_ok($roster->sql("SELECT roster_relink($run)"), '>', @students / 2, '... once the links are moved');
 	is($night->sync, 'succeeded', '... the next sync');
-	is($night->newest('created, archived, held'), '0|0|0', '... makes and archives nobody');
+	is($night->newest('created, archived, held'), '0|0|0', '... creates and archives no one');
 	is($roster->sql("SELECT count(*) FROM people p JOIN staged_users s ON s.identifier = p.identifier "
 		  . "AND s.collection = 'students' WHERE s.grade <> p.grade"),
 		'0', '... and the grades are those of the SIS');

@@ -101,7 +101,7 @@ like($roster->error("SELECT roster_cancel($first)"), qr/ERROR:  55000: run $firs
 	'a finished run cannot be canceled');
 finish();
 
-# The queue is drained in order by whoever becomes free
+# The queue is drained in order by the worker that becomes free
 hang();
 $roster->set(max_workers => 1);
 $first = start_hanging('one');

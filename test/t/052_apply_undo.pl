@@ -53,7 +53,7 @@ like($roster->error("SELECT roster_apply($preview)"),
 $roster->sql("UPDATE public.people SET phone = '1' WHERE person_id = (SELECT person_id FROM public.people "
 	  . "WHERE role = 'student' ORDER BY person_id LIMIT 1)");
 is($roster->sql("SELECT kind, state, of_run, archived FROM roster_undo($apply)"), "undo|succeeded|$apply|"
-	  . ($planned - 1), 'the apply is taken back');
+	  . ($planned - 1), 'the apply is undone');
 my $undo = newest();
 is(people(), '1 ' . ($planned - 1), '... new people are archived, but for the one who was changed since');
 is($roster->sql("SELECT state, count(*) FROM changes WHERE run = $preview AND state <> 'noted' GROUP BY 1 ORDER BY 1"),

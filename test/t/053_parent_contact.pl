@@ -42,7 +42,7 @@ my ($relative) = split /\n/,
 cmp_ok(scalar @students, '>', 20, 'there are students');
 cmp_ok(scalar @guardians, '>', 6, '... and guardians');
 
-# One of seven, six of one, nobody's; one of another school; cycles, and who is not there
+# One of seven, six of one, no one's; one of another school; cycles, and who is not there
 my %bent = (
 	$guardians[0] => contact('Gil', 'Seven', phone => '1', orgs => [ { sourcedId => 'another-school', type => 'org' } ],
 		agents => agents(@students[0 .. 6])),
@@ -63,7 +63,7 @@ is(contacts_of(@students[ 0 .. 6 ]),
 is(contacts_of($students[7]), "$students[7] Gus No4, home\@x.example, guardian: first guardian or parent in the order "
 	  . "of agents", 'the first of six guardians, whose address others have too');
 is(contacts_of($students[8]), "$students[8] Gus No1, home\@x.example, guardian: only guardian or parent",
-	'who names himself and someone unknown has the contact who is there');
+	'a student who names their own id and an unknown one has the contact who is there');
 is(contacts_of($students[9]), "$students[9] Rio One, relative: no guardian or parent; only relative",
 	'a relative where there is no one else');
 is($roster->sql("SELECT count(*) FROM staged_users WHERE role IN ('guardian', 'relative') AND outcome IS DISTINCT "
@@ -73,7 +73,7 @@ is($roster->sql('SELECT sum(count) = (SELECT count(*) FROM staged_users) FROM ru
 is(sync(), 'succeeded|0', 'nothing to do the second time');
 $bent{ $guardians[0] }{phone} = '2';
 $server->faults({ override => \%bent });
-is(sync(), 'succeeded|9', 'a new phone of his is an update of each');
+is(sync(), 'succeeded|9', 'a new phone of a contact is an update of each of the students');
 is(contacts_of($students[3]), "$students[3] Gil Seven, 2, guardian: only guardian or parent", '... with the new phone');
 
 # A contact who goes away stays, until the setting says otherwise
@@ -89,8 +89,8 @@ is(sync(), 'succeeded|0', 'contacts who are gone are no change');
 is(contacts_of(@students), $before, '... and stay');
 $roster->sql("SELECT roster_configure('mesa', clear_parent_contact => true)");
 $server->faults({ override => \%bent, status => { path => 'guardian', code => 403 } });
-is(sync(), 'succeeded|0', 'a list that was refused clears nobody');
-is(contacts_of(@students), $before, '... and changes nobody');
+is(sync(), 'succeeded|0', 'a list that was refused clears no one');
+is(contacts_of(@students), $before, '... and changes no one');
 is($roster->sql("SELECT complete FROM collections WHERE collection = 'guardians' AND run = " . newest()), 'f',
 	'... the list was not read');
 like($roster->sql('SELECT roster_report(' . newest() . ')'),
@@ -102,7 +102,7 @@ is($roster->sql("SELECT string_agg(sourced_ids[1] || ' ' || reason, E'\\n' ORDER
 	  . "FROM roster_preview('mesa')"),
 	join("\n", map { "$_ The roster names no parent contact of the student any more." } @students[ 0, 9, 10 ]),
 	'a preview shows whose contact is gone, and why');
-is(contacts_of(@students), $before, '... and clears nobody');
+is(contacts_of(@students), $before, '... and clears no one');
 is(sync(), 'succeeded|3', 'a sync clears them');
 my $cleared = newest();
 is(contacts_of(@students[ 0, 1, 2, 9, 10 ]), join("\n", "$students[0] ",

@@ -1,5 +1,5 @@
 # Rollover night: the SIS lists everyone under another id, and in the next grade. No one is created twice or archived,
-# and once someone has moved the links everyone goes on with his account.
+# and once someone has moved the links everyone goes on with the same account.
 
 use strict;
 use warnings;
@@ -11,7 +11,7 @@ use Test::More;
 my $server = OneRosterServer->new(people => 300, seed => 23);
 my $roster = RosterCluster->new('rollover');
 
-sub everybody
+sub everyone
 {
 	return $roster->sql("SELECT count(*) || ' ' || md5(string_agg(p::text, '' ORDER BY person_id)) FROM people p");
 }
@@ -23,13 +23,13 @@ $roster->sql("SELECT roster_configure('mesa-high', guard_percent => 100, guard_f
 $roster->sql("SELECT roster_sync('mesa-high')");
 my $people = $roster->sql('SELECT count(*) FROM people');
 my $links = $roster->sql('SELECT count(*) FROM links');
-my $before = everybody();
+my $before = everyone();
 
 $server->faults({ rollover => { prefix => 'next-' } });
 my $run = $roster->sql("SELECT run FROM roster_sync('mesa-high')");
 is($roster->sql("SELECT created, linked, updated, archived FROM runs WHERE run = $run"), '0|0|0|0',
 	'on the night of new ids nothing is done');
-is(everybody(), $before, '... to anyone');
+is(everyone(), $before, '... to anyone');
 cmp_ok($roster->sql("SELECT count(DISTINCT person_id) FROM changes WHERE run = $run AND action = 'link' "
 	  . "AND state = 'held'"), '>', $people * 0.9,
 	'nearly everyone is found under the new id');
@@ -47,21 +47,21 @@ is($roster->sql("SELECT (SELECT sum(count) FROM run_counts WHERE run = $run AND 
 
 my $moved = $roster->sql("SELECT roster_relink($run)");
 cmp_ok($moved, '>', $people * 0.9, 'the links are moved');
-is(everybody(), $before, '... and no one is changed by that');
+is(everyone(), $before, '... and no one is changed by that');
 $run = $roster->sql("SELECT run FROM roster_sync('mesa-high')");
 is($roster->sql("SELECT updated > 0, held FROM runs WHERE run = $run"), 't|0', 'the next sync goes on');
 is($roster->sql("SELECT count(*) FROM people p WHERE (SELECT count(*) FROM people q "
-	  . "WHERE q.identifier = p.identifier) > 1"), '0', 'nobody is there twice');
+	  . "WHERE q.identifier = p.identifier) > 1"), '0', 'no one is there twice');
 is($roster->sql('SELECT count(*) FROM people WHERE archived_at IS NULL') + $roster->sql(
 	"SELECT archived - created FROM runs WHERE run = $run"), $people,
 	'... or lost');
 is($roster->sql("SELECT count(*) FROM links WHERE sourced_id NOT LIKE 'next-%' AND missed_since IS NULL"), '0',
 	'no former id passes for listed');
 is($roster->sql("SELECT count(*) FROM links WHERE sourced_id LIKE 'next-%'"), $links, 'each new id is linked');
-$before = everybody();
+$before = everyone();
 is($roster->sql("SELECT created + linked + updated + restored + archived + held FROM roster_sync('mesa-high')"), '0',
 	'one sync more does nothing');
-is(everybody(), $before, '... to anyone');
+is(everyone(), $before, '... to anyone');
 
 $roster->stop;
 $server->stop;

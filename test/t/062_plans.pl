@@ -103,7 +103,7 @@ is(join("\n", LoggedPlans->of($node, "SELECT count(*) FROM many a JOIN many b US
 
 my @nothing = (0, 0, '+0 ~0 -0');
 is_deeply([ merge('first sync', '') ], [ $people, 0, "+$links ~0 -0" ], 'everyone is created, every row linked');
-is_deeply([ merge('unchanged night', '') ], \@nothing, 'nobody is written to, nor any link');
+is_deeply([ merge('unchanged night', '') ], \@nothing, 'no one is written to, nor any link');
 
 # Of a hundred people two have another phone, one another id (and so a link that moves), one is gone, one new, one has
 # another's identifier
@@ -124,7 +124,7 @@ cmp_ok($created, '>=', $people / 100, 'joiners');
 cmp_ok($others, '>=', $people * 3 / 100, 'changes and leavers');
 ok(is_plain('report', 'SELECT length(roster_report(last_run())) > 500 AND length(roster_report_html(last_run())) > '
 	  . '500;') eq 't', 'it is reported');
-is((merge('undo', q('undo', last_run())))[1], $created + $others, 'all of it is taken back');
+is((merge('undo', q('undo', last_run())))[1], $created + $others, 'all of it is undone');
 
 # Half of them have other values, and contacts
 $node->safe_psql('postgres', school(<<"SQL"));
@@ -136,7 +136,7 @@ SELECT 'north', 'g' || n, 'guardians', 'guardian', true, false, 'Guardian', 'Of'
 	FROM generate_series(0, $people / 2, 5) n;
 UPDATE connections SET parent_contact = true WHERE connection = 'north';
 SQL
-is_deeply([ merge('preview', q('preview')) ], \@nothing, 'a preview writes to nobody');
+is_deeply([ merge('preview', q('preview')) ], \@nothing, 'a preview writes to no one');
 (undef, $others) = merge('apply of it', q('apply', last_run()));
 cmp_ok($others, '>', $people / 2, 'half of the people change');
 cmp_ok((merge('undo of a big run', q('undo', last_run())))[1], '>=', $others, '... and back');

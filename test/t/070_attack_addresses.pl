@@ -1,6 +1,6 @@
 # Who may connect a SIS looks around from the database server by it: at the server itself, at private networks and at a
 # cloud's metadata, in each spelling of an address, at any port; by names that lead there, by redirects, by a proxy of
-# the environment. Listeners note whoever reaches them. And a SIS keeps a run for ever: by bytes that drip, pages, rows
+# the environment. Listeners note who reaches them. And a SIS keeps a run for ever: by bytes that drip, pages, rows
 # and headers without an end.
 
 use strict;

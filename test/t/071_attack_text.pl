@@ -122,7 +122,7 @@ foreach my $wire ('as they are', 'escaped')
 {
 	my $changed = $wire eq 'escaped' ? 0 : scalar @sent;
 	$server->faults({ override => \%bent, ignore_fields => 1, $wire eq 'escaped' ? (escapes => 1) : () });
-	is(sync(), "succeeded|$changed", "$wire: a sync updates the students, and archives, rejects and creates nobody");
+	is(sync(), "succeeded|$changed", "$wire: a sync updates the students, and archives, rejects and creates no one");
 	is(students_are(), $expected, '... who have what is left, and the contact whom they name');
 	is(sync(), 'succeeded|0', '... the next sync changes nothing');
 	is($roster->sql("SELECT count(*) FROM staged_users WHERE damaged"), '0', '... no row is damaged');

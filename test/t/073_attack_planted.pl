@@ -251,7 +251,7 @@ sub everything
 	refused('operator', "SELECT ${m}relink(" . newest('sync') . ')', qr/ERROR:  55000: /, 'there is nothing to move');
 	succeeds('operator', "SELECT state FROM ${m}sync('$connection')", 'a sync after the decision');
 
-	# Held, approved, taken back
+	# Held, approved, undone
 	call('manager', "SELECT (${m}configure('$connection', guard_percent => 0, guard_floor => 0)).connection");
 	$server->faults({ remove_rows => [ split /\n/, $roster->sql("SELECT l.sourced_id FROM links l JOIN $people p ON "
 	  . "p.person_id::text = l.person_id "

@@ -482,7 +482,7 @@ refused('manager', "SELECT minga_roster.roster_configure('east', people => 'app.
 $roster->sql("DELETE FROM people_relations WHERE relation = 'app.other_people'::regclass; DROP TABLE app.other_people");
 is(settings(), $before, '... and nothing was changed');
 is($roster->sql('SELECT count(*), md5(string_agg(p::text, $$,$$ ORDER BY person_id)) FROM public.people p'), $people,
-	'... and nobody');
+	'... and no one');
 is(scalar(grep { $_->{path} !~ /nothing/ } $evil->log), 0, '... and that SIS was not asked');
 foreach my $change ("url => '" . $server->legacy_url . "'", "school_id => 'another'")
 {
@@ -518,7 +518,7 @@ like(said('owner_too',
 	my $mine = $roster->sql("SELECT jobid FROM cron.job WHERE username = '$superuser'");
 	$roster->sql("SELECT cron.alter_job($mine, active := false)");
 	is($roster->sql("SELECT blocked_reason FROM roster_status WHERE connection = 'mesa'"),
-		"pg_cron job $mine is not active", 'roster_status speaks of ours');
+		"pg_cron job $mine is not active", 'roster_status names ours');
 	$roster->sql("SELECT roster_disable('mesa')");
 	is($roster->sql($jobs), 'cron_one minga_roster,cron_two minga_roster', 'roster_disable removes ours alone');
 	$roster->sql("SELECT cron.schedule('minga_roster', '0 0 1 1 *', 'SELECT 2')");
@@ -699,7 +699,7 @@ refused('audited', "BEGIN; SELECT minga_roster.roster_toggle('nowhere', archive 
 is($roster->sql('SELECT count(*) FROM audit'), $audit, '... is not');
 
 is($roster->sql("SELECT string_agg(rolname, ',') FROM pg_roles WHERE rolsuper"), $superuser,
-	'nobody has become superuser');
+	'no role has become superuser');
 is($roster->sql("SELECT state FROM roster_sync('mesa')"), 'succeeded', 'and a sync works');
 unlike($roster->log_contents, qr/was terminated by signal|PANIC|TRAP/, 'no process has crashed');
 

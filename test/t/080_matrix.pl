@@ -18,9 +18,9 @@ $roster->connect_school('mesa', $server);
 $roster->sql("SELECT roster_toggle('mesa', category, roster => category = 'student') FROM toggles "
 	  . "WHERE connection = 'mesa'");
 $roster->sql("SELECT roster_configure('mesa', page_size => 20); SELECT roster_fetch('mesa')");
-my $everybody = $roster->sql('SELECT count(DISTINCT sourced_id) FROM staged_users');
-cmp_ok($everybody, '>', 45, 'students on three pages of twenty');
-cmp_ok($everybody % 20, '>', 2, '... the last of which is short');
+my $everyone = $roster->sql('SELECT count(DISTINCT sourced_id) FROM staged_users');
+cmp_ok($everyone, '>', 45, 'students on three pages of twenty');
+cmp_ok($everyone % 20, '>', 2, '... the last of which is short');
 
 my @answers = (400, 404, 410, 416, 422, 500, 501, 302, 204, 'nothing', '{}', 'null', 'html', 'empty', 'first', 'last');
 my %seen;
@@ -56,7 +56,7 @@ sub cell
 	my ($name, $faults, $expected) = @_;
 	my $found = outcome($faults);
 	my $sound = (defined $expected && $found =~ $expected)
-	  || $found =~ /^staged $everybody (?:complete (?:total|empty page)|weak \w+)$/
+	  || $found =~ /^staged $everyone (?:complete (?:total|empty page)|weak \w+)$/
 	  || $found =~ /^staged \d+$known_missing/
 	  || $found =~ /^failed (?:08P01|08006|42704) the (?:SIS|answer of the SIS|number of students)/;
 	ok($sound && (!defined $expected || $found =~ $expected), "$name: $found") or diag($json->encode($faults));
@@ -64,10 +64,10 @@ sub cell
 	return $found;
 }
 
-my $all_proved = qr/^staged $everybody complete total$/;
-my $all_complete = qr/^staged $everybody complete /;
-my $all_weak = qr/^staged $everybody weak /;
-my $all = qr/^staged $everybody /;
+my $all_proved = qr/^staged $everyone complete total$/;
+my $all_complete = qr/^staged $everyone complete /;
+my $all_weak = qr/^staged $everyone weak /;
+my $all = qr/^staged $everyone /;
 
 foreach my $total ('right', 'none', 'wrong')
 {
@@ -203,7 +203,7 @@ sub learns
 
 learns('a refused overlap', { refuse => { path => 'students', where => 'inside', step => 20, answer => 404 },
 	total => 'none' }, 'overlap refused');
-is(scalar(grep { $_->{query}{offset} % 20 && $_->{query}{offset} < $everybody - 1 } students()), 0,
+is(scalar(grep { $_->{query}{offset} % 20 && $_->{query}{offset} < $everyone - 1 } students()), 0,
 	'... for no offset inside a page');
 learns('an empty overlap', { refuse => { path => 'students', where => 'inside', step => 20, answer => 'empty' },
 	total => 'none' }, 'overlap empty');

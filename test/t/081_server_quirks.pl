@@ -191,7 +191,7 @@ is(scalar(grep { $_->{path} =~ m{/users$} && !exists $_->{query}{filter} } $serv
 is($roster->sql('SELECT unread, still_unread FROM facts_of((SELECT max(run) FROM runs))'),
 	'{administrators,aides,proctors}|{}', '... and someone is told');
 is(runs("roster_sync('v1')", { %counts, remove_rows => [$admin] }), 'succeeded', 'the next such night, when one left');
-is(newest('archived, held'), '0|0', '... archives nobody');
+is(newest('archived, held'), '0|0', '... archives no one');
 is($roster->sql('SELECT unread, still_unread FROM facts_of((SELECT max(run) FROM runs))'),
 	'{}|{administrators,aides,proctors}', '... and needs no one again');
 is(runs("roster_sync('v1')", { total => { mode => 'wrong', path => 'users\?filter' } }), 'succeeded',

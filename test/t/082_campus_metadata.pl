@@ -14,7 +14,7 @@ my $json = JSON::PP->new->utf8;
 my $server = OneRosterServer->new(people => 200, seed => 23);
 my $roster = RosterCluster->new('campus_metadata');
 
-sub everybody { return $roster->sql("SELECT count(*) || ' ' || md5(string_agg((to_jsonb(p) - 'updated_at')::text, '' "
+sub everyone { return $roster->sql("SELECT count(*) || ' ' || md5(string_agg((to_jsonb(p) - 'updated_at')::text, '' "
 	  . "ORDER BY person_id)) FROM people p"); }
 sub newest { my ($columns) = @_; return $roster->sql("SELECT $columns FROM runs ORDER BY run DESC LIMIT 1"); }
 sub asked { return join ' ', map { $_->{query}{fields} // () } $server->log; }
@@ -29,7 +29,7 @@ $server->clear_log;
 $roster->sql("SELECT roster_sync('mesa')");
 unlike(asked(), qr/metadata/, 'no metadata is asked for in 1.1');
 my $links = $roster->sql('SELECT count(*) FROM links');
-my $before = everybody();
+my $before = everyone();
 cmp_ok($links, '>', 150, 'people are linked');
 
 # Keys of some are gone or mixed up: the former id tells them all the same.
@@ -52,7 +52,7 @@ $server->clear_log;
 my $run = $roster->sql("SELECT run FROM roster_sync('mesa')");
 is(scalar(grep { $_->{query}{fields} && $_->{query}{fields} !~ /(^|,)metadata$/ } $server->log), 0,
 	'metadata is asked for in 1.2');
-is(everybody(), $before, 'on the night of the move no one is changed');
+is(everyone(), $before, 'on the night of the move no one is changed');
 is($roster->sql("SELECT count(*) FROM changes WHERE run = $run AND action = 'create'"), '0', '... or would be created');
 is($roster->sql("SELECT string_agg(DISTINCT rule || ' ' || state, ', ') FROM changes WHERE run = $run "
 	  . "AND action = 'link'"), 'former id held', 'all are found by their former id, and are held');
@@ -69,7 +69,7 @@ is($roster->sql("SELECT count(*) FROM staged_users s WHERE s::text ~ 'private'")
 	'nothing else of metadata is staged');
 
 cmp_ok($roster->sql("SELECT roster_relink($run)"), '>', 150, 'the links are moved');
-is(everybody(), $before, '... which changes nobody');
+is(everyone(), $before, '... which changes no one');
 is($roster->sql("SELECT state, created FROM roster_sync('mesa')"), 'succeeded|0', 'the next sync goes on');
 is($roster->sql("SELECT count(*) FROM links WHERE sourced_id LIKE 'p-%' AND missed_since IS NULL"), $links,
 	'... with each under the new id');
@@ -152,7 +152,7 @@ is_deeply(
 		{ ic_relationships => {} },
 		{ ic_relationships => [ undef, 1, 'g', [], {}, [ { sourcedId => 'g' } ], { guardian => $true },
 		{ sourcedId => ['g'] } ] }),
-	[ ('-|-|f') x 5 ], '... of other shapes, or of nobody');
+	[ ('-|-|f') x 5 ], '... of other shapes, or of no one');
 staged({ ic_relationships => [ map { { sourcedId => "g$_" } } 1 .. 3000 ], password => 'hush' });
 is($roster->sql("SELECT jsonb_array_length(relationships), relationships::text ~ 'hush' FROM staged_users "
 	  . "WHERE sourced_id = 'x000'"), '1000|f', '... too many: the first ones');
