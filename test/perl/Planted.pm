@@ -100,7 +100,8 @@ BEGIN
             EXECUTE format('CREATE FUNCTION evil.op_text(a %1$s, b %2$s) RETURNS text LANGUAGE plpgsql AS %3$L', l, r,
                 trap.body(format('operator of %s and %s', l, r), '''planted'''));
             FOREACH operator IN ARRAY string_to_array(
-                '= <> < <= > >= ~~ !~~ ~~* !~~* ~ !~ ~* !~* ^@ || -> ->> #>> #> ? ?| ?& @> <@ + - * / % & | && #- @@ -|-', ' ')
+                '= <> < <= > >= ~~ !~~ ~~* !~~* ~ !~ ~* !~* ^@ || -> ->> #>> #> ? ?| ?& @> <@ '
+                || '+ - * / % & | && #- @@ -|-', ' ')
             LOOP
                 result := CASE WHEN operator IN ('||', '+', '-', '*', '/', '%', '&', '|', '#-') THEN 'op_left'
                     WHEN operator IN ('->', '->>', '#>', '#>>') THEN 'op_text' ELSE 'op_bool' END;
@@ -180,7 +181,8 @@ BEGIN
     FOREACH l IN ARRAY ARRAY['mood', 'pair'] LOOP
         FOREACH r IN ARRAY ARRAY['text', 'varchar', 'jsonb', 'name', 'int8', 'uuid'] LOOP
             EXECUTE format(
-	'CREATE FUNCTION evil.cast_of(a evil.%1$s, b pg_catalog.%2$s DEFAULT NULL) RETURNS pg_catalog.%2$s LANGUAGE plpgsql AS %3$L',
+                'CREATE FUNCTION evil.cast_of(a evil.%1$s, b pg_catalog.%2$s DEFAULT NULL) '
+                || 'RETURNS pg_catalog.%2$s LANGUAGE plpgsql AS %3$L',
                 l, r, trap.body(format('cast of %s to %s', l, r), 'NULL'));
             EXECUTE format(
 	'CREATE FUNCTION evil.cast_to_%2$s(a evil.%1$s) RETURNS pg_catalog.%2$s LANGUAGE plpgsql AS %3$L', l, r,
@@ -214,7 +216,8 @@ BEGIN
         PERFORM trap.try('relations', format('CREATE VIEW evil.%I AS SELECT %s WHERE trap.sprung(%L)', f.relname,
             f.columns, 'relation ' || f.relname));
         PERFORM trap.try('triggers',
-            format('CREATE TRIGGER t INSTEAD OF INSERT OR UPDATE OR DELETE ON evil.%I FOR EACH ROW EXECUTE FUNCTION trap.sprung_trigger()',
+            format('CREATE TRIGGER t INSTEAD OF INSERT OR UPDATE OR DELETE ON evil.%I '
+            || 'FOR EACH ROW EXECUTE FUNCTION trap.sprung_trigger()',
             f.relname));
     END LOOP;
     EXECUTE 'GRANT ALL ON ALL TABLES IN SCHEMA evil TO PUBLIC';

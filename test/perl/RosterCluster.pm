@@ -105,6 +105,10 @@ sub move_school
 	return;
 }
 
+# One pattern of several: one after the other, or in this order with anything between them.
+sub pattern { my $all = join '', @_; return qr/$all/; }
+sub in_order { my $all = join '.*', @_; return qr/$all/s; }
+
 # Waits until a query answers true; dies when it does not.
 sub wait_for
 {

@@ -70,7 +70,8 @@ command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('
 
 # The same rows on both sides
 foreach my $table (
-	qw(people_relations connections toggles secrets runs run_counts run_steps findings collections changes links recipients outbox sis role_rules))
+	qw(people_relations connections toggles secrets runs run_counts run_steps findings collections changes links
+		recipients outbox sis role_rules))
 {
 	my $rows = "SET search_path = pg_catalog; SELECT t FROM minga_roster.$table t ORDER BY t::text";
 	my $here = $node->safe_psql('school', $rows);

@@ -139,6 +139,10 @@ my @spellings = (
 	'[::ffff:7f00:1]', '[64:ff9b::7f00:1]', '[2002:7f00:1::]',
 	'10.0.0.1', '192.168.1.1', '172.31.255.255', '100.64.0.1', '169.254.169.254', '2852039166',
 	'[::ffff:169.254.169.254]', '[fd00:ec2::254]', '[fe80::1]');
+my $special = 'of a private network or of another special range';
+$special = qr/^Its host is (the database server itself|an address of the database server, $special)\.$/;
+my $allow = RosterCluster::pattern(qr/^Ask the DBA to allow it: LOAD 'minga_roster'; /,
+	qr/ALTER SYSTEM SET minga_roster\.allowed_hosts = '.*:\d+'; SELECT pg_reload_conf\(\)\.$/);
 my %wrong;
 
 foreach my $host (@spellings)
@@ -158,8 +162,7 @@ foreach my $host (@spellings)
 			  unless $refusal->{sqlstate} eq '22023'
 			  && $refusal->{message} eq ($way =~ /token/ ? 'token_url is not allowed'
 			  : "URL \"https://$at$path\" is not allowed")
-			  && $refusal->{detail} =~ /^Its host is (the database server itself|an address of the database server, of a private network or of another special range)\.$/
-			  && $refusal->{hint} =~ /^Ask the DBA to allow it: LOAD 'minga_roster'; ALTER SYSTEM SET minga_roster\.allowed_hosts = '.*:\d+'; SELECT pg_reload_conf\(\)\.$/;
+			  && $refusal->{detail} =~ $special && $refusal->{hint} =~ $allow;
 		}
 	}
 }

@@ -114,8 +114,9 @@ my $manages = join ', ', map { "minga_roster.roster_$_" }
 my $operates = join ', ', map { "minga_roster.roster_$_" }
   qw(test_connection diagnose preview sync fetch start cancel approve apply undo relink decide);
 my $shown = join ', ', map { "minga_roster.$_" } qw(
-  roster_status runs run_counts run_steps findings collections changes links roster_conflicts roster_same_names roster_joiners
-  roster_leavers roster_changes_by_day roster_listed_twice roster_without_email roster_students_without_guardian);
+  roster_status runs run_counts run_steps findings collections changes links roster_conflicts roster_same_names
+  roster_joiners roster_leavers roster_changes_by_day roster_listed_twice roster_without_email
+  roster_students_without_guardian);
 $roster->sql(<<"SQL");
 CREATE ROLE db_owner LOGIN;
 CREATE ROLE operator LOGIN;

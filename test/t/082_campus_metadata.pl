@@ -60,9 +60,12 @@ is($roster->sql("SELECT count(*) FROM changes c JOIN links l ON l.person_id = c.
 	  . "AND c.action = 'link' AND 'p-' || l.sourced_id = ANY (c.sourced_ids)"),
 	$roster->sql("SELECT sum(cardinality(sourced_ids)) FROM changes WHERE run = $run AND action = 'link'"),
 	'... each the person of that id');
+my $all_told = 'Many ids of the SIS changed tonight: (\d+) of \d+ people have another one, '
+  . 'and the SIS tells the former one of \1\.';
 like($roster->sql("SELECT DISTINCT state_reason FROM changes WHERE run = $run AND action = 'link' "
 	  . "AND category = 'student'"),
-	qr/^Many ids of the SIS changed tonight: (\d+) of \d+ people have another one, and the SIS tells the former one of \1\.$/, '... which is told');
+	qr/^$all_told$/,
+	'... which is told');
 like($roster->sql("SELECT roster_report($run)") =~ s/\s+/ /gr,
 	qr/found by their former IDs, which the SIS sends\. This is exact/, '... in the report too');
 is($roster->sql("SELECT count(*) FROM staged_users s WHERE s::text ~ 'private'"), '0',
@@ -84,7 +87,8 @@ my $rules = $roster->sql("SELECT string_agg(DISTINCT p.parent_rule, ', ' ORDER B
 is($rules, 'guardian by the SIS: mother',
 	'the guardian that the SIS names is the primary contact, and the rule says so');
 is($roster->sql(
-	"SELECT count(*) FROM staged_users s JOIN links l ON l.sourced_id = s.sourced_id JOIN people p ON p.person_id::text = l.person_id
+	"SELECT count(*) FROM staged_users s JOIN links l ON l.sourced_id = s.sourced_id
+	JOIN people p ON p.person_id::text = l.person_id
 	JOIN staged_users g ON g.sourced_id = s.agent_ids[cardinality(s.agent_ids)]
 	WHERE s.role = 'student' AND cardinality(s.agent_ids) > 1 AND p.parent_name IS DISTINCT
 	FROM concat_ws(' ', g.given_name, g.family_name)"), '0', '... the last of the agents here, not the first');
@@ -110,7 +114,8 @@ sub staged
 	$server->clear_faults;
 	return [ split /\n/,
 		$roster->sql(
-		"SELECT concat_ws('|', coalesce(legacy_id, '-'), coalesce((SELECT string_agg(concat_ws(' ', e ->> 'id', coalesce(e ->> 'guardian', '-'), coalesce(e ->> 'type', '-')), ', ' ORDER BY nth)
+		"SELECT concat_ws('|', coalesce(legacy_id, '-'), coalesce((SELECT string_agg(
+			concat_ws(' ', e ->> 'id', coalesce(e ->> 'guardian', '-'), coalesce(e ->> 'type', '-')), ', ' ORDER BY nth)
 		FROM jsonb_array_elements(relationships) WITH ORDINALITY AS r (e, nth)), '-'), damaged) FROM staged_users
 		WHERE sourced_id ~ '^x[0-9]{3}\$' ORDER BY sourced_id") ];
 }
