@@ -43,7 +43,7 @@ port=$((20000 + RANDOM % 10000))
 # Small pages that take 50 ms each
 /usr/bin/python3 "$work/src/test/oneroster_server.py" --people 20000 --seed 3 --schools 1 --export "$work/pages_slow" --page-size 50 >/dev/null
 /usr/bin/python3 "$work/src/test/bench/slow_server.py" --dir "$work/pages_slow" --delay-ms 50 > "$work/slow.port" & echo $! > "$work/slow.pid"
-while [ ! -s "$work/slow.port" ]; do sleep 0.2; done
+for _ in $(seq 50); do [ ! -s "$work/slow.port" ] || break; sleep 0.2; done
 port_slow=$(cat "$work/slow.port")
 give_to_postgres "$work"
 chmod -R a+rX "$work/pages_full" "$work/pages_tenth" "$work/pages_half"

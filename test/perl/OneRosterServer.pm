@@ -11,6 +11,7 @@ use File::Temp ();
 use HTTP::Tiny;
 use IPC::Run ();
 use JSON::PP ();
+use Time::HiRes qw(usleep);
 
 my $directory = abs_path(dirname(__FILE__) . '/..');
 my $json = JSON::PP->new->utf8->canonical;
@@ -123,6 +124,20 @@ sub clear_log { return $_[0]->order('DELETE', '/log') }
 
 # { day, concurrent_max, concurrent, requests, faults }
 sub state { return $_[0]->order('GET', '/state') }
+
+# Waits until a condition, given as a sub, holds; dies when that takes more than three minutes.
+sub wait_for
+{
+	my ($self, $condition) = @_;
+	my $give_up = time + 180;
+
+	until ($condition->())
+	{
+		die 'the server was not asked for what the test waits for' if time > $give_up;
+		usleep(100_000);
+	}
+	return;
+}
 
 # What happens on a day: a list of { kind, sourced_ids, values }.
 sub changes { my ($self, $day) = @_; return $self->order('GET', "/changes?day=$day") }

@@ -1,4 +1,6 @@
 -- Which hosts, ports and addresses a SIS may have.
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set set_setting :abs_srcdir '/fixtures/set_setting.sql'
 \set VERBOSITY terse
 LOAD 'minga_roster';
 CREATE FUNCTION pg_temp.refusal(statement text) RETURNS text LANGUAGE plpgsql AS $$
@@ -12,9 +14,9 @@ EXCEPTION WHEN OTHERS THEN
     RETURN concat_ws(E'\n  ', SQLSTATE || ': ' || message, 'DETAIL: ' || nullif(detail, ''), 'HINT: ' || nullif(hint, ''));
 END
 $$;
-ALTER SYSTEM SET minga_roster.allowed_hosts = '';
-SELECT pg_reload_conf();
-SELECT pg_sleep(0.2);
+\set setting allowed_hosts
+\set value ''
+\i :set_setting
 
 -- Addresses: of each range that is not public the first and the last one; and their neighbors outside, which are
 -- public unless they are in another such range
@@ -89,9 +91,9 @@ SELECT minga_roster_internal.clean_token_url(url)
 FROM (VALUES (E' https://Login.Example/Token?x=1&y=%20 \n'), ('HTTPS://login.example:443'), ('https://login.example/a/../token')) AS v (url);
 
 -- What the list names is allowed, in any spelling and with that port
-ALTER SYSTEM SET minga_roster.allowed_hosts = ' SIS.Mesa.example:8443 ,10.1.2.3,[::1]:*, 0x7f.1:8443,sis.mesa.example';
-SELECT pg_reload_conf();
-SELECT pg_sleep(0.2);
+\set setting allowed_hosts
+\set value ' SIS.Mesa.example:8443 ,10.1.2.3,[::1]:*, 0x7f.1:8443,sis.mesa.example'
+\i :set_setting
 SELECT host, pg_temp.url(host), pg_temp.token_url(host)
 FROM unnest(ARRAY['sis.mesa.example', 'SIS.MESA.EXAMPLE.:8443', '10.1.2.3', '10.66051', '[::1]', '[0::1]:9999', '127.0.0.1:8443', '2130706433:8443']) AS host;
 SELECT host, substring(pg_temp.url(host) FROM 'DETAIL: [^\n]*'), substring(pg_temp.token_url(host) FROM 'DETAIL: [^\n]*')

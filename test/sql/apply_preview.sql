@@ -36,7 +36,7 @@ SELECT category, action, count FROM run_counts WHERE run = last_run() ORDER BY 1
 SELECT count(*) FROM planned_links;
 SELECT stage('s50', 'student', 'New', 'Day', identifier => '50'), stage('s77', 'student', 'Here', 'Before', identifier => '77', email => 'here@x.example');
 SELECT again();
-SELECT regexp_replace(roster_report(run), '(Took|Queued|Run|Applies): .*', '\1', 'ng') FROM runs WHERE run = (SELECT max(run) FROM runs WHERE kind = 'apply' AND connection = 'north');
+SELECT regexp_replace(roster_report(run), '(Began|Took|Run|Applies): .*', '\1', 'ng') FROM runs WHERE run = (SELECT max(run) FROM runs WHERE kind = 'apply' AND connection = 'north');
 
 -- who was changed since is refused, everybody else is applied
 \set ECHO none

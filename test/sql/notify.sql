@@ -1,6 +1,7 @@
 -- roster_notify
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/refusal.sql'
+\set set_setting :abs_srcdir '/fixtures/set_setting.sql'
 \i :fixture
 CREATE SCHEMA notify;
 GRANT USAGE ON SCHEMA notify TO regress_people_owner;
@@ -10,13 +11,13 @@ SELECT connection FROM roster_connect('notified', 'https://sis.example/campus/ap
 
 -- No mail server yet; then none but the sender is missing; then all is there.
 SELECT roster_notify('notified', 'it@mesa.example');
-ALTER SYSTEM SET minga_roster.smtp_url = 'smtp://mail.mesa.example:587';
-SELECT pg_reload_conf();
-SELECT pg_sleep(0.2);
+\set setting smtp_url
+\set value 'smtp://mail.mesa.example:587'
+\i :set_setting
 SELECT roster_notify('notified', 'it@mesa.example');
-ALTER SYSTEM SET minga_roster.smtp_from = 'roster@mesa.example';
-SELECT pg_reload_conf();
-SELECT pg_sleep(0.2);
+\set setting smtp_from
+\set value 'roster@mesa.example'
+\i :set_setting
 SELECT roster_notify('notified', 'it@mesa.example');
 SELECT roster_notify('notified', 'Principal@Mesa.example', 'problems', manual => true);
 SELECT roster_notify('notified', 'o''brien+roster@mesa.example', send => 'changes');

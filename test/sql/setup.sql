@@ -1,5 +1,7 @@
 -- What the other tests stand on: an owner of people, and a key file beside the data directory.
 -- Tests that change a setting do it by ALTER SYSTEM and reload.
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set set_setting :abs_srcdir '/fixtures/set_setting.sql'
 \set VERBOSITY terse
 SELECT current_setting('data_directory') || '.minga_roster_key' AS key_file \gset
 \set ECHO none
@@ -8,7 +10,7 @@ SELECT 'CREATE ROLE regress_people_owner' WHERE to_regrole('regress_people_owner
 SELECT format('COPY (SELECT) TO PROGRAM %L', format('umask 077; openssl rand -hex 32 > "%s"', :'key_file')) \gexec
 \set ECHO all
 SELECT minga_roster_internal.setting('max_workers');
-ALTER SYSTEM SET minga_roster.key_file = :'key_file';
-SELECT pg_reload_conf();
-SELECT pg_sleep(0.2);
+\set setting key_file
+\set value :key_file
+\i :set_setting
 SELECT minga_roster_internal.setting('key_file') = :'key_file' AS key_file_is_set;

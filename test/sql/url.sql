@@ -1,4 +1,6 @@
 -- URLs as people paste them, brought to their normal form.
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set set_setting :abs_srcdir '/fixtures/set_setting.sql'
 CREATE FUNCTION pg_temp.campus(url text, app_name text DEFAULT NULL) RETURNS TABLE (base_url text, token_url text, app text) LANGUAGE plpgsql AS $$
 DECLARE
     message text; detail text; hint text;
@@ -11,9 +13,9 @@ EXCEPTION WHEN OTHERS THEN
 END
 $$;
 -- Ports and addresses that are not allowed by themselves
-ALTER SYSTEM SET minga_roster.allowed_hosts = 'campus.mingacityschools.us:8443, [2001:db8::1]:8443, localhost:8080, [::1]:*, localhost:80';
-SELECT pg_reload_conf();
-SELECT pg_sleep(0.2);
+\set setting allowed_hosts
+\set value 'campus.mingacityschools.us:8443, [2001:db8::1]:8443, localhost:8080, [::1]:*, localhost:80'
+\i :set_setting
 \pset format unaligned
 \pset tuples_only on
 \pset fieldsep '\n  '
@@ -109,15 +111,15 @@ SELECT * FROM pg_temp.campus('https://campus.example.org/campus', '..');
 SELECT * FROM pg_temp.campus('https://campus%95.example.org/campus/api/oneroster/v1p1/minga');
 SELECT * FROM pg_temp.campus('https://campus%07.example.org/campus/api/oneroster/v1p1/minga');
 -- http is for tests: to this machine alone, and only where the setting allows it
-ALTER SYSTEM SET minga_roster.insecure_loopback = on;
-SELECT pg_reload_conf();
-SELECT pg_sleep(0.2);
+\set setting insecure_loopback
+\set value on
+\i :set_setting
 SELECT * FROM pg_temp.campus('http://localhost:8080/campus', 'minga');
 SELECT * FROM pg_temp.campus('http://[::1]:8080/campus', 'minga');
 SELECT * FROM pg_temp.campus('http://localhost.example.org/campus', 'minga');
-ALTER SYSTEM RESET minga_roster.insecure_loopback;
-SELECT pg_reload_conf();
-SELECT pg_sleep(0.2);
+\set value off
+\i :set_setting
 SELECT * FROM pg_temp.campus('http://localhost:8080/campus', 'minga');
+ALTER SYSTEM RESET minga_roster.insecure_loopback;
 ALTER SYSTEM RESET minga_roster.allowed_hosts;
 SELECT pg_reload_conf();

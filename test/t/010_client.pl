@@ -197,7 +197,7 @@ $server->clear_faults;
 $server->faults({ hang => { path => 'students' } });
 $server->clear_log;
 my $run = $roster->sql("SELECT roster_start('mesa-high', 'fetch')");
-sleep 1 until requests('students');
+$server->wait_for(sub { requests('students') });
 is($roster->sql("SELECT count(*), count(xact_start), count(backend_xmin) FROM pg_stat_activity "
 	  . "WHERE backend_type = 'minga_roster'"), '1|0|0',
 	'while it waits for the network it holds no transaction and no snapshot');
@@ -213,7 +213,7 @@ $roster->sql('DELETE FROM tokens');
 $server->faults({ hang => { path => 'oauth2/token' } });
 $server->clear_log;
 $run = $roster->sql("SELECT roster_start('mesa-high', 'fetch')");
-sleep 1 until requests('oauth2/token');
+$server->wait_for(sub { requests('oauth2/token') });
 $roster->sql("SELECT roster_cancel($run)");
 $roster->wait_for("SELECT state <> 'running' FROM runs WHERE run = $run");
 is($roster->sql("SELECT state FROM runs WHERE run = $run"), 'canceled', 'a cancel while a token is asked for');
@@ -242,7 +242,7 @@ $roster->set(insecure_loopback => 'off');
 $server->clear_log;
 $server->faults({ hang => { path => 'students' } });
 $roster->sql("SELECT roster_start('mesa-high', 'fetch')");
-sleep 1 until requests('students');
+$server->wait_for(sub { requests('students') });
 $roster->stop;
 pass('a shutdown does not wait for a hanging request');
 $server->clear_faults;

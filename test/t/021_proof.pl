@@ -141,8 +141,11 @@ sub fetch_while_leaving
 	my $run = $roster->sql("SELECT roster_start('mesa', 'fetch')");
 	while (my $offset = shift @offsets)
 	{
-		sleep 1 until (grep { $_->{path} =~ m{/students$} && $_->{query}{offset} =~ /^(?:$offset)$/ } $server->log)
-		  or $roster->sql("SELECT finished_at IS NOT NULL FROM runs WHERE run = $run") eq 't';
+		$server->wait_for(
+			sub {
+				(grep { $_->{path} =~ m{/students$} && $_->{query}{offset} =~ /^(?:$offset)$/ } $server->log)
+				  or $roster->sql("SELECT finished_at IS NOT NULL FROM runs WHERE run = $run") eq 't';
+			});
 		$gone++;
 		$server->faults({ remove_rows => [ @$leavers[0 .. $gone - 1] ],
 			hang => @offsets ? { path => "students.*offset=(?:$offsets[0])&" } : undef });

@@ -60,7 +60,7 @@ sub start_and_wait_for
 	$server->faults($faults);
 	$server->clear_log;
 	my $run = $roster->sql("SELECT roster_start('mesa', 'fetch')");
-	sleep 1 until $server->state->{concurrent} >= $requests;
+	$server->wait_for(sub { $server->state->{concurrent} >= $requests });
 	return $run;
 }
 
@@ -153,7 +153,7 @@ is($roster->sql("SELECT complete, proof FROM collections WHERE run = (SELECT max
 
 $run = start_and_wait_for(1, { status => { path => 'students.*offset=20&', code => 429, times => 1, retry_after => 0 },
 	hang => { path => 'students.*offset=200&' } });
-sleep 1 until grep { $_ == 200 } offsets();
+$server->wait_for(sub { grep { $_ == 200 } offsets() });
 is(scalar(grep { $_ > 200 } offsets()), 0, 'a server that asked for a pause is asked one thing at a time');
 $server->clear_faults;
 is(wait_for_end($run), 'succeeded', '... to the end');
@@ -194,7 +194,7 @@ $roster->set(proxy => '');
 $roster->sql("SELECT roster_configure('mesa', page_size => 100)");
 $run = start_and_wait_for(1,
 	{ padding => { path => 'students', megabytes => 10 }, hang => { path => 'students.*offset=300&' } });
-sleep 1 until grep { $_ == 300 } offsets();
+$server->wait_for(sub { grep { $_ == 300 } offsets() });
 SKIP:
 {
 	skip 'needs /proc', 1 unless -r '/proc/self/status';

@@ -224,16 +224,15 @@ is("@order " . verdict($found, 'token'), 'token none given!', 'a wrong secret');
 unlike(text(), qr/wrong"|'wrong/, '... is not told');
 $roster->sql("SELECT roster_set_secret('mesa', '" . $server->client_secret . "')");
 is($roster->sql("SELECT roster_start('mesa', 'diagnose') > 0"), 't', 'a diagnosis is started without waiting');
-$roster->node->poll_query_until('postgres',
-	"SELECT state = 'succeeded' FROM minga_roster.runs ORDER BY run DESC LIMIT 1");
+$roster->wait_for("SELECT state = 'succeeded' FROM minga_roster.runs ORDER BY run DESC LIMIT 1");
 like(text(), qr/^ok sort: honored/m, '... and its text read afterwards');
 
 # Canceled in the middle
 $server->faults({ hang => { path => '/teachers' } });
 my $run = $roster->sql("SELECT roster_start('mesa', 'diagnose')");
-$roster->node->poll_query_until('postgres', "SELECT count(*) > 0 FROM minga_roster.collections WHERE run = $run");
+$roster->wait_for("SELECT count(*) > 0 FROM minga_roster.collections WHERE run = $run");
 is($roster->sql("SELECT run FROM roster_cancel($run)"), $run, 'a diagnosis is canceled while it reads');
-$roster->node->poll_query_until('postgres', "SELECT state <> 'running' FROM minga_roster.runs WHERE run = $run");
+$roster->wait_for("SELECT state <> 'running' FROM minga_roster.runs WHERE run = $run");
 $server->clear_faults;
 is($roster->sql("SELECT state, sqlstate FROM runs WHERE run = $run"), 'canceled|57014', '... and says so');
 is($roster->sql("SELECT count(*) FROM findings WHERE run = $run AND finding = 'full read'"), '0',

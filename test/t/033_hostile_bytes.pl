@@ -25,7 +25,8 @@ sub private_memory
 	my $run = $roster->sql("SELECT roster_start('mesa')");
 	$roster->wait_for("SELECT count(*) = 1 FROM runs WHERE run = $run AND pid IS NOT NULL");
 	my $pid = $roster->sql("SELECT pid FROM runs WHERE run = $run");
-	while (-r "/proc/$pid/status")
+	my $give_up = time + 180;
+	while (-r "/proc/$pid/status" && time < $give_up)
 	{
 		my %size = map { /^(\w+):\s+(\d+) kB/ ? ($1 => $2) : () } split /\n/,
 			(eval { slurp_file("/proc/$pid/status") } // '');

@@ -170,7 +170,7 @@ hang();
 $first = start_hanging('one');
 my $pid = $roster->sql("SELECT pid FROM runs WHERE run = $first");
 kill 'KILL', $pid;
-$node->poll_query_until('postgres', 'SELECT true');
+$roster->wait_for('SELECT true');
 $server->clear_faults;
 is($roster->sql("SELECT state FROM runs WHERE run = $first"), 'running', 'after a crash the row is still running');
 is($roster->sql("SELECT state FROM roster_fetch('one')"), 'succeeded', 'the connection works again');
