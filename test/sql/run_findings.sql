@@ -129,15 +129,11 @@ INSERT INTO runs (connection, site, kind, trigger, state, requested_by, is_full)
 INSERT INTO collections (run, collection, family, complete, proof, rows, distinct_ids, elsewhere, roles_ended)
 VALUES (last_run(), 'students', 'student', true, 'total', 3, 3, 0, 0), (last_run(), 'teachers', 'staff', true, 'total', 12, 12, 12, 12),
     (last_run(), 'administrators', 'staff', true, 'total', 20, 20, 12, 8);
-UPDATE connections SET number = 99001 WHERE connection = 'north';
-ALTER TABLE staged_north RENAME TO staged_users_99001;
-ALTER TABLE staged_users_99001 SET SCHEMA minga_roster;
 SELECT settle_stage(last_run(), 'north');
 SELECT sourced_id, role FROM staged_users WHERE connection = 'north' ORDER BY 1;
 SELECT collection, without_role FROM collections WHERE run = last_run() ORDER BY 1;
 SELECT merge_run(last_run());
 SELECT found();
 SELECT action, ids FROM shown();
-DROP TABLE minga_roster.staged_users_99001;
 \set ECHO none
 \i :fixture_end
