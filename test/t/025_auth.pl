@@ -144,7 +144,8 @@ is(fetch('clock'), 'succeeded', 'a clock that is off by a little is no one\'s ma
 $roster->sql("SELECT roster_set_secret('clock', 'an old one'), roster_configure('clock', credentials_expire => "
 	  . "'2020-06-30')");
 $server->faults({ clock_ahead => undef });
-like(fetch_error('clock'), qr/ERROR:  28P01: .*According to connections.credentials_expire, they expired on 2020-06-30/s,
+like(fetch_error('clock'),
+	qr/ERROR:  28P01: .*According to connections.credentials_expire, they expired on 2020-06-30/s,
 	'a signature by credentials that have ended');
 connected('ended', {}, %oauth2, client_secret => 'an old one');
 $roster->sql("SELECT roster_configure('ended', credentials_expire => '2020-06-30')");

@@ -29,15 +29,23 @@ sub restart_with
 
 restart_with('cron.use_background_workers', 'off');
 like($roster->error("SELECT roster_enable('mesa-high')"),
-	qr/ERROR:  55000: .*"mesa-high".*DETAIL:  pg_cron connects through libpq \(cron\.use_background_workers is off\).*HINT:  Ask the DBA to do this: set cron\.use_background_workers = on in postgresql\.conf \(.*postgresql\.conf\) and restart PostgreSQL\./s,
+	RosterCluster::in_order(qr/ERROR:  55000: .*"mesa-high"/s,
+		qr/DETAIL:  pg_cron connects through libpq \(cron\.use_background_workers is off\)/s,
+		qr/HINT:  Ask the DBA to do this: set cron\.use_background_workers = on in postgresql\.conf \(/s,
+		qr/postgresql\.conf\) and restart PostgreSQL\./s),
 	'libpq mode is refused, with what to put where');
 restart_with('cron.database_name', "'template1'");
 like($roster->error("SELECT roster_enable('mesa-high')"),
-	qr/DETAIL:  pg_cron runs jobs in database "template1".*HINT:  Ask the DBA to do this: set cron\.database_name = 'postgres' and cron\.use_background_workers = on in/s,
+	RosterCluster::in_order(qr/DETAIL:  pg_cron runs jobs in database "template1"/s,
+		RosterCluster::pattern(qr/HINT:  Ask the DBA to do this: set cron\.database_name = 'postgres' and /s,
+			qr/cron\.use_background_workers = on in/s)),
 	'... and a pg_cron for another database');
 restart_with('shared_preload_libraries', "'auto_explain'");
 like($roster->error("SELECT roster_enable('mesa-high')"),
-	qr/DETAIL:  pg_cron is not preloaded\..*HINT:  Ask the DBA to do this: set shared_preload_libraries = 'auto_explain, pg_cron' and cron\.database_name = 'postgres' and cron\.use_background_workers = on in/s,
+	RosterCluster::in_order(qr/DETAIL:  pg_cron is not preloaded\./s,
+		RosterCluster::pattern(qr/HINT:  Ask the DBA to do this: set shared_preload_libraries = 'auto_explain, /s,
+			qr/pg_cron' and cron\.database_name = 'postgres' and cron\.use_background_workers = /s,
+			qr/on in/s)),
 	'... and a pg_cron that is not preloaded');
 is($roster->sql("UPDATE connections SET automatic = true, enabled_origin = minga_roster_internal.server_origin() "
 	  . "RETURNING (SELECT blocked_reason FROM roster_status)"),
@@ -105,7 +113,8 @@ is($node->safe_psql('copy', "SELECT automatic, blocked_reason, next_evening FROM
 is($node->safe_psql('copy', "SELECT count(*) FROM minga_roster.runs WHERE evening > '2026-09-01'"), '0',
 	'... and queues nothing');
 like(($node->psql('copy', "\\set VERBOSITY verbose\nSELECT minga_roster.roster_enable('mesa-high')"))[2],
-	qr/ERROR:  55000: .*DETAIL:  pg_cron runs jobs in database "postgres".*The extension pg_cron is not installed in database "copy"/s,
+	RosterCluster::in_order(qr/ERROR:  55000: .*DETAIL:  pg_cron runs jobs in database "postgres"/s,
+		qr/The extension pg_cron is not installed in database "copy"/s),
 	'a database beside that of pg_cron cannot be switched on');
 
 # The extension goes, and its job with it

@@ -318,7 +318,8 @@ foreach my $case (
 $roster->set(proxy => 'http://127.0.0.1:1');
 my $down = steps('v1')->{tls};
 like($down->{detail}, qr/^The proxy of the database server could not be reached\./, 'a proxy that is down');
-like($down->{hint}, qr/^This is not about the SIS: ask the DBA to check that the proxy runs/, '... and who can mend it');
+like($down->{hint}, qr/^This is not about the SIS: ask the DBA to check that the proxy runs/,
+	'... and who can mend it');
 $roster->set(proxy => 'http://proxy.minga.invalid:3128');
 like(steps('v1')->{tls}{detail}, qr/^The proxy of the database server could not be reached\./,
 	'a proxy whose name is not found');
