@@ -33,7 +33,7 @@ SELECT count(*) FROM link_changes WHERE run = :sync;
 SELECT automatic, paused_cause, paused_reason = format('run %s was undone', :sync) FROM connections WHERE connection = 'north';
 SELECT state, error FROM runs WHERE connection = 'north' AND trigger = 'evening';
 SELECT blocked_reason LIKE 'paused: run % was undone' FROM roster_status WHERE connection = 'north';
-SELECT regexp_replace(roster_report(last_run()), '(Took|Queued|Run|Undoes): .*|run \d+', '\1', 'ng');
+SELECT regexp_replace(roster_report(last_run()), '(Began|Took|Run|Undoes): .*|run \d+', '\1', 'ng');
 UPDATE connections SET automatic = false, paused_cause = NULL, paused_reason = NULL WHERE connection = 'north';
 -- an undo is done once, and cannot be undone
 SELECT refused('SELECT run_merge(''undo'', ' || :sync || ')');
