@@ -4,8 +4,6 @@
  */
 #include "postgres.h"
 
-#include "utils/memutils.h"
-
 #include "net/http.h"
 #include "oneroster/client.h"
 #include "oneroster/endpoint.h"

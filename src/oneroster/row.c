@@ -6,7 +6,6 @@
  */
 #include "postgres.h"
 
-#include "common/unicode_norm.h"
 #include "utils/builtins.h"
 
 #include "base/compat.h"

@@ -7,7 +7,6 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "nodes/pg_list.h"
-#include "utils/builtins.h"
 
 #include "base/run_row.h"
 #include "base/transaction.h"

@@ -18,7 +18,6 @@
 #include "storage/latch.h"
 #include "storage/procarray.h"
 #include "utils/array.h"
-#include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
