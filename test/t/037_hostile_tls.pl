@@ -12,7 +12,7 @@ use Test::More;
 my $night = HostileNight->new('tls', guard_percent => 100);
 my ($roster, $server) = ($night->roster, $night->server);
 my %refused = (sqlstate => '08004', error => qr/^no trusted TLS connection to "localhost" could be made$/,
-	hint => qr/certificate of the SIS.*SIS administrator.*DBA set minga_roster\.ca_file/);
+	hint => qr/certificate of the SIS.*SIS administrator.*DBA to set minga_roster\.ca_file/);
 
 foreach my $case ([ 'expired', qr/expired/ ], [ 'self_signed', qr/self.signed/ ], [ 'other_host', qr/localhost/ ])
 {
