@@ -621,7 +621,7 @@ SELECT format('SELECT %s.%I(%s)', p.pronamespace::regnamespace, p.proname, (SELE
 		WHEN names[a.n] = 'kind' AND p.proname LIKE '%lock%' THEN quote_literal('run')
 		WHEN a.type = 'regclass'::regtype THEN quote_literal('public.people') || '::regclass'
 		WHEN a.type = 'boolean'::regtype THEN 'true' WHEN a.type IN ('bigint'::regtype, 'integer'::regtype)
-		THEN '1' WHEN a.type = 'jsonb'::regtype THEN quote_literal('{}') || '::jsonb'
+		THEN '1' WHEN a.type = 'jsonb'::regtype THEN quote_literal('{"connection": "mesa"}') || '::jsonb'
 		WHEN a.type = 'text'::regtype OR a.type = 'name'::regtype THEN quote_literal('people') || '::'
 		|| a.type::regtype ELSE 'NULL::' || format_type(a.type, NULL) END, ', ' ORDER BY a.n)
 	FROM (SELECT t.type, t.n FROM unnest(p.proargtypes::oid[]) WITH ORDINALITY t (type, n)) a,
