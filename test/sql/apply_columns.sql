@@ -47,7 +47,7 @@ ALTER TABLE people ALTER grade SET DEFAULT 'none', ALTER phone SET DEFAULT 'ext.
     ALTER email TYPE varchar(30), ALTER email SET DEFAULT 'nobody@x.example';
 SELECT stage('s1', 'student', 'Sam1', 'Day', grade => '9', phone => '555', middle_name => 'Lee', email => 'sam1@x.example'), stage('s2', 'student', 'Sam2', 'Day', grade => '8'),
     stage('s3', 'student', 'Sam3', 'Day');
-INSERT INTO column_owners VALUES ('north', 'grade', 'sis unless edited');
+SELECT FROM roster_set_column_owner('north', 'grade', 'sis unless edited');
 SELECT FROM run_merge();
 SELECT given_name, grade, phone, middle_name, email, username FROM people ORDER BY 1;
 SELECT ids, after FROM shown();

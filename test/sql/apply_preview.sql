@@ -1,4 +1,5 @@
 -- A reviewed preview is applied exactly, without another fetch; who was changed since is refused, and says why.
+-- Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/merge.sql'
 \set night :abs_srcdir '/fixtures/night.sql'

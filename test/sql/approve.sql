@@ -1,4 +1,5 @@
 -- Approval of held archives: each is checked again; what fails is refused; a later sync lets what was held expire.
+-- Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/merge.sql'
 \set fixture_end :abs_srcdir '/fixtures/merge_end.sql'

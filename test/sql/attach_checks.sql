@@ -1,5 +1,6 @@
 -- What a sync would run into is said when a relation is attached, a connection made or tested: rights, rules, partitions, publications,
 -- sites, words for roles.
+-- Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/merge.sql'
 \set refusal :abs_srcdir '/fixtures/refusal.sql'

@@ -1,4 +1,5 @@
 -- roster_configure: each setting, its range, and what a change brings with it.
+-- Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/refusal.sql'
 \i :fixture

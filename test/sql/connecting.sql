@@ -1,4 +1,5 @@
 -- roster_connect and roster_disconnect.
+-- Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/refusal.sql'
 \i :fixture

@@ -1,4 +1,5 @@
 -- Which contact is chosen, and the rule that is stored with it: shared addresses, one guardian of many, many contacts of one, cycles, and rows that cannot be used.
+-- Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/merge.sql'
 \set fixture_end :abs_srcdir '/fixtures/merge_end.sql'

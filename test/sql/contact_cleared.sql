@@ -1,4 +1,5 @@
 -- A contact that went away in the SIS: cleared as one with clear_parent_contact alone, after a read that proves it, and only where a roster wrote it.
+-- Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/merge.sql'
 \set fixture_end :abs_srcdir '/fixtures/merge_end.sql'

@@ -1,4 +1,5 @@
 -- What Infinite Campus 1.2 says of how users are related comes before the role of a contact and the order of agents; what it says of nobody, twice or both ways changes nothing.
+-- Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/merge.sql'
 \set fixture_end :abs_srcdir '/fixtures/merge_end.sql'

@@ -1,4 +1,5 @@
 -- Delta: what is asked for, when a run is one, and that it touches nobody whom it does not list.
+-- Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/merge.sql'
 \set fixture_end :abs_srcdir '/fixtures/merge_end.sql'

@@ -1,4 +1,5 @@
 -- Evenings: their windows, what is due, tries, missed evenings, restored copies, Automatic Rostering on and off.
+-- Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set set_clock :abs_srcdir '/fixtures/set_clock.sql'
 \set SHOW_CONTEXT never

@@ -1,4 +1,5 @@
 -- The guard by the calendar: a season with other limits, a freeze without archives, and grace before somebody is archived.
+-- Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/merge.sql'
 \set fixture_end :abs_srcdir '/fixtures/merge_end.sql'

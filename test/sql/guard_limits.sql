@@ -1,4 +1,5 @@
 -- The guard holds archives back, by category: a share of the week's leavers, half of a category, and all of them while a connection is unproven.
+-- Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/merge.sql'
 \set fixture_end :abs_srcdir '/fixtures/merge_end.sql'

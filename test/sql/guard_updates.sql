@@ -1,4 +1,5 @@
 -- The guard holds updates that would change one column of most people of a category, as a whole and by column; links are written.
+-- Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/merge.sql'
 \set fixture_end :abs_srcdir '/fixtures/merge_end.sql'
@@ -229,7 +230,7 @@ SELECT FROM run_merge('approve', :held);
 SELECT verdicts(:held);
 ROLLBACK;
 SELECT toggle(auto_update => true);
-INSERT INTO column_owners VALUES ('north', 'family_name', 'local');
+SELECT FROM roster_set_column_owner('north', 'family_name', 'local');
 BEGIN;
 SELECT FROM run_merge('approve', :held);
 SELECT verdicts(:held);
@@ -243,7 +244,7 @@ SELECT refused('SELECT run_merge(''approve'', ' || :held || ')');
 -- a column that is the SIS's unless edited: what was approved is not taken for edited
 SELECT clear();
 SELECT toggle(auto_update => true);
-INSERT INTO column_owners VALUES ('north', 'email', 'sis unless edited');
+SELECT FROM roster_set_column_owner('north', 'email', 'sis unless edited');
 SELECT students(1, 30);
 SELECT FROM run_merge();
 SELECT students(1, 30, domain => 'new.example');

@@ -1,4 +1,5 @@
 -- A night on which many ids of the SIS are other ones: nobody is created twice, archived or taken for another, until somebody moves the links.
+-- Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/merge.sql'
 \set fixture_end :abs_srcdir '/fixtures/merge_end.sql'

@@ -1,4 +1,5 @@
 -- From OneRoster 1.1 of Infinite Campus to 1.2: each row tells the id that it had, without the letter of its role. That is exact, and comes before any other key.
+-- Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/merge.sql'
 \set fixture_end :abs_srcdir '/fixtures/merge_end.sql'

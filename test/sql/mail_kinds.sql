@@ -1,5 +1,6 @@
 -- The mail of each kind of run: subject, first sentence, what needs a decision; in words of an owner, with SQL in the
 -- last section alone.
+-- Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set set_clock :abs_srcdir '/fixtures/set_clock.sql'
 \set runs :abs_srcdir '/fixtures/mail_runs.sql'

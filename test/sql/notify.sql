@@ -1,4 +1,5 @@
 -- roster_notify
+-- Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/refusal.sql'
 \set set_setting :abs_srcdir '/fixtures/set_setting.sql'

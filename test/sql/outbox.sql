@@ -1,4 +1,5 @@
 -- Who is told of which run: by recipient, kind of run and outcome; never twice, never from a copy.
+-- Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set set_clock :abs_srcdir '/fixtures/set_clock.sql'
 \set SHOW_CONTEXT never

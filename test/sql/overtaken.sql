@@ -1,4 +1,5 @@
 -- What is decided or becomes known between two runs: the apply of a preview, an undo and the next plan go by it.
+-- Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/merge.sql'
 \set fixture_end :abs_srcdir '/fixtures/merge_end.sql'

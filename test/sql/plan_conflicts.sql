@@ -1,4 +1,5 @@
 -- Conflicts: whoever is not certain is present and untouched, and so is everybody named with him.
+-- Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/merge.sql'
 \set fixture_end :abs_srcdir '/fixtures/merge_end.sql'

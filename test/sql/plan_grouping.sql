@@ -1,4 +1,5 @@
 -- Rows of different staff roles that share a user name or an identifier are one person; so are rows linked to one.
+-- Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/merge.sql'
 \set fixture_end :abs_srcdir '/fixtures/merge_end.sql'

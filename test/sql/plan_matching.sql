@@ -1,4 +1,5 @@
 -- Whom a row of the roster is: link, identifier within a family, e-mail that is unique on both sides; names and identifiers veto.
+-- Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/merge.sql'
 \set fixture_end :abs_srcdir '/fixtures/merge_end.sql'

@@ -1,4 +1,5 @@
 -- What happens to somebody listed in a rostered category: each cell of the matrix, with auto update off and on.
+-- Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/merge.sql'
 \set fixture_end :abs_srcdir '/fixtures/merge_end.sql'

@@ -1,4 +1,5 @@
 -- Nothing is dropped in silence: each staged user has one outcome, and their sum is the number of users staged.
+-- Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/merge.sql'
 \set fixture_end :abs_srcdir '/fixtures/merge_end.sql'

@@ -1,4 +1,5 @@
 -- Absence is judged in families that were read whole; who is listed in any form is present.
+-- Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/merge.sql'
 \set fixture_end :abs_srcdir '/fixtures/merge_end.sql'
@@ -108,7 +109,7 @@ SELECT linked();
 SELECT unstage('x6');
 SELECT FROM run_merge(connection => 'second');
 SELECT * FROM shown();
-UPDATE connections SET retired_at = now() WHERE connection = 'second';
+SELECT FROM roster_disconnect('second');
 SELECT toggle(archive => true);
 SELECT FROM run_merge();
 SELECT * FROM shown();

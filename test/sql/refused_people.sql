@@ -1,5 +1,6 @@
 -- Whatever the people relation refuses one person for: that person is a reject with the SQLSTATE and the constraint, all others are written, and
 -- the same three nights in a row. What the server says of itself fails the run.
+-- Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/merge.sql'
 \set fixture_end :abs_srcdir '/fixtures/merge_end.sql'

@@ -1,4 +1,5 @@
 -- What a report says of each kind of run and outcome, and whom it never names.
+-- Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set set_clock :abs_srcdir '/fixtures/set_clock.sql'
 \set SHOW_CONTEXT never

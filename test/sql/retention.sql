@@ -1,4 +1,5 @@
 -- What is kept for how long.
+-- Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set set_clock :abs_srcdir '/fixtures/set_clock.sql'
 SET TimeZone = 'UTC';

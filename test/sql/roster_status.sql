@@ -1,4 +1,5 @@
 -- roster_status: what a connection is doing, what comes next, and why nothing happens.
+-- Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set set_clock :abs_srcdir '/fixtures/set_clock.sql'
 \set SHOW_CONTEXT never

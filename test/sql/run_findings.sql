@@ -1,4 +1,5 @@
 -- What a run noticed of the roster: inactive people, fields and categories that vanished, roles that are missing, unknown or over.
+-- Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/merge.sql'
 \set fixture_end :abs_srcdir '/fixtures/merge_end.sql'

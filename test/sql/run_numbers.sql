@@ -1,4 +1,5 @@
 -- The numbers of a run are the same wherever they stand: in its row, its counts, its changes and its report.
+-- Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/merge.sql'
 \set fixture_end :abs_srcdir '/fixtures/merge_end.sql'

@@ -1,4 +1,5 @@
 -- Sealing and roster_set_secret. Key files, and opening what is sealed: test/t/031_secret.pl.
+-- Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/refusal.sql'
 \i :fixture

@@ -1,5 +1,6 @@
 -- A deployment with 200,000 people in it before the first sync: bigint GENERATED ALWAYS AS IDENTITY, columns and roles by other names, the roles
 -- an enum, e-mail unique without regard to case, tables that refer to people. All of them are linked, none is doubled or rewritten.
+-- Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/merge.sql'
 \set deployment :abs_srcdir '/fixtures/deployment.sql'

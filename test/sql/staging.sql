@@ -1,4 +1,5 @@
 -- The stage: what is read by the toggles, partitions, and what is set right once collections are read.
+-- Planted: states that only a SIS, an earlier night or time would make.
 \set VERBOSITY terse
 SET search_path = public, minga_roster, minga_roster_internal;
 SELECT roster_create_people('public.stage_people', owner => 'regress_people_owner');

@@ -1,4 +1,5 @@
 -- Values that people store in another form than the roster gives them: seen in what is there afterwards, remembered, and not written again.
+-- Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/merge.sql'
 \set fixture_end :abs_srcdir '/fixtures/merge_end.sql'
@@ -144,7 +145,7 @@ SELECT given_name, email, username FROM people WHERE given_name = 'Sam1';
 -- a column that is the SIS's unless edited: what the trigger makes of it is no edit
 SELECT clear();
 SELECT toggle(auto_update => true);
-INSERT INTO column_owners VALUES ('north', 'email', 'sis unless edited');
+SELECT FROM roster_set_column_owner('north', 'email', 'sis unless edited');
 SELECT stage('s1', 'student', 'Sam1', 'Day', email => 'Sam1@X.example'), stage('s2', 'student', 'Sam2', 'Day', email => 'Sam2@X.example');
 :three_nights
 SELECT stage('s1', 'student', 'Sam1', 'Day', email => 'Samuel@X.example'), stage('s2', 'student', 'Sam2', 'Day', email => 'Sammy@X.example');

@@ -1,4 +1,5 @@
 -- Undo takes a run back: people and links are as they were, column by column; who was changed since is kept and listed.
+-- Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/merge.sql'
 \set night :abs_srcdir '/fixtures/night.sql'

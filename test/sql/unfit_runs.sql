@@ -1,4 +1,5 @@
 -- Approve, apply and undo of runs that are not fit for it: each with a clear error, and nobody is changed.
+-- Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/merge.sql'
 \set fixture_end :abs_srcdir '/fixtures/merge_end.sql'

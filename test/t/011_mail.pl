@@ -1,5 +1,6 @@
 # Mail from the outbox: STARTTLS and AUTH, both parts, a mail server that is down, a wrong password, a refused
 # recipient.
+# Planted: mails in the outbox, which runs would write, and times that have passed.
 
 use strict;
 use warnings;

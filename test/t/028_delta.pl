@@ -1,5 +1,6 @@
 # Delta: evenings between full reads ask only for what changed; a full read follows in its turn, and at once where the
 # SIS ignores the filter.
+# Planted: an evening that roster_enable would begin later.
 
 use strict;
 use warnings;

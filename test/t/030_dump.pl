@@ -1,5 +1,6 @@
 # pg_dump and restore into a second database: what is configured and on record comes along, stage and tokens do not, and
 # no secret is in clear.
+# Planted: one row of each table, whatever a deployment would have made of it.
 
 use strict;
 use warnings;

@@ -1,5 +1,6 @@
 # Secrets: key files that are none, a statement with a secret in the server's log, and what is sealed opens with its key
 # and in its row only.
+# Planted: secrets that someone with write access has exchanged or damaged.
 
 use strict;
 use warnings;

@@ -1,5 +1,6 @@
 # Automatic Rostering with pg_cron itself: what roster_enable asks of pg_cron, an evening from the job to the mail, a
 # restored copy of the database, and a job that outlives the extension by less than two of its minutes.
+# Planted: a connection that is on, as a restored copy has it.
 
 use strict;
 use warnings;

@@ -1,5 +1,6 @@
 # Plans of a merge at 200,000 people, with statistics of the day when there was no one: nothing goes through the roster
 # again for each row of it, and an unchanged night writes to no row of people or links.
+# Planted: a stage of 200,000 rows, which no test server sends in the time of a test.
 
 use strict;
 use warnings;

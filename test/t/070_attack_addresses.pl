@@ -2,6 +2,7 @@
 # cloud's metadata, in each spelling of an address, at any port; by names that lead there, by redirects, by a proxy of
 # the environment. Listeners note who reaches them. And a SIS keeps a run for ever: by bytes that drip, pages, rows
 # and headers without an end.
+# Planted: addresses that were stored before they were refused.
 
 use strict;
 use warnings;

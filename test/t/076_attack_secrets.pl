@@ -1,6 +1,7 @@
 # Client secrets and tokens go to the servers that they were given for, and show nowhere: a role that may change an
 # address sends the connection to its own server, in each way that it can be spelled; rows of secrets and tokens are
 # moved; a run is under way meanwhile; calls that are handed a secret fail.
+# Planted: what someone with write access to the tables would change.
 
 use strict;
 use warnings;

@@ -1,5 +1,6 @@
 # The mail as it arrives and as it looks: its parts, its size, and each kind of it rendered by a browser, on a narrow
 # screen, in light and dark.
+# Planted: the runs of two weeks (test/fixtures/mail_runs.sql).
 
 use strict;
 use warnings;
