@@ -1,8 +1,9 @@
 """A plain and slow model of the rules: what one run of one connection must do, from what is there before it.
 
-Written from the rules (docs/reference.md, "The rules"; where they leave room, docs/architecture.md) and sharing nothing with the extension's SQL: lists, dictionaries and loops over
-every pair. Model says what a sync plans and does to people and links; undone, approved and carried_out say what becomes of a run that was
-planned before, where people were edited in between. test/roster_nights.py plays random nights against it, and says what is left out.
+Written from the rules (docs/reference.md, "The rules"; where they leave room, docs/architecture.md) and sharing nothing
+with the extension's SQL: lists, dictionaries and loops over every pair. Model says what a sync plans and does to people
+and links; undone, approved and carried_out say what becomes of a run that was planned before, where people were edited
+in between. test/roster_nights.py plays random nights against it, and says what is left out.
 """
 
 import datetime
@@ -19,7 +20,8 @@ CONTACTS = {'guardian': 1, 'parent': 1, 'relative': 2}
 COLLECTIONS = {'student': [('students', ('student',))],
                'staff': [('teachers', ('teacher',)), ('administrators', ('staff', 'admin'))],
                'contact': [('guardians', ('student',)), ('relatives', ('student',))]}
-VALUES = ('given_name', 'family_name', 'middle_name', 'preferred_name', 'username', 'identifier', 'email', 'phone', 'grade')
+VALUES = ('given_name', 'family_name', 'middle_name', 'preferred_name', 'username', 'identifier', 'email', 'phone',
+    'grade')
 PARENT = ('parent_name', 'parent_email', 'parent_phone', 'parent_rule')
 PERSON = ('person_id', 'role') + VALUES + PARENT + ('roster_managed', 'archived_at')
 GONE = 'archived tonight'
@@ -36,7 +38,8 @@ def best(categories):
 
 
 def role_family(role):
-    """What a role, in the contract's words, says of the family: None for a word of the school's own; other for accounts of other kinds."""
+    """What a role, in the contract's words, says of the family: None for a word of the school's own; other for accounts
+    of other kinds."""
     if role in ('student', 'student_leader'):
         return 'student'
     if role in ('teacher', 'staff', 'admin', 'owner', 'manager'):
@@ -76,13 +79,15 @@ def family_names(one, other):
 
 
 def given_names(one, other):
-    """Whether given names agree, be it as the beginning of the other, or as what the other side is called; None where one is empty."""
+    """Whether given names agree, be it as the beginning of the other, or as what the other side is called; None where
+    one is empty."""
     names = [cleaned(side['given_name']) for side in (one, other)]
     called = [cleaned(side['preferred_name']) for side in (one, other)]
     if not all(names):
         return None
     shorter, longer = sorted(names, key=len)
-    return longer == shorter or (len(shorter) >= 3 and longer.startswith(shorter)) or names[0] == called[1] or names[1] == called[0]
+    return longer == shorter or (len(shorter) >= 3
+        and longer.startswith(shorter)) or names[0] == called[1] or names[1] == called[0]
 
 
 def both_agree(one, other):
@@ -128,7 +133,8 @@ def as_stored(person):
 
 
 class Index:
-    """A unique index of people: over columns of one site or of all (everywhere), of all people or a part of them, by lower case or not."""
+    """A unique index of people: over columns of one site or of all (everywhere), of all people or a part of them, by
+    lower case or not."""
 
     def __init__(self, keys, part=None, lower=False, everywhere=False):
         self.keys, self.part, self.lower, self.everywhere = keys, part, lower, everywhere
@@ -137,7 +143,8 @@ class Index:
 
     def value(self, person):
         """What the index keeps of a person; None where that is nothing to be alike in."""
-        if (self.part == 'active' and person['archived_at'] is not None) or (self.part == 'students' and person['word'] != 'student'):
+        if (self.part == 'active' and person['archived_at'] is not None) or (self.part == 'students'
+                and person['word'] != 'student'):
             return None
         values = [person[k].lower() if self.lower and person[k] else person[k] for k in self.keys]
         return None if None in values else values
@@ -145,7 +152,8 @@ class Index:
     def statement(self, name):
         keys = [f'lower({k})' if self.lower else k for k in self.keys]
         where = {'active': ' WHERE archived_at IS NULL', 'students': " WHERE role = 'student'", None: ''}[self.part]
-        return f"CREATE UNIQUE INDEX {name} ON people ({', '.join(keys if self.everywhere else ['site', *keys])}){where}"
+        columns = ', '.join(keys if self.everywhere else ['site', *keys])
+        return f"CREATE UNIQUE INDEX {name} ON people ({columns}){where}"
 
 
 def protected(person):
@@ -158,10 +166,10 @@ def unit(column):
 
 
 class Model:
-    """What a sync must do. before has people, links (of all connections of the site), toggles, settings, recent (person -> category:
-    archived by this connection within a week, and not approved), decisions (sourced id, person or None, what), owners (column -> owner), edited
-    (person -> columns that are the SIS's unless edited, and were), reads (person -> earlier full reads that missed him), had (lists that
-    somebody was found in before)."""
+    """What a sync must do. before has people, links (of all connections of the site), toggles, settings, recent (person
+    -> category: archived by this connection within a week, and not approved), decisions (sourced id, person or None,
+    what), owners (column -> owner), edited (person -> columns that are the SIS's unless edited, and were), reads
+    (person -> earlier full reads that missed the person), had (lists that someone was found in before)."""
 
     def __init__(self, connection, rows, before, unread, is_full):
         self.connection = connection
@@ -172,7 +180,8 @@ class Model:
         self.own_links = {l['sourced_id']: l for l in self.all_links if l['connection'] == connection}
         self.links = {i: l for i, l in self.own_links.items() if l['person_id'] in self.people}
         self.toggles, self.settings, self.recent = before['toggles'], before['settings'], before['recent']
-        self.decisions, self.owners, self.edited, self.reads = before['decisions'], before['owners'], before['edited'], before['reads']
+        self.decisions, self.owners = before['decisions'], before['owners']
+        self.edited, self.reads = before['edited'], before['reads']
         self.unread = unread
         self.is_full = is_full
         self.by_id = {r['sourced_id']: r for r in rows}
@@ -188,7 +197,8 @@ class Model:
         self.present = set()                                    # people who must not be archived
         self.moves = []
         self.moved = set()                                      # people whose link moves
-        self.settled = {}                                       # sourced id -> category, of rows that are in no conflict
+        # sourced id -> category, of rows that are in no conflict
+        self.settled = {}
         self.joining = {}                                       # sourced id -> person, of rows that get a link
         self.roles = {}                                         # person -> the role written tonight
 
@@ -219,8 +229,9 @@ class Model:
         for collection, categories in COLLECTIONS[of_family]:
             if collection in self.unread:
                 return False
-            # An empty list proves something only where it never had anybody.
-            had = collection in self.before['had'] if of_family == 'contact' else any(l['category'] in categories for l in self.own_links.values())
+            # An empty list proves something only where it never had anyone.
+            had = collection in self.before['had'] if of_family == 'contact' else any(l['category'] in categories
+                for l in self.own_links.values())
             if had and not any(r['collection'] == collection for r in self.rows):
                 return False
         return True
@@ -237,12 +248,14 @@ class Model:
         return of_links or ({of_role} if of_role else set())
 
     def gone_tonight(self):
-        """Whom the SIS is proved not to list tonight: all links here are absent, and no other connection lists the person."""
+        """Whom the SIS is proved not to list tonight: all links here are absent, and no other connection lists the
+        person."""
         gone = set()
         for person_id in self.people:
             links = [l for l in self.links.values() if l['person_id'] == person_id]
             if links and all(self.proved_absent(l) for l in links) and not any(
-                    l['person_id'] == person_id and l['connection'] != self.connection and l['missed_since'] is None for l in self.all_links):
+                    l['person_id'] == person_id and l['connection'] != self.connection and l['missed_since'] is None
+                    for l in self.all_links):
                 gone.add(person_id)
         return gone
 
@@ -270,8 +283,10 @@ class Model:
             families = self.person_families(person)
             (known if of_family in families else nameless if not families else []).append(person)
 
-        # By identifier. A leaver with both names other than the row's is not the row, nor is an archived person: the number was given again.
-        alike = [p for p in known + nameless if same(values['identifier'], p['identifier']) and p['person_id'] not in never]
+        # By identifier. A leaver with both names other than the row's is not the row, nor is an archived person: the
+        # number was given again.
+        alike = [p for p in known + nameless if same(values['identifier'], p['identifier'])
+            and p['person_id'] not in never]
         for person in list(alike):
             if both_differ(person, values) and (person['archived_at'] is not None or person['person_id'] in gone):
                 self.met.add('number given again')
@@ -288,15 +303,18 @@ class Model:
         if alike:
             return 'identifier', {p['person_id'] for p in alike}, True
 
-        # By e-mail. An address that is not unique on both sides is no key; but nobody is made of a row beside somebody of the same names there, or
-        # of the same given name whose own row has the address: that one may have been renamed, and the row be the same human once more.
+        # By e-mail. An address that is not unique on both sides is no key; but no one is made of a row beside someone
+        # of the same names there, or of the same given name whose own row has the address: that one may have been
+        # renamed, and the row be the same human once more.
         active, archived = self.at_address(values, known, gone)
         found = active + archived
         if len(found) > 1 or not self.is_own_address(rows, values, speaking):
             agreeing = {p['person_id'] for p in found if p['person_id'] not in never and both_agree(p, values)}
             here = [p for p in active if p['person_id'] not in self.leavers]
-            if not agreeing and len(here) == 1 and here[0]['person_id'] not in never and given_names(here[0], values) is True and any(
-                    self.linked_to(r) == here[0]['person_id'] and same(r['email'], values['email']) and self.readable(r) for r in speaking):
+            if not agreeing and len(here) == 1 and here[0]['person_id'] not in never and given_names(here[0],
+                    values) is True and any(
+                    self.linked_to(r) == here[0]['person_id'] and same(r['email'], values['email']) and self.readable(r)
+                    for r in speaking):
                 agreeing = {here[0]['person_id']}
             self.met.add('shared address, same names' if agreeing else 'shared address')
             return ('e-mail', agreeing, True) if agreeing else (None, set(), False)
@@ -310,30 +328,35 @@ class Model:
                 self.met.add('two identifiers at an address')
                 return (None, set(), False) if given is False else ('e-mail', {found[0]['person_id']}, True)
             return 'e-mail', {found[0]['person_id']}, given is not True
-        found = {p['person_id'] for p in nameless if same(values['email'], p['email']) and both_agree(p, values) and p['person_id'] not in never}
+        found = {p['person_id'] for p in nameless if same(values['email'], p['email']) and both_agree(p, values)
+            and p['person_id'] not in never}
         if found:
             self.met.add('no family')
         return ('e-mail', found, True) if found else (None, set(), False)
 
     def at_address(self, values, known, gone):
-        """People of the family who count at the address: active ones to whom it still belongs, archived ones who agree in both names."""
+        """People of the family who count at the address: active ones to whom it still belongs, archived ones who agree
+        in both names."""
         def passed_on(person):
             return person['person_id'] in gone and family_names(person, values) is False \
                 and (given_names(person, values) is False or differ(person['identifier'], values['identifier']))
         at = [p for p in known if same(values['email'], p['email'])]
         if any(passed_on(p) for p in at):
             self.met.add('address passed on')
-        return [p for p in at if p['archived_at'] is None and not passed_on(p)], [p for p in at if p['archived_at'] is not None and both_agree(p, values)]
+        return [p for p in at if p['archived_at'] is None and not passed_on(p)], [p for p in at
+            if p['archived_at'] is not None and both_agree(p, values)]
 
     def is_own_address(self, rows, values, speaking):
         """Whether no other readable row of the family has the address; rows of one group count once."""
-        return not any(same(r['email'], values['email']) and r not in rows and family_of_row(r) == family_of_row(rows[0]) and self.readable(r)
+        return not any(same(r['email'], values['email']) and r not in rows and family_of_row(r)
+            == family_of_row(rows[0]) and self.readable(r)
                        for r in speaking)
 
     def confirmed_by_address(self, rows, values, known, speaking, gone):
         """The active person whom the address confirms, unique on both sides."""
         active, archived = self.at_address(values, known, gone)
-        if len(active) == 1 and not archived and self.is_own_address(rows, values, speaking) and given_names(active[0], values) is True:
+        if len(active) == 1 and not archived and self.is_own_address(rows, values, speaking) and given_names(active[0],
+                values) is True:
             return active[0]
         return None
 
@@ -354,13 +377,13 @@ class Model:
         return link['person_id'] if link else None
 
     def whose(self, row):
-        """The person a row is for certain: by its link, or somebody new by a decision."""
+        """The person a row is for certain: by its link, or someone new by a decision."""
         if self.linked_to(row):
             return self.linked_to(row)
         return 'new ' + row['sourced_id'] if (row['sourced_id'], None, 'new person') in self.decisions else None
 
     def never_the_same(self, one, other):
-        """Whether somebody decided that one of two rows is never the person whose the other is."""
+        """Whether someone decided that one of two rows is never the person whose the other is."""
         return any((a['sourced_id'], self.whose(b), 'never the same') in self.decisions
                    for a, b in ((one, other), (other, one)))
 
@@ -376,7 +399,8 @@ class Model:
             if same(one['identifier'], other['identifier']) and both_agree(one, other) \
                     and not differ(one['username'], other['username']) and not differ(one['email'], other['email']):
                 return 'join'
-            return 'clash' if same(one['identifier'], other['identifier']) or same(one['username'], other['username']) else None
+            return 'clash' if same(one['identifier'], other['identifier']) or same(one['username'],
+                other['username']) else None
         for shared, contradicting in (('username', 'identifier'), ('identifier', 'username')):
             if same(one[shared], other[shared]) and not differ(one[contradicting], other[contradicting]):
                 return 'clash' if both_differ(one, other) else 'join'
@@ -396,26 +420,32 @@ class Model:
         return False
 
     def place(self, rows, person):
-        """Category and role due: the best rank among active rows, and among those that have the rank but are not active now."""
+        """Category and role due: the best rank among active rows, and among those that have the rank but are not active
+        now."""
         active = [r for r in rows if self.kind(r) == 'active']
         of_rows = [RULES[r['role']][0] for r in active or rows]
         kept = [RULES[r['role']][0] for r in rows if r not in active and r['sourced_id'] not in self.links]
         for link in self.links.values():
-            if person is None or link['person_id'] != person or self.by_id.get(link['sourced_id']) in active or self.proved_absent(link):
+            if person is None or link['person_id'] != person or self.by_id.get(
+                    link['sourced_id']) in active or self.proved_absent(link):
                 continue
             row = self.by_id.get(link['sourced_id'])
-            kept.append(RULES[row['role']][0] if row and self.kind(row) in ('inactive', 'off') and self.readable(row) else link['category'])
-        # A rank that comes with another role than was written has never been the person's; one who never got a role has the best.
+            kept.append(RULES[row['role']][0] if row and self.kind(row) in ('inactive', 'off') and self.readable(row)
+                else link['category'])
+        # A rank that comes with another role than was written has never been the person's; one who never got a role has
+        # the best.
         written = self.role_written(person) if person is not None else ROLE_DUE[best(of_rows)]
         kept = [k for k in kept if family(k) == family(of_rows[0]) and written in (None, ROLE_DUE[k])]
         return best(of_rows + [k for k in kept if self.toggles[k]['roster']]), \
             ROLE_DUE[best(of_rows + [k for k in kept if written is not None])]
 
     def role_written(self, person):
-        return next((l['role_written'] for l in self.links.values() if l['person_id'] == person and l['role_written']), None)
+        return next((l['role_written'] for l in self.links.values() if l['person_id'] == person and l['role_written']),
+            None)
 
     def parent_contact(self, row, person):
-        """The primary contact of a student's row: guardian or parent before relative, then the order of agents; all None to clear one."""
+        """The primary contact of a student's row: guardian or parent before relative, then the order of agents; all
+        None to clear one."""
         if not self.settings['parent_contact'] or family_of_row(row) != 'student':
             return {}
         agents = row['agent_ids'] or []
@@ -430,14 +460,17 @@ class Model:
         kinds = {}
         for contact in known:
             may_be = contact['role'] in CONTACTS or (contact['damaged'] and contact['role'] not in RULES)
-            if may_be and contact['status'] != 'tobedeleted' and (contact['damaged'] or contact['given_name'] or contact['family_name']):
+            if may_be and contact['status'] != 'tobedeleted' and (contact['damaged'] or contact['given_name']
+                    or contact['family_name']):
                 kinds.setdefault(CONTACTS.get(contact['role'], 0), []).append(contact)
         if not kinds or kinds[min(kinds)][0]['damaged']:
             return {}
         first, equals = kinds[min(kinds)][0], {c['sourced_id'] for c in kinds[min(kinds)]}
         words = {1: 'guardian or parent', 2: 'relative'}[min(kinds)]
-        rule = ('no guardian or parent; ' if words == 'relative' else '') + (f'first {words} in the order of agents' if len(equals) > 1 else f'only {words}')
-        return {'parent_name': ' '.join(n for n in (first['given_name'], first['family_name']) if n), 'parent_email': first['email'],
+        rule = ('no guardian or parent; ' if words == 'relative' else '') + (f'first {words} in the order of agents'
+            if len(equals) > 1 else f'only {words}')
+        return {'parent_name': ' '.join(n for n in (first['given_name'], first['family_name']) if n),
+            'parent_email': first['email'],
                 'parent_phone': first['phone'], 'parent_rule': f"{first['role']}: {rule}"}
 
     # What is to be done
@@ -461,11 +494,15 @@ class Model:
         groups = self.groups()
         self.decide_all(groups)
         self.overrule(groups, self.collisions(), 'not unique')
-        # Nobody gets the identifier of a row that could be somebody else by e-mail, and is linked to nobody tonight: he would be found in it tomorrow.
+        # No one gets the identifier of a row that could be someone else by e-mail, and is linked to no one tonight:
+        # the person would be found in it tomorrow.
         lost = {(family_of_row(g['rows'][0]), key(x)) for g in groups for x in [self.values(g['rows'])['identifier']]
-                if g['by'] == 'e-mail' and x is not None and not any(r['sourced_id'] in self.joining for r in g['usable'])}
-        self.overrule(groups, {i for c in self.changes if c['state'] == 'planned' and c['after'].get('identifier') is not None
-                               and (family(c['category']), key(c['after']['identifier'])) in lost for i in c['ids']}, 'identifier withheld')
+                if g['by'] == 'e-mail' and x is not None and not any(r['sourced_id'] in self.joining
+                        for r in g['usable'])}
+        self.overrule(groups, {i for c in self.changes if c['state'] == 'planned'
+            and c['after'].get('identifier') is not None
+                               and (family(c['category']), key(c['after']['identifier'])) in lost for i in c['ids']},
+                               'identifier withheld')
         self.hold_updates()
         self.archive()
         return self
@@ -491,11 +528,13 @@ class Model:
             for change in self.changes:
                 if change['action'] == 'create' or (change['action'] == 'restore' and index.of_archive) \
                         or (change['action'] in ('update', 'restore') and set(change['after']) & index.columns):
-                    value = index.value(self.after['new ' + min(change['ids']) if change['action'] == 'create' else change['person']])
+                    value = index.value(self.after['new ' + min(change['ids']) if change['action'] == 'create'
+                        else change['person']])
                     if value is not None:
                         planned.append((change, value))
             for change, value in planned:
-                others = [p for p in self.people.values() if p['person_id'] != change['person']] + (self.before['elsewhere'] if index.everywhere else [])
+                others = [p for p in self.people.values() if p['person_id'] != change['person']] + (
+                    self.before['elsewhere'] if index.everywhere else [])
                 if any(index.value(p) == value for p in others) or sum(1 for _, v in planned if v == value) > 1:
                     against |= set(change['ids'])
         return against
@@ -515,11 +554,13 @@ class Model:
         """Updates that would change one column for too many of a category wait, each person's as a whole."""
         for category in CATEGORIES:
             updates = [c for c in self.changes if c['action'] == 'update' and c['category'] == category]
-            people = {p for p in self.people if self.people[p]['archived_at'] is None and self.category_then(p) == category} \
+            people = {p for p in self.people if self.people[p]['archived_at'] is None and self.category_then(p)
+                == category} \
                 - {c['person'] for c in self.changes if c['action'] == 'update'} | {u['person'] for u in updates}
             listed = {p for p in people if not protected(self.people[p]) and self.owns(p) and self.is_listed(p)}
             columns = {c for u in updates for c in u['after']} - ({'grade'} if self.settings['in_season'] else set())
-            held = {c for c in columns if len(people) >= 20 and 100 * sum(1 for u in updates if c in u['after'] and (u['before'].get(c) or '').strip())
+            held = {c for c in columns if len(people) >= 20 and 100 * sum(1 for u in updates if c in u['after']
+                and (u['before'].get(c) or '').strip())
                     > self.settings['guard_update_percent'] * max(len(listed), 20)}
             for update in updates:
                 if held & set(update['after']):
@@ -544,7 +585,8 @@ class Model:
                 self.outcome[row['sourced_id']] = 'skip'
             elif kind == 'unreadable':
                 self.outcome[row['sourced_id']] = 'reject'
-                self.change('reject', RULES[row['role']][0] if row['role'] in RULES else None, self.linked_to(row), [row['sourced_id']], state='noted')
+                self.change('reject', RULES[row['role']][0] if row['role'] in RULES else None, self.linked_to(row),
+                    [row['sourced_id']], state='noted')
         for group in groups:
             self.present |= group['people']
             group['usable'] = [r for r in self.ordered(group['rows']) if self.usable(r)]
@@ -553,19 +595,23 @@ class Model:
 
     def groups(self):
         """Which rows are one person, whom they could be, and which of them are in conflict."""
-        # Whoever a row could be that is not to be acted on counts as well; guardians and unknown roles only where they are linked.
-        speaking = [r for r in self.rows if self.kind(r) not in ('absent', 'skipped') and (r['role'] in RULES or self.linked_to(r))]
+        # People whom a row could be that is not to be acted on count as well; guardians and unknown roles only where
+        # they are linked.
+        speaking = [r for r in self.rows if self.kind(r) not in ('absent', 'skipped')
+            and (r['role'] in RULES or self.linked_to(r))]
         certain, loose = {}, []
         for row in speaking:
             if self.whose(row):
                 certain.setdefault(self.whose(row), []).append(row)
             else:
                 loose.append(row)
-        # Loose rows that say something of each other, or of the same person's rows. Where nothing speaks against it they are one person, be it
-        # one whose rows they join; else all of them are in conflict, and they alone: rows that are somebody's for certain go on.
+        # Loose rows that say something of each other, or of the same person's rows. Where nothing speaks against it
+        # they are one person, be it one whose rows they join; else all of them are in conflict, and they alone: rows
+        # that are someone's for certain go on.
         groups, joining = [], {}
         for rows in self.connected(loose, certain):
-            ties = {how: {w for w, of in certain.items() if any(self.related(a, b) == how for a in rows for b in of)} for how in ('join', 'clash')}
+            ties = {how: {w for w, of in certain.items() if any(self.related(a, b) == how for a in rows for b in of)}
+                for how in ('join', 'clash')}
             of_person = [r for w in ties['join'] for r in certain[w]]
             against = bool(ties['clash']) or len(ties['join']) > 1 or self.contradict(rows + of_person)
             self.met |= ({'clash'} if against else set()) | ({'joins two'} if len(ties['join']) > 1 else set()) \
@@ -577,29 +623,35 @@ class Model:
         for whose, rows in certain.items():
             person = {whose} if whose in self.people else set()
             families = {family_of_row(r) for r in rows} - {None}
-            conflict = len(families) > 1 or any(family_of_row(r) not in (None, family(self.links[r['sourced_id']]['category'])) for r in rows if person)
+            conflict = len(families) > 1 or any(family_of_row(r) not in (None,
+                family(self.links[r['sourced_id']]['category'])) for r in rows if person)
             if conflict and whose in joining:
                 groups.append(self.unlinked(joining.pop(whose), person, True))
-            groups.append({'rows': rows + joining.get(whose, []), 'people': person, 'by': 'linked', 'linked': True, 'conflict': conflict})
+            groups.append({'rows': rows + joining.get(whose, []), 'people': person, 'by': 'linked', 'linked': True,
+                'conflict': conflict})
         self.match(groups, speaking)
         return groups
 
     def connected(self, rows, certain):
-        """Rows in sets of those that say something of each other, or of rows of the same person, be it by way of others."""
+        """Rows in sets of those that say something of each other, or of rows of the same person, be it by way of
+        others."""
         ties = {r['sourced_id']: {w for w, of in certain.items() if any(self.related(r, x) for x in of)} for r in rows}
         sets = []
         for row in rows:
-            touching = [s for s in sets if any(self.related(row, r) or ties[row['sourced_id']] & ties[r['sourced_id']] for r in s)]
+            touching = [s for s in sets if any(self.related(row, r) or ties[row['sourced_id']] & ties[r['sourced_id']]
+                for r in s)]
             sets = [s for s in sets if s not in touching] + [[row] + [r for s in touching for r in s]]
         return sets
 
     def unlinked(self, rows, people, conflict):
-        # Of rows that contradict each other each could be somebody else.
-        return {'rows': rows, 'parts': [[r] for r in rows] if conflict else [rows], 'certain': {p for p in people if p in self.people},
+        # Of rows that contradict each other each could be someone else.
+        return {'rows': rows, 'parts': [[r] for r in rows] if conflict else [rows],
+            'certain': {p for p in people if p in self.people},
                 'against': conflict, 'linked': False}
 
     def match(self, groups, speaking):
-        """Whom groups without a link could be. A leaver whom another row matches has not left: so again, until no more of them come back."""
+        """Whom groups without a link could be. A leaver whom another row matches has not left: so again, until no more
+        of them come back."""
         loose, gone = [g for g in groups if not g['linked']], self.gone_tonight()
         self.leavers = frozenset(gone)
         while True:
@@ -613,7 +665,8 @@ class Model:
                 break
             gone -= back
         for group in loose:
-            group['conflict'] = group['conflict'] or any(l['person_id'] in group['people'] and not self.proved_absent(l) for l in self.links.values())
+            group['conflict'] = group['conflict'] or any(l['person_id'] in group['people'] and not self.proved_absent(l)
+                for l in self.links.values())
         named = True
         while named:
             named = False
@@ -630,8 +683,10 @@ class Model:
             of_group = [r['sourced_id'] for r in group['rows'] if self.kind(r) != 'contact']
             self.outcome.update({i: 'conflict' for i in of_group})
             self.changes = [c for c in self.changes if c['action'] != 'reject' or c['ids'][0] not in of_group]
-            ranked = [RULES[r['role']][0] for r in rows if self.kind(r) == 'active'] or [RULES[r['role']][0] for r in rows]
-            self.conflict(best(ranked) if group['conflict'] else self.place(rows, person_id)[0], group.get('overruled', group['people']), ids)
+            ranked = [RULES[r['role']][0] for r in rows if self.kind(r) == 'active'] or [RULES[r['role']][0]
+                for r in rows]
+            self.conflict(best(ranked) if group['conflict'] else self.place(rows, person_id)[0],
+                group.get('overruled', group['people']), ids)
             self.changes[-1]['beside'] = group.get('certain', set())
             return
         category, role = self.place(rows, person_id)
@@ -645,7 +700,8 @@ class Model:
                 self.moved.add(person_id)
 
     def due(self, rows, person):
-        """The SIS's values that are to be written to a person, and what is there: empty ones clear nothing, the contact's are written as one."""
+        """The SIS's values that are to be written to a person, and what is there: empty ones clear nothing, the
+        contact's are written as one."""
         values = {v: x for v, x in self.values(rows).items() if x is not None}
         values.update(self.parent_contact(rows[0], person))
         if person is None:
@@ -664,7 +720,8 @@ class Model:
                 return 'reject'
             after = {'role': role, **self.due(rows, None)}
             self.change('create', category, None, ids, {}, after)
-            self.after['new ' + min(ids)] = {**dict.fromkeys(PERSON), **after, 'word': self.words.written(role), 'roster_managed': True}
+            self.after['new ' + min(ids)] = {**dict.fromkeys(PERSON), **after, 'word': self.words.written(role),
+                'roster_managed': True}
             return 'create'
         person = self.people[person_id]
         new = any(i not in self.links for i in ids)
@@ -702,25 +759,30 @@ class Model:
     def links_then(self, person_id):
         """A person's links as they are once the night is over."""
         links = [{**l, 'category': self.settled.get(l['sourced_id'], l['category']),
-                  'missed_since': None if self.listed(l['sourced_id']) else l['missed_since'] or (TONIGHT if self.proved_absent(l) else None)}
+                  'missed_since': None if self.listed(l['sourced_id']) else l['missed_since']
+                  or (TONIGHT if self.proved_absent(l) else None)}
                  for l in self.links.values()
                  if l['person_id'] == person_id and not (person_id in self.moved and not self.listed(l['sourced_id']))]
-        return links + [{'sourced_id': i, 'category': self.settled[i], 'missed_since': None} for i, p in self.joining.items() if p == person_id]
+        return links + [{'sourced_id': i, 'category': self.settled[i], 'missed_since': None} for i,
+            p in self.joining.items() if p == person_id]
 
     def category_then(self, person_id):
         links = self.links_then(person_id)
         return best([l['category'] for l in self.seen_last(links)]) if links else None
 
     def is_listed(self, person_id):
-        return any(self.listed(l['sourced_id']) if self.is_full else l['missed_since'] is None for l in self.links_then(person_id))
+        return any(self.listed(l['sourced_id']) if self.is_full else l['missed_since'] is None
+            for l in self.links_then(person_id))
 
     def archive(self):
         leaving = {}
         for person_id, person in self.people.items():
             links = [l for l in self.links.values() if l['person_id'] == person_id]
-            if not links or person['archived_at'] is not None or person_id in self.present or not all(self.proved_absent(l) for l in links):
+            if not links or person['archived_at'] is not None or person_id in self.present or not all(
+                    self.proved_absent(l) for l in links):
                 continue
-            if any(l['person_id'] == person_id and l['connection'] != self.connection and l['missed_since'] is None for l in self.all_links):
+            if any(l['person_id'] == person_id and l['connection'] != self.connection and l['missed_since'] is None
+                    for l in self.all_links):
                 continue
             category = best([l['category'] for l in self.seen_last(links)])
             if not (self.toggles[category]['roster'] and self.toggles[category]['archive']):
@@ -734,7 +796,8 @@ class Model:
                 leaving[person_id] = (category, ids)
         for category in CATEGORIES:
             tonight = {p: ids for p, (c, ids) in leaving.items() if c == category}
-            held = 'held' if self.settings['unproven'] or self.settings['frozen'] or self.too_many(category, tonight) else 'planned'
+            held = 'held' if self.settings['unproven'] or self.settings['frozen'] or self.too_many(category,
+                tonight) else 'planned'
             for person_id, ids in tonight.items():
                 self.change('archive', category, person_id, ids, state=held)
                 if held == 'planned':
@@ -744,7 +807,8 @@ class Model:
         """Leavers of a week, tonight's among them, against the category's linked people once all else is done."""
         base = set(tonight)
         back = {c['person'] for c in self.changes if c['action'] == 'restore'}
-        before = {p for p, c in self.recent.items() if c == category and p in self.people and self.people[p]['archived_at'] and p not in back}
+        before = {p for p, c in self.recent.items() if c == category and p in self.people
+            and self.people[p]['archived_at'] and p not in back}
         for person_id, person in self.people.items():
             if person['archived_at'] is not None and person_id not in back:
                 continue
@@ -754,12 +818,15 @@ class Model:
         created = sum(1 for c in self.changes if c['action'] == 'create' and c['category'] == category)
         leavers, all_of_them = len(set(tonight) | before), len(base) + created
         if self.settings['in_season']:
-            return leavers * 100 > self.settings['season_percent'] * all_of_them and leavers > self.settings['guard_floor']
-        return (leavers * 100 > self.settings['guard_percent'] * all_of_them and leavers > self.settings['guard_floor']) \
+            return (leavers * 100 > self.settings['season_percent'] * all_of_them
+                    and leavers > self.settings['guard_floor'])
+        return (leavers * 100 > self.settings['guard_percent'] * all_of_them
+            and leavers > self.settings['guard_floor']) \
             or (all_of_them >= 4 and leavers * 2 >= all_of_them)
 
     def links_after(self):
-        """The connection's links once the night is over: sourced id -> person, category, role written, whether missing, whether archived."""
+        """The connection's links once the night is over: sourced id -> person, category, role written, whether missing,
+        whether archived."""
         links = {}
         for sourced_id, link in self.own_links.items():
             if link['person_id'] in self.moved and link['person_id'] in self.people and not self.listed(sourced_id):
@@ -767,13 +834,17 @@ class Model:
             person = self.after.get(link['person_id'])
             if not self.is_full and link['category'] == 'student' and sourced_id not in self.by_id:
                 person = None                                   # a delta says nothing of students whom it does not list
-            links[sourced_id] = (link['person_id'], self.settled.get(sourced_id, link['category']) if sourced_id in self.links else link['category'],
+            links[sourced_id] = (link['person_id'], self.settled.get(sourced_id, link['category'])
+                if sourced_id in self.links else link['category'],
                                  self.roles.get(link['person_id'], link['role_written']),
-                                 not self.listed(sourced_id) and (link['missed_since'] is not None or self.proved_absent(link)),
-                                 bool(person and person['archived_at'] and (person['archived_at'] == GONE or link['archived_run'] is not None))
+                                 not self.listed(sourced_id)
+                                 and (link['missed_since'] is not None or self.proved_absent(link)),
+                                 bool(person and person['archived_at']
+                                     and (person['archived_at'] == GONE or link['archived_run'] is not None))
                                  if person else link['archived_run'] is not None)
         for sourced_id, person_id in self.joining.items():
-            role = self.after[person_id]['role'] if person_id.startswith('new ') else self.roles.get(person_id, self.role_written(person_id))
+            role = self.after[person_id]['role'] if person_id.startswith('new ') else self.roles.get(person_id,
+                self.role_written(person_id))
             links[sourced_id] = (person_id, self.settled[sourced_id], role, False, False)
         return links
 
@@ -802,7 +873,8 @@ class Model:
 # What becomes of an earlier run, where people may have been edited since.
 
 def roster_sees(person):
-    return {c: person[c] for c in PERSON}                       # in the contract's words: another word for a role is no change
+    # in the contract's words: another word for a role is no change
+    return {c: person[c] for c in PERSON}
 
 
 def refused_by_apply(change, then, now):
@@ -812,19 +884,21 @@ def refused_by_apply(change, then, now):
         return person is None or protected(person) or roster_sees(person) != roster_sees(then[change['person']])
 
     def namesakes(people):
-        return {i for i, p in people.items() if same(p['identifier'], change['after'].get('identifier')) or same(p['email'], change['after'].get('email'))}
+        return {i for i, p in people.items() if same(p['identifier'], change['after'].get('identifier'))
+            or same(p['email'], change['after'].get('email'))}
     return namesakes(then) != namesakes(now)
 
 
 def kept_by_undo(change, then, now):
-    """Whether an undo leaves this change as it is: then is the person as the run left him, now as he is."""
+    """Whether an undo leaves this change as it is: then is the person as the run left them, now as they are."""
     if now is None or protected(now):
         return True
     return change['action'] != 'link' and roster_sees(then) != roster_sees(now)
 
 
 def refused_by_approval(change, now, links, toggles, connection):
-    """Whether an approval leaves this held change alone: archives of people who are not gone any more, updates of people who were edited."""
+    """Whether an approval leaves this held change alone: archives of people who are back, updates of
+    people who were edited."""
     mine = [l for l in links if l['person_id'] == change['person'] and l['connection'] == connection]
     others = [l for l in links if l['person_id'] == change['person'] and l['connection'] != connection]
     toggle = toggles[change['category']]
