@@ -279,6 +279,7 @@ SELECT clear();
 SELECT count(*) > 0 FROM stored_values;
 SELECT attname, atttypid::regtype FROM pg_attribute WHERE attrelid = 'minga_roster.stored_values'::regclass AND attnum > 0 ORDER BY attnum;
 DELETE FROM runs WHERE connection = 'north';
+SELECT FROM minga_roster_internal.drop_stage('north');
 DELETE FROM connections WHERE connection = 'north';
 SELECT count(*) FROM stored_values;
 \set ECHO none
