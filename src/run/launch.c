@@ -304,7 +304,8 @@ connection_argument(FunctionCallInfo fcinfo)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("no connection was given"),
-				 errhint("List the connections: SELECT connection FROM minga_roster.connections WHERE retired_at IS NULL.")));
+				 errhint("List the connections: SELECT connection FROM minga_roster.connections WHERE retired_at IS "
+						 "NULL.")));
 	return text_to_cstring(PG_GETARG_TEXT_PP(0));
 }
 
@@ -332,7 +333,8 @@ run_of_run_to_end(FunctionCallInfo fcinfo, RunKind kind)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("no run was given"),
-				 errhint("List the runs: SELECT run, connection, kind, state FROM minga_roster.runs ORDER BY run DESC.")));
+				 errhint("List the runs: SELECT run, connection, kind, state FROM minga_roster.runs ORDER BY run "
+						 "DESC.")));
 	of_run = PG_GETARG_INT64(0);
 	SPI_connect();
 	connection = MemoryContextStrdup(caller, look_text("SELECT connection FROM "
