@@ -53,8 +53,9 @@ DATA_built = sql/minga_roster--$(EXTVERSION).sql
 EXTRA_CLEAN = sql/minga_roster--$(EXTVERSION).sql $(OBJS:.o=.d)
 DOCS = $(sort $(wildcard docs/*.md))
 
-# PostgreSQL's own headers have unused parameters and compare signed with unsigned. Of the library's symbols only the SQL
-# functions and the worker's entry are seen by others (PGDLLEXPORT). Each object notes in a .d file what it depends on.
+# PostgreSQL's own headers have unused parameters and compare signed with unsigned. Of the library's symbols only the
+# SQL functions and the worker's entry are seen by others (PGDLLEXPORT). Each object notes in a .d file what it depends
+# on.
 PG_CPPFLAGS = -Isrc
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -fvisibility=hidden -MMD -MP
 SHLIB_LINK = -lcurl -lcrypto

@@ -130,8 +130,8 @@ release_pool(void *arg)
 	pool->events = NULL;
 }
 
-void
-transfer_out_of_memory(void)
+static void
+out_of_memory(void)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_OUT_OF_MEMORY),
@@ -165,7 +165,7 @@ transfer_open(void)
 	restore_signals(&saved);
 	if (pool->multi == NULL || pool->cookies == NULL ||
 		curl_share_setopt(pool->cookies, CURLSHOPT_SHARE, CURL_LOCK_DATA_COOKIE) != CURLSHE_OK)
-		transfer_out_of_memory();
+		out_of_memory();
 	curl_multi_setopt(pool->multi, CURLMOPT_SOCKETFUNCTION, watch_socket);
 	curl_multi_setopt(pool->multi, CURLMOPT_SOCKETDATA, pool);
 	curl_multi_setopt(pool->multi, CURLMOPT_TIMERFUNCTION, set_timer);
@@ -197,7 +197,7 @@ transfer_take(TransferPool *pool)
 		if (transfer->easy == NULL)
 		{
 			ReleaseExternalFD();
-			transfer_out_of_memory();
+			out_of_memory();
 		}
 		/* survives curl_easy_reset */
 		curl_easy_setopt(transfer->easy, CURLOPT_SHARE, pool->cookies);

@@ -74,7 +74,6 @@ struct TransferPool
 	TimestampTz timer_at;
 };
 
-pg_noreturn extern void transfer_out_of_memory(void);
 extern void transfer_prepare(Transfer *transfer, const char *url, const char *ca_file, const char *protocols);
 extern Transfer *transfer_take(TransferPool *pool);
 extern void transfer_start(TransferPool *pool, Transfer *transfer);

@@ -151,7 +151,8 @@ MemoryContextAlloc(MemoryContext context, Size size)
 }
 
 MemoryContext
-AllocSetContextCreateInternal(MemoryContext parent, const char *name, Size minContextSize, Size initBlockSize, Size maxBlockSize)
+AllocSetContextCreateInternal(MemoryContext parent, const char *name, Size minContextSize, Size initBlockSize,
+							  Size maxBlockSize)
 {
 	Context    *context = calloc(1, sizeof(Context));
 

@@ -85,7 +85,8 @@ take_row(void *taker, PageRow *row)
 static void
 check_fault(const RosterFault *fault)
 {
-	check(fault->message != NULL && fault->detail != NULL && fault->hint != NULL, "a fault says what, why and what to do");
+	check(fault->message != NULL && fault->detail != NULL && fault->hint != NULL,
+		  "a fault says what, why and what to do");
 	check_readable(fault->message, strlen(fault->message), "a message is text");
 	check_readable(fault->detail, strlen(fault->detail), "a detail is text");
 	if (fault->words != NULL)
@@ -106,7 +107,8 @@ occurrences(const uint8_t *data, size_t size, uint8_t character)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	PageReader	reader = {.path = "/schools/s/students?limit=1",.subject = "students",.take_row = take_row,.taker = &taken,
+	PageReader	reader = {.path = "/schools/s/students?limit=1",.subject = "students",.take_row = take_row,.taker =
+		&taken,
 	.school_id = "s",.ended_before = "2026-01-01"};
 	HttpResponse response = {.status = 200,.content_type = "application/json"};
 	RosterFault *fault;

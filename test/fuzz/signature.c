@@ -54,7 +54,8 @@ sign_published_example(void *argument)
 	List	   *parameters;
 	char	   *base;
 
-	check(url_parse("http://photos.example.net/photos?file=vacation.jpg&size=original", &url, &why), "the example's URL is one");
+	check(url_parse("http://photos.example.net/photos?file=vacation.jpg&size=original", &url, &why),
+		  "the example's URL is one");
 	parameters = add_query(NIL, url.query);
 	parameters = add_parameter(parameters, "oauth_consumer_key", "dpf43f3p2l4k3l03");
 	parameters = add_parameter(parameters, "oauth_token", "nnch734d00sl2jdk");
@@ -63,10 +64,12 @@ sign_published_example(void *argument)
 	parameters = add_parameter(parameters, "oauth_signature_method", "HMAC-SHA1");
 	parameters = add_parameter(parameters, "oauth_version", "1.0");
 	base = signature_base("GET", &url, parameters);
-	check(strcmp(base, "GET&http%3A%2F%2Fphotos.example.net%2Fphotos&file%3Dvacation.jpg%26oauth_consumer_key%3Ddpf43f3p2l4k3l03"
+	check(strcmp(base,
+				 "GET&http%3A%2F%2Fphotos.example.net%2Fphotos&file%3Dvacation.jpg%26oauth_consumer_key%3Ddpf43f3p2l4k3l03"
 				 "%26oauth_nonce%3Dkllo9940pd9333jh%26oauth_signature_method%3DHMAC-SHA1%26oauth_timestamp%3D1191242096"
 				 "%26oauth_token%3Dnnch734d00sl2jdk%26oauth_version%3D1.0%26size%3Doriginal") == 0, "the example's base string");
-	check(strcmp(hmac_base64(PG_SHA1, "kd94hf93k423kf44&pfkkdhi9sl3r4s00", base), "tR3+Ty81lMeYAr/Fid0kMTYa/WM=") == 0, "the example's signature");
+	check(strcmp(hmac_base64(PG_SHA1, "kd94hf93k423kf44&pfkkdhi9sl3r4s00", base), "tR3+Ty81lMeYAr/Fid0kMTYa/WM=") == 0,
+		  "the example's signature");
 }
 
 /*
@@ -79,9 +82,11 @@ sort_published_parameters(void *argument)
 	UrlParts	url;
 	const char *why;
 
-	check(url_parse("http://EXAMPLE.COM:80/request?b5=%3D%253D&a3=a&c%40=&a2=r%20b&c2&a3=2+q", &url, &why), "the RFC's URL is one");
+	check(url_parse("http://EXAMPLE.COM:80/request?b5=%3D%253D&a3=a&c%40=&a2=r%20b&c2&a3=2+q", &url, &why),
+		  "the RFC's URL is one");
 	check(strcmp(signature_base("POST", &url, add_query(NIL, url.query)),
-				 "POST&http%3A%2F%2Fexample.com%2Frequest&a2%3Dr%2520b%26a3%3D2%2520q%26a3%3Da%26b5%3D%253D%25253D%26c%2540%3D%26c2%3D") == 0,
+				 "POST&http%3A%2F%2Fexample.com%2Frequest&a2%3Dr%2520b%26a3%3D2%2520q%26a3%3Da%26b5"
+				 "%3D%253D%25253D%26c%2540%3D%26c2%3D") == 0,
 		  "the RFC's parameters in order");
 }
 

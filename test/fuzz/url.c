@@ -40,7 +40,8 @@ static Normalized *current;
 /* The function's surroundings: an array of paths in, a row of three texts out. */
 
 void
-deconstruct_array(ArrayType *array, Oid elmtype, int elmlen, bool elmbyval, char elmalign, Datum **elemsp, bool **nullsp, int *nelemsp)
+deconstruct_array(ArrayType *array, Oid elmtype, int elmlen, bool elmbyval, char elmalign, Datum **elemsp,
+				  bool **nullsp, int *nelemsp)
 {
 	*elemsp = palloc(sizeof(Datum) * lengthof(base_paths));
 	for (int i = 0; i < lengthof(base_paths); i++)
@@ -126,7 +127,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				check_text(first.out[i], strlen(first.out[i]), "what is stored is text");
 		}
 		check(first.out[0] != NULL && first.out[1] != NULL && first.out[2] != NULL, "name and URLs are known");
-		check(strncmp(first.out[1], "https://", 8) == 0 || strncmp(first.out[1], "http://", 7) == 0, "a base URL has a scheme");
+		check(strncmp(first.out[1], "https://", 8) == 0 || strncmp(first.out[1], "http://", 7) == 0,
+			  "a base URL has a scheme");
 		second.url = first.out[1];
 		second.app = first.out[0];
 		/* what is another version's segment passes for an App Name beside the URL, and not in it */
