@@ -12,6 +12,7 @@ my $top = getcwd();
 my ($server, $roster, $node);
 my %stands_for;
 my %walked;
+my $words;
 
 # [line, text] of each SQL example of a document.
 sub examples
@@ -69,7 +70,21 @@ sub anchors
 	return map { s/\s+$//r =~ s/`//gr =~ s/[^\w\s-]//gr =~ s/ /-/gr =~ tr/A-Z/a-z/r } $prose =~ /^#+ +(.*)$/mg;
 }
 
-# No statement stands where it would not be run, and no link leads nowhere.
+# All words of the code, and the names of its files.
+sub words_of_the_code
+{
+	my %words;
+
+	foreach my $file (map { glob "$top/$_" } qw(sql/*/*.sql src/*/*.[ch] src/*.c test/*.* test/*/*.* Makefile))
+	{
+		my ($name) = $file =~ m{([^/]+?)\.[^/]+$};
+		$words{$name} = 1 if defined $name;
+		$words{$_} = 1 foreach slurp_file($file) =~ /\w+/g;
+	}
+	return \%words;
+}
+
+# No statement stands where it would not be run, no link leads nowhere, and no name is one that the code does not have.
 sub has_no_loose_end
 {
 	my ($document) = @_;
@@ -97,6 +112,11 @@ sub has_no_loose_end
 		push @dead, $link if defined $anchor && !grep { $_ eq $anchor } anchors($file);
 	}
 	is(join(' ', @dead), '', "$document: links lead somewhere");
+	# Of former names too.
+	return if $document eq 'CHANGELOG.md';
+	my %own = map { $_ => 1 } map { $_->[2] =~ /\w+/g } @blocks;
+	is(join(' ', grep { !$words->{$_} && !$own{$_} } $prose =~ /`([a-z]+(?:_[a-z0-9]+)+)`/g), '',
+		"$document: each name is one of the code");
 	return;
 }
 
@@ -259,6 +279,7 @@ sub new_ids
 
 my @documents = (glob_of('.'), glob_of('docs'));
 
+$words = words_of_the_code();
 has_no_loose_end($_) foreach @documents;
 
 begin('readme');
