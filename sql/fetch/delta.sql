@@ -1,5 +1,5 @@
--- Delta: evenings between full reads ask only for what changed. Must survive a SIS that ignores or refuses the filter, dates in the
--- future, clocks that differ, and a sync that breaks off: what is not certain to be known is read in full the next time.
+-- Delta: evenings between full reads request only changes. Must survive a SIS that ignores or rejects the filter, dates
+-- in the future, clocks that differ, and a sync that stops halfway: anything uncertain is read in full the next time.
 
 CREATE FUNCTION minga_roster_internal.with_filter(path text, since timestamptz) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -7,14 +7,16 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
         WHEN since IS NULL THEN path
         WHEN path !~ '\?' THEN format('%s?filter=%s', path, f.filter)
         WHEN path !~ '[?&]filter=' THEN format('%s&filter=%s', path, f.filter)
-        -- OneRoster joins two comparisons at the most.
+        -- OneRoster combines at most two comparisons.
         WHEN path ~* '[?&]filter=[^&]*''\s+(AND|OR)\s' THEN path
         ELSE regexp_replace(path, '([?&]filter=[^&]*)', format('\1 AND %s', f.filter))
     END
-    FROM (SELECT format('dateLastModified>''%s''', to_char(since AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) AS filter) f
+    FROM (SELECT format('dateLastModified>''%s''', to_char(since AT TIME ZONE 'UTC',
+        'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) AS filter) f
 $$;
 COMMENT ON FUNCTION minga_roster_internal.with_filter(text, timestamptz) IS
-'A path of a preset that asks only for rows with a later dateLastModified too; the path as it is where its own filter leaves no room for that.';
+'A path of a preset that also filters by a later dateLastModified; the unchanged path if its own filter leaves no room '
+'for that.';
 
 CREATE FUNCTION minga_roster_internal.require_full_read(connection text) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -22,7 +24,8 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
     WHERE c.connection = require_full_read.connection AND c.newest_modified IS NOT NULL
 $$;
 COMMENT ON FUNCTION minga_roster_internal.require_full_read(text) IS
-'After whatever asks for more than the rows that change: the next evening of a connection with delta reads in full, also where a run is at work now.';
+'Makes the next evening of a connection with delta read in full, even while a run is running. Called after anything '
+'that needs more than the changed rows.';
 
 CREATE FUNCTION minga_roster_internal.begin_read(run bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -35,41 +38,47 @@ BEGIN
     IF NOT connection.delta OR this.kind <> 'sync' THEN
         RETURN;
     END IF;
-    -- The filter was refused, rather than the SIS down, where a delta met an answer that a full read does not meet.
+    -- The filter was rejected (and the SIS not just down) if a delta got an answer that a full read does not get.
     IF (SELECT r.is_full IS FALSE AND r.state = 'failed' AND r.sqlstate = '08P01' FROM minga_roster.runs r
         WHERE r.connection = this.connection AND r.kind = 'sync' AND r.run < this.run ORDER BY r.run DESC LIMIT 1)
     THEN
         connection.filter_unusable := true;
     END IF;
     is_delta := this.trigger = 'evening' AND NOT connection.unproven AND NOT connection.filter_unusable
-        AND coalesce(isfinite(connection.newest_modified) AND this.evening - connection.full_read_on < connection.full_every, false);
+        AND coalesce(isfinite(connection.newest_modified)
+            AND this.evening - connection.full_read_on < connection.full_every, false);
     IF is_delta THEN
-        UPDATE minga_roster.runs r SET is_full = false, modified_since = connection.newest_modified - minga_roster_internal.delta_overlap()
+        UPDATE minga_roster.runs r SET is_full = false,
+            modified_since = connection.newest_modified - minga_roster_internal.delta_overlap()
         WHERE r.run = this.run;
     END IF;
-    -- Put back by end_read: after a run that did not end well, all is read.
+    -- end_read restores it: after a run that did not end well, everything is read.
     UPDATE minga_roster.connections c SET newest_modified = '-infinity', filter_unusable = connection.filter_unusable
     WHERE c.connection = this.connection;
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.begin_read(bigint) IS
-'Decides whether the run is a delta, and says so in its row. Evening syncs of a connection with delta are, but for the first of full_every evenings, an unproven connection, the evening after changed settings or after a sync that did not end well, and a SIS that cannot be asked so.';
+'Decides whether the run is a delta, and stores that in its row. Evening syncs of a connection with delta are, except '
+'the first of full_every evenings, those of an unproven connection, the evening after changed settings or a sync that '
+'did not end well, and those of a SIS that cannot filter.';
 
 CREATE FUNCTION minga_roster_internal.delta_overlap() RETURNS interval
 LANGUAGE sql IMMUTABLE RETURN interval '1 day';
 COMMENT ON FUNCTION minga_roster_internal.delta_overlap() IS
-'How much earlier than the newest dateLastModified known a delta asks from: rows that were saved late, and servers that take the time for a local one.';
+'How far before the newest known dateLastModified a delta asks: for rows that were saved late, and for servers that '
+'treat the time as local.';
 
 CREATE FUNCTION minga_roster_internal.filter_is_ignored(run bigint, collection text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     this minga_roster.runs := minga_roster_internal.known_run(filter_is_ignored.run);
-    -- A server may cut the time it is asked for to the day, or shift it by its time zone.
+    -- A server may truncate the requested time to the day, or shift it by its time zone.
     too_old text := to_char((this.modified_since - interval '1 day') AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS');
 BEGIN
     IF NOT EXISTS (
         SELECT FROM minga_roster.staged_users s
-        WHERE s.connection = this.connection AND s.collection = filter_is_ignored.collection AND s.date_last_modified COLLATE "C" < too_old COLLATE "C")
+        WHERE s.connection = this.connection AND s.collection = filter_is_ignored.collection
+            AND s.date_last_modified COLLATE "C" < too_old COLLATE "C")
     THEN
         RETURN false;
     END IF;
@@ -81,7 +90,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.filter_is_ignored(bigint, text) IS
-'Whether a delta was sent rows of the collection that are older than it had asked for. The run is to be a full read then, and so are those to come.';
+'Whether a delta received rows of the collection that are older than requested. If so, this run becomes a full read, '
+'and so do later ones.';
 
 CREATE FUNCTION minga_roster_internal.settle_read(run bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -94,14 +104,15 @@ BEGIN
     END IF;
     UPDATE minga_roster.runs r SET is_full = true WHERE r.run = this.run;
     IF this.modified_since IS NOT NULL THEN
-        UPDATE minga_roster.collections c SET detail = concat_ws(' ', c.detail, 'The SIS ignored the filter on dateLastModified: asked again without it.')
+        UPDATE minga_roster.collections c SET detail = concat_ws(' ', c.detail,
+            'The SIS ignored the filter on dateLastModified: asked again without it.')
         FROM minga_roster_internal.collections_to_read(this.connection, this.modified_since) f
         WHERE c.run = this.run AND f.collection = c.collection AND f.filtered;
     END IF;
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.settle_read(bigint) IS 'Marks a run whose collections are read as a full one, unless it is a '
-    'delta, and as incomplete where one was not read to a proved end.';
+COMMENT ON FUNCTION minga_roster_internal.settle_read(bigint) IS
+'Marks a run as full if it is not a delta, and as incomplete if a collection was not proved complete.';
 
 CREATE FUNCTION minga_roster_internal.end_read(run runs) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -112,7 +123,7 @@ DECLARE
     links_wait boolean;
     updates_wait boolean;
 BEGIN
-    -- Settings that changed while the run worked, which is NULL, stay what the next run goes by.
+    -- Settings that changed during the run (NULL) still apply to the next run.
     IF NOT connection.delta OR connection.newest_modified IS NULL THEN
         RETURN;
     END IF;
@@ -123,23 +134,25 @@ BEGIN
     FROM minga_roster.changes h WHERE h.run = end_read.run.run AND h.state = 'held';
     read_whole := read_whole AND NOT links_wait AND NOT updates_wait;
     IF read_whole THEN
-        -- Dates to come are slips, and would hide what is changed until then.
+        -- Dates in the future are mistakes, and would hide changes until then.
         SELECT greatest(newest, max(s.date_last_modified COLLATE "C")::timestamptz) INTO newest
         FROM minga_roster.staged_users s
         WHERE s.connection = run.connection
-            AND s.date_last_modified COLLATE "C" < to_char(minga_roster_internal.clock() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS') COLLATE "C";
-    -- A delta would see only some of those whose updates wait, and take a change of everybody for a change of few.
+            AND s.date_last_modified COLLATE "C" < to_char(minga_roster_internal.clock() AT TIME ZONE 'UTC',
+                'YYYY-MM-DD"T"HH24:MI:SS') COLLATE "C";
+    -- A delta would see only some of the people whose updates are held, and take a change of everyone for a change of
+    -- few.
     ELSIF run.is_full OR updates_wait THEN
         newest := '-infinity';
     END IF;
     UPDATE minga_roster.connections c
     SET newest_modified = newest,
-        full_read_on = CASE WHEN run.is_full THEN coalesce(run.evening, (minga_roster_internal.clock() AT TIME ZONE c.time_zone)::date) ELSE c.full_read_on END
+        full_read_on = CASE WHEN run.is_full THEN coalesce(run.evening,
+            (minga_roster_internal.clock() AT TIME ZONE c.time_zone)::date) ELSE c.full_read_on END
     WHERE c.connection = run.connection;
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.end_read(runs) IS
-'At the end of a sync of a connection with delta: stores the newest dateLastModified seen, from which the next delta '
-    'asks. Where a collection was not read whole, a delta leaves it as it was, and a full read has the next evening '
-    'read in full; so where links wait for roster_relink; where updates are held, the next evening is read in full '
-    'in any case.';
+'At the end of a sync of a connection with delta: stores the newest dateLastModified, from which the next delta asks. '
+'If a collection was not read completely, a delta leaves it unchanged, and a full read makes the next evening read in '
+'full; so do links held for roster_relink, and held updates in any case.';

@@ -1,12 +1,13 @@
--- The stage: its partitions, one of users and one of orgs for each connection, and what is set right in them once they are filled.
+-- The stage: one partition of users and one of orgs for each connection, and what is corrected in them once they are
+-- filled.
 
 CREATE FUNCTION minga_roster_internal.fallbacks_of(entry jsonb) RETURNS text[]
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT ARRAY(SELECT jsonb_array_elements_text(CASE jsonb_typeof(entry->'fallback')
         WHEN 'array' THEN entry->'fallback' WHEN 'string' THEN jsonb_build_array(entry->'fallback') ELSE '[]' END))
 $$;
-COMMENT ON FUNCTION minga_roster_internal.fallbacks_of(jsonb) IS 'The paths that an entry of sis.collections names in place of its own, in '
-    'order.';
+COMMENT ON FUNCTION minga_roster_internal.fallbacks_of(jsonb) IS
+'The fallback paths of an entry of sis.collections, in order.';
 
 CREATE FUNCTION minga_roster_internal.collections_to_read(connection text, since timestamptz DEFAULT NULL,
     OUT "position" integer, OUT collection text, OUT family text, OUT path text, OUT fallbacks text[],
@@ -14,7 +15,8 @@ CREATE FUNCTION minga_roster_internal.collections_to_read(connection text, since
 RETURNS SETOF record
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     WITH entry AS (
-        SELECT c.connection, c.parent_contact, e.position, e.entry->>'collection' AS collection, e.entry->>'family' AS family,
+        SELECT c.connection, c.parent_contact, e.position, e.entry->>'collection' AS collection,
+            e.entry->>'family' AS family,
             ARRAY(SELECT jsonb_array_elements_text(e.entry->'categories')) AS categories,
             e.entry->>'path' AS path, minga_roster_internal.fallbacks_of(e.entry) AS fallbacks,
             ARRAY(SELECT lower(r) FROM jsonb_array_elements_text(e.entry->'roles') AS r) AS roles
@@ -25,7 +27,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     )
     SELECT e.position::integer, e.collection, e.family, p.path, p.fallbacks, e.roles, p.path <> e.path
     FROM entry e
-    -- Which rows of staff are one person is told by their list as a whole.
+    -- Which staff rows are one person can be told only from the complete list.
     CROSS JOIN LATERAL (SELECT CASE WHEN e.family = 'staff' THEN NULL ELSE since END AS since) AS wanted
     CROSS JOIN LATERAL (SELECT minga_roster_internal.with_filter(e.path, wanted.since) AS path,
         ARRAY(SELECT minga_roster_internal.with_filter(f.path, wanted.since)
@@ -36,11 +38,16 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
             WHERE t.connection = e.connection AND t.roster
                 AND (t.category = ANY (e.categories)
                     OR (t.archive AND e.family <> 'contact' AND EXISTS (
-                        SELECT FROM entry other WHERE other.family = e.family AND t.category = ANY (other.categories)))))
+                        SELECT FROM entry other WHERE other.family = e.family
+                            AND t.category = ANY (other.categories)))))
     ORDER BY e.position
 $$;
 COMMENT ON FUNCTION minga_roster_internal.collections_to_read(text, timestamptz) IS
-'What a fetch of the connection reads, in this order: each collection with a category that is rostered; all collections of a family in which one rostered category is archived, since absence is judged in families; contacts where the parent contact is wanted and students are rostered. since: of students and contacts only what changed later, where the preset''s own filter leaves room for that; such a collection is filtered. roles: kept of an endpoint that is not the school''s own, none for all.';
+'What a fetch of the connection reads, in order: each collection with a rostered category; all collections of a family '
+'in which a rostered category is archived, because absence is judged by family; contacts if parent contacts are on and '
+'students are rostered. since: for students and contacts, only later changes, if the preset''s filter leaves room for '
+'that; such a collection is filtered. roles: the roles kept from an endpoint that is not the school''s own; NULL for '
+'all.';
 
 CREATE FUNCTION minga_roster_internal.prepare_stage(connection text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET lock_timeout = 0 AS $$
@@ -70,7 +77,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.prepare_stage(text) IS
-'Makes the partitions of a connection where they are missing, unlogged and members of the extension, and empties them; where somebody has been reading one for 5 seconds its rows are deleted instead of truncated.';
+'Creates the missing partitions of a connection, unlogged and members of the extension, and empties them. If a session '
+'has been reading one for 5 seconds, its rows are deleted instead of truncated.';
 
 CREATE FUNCTION minga_roster_internal.drop_stage(connection text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -89,7 +97,8 @@ BEGIN
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.drop_stage(text) IS 'Takes the partitions of a connection out of the extension and drops them; nothing where there are none.';
+COMMENT ON FUNCTION minga_roster_internal.drop_stage(text) IS
+'Removes the partitions of a connection from the extension and drops them, if there are any.';
 
 CREATE FUNCTION minga_roster_internal.distinct_staged(connection text, collection text) RETURNS bigint
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET work_mem = '1MB' AS $$
@@ -98,7 +107,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET work_mem = '1MB' A
     WHERE s.connection = distinct_staged.connection AND s.collection = distinct_staged.collection
 $$;
 COMMENT ON FUNCTION minga_roster_internal.distinct_staged(text, text) IS
-'How many different sourcedIds a collection has listed, those elsewhere included. In memory that does not grow with the roster.';
+'How many different sourcedIds a collection listed, including those elsewhere. Its memory use does not grow with the '
+'roster.';
 
 CREATE FUNCTION minga_roster_internal.count_new(connection text, collection text, ids bigint[]) RETURNS bigint
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET work_mem = '1MB' AS $$
@@ -110,7 +120,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET work_mem = '1MB' A
           WHERE s.connection = count_new.connection AND s.collection = count_new.collection) AS unknown
 $$;
 COMMENT ON FUNCTION minga_roster_internal.count_new(text, text, bigint[]) IS
-'How many of these sourcedIds, given as hashes, the collection has not listed yet, those elsewhere included.';
+'How many of these sourcedIds, given as hashes, the collection has not listed yet, including those elsewhere.';
 
 CREATE FUNCTION minga_roster_internal.learn_fact(connection text, fact text, value text, run bigint) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -119,15 +129,18 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
     ON CONFLICT ON CONSTRAINT server_facts_pkey DO UPDATE SET value = EXCLUDED.value,
     learned_run = EXCLUDED.learned_run, learned_at = EXCLUDED.learned_at
 $$;
-COMMENT ON FUNCTION minga_roster_internal.learn_fact(text, text, text, bigint) IS 'Keeps what a run has learned of how the SIS answers.';
+COMMENT ON FUNCTION minga_roster_internal.learn_fact(text, text, text, bigint) IS
+'Stores what a run learned about how the SIS answers.';
 
 CREATE FUNCTION minga_roster_internal.fresh_facts(connection text) RETURNS SETOF server_facts
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT f.* FROM minga_roster.server_facts f
     WHERE f.connection = fresh_facts.connection
-        AND f.learned_at > minga_roster_internal.clock() - interval '7 days' AND f.learned_at <= minga_roster_internal.clock()
+        AND f.learned_at > minga_roster_internal.clock() - interval '7 days'
+            AND f.learned_at <= minga_roster_internal.clock()
 $$;
-COMMENT ON FUNCTION minga_roster_internal.fresh_facts(text) IS 'What is known of how the SIS answers, but for what is to be tried again.';
+COMMENT ON FUNCTION minga_roster_internal.fresh_facts(text) IS
+'What is known about how the SIS answers, except what is due to be tried again.';
 
 CREATE FUNCTION minga_roster_internal.forget_stale_facts(connection text) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -136,15 +149,17 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
         AND NOT EXISTS (SELECT FROM minga_roster_internal.fresh_facts(forget_stale_facts.connection) known
             WHERE known.fact = f.fact)
 $$;
-COMMENT ON FUNCTION minga_roster_internal.forget_stale_facts(text) IS 'After a read: what was tried again and not learned again holds no '
-    'longer.';
+COMMENT ON FUNCTION minga_roster_internal.forget_stale_facts(text) IS
+'After a read: drops what was tried again and not confirmed.';
 
-CREATE FUNCTION minga_roster_internal.store_collection(run bigint, connection text, collection text, family text, complete boolean, proof text,
+CREATE FUNCTION minga_roster_internal.store_collection(run bigint, connection text, collection text, family text,
+    complete boolean, proof text,
     pages integer, rows bigint, distinct_ids bigint, claimed_total bigint, without_id bigint, elsewhere bigint,
     fallback boolean, detail text, weak_cause text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    INSERT INTO minga_roster.collections (run, collection, family, complete, proof, pages, rows, distinct_ids, claimed_total,
+    INSERT INTO minga_roster.collections (run, collection, family, complete, proof, pages, rows, distinct_ids,
+        claimed_total,
         without_id, elsewhere, fallback, detail, weak_cause)
     VALUES (store_collection.run, store_collection.collection, store_collection.family, store_collection.complete,
         store_collection.proof, store_collection.pages, store_collection.rows, store_collection.distinct_ids,
@@ -162,13 +177,15 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.store_collection(bigint, text, text, text, boolean, text, integer, bigint, bigint, bigint, bigint,
+COMMENT ON FUNCTION minga_roster_internal.store_collection(bigint, text, text, text, boolean, text, integer, bigint,
+    bigint, bigint, bigint,
     bigint, boolean, text, text) IS
-'Records what reading a collection came to, and takes the rows of people elsewhere, staged by id to judge its end, out of the stage.';
+'Records the result of reading a collection, and removes from the stage the rows of people elsewhere, which were '
+'staged by ID to judge its end.';
 
 CREATE FUNCTION minga_roster_internal.remember_school(connection text) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-    -- Whose settings somebody is changing keeps the name it has until the next fetch.
+    -- A connection whose settings are being changed keeps its school name until the next fetch.
     UPDATE minga_roster.connections c SET school_name = n.name
     FROM (
         SELECT k.connection, o.name
@@ -182,7 +199,7 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
     WHERE c.connection = n.connection
 $$;
 COMMENT ON FUNCTION minga_roster_internal.remember_school(text) IS
-'Keeps the name of the school with its connection, since the stage is empty after a failed fetch, and on a standby.';
+'Stores the name of the school with its connection, because the stage is empty after a failed fetch and on a standby.';
 
 CREATE FUNCTION minga_roster_internal.settle_stage(run bigint, connection text) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET work_mem = '1MB' SET enable_hashagg = off AS $$
@@ -199,18 +216,20 @@ BEGIN
         RETURN 0;
     END IF;
     PERFORM minga_roster_internal.remember_school(settle_stage.connection);
-    -- One row for each id: one that is more than a contact's, the latest, and of equals the one from the school's own endpoint.
+    -- One row for each ID: prefer rows that are not only a contact's, then the latest, then the one from the school's
+    -- own endpoint.
     EXECUTE format($statement$
         DELETE FROM %1$s s
         USING (
             SELECT d.ctid AS place, row_number() OVER (PARTITION BY d.sourced_id
-                ORDER BY d.collection = ANY ($2), d.date_last_modified COLLATE "C" DESC NULLS LAST, d.collection = ANY ($1) DESC, d.collection, d.ctid) AS nth
+                ORDER BY d.collection = ANY ($2), d.date_last_modified COLLATE "C" DESC NULLS LAST,
+                    d.collection = ANY ($1) DESC, d.collection, d.ctid) AS nth
             FROM %1$s d
             WHERE d.sourced_id IN (SELECT t.sourced_id FROM %1$s t GROUP BY t.sourced_id HAVING count(*) > 1)
         ) AS duplicate
         WHERE s.ctid = duplicate.place AND duplicate.nth > 1
     $statement$, partition) USING own, contacts;
-    -- The school's own list of one category tells the role of a row that names none.
+    -- A row without a role gets the role of the school's own list of one category.
     EXECUTE format($statement$
         WITH told AS (
             UPDATE %1$s s SET role = t.role
@@ -236,14 +255,15 @@ BEGIN
         FROM counted
         WHERE c.run = $2 AND c.collection = counted.collection
     $statement$, partition) USING settle_stage.connection, settle_stage.run;
-    -- Of several roles at the school: accounts before contacts, then the family of the first, then the best rank.
+    -- Of several roles at the school: accounts before contacts, then the family of the first role, then the best rank.
     EXECUTE format($statement$
         UPDATE %1$s s SET role = best.role
         FROM (
             SELECT DISTINCT ON (h.sourced_id) h.sourced_id, h.role
             FROM (
                 SELECT t.sourced_id, held.role, held.nth, r.rank, f.family,
-                    first_value(f.family) OVER (PARTITION BY t.sourced_id ORDER BY f.family = 'contact', held.nth) AS chosen
+                    first_value(f.family) OVER (PARTITION BY t.sourced_id ORDER BY f.family = 'contact',
+                        held.nth) AS chosen
                 FROM %1$s t
                 CROSS JOIN LATERAL unnest(t.roles) WITH ORDINALITY AS held (role, nth)
                 JOIN minga_roster.role_rules r ON r.roster_role = held.role
@@ -262,7 +282,8 @@ BEGIN
                 DELETE FROM %1$s s
                 WHERE s.collection = ANY ($2)
                     AND NOT EXISTS (
-                        SELECT FROM (SELECT DISTINCT unnest(t.agent_ids) COLLATE "C" AS id FROM %1$s t WHERE t.collection <> ALL ($2)) AS agent
+                        SELECT FROM (SELECT DISTINCT unnest(t.agent_ids) COLLATE "C" AS id FROM %1$s t
+                            WHERE t.collection <> ALL ($2)) AS agent
                         WHERE agent.id = s.sourced_id)
                 RETURNING s.collection
             ), counted AS (
@@ -278,7 +299,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.settle_stage(bigint, text) IS
-'Once all collections are read: keeps one row for each sourcedId, gives one without a role that of the school''s own '
-    'list of one category, gives one who holds several roles at the school the one that counts, and keeps of '
-    'contacts only those whom a staged student names as agent (the others are counted as elsewhere). Returns how '
-    'many users are staged.';
+'After all collections are read: keeps one row for each sourcedId, gives a row without a role the role of the '
+'school''s own list of one category, gives a row with several roles at the school the one that counts, and keeps only '
+'contacts that a staged student names as agent (the others are counted as elsewhere). Returns the number of staged '
+'users.';

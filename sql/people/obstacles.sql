@@ -1,6 +1,6 @@
 -- What would stop a sync at the people relation, found before the first one: rights, rules, partitions, sites, words
--- for roles. Writes nothing to people; reads roles and sites as the relation's owner. Must survive relations and owners
--- that are hostile.
+-- for roles. Writes nothing to people; reads roles and sites as the relation's owner. Must survive hostile relations
+-- and owners.
 
 CREATE FUNCTION minga_roster_internal.probe_people(relation regclass, OUT "right" text, OUT code text, OUT detail text)
 RETURNS SETOF record
@@ -15,7 +15,7 @@ BEGIN
             code := SQLSTATE;
             GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
             RETURN NEXT;
-            -- Writing needs reading too.
+            -- Writing requires reading.
             EXIT WHEN "right" = 'SELECT';
         END;
     END LOOP;
@@ -23,12 +23,12 @@ END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.probe_people(regclass) IS
 'Which statements of a sync (SELECT, INSERT, UPDATE) the owner of an attached relation could not run, with SQLSTATE '
-    'and what was found; none of them is carried out.';
+'and what was found. None of them is executed.';
 
 CREATE FUNCTION minga_roster_internal.lacking_rights(relation regclass, "right" text, OUT owner text, OUT lacking text,
     OUT on_object text) RETURNS SETOF record
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    -- A view is read and written with its owner's rights on what is below it, or the caller's where it says so.
+    -- What is below a view is accessed with its owner's rights, or with the caller's if the view says so.
     WITH RECURSIVE below (relation, role) AS (
         SELECT c.oid, c.relowner FROM pg_class c WHERE c.oid = lacking_rights.relation
         UNION
@@ -44,7 +44,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     FROM below b JOIN pg_class c ON c.oid = b.relation AND c.relkind IN ('r', 'p', 'v', 'f', 'm')
     WHERE NOT has_table_privilege(b.role, c.oid, lacking_rights."right")
     UNION ALL
-    -- New people draw their ids by the default's sequence.
+    -- New people get their IDs from the default's sequence.
     SELECT pg_get_userbyid(c.relowner)::text, 'USAGE', 'SEQUENCE ' || q.oid::regclass
     FROM pg_class c
     JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass
@@ -55,10 +55,11 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
         AND NOT has_sequence_privilege(c.relowner, q.oid, 'USAGE, UPDATE')
 $$;
 COMMENT ON FUNCTION minga_roster_internal.lacking_rights(regclass, text) IS
-'Which role lacks a right (SELECT, INSERT, UPDATE; of an INSERT also USAGE on sequences of defaults) on the relation '
-    'or on what is below a view.';
+'Which role lacks a right (SELECT, INSERT, UPDATE; for an INSERT also USAGE on sequences of defaults) on the relation '
+'or on what is below a view.';
 
-CREATE FUNCTION minga_roster_internal.people_obstacles(relation regclass, OUT code text, OUT message text, OUT detail text,
+CREATE FUNCTION minga_roster_internal.people_obstacles(relation regclass, OUT code text, OUT message text,
+    OUT detail text,
     OUT hint text) RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -71,7 +72,7 @@ BEGIN
     IF title IS NULL THEN
         code := '42P01';
         message := 'the people relation does not exist';
-        detail := 'It was dropped after it had been attached.';
+        detail := 'It was dropped after it was attached.';
         hint := 'Restore it, or attach another one with roster_attach_people and roster_configure.';
         RETURN NEXT;
         RETURN;
@@ -79,7 +80,8 @@ BEGIN
     FOR probe IN
         SELECT p."right", p.code, p.detail FROM minga_roster_internal.probe_people(relation) p
         UNION ALL
-        SELECT 'INSERT', '42501', NULL WHERE EXISTS (SELECT FROM minga_roster_internal.lacking_rights(relation, 'INSERT') k
+        SELECT 'INSERT', '42501', NULL
+            WHERE EXISTS (SELECT FROM minga_roster_internal.lacking_rights(relation, 'INSERT') k
             WHERE k.lacking = 'USAGE')
     LOOP
         code := probe.code;
@@ -92,28 +94,28 @@ BEGIN
                         ORDER BY k.on_object, k.lacking) AS grants
                 INTO lacking
                 FROM minga_roster_internal.lacking_rights(relation, probe."right") k;
-                message := format('owner "%s" of relation "%s" may not %s', owner, title,
+                message := format('owner "%s" of relation "%s" cannot %s', owner, title,
                     CASE probe."right" WHEN 'SELECT' THEN 'read it' WHEN 'INSERT' THEN 'insert into it'
                         ELSE 'update it' END);
                 detail := concat_ws(' ', coalesce(lacking.found, probe.detail),
-                    'A sync reads and writes the relation with the rights of its owner.');
+                    'A sync reads and writes the relation with its owner''s rights.');
                 hint := coalesce(lacking.grants,
-                    format('Give "%s" the right; where row-level security is forced upon the owner: NO FORCE ROW '
-                    'LEVEL SECURITY, or an owner with BYPASSRLS.', owner));
+                    format('Grant "%s" the right. If row-level security is forced on the owner, use NO FORCE ROW LEVEL '
+                        'SECURITY or an owner with BYPASSRLS.', owner));
             WHEN '0A000' THEN
                 message := format('a sync could not %s relation "%s"', CASE probe."right"
                     WHEN 'INSERT' THEN 'insert into' ELSE 'update' END, title);
                 hint := 'A rule of the relation turns one statement into several, or into none. Replace it with a '
-                    'trigger; of a view, with INSTEAD OF triggers.';
+                    'trigger (for a view, INSTEAD OF triggers).';
             WHEN '55000' THEN
                 message := format('a sync could not update relation "%s"', title);
                 hint := format('Give the table a primary key, or another replica identity: ALTER TABLE %s REPLICA '
-                    'IDENTITY FULL; of a view, the table below it.', relation);
+                    'IDENTITY FULL. For a view, change the table below it.', relation);
             ELSE
                 message := format('a sync could not %s relation "%s"', CASE probe."right" WHEN 'SELECT' THEN 'read'
                     WHEN 'INSERT' THEN 'insert into' ELSE 'update' END, title);
-                hint := 'Look at the relation, what is below it, and the rights of its owner; after a change of its '
-                    'columns attach it again.';
+                hint := 'Check the relation, what is below it, and the rights of its owner. After a change of its '
+                    'columns, attach it again.';
         END CASE;
         RETURN NEXT;
     END LOOP;
@@ -123,7 +125,7 @@ BEGIN
         code := '23514';
         message := format('table "%s" has no partition', title);
         detail := 'No person can be stored in it.';
-        hint := format('Make a partition for each site, or one for all: CREATE TABLE ... PARTITION OF %s DEFAULT.',
+        hint := format('Create a partition for each site, or one for all: CREATE TABLE ... PARTITION OF %s DEFAULT.',
             relation);
         RETURN NEXT;
     END IF;
@@ -131,8 +133,8 @@ END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.people_obstacles(regclass) IS
 'What would stop a sync at an attached relation, as far as can be known without writing to it: rights of the owner '
-    '(42501), rules (0A000), a missing replica identity under a publication of updates (55000), no partition '
-    '(23514), and whatever else its statements run into.';
+'(42501), rules (0A000), a missing replica identity in a publication of updates (55000), no partition (23514), and any '
+'other error of its statements.';
 
 CREATE FUNCTION minga_roster_internal.tell_obstacles(relation regclass) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -140,7 +142,7 @@ DECLARE
     obstacle record;
 BEGIN
     FOR obstacle IN SELECT * FROM minga_roster_internal.people_obstacles(relation) LOOP
-        -- What does not belong to the relation itself may be mended before the first sync.
+        -- What is not part of the relation itself can be fixed before the first sync.
         IF obstacle.code IN ('55000', '23514') THEN
             RAISE WARNING USING ERRCODE = obstacle.code, MESSAGE = obstacle.message, DETAIL = obstacle.detail,
                 HINT = obstacle.hint;
@@ -152,8 +154,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.tell_obstacles(regclass) IS
-'Raises what people_obstacles finds: a missing replica identity and missing partitions as a WARNING, all else as an '
-    'error.';
+'Raises what people_obstacles finds: a missing replica identity and missing partitions as a WARNING, everything else '
+'as an error.';
 
 CREATE FUNCTION minga_roster_internal.count_words(relation regclass, "column" text, OUT word text, OUT people bigint)
 RETURNS SETOF record
@@ -167,8 +169,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.count_words(regclass, text) IS
-'What a column of the contract (role, site) holds in an attached relation, and how many people have it: the 1,000 '
-    'most frequent of the first million rows.';
+'The words in a contract column (role, site) of an attached relation, and how many people have each: the 1,000 most '
+'frequent in the first million rows.';
 
 CREATE FUNCTION minga_roster_internal.some_words(words text[], people bigint[]) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -178,8 +180,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
         || CASE WHEN count(*) > 10 THEN format(' and %s more', count(*) - 10) ELSE '' END
     FROM unnest(words, people) WITH ORDINALITY w (word, people, nth)
 $$;
-COMMENT ON FUNCTION minga_roster_internal.some_words(text[], bigint[]) IS 'At most ten words with their number of people, and how many '
-    'more there are; cleaned of what acts on a reader.';
+COMMENT ON FUNCTION minga_roster_internal.some_words(text[], bigint[]) IS
+'At most ten words with their number of people, and how many more there are; cleaned of control characters.';
 
 CREATE FUNCTION minga_roster_internal.tell_roles(relation regclass) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -196,20 +198,20 @@ BEGIN
     INTO found_words, found_people USING relation;
     IF found_words IS NOT NULL THEN
         RAISE WARNING USING
-            MESSAGE = format('relation "%s" has people in roles that no word covers', relation),
-            -- A column that holds something else than roles is not repeated.
+            MESSAGE = format('relation "%s" has people in roles that are not mapped', relation),
+            -- A column that does not hold roles is not quoted.
             DETAIL = CASE WHEN cardinality(found_words) > 100
                 THEN format('Column "%s" has more than 100 different values.', attribute)
-                ELSE format('Column "%s" has %s.', attribute, minga_roster_internal.some_words(found_words, found_people)) END
-                || ' A roster cannot tell whether such people are students or staff, and could take them for either.',
-            HINT = format('Attach the relation again and name each of them under its role, or under "other" for '
-                'accounts that a roster never writes: '
-                'roles => ''{"student": ["student", "student_leader"], "other": ["parent"]}''.');
+                ELSE format('Column "%s" has %s.', attribute,
+                    minga_roster_internal.some_words(found_words, found_people)) END
+                || ' A roster cannot tell whether these people are students or staff, and could take them for either.',
+            HINT = format('Attach the relation again with each word under its role, or under "other" for accounts that '
+                'a roster never writes: roles => ''{"student": ["student", "student_leader"], "other": ["parent"]}''.');
     END IF;
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.tell_roles(regclass) IS 'A WARNING that lists the roles in an attached relation that name no '
-    'family.';
+COMMENT ON FUNCTION minga_roster_internal.tell_roles(regclass) IS
+'A WARNING that lists the roles in an attached relation that name no family.';
 
 CREATE FUNCTION minga_roster_internal.tell_contact_columns(connection connections) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -219,7 +221,7 @@ BEGIN
         WHERE r.relation = connection.people)
     THEN
         RAISE WARNING USING
-            MESSAGE = format('no parent contact of connection "%s" will be written', connection.connection),
+            MESSAGE = format('connection "%s" will not write parent contacts', connection.connection),
             DETAIL = format('parent_contact is on, but "%s" has none of the columns parent_name, parent_email and '
                 'parent_phone.', connection.people),
             HINT = format('Add the columns, of type text, and attach the relation again, or turn it off: '
@@ -227,8 +229,8 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.tell_contact_columns(connections) IS 'A WARNING where a connection reads parent contacts and its '
-    'people have no column for them.';
+COMMENT ON FUNCTION minga_roster_internal.tell_contact_columns(connections) IS
+'A WARNING if a connection reads parent contacts and its people have no column for them.';
 
 CREATE FUNCTION minga_roster_internal.has_partition(relation regclass, site text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -237,7 +239,7 @@ DECLARE
         WHERE r.relation = has_partition.relation);
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = relation AND c.relkind = 'p')
-        -- Where other columns have a say, it shows with each person.
+        -- If other columns matter too, it shows with each person.
         OR EXISTS (
             SELECT FROM pg_partition_tree(relation) t
             JOIN pg_partitioned_table k ON k.partrelid = t.relid
@@ -250,10 +252,11 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.has_partition(regclass, text) IS
-'Whether a person of the site could be stored, as far as partitions by the site alone tell; true for what is no '
-    'partitioned table.';
+'Whether a person of the site could be stored, as far as partitioning by site alone tells; true for a relation that is '
+'not partitioned.';
 
-CREATE FUNCTION minga_roster_internal.site_obstacles(connection connections, OUT code text, OUT message text, OUT detail text,
+CREATE FUNCTION minga_roster_internal.site_obstacles(connection connections, OUT code text, OUT message text,
+    OUT detail text,
     OUT hint text) RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -266,8 +269,9 @@ BEGIN
     IF NOT minga_roster_internal.has_partition(connection.people, connection.site) THEN
         code := 'no partition';
         message := format('table "%s" has no partition for site "%s"', connection.people, connection.site);
-        detail := 'A sync could store none of its people.';
-        hint := format('Make the partition before the first sync: CREATE TABLE ... PARTITION OF %s FOR VALUES IN (%L).',
+        detail := 'A sync could not store its people.';
+        hint := format('Create the partition before the first sync: CREATE TABLE ... PARTITION OF %s FOR VALUES IN '
+            '(%L).',
             connection.people, connection.site);
         RETURN NEXT;
     END IF;
@@ -281,29 +285,28 @@ BEGIN
     FROM minga_roster_internal.count_words(connection.people, 'site') w;
     IF sites IS NOT NULL THEN
         code := 'other sites';
-        message := format('"%s" has people, but none of site "%s"', connection.people, connection.site);
-        detail := format('Column "%s" has %s. The first sync would create everybody beside them; it is held for '
+        message := format('"%s" has people, but none at site "%s"', connection.people, connection.site);
+        detail := format('Column "%s" has %s. The first sync would create everyone next to them, so it is held for '
             'review.', attribute,
             minga_roster_internal.some_words(sites, counts));
         hint := CASE WHEN alike IS NULL
-            THEN format('If one of these is meant: SELECT minga_roster.roster_configure(%L, site => ''...''). If '
-            '"%s" is a new site, '
-                'approve the first sync with roster_approve.', connection.connection, connection.site)
-            ELSE format('If "%s" is meant: SELECT minga_roster.roster_configure(%L, site => %L).',
+            THEN format('If you mean one of these: SELECT minga_roster.roster_configure(%L, site => ''...''). If "%s" '
+                'is a new site, approve the first sync with roster_approve.', connection.connection, connection.site)
+            ELSE format('If you mean "%s": SELECT minga_roster.roster_configure(%L, site => %L).',
                 minga_roster_internal.readable(alike), connection.connection, alike) END;
         RETURN NEXT;
     END IF;
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.site_obstacles(connections) IS
-'What is not as it should be with the site of a connection: no partition for it, or people of other sites alone, '
-    'with those sites.';
+'Problems with the site of a connection: no partition for it, or people only at other sites, with those sites.';
 
 CREATE FUNCTION minga_roster_internal.has_people(connection connections) RETURNS boolean
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 RETURN minga_roster_internal.as_owner((connection).people,
     minga_roster_internal.any_person_of_site_query((connection).people), (connection).site) = 1;
-COMMENT ON FUNCTION minga_roster_internal.has_people(connections) IS 'Whether the relation has anybody of the connection''s site.';
+COMMENT ON FUNCTION minga_roster_internal.has_people(connections) IS
+'Whether the relation has any people at the connection''s site.';
 
 CREATE FUNCTION minga_roster_internal.tell_site(connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -321,7 +324,8 @@ CREATE FUNCTION minga_roster_internal.test_people(run bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     begun_at timestamptz := clock_timestamp();
-    known minga_roster.connections := minga_roster_internal.known_connection((minga_roster_internal.known_run(run)).connection);
+    known minga_roster.connections := minga_roster_internal.known_connection(
+        (minga_roster_internal.known_run(run)).connection);
     found_ok boolean := true;
     found_message text;
     found_detail text;
@@ -333,7 +337,8 @@ BEGIN
         FROM (
             SELECT false AS ok, p.message, p.detail, p.hint FROM minga_roster_internal.people_obstacles(known.people) p
             UNION ALL
-            SELECT s.code = 'other sites', s.message, s.detail, s.hint FROM minga_roster_internal.site_obstacles(known) s
+            SELECT s.code = 'other sites', s.message, s.detail, s.hint
+                FROM minga_roster_internal.site_obstacles(known) s
         ) o
         LIMIT 1;
     EXCEPTION
@@ -353,4 +358,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.test_people(bigint) IS
-'The step people of a connection test: whether a sync could read and write the relation, with what stands in the way.';
+'The step "people" of a connection test: whether a sync could read and write the relation, and if not, why.';

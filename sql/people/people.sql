@@ -1,11 +1,11 @@
--- The people relation: made for those who have none, checked and attached for those who do. Only its shape is looked at here;
--- what a sync would run into is in obstacles.sql.
+-- The people relation: created for deployments without one, checked and attached for the others. Only its shape is
+-- checked here; obstacles.sql finds what else would stop a sync.
 
 CREATE FUNCTION minga_roster_internal.caller() RETURNS name
 LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'roster_caller';
 COMMENT ON FUNCTION minga_roster_internal.caller() IS
-'The role that the extension acts for: the current user at the call of the function that people call; elsewhere the '
-    'current user.';
+'The role for which the extension acts: the current user when the public function was called; otherwise the current '
+'user.';
 
 CREATE FUNCTION minga_roster_internal.people_columns(OUT "position" integer, OUT "column" text, OUT type text,
     OUT required boolean, OUT may_be_empty boolean, OUT written text)
@@ -37,8 +37,9 @@ BEGIN ATOMIC
     ORDER BY c."position";
 END;
 COMMENT ON FUNCTION minga_roster_internal.people_columns() IS
-'The columns of the people relation''s contract. may_be_empty: NULL is written to it, so it cannot be NOT NULL. written: '
-    '"create" for new people only, "value" takes values of the roster, "rule" has a rule of its own, NULL is only read.';
+'The columns of the people relation''s contract. may_be_empty: NULL is written to it, so it cannot be NOT NULL. '
+'written: "create" for new people only, "value" takes values of the roster, "rule" has a rule of its own, NULL is only '
+'read.';
 
 CREATE FUNCTION minga_roster_internal.written_columns() RETURNS text[]
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
@@ -55,19 +56,23 @@ BEGIN
     RETURN CASE wanted
         WHEN 'any' THEN true
         WHEN 'text' THEN base IN ('text'::regtype, 'varchar'::regtype)
-            -- citext and its like: text by another name, which reads and writes as text does.
+            -- citext and similar types: text under another name, which read and write like text.
             OR (EXISTS (SELECT FROM pg_cast c WHERE c.castsource = base AND c.casttarget = 'text'::regtype
                             AND c.castmethod = 'b' AND c.castcontext = 'i')
-                AND EXISTS (SELECT FROM pg_cast c WHERE c.castsource = 'text'::regtype AND c.casttarget = base AND c.castcontext IN ('a', 'i')))
-        WHEN 'text or enum' THEN EXISTS (SELECT FROM pg_type t WHERE t.oid = base AND t.typtype = 'e') OR minga_roster_internal.fits_type(base, 'text')
-        WHEN 'text, boolean or enum' THEN base = 'boolean'::regtype OR minga_roster_internal.fits_type(base, 'text or enum')
+                AND EXISTS (SELECT FROM pg_cast c WHERE c.castsource = 'text'::regtype AND c.casttarget = base
+                    AND c.castcontext IN ('a', 'i')))
+        WHEN 'text or enum' THEN EXISTS (SELECT FROM pg_type t WHERE t.oid = base AND t.typtype = 'e')
+            OR minga_roster_internal.fits_type(base, 'text')
+        WHEN 'text, boolean or enum' THEN base = 'boolean'::regtype
+            OR minga_roster_internal.fits_type(base, 'text or enum')
         ELSE base = to_regtype(wanted)
     END;
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.fits_type(oid, text) IS 'Whether a column of this type (domains count as what they are made of) can hold what people_columns() names as type.';
+COMMENT ON FUNCTION minga_roster_internal.fits_type(oid, text) IS
+'Whether a column of this type (for a domain, its base type) can hold what people_columns() says.';
 
--- A domain's checks are its maker's: they get the rights of the relation's owner.
+-- The checks of a domain are written by its owner, so they run with the rights of the relation's owner.
 CREATE FUNCTION minga_roster_internal.takes_word(relation regclass, type text, word text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -76,11 +81,12 @@ EXCEPTION
     WHEN data_exception OR integrity_constraint_violation OR raise_exception THEN
         RETURN false;
     WHEN insufficient_privilege THEN
-        -- people_obstacles says what the owner may not.
+        -- people_obstacles reports missing rights.
         RETURN true;
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.takes_word(regclass, text, text) IS 'Whether a column of this type would hold the word as it is.';
+COMMENT ON FUNCTION minga_roster_internal.takes_word(regclass, text, text) IS
+'Whether a column of this type would hold the word unchanged.';
 
 CREATE FUNCTION minga_roster_internal.words_of_type(type oid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -88,7 +94,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
         ELSE (SELECT string_agg(e.enumlabel, ', ' ORDER BY e.enumsortorder) FROM pg_enum e WHERE e.enumtypid = base) END
     FROM minga_roster_internal.base_type(words_of_type.type) AS base
 $$;
-COMMENT ON FUNCTION minga_roster_internal.words_of_type(oid) IS 'The words of a type that has but some, as the end of a sentence; NULL of others.';
+COMMENT ON FUNCTION minga_roster_internal.words_of_type(oid) IS
+'The words of an enumerated type, as the end of a sentence; NULL for other types.';
 
 CREATE FUNCTION minga_roster_internal.require_people_owner(relation regclass) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -100,15 +107,15 @@ BEGIN
     IF NOT pg_has_role(minga_roster_internal.caller(), class.relowner, 'USAGE') THEN
         RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
             MESSAGE = format('must be owner of relation "%s"', class.title),
-            DETAIL = format('It belongs to "%s", with whose rights a sync writes to it; you are "%s".',
+            DETAIL = format('It belongs to "%s", and a sync writes with that role''s rights; you are "%s".',
                 pg_get_userbyid(class.relowner), minga_roster_internal.caller()),
-            HINT = format('Let a superuser or a member of "%s" do it.', pg_get_userbyid(class.relowner));
+            HINT = format('Ask a superuser or a member of "%s" to do it.', pg_get_userbyid(class.relowner));
     END IF;
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.require_people_owner(regclass) IS
-'42501 unless the caller owns the relation, is a member of its owner or a superuser: who attaches people or connects a '
-'SIS to them decides what is written to them.';
+'42501 unless the caller owns the relation, is a member of its owner, or is a superuser: who attaches people or '
+'connects a SIS to them decides what is written to them.';
 
 CREATE FUNCTION minga_roster_internal.more_than_plain(role oid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -121,15 +128,14 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     FROM pg_roles r
     WHERE pg_has_role(more_than_plain.role, r.oid, 'MEMBER')
         AND (r.rolsuper OR r.rolname IN ('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files')
-            -- Before 16 such a role could make itself a member of those.
+            -- Before PostgreSQL 16 such a role could make itself a member of those roles.
             OR (r.rolcreaterole AND current_setting('server_version_num')::integer < 160000))
     ORDER BY r.oid = more_than_plain.role DESC, r.rolsuper DESC, r.rolname
     LIMIT 1
 $$;
 COMMENT ON FUNCTION minga_roster_internal.more_than_plain(oid) IS
-'In words why a role is or can become a superuser: it is one, is a member of one or of a predefined role by which it '
-    'can '
-'become one, or may grant itself that; NULL for a plain role.';
+'Why a role is or can become a superuser, in words: it is one, is a member of one or of a predefined role that allows '
+'it, or can grant itself such a membership; NULL for a plain role.';
 
 CREATE FUNCTION minga_roster_internal.check_people_relation(relation regclass) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -150,34 +156,35 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'wrong_object_type',
             MESSAGE = format('relation "%s" cannot hold people', class.title),
             DETAIL = CASE WHEN class.extension IS NOT NULL THEN format('It belongs to extension "%s".', class.extension)
-                ELSE format('It is in schema "%s", whose relations are not for others to write.', class.schema_name)
+                ELSE format('It is in schema "%s", which is not for other tables.', class.schema_name)
             END,
-            HINT = 'Name a table or an updatable view of your own, or make a table: '
-                'SELECT minga_roster.roster_create_people(''public.people'', owner => ''people_owner'').';
+            HINT = 'Name your own table or updatable view, or create a table: SELECT '
+                'minga_roster.roster_create_people(''public.people'', owner => ''people_owner'').';
     END IF;
     IF class.more_than_plain IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
             MESSAGE = format('relation "%s" belongs to %s', class.title, class.more_than_plain),
-            DETAIL = 'A sync runs the triggers, defaults and policies of the relation with the rights of its owner, '
-                'so every role that may write one could become superuser.',
-            HINT = format('Give it a plain owner (CREATE ROLE people_owner NOLOGIN, where there is none): '
-                'ALTER %s %s OWNER TO people_owner.',
+            DETAIL = 'A sync runs the triggers, defaults and policies of the relation with its owner''s rights, so '
+                'every role that can create one could become a superuser.',
+            HINT = format('Give it a plain owner (if there is none, CREATE ROLE people_owner NOLOGIN): ALTER %s %s '
+                'OWNER TO people_owner.',
                 CASE class.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, relation);
     END IF;
     IF NOT class.reaches_schema THEN
         RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
-            MESSAGE = format('owner "%s" of relation "%s" may not use schema "%s"',
+            MESSAGE = format('owner "%s" of relation "%s" cannot use schema "%s"',
                 class.owner, class.title, class.schema_name),
-            DETAIL = 'A sync reads and writes the relation with the rights of its owner.',
+            DETAIL = 'A sync reads and writes the relation with its owner''s rights.',
             HINT = format('GRANT USAGE ON SCHEMA %I TO %I.', class.schema_name, class.owner);
     END IF;
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.check_people_relation(regclass) IS
-'Raises an error unless the relation may hold people: it is no member of an extension, in no schema of the system '
-'(42809), and belongs to a plain role that may use its schema (42501). Says nothing of one that does not exist.';
+'Raises an error unless the relation may hold people: not a member of an extension and not in a system schema (42809), '
+'and owned by a plain role that can use its schema (42501). Does nothing for a relation that does not exist.';
 
-CREATE FUNCTION minga_roster_internal.given_words(roles jsonb, OUT role text, OUT word jsonb, OUT "position" bigint) RETURNS SETOF record
+CREATE FUNCTION minga_roster_internal.given_words(roles jsonb, OUT role text, OUT word jsonb, OUT "position" bigint)
+RETURNS SETOF record
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT e.key, w.value, w."position"
@@ -187,9 +194,10 @@ BEGIN ATOMIC
         WITH ORDINALITY w (value, "position");
 END;
 COMMENT ON FUNCTION minga_roster_internal.given_words(jsonb) IS
-'The words of a map of roles as it was given, one a row: {"student": "STUDENT"} as {"student": ["STUDENT"]}.';
+'The words of a role map as given, one per row: {"student": "STUDENT"} as {"student": ["STUDENT"]}.';
 
-CREATE FUNCTION minga_roster_internal.known_words(roles jsonb, OUT role text, OUT word text, OUT is_first boolean) RETURNS SETOF record
+CREATE FUNCTION minga_roster_internal.known_words(roles jsonb, OUT role text, OUT word text, OUT is_first boolean)
+RETURNS SETOF record
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT g.role, g.word #>> '{}', g."position" = 1
     FROM minga_roster_internal.given_words(known_words.roles) g
@@ -199,10 +207,11 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     WHERE NOT known_words.roles ? k.role
 $$;
 COMMENT ON FUNCTION minga_roster_internal.known_words(jsonb) IS
-'The words that stand for a role, those of the map and, of a role that it does not name, the role itself. The first '
-    'is the one that a sync writes.';
+'The words for each role: those of the map, and for a role that the map does not name, the role itself. A sync writes '
+'the first.';
 
-CREATE FUNCTION minga_roster_internal.do_attach_people(relation regclass, columns jsonb, roles jsonb, archive_words jsonb)
+CREATE FUNCTION minga_roster_internal.do_attach_people(relation regclass, columns jsonb, roles jsonb,
+    archive_words jsonb)
 RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -217,20 +226,24 @@ DECLARE
 BEGIN
     IF relation IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed',
-            MESSAGE = 'no people relation is named',
+            MESSAGE = 'no people relation was given',
             HINT = 'Name a table or an updatable view: SELECT minga_roster.roster_attach_people(''public.people'').';
     END IF;
-    misshapen := CASE WHEN jsonb_typeof(map) <> 'object' THEN 'columns' WHEN jsonb_typeof(words) <> 'object' THEN 'roles'
+    misshapen := CASE WHEN jsonb_typeof(map) <> 'object' THEN 'columns' WHEN jsonb_typeof(words) <> 'object'
+        THEN 'roles'
         WHEN jsonb_typeof(archive) <> 'object' THEN 'archive_words' END;
     IF misshapen IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
             MESSAGE = format('%s must be a JSON object', misshapen),
-            DETAIL = format('Found: %s.', CASE misshapen WHEN 'columns' THEN map WHEN 'roles' THEN words ELSE archive END),
-            HINT = 'Examples: columns => ''{"given_name": "first_name"}'', roles => ''{"student": "STUDENT"}'', archive_words => ''{"active": "ACTIVE", "archived": "ARCHIVED"}''.';
+            DETAIL = format('Found: %s.', CASE misshapen WHEN 'columns' THEN map WHEN 'roles' THEN words
+                ELSE archive END),
+            HINT = 'Examples: columns => ''{"given_name": "first_name"}'', roles => ''{"student": "STUDENT"}'', '
+                'archive_words => ''{"active": "ACTIVE", "archived": "ARCHIVED"}''.';
     END IF;
-    SELECT c.relkind, c.relpersistence, c.relowner, CASE c.relpersistence WHEN 't' THEN 'pg_temp' ELSE n.nspname END || '.' || c.relname AS title,
+    SELECT c.relkind, c.relpersistence, c.relowner, CASE c.relpersistence WHEN 't' THEN 'pg_temp' ELSE n.nspname END
+        || '.' || c.relname AS title,
         c.relkind = 'v' AND pg_relation_is_updatable(c.oid, true) & 12 <> 12 AS read_only,
-        -- Where triggers of the view do the writing, it is for them to say which columns can be written.
+        -- If triggers of the view do the writing, they decide which columns can be written.
         c.relkind = 'v' AND pg_relation_is_updatable(c.oid, false) & 12 = 12
             AND (SELECT count(DISTINCT e.event) FROM pg_trigger t
                 JOIN (VALUES (4), (16)) e (event) ON t.tgtype & 64 <> 0 AND t.tgtype & e.event <> 0
@@ -240,30 +253,32 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'undefined_table',
             MESSAGE = format('relation "%s" does not exist', relation),
-            HINT = 'Name a table or an updatable view, or make one with roster_create_people.';
+            HINT = 'Name a table or an updatable view, or create one with roster_create_people.';
     END IF;
     PERFORM minga_roster_internal.require_people_owner(relation);
     IF class.relkind NOT IN ('r', 'p', 'v') OR class.relpersistence = 't' OR class.read_only THEN
         RAISE EXCEPTION USING ERRCODE = 'wrong_object_type',
             MESSAGE = format('relation "%s" cannot be attached', class.title),
             DETAIL = CASE
-                WHEN class.relpersistence = 't' THEN 'It is temporary: the worker that writes to it could not see it.'
+                WHEN class.relpersistence = 't' THEN 'It is temporary, so the worker that writes to it cannot see it.'
                 WHEN class.relkind = 'v' THEN 'It is a view that cannot be inserted into and updated.'
                 WHEN class.relkind = 'm' THEN 'It is a materialized view.'
                 WHEN class.relkind = 'f' THEN 'It is a foreign table.'
                 ELSE 'It is neither a table nor a view.'
             END,
-            HINT = 'Name a table or an updatable view, or make a table with roster_create_people.';
+            HINT = 'Name a table or an updatable view, or create a table with roster_create_people.';
     END IF;
     PERFORM minga_roster_internal.check_people_relation(relation);
 
     WITH named AS (
-        SELECT e.key AS "column", e.value #>> '{}' AS attribute FROM jsonb_each(map) e WHERE jsonb_typeof(e.value) = 'string'
+        SELECT e.key AS "column", e.value #>> '{}' AS attribute FROM jsonb_each(map) e
+            WHERE jsonb_typeof(e.value) = 'string'
     ), meant AS (
-        -- A column that is named for something else does not stand for the contract's column of its own name.
+        -- A column that is mapped to something else does not stand for the contract column of the same name.
         SELECT c."position", c."column", c.required, c.written,
-            CASE WHEN c."column" = 'archived_at' AND archive <> '{}' THEN 'text, boolean or enum' ELSE c.type END AS type,
-            -- Whoever is not archived has a status too.
+            CASE WHEN c."column" = 'archived_at' AND archive <> '{}' THEN 'text, boolean or enum'
+                ELSE c.type END AS type,
+            -- People who are not archived have a status too.
             c.may_be_empty AND NOT (c."column" = 'archived_at' AND archive <> '{}') AS may_be_empty,
             coalesce(n.attribute, c."column") AS attribute, n.attribute IS NOT NULL AS is_named
         FROM minga_roster_internal.people_columns() c LEFT JOIN named n USING ("column")
@@ -273,36 +288,40 @@ BEGIN
     ), present AS (
         SELECT m.*, a.attnum, a.atttypid, a.atttypmod, a.attgenerated, a.attnotnull OR t.typnotnull AS is_not_null,
             a.atthasdef OR a.attidentity <> '' AS has_default,
-            CASE WHEN m.is_named THEN format('"%s" (%s)', m.attribute, m."column") ELSE format('"%s"', m.attribute) END AS title
+            CASE WHEN m.is_named THEN format('"%s" (%s)', m.attribute, m."column")
+                ELSE format('"%s"', m.attribute) END AS title
         FROM meant m
         JOIN pg_attribute a ON a.attrelid = relation AND a.attname = m.attribute AND a.attnum > 0 AND NOT a.attisdropped
         JOIN pg_type t ON t.oid = a.atttypid
     ), problem (section, position, problem) AS (
-        SELECT 1, 0, format('Column "%s" is none of the contract, which has %s.', e.key,
+        SELECT 1, 0, format('Column "%s" is not part of the contract, which has %s.', e.key,
             (SELECT string_agg(c."column", ', ') FROM minga_roster_internal.people_columns() c))
         FROM jsonb_each(map) e WHERE e.key NOT IN (SELECT c."column" FROM minga_roster_internal.people_columns() c)
         UNION ALL
-        SELECT 2, 0, format('The name given for column "%s" is no string: %s.', e.key, e.value)
+        SELECT 2, 0, format('The name given for column "%s" is not a string: %s.', e.key, e.value)
         FROM jsonb_each(map) e WHERE jsonb_typeof(e.value) NOT IN ('string', 'null')
         UNION ALL
-        SELECT 3, 0, format('Column "%s" is named for more than one: %s.', n.attribute, string_agg(n."column", ', ' ORDER BY n."column"))
+        SELECT 3, 0, format('Column "%s" is mapped more than once: %s.', n.attribute,
+            string_agg(n."column", ', ' ORDER BY n."column"))
         FROM named n GROUP BY n.attribute HAVING count(*) > 1
         UNION ALL
         SELECT 4, c.position, CASE WHEN map ? c."column"
-            AND n.attribute IS NULL THEN format('Column "%s" is needed and cannot be left out.', c."column")
+            AND n.attribute IS NULL THEN format('Column "%s" is required and cannot be left out.', c."column")
             WHEN n.attribute IS NULL THEN format('Column "%s" is missing.', c."column")
             ELSE format('Column "%s" (%s) does not exist.', n.attribute, c."column") END
         FROM minga_roster_internal.people_columns() c LEFT JOIN named n USING ("column")
         WHERE (c.required OR n.attribute IS NOT NULL) AND c."column" NOT IN (SELECT p."column" FROM present p)
         UNION ALL
-        SELECT 5, p.position, format('Column %s is of type %s; %s is needed%s.', p.title, format_type(p.atttypid, p.atttypmod), p.type,
+        SELECT 5, p.position, format('Column %s has type %s; %s is required%s.', p.title,
+            format_type(p.atttypid, p.atttypmod), p.type,
             CASE WHEN p."column" <> 'archived_at' THEN ''
-                WHEN archive <> '{}' THEN ' where archive_words are given'
+                WHEN archive <> '{}' THEN ' with archive_words'
                 WHEN minga_roster_internal.fits_type(p.atttypid, 'text, boolean or enum') THEN
-                    ', or archive_words that tell its statuses: {"active": ..., "archived": ...}' ELSE '' END)
+                    ', or set archive_words for its statuses: {"active": ..., "archived": ...}' ELSE '' END)
         FROM present p WHERE NOT minga_roster_internal.fits_type(p.atttypid, p.type)
         UNION ALL
-        SELECT 5, p.position, format('Column %s is of type %s, which has no equality: people could not be found by it.',
+        SELECT 5, p.position, format('Column %s has type %s, which has no equality operator, so people could not be '
+            'found by it.',
             p.title, format_type(p.atttypid, p.atttypmod))
         FROM present p
         WHERE p."column" IN ('site', 'person_id') AND minga_roster_internal.fits_type(p.atttypid, p.type)
@@ -315,21 +334,25 @@ BEGIN
         FROM present p
         WHERE class.auto_updatable AND p.written IS NOT NULL AND NOT pg_column_is_updatable(relation, p.attnum, false)
         UNION ALL
-        SELECT 8, p.position, format('Column %s has no default and is no identity column, so that new people would get no id%s.', p.title,
-            CASE class.relkind WHEN 'v' THEN ' (a view needs a default of its own: ALTER VIEW ... ALTER COLUMN ... SET DEFAULT ...)' ELSE '' END)
+        SELECT 8, p.position, format('Column %s has no default and is not an identity column, so new people would get '
+            'no ID%s.', p.title,
+            CASE class.relkind WHEN 'v'
+                THEN ' (a view needs its own default: ALTER VIEW ... ALTER COLUMN ... SET DEFAULT ...)' ELSE '' END)
         FROM present p WHERE p."column" = 'person_id' AND NOT p.has_default
         UNION ALL
         SELECT 9, p.position, format('Column %s is NOT NULL, but %s.', p.title,
-            CASE p."column" WHEN 'archived_at' THEN 'has to be NULL for those who are not archived' ELSE 'a roster does not have it for everybody' END)
+            CASE p."column" WHEN 'archived_at' THEN 'it must be NULL for people who are not archived'
+                ELSE 'not every person has a value in the roster' END)
         FROM present p WHERE p.may_be_empty AND p.is_not_null
         UNION ALL
-        SELECT 10, a.attnum, format('Column "%s" is NOT NULL without a default, and a roster does not write it.', a.attname)
+        SELECT 10, a.attnum, format('Column "%s" is NOT NULL without a default, and a roster does not write it.',
+            a.attname)
         FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
         WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND (a.attnotnull OR t.typnotnull)
             AND NOT a.atthasdef AND a.attidentity = '' AND t.typdefault IS NULL
             AND a.attname NOT IN (SELECT p.attribute FROM present p WHERE p.written IS NOT NULL)
         UNION ALL
-        SELECT 11, 0, format('The word given for role "%s" is no string with something in it: %s.', g.role, g.word)
+        SELECT 11, 0, format('The word given for role "%s" is not a nonempty string: %s.', g.role, g.word)
         FROM minga_roster_internal.given_words(words) g WHERE jsonb_typeof(g.word) <> 'string'
             OR g.word #>> '{}' !~ '[^[:space:]]'
         UNION ALL
@@ -348,17 +371,17 @@ BEGIN
         WHERE w.word ~ '[^[:space:]]'
         GROUP BY w.word HAVING count(*) > 1
         UNION ALL
-        SELECT 13, 1, format('The word "%s" is given for role "%s", but accounts that have it count as %s, in any '
-            'case of letters.',
+        SELECT 13, 1, format('The word "%s" is given for role "%s", but accounts with this word count as %s in any '
+            'letter case.',
             w.word, w.role, lower(w.word COLLATE "C"))
         FROM minga_roster_internal.known_words(words) w
         WHERE lower(w.word COLLATE "C") IN ('owner', 'manager') AND w.role <> lower(w.word COLLATE "C")
         UNION ALL
         SELECT 14, 0, CASE WHEN k.is_written THEN
-                format('Role %s would be written as "%s", which column %s of type %s does not take%s.', k.role,
+                format('Role %s would be written as "%s", which column %s of type %s does not accept%s.', k.role,
                     k.word, p.title,
                     format_type(p.atttypid, p.atttypmod), minga_roster_internal.words_of_type(p.atttypid))
-            ELSE format('The word "%s" is given for role %s, but column %s of type %s does not take it%s.', k.word,
+            ELSE format('The word "%s" is given for role %s, but column %s of type %s does not accept it%s.', k.word,
                 k.role, p.title,
                 format_type(p.atttypid, p.atttypmod), minga_roster_internal.words_of_type(p.atttypid)) END
         FROM present p
@@ -370,23 +393,26 @@ BEGIN
             AND (k.is_written OR words ? k.role)
             AND NOT minga_roster_internal.takes_word(relation, format_type(p.atttypid, p.atttypmod), k.word)
         UNION ALL
-        SELECT 15, 0, format('archive_words takes no "%s"; it has the words for active and archived.', e.key)
+        SELECT 15, 0, format('archive_words does not accept "%s"; it has the words for active and archived.', e.key)
         FROM jsonb_object_keys(archive) e (key) WHERE e.key NOT IN ('active', 'archived')
         UNION ALL
-        SELECT 16, 0, format('archive_words lacks the word for %s.', k.state)
+        SELECT 16, 0, format('archive_words has no word for %s.', k.state)
         FROM (VALUES ('active'), ('archived')) k (state) WHERE archive <> '{}' AND NOT archive ? k.state
         UNION ALL
-        SELECT 17, 0, format('The word given for %s is no string with something in it: %s.', e.key, e.value)
+        SELECT 17, 0, format('The word given for %s is not a nonempty string: %s.', e.key, e.value)
         FROM jsonb_each(archive) e
-        WHERE e.key IN ('active', 'archived') AND (jsonb_typeof(e.value) NOT IN ('string', 'boolean') OR btrim(e.value #>> '{}') = '')
+        WHERE e.key IN ('active', 'archived') AND (jsonb_typeof(e.value) NOT IN ('string', 'boolean')
+            OR btrim(e.value #>> '{}') = '')
         UNION ALL
         SELECT 18, 0, format('The words given for active and archived are both "%s".', archive ->> 'active')
         WHERE archive ->> 'active' = archive ->> 'archived'
         UNION ALL
-        SELECT 19, 0, format('Column %s is of type %s and does not take "%s" for %s%s.', p.title, format_type(p.atttypid, p.atttypmod),
+        SELECT 19, 0, format('Column %s has type %s and does not accept "%s" for %s%s.', p.title,
+            format_type(p.atttypid, p.atttypmod),
             e.value, e.key, minga_roster_internal.words_of_type(p.atttypid))
         FROM present p CROSS JOIN jsonb_each_text(archive) e
-        WHERE p."column" = 'archived_at' AND minga_roster_internal.fits_type(p.atttypid, p.type) AND e.key IN ('active', 'archived') AND btrim(e.value) <> ''
+        WHERE p."column" = 'archived_at' AND minga_roster_internal.fits_type(p.atttypid, p.type)
+            AND e.key IN ('active', 'archived') AND btrim(e.value) <> ''
             AND NOT minga_roster_internal.takes_word(relation, format_type(p.atttypid, p.atttypmod), e.value)
     )
     SELECT (SELECT jsonb_object_agg(p."column", p.attribute) FROM present p),
@@ -399,18 +425,18 @@ BEGIN
             MESSAGE = format('relation "%s" cannot be attached', class.title),
             DETAIL = problems,
             HINT = CASE WHEN only_roles
-                THEN 'Give each role words of its own, and accounts that a roster never writes under "other": '
-                    'roles => ''{"student": ["STUDENT", "STUDENT_LEADER"], "teacher": "TEACHER", "other": '
-                        '["PARENT"]}''.'
-                ELSE format('Change the relation, name columns that are called otherwise, as in '
-                    'roster_attach_people(%L, columns => ''{"given_name": "first_name"}''), or attach an updatable '
-                    'view that has what is needed.',
+                THEN 'Give each role its own words, and list accounts that a roster never writes under "other": roles '
+                    '=> ''{"student": ["STUDENT", "STUDENT_LEADER"], "teacher": "TEACHER", "other": ["PARENT"]}''.'
+                ELSE format('Change the relation, map columns that have other names, as in roster_attach_people(%L, '
+                    'columns => ''{"given_name": "first_name"}''), or attach an updatable view that has what is '
+                    'required.',
                 relation) END;
     END IF;
 
     INSERT INTO minga_roster.people_relations (relation, columns, roles, archive_words)
     VALUES (do_attach_people.relation, resolved, coalesce((SELECT jsonb_object_agg(r.role, r.words)
-        FROM (SELECT g.role, jsonb_agg(g.word ORDER BY g."position") AS words FROM minga_roster_internal.given_words(words) g
+        FROM (SELECT g.role, jsonb_agg(g.word ORDER BY g."position") AS words
+            FROM minga_roster_internal.given_words(words) g
             GROUP BY g.role) r), '{}'), archive)
     ON CONFLICT ON CONSTRAINT people_relations_pkey DO UPDATE
     SET columns = excluded.columns, roles = excluded.roles, archive_words = excluded.archive_words;
@@ -424,7 +450,8 @@ BEGIN
     WHERE c.people = do_attach_people.relation AND c.retired_at IS NULL AND c.parent_contact;
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.do_attach_people(regclass, jsonb, jsonb, jsonb) IS 'roster_attach_people behind the door.';
+COMMENT ON FUNCTION minga_roster_internal.do_attach_people(regclass, jsonb, jsonb, jsonb) IS
+'Implements roster_attach_people.';
 
 CREATE FUNCTION roster_attach_people(relation regclass, columns jsonb DEFAULT '{}', roles jsonb DEFAULT '{}',
     archive_words jsonb DEFAULT '{}')
@@ -452,7 +479,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT r.role FROM role_rules r WHERE r.role IS NOT NULL UNION VALUES ('owner'), ('manager');
 END;
-COMMENT ON FUNCTION minga_roster_internal.known_roles() IS 'Roles that a roster writes, and those that it protects (owner, manager).';
+COMMENT ON FUNCTION minga_roster_internal.known_roles() IS
+'Roles that a roster writes, and those that it protects (owner, manager).';
 
 CREATE FUNCTION minga_roster_internal.check_new_people(schema_name name, relation_name name, owner name) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -463,47 +491,48 @@ BEGIN
     IF to_regnamespace(quote_ident(schema_name)) IS NULL AND schema_name <> 'pg_temp' THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_schema_name',
             MESSAGE = format('schema "%s" does not exist', schema_name),
-            HINT = format('Name a schema that exists, or make it: CREATE SCHEMA %I.', schema_name);
+            HINT = format('Name an existing schema, or create it: CREATE SCHEMA %I.', schema_name);
     END IF;
     IF to_regclass(qualified) IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'duplicate_table',
             MESSAGE = format('relation "%s.%s" already exists', schema_name, relation_name),
-            HINT = format('SELECT minga_roster.roster_attach_people(%L) checks whether it fits, and attaches it.',
+            HINT = format('Check and attach it: SELECT minga_roster.roster_attach_people(%L).',
                 qualified);
     END IF;
     IF to_regrole(quote_ident(owner)) IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'undefined_object',
             MESSAGE = format('role "%s" does not exist', owner),
-            HINT = format('Make it first: CREATE ROLE %I NOLOGIN.', owner);
+            HINT = format('Create it first: CREATE ROLE %I NOLOGIN.', owner);
     END IF;
     more_than_plain := minga_roster_internal.more_than_plain(to_regrole(quote_ident(owner)));
     IF more_than_plain IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
             MESSAGE = format('people cannot belong to %s', more_than_plain),
-            DETAIL = 'A sync runs the triggers, defaults and policies of the relation with the rights of its owner, '
-                'so every role that may '
-                'write one could become superuser.',
+            DETAIL = 'A sync runs the triggers, defaults and policies of the relation with its owner''s rights, so '
+                'every role that can create one could become a superuser.',
             HINT = format('Name a plain owner: CREATE ROLE people_owner NOLOGIN; '
                 'SELECT minga_roster.roster_create_people(%L, owner => ''people_owner'');', qualified);
     END IF;
-    IF NOT has_schema_privilege(minga_roster_internal.caller(), to_regnamespace(quote_ident(schema_name)), 'CREATE') THEN
+    IF NOT has_schema_privilege(minga_roster_internal.caller(), to_regnamespace(quote_ident(schema_name)),
+        'CREATE') THEN
         RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
             MESSAGE = format('permission denied for schema %s', schema_name),
-            DETAIL = format('You are "%s", and the table is made with your rights.', minga_roster_internal.caller()),
+            DETAIL = format('You are "%s", and the table is created with your rights.', minga_roster_internal.caller()),
             HINT = format('GRANT CREATE ON SCHEMA %I TO %I.', schema_name, minga_roster_internal.caller());
     END IF;
     IF NOT has_schema_privilege(owner, to_regnamespace(quote_ident(schema_name)), 'USAGE') THEN
         RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
-            MESSAGE = format('owner "%s" may not use schema "%s"', owner, schema_name),
-            DETAIL = 'A sync reads and writes the relation with the rights of its owner.',
+            MESSAGE = format('owner "%s" cannot use schema "%s"', owner, schema_name),
+            DETAIL = 'A sync reads and writes the relation with its owner''s rights.',
             HINT = format('GRANT USAGE ON SCHEMA %I TO %I.', schema_name, owner);
     END IF;
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.check_new_people(name, name, name) IS 'What roster_create_people checks before it makes a table: '
-    'that there is none of the name, and that the owner is a plain role that may use the schema.';
+COMMENT ON FUNCTION minga_roster_internal.check_new_people(name, name, name) IS
+'What roster_create_people checks before it creates a table: that the name is free, and that the owner is a plain role '
+'that can use the schema.';
 
--- Runs with the rights of roster_create_people's caller: it uses nothing of the extension.
+-- Runs with the rights of roster_create_people's caller, so it uses nothing from the extension.
 CREATE FUNCTION minga_roster_internal.make_people(schema_name name, relation_name name, owner name) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -535,24 +564,27 @@ BEGIN
         );
         CREATE INDEX ON {people} (site, identifier);
         CREATE INDEX ON {people} (site, lower(email));
-        COMMENT ON TABLE {people} IS 'People of the sites, kept in step with their student information systems by minga_roster.';
-        COMMENT ON COLUMN {people}.site IS 'The school; leads every key.';
-        COMMENT ON COLUMN {people}.role IS 'student, teacher, staff, or what the school made of the person; '
-            'owner and manager are never changed by a roster.';
-        COMMENT ON COLUMN {people}.identifier IS 'The number that the school knows the person by.';
+        COMMENT ON TABLE {people} IS 'People of the sites, kept in step with their student information systems by '
+            'minga_roster.';
+        COMMENT ON COLUMN {people}.site IS 'The school; the first column of every key.';
+        COMMENT ON COLUMN {people}.role IS 'student, teacher, staff, or another role set by the school; a roster never '
+            'changes owner and manager.';
+        COMMENT ON COLUMN {people}.identifier IS 'The number by which the school knows the person.';
         COMMENT ON COLUMN {people}.email IS 'Not unique: parents and siblings share addresses.';
         COMMENT ON COLUMN {people}.parent_rule IS 'The rule by which the roster chose the primary parent contact.';
         COMMENT ON COLUMN {people}.roster_managed IS 'false: never written, archived or restored by a roster.';
-        COMMENT ON COLUMN {people}.archived_at IS 'Since when the person is archived; NULL: active.'
+        COMMENT ON COLUMN {people}.archived_at IS 'When the person was archived; NULL for active.'
         $ddl$, '{people}', qualified);
     IF owner <> current_user THEN
         EXECUTE format('ALTER TABLE %s OWNER TO %I', qualified, owner);
     END IF;
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.make_people(name, name, name) IS 'Makes a people table of this name, and gives it to the owner.';
+COMMENT ON FUNCTION minga_roster_internal.make_people(name, name, name) IS
+'Creates a people table with this name for the owner.';
 
-CREATE FUNCTION minga_roster_internal.attach_new_people(schema_name name, relation_name name, owner name) RETURNS regclass
+CREATE FUNCTION minga_roster_internal.attach_new_people(schema_name name, relation_name name, owner name)
+RETURNS regclass
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     made regclass := format('%I.%I', schema_name, relation_name)::regclass;
@@ -561,14 +593,15 @@ BEGIN
     RETURN made;
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.attach_new_people(name, name, name) IS 'Attaches the table that make_people has made.';
+COMMENT ON FUNCTION minga_roster_internal.attach_new_people(name, name, name) IS
+'Attaches the table that make_people created.';
 
 CREATE FUNCTION roster_create_people(relation text, owner name DEFAULT NULL) RETURNS regclass
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_create_people';
 COMMENT ON FUNCTION roster_create_people(text, name) IS
-'Makes a people table with all columns of the contract, attaches it and returns it. It belongs to the owner, else to '
-'the caller, and is no member of the extension: DROP EXTENSION leaves it. The owner is a plain role that may use the '
-'schema: syncs run with its rights (22023 for a superuser, 42704 where there is none, 42501 without USAGE). Ids are '
-'random UUIDs: they stay unique when sites move between databases, cannot be guessed from a neighbour''s, and need no '
-'sequence where the table is distributed by site. No unique index on e-mail. 42P07 when the relation exists (use '
+'Creates a people table with all contract columns, attaches it and returns it. It belongs to the owner, or to the '
+'caller if none is given, and is not a member of the extension, so DROP EXTENSION keeps it. The owner is a plain role '
+'that can use the schema, because syncs run with its rights (22023 for a superuser, 42704 if it does not exist, 42501 '
+'without USAGE). IDs are random UUIDs: they stay unique when sites move between databases, cannot be guessed, and need '
+'no sequence if the table is distributed by site. There is no unique index on email. 42P07 if the relation exists (use '
 'roster_attach_people).';

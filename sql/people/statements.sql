@@ -1,20 +1,25 @@
 -- All SQL that runs on a people relation is built here; the steps of a run only pass it to as_owner and read_as_owner.
 -- In each statement p is the people relation and w a row of the run's temp table; $1 is the site, $2 the time of the
 -- run, $3 and $4 are the first and last row of writes. A function named ..._terms returns expressions, any other one a
--- whole statement. Statements are built for each run, because ALTER TABLE may change the relation between two runs. They name
--- everything with its schema, because the owner, with whose rights they run, may be hostile.
+-- whole statement. Statements are built for each run, because ALTER TABLE may change the relation between two runs.
+-- They name everything with its schema, because the owner, with whose rights they run, may be hostile.
 
 -- Running a statement
 
-CREATE FUNCTION minga_roster_internal.as_owner(relation regclass, statement text, VARIADIC arguments text[] DEFAULT '{}') RETURNS bigint
+CREATE FUNCTION minga_roster_internal.as_owner(relation regclass, statement text,
+    VARIADIC arguments text[] DEFAULT '{}') RETURNS bigint
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_as_owner';
 COMMENT ON FUNCTION minga_roster_internal.as_owner(regclass, text, text[]) IS
-'Runs a statement with the rights of the relation''s owner inside a security-restricted operation, with row_security off and the search_path of a new session, and returns how many rows it processed. Superusers only. Its errors keep their SQLSTATE but not their text where that may quote a row.';
+'Runs a statement with the rights of the relation''s owner inside a security-restricted operation, with row_security '
+'off and the search_path of a new session, and returns how many rows it processed. Superusers only. Its errors keep '
+'their SQLSTATE but not their text where that may quote a row.';
 
-CREATE FUNCTION minga_roster_internal.read_as_owner(relation regclass, query text, target regclass, VARIADIC arguments text[] DEFAULT '{}') RETURNS bigint
+CREATE FUNCTION minga_roster_internal.read_as_owner(relation regclass, query text, target regclass,
+    VARIADIC arguments text[] DEFAULT '{}') RETURNS bigint
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_read_as_owner';
 COMMENT ON FUNCTION minga_roster_internal.read_as_owner(regclass, text, regclass, text[]) IS
-'Runs a query as as_owner runs a statement, and puts its rows into a temp table with the same columns, on which the owner needs no right. Superusers only.';
+'Runs a query as as_owner runs a statement, and puts its rows into a temp table with the same columns, on which the '
+'owner needs no right. Superusers only.';
 
 CREATE FUNCTION minga_roster_internal.grant_temp(relation regclass, temp_table text, rights text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -23,8 +28,8 @@ BEGIN
         (SELECT c.relowner::regrole FROM pg_class c WHERE c.oid = relation));
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.grant_temp(regclass, text, text) IS 'Gives the owner of the people relation rights on a temp '
-    'table of the run.';
+COMMENT ON FUNCTION minga_roster_internal.grant_temp(regclass, text, text) IS
+'Gives the owner of the people relation rights on a temp table of the run.';
 
 -- Expressions: columns
 
@@ -110,14 +115,14 @@ BEGIN
     CROSS JOIN LATERAL minga_roster_internal.equality(a.atttypid) e
     WHERE a.attrelid = equal_terms.relation AND a.attname = equal_terms.attribute AND NOT a.attisdropped;
     IF this.title IS NULL THEN
-        -- The error of the statement itself names the column that is gone.
+        -- The statement's own error names the missing column.
         RETURN format('p.%I OPERATOR(pg_catalog.=) (%s)', attribute, other);
     END IF;
     IF this.operator IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'undefined_function',
-            MESSAGE = format('column "%s" of relation "%s" is of type %s, which has no equality',
+            MESSAGE = format('column "%s" of relation "%s" has type %s, which has no equality operator',
                 attribute, relation, this.title),
-            DETAIL = 'Its type was changed after the relation had been attached.',
+            DETAIL = 'Its type was changed after the relation was attached.',
             HINT = format('Give the column a type that can be compared, then attach the relation again: '
                 'SELECT minga_roster.roster_attach_people(%L).', relation);
     END IF;

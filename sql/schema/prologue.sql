@@ -10,13 +10,13 @@ BEGIN
             MESSAGE = pg_catalog.format('minga_roster cannot be used in a database with encoding "%s"',
                 pg_catalog.getdatabaseencoding()),
             DETAIL = 'Names of people come from the student information system in UTF-8.',
-            HINT = 'Create the extension in a database made with ENCODING ''UTF8''.';
+            HINT = 'Create the extension in a database created with ENCODING ''UTF8''.';
     END IF;
 END
 $$;
 
--- An owner of the schema, or a role that may create in it, could put functions beside ours, which are called with a
--- superuser's rights.
+-- The schema's owner, or a role that can create objects in it, could add functions that are called with a superuser's
+-- rights.
 DO $$
 DECLARE
     found pg_catalog.text;
@@ -27,13 +27,13 @@ BEGIN
                 SELECT FROM pg_catalog.aclexplode(n.nspacl) a
                 WHERE a.privilege_type OPERATOR(pg_catalog.=) 'CREATE'
                     AND a.grantee OPERATOR(pg_catalog.<>) n.nspowner) THEN
-                'Roles other than its owner may create objects in it.'
+                'Roles other than its owner can create objects in it.'
             WHEN EXISTS (
                 SELECT FROM pg_catalog.pg_depend d
                 WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass
                     AND d.refobjid OPERATOR(pg_catalog.=) n.oid
                     AND d.classid OPERATOR(pg_catalog.<>) 'pg_catalog.pg_extension'::pg_catalog.regclass) THEN
-                'There are objects in it already.'
+                'It contains objects already.'
         END
     INTO found
     FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) n.nspowner
@@ -42,12 +42,12 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'invalid_schema_definition',
             MESSAGE = 'schema "minga_roster" is not an empty schema of a superuser',
             DETAIL = found,
-            HINT = 'See what is in it and who made it; drop or rename it, and create the extension again.';
+            HINT = 'Check what is in it and who created it. Drop or rename it, then create the extension again.';
     END IF;
 END
 $$;
 
--- What the functions of schema minga_roster stand on. CREATE SCHEMA raises 42P06 where somebody has made it before.
+-- The functions behind those of schema minga_roster. CREATE SCHEMA raises 42P06 if the schema exists already.
 CREATE SCHEMA minga_roster_internal;
 COMMENT ON SCHEMA minga_roster_internal IS
 'Functions that the extension calls itself; not for others to call, and changed without notice.';

@@ -1,4 +1,5 @@
--- The tables of the extension. What a dump must carry is marked with pg_extension_config_dump; the stage and the tokens are not.
+-- The tables of the extension. Tables that a dump must carry are marked with pg_extension_config_dump; the stage and
+-- the tokens are not.
 
 CREATE TABLE sis (
     sis text NOT NULL PRIMARY KEY,
@@ -17,27 +18,31 @@ CREATE TABLE sis (
     max_requests_limit integer NOT NULL DEFAULT 16 CHECK (max_requests_limit BETWEEN 1 AND 16),
     campus_metadata boolean NOT NULL DEFAULT false
 );
-COMMENT ON TABLE sis IS 'Presets: what is known of a student information system. Adding a product is adding a row here and rows in role_rules.';
-COMMENT ON COLUMN sis.api_version IS 'Version of OneRoster that the paths are of. What the objects look like is told by the objects themselves.';
+COMMENT ON TABLE sis IS
+'Presets: what is known about a student information system. To add a product, add a row here and rows in role_rules.';
+COMMENT ON COLUMN sis.api_version IS
+'The OneRoster version of the paths. The format of the objects is detected from the objects themselves.';
 COMMENT ON COLUMN sis.auth IS
-'How requests are authorized where the connection does not say: oauth2 (client credentials, for a token that expires), oauth1_sha256 and oauth1_sha1 (each request signed with HMAC), bearer (the client secret is the token).';
+'How requests are authorized where the connection does not say: oauth2 (client credentials, for a token that expires), '
+'oauth1_sha256 and oauth1_sha1 (each request signed with HMAC), bearer (the client secret is the token).';
 COMMENT ON COLUMN sis.base_paths IS
-'Path templates of the OneRoster root, the current one first. {app} stands for one segment (the App Name), {prefix} for any number of leading segments.';
+'Path templates of the OneRoster root, the current one first. {app} stands for one segment (the App Name), {prefix} '
+'for any number of leading segments.';
 COMMENT ON COLUMN sis.token_path IS
-'Path template of the token endpoint on the same host, query included; {prefix} is that of the base path. NULL where there is none or token_url has to be given.';
-COMMENT ON COLUMN sis.scope IS 'OAuth 2.0 scope to ask for where the connection names none; NULL sends none.';
-COMMENT ON COLUMN sis.source IS 'Where all this was read, and what of it could not be confirmed.';
+'Path template of the token endpoint on the same host, including the query; {prefix} is that of the base path. NULL if '
+'there is none or token_url must be given.';
+COMMENT ON COLUMN sis.scope IS 'OAuth 2.0 scope to request if the connection names none; NULL sends none.';
+COMMENT ON COLUMN sis.source IS 'Where this information was found, and which of it could not be confirmed.';
 COMMENT ON COLUMN sis.collections IS
 'What is read, in this order: an array of {"collection": name, "family": "student"|"staff"|"contact", "categories": '
-    '[category, …], "path": path below the root with {school} for the School ID, "fallback": a path or an array of '
-    'paths, each used when the one before it is not there or denied (401 is neither), "roles": roles kept of a path '
-    'without {school}}. A row without a role that came from a path with {school} of one category gets that '
-    'category''s first role.';
-COMMENT ON COLUMN sis.page_size_limit IS 'The largest page that the product serves; a connection''s page_size may not be above it.';
+'[category, …], "path": path below the root with {school} for the School ID, "fallback": a path or an array of paths, '
+'each used if the one before it does not exist or is denied (401 does not count), "roles": roles kept from a path '
+'without {school}}. A row without a role from a path with {school} of one category gets that category''s first role.';
+COMMENT ON COLUMN sis.page_size_limit IS
+'The largest page that the product serves; the upper limit for a connection''s page_size.';
 COMMENT ON COLUMN sis.campus_metadata IS
-'Whether users are asked for with their metadata, of which the legacy id and the relationships of Infinite Campus '
-    '1.2 are taken and nothing else.';
-COMMENT ON COLUMN sis.max_requests_limit IS 'The most requests at a time that the vendor allows.';
+'Whether users are requested with metadata. Only the legacy ID and the relationships of Infinite Campus are used.';
+COMMENT ON COLUMN sis.max_requests_limit IS 'The largest number of concurrent requests that the vendor allows.';
 
 CREATE TABLE role_rules (
     sis text NOT NULL REFERENCES sis ON DELETE CASCADE,
@@ -49,21 +54,26 @@ CREATE TABLE role_rules (
     PRIMARY KEY (sis, roster_role)
 );
 COMMENT ON TABLE role_rules IS
-'What a role of the roster means here: its category, the role written to the people relation, and its rank within its family (1 is the highest). Category contact: guardians, who are columns of a student and no accounts. A role without a row is ignored, and its person counts as present.';
+'What a OneRoster role means here: its category, the role written to the people relation, and its rank within its '
+'family (1 is the highest). Category contact: guardians, who are columns of a student and have no accounts. A role '
+'without a row is ignored; its people count as present.';
 
 CREATE TABLE people_relations (
     relation regclass NOT NULL PRIMARY KEY,
     columns jsonb NOT NULL CHECK (jsonb_typeof(columns) = 'object'),
     roles jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(roles) = 'object'),
-    archive_words jsonb NOT NULL DEFAULT '{}' CHECK (archive_words = '{}' OR archive_words ?& ARRAY['active', 'archived'])
+    archive_words jsonb NOT NULL DEFAULT '{}' CHECK (archive_words = '{}'
+        OR archive_words ?& ARRAY['active', 'archived'])
 );
 COMMENT ON TABLE people_relations IS 'Attached people relations with their column maps.';
-COMMENT ON COLUMN people_relations.columns IS 'The resolved map: for each column of the contract that the relation has, its name there.';
-COMMENT ON COLUMN people_relations.roles IS 'Words of the deployment for roles, {"student": ["STUDENT", '
-    '"STUDENT_LEADER"], "other": ["PARENT"]}: the first of a list is written, other never. A role not named here is '
-    'its own word.';
+COMMENT ON COLUMN people_relations.columns IS
+'The resolved map: for each contract column that the relation has, its name there.';
+COMMENT ON COLUMN people_relations.roles IS
+'The deployment''s words for roles, {"student": ["STUDENT", "STUDENT_LEADER"], "other": ["PARENT"]}: the first word of '
+'a list is written, words of other never. A role that is not named here is its own word.';
 COMMENT ON COLUMN people_relations.archive_words IS
-'The status of those who are active and of those who are archived, {"active": "ACTIVE", "archived": "ARCHIVED"}, where archived_at is mapped to a status column; {} where it is a time.';
+'The status of active and of archived people, {"active": "ACTIVE", "archived": "ARCHIVED"}, if archived_at is mapped '
+'to a status column; {} if it is a timestamp.';
 
 CREATE TABLE connections (
     connection text NOT NULL PRIMARY KEY CHECK (octet_length(connection) BETWEEN 1 AND 63 AND connection <> 'smtp'),
@@ -115,34 +125,44 @@ CREATE TABLE connections (
     CHECK (client_id IS NOT NULL OR auth = 'bearer')
 );
 COMMENT ON TABLE connections IS 'How one site reaches one SIS. Written through roster_connect and roster_configure.';
-COMMENT ON COLUMN connections.token_url IS 'Where tokens come from, on whatever host it names; NULL where auth needs none.';
-COMMENT ON COLUMN connections.client_id IS 'NULL only where the client secret is the token (auth bearer).';
-COMMENT ON COLUMN connections.scope IS 'OAuth 2.0 scope to ask for: NULL is the preset''s, empty sends none.';
+COMMENT ON COLUMN connections.token_url IS 'Where tokens come from, on any host; NULL if auth needs none.';
+COMMENT ON COLUMN connections.client_id IS 'NULL only if the client secret is the token (auth bearer).';
+COMMENT ON COLUMN connections.scope IS 'OAuth 2.0 scope to request: NULL uses the preset''s, empty sends none.';
 COMMENT ON COLUMN connections.clear_parent_contact IS
-'A contact that a roster wrote is cleared once the SIS names none for the student any more. Needs parent_contact.';
-COMMENT ON COLUMN connections.school_name IS 'The name that the SIS has for the school, as of the latest fetch; NULL '
-    'where it is not known.';
+'Clears a contact that a roster wrote when the SIS no longer names one for the student. Requires parent_contact.';
+COMMENT ON COLUMN connections.school_name IS
+'The name of the school in the SIS, as of the latest fetch; NULL if unknown.';
 COMMENT ON COLUMN connections.paused_cause IS 'Why Automatic Rostering is paused, as a code; NULL where it is not.';
 COMMENT ON COLUMN connections.paused_reason IS 'The same in words.';
-COMMENT ON COLUMN connections.page_size IS 'Rows asked for in a page; NULL is the preset''s.';
-COMMENT ON COLUMN connections.max_requests IS 'Requests at a time; NULL is the preset''s.';
-COMMENT ON COLUMN connections.unproven IS 'No full sync has shown yet that address, SIS and school are the right ones: archives are held.';
-COMMENT ON COLUMN connections.retired_at IS 'When roster_disconnect retired it; such a connection is unknown to every function and its links are dead.';
-COMMENT ON COLUMN connections.enabled_origin IS 'server_origin() at roster_enable; another value here means a restored copy, which is paused.';
-COMMENT ON COLUMN connections.guard_grace IS 'How many complete full reads have to miss somebody before he is archived.';
+COMMENT ON COLUMN connections.page_size IS 'Rows requested per page; NULL uses the preset''s number.';
+COMMENT ON COLUMN connections.max_requests IS 'Concurrent requests; NULL uses the preset''s number.';
+COMMENT ON COLUMN connections.unproven IS
+'No full sync has shown yet that address, SIS and school are right, so archives are held.';
+COMMENT ON COLUMN connections.retired_at IS
+'When roster_disconnect retired it. Functions no longer know a retired connection, and its links are dead.';
+COMMENT ON COLUMN connections.enabled_origin IS
+'server_origin() at roster_enable; any other value here means a restored copy, which is paused.';
+COMMENT ON COLUMN connections.guard_grace IS
+'How many complete full reads must miss a person before the person is archived.';
 COMMENT ON COLUMN connections.guard_update_percent IS
-'Updates are held where they would change one column for more than this share of a category of 20 or more; 100 holds '
-    'none.';
-COMMENT ON COLUMN connections.season_dates IS 'Dates, local to time_zone, on which season_percent takes the place of guard_percent and of the half: the rollover of a school year. NULL: none.';
-COMMENT ON COLUMN connections.freeze_dates IS 'Dates, local to time_zone, on which all archives are held: the summer. NULL: none.';
-COMMENT ON COLUMN connections.number IS 'Names the stage partitions and the advisory lock of the connection.';
-COMMENT ON COLUMN connections.delta IS 'Evenings between full reads ask only for students and contacts that changed.';
-COMMENT ON COLUMN connections.full_every IS 'With delta: every so many evenings the roster is read in full.';
+'Updates are held if they would change one column for more than this percentage of a category of 20 or more; 100 holds '
+'none.';
+COMMENT ON COLUMN connections.season_dates IS
+'Dates, local to time_zone, on which season_percent replaces guard_percent and the rule of half: the rollover of a '
+'school year. NULL for none.';
+COMMENT ON COLUMN connections.freeze_dates IS
+'Dates, local to time_zone, on which all archives are held: the summer. NULL for none.';
+COMMENT ON COLUMN connections.number IS
+'Used in the names of the stage partitions and in the advisory lock of the connection.';
+COMMENT ON COLUMN connections.delta IS 'Evenings between full reads request only changed students and contacts.';
+COMMENT ON COLUMN connections.full_every IS 'With delta: the roster is read in full every this many evenings.';
 COMMENT ON COLUMN connections.newest_modified IS
-'With delta: the newest dateLastModified that the SIS has sent; NULL or -infinity where the next evening reads in full, after changed settings or a sync that did not end well.';
+'With delta: the newest dateLastModified from the SIS; NULL or -infinity if the next evening reads in full, after '
+'changed settings or a sync that did not end well.';
 COMMENT ON COLUMN connections.full_read_on IS 'With delta: the evening, or local date, of the last full sync.';
 COMMENT ON COLUMN connections.filter_unusable IS
-'With delta: the SIS ignored or refused the filter on dateLastModified, so that every evening reads in full; roster_configure(delta => true) tries it again.';
+'With delta: the SIS ignored or rejected the filter on dateLastModified, so every evening reads in full; '
+'roster_configure(delta => true) tries it again.';
 
 CREATE TABLE toggles (
     connection text NOT NULL REFERENCES connections ON DELETE CASCADE,
@@ -152,14 +172,18 @@ CREATE TABLE toggles (
     archive boolean NOT NULL DEFAULT false,
     PRIMARY KEY (connection, category)
 );
-COMMENT ON TABLE toggles IS 'For each category: whether it is rostered, whether people already set up are updated, whether leavers are archived.';
+COMMENT ON TABLE toggles IS
+'For each category: whether it is rostered, whether existing people are updated, and whether absent people are '
+'archived.';
 
 CREATE TABLE secrets (
     connection text NOT NULL PRIMARY KEY,
     binding uuid NOT NULL,
     sealed bytea NOT NULL
 );
-COMMENT ON TABLE secrets IS 'Client secrets, and the SMTP password under the name "smtp": AES-256-GCM, sealed with the key of minga_roster.key_file and bound to "binding".';
+COMMENT ON TABLE secrets IS
+'Client secrets, and the SMTP password under the name "smtp": AES-256-GCM, sealed with the key of '
+'minga_roster.key_file and bound to "binding".';
 
 CREATE TABLE tokens (
     connection text NOT NULL PRIMARY KEY REFERENCES connections ON DELETE CASCADE,
@@ -168,8 +192,10 @@ CREATE TABLE tokens (
     expires_at timestamptz NOT NULL,
     sent_as text NOT NULL DEFAULT 'basic' CHECK (sent_as IN ('basic', 'body', 'encoded basic'))
 );
-COMMENT ON TABLE tokens IS 'OAuth tokens until they expire, sealed as secrets are. Never dumped.';
-COMMENT ON COLUMN tokens.sent_as IS 'How the credentials were sent for it, which is tried first the next time: HTTP Basic as they are, in the form body, HTTP Basic form-encoded.';
+COMMENT ON TABLE tokens IS 'OAuth tokens until they expire, sealed like secrets. Never dumped.';
+COMMENT ON COLUMN tokens.sent_as IS
+'How the credentials were sent for it, which is tried first the next time: with HTTP Basic as they are, in the form '
+'body, or with HTTP Basic form-encoded.';
 
 CREATE TABLE server_facts (
     connection text NOT NULL REFERENCES connections ON DELETE CASCADE,
@@ -180,12 +206,12 @@ CREATE TABLE server_facts (
     PRIMARY KEY (connection, fact)
 );
 COMMENT ON TABLE server_facts IS
-'In what the SIS of a connection is not as OneRoster has it, as far as it changes how it is asked. Each is tried '
-    'again after a week, and forgotten with another url, token_url or sis.';
+'How the SIS of a connection deviates from OneRoster, as far as that changes the requests. Each fact is tried again '
+'after a week, and forgotten with another url, token_url or sis.';
 COMMENT ON COLUMN server_facts.fact IS
-'fields, sort: refused, so that requests go without. limit: the largest page that is served, where a larger one is '
-    'refused instead of cut. overlap: a page from an offset inside the list is refused, or empty. order: '
-    'orderBy=desc is refused or ignored. paging: all at once, limit as end or offset as page.';
+'fields, sort: rejected, so requests omit them. limit: the largest page served, if a larger one is rejected instead of '
+'truncated. overlap: a page from an offset inside the list is rejected or empty. order: orderBy=desc is rejected or '
+'ignored. paging: all at once, limit as end, or offset as page.';
 
 CREATE TABLE runs (
     run bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
@@ -237,18 +263,23 @@ CREATE INDEX runs_evening_failed ON runs (connection, evening) WHERE state = 'fa
 CREATE INDEX runs_connection ON runs (connection, run);
 CREATE INDEX runs_open ON runs (run) WHERE state IN ('queued', 'running');
 CREATE INDEX runs_queued_at ON runs (queued_at);
-COMMENT ON TABLE runs IS 'One row for each run. Written by the worker in its own transactions, so that a failed run is on record.';
-COMMENT ON COLUMN runs.of_run IS 'The run that an approve, apply or undo speaks of. No foreign key: retention may have taken it.';
-COMMENT ON COLUMN runs.state_cause IS 'evening_missed: the evening ended before a sync of it began. NULL: sqlstate tells '
-    'why the run ended as it did.';
+COMMENT ON TABLE runs IS
+'One row for each run, written by the worker in its own transactions, so that a failed run is recorded.';
+COMMENT ON COLUMN runs.of_run IS
+'The run that an approve, apply or undo is about. Not a foreign key, because retention may delete that run.';
+COMMENT ON COLUMN runs.state_cause IS
+'evening_missed: the evening ended before a sync of it began. NULL: sqlstate tells why the run ended as it did.';
 COMMENT ON COLUMN runs.pid IS 'Process of the worker while the run is running.';
-COMMENT ON COLUMN runs.reported IS 'Whether the owners have been told (or nobody wanted to be).';
+COMMENT ON COLUMN runs.reported IS 'Whether the mail was written, or was not needed.';
 COMMENT ON COLUMN runs.is_full IS
-'The whole roster was read: true once it is fetched. false: a delta, which lists students and contacts that changed, and archives nobody.';
+'The full roster was read: true once it is fetched. false: a delta, which lists only changed students and contacts, '
+'and archives no one.';
 COMMENT ON COLUMN runs.incomplete IS
-'A list was not proved to be read to its end: rows may be missing, nobody of its family is archived; collections '
-    'says which and why.';
-COMMENT ON COLUMN runs.modified_since IS 'What a delta asked for: rows with a later dateLastModified. is_full true beside it: the SIS ignored that, and all was read.';
+'A list was not proved complete: rows may be missing, so no one of its family is archived. collections says which list '
+'and why.';
+COMMENT ON COLUMN runs.modified_since IS
+'What a delta requested: rows with a later dateLastModified. If is_full is true as well, the SIS ignored that, and '
+'everything was read.';
 COMMENT ON COLUMN runs.skipped IS 'Staged users with the outcome skip.';
 
 CREATE TABLE run_counts (
@@ -259,11 +290,10 @@ CREATE TABLE run_counts (
     PRIMARY KEY (run, category, action)
 );
 COMMENT ON TABLE run_counts IS
-'Of each run, by category: the outcomes of its staged users (create, link, update, restore, unchanged, skip, '
-    'conflict, reject, protect, merged, contact, ignore), where a conflict counts once and its further rows as '
-    'merged; beside them archive, held (archives and updates), and refused archive (by the people relation); of an '
-    'undo what was done to people, and kept. A row whose role has no rule counts under the category "none", a '
-    'guardian under "contact".';
+'For each run and category: the outcomes of its staged users (create, link, update, restore, unchanged, skip, '
+'conflict, reject, protect, merged, contact, ignore); a conflict counts once, its further rows as merged. Also '
+'archive, held (archives, updates and creates), and refused archive (by the people relation); for an undo what was '
+'done to people, and kept. Rows whose role has no rule are in category "none", guardians in "contact".';
 
 CREATE TABLE run_steps (
     run bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
@@ -275,7 +305,8 @@ CREATE TABLE run_steps (
     elapsed interval,
     PRIMARY KEY (run, position)
 );
-COMMENT ON TABLE run_steps IS 'What a connection test found, step by step; ok is NULL where a step was not reached.';
+COMMENT ON TABLE run_steps IS
+'The results of a connection test, step by step; ok is NULL for steps that were not reached.';
 
 CREATE TABLE findings (
     run bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
@@ -287,8 +318,9 @@ CREATE TABLE findings (
     hint text,
     PRIMARY KEY (run, position)
 );
-COMMENT ON TABLE findings IS 'What a diagnosis found of a SIS and its rows. Holds numbers and names of schools, and no value of a person.';
-COMMENT ON COLUMN findings.ok IS 'Whether it is as OneRoster has it; NULL where neither can be said.';
+COMMENT ON TABLE findings IS
+'What a diagnosis found out about a SIS and its rows. Holds numbers and names of schools, and no personal data.';
+COMMENT ON COLUMN findings.ok IS 'Whether this is as OneRoster specifies; NULL for information.';
 
 CREATE TABLE collections (
     run bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
@@ -312,23 +344,25 @@ CREATE TABLE collections (
         'nowhere')),
     PRIMARY KEY (run, collection)
 );
-COMMENT ON TABLE collections IS 'For each collection of a run, the evidence that it was read whole: archives of a family rest on it.';
-COMMENT ON COLUMN collections.complete IS 'Read to a proved end; false where the end was weak, the endpoint answered 403 or 404, or a row had no sourcedId.';
+COMMENT ON TABLE collections IS
+'For each collection of a run, the evidence that it was read completely. Archives of a family depend on it.';
+COMMENT ON COLUMN collections.complete IS
+'Read to a proved end; false if the end was weak, the endpoint answered 403 or 404, or a row had no sourcedId.';
 COMMENT ON COLUMN collections.weak_cause IS
-'Why the collection is not complete; NULL where it is. People are known to be missing: row_missing (the end of the '
-    'list names somebody whom the pages did not), total_larger (more are claimed than were listed). They may be: '
-    'denied, total_unfiltered (the claimed total is that of the list without its filter), total_smaller, moved (the '
-    'list moved while it was read), unchecked (whether it moved could not be seen), limit_as_end (limit is taken for '
-    'the offset of the end), offset_as_page (offset is taken for the number of a page), not_paged (all rows came, '
-    'whatever was asked for), end_refused, end_object ({} or null) and end_repeated (rows came again) in the place '
-    'of an empty page, end_unproved (an empty page that proves nothing), without_id (rows without a sourcedId), '
-    'nowhere (rows that name no school, in a list that is not the school''s own).';
+'Why the collection is not complete; NULL if it is. Rows are known to be missing: row_missing (the end of the list has '
+'a row that the pages did not have), total_larger (more rows are claimed than listed). Rows may be missing: denied, '
+'total_unfiltered (the claimed total is that of the unfiltered list), total_smaller, moved (the list moved during the '
+'read), unchecked (whether it moved could not be checked), limit_as_end (limit is used as the end offset), '
+'offset_as_page (offset is used as a page number), not_paged (all rows came for every request), end_refused, '
+'end_object ({} or null) and end_repeated (rows came again) instead of an empty page, end_unproved (an empty page that '
+'proves nothing), without_id (rows without a sourcedId), nowhere (rows without a school in a list that is not the '
+'school''s own).';
 COMMENT ON COLUMN collections.without_id IS 'Rows without a sourcedId: rejected, not staged.';
-COMMENT ON COLUMN collections.elsewhere IS 'Rows of another school or, in a fallback, of other roles, or whose roles '
-    'have all ended: not staged.';
+COMMENT ON COLUMN collections.elsewhere IS
+'Rows of another school or, from a fallback, of other roles, and rows whose roles have all ended: not staged.';
 COMMENT ON COLUMN collections.roles_ended IS 'Of these, rows whose roles have all ended.';
-COMMENT ON COLUMN collections.without_role IS 'Rows that named no role and got that of their list: the school''s '
-    'own, of one category.';
+COMMENT ON COLUMN collections.without_role IS
+'Rows without a role that got the role of their list: the school''s own, of one category.';
 
 CREATE TABLE run_figures (
     run bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
@@ -338,10 +372,10 @@ CREATE TABLE run_figures (
     filled jsonb NOT NULL,
     PRIMARY KEY (run, category)
 );
-COMMENT ON TABLE run_figures IS 'Of each full sync and preview, by rostered category, how many rows were listed, for '
-    'the next one to compare with.';
-COMMENT ON COLUMN run_figures.inactive IS 'Rows with status inactive, or enabledUser false.';
-COMMENT ON COLUMN run_figures.filled IS 'For each field, how many of the rows have a value.';
+COMMENT ON TABLE run_figures IS
+'For each full sync and preview, by rostered category, how many rows were listed, for the next one to compare with.';
+COMMENT ON COLUMN run_figures.inactive IS 'Rows with status inactive or enabledUser false.';
+COMMENT ON COLUMN run_figures.filled IS 'For each field, how many rows have a value.';
 
 CREATE TABLE run_findings (
     run bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
@@ -356,12 +390,14 @@ CREATE TABLE run_findings (
     needs_look boolean NOT NULL,
     PRIMARY KEY (run, position)
 );
-COMMENT ON TABLE run_findings IS 'What a sync or preview noticed of the roster, as codes and numbers; finding_text '
-    'makes the sentences. No row holds a value of a person.';
-COMMENT ON COLUMN run_findings.amount IS 'How many, of "of".';
-COMMENT ON COLUMN run_findings.detail IS 'subject: the list, field, column or role that it is about; of an '
-    'incomplete list also its weak_cause, as cause.';
-COMMENT ON COLUMN run_findings.needs_look IS 'Somebody should look: of what lasts, in the run that found it first.';
+COMMENT ON TABLE run_findings IS
+'What a sync or preview noticed in the roster, as codes and numbers; finding_text makes the sentences. Holds no '
+'personal data.';
+COMMENT ON COLUMN run_findings.amount IS 'How many out of "of".';
+COMMENT ON COLUMN run_findings.detail IS
+'subject: the list, field, column or role concerned; for an incomplete list also its weak_cause, as cause.';
+COMMENT ON COLUMN run_findings.needs_look IS
+'Needs a look. A lasting finding needs one only in the run that found it first.';
 
 CREATE TABLE changes (
     run bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
@@ -370,12 +406,14 @@ CREATE TABLE changes (
     category text,
     person_id text,
     sourced_ids text[] NOT NULL,
-    action text NOT NULL CHECK (action IN ('create', 'link', 'update', 'restore', 'archive', 'conflict', 'reject', 'protect')),
+    action text NOT NULL CHECK (action IN ('create', 'link', 'update', 'restore', 'archive', 'conflict', 'reject',
+        'protect')),
     rule text NOT NULL,
     reason text NOT NULL,
     before jsonb NOT NULL DEFAULT '{}',
     after jsonb NOT NULL DEFAULT '{}',
-    state text NOT NULL CHECK (state IN ('planned', 'applied', 'refused', 'held', 'expired', 'undone', 'kept', 'noted')),
+    state text NOT NULL CHECK (state IN ('planned', 'applied', 'refused', 'held', 'expired', 'undone', 'kept',
+        'noted')),
     state_at timestamptz NOT NULL,
     state_reason text,
     state_cause text,
@@ -389,26 +427,30 @@ CREATE TABLE changes (
 CREATE INDEX changes_person ON changes (site, person_id);
 CREATE INDEX changes_held ON changes (run) WHERE state = 'held';
 COMMENT ON TABLE changes IS 'The plan: each intended change of a run, and what was not done and why.';
-COMMENT ON COLUMN changes.before IS 'Values of the columns written, as they were.';
-COMMENT ON COLUMN changes.after IS 'Values of the columns written, as they become.';
-COMMENT ON COLUMN changes.state_reason IS 'Why a change is refused, held, expired or kept, or who carried it out, in '
-    'words.';
+COMMENT ON COLUMN changes.before IS 'Old values of the written columns.';
+COMMENT ON COLUMN changes.after IS 'New values of the written columns.';
+COMMENT ON COLUMN changes.state_reason IS
+'Why a change is refused, held, expired or kept, or how it was carried out later, as a sentence.';
 COMMENT ON COLUMN changes.state_cause IS
 'The same as a code, which logic goes by. Held: unproven, frozen, season_percent, half, percent (archives), '
     'mass_update (updates), ids_changed (links and creates), new_site (creates). Carried out later: approved, '
     'relinked. Expired: superseded (a later run judged), run_undone. Undone: undone. Not taken by the people '
     'relation: refused_by_people, not_stored, kept_by_people. NULL where nothing goes by it.';
 COMMENT ON COLUMN changes.seen IS
-'A hash of the person as the run that carried the change out left him, which its undo has to find. Before that, of a preview, of the person as the plan saw him, or for a create of those who had the same identifier or e-mail, which its apply has to find.';
+'A hash of the person as the run that carried the change out left him, which its undo has to find. Before that, of a '
+'preview, of the person as the plan saw him, or for a create of those who had the same identifier or e-mail, which its '
+'apply has to find.';
 COMMENT ON COLUMN changes.conflict IS
 'Why a conflict is one: other_family, row_joins_two, same_role_twice, keys_contradict, rows_differ, '
     'several_candidates, two_people_by_keys, names_differ, identifiers_differ, address_of_two, address_shared, '
     'family_unknown, candidate_linked, several_rows, identifier_withheld or not_unique; NULL for any other action.';
 COMMENT ON COLUMN changes.same_name IS
-'Of a create: active people of the same name and family who have neither an identifier nor an e-mail address.';
-COMMENT ON COLUMN changes.stored IS 'Of the values written, those that the people relation stores in another form, '
-    'as it has them; NULL where there are none.';
-COMMENT ON COLUMN changes.done_by IS 'The run that carried the change out: the sync itself, the apply of a preview, the approval of what was held.';
+'For a create: active people with the same name and family of roles who have neither an identifier nor an email '
+'address.';
+COMMENT ON COLUMN changes.stored IS
+'Written values that the people relation stores in another form, as it stores them; NULL if there are none.';
+COMMENT ON COLUMN changes.done_by IS
+'The run that carried out the change: the sync itself, the apply of a preview, or the approval of a held change.';
 
 CREATE TABLE links (
     connection text NOT NULL REFERENCES connections ON DELETE CASCADE,
@@ -426,13 +468,16 @@ CREATE TABLE links (
     PRIMARY KEY (connection, sourced_id)
 );
 CREATE INDEX links_person ON links (site, person_id);
-COMMENT ON TABLE links IS 'Who the SIS says a person is. Presence is not recorded; absence is, once.';
-COMMENT ON COLUMN links.category IS 'Category of the row with this sourcedId; the person''s is the best rank among the rows seen last.';
-COMMENT ON COLUMN links.role_written IS 'The role this connection wrote to the person; NULL where it linked and never wrote one.';
-COMMENT ON COLUMN links.missed IS 'How many times the id has gone missing from a full read; not counted up while it stays missing.';
-COMMENT ON COLUMN links.missed_since IS 'When a full read first did not list the id; NULL while it is listed.';
-COMMENT ON COLUMN links.missed_run IS 'The run in which the id first went missing; NULL while it is listed.';
-COMMENT ON COLUMN links.archived_run IS 'The run that archived the person, while he is archived by it.';
+COMMENT ON TABLE links IS 'Which person each SIS row is. Presence is not recorded; absence is recorded once.';
+COMMENT ON COLUMN links.category IS
+'Category of the row with this sourcedId; a person''s category is the best rank among the rows seen last.';
+COMMENT ON COLUMN links.role_written IS
+'The role that this connection wrote to the person; NULL if it linked the person and never wrote a role.';
+COMMENT ON COLUMN links.missed IS
+'How many times the id has gone missing from a full read; not counted up while it stays missing.';
+COMMENT ON COLUMN links.missed_since IS 'When a full read first did not list the ID; NULL while it is listed.';
+COMMENT ON COLUMN links.missed_run IS 'The run in which the ID was first absent; NULL while it is listed.';
+COMMENT ON COLUMN links.archived_run IS 'The run that archived the person, while the person is archived by it.';
 
 CREATE TABLE conflict_candidates (
     run bigint NOT NULL,
@@ -442,7 +487,7 @@ CREATE TABLE conflict_candidates (
     PRIMARY KEY (run, change, person_id, found_by),
     FOREIGN KEY (run, change) REFERENCES changes ON DELETE CASCADE
 );
-COMMENT ON TABLE conflict_candidates IS 'For each conflict of a plan, who could be meant and what speaks for him.';
+COMMENT ON TABLE conflict_candidates IS 'For each conflict of a plan, who could be meant and what points to them.';
 
 CREATE TABLE conflict_pairs (
     run bigint NOT NULL,
@@ -470,11 +515,11 @@ CREATE TABLE conflict_pairs (
     FOREIGN KEY (run, change) REFERENCES changes ON DELETE CASCADE
 );
 COMMENT ON TABLE conflict_pairs IS
-'The conflicts of a connection''s latest plan as roster_conflicts shows them: each row of the roster with each '
-    'person whom it could be, as the plan saw them. The next plan of the connection removes them.';
+'The conflicts of a connection''s latest plan as roster_conflicts shows them: each roster row with each person it '
+'could be, as the plan saw them. The connection''s next plan removes them.';
 COMMENT ON COLUMN conflict_pairs.agrees IS
-'In what row and person agree, of given_name, family_name, identifier, email and username; what one of them lacks is '
-    'neither here nor in differs.';
+'Fields in which the row and the person agree, out of given_name, family_name, identifier, email and username. A field '
+'that is empty on either side is neither here nor in differs.';
 
 CREATE TABLE match_decisions (
     connection text NOT NULL REFERENCES connections ON DELETE CASCADE,
@@ -487,13 +532,15 @@ CREATE TABLE match_decisions (
     decided_at timestamptz NOT NULL
 );
 CREATE UNIQUE INDEX match_decisions_row ON match_decisions (connection, sourced_id, (coalesce(person_id, '')));
--- What a publication of all tables needs.
+-- Required by a publication of all tables.
 ALTER TABLE match_decisions REPLICA IDENTITY FULL;
-COMMENT ON TABLE match_decisions IS 'What roster_decide remembers of a row of the roster: who it is not, or that '
-    'nothing is done for it. That a row is somebody is a link.';
-COMMENT ON COLUMN match_decisions.person_id IS 'Whom the row is not; NULL: the decision is about the row alone.';
+COMMENT ON TABLE match_decisions IS
+'What roster_decide remembers about a roster row: who it is not, or that it is skipped. That a row is a person is '
+'stored in links.';
+COMMENT ON COLUMN match_decisions.person_id IS
+'The person that the row is not; NULL: the decision is about the row alone.';
 COMMENT ON COLUMN match_decisions.decision IS
-'never the same: the row is not this person; new person: it is nobody of the site; skip: nothing is done for it.';
+'never the same: the row is not this person; new person: it is no one at the site; skip: it is ignored.';
 
 CREATE TABLE column_owners (
     connection text NOT NULL REFERENCES connections ON DELETE CASCADE,
@@ -501,7 +548,9 @@ CREATE TABLE column_owners (
     owner text NOT NULL CHECK (owner IN ('local', 'sis unless edited')),
     PRIMARY KEY (connection, column_name)
 );
-COMMENT ON TABLE column_owners IS 'Columns of people that Auto update does not, or not always, take from the SIS; those without a row are the SIS''s. Written through roster_set_column_owner.';
+COMMENT ON TABLE column_owners IS
+'Columns of people that Auto update does not, or not always, take from the SIS; those without a row are the SIS''s. '
+'Written through roster_set_column_owner.';
 
 CREATE TABLE written_values (
     connection text NOT NULL,
@@ -511,7 +560,9 @@ CREATE TABLE written_values (
     PRIMARY KEY (connection, column_name, person_id),
     FOREIGN KEY (connection, column_name) REFERENCES column_owners ON DELETE CASCADE
 );
-COMMENT ON TABLE written_values IS 'For columns that are the SIS''s unless edited: a hash of the value that a sync wrote last, or found when it first looked. Another value now was edited here.';
+COMMENT ON TABLE written_values IS
+'For columns owned by the SIS unless edited: a hash of the value that a sync wrote last, or found at first. If the '
+'value differs now, it was edited here.';
 
 CREATE TABLE stored_values (
     connection text NOT NULL REFERENCES connections ON DELETE CASCADE,
@@ -522,8 +573,8 @@ CREATE TABLE stored_values (
     PRIMARY KEY (connection, person_id, column_name)
 );
 COMMENT ON TABLE stored_values IS
-'Values that the people relation stores in another form than a sync gave them, or did not take: a hash of each. '
-    'While the person has the value stored, the value sent is what it has. Emptied by roster_attach_people.';
+'Values that the people relation stores in another form than they were sent, or did not store: a hash of each. While '
+'the person has the stored value, the sent value counts as equal. Emptied by roster_attach_people.';
 
 CREATE TABLE planned_links (
     run bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
@@ -541,12 +592,14 @@ CREATE TABLE planned_links (
     seen bigint,
     PRIMARY KEY (run, sourced_id)
 );
-COMMENT ON TABLE planned_links IS 'Of each preview, what its apply writes to the links; of held creates, what their '
-    'approval does. Emptied by these.';
-COMMENT ON COLUMN planned_links.change IS 'The change that has to be carried out for it; NULL: none. A link to be inserted for a create has no person before.';
-COMMENT ON COLUMN planned_links.linked_run IS 'Of a link that takes the place of older ones the run that linked first.';
-COMMENT ON COLUMN planned_links.archived IS 'Whether archived_run is set or cleared; NULL: neither.';
-COMMENT ON COLUMN planned_links.seen IS 'A hash of the link as the plan saw it; NULL: there was none.';
+COMMENT ON TABLE planned_links IS
+'For each preview, what its apply writes to the links; for held creates, what their approval writes. They delete it.';
+COMMENT ON COLUMN planned_links.change IS
+'The change that must be carried out first; NULL for none. A link inserted for a create has no person before that.';
+COMMENT ON COLUMN planned_links.linked_run IS
+'For a link that replaces older ones, the run that linked the person first.';
+COMMENT ON COLUMN planned_links.archived IS 'Whether archived_run is set or cleared; NULL for neither.';
+COMMENT ON COLUMN planned_links.seen IS 'A hash of the link as the plan saw it; NULL if there was none.';
 
 CREATE TABLE link_changes (
     run bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
@@ -555,8 +608,10 @@ CREATE TABLE link_changes (
     PRIMARY KEY (run, sourced_id)
 );
 CREATE INDEX link_changes_sourced_id ON link_changes (sourced_id);
-COMMENT ON TABLE link_changes IS 'The links that a sync, apply or approval wrote, as they were before, for its undo. A link that is new has a row only where its linked_run is another run.';
-COMMENT ON COLUMN link_changes.before IS 'The row of links; NULL: there was none.';
+COMMENT ON TABLE link_changes IS
+'The links that a sync, apply or approval wrote, as they were before, for its undo. A new link has a row only if its '
+'linked_run is another run.';
+COMMENT ON COLUMN link_changes.before IS 'The row of links; NULL if there was none.';
 
 CREATE TABLE recipients (
     connection text NOT NULL REFERENCES connections ON DELETE CASCADE,
@@ -565,7 +620,7 @@ CREATE TABLE recipients (
     manual boolean NOT NULL DEFAULT false,
     PRIMARY KEY (connection, email)
 );
-COMMENT ON TABLE recipients IS 'Who is told of a run, and of which.';
+COMMENT ON TABLE recipients IS 'Who gets mail about runs, and about which.';
 
 CREATE TABLE outbox (
     mail bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
@@ -586,7 +641,7 @@ CREATE TABLE outbox (
 );
 CREATE INDEX outbox_connection ON outbox (connection, mail);
 CREATE INDEX outbox_waiting ON outbox (next_attempt_at) WHERE state = 'waiting';
-COMMENT ON TABLE outbox IS 'Mail to the owners. A mail server that is down delays a mail and loses nothing.';
+COMMENT ON TABLE outbox IS 'Mail to recipients. If the mail server is down, mail is delayed and not lost.';
 COMMENT ON COLUMN outbox.origin IS 'server_origin() where the mail was written; a restored copy sends none of it.';
 
 CREATE TABLE audit (
@@ -600,11 +655,11 @@ CREATE TABLE audit (
 );
 CREATE INDEX audit_called_at ON audit (called_at);
 COMMENT ON TABLE audit IS
-'Who called a function that changes settings, decides or cancels, when and for which connection or run; '
-    'runs.requested_by tells who asked for a run. Kept for minga_roster.keep_runs days.';
+'Who called a function that changes settings, decides or cancels, when, and for which connection or run; '
+'runs.requested_by says who requested a run. Kept for minga_roster.keep_runs days.';
 COMMENT ON COLUMN audit.role IS 'The role with whose rights the function was called.';
-COMMENT ON COLUMN audit.given IS 'The names of the arguments that were not NULL, those with defaults too, without '
-    'their values.';
+COMMENT ON COLUMN audit.given IS
+'The names of the arguments that were not NULL, including defaults, without their values.';
 
 CREATE TABLE staged_users (
     connection text NOT NULL,
@@ -632,30 +687,38 @@ CREATE TABLE staged_users (
     legacy_id text COLLATE "C",
     relationships jsonb
 ) PARTITION BY LIST (connection);
-COMMENT ON TABLE staged_users IS 'The stage: users as received in the latest fetch of each connection, typed, names in NFC and trimmed, absent and empty as NULL. After a delta (runs.is_full false): all staff, and of students and contacts those that changed.';
-COMMENT ON COLUMN staged_users.status IS 'As sent, in lower case; NULL where it was missing, which means active.';
-COMMENT ON COLUMN staged_users.enabled IS 'enabledUser, true where it was missing.';
+COMMENT ON TABLE staged_users IS
+'The stage: users as received in the latest fetch of each connection, typed, names in NFC and trimmed, absent and '
+'empty values as NULL. After a delta (runs.is_full false): all staff, and the changed students and contacts.';
+COMMENT ON COLUMN staged_users.status IS 'As sent, in lower case; NULL if it was missing, which means active.';
+COMMENT ON COLUMN staged_users.enabled IS 'enabledUser; true if it was missing.';
 COMMENT ON COLUMN staged_users.damaged IS
-'The row held invalid UTF-8, \u0000, a lone surrogate or a bare control character, each now U+FFFD; or a field that '
-    'says who somebody is had another JSON type than its own or more than 1024 bytes, and is NULL now. Of e-mail, '
-    'user name, phones, middle and preferred name and grade such a value is absent, and the row is not damaged.';
+'The row had invalid UTF-8, \u0000, a lone surrogate or a bare control character, each now U+FFFD; or a field that '
+'identifies a person had the wrong JSON type or more than 1024 bytes, and is now NULL. In email, username, phones, '
+'middle and preferred name and grade such a value counts as absent, and the row is not damaged.';
 COMMENT ON COLUMN staged_users.damaged_field IS
-'Of a damaged row the first field that could not be read, by its name in OneRoster; NULL where characters could not.';
+'For a damaged row, the OneRoster name of the first field that could not be read; NULL if only characters could not be '
+'read.';
 COMMENT ON COLUMN staged_users.legacy_id IS
-'The sourcedId that the user had in OneRoster 1.1, as Infinite Campus 1.2 tells it, without the letter of its role. '
-    'roster_relink goes by it.';
+'The sourcedId of the user in OneRoster 1.1, as sent by Infinite Campus 1.2, without the letter of its role. '
+'roster_relink uses it.';
 COMMENT ON COLUMN staged_users.relationships IS
-'What Infinite Campus 1.2 says of how users are related, [{"id": sourcedId, "guardian": boolean or null, "type": '
-    'text or null}]: the choice of the primary contact goes by it. Nothing else of metadata is kept.';
+'What Infinite Campus 1.2 sends about how users are related, [{"id": sourcedId, "guardian": boolean or null, "type": '
+'text or null}]. The choice of the primary contact uses it. No other metadata is kept.';
 COMMENT ON COLUMN staged_users.role IS
-'In lower case. Of a OneRoster 1.2 row, the role at the school: the primary one, and where several are held there, of those of one family the one of the best rank in role_rules.';
+'In lower case. For a OneRoster 1.2 row, the role at the school: the primary one; of several roles there in one '
+'family, the one with the best rank in role_rules.';
 COMMENT ON COLUMN staged_users.roles IS
-'The roles of a OneRoster 1.2 row that are held at the school, the primary ones first; NULL where there are not several.';
+'The roles of a OneRoster 1.2 row at the school, primary ones first; NULL unless there are several.';
 COMMENT ON COLUMN staged_users.date_last_modified IS
-'In UTC and of one form, 2026-01-31T23:59:59.999Z, so that comparing as text compares times; NULL where it was missing or could not be read.';
-COMMENT ON COLUMN staged_users.agent_ids IS 'Whom the row names as agents, in its order; an empty text for each that is named without an id.';
+'In UTC and in one format, 2026-01-31T23:59:59.999Z, so that comparing text compares times; NULL if it was missing or '
+'unreadable.';
+COMMENT ON COLUMN staged_users.agent_ids IS
+'The agents that the row names, in order; an empty string for each one named without an ID.';
 COMMENT ON COLUMN staged_users.outcome IS
-'What the latest plan made of the user: create, link, update, restore, unchanged, skip, conflict, reject, protect, merged, contact or ignore. Rows of a run that goes on to plan start as unchanged, so that an unchanged night writes none of them; of a fetch alone it stays NULL.';
+'What the latest plan made of the user: create, link, update, restore, unchanged, skip, conflict, reject, protect, '
+'merged, contact or ignore. Rows of a run that plans start as unchanged, so that an unchanged night writes none of '
+'them; after a plain fetch it stays NULL.';
 
 CREATE TABLE staged_orgs (
     connection text NOT NULL,
@@ -666,13 +729,14 @@ CREATE TABLE staged_orgs (
     parent_id text COLLATE "C",
     status text
 ) PARTITION BY LIST (connection);
-COMMENT ON TABLE staged_orgs IS 'The stage: the schools that the connection''s key can see.';
+COMMENT ON TABLE staged_orgs IS 'The stage: the schools visible to the connection''s key.';
 
 DO $$
 DECLARE
     config text;
 BEGIN
-    FOREACH config IN ARRAY ARRAY['people_relations', 'connections', 'connections_number_seq', 'toggles', 'secrets', 'runs', 'runs_run_seq',
+    FOREACH config IN ARRAY ARRAY['people_relations', 'connections', 'connections_number_seq', 'toggles', 'secrets',
+        'runs', 'runs_run_seq',
         'run_counts', 'run_steps', 'findings', 'run_figures', 'run_findings', 'collections', 'changes',
         'conflict_candidates', 'conflict_pairs', 'match_decisions',
         'column_owners', 'written_values', 'server_facts', 'stored_values', 'links', 'planned_links', 'link_changes',

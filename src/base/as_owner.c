@@ -86,7 +86,7 @@ people_owner(Oid relation)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("people relation with OID %u does not exist", relation),
-				 errdetail("It was dropped after it had been attached."),
+				 errdetail("It was dropped after it was attached."),
 				 errhint("Ask the DBA to restore it, or attach another one with roster_attach_people and "
 						 "roster_configure.")));
 	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
@@ -98,7 +98,7 @@ people_owner(Oid relation)
 				 errmsg("relation \"%s\" belongs to superuser \"%s\"", relation_name(relation),
 						GetUserNameFromId(owner, false)),
 				 errdetail("Its triggers, defaults and policies would run with a superuser's rights."),
-				 errhint("Give it a plain owner (CREATE ROLE people_owner NOLOGIN, where there is none): ALTER %s %s "
+				 errhint("Give it a plain owner (if there is none, CREATE ROLE people_owner NOLOGIN): ALTER %s %s "
 						 "OWNER TO people_owner.",
 						 is_view ? "VIEW" : "TABLE", relation_name(relation))));
 	return owner;

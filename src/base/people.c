@@ -95,7 +95,7 @@ roster_create_people(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("no people relation is named"),
+				 errmsg("no people relation was given"),
 				 errhint("Name the table to make: SELECT minga_roster.roster_create_people('public.people', owner => "
 						 "'people_owner').")));
 	resolve_name(PG_GETARG_TEXT_PP(0), &people);

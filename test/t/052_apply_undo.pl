@@ -31,7 +31,7 @@ like($roster->error("BEGIN; SELECT roster_approve($preview);"),
 	qr/ERROR:  25001: roster_approve cannot run inside a transaction block/, 'approve in a transaction block');
 like($roster->error("SELECT $_(999999)"), qr/ERROR:  42704: run 999999 does not exist.*HINT: /s, "$_ of an unknown run")
 	  foreach qw(roster_approve roster_apply roster_undo);
-like($roster->error("SELECT $_(NULL)"), qr/ERROR:  22004: no run is named.*HINT: /s, "$_ of no run")
+like($roster->error("SELECT $_(NULL)"), qr/ERROR:  22004: no run was given.*HINT: /s, "$_ of no run")
 	  foreach qw(roster_approve roster_apply roster_undo);
 is(newest(), $preview, 'a refused call leaves no run');
 like($roster->error("SELECT roster_undo($preview)"),
@@ -97,9 +97,9 @@ my %of = (roster_apply => $last, roster_approve => $sync, roster_undo => $sync);
 foreach my $call (sort keys %of)
 {
 	like($roster->error("SELECT $call($of{$call})"),
-		RosterCluster::in_order(qr/ERROR:  42704: connection "one" does not exist any more/s,
+		RosterCluster::in_order(qr/ERROR:  42704: connection "one" no longer exists/s,
 			qr/DETAIL:  roster_disconnect retired it at /s,
-			qr/HINT:  roster_connect makes it again/s), "$call once the connection is retired");
+			qr/HINT:  Create it again with roster_connect/s), "$call once the connection is retired");
 }
 is(newest(), $last, '... leaves no run');
 $roster->connect_school('one', $server);

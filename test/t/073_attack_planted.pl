@@ -549,7 +549,7 @@ refused('postgres', $install, qr/$mine_first.*DETAIL:  Roles other than its owne
 by_owner('CREATE FUNCTION minga_roster.as_owner(regclass, text, text) RETURNS bigint LANGUAGE sql AS \'SELECT '
   . '1::bigint WHERE trap.sprung($2)\'', 'bare');
 $node->safe_psql('bare', 'REVOKE CREATE ON SCHEMA minga_roster FROM db_owner');
-refused('postgres', $install, qr/$mine_first.*DETAIL:  There are objects in it already/s, '... and one with '
+refused('postgres', $install, qr/$mine_first.*DETAIL:  It contains objects already/s, '... and one with '
   . 'something of the attacker in it', database => 'bare');
 by_owner('DROP FUNCTION minga_roster.as_owner', 'bare');
 by_owner('CREATE SCHEMA minga_roster_internal', 'bare');
