@@ -1,6 +1,6 @@
 #!/bin/sh
-# Refuses a server that someone uses, before make installcheck changes its settings: where minga_roster is set up or installed,
-# or where pg_cron works for another database than that of the tests.
+# Refuses a server that someone uses, before make installcheck changes its settings: where minga_roster is set up or
+# installed, or where pg_cron works for another database than that of the tests.
 # Usage: check_server.sh PSQL
 set -eu
 psql=${1:?usage: check_server.sh PSQL}
@@ -23,9 +23,11 @@ cron_database=$(query postgres "SELECT current_setting('cron.database_name', tru
 	"The tests need a server with shared_preload_libraries = 'pg_cron' and cron.database_name = 'contrib_regression'."
 
 query postgres "SELECT datname FROM pg_database
-	WHERE datallowconn AND datname NOT IN ('contrib_regression', 'isolation_regression')" | while IFS= read -r database; do
+	WHERE datallowconn AND datname NOT IN ('contrib_regression', 'isolation_regression')" |
+while IFS= read -r database; do
 	# A connection string, since a database's name may look like one.
 	name=$(printf '%s' "$database" | sed "s/[\\\\']/\\\\&/g")
 	installed=$(query "dbname='$name'" "SELECT count(*) FROM pg_extension WHERE extname = 'minga_roster'")
-	[ "$installed" = 0 ] || refuse "database \"$database\" uses minga_roster" "The tests would change settings that it needs."
+	[ "$installed" = 0 ] || refuse "database \"$database\" uses minga_roster" \
+		"The tests would change settings that it needs."
 done

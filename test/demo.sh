@@ -1,7 +1,8 @@
 #!/bin/bash
 # Walks through Minga's set-up guide with real SQL on a throw-away cluster, against the test servers.
 #
-#   test/demo.sh         leaves cluster and servers running, says how to look around, exits non-zero if anything is not as expected
+#   test/demo.sh         leaves cluster and servers running, says how to look around, exits non-zero if anything is not
+#                        as expected
 #   test/demo.sh stop    stops them and removes what the demo made; installed packages stay
 set -euo pipefail
 
@@ -11,7 +12,8 @@ demo=/tmp/minga_roster_demo
 
 stop_demo() {
 	local pid_file pid
-	[ ! -f "$demo/data/postmaster.pid" ] || as_postgres "$bindir/pg_ctl" -D "$demo/data" -m fast -w stop >/dev/null || true
+	[ ! -f "$demo/data/postmaster.pid" ] || as_postgres "$bindir/pg_ctl" -D "$demo/data" -m fast -w stop >/dev/null ||
+		true
 	for pid_file in "$demo"/*.pid; do
 		[ -f "$pid_file" ] || continue
 		pid=$(cat "$pid_file")
@@ -22,22 +24,32 @@ stop_demo() {
 }
 
 if [ "${1:-}" = stop ]; then
-	if [ -d "$demo" ]; then stop_demo; echo "The demo is stopped and $demo removed. Installed packages stay."; else echo "No demo is running."; fi
+	if [ -d "$demo" ]; then
+		stop_demo
+		echo "The demo is stopped and $demo removed. Installed packages stay."
+	else
+		echo "No demo is running."
+	fi
 	exit 0
 fi
 
-require_packages "${postgresql_packages[@]}" libcurl4-openssl-dev libssl-dev python3-aiosmtpd python3-oauthlib openssl curl make gcc
+require_packages "${postgresql_packages[@]}" libcurl4-openssl-dev libssl-dev python3-aiosmtpd python3-oauthlib openssl \
+	curl make gcc
 [ ! -d "$demo" ] || stop_demo
 mkdir -p "$demo"
 trap 'echo; echo "The demo failed. Its files are in $demo (make stop-demo removes them)." >&2' ERR
 
 step() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
 
-# start_server NAME LINE COMMAND …: in the background, until it has printed a line that begins with LINE to $demo/NAME.out
+# start_server NAME LINE COMMAND …: in the background, until it has printed a line that begins with LINE to
+# $demo/NAME.out
 start_server() {
 	local name=$1 line=$2
 	shift 2
-	as_postgres setsid bash -c 'echo $$ > "$1/$2.pid"; out="$1/$2.out"; err="$1/$2.err"; shift 2; exec "$@" --no-stdin > "$out" 2> "$err" < /dev/null' - "$demo" "$name" "$@" &
+	as_postgres setsid bash -c \
+		'echo $$ > "$1/$2.pid"; files=$1/$2; shift 2
+		exec "$@" --no-stdin > "$files.out" 2> "$files.err" < /dev/null' \
+		- "$demo" "$name" "$@" &
 	for _ in $(seq 100); do
 		! grep -q "^$line" "$demo/$name.out" 2>/dev/null || return 0
 		sleep 0.1
@@ -49,7 +61,11 @@ start_server() {
 psql_demo() { as_postgres "$bindir/psql" -X -q -v ON_ERROR_STOP=1 -h "$demo" -U postgres -d minga "$@"; }
 
 # show STATEMENT: prints the statement with its answer.
-show() { printf '\n%s\n' "$1"; psql_demo -P pager=off <<< "SET search_path = public, minga_roster, minga_roster_internal; $1" 2>&1 | sed 's/^psql:<stdin>:[0-9]*: //'; }
+show() {
+	printf '\n%s\n' "$1"
+	psql_demo -P pager=off <<< "SET search_path = public, minga_roster, minga_roster_internal; $1" 2>&1 |
+		sed 's/^psql:<stdin>:[0-9]*: //'
+}
 
 value() { psql_demo -A -t <<< "SET search_path = public, minga_roster, minga_roster_internal; $1"; }
 
@@ -57,7 +73,12 @@ value() { psql_demo -A -t <<< "SET search_path = public, minga_roster, minga_ros
 expect() {
 	local got
 	got=$(value "$2")
-	if [ "$got" = "$3" ]; then echo "as expected: $1"; else echo "NOT as expected: $1: $got instead of $3" >&2; return 1; fi
+	if [ "$got" = "$3" ]; then
+		echo "as expected: $1"
+	else
+		echo "NOT as expected: $1: $got instead of $3" >&2
+		return 1
+	fi
 }
 
 control() { curl -sS --fail "http://127.0.0.1:$control_port$1" "${@:2}"; }
@@ -70,13 +91,17 @@ expect_plan() {
 	# When someone was archived is no part of the SIS's data.
 	expect "$1, $(grep -o '"action"' "$demo/expected.json" | wc -l) changes as the SIS's own data have it" "
 		WITH expected AS (
-			SELECT action, category, array(SELECT x COLLATE \"C\" FROM unnest(sourced_ids) AS x ORDER BY 1) AS sourced_ids, before, after
-			FROM jsonb_to_recordset(pg_read_file('$demo/expected.json')::jsonb) AS e (action text, category text, sourced_ids text[], before jsonb, after jsonb)
+			SELECT action, category, array(SELECT x COLLATE \"C\" FROM unnest(sourced_ids) AS x ORDER BY 1)
+			AS sourced_ids, before, after
+			FROM jsonb_to_recordset(pg_read_file('$demo/expected.json')::jsonb) AS e (action text, category text,
+			sourced_ids text[], before jsonb, after jsonb)
 		), planned AS (
-			SELECT action, category, array(SELECT x COLLATE \"C\" FROM unnest(sourced_ids) AS x ORDER BY 1) AS sourced_ids, before - 'archived_at', after - 'archived_at'
+			SELECT action, category, array(SELECT x COLLATE \"C\" FROM unnest(sourced_ids) AS x ORDER BY 1)
+			AS sourced_ids, before - 'archived_at', after - 'archived_at'
 			FROM changes WHERE run = $2 AND state IN ('planned', 'applied')
 		)
-		SELECT count(*) FROM ((TABLE expected EXCEPT ALL TABLE planned) UNION ALL (TABLE planned EXCEPT ALL TABLE expected)) AS difference" 0
+		SELECT count(*) FROM ((TABLE expected EXCEPT ALL TABLE planned)
+		UNION ALL (TABLE planned EXCEPT ALL TABLE expected)) AS difference" 0
 }
 
 step "Building and starting a cluster, a OneRoster server and a mail server"
@@ -84,8 +109,10 @@ copy_checkout "$demo/src"
 make -s -C "$demo/src" PG_CONFIG="$pg_config" all install >/dev/null
 give_to_postgres "$demo"
 as_postgres "$demo/src/test/make_certs.sh" "$demo/certs" >/dev/null 2>&1
-start_server oneroster control /usr/bin/python3 "$demo/src/test/oneroster_server.py" --people 400 --seed 11 --schools 3 --certs "$demo/certs"
-start_server smtp port /usr/bin/python3 "$demo/src/test/smtp_server.py" --certs "$demo/certs" --dir "$demo/mail" --user minga --password 'mail password'
+start_server oneroster control /usr/bin/python3 "$demo/src/test/oneroster_server.py" --people 400 --seed 11 \
+	--schools 3 --certs "$demo/certs"
+start_server smtp port /usr/bin/python3 "$demo/src/test/smtp_server.py" --certs "$demo/certs" --dir "$demo/mail" \
+	--user minga --password 'mail password'
 port=$(sed -n 's/^port //p' "$demo/oneroster.out")
 control_port=$(sed -n 's/^control //p' "$demo/oneroster.out")
 smtp_port=$(sed -n 's/^port //p' "$demo/smtp.out")
@@ -117,7 +144,8 @@ FROM roster_connect('mesa-high',
     client_id => 'minga-client', client_secret => 'S3cret!^*~)+&%',
     school_id => 'CE8DF1FC-3242-4716-A5F5-5A957F86DC36',
     people => 'public.people', site => 'mesa-high', district => 'mesa', time_zone => 'America/Denver');"
-expect "the URL in its normal form" "SELECT base_url FROM connections" "https://localhost:$port/campus/api/oneroster/v1p1/minga/ims/oneroster/v1p1"
+expect "the URL in its normal form" "SELECT base_url FROM connections" \
+	"https://localhost:$port/campus/api/oneroster/v1p1/minga/ims/oneroster/v1p1"
 
 step "Test Connection"
 show "SELECT step, ok, detail FROM roster_test_connection('mesa-high');"
@@ -131,9 +159,11 @@ expect_plan "the preview" "(SELECT max(run) FROM runs)" "from=none&to=0&auto_upd
 step "First sync: everyone is new"
 show "SELECT run, state, created, updated, archived, skipped, conflicts, rejects FROM roster_sync('mesa-high');"
 expect_plan "the first sync" "(SELECT max(run) FROM runs)" "from=none&to=0&auto_update=0&archive=0"
-show "SELECT role, count(*), count(email) AS with_email, min(grade) AS from_grade, max(grade) AS to_grade FROM people GROUP BY role ORDER BY role;"
+show "SELECT role, count(*), count(email) AS with_email, min(grade) AS from_grade, max(grade) AS to_grade FROM people
+	GROUP BY role ORDER BY role;"
 show "SELECT run, state, created, unchanged FROM roster_sync('mesa-high');"
-expect "a second sync changes nothing" "SELECT count(*) FROM changes WHERE run = (SELECT max(run) FROM runs) AND state = 'applied'" 0
+expect "a second sync changes nothing" "SELECT count(*) FROM changes WHERE run = (SELECT max(run) FROM runs)
+	AND state = 'applied'" 0
 
 step "The first sync was checked: Auto update and Archive on"
 show "SELECT * FROM roster_toggle('mesa-high', auto_update => true, archive => true);"
@@ -143,7 +173,8 @@ step "The SIS moves on one day"
 control /day -d '{"day": 1}' >/dev/null
 show "SELECT run, state, created, updated, restored, archived, held, unchanged FROM roster_sync('mesa-high');"
 expect_plan "the sync of day 1" "(SELECT max(run) FROM runs)" "from=0&to=1&auto_update=1&archive=1"
-show "SELECT action, category, before, after FROM changes WHERE run = (SELECT max(run) FROM runs) AND action = 'update' ORDER BY change LIMIT 3;"
+show "SELECT action, category, before, after FROM changes WHERE run = (SELECT max(run) FROM runs)
+	AND action = 'update' ORDER BY change LIMIT 3;"
 
 step "Who is told, and Automatic Rostering on (the evening is made to begin now)"
 show "SELECT roster_set_secret('smtp', 'mail password');"
@@ -155,13 +186,17 @@ control /day -d '{"day": 3}' >/dev/null
 show "SELECT connection, automatic FROM roster_enable('mesa-high');"
 show "SELECT jobname, schedule, active FROM cron.job;"
 
-step "The SIS has moved on to day 3 (joiners, leavers, renames, new grades, leavers back); pg_cron starts the evening within a minute"
+step "The SIS has moved on to day 3 (joiners, leavers, renames, new grades, leavers back)
+== pg_cron starts the evening within a minute"
 for _ in $(seq 90); do
-	[ "$(value "SELECT count(*) FROM runs WHERE trigger = 'evening' AND state NOT IN ('queued', 'running')")" = 0 ] || break
+	[ "$(value "SELECT count(*) FROM runs WHERE trigger = 'evening' AND state NOT IN ('queued', 'running')")" = 0 ] ||
+		break
 	sleep 1
 done
-show "SELECT run, trigger, evening, state, created, updated, restored, archived, held, unchanged FROM runs WHERE trigger = 'evening';"
-expect "the evening succeeded, started by pg_cron" "SELECT string_agg(state, ',') FROM runs WHERE trigger = 'evening'" succeeded
+show "SELECT run, trigger, evening, state, created, updated, restored, archived, held, unchanged FROM runs
+	WHERE trigger = 'evening';"
+expect "the evening succeeded, started by pg_cron" "SELECT string_agg(state, ',') FROM runs WHERE trigger = 'evening'" \
+	succeeded
 expect_plan "the evening" "(SELECT max(run) FROM runs)" "from=1&to=3&auto_update=1&archive=1"
 expect "leavers have come back" "SELECT restored > 0 FROM runs WHERE trigger = 'evening'" t
 
@@ -180,7 +215,8 @@ print()
 print(mail.get_body(("plain",)).get_content())
 PYTHON
 expect "the mail is out of the outbox" "SELECT string_agg(state, ',') FROM outbox" sent
-psql_demo -A -t -o "$demo/report.html" -c "SELECT minga_roster.roster_report_html(run) FROM minga_roster.runs WHERE trigger = 'evening'"
+psql_demo -A -t -o "$demo/report.html" -c "SELECT minga_roster.roster_report_html(run) FROM minga_roster.runs
+	WHERE trigger = 'evening'"
 show "SELECT connection, state, last_state, next_evening, blocked_reason FROM roster_status;"
 
 step "Everything was as expected"

@@ -24,7 +24,8 @@ require_packages() {
 		apt-get update -qq
 		(
 			if [[ " ${missing[*]} " == *" postgresql-$major "* ]]; then
-				# With its first server Debian makes and starts a cluster, which no test needs. The file is as it was afterwards.
+				# With its first server Debian makes and starts a cluster, which no test needs. The file is as it was
+				# afterwards.
 				apt-get install -y -qq --no-install-recommends postgresql-common >/dev/null
 				settings=/etc/postgresql-common/createcluster.conf
 				cp -p "$settings" "$settings.before"
@@ -50,7 +51,12 @@ give_to_postgres() {
 copy_checkout() {
 	mkdir -p "$1"
 	if git -C "$top" rev-parse --git-dir >/dev/null 2>&1; then
-		(cd "$top" && git ls-files -z --cached --others --exclude-standard | while IFS= read -r -d '' f; do [ ! -e "$f" ] || printf '%s\0' "$f"; done | tar -cf - --null -T -) | tar -xf - -C "$1"
+		(
+			cd "$top"
+			git ls-files -z --cached --others --exclude-standard |
+				while IFS= read -r -d '' f; do [ ! -e "$f" ] || printf '%s\0' "$f"; done |
+				tar -cf - --null -T -
+		) | tar -xf - -C "$1"
 	else
 		cp -a "$top/." "$1"
 	fi

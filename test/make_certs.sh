@@ -1,7 +1,7 @@
 #!/bin/sh
-# Makes a test CA and a server's certificates in a directory: ca.crt, ca.key, server.crt, server.key; and, for the same key, certificates
-# that no one may trust: expired.crt, self_signed.crt, other_host.crt. All but the last are for localhost and 127.0.0.1.
-# Usage: make_certs.sh DIR
+# Makes a test CA and a server's certificates in a directory: ca.crt, ca.key, server.crt, server.key; and, for the same
+# key, certificates that no one may trust: expired.crt, self_signed.crt, other_host.crt. All but the last are for
+# localhost and 127.0.0.1. Usage: make_certs.sh DIR
 set -eu
 dir=${1:?usage: make_certs.sh DIR}
 mkdir -p "$dir"
@@ -29,14 +29,16 @@ certificate() {
 	name=$1 days=$2
 	extensions "$3"
 	shift 3
-	openssl x509 -req -sha256 -days "$days" -in "$dir/server.csr" -extfile "$dir/server.ext" -out "$dir/$name.crt" "$@" 2>/dev/null
+	openssl x509 -req -sha256 -days "$days" -in "$dir/server.csr" -extfile "$dir/server.ext" -out "$dir/$name.crt" \
+		"$@" 2>/dev/null
 }
 
 certificate server 30 DNS:localhost,IP:127.0.0.1 -CA "$dir/ca.crt" -CAkey "$dir/ca.key" -CAcreateserial
 certificate other_host 30 DNS:campus.other.example -CA "$dir/ca.crt" -CAkey "$dir/ca.key" -CAserial "$dir/ca.srl"
 certificate self_signed 30 DNS:localhost,IP:127.0.0.1 -signkey "$dir/server.key"
 
-# x509 makes no certificate that has ended (OpenSSL 3.5 refuses -days -1), and takes no dates before 3.4; ca takes dates.
+# x509 makes no certificate that has ended (OpenSSL 3.5 refuses -days -1), and takes no dates before 3.4; ca takes
+# dates.
 extensions DNS:localhost,IP:127.0.0.1
 : >"$dir/index.txt"
 cat >"$dir/ca.cnf" <<-CNF

@@ -21,7 +21,8 @@ what=${1:-all}
 work=$(mktemp -d /tmp/minga_roster_test.XXXXXX)
 cleanup() {
 	status=$?
-	[ ! -f "$work/data/postmaster.pid" ] || as_postgres "$bindir/pg_ctl" -D "$work/data" -m immediate -w stop >/dev/null || true
+	[ ! -f "$work/data/postmaster.pid" ] || as_postgres "$bindir/pg_ctl" -D "$work/data" -m immediate -w stop \
+		>/dev/null || true
 	if [ $status -eq 0 ]; then rm -rf "$work"; else echo "The test's files are left in $work"; fi
 	exit $status
 }
@@ -36,7 +37,8 @@ make_cluster "$work/data" "$work"
 start_cluster "$work/data"
 
 installcheck() {
-	as_postgres env PGHOST="$work" PGPORT=5432 PGUSER=postgres make -s -C "$work/src" PG_CONFIG="$pg_config" installcheck "$@" </dev/null
+	as_postgres env PGHOST="$work" PGPORT=5432 PGUSER=postgres make -s -C "$work/src" PG_CONFIG="$pg_config" \
+		installcheck "$@" </dev/null
 }
 
 case $what in

@@ -33,7 +33,8 @@ for file in "${files[@]}"; do
 	sed 's|/\* \+---|/*---X_X|' "$file" > "$work/in.c"
 	pg_bsd_indent -bad -bap -bbb -bc -bl -cli1 -cp33 -cdb -nce -d0 -di12 -nfc1 -i4 -l120 -lp -lpl -nip -npro -sac -tpg \
 		-ts4 -U"$work/typedefs" "$work/in.c" "$work/out.c" || { echo "pg_bsd_indent failed on $file" >&2; exit 2; }
-	sed -E 's|/\*---X_X|/* ---|; s|\*/(/\*.*\*/)$|*/\t\1|; s|^([A-Za-z_][^ \t]*)[ \t]+\*$|\1 *|' "$work/out.c" > "$work/laid_out.c"
+	sed -E 's|/\*---X_X|/* ---|; s|\*/(/\*.*\*/)$|*/\t\1|; s|^([A-Za-z_][^ \t]*)[ \t]+\*$|\1 *|' \
+		"$work/out.c" > "$work/laid_out.c"
 	if cmp -s "$file" "$work/laid_out.c"; then
 		continue
 	elif $check; then

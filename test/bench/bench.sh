@@ -8,14 +8,16 @@ top=$(cd "$(dirname "$0")/../.." && pwd)
 users=${USERS:-200000}
 rounds=${ROUNDS:-5}
 page_size=1000
-require_packages "${postgresql_packages[@]}" libcurl4-openssl-dev libssl-dev python3-oauthlib openssl curl make gcc nginx-light python3-psycopg2
+require_packages "${postgresql_packages[@]}" libcurl4-openssl-dev libssl-dev python3-oauthlib openssl curl make gcc \
+	nginx-light python3-psycopg2
 
 work=$(mktemp -d /tmp/minga_roster_bench.XXXXXX)
 cleanup() {
 	status=$?
 	[ ! -f "$work/nginx.pid" ] || kill "$(cat "$work/nginx.pid")" 2>/dev/null || true
 	[ ! -f "$work/slow.pid" ] || kill "$(cat "$work/slow.pid")" 2>/dev/null || true
-	[ ! -f "$work/data/postmaster.pid" ] || as_postgres "$bindir/pg_ctl" -D "$work/data" -m immediate -w stop >/dev/null || true
+	[ ! -f "$work/data/postmaster.pid" ] || as_postgres "$bindir/pg_ctl" -D "$work/data" -m immediate -w stop \
+		>/dev/null || true
 	if [ $status -eq 0 ]; then rm -rf "$work"; else echo "The bench's files are left in $work" >&2; fi
 	exit $status
 }
@@ -33,7 +35,8 @@ port=$((20000 + RANDOM % 10000))
 	echo "http { access_log off; sendfile on; keepalive_requests 100000;"
 	for size in full tenth half; do
 		case $size in full) count=$users ;; tenth) count=$((users / 10)) ;; half) count=$((users / 2)) ;; esac
-		/usr/bin/python3 "$work/src/test/oneroster_server.py" --people "$count" --seed 3 --schools 1 --export "$work/pages_$size" --page-size $page_size >/dev/null
+		/usr/bin/python3 "$work/src/test/oneroster_server.py" --people "$count" --seed 3 --schools 1 --export \
+			"$work/pages_$size" --page-size $page_size >/dev/null
 		echo "server { listen 127.0.0.1:$port; include $work/pages_$size/nginx.conf; }"
 		eval "port_$size=$port"
 		port=$((port + 1))
@@ -41,8 +44,10 @@ port=$((20000 + RANDOM % 10000))
 	echo "}"
 } > "$work/nginx.conf"
 # Small pages that take 50 ms each
-/usr/bin/python3 "$work/src/test/oneroster_server.py" --people 20000 --seed 3 --schools 1 --export "$work/pages_slow" --page-size 50 >/dev/null
-/usr/bin/python3 "$work/src/test/bench/slow_server.py" --dir "$work/pages_slow" --delay-ms 50 > "$work/slow.port" & echo $! > "$work/slow.pid"
+/usr/bin/python3 "$work/src/test/oneroster_server.py" --people 20000 --seed 3 --schools 1 --export "$work/pages_slow" \
+	--page-size 50 >/dev/null
+/usr/bin/python3 "$work/src/test/bench/slow_server.py" --dir "$work/pages_slow" --delay-ms 50 > "$work/slow.port" &
+echo $! > "$work/slow.pid"
 for _ in $(seq 50); do [ ! -s "$work/slow.port" ] || break; sleep 0.2; done
 port_slow=$(cat "$work/slow.port")
 give_to_postgres "$work"
@@ -63,21 +68,29 @@ minga_roster.insecure_loopback = on
 CONF
 start_cluster "$work/data"
 as_postgres "$bindir/createdb" -h "$work" -U postgres bench
-psql_bench() { as_postgres "$bindir/psql" -X -q -A -t -v ON_ERROR_STOP=1 -h "$work" -U postgres -d bench "$@" 2>/dev/null; }
+psql_bench() { as_postgres "$bindir/psql" -X -q -A -t -v ON_ERROR_STOP=1 -h "$work" -U postgres -d bench "$@" \
+	2>/dev/null; }
 value() { psql_bench <<< "SET search_path = public, minga_roster, minga_roster_internal; SET jit = off; $1"; }
 
-psql_bench -c "CREATE EXTENSION minga_roster" -c "CREATE ROLE people_owner NOLOGIN" -c "CREATE UNLOGGED TABLE copied (a01 text, a02 text, a03 text, a04 text, a05 text, a06 text, a07 text, a08 text, a09 text, a10 text, a11 text, a12 text, a13 text, a14 text[], a15 text[], a16 text[])"
+psql_bench -c "CREATE EXTENSION minga_roster" -c "CREATE ROLE people_owner NOLOGIN" -c \
+	"CREATE UNLOGGED TABLE copied (a01 text, a02 text, a03 text, a04 text, a05 text, a06 text, a07 text, a08 text,
+	a09 text, a10 text, a11 text, a12 text, a13 text, a14 text[], a15 text[], a16 text[])"
 for size in full tenth half; do
 	eval "server_port=\$port_$size"
-	value "SELECT roster_create_people('public.people_$size', owner => 'people_owner'); SELECT roster_connect('$size', url => 'http://127.0.0.1:$server_port/campus/api/oneroster/v1p1/minga',
-		client_id => 'i', client_secret => 's', school_id => 'CE8DF1FC-3242-4716-A5F5-5A957F86DC36', people => 'public.people_$size', time_zone => 'America/Denver');
+	value "SELECT roster_create_people('public.people_$size', owner => 'people_owner'); SELECT roster_connect('$size',
+		url => 'http://127.0.0.1:$server_port/campus/api/oneroster/v1p1/minga',
+		client_id => 'i', client_secret => 's', school_id => 'CE8DF1FC-3242-4716-A5F5-5A957F86DC36',
+		people => 'public.people_$size', time_zone => 'America/Denver');
 		SELECT roster_configure('$size', page_size => $page_size)" >/dev/null
 done
 
-value "SELECT roster_create_people('public.people_slow', owner => 'people_owner'); SELECT roster_connect('slow', sis => 'oneroster_1.1', url => 'http://127.0.0.1:$port_slow', token_url => 'http://127.0.0.1:$port_slow/token',
-	client_id => 'i', client_secret => 's', school_id => 'CE8DF1FC-3242-4716-A5F5-5A957F86DC36', people => 'public.people_slow', time_zone => 'America/Denver');
+value "SELECT roster_create_people('public.people_slow', owner => 'people_owner'); SELECT roster_connect('slow',
+	sis => 'oneroster_1.1', url => 'http://127.0.0.1:$port_slow', token_url => 'http://127.0.0.1:$port_slow/token',
+	client_id => 'i', client_secret => 's', school_id => 'CE8DF1FC-3242-4716-A5F5-5A957F86DC36',
+	people => 'public.people_slow', time_zone => 'America/Denver');
 	SELECT roster_configure('slow', page_size => 50, sync_at => '00:00', window_end => '23:59');
-	SELECT roster_toggle('slow', category, roster => category = 'student') FROM toggles WHERE connection = 'slow'" >/dev/null
+	SELECT roster_toggle('slow', category, roster => category = 'student') FROM toggles WHERE connection = 'slow'" \
+	>/dev/null
 
 # --- measuring
 
@@ -96,7 +109,8 @@ school="$base/schools/CE8DF1FC-3242-4716-A5F5-5A957F86DC36"
 for collection in students teachers administrators; do
 	for file in "$work"/pages_full/${collection}_*.json; do
 		offset=${file##*_}
-		printf 'url = "%s/%s?limit=%s&offset=%s"\noutput = /dev/null\n' "$school" "$collection" $page_size "${offset%.json}"
+		printf 'url = "%s/%s?limit=%s&offset=%s"\noutput = /dev/null\n' "$school" "$collection" $page_size \
+			"${offset%.json}"
 	done
 done > "$work/curl.list"
 page_bytes=$(stat -c %s "$work/pages_full/students_0.json")
@@ -109,7 +123,8 @@ copy_rows() {
 }
 python_copy() {
 	psql_bench -c "TRUNCATE copied"
-	milliseconds as_postgres /usr/bin/python3 "$work/src/test/bench/urllib_copy.py" "$school" "host=$work user=postgres dbname=bench" copied students teachers administrators
+	milliseconds as_postgres /usr/bin/python3 "$work/src/test/bench/urllib_copy.py" "$school" \
+		"host=$work user=postgres dbname=bench" copied students teachers administrators
 }
 recordset() {
 	psql_bench -c "TRUNCATE copied"
@@ -117,10 +132,13 @@ recordset() {
 		DO \$\$
 		DECLARE page text;
 		BEGIN
-			FOR page IN SELECT f FROM pg_ls_dir('$work/pages_full') AS f WHERE f ~ '^(students|teachers|administrators)_' LOOP
-				INSERT INTO copied SELECT u->>'sourcedId', u->>'status', u->>'dateLastModified', u->>'enabledUser', u->>'role', u->>'givenName', u->>'familyName', u->>'middleName',
+			FOR page IN SELECT f FROM pg_ls_dir('$work/pages_full') AS f
+				WHERE f ~ '^(students|teachers|administrators)_' LOOP
+				INSERT INTO copied SELECT u->>'sourcedId', u->>'status', u->>'dateLastModified', u->>'enabledUser', u->>'role',
+					u->>'givenName', u->>'familyName', u->>'middleName',
 					u->>'username', u->>'identifier', u->>'email', u->>'phone', u->>'sms',
-					ARRAY(SELECT jsonb_array_elements_text(u->'grades')), ARRAY(SELECT o->>'sourcedId' FROM jsonb_array_elements(u->'orgs') AS o),
+					ARRAY(SELECT jsonb_array_elements_text(u->'grades')),
+					ARRAY(SELECT o->>'sourcedId' FROM jsonb_array_elements(u->'orgs') AS o),
 					ARRAY(SELECT a->>'sourcedId' FROM jsonb_array_elements(u->'agents') AS a)
 				FROM jsonb_array_elements(pg_read_file('$work/pages_full/' || page)::jsonb->'users') AS u;
 			END LOOP;
@@ -148,8 +166,10 @@ first_sync() { # SIZE: into an empty table
 }
 # A run 0 of this kind on what is staged
 run_zero() {
-	echo "INSERT INTO runs (run, connection, site, kind, trigger, state, requested_by) VALUES (0, 'full', 'full', '$1', 'manual', 'running', current_user);
-		INSERT INTO collections SELECT (jsonb_populate_record(c, '{\"run\": 0}')).* FROM collections c WHERE run = (SELECT max(run) FROM runs WHERE connection = 'full' AND state = 'succeeded' AND kind = 'sync');"
+	echo "INSERT INTO runs (run, connection, site, kind, trigger, state, requested_by) VALUES (0, 'full', 'full',
+		'$1', 'manual', 'running', current_user);
+		INSERT INTO collections SELECT (jsonb_populate_record(c, '{\"run\": 0}')).* FROM collections c
+		WHERE run = (SELECT max(run) FROM runs WHERE connection = 'full' AND state = 'succeeded' AND kind = 'sync');"
 }
 plan_unchanged() {
 	value "CHECKPOINT;
@@ -161,7 +181,8 @@ plan_unchanged() {
 		SELECT round(extract(epoch FROM clock_timestamp() - began) * 1000) FROM t;
 		ROLLBACK"
 }
-# merge STATEMENT [PREPARATION]: milliseconds, KB of WAL and rows of changes after the preparation; all of it is taken back
+# merge STATEMENT [PREPARATION]: milliseconds, KB of WAL and rows of changes after the preparation; all of it is rolled
+# back
 merge() {
 	value "CHECKPOINT;
 		BEGIN;
@@ -169,16 +190,22 @@ merge() {
 		$(run_zero sync)
 		CREATE TEMP TABLE t AS SELECT clock_timestamp() AS began, pg_current_wal_insert_lsn() AS lsn;
 		$1;
-		SELECT round(extract(epoch FROM clock_timestamp() - began) * 1000) || ' ' || round((pg_current_wal_insert_lsn() - lsn) / 1024) FROM t;
+		SELECT round(extract(epoch FROM clock_timestamp() - began) * 1000) || ' ' ||
+			round((pg_current_wal_insert_lsn() - lsn) / 1024) FROM t;
 		ROLLBACK"
 }
 full_join() {
 	value "CREATE TEMP TABLE t AS SELECT clock_timestamp() AS began;
-		DO \$\$ BEGIN PERFORM count(*) FILTER (WHERE s.given_name IS DISTINCT FROM p.given_name OR s.family_name IS DISTINCT FROM p.family_name OR s.middle_name IS DISTINCT FROM p.middle_name
-			OR s.email IS DISTINCT FROM p.email OR s.username IS DISTINCT FROM p.username OR s.identifier IS DISTINCT FROM p.identifier OR s.grade IS DISTINCT FROM p.grade OR s.phone IS DISTINCT FROM p.phone
+		DO \$\$ BEGIN PERFORM count(*) FILTER (WHERE s.given_name IS DISTINCT FROM p.given_name
+		OR s.family_name IS DISTINCT FROM p.family_name OR s.middle_name IS DISTINCT FROM p.middle_name
+			OR s.email IS DISTINCT FROM p.email OR s.username IS DISTINCT FROM p.username OR
+			s.identifier IS DISTINCT FROM p.identifier OR s.grade IS DISTINCT FROM p.grade OR s.phone IS DISTINCT
+			FROM p.phone
 			OR s.preferred_name IS DISTINCT FROM p.preferred_name)
 		FROM (SELECT * FROM minga_roster.staged_users WHERE connection = 'full') AS s
-		FULL JOIN (SELECT l.sourced_id, q.* FROM minga_roster.links l JOIN public.people_full q ON q.person_id::text = l.person_id WHERE l.connection = 'full' AND q.site = 'full') AS p USING (sourced_id); END \$\$;
+		FULL JOIN (SELECT l.sourced_id, q.* FROM minga_roster.links l JOIN public.people_full q
+		ON q.person_id::text = l.person_id WHERE l.connection = 'full' AND q.site = 'full')
+		AS p USING (sourced_id); END \$\$;
 		SELECT round(extract(epoch FROM clock_timestamp() - began) * 1000) FROM t"
 }
 wal_of_unchanged() {
@@ -194,7 +221,8 @@ crowd() {
 		DELETE FROM staged_users WHERE connection = 'full';
 		INSERT INTO people_full (site, role, given_name, family_name, email)
 		SELECT 'full', 'student', 'Sam', 'Day', 'one@mesa.example' FROM generate_series(1, $1);
-		INSERT INTO staged_users (connection, sourced_id, collection, role, enabled, damaged, given_name, family_name, email)
+		INSERT INTO staged_users (connection, sourced_id, collection, role, enabled, damaged, given_name, family_name,
+		email)
 		SELECT 'full', 's' || n, 'students', 'student', true, false, 'Sam', 'Day', 'one@mesa.example'
 		FROM generate_series(1, $1) n;"
 }
@@ -204,11 +232,14 @@ columns="status role given_name family_name middle_name preferred_name email use
 listed() { local c out=; for c in $columns; do out+="${out:+, }${1:-}$c"; done; echo "$out"; }
 assigned() { local c out=; for c in $columns; do out+="${out:+, }$c = $1$c"; done; echo "$out"; }
 ours="DO 'BEGIN PERFORM minga_roster_internal.merge_run(0); END'"
-merge_statement="MERGE INTO peer p USING (SELECT * FROM staged_users WHERE connection = 'full') s ON p.sourced_id = s.sourced_id
+merge_statement="MERGE INTO peer p USING (SELECT * FROM staged_users WHERE connection = 'full') s
+	ON p.sourced_id = s.sourced_id
 	WHEN MATCHED AND ($(listed p.)) IS DISTINCT FROM ($(listed s.)) THEN UPDATE SET $(assigned s.)
 	WHEN NOT MATCHED THEN INSERT (sourced_id, $(listed)) VALUES (s.sourced_id, $(listed s.))"
-upsert_statement="INSERT INTO peer AS p (sourced_id, $(listed)) SELECT sourced_id, $(listed) FROM staged_users WHERE connection = 'full'
-	ON CONFLICT (sourced_id) DO UPDATE SET $(assigned excluded.) WHERE ($(listed p.)) IS DISTINCT FROM ($(listed excluded.))"
+upsert_statement="INSERT INTO peer AS p (sourced_id, $(listed)) SELECT sourced_id, $(listed) FROM staged_users
+	WHERE connection = 'full'
+	ON CONFLICT (sourced_id) DO UPDATE SET $(assigned excluded.) 
+	WHERE ($(listed p.)) IS DISTINCT FROM ($(listed excluded.))"
 changed_night="UPDATE toggles SET auto_update = true WHERE connection = 'full';
 	UPDATE staged_users SET phone = '555-0100' WHERE connection = 'full' AND mod(hashtext(sourced_id), 50) = 0;"
 
@@ -231,7 +262,8 @@ value "VACUUM (FULL, ANALYZE) people_full" >/dev/null
 value "VACUUM (FULL, ANALYZE) links" >/dev/null
 value "SELECT FROM roster_sync('full')" >/dev/null
 plan_ms=$(repeat plan_unchanged)
-value "CREATE TABLE peer AS SELECT sourced_id, $(listed) FROM staged_users WHERE connection = 'full'; ALTER TABLE peer ADD PRIMARY KEY (sourced_id)" >/dev/null
+value "CREATE TABLE peer AS SELECT sourced_id, $(listed) FROM staged_users
+	WHERE connection = 'full'; ALTER TABLE peer ADD PRIMARY KEY (sourced_id)" >/dev/null
 value "VACUUM (FREEZE, ANALYZE) peer" >/dev/null
 read -r ours_ms ours_kb <<< "$(repeat merge "$ours")"
 read -r merge_ms merge_kb <<< "$(repeat merge "$merge_statement")"
@@ -272,22 +304,30 @@ line "server-side COPY of the same rows" "$copy_ms ms" "" "" ""
 check "fetch into the stage, of curl + COPY" "$fetch_ms ms" "$(ratio "$fetch_ms" "$floor_ms")" 3
 line "peer: python3 urllib + psycopg2 COPY" "$python_ms ms" "" "" ""
 check "fetch into the stage, of that" "$fetch_ms ms" "$(ratio "$fetch_ms" "$python_ms")" 0.50
-line "peer: INSERT ... SELECT from jsonb, pages already on disk" "$recordset_ms ms" "$(ratio "$recordset_ms" "$fetch_ms")" "" "x of ours"
+line "peer: INSERT ... SELECT from jsonb, pages already on disk" "$recordset_ms ms" \
+	"$(ratio "$recordset_ms" "$fetch_ms")" "" "x of ours"
 line "fetch of pages that take 50 ms each, one at a time" "$one_ms ms" "" "" ""
 check "4 at a time, of that" "$four_ms ms" "$(ratio "$four_ms" "$one_ms")" 0.30
 check "8 at a time, of that" "$eight_ms ms" "$(ratio "$eight_ms" "$one_ms")" 0.16
-check "private memory of the worker, $users users, of 16 MB + 4 pages" "$memory_full KB" "$(ratio "$memory_full" $((16384 + 4 * page_bytes / 1024)))" 1
-check "private memory, $users users, of that with a tenth of them" "$memory_tenth KB" "$(ratio "$memory_full" "$memory_tenth")" 1.10
+check "private memory of the worker, $users users, of 16 MB + 4 pages" "$memory_full KB" \
+	"$(ratio "$memory_full" $((16384 + 4 * page_bytes / 1024)))" 1
+check "private memory, $users users, of that with a tenth of them" "$memory_tenth KB" \
+	"$(ratio "$memory_full" "$memory_tenth")" 1.10
 line "bare FULL JOIN of stage, links and people on the same columns" "$join_ms ms" "" "" ""
 check "plan of an unchanged night, of that" "$plan_ms ms" "$(ratio "$plan_ms" "$join_ms")" 2.5
 check "WAL of an unchanged evening, of 2 MB" "$wal_kb KB" "$(ratio "$wal_kb" 2048)" 1
 line "merge of an unchanged night: plan, guard, apply" "$ours_ms ms" "" "" "$ours_kb KB of WAL"
-line "peer: MERGE, which looks for no one, holds nothing, keeps no record" "$merge_ms ms" "$(ratio "$merge_ms" "$ours_ms")" "" "x of ours, $merge_kb KB of WAL"
-line "peer: INSERT ... ON CONFLICT DO UPDATE ... WHERE, the same" "$upsert_ms ms" "$(ratio "$upsert_ms" "$ours_ms")" "" "x of ours, $upsert_kb KB of WAL"
-check "WAL of our merge of an unchanged night, of that of ON CONFLICT" "$ours_kb KB" "$(ratio "$ours_kb" "$upsert_kb")" 1
+line "peer: MERGE, which looks for no one, holds nothing, keeps no record" "$merge_ms ms" \
+	"$(ratio "$merge_ms" "$ours_ms")" "" "x of ours, $merge_kb KB of WAL"
+line "peer: INSERT ... ON CONFLICT DO UPDATE ... WHERE, the same" "$upsert_ms ms" "$(ratio "$upsert_ms" "$ours_ms")" \
+	"" "x of ours, $upsert_kb KB of WAL"
+check "WAL of our merge of an unchanged night, of that of ON CONFLICT" "$ours_kb KB" \
+	"$(ratio "$ours_kb" "$upsert_kb")" 1
 line "merge of a night in which 2 % have another phone" "$ours_changed_ms ms" "" "" "$ours_changed_kb KB of WAL"
-line "peer: MERGE" "$merge_changed_ms ms" "$(ratio "$merge_changed_ms" "$ours_changed_ms")" "" "x of ours, $merge_changed_kb KB of WAL"
-line "peer: INSERT ... ON CONFLICT" "$upsert_changed_ms ms" "$(ratio "$upsert_changed_ms" "$ours_changed_ms")" "" "x of ours, $upsert_changed_kb KB of WAL"
+line "peer: MERGE" "$merge_changed_ms ms" "$(ratio "$merge_changed_ms" "$ours_changed_ms")" "" \
+	"x of ours, $merge_changed_kb KB of WAL"
+line "peer: INSERT ... ON CONFLICT" "$upsert_changed_ms ms" "$(ratio "$upsert_changed_ms" "$ours_changed_ms")" "" \
+	"x of ours, $upsert_changed_kb KB of WAL"
 line "merge of 4000 rows and people of one name at one address" "$crowd_half_ms ms" "" "" ""
 check "of 8000, of that" "$crowd_ms ms" "$(ratio "$crowd_ms" "$crowd_half_ms")" 3
 line "an unchanged evening in all" "$unchanged_ms ms" "" "" ""
