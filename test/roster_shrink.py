@@ -8,7 +8,7 @@ import psycopg2.extras
 
 from roster_model import PERSON, Model
 
-LINK = ('connection', 'sourced_id', 'site', 'person_id', 'category', 'role_written', 'rule', 'linked_run', 'missed',
+LINK = ('connection', 'sourced_id', 'site', 'person_id', 'category', 'role_written', 'rule', 'linked_run',
     'missed_since', 'archived_run', 'missed_run')
 
 

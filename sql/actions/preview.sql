@@ -41,7 +41,7 @@ COMMENT ON FUNCTION minga_roster_internal.mark_seen(bigint) IS
 CREATE FUNCTION minga_roster_internal.link_hash(link links) RETURNS bigint
 LANGUAGE sql STABLE
 RETURN CASE WHEN (link).sourced_id IS NOT NULL THEN
-    hashtextextended(ROW((link).person_id, (link).category, (link).role_written, (link).linked_run, (link).missed, (link).archived_run)::text, 0) END;
+    hashtextextended(ROW((link).person_id, (link).category, (link).role_written, (link).linked_run, (link).missed_run, (link).archived_run)::text, 0) END;
 COMMENT ON FUNCTION minga_roster_internal.link_hash(links) IS 'A hash of what a plan uses of a link; NULL for none.';
 
 CREATE FUNCTION minga_roster_internal.keep_preview(run runs) RETURNS void

@@ -285,7 +285,7 @@ BEGIN
     FROM link_writes w LEFT JOIN writes p ON p.change = w.change AND p.action = 'create'
     WHERE w.deed IN ('insert', 'replace');
     UPDATE minga_roster.links l
-    SET category = coalesce(w.category, l.category), role_written = coalesce(w.role_written, l.role_written), missed = l.missed + w.missing::integer,
+    SET category = coalesce(w.category, l.category), role_written = coalesce(w.role_written, l.role_written),
         missed_since = CASE WHEN w.missing THEN moment WHEN NOT w.returned THEN l.missed_since END,
         missed_run = CASE WHEN w.missing THEN run.run WHEN NOT w.returned THEN l.missed_run END,
         archived_run = CASE WHEN w.archived THEN run.run WHEN w.archived IS NULL THEN l.archived_run END

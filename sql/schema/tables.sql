@@ -119,7 +119,6 @@ CREATE TABLE connections (
     clear_parent_contact boolean NOT NULL DEFAULT false,
     guard_update_percent integer NOT NULL DEFAULT 75 CHECK (guard_update_percent BETWEEN 0 AND 100),
     school_name text,
-    CHECK ((paused_cause IS NULL) = (paused_reason IS NULL)),
     CHECK (parent_contact OR NOT clear_parent_contact),
     CHECK ((token_url IS NOT NULL) = (auth = 'oauth2')),
     CHECK (client_id IS NOT NULL OR auth = 'bearer')
@@ -461,7 +460,6 @@ CREATE TABLE links (
     role_written text,
     rule text NOT NULL,
     linked_run bigint NOT NULL,
-    missed integer NOT NULL DEFAULT 0,
     missed_since timestamptz,
     archived_run bigint,
     missed_run bigint,
@@ -473,8 +471,6 @@ COMMENT ON COLUMN links.category IS
 'Category of the row with this sourcedId; a person''s category is the best rank among the rows seen last.';
 COMMENT ON COLUMN links.role_written IS
 'The role that this connection wrote to the person; NULL if it linked the person and never wrote a role.';
-COMMENT ON COLUMN links.missed IS
-'How many times the id has gone missing from a full read; not counted up while it stays missing.';
 COMMENT ON COLUMN links.missed_since IS 'When a full read first did not list the ID; NULL while it is listed.';
 COMMENT ON COLUMN links.missed_run IS 'The run in which the ID was first absent; NULL while it is listed.';
 COMMENT ON COLUMN links.archived_run IS 'The run that archived the person, while the person is archived by it.';

@@ -12,7 +12,7 @@ CREATE FUNCTION school_now() RETURNS text LANGUAGE sql AS $$
     SELECT string_agg(concat_ws(' ', site, role, given_name, family_name, email, identifier, grade, archived_at IS NOT NULL), E'\n' ORDER BY given_name) FROM people
 $$;
 CREATE FUNCTION links_now() RETURNS text LANGUAGE sql AS $$
-    SELECT string_agg(concat_ws(' ', l.sourced_id, p.given_name, l.category, l.role_written, l.rule, l.missed, l.missed_since IS NOT NULL, l.archived_run IS NOT NULL), E'\n'
+    SELECT string_agg(concat_ws(' ', l.sourced_id, p.given_name, l.category, l.role_written, l.rule, l.missed_since IS NOT NULL, l.archived_run IS NOT NULL), E'\n'
         ORDER BY l.sourced_id) FROM links l LEFT JOIN people p USING (person_id) WHERE l.connection = 'north'
 $$;
 \set ECHO none

@@ -26,7 +26,7 @@ DELETE FROM unread;
 SELECT FROM run_merge();
 SELECT * FROM shown();
 SELECT again();
-SELECT missed FROM links WHERE sourced_id = 's1';
+SELECT missed_run = archived_run FROM links WHERE sourced_id = 's1';
 -- every link has to be proved absent
 INSERT INTO links (connection, sourced_id, site, person_id, category, rule, linked_run)
 SELECT 'north', 'old-' || sourced_id, 'north', person_id, 'teacher', 'new', 1 FROM links WHERE sourced_id = 's9';
