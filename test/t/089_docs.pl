@@ -120,6 +120,34 @@ sub has_no_loose_end
 	return;
 }
 
+# Statements within a text run too, and calls name arguments that there are.
+sub inline_code_is_right
+{
+	my ($document) = @_;
+	my ($prose) = blocks($document);
+	my @wrong;
+
+	foreach my $code ($prose =~ /`([^`]+)`/g)
+	{
+		if ($code =~ /^SELECT / && $code !~ /…/)
+		{
+			my ($rc) = $node->psql('postgres', $code);
+			push @wrong, $code if $rc != 0;
+		}
+		while ($code =~ /\b(roster_\w+)\(([^()]*)/g)
+		{
+			my ($function, $arguments) = ($1, $2);
+			my $known = $roster->sql("SELECT string_agg(array_to_string(proargnames, ' '), ' ') FROM pg_proc WHERE "
+				  . "pronamespace = 'minga_roster'::regnamespace AND proname = '$function'");
+
+			push @wrong, $code if $known eq '' && $function ne 'roster_run_due';
+			push @wrong, $code if grep { " $known " !~ / $_ / } $arguments =~ /(\w+) =>/g;
+		}
+	}
+	is(join("\n", @wrong), '', "$document: statements and calls within the text are right");
+	return;
+}
+
 # Each function, view, table and setting has its place in the reference, with all arguments and columns.
 sub is_complete
 {
@@ -361,6 +389,7 @@ walk_through('docs/operations.md', before => [
 
 walk_through($_) foreach 'docs/develop.md', 'docs/architecture.md';
 
+inline_code_is_right($_) foreach grep { $_ ne 'CHANGELOG.md' } @documents;
 is(join(', ', grep { !$walked{$_} && slurp_file("$top/$_") =~ /^\s*```sql$/m } @documents), '',
 	'the examples of each document were run');
 done_testing();
