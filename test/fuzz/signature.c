@@ -66,7 +66,8 @@ sign_published_example(void *argument)
 	base = signature_base("GET", &url, parameters);
 	check(strcmp(base,
 				 "GET&http%3A%2F%2Fphotos.example.net%2Fphotos&file%3Dvacation.jpg%26oauth_consumer_key%3Ddpf"
-				 "43f3p2l4k3l03%26oauth_nonce%3Dkllo9940pd9333jh%26oauth_signature_method%3DHMAC-SHA1%26oauth_timestamp%3D1191242096"
+				 "43f3p2l4k3l03%26oauth_nonce%3Dkllo9940pd9333jh"
+				 "%26oauth_signature_method%3DHMAC-SHA1%26oauth_timestamp%3D1191242096"
 				 "%26oauth_token%3Dnnch734d00sl2jdk%26oauth_version%3D1.0%26size%3Doriginal") == 0,
 		  "the example's base string");
 	check(strcmp(hmac_base64(PG_SHA1, "kd94hf93k423kf44&pfkkdhi9sl3r4s00", base), "tR3+Ty81lMeYAr/Fid0kMTYa/WM=") == 0,
