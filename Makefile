@@ -82,7 +82,7 @@ PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
 ifneq ($(PGXS),)
 include $(PGXS)
 docmoduledir := $(EXTENSION)
-# Makefile.global sets it again.
+# Makefile.global sets the flags, so they are added to behind it.
 # Tests have clusters and servers of their own, and wait a good part of their time.
 PROVE_FLAGS += -j 2 -I $(CURDIR)/test/perl
 else

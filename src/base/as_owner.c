@@ -71,7 +71,7 @@ relation_name(Oid relation)
 
 /*
  * The owner of a people relation, with whose rights statements run.  Throws
- * where it is gone, and where it belongs to a superuser, whose rights everybody
+ * where it is gone, and where it belongs to a superuser, whose rights everyone
  * would get who may write a trigger or a default there.  What else is no
  * relation for people is check_people_relation's to say.
  */

@@ -9,7 +9,7 @@
  * of do_toggle(...), which has the same arguments.  The functions that wait for a
  * run (launch.c) open and close the door themselves.
  *
- * What it must survive: a call from code that runs with somebody else's rights
+ * What it must survive: a call from code that runs with someone else's rights
  * (an index expression under ANALYZE, a trigger below a sync), which is refused;
  * a caller whose search_path, role settings and objects are hostile: names that
  * the caller gives are resolved with the caller's rights before the door opens,

@@ -64,7 +64,7 @@ error_may_quote_data(const ErrorData *edata, bool has_begun)
 	return class_may_quote_data(edata->sqlerrcode);
 }
 
-/* Whether the error is in words of this extension: as_owner.c lets nobody else's RAISE through. */
+/* Whether the error is in words of this extension: as_owner.c lets no one else's RAISE through. */
 static bool
 is_in_our_words(const ErrorData *error)
 {

@@ -49,7 +49,7 @@ run_kind_reads_roster(RunKind kind)
 	return kind == RUN_TEST || kind == RUN_DIAGNOSE || kind == RUN_FETCH || kind == RUN_PREVIEW || kind == RUN_SYNC;
 }
 
-/* Whether runs of the kind read or write people, so that no other run of the site may work meanwhile. */
+/* Whether runs of the kind read or write people, so that no other run of the site may work at that time. */
 bool
 run_kind_holds_site(RunKind kind)
 {

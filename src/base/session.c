@@ -241,7 +241,7 @@ search_path_set(Relation settings, Oid database, Oid role)
 	return path;
 }
 
-/* The server's own search_path, as far as this session can tell: what a caller or a role set is none. */
+/* The server's own search_path, as this session knows it: what a caller or a role set is none. */
 static const char *
 server_search_path(void)
 {
@@ -337,7 +337,7 @@ session_give_back(Oid owner)
 
 		if (setting == NULL)
 			setting = find_setting(server_settings, nserver_settings, given_back[i]);
-		/* a value that is none any more is left out, as at the start of a session */
+		/* a value that is no longer one is left out, as at the start of a session */
 		if (setting != NULL && setting->value != NULL)
 			(void) set_config_option(setting->name, setting->value, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE, true,
 									 DEBUG1, false);

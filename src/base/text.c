@@ -178,7 +178,7 @@ text_wide_encoding(const char *bytes, size_t len)
 }
 
 /*
- * A server's words without what may be a secret or an address of somebody:
+ * A server's words without what may be a secret or an address of someone:
  * words with an "@", and long ones that look like a token, become three dots.
  * palloc'd.
  */

@@ -28,7 +28,7 @@
 static MemoryContext context_outside = NULL;
 
 /*
- * Whether somebody who holds the extension's lock may drop it: any role can take it, by ALTER FUNCTION ... DEPENDS ON
+ * Whether someone who holds the extension's lock may drop it: any role can take it, by ALTER FUNCTION ... DEPENDS ON
  * EXTENSION.
  */
 static bool
@@ -53,7 +53,7 @@ may_be_dropped(const LOCKTAG *tag)
 /*
  * Locks the extension until the end of the transaction, before anything of it:
  * DROP EXTENSION waits for that lock first, and holds no table while a run
- * wants it.  Waits for nobody who may not drop it.  False where the extension is
+ * wants it.  Waits for no one who may not drop it.  False where the extension is
  * not there.
  */
 static bool

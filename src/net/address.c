@@ -239,7 +239,7 @@ host_is_allowed(const char *host, int port)
 }
 
 /*
- * Why a URL may not have that host and port, as far as they tell it themselves:
+ * Why a URL may not have that host and port, if they tell it themselves:
  * a sentence, palloc'd, or NULL.  What a name leads to is told by the socket.
  */
 char *
@@ -263,7 +263,7 @@ host_refusal(const char *host, int port)
 	return NULL;
 }
 
-/* How to allow that host and port beside those that are, which are not for everybody to read; palloc'd. */
+/* How to allow that host and port beside those that are, which are not for everyone to read; palloc'd. */
 char *
 host_hint(const char *host, int port)
 {

@@ -174,7 +174,7 @@ transfer_open(void)
 	return pool;
 }
 
-/* A handle that nobody uses, until transfer_put_back or the end of the pool. */
+/* A handle that no one uses, until transfer_put_back or the end of the pool. */
 Transfer *
 transfer_take(TransferPool *pool)
 {

@@ -3,8 +3,8 @@
  *	  Reads collections, page after page, into the stage.  Whether each was read
  *	  to its end is proof.c's to say.
  *
- * Collections are read side by side, and pages of one at a time, as far as the
- * run may have requests in flight.  Pages are taken in the order of their
+ * Collections are read side by side, and pages of one at a time, up to the
+ * requests that the run may have in flight.  Pages are taken in the order of their
  * offsets, each only where it begins at the row that is due, so that what was
  * read is what reading one after the other would have read.  A page that does
  * not fit drops its collection back to that: what was asked for beyond it is
@@ -47,7 +47,7 @@
 #include "oneroster/scope.h"
 #include "oneroster/stage.h"
 
-#define SMALLEST_PAGE 2			/* not halved any more when pages are refused */
+#define SMALLEST_PAGE 2			/* no longer halved when pages are refused */
 #define PAGES_TO_GROW 3			/* after so many good ones a page size that was halved is doubled; later after more */
 
 static void
@@ -564,7 +564,7 @@ is_page_ready(const CollectionRead *read)
 /*
  * Reads the collections into the stage, with up to so many requests in flight,
  * and stores a row for each.  NULL, or the first fault where all were denied.
- * Ends early where what the server shows to the key changes meanwhile
+ * Ends early where what the server shows to the key changes during it
  * (client->revision_changed), and where a delta finds that the server ignores
  * what it asks for, so that all has to be read (*filter_ignored).  Raises what
  * stops the run.  Not inside a transaction.

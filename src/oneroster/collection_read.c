@@ -125,7 +125,7 @@ forget_requests(CollectionRead *read)
 
 /*
  * Asks for the page that is due and, where the collection is read ahead, for
- * those behind it, as far as requests may be in flight.
+ * those behind it, up to the requests that may be in flight.
  */
 void
 request_pages(CollectionRead *read)

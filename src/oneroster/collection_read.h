@@ -61,7 +61,7 @@ typedef struct RosterRead
 	RosterClient *client;
 	RosterRun  *run;
 	Stage	   *stage;
-	int			requests;		/* at a time, as far as they may be */
+	int			requests;		/* at a time, if allowed */
 	int			in_flight;
 	Size		bytes_in_flight;	/* at the most */
 	int			page_size;		/* to begin a collection with */

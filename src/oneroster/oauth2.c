@@ -7,7 +7,7 @@
  * The secret is unsealed for the length of one request for a token and wiped
  * after it, or with its memory where a cancel comes first; where it signs or is
  * the token, it is kept for the run and wiped with the client.  What a token
- * endpoint answers is shown to nobody but for the OAuth error code in it:
+ * endpoint answers is shown to no one but for the OAuth error code in it:
  * servers have been seen to repeat credentials in their errors.
  */
 #include "postgres.h"

@@ -10,7 +10,7 @@
  *	  characters become U+FFFD before parsing (sanitize.c), and the row around them
  *	  is marked damaged;
  *	- a field of another JSON type than its own, or too long, is left out and,
- *	  where it says who somebody is, the row marked damaged (row.c);
+ *	  where it says who someone is, the row marked damaged (row.c);
  *	- a row without a usable sourcedId (none, too long, mended) is counted and passed over.
  *
  * PostgreSQL's JSON parser does the parsing.  It would copy each key and scalar
@@ -310,7 +310,7 @@ outside_field(PageParse *parse, const char *key, int len)
 	strcpy(parse->key, name);
 	if (is_of_status(name))
 		return;
-	/* a key with other characters may be an id, and that is somebody's */
+	/* a key with other characters may be an id, and that is someone's */
 	if (parse->keys++ < KEYS_SHOWN && strspn(name, LETTERS) == len)
 		appendStringInfo(&parse->key_names, "%s\"%s\"", parse->key_names.len > 0 ? ", " : "", name);
 }

@@ -73,7 +73,7 @@ page_fault(RosterClient *client, ClientGet *get)
 		MemoryContextSwitchTo(caller);
 	}
 	if (get->fault != NULL)
-		http_release(&get->response);	/* nobody looks into it */
+		http_release(&get->response);	/* no one looks into it */
 	return get->fault;
 }
 

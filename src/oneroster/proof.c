@@ -9,7 +9,7 @@
  * at a full page neither until the next page is empty.  What cannot be a
  * truthful list, a page that comes twice or a total that changes, is an error.
  *
- * Where there is no total, nobody knows who was passed over when the list moved
+ * Where there is no total, no one knows who was passed over when the list moved
  * while it was read.  An id on two pages shows that it did.  So does a page that
  * does not begin with the last row of the one before, from which it is asked for
  * on.  Behind a short page, which is mostly the last one, none is asked for so;

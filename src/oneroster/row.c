@@ -206,7 +206,7 @@ row_begin_reference(RowMaker *maker)
 }
 
 /*
- * An agent without an id is somebody all the same: the empty id, which nobody
+ * An agent without an id is someone all the same: the empty id, which no one
  * has, keeps the user from passing for one who has no agents.
  */
 void

@@ -2,7 +2,7 @@
  * row_values.c
  *	  Values of a row, as the stage is to hold them: cleaned (text.c), trimmed, in
  *	  NFC, empty as absent, what cannot be read left out and, where it says who
- *	  somebody is, the row marked damaged.
+ *	  someone is, the row marked damaged.
  */
 #include "postgres.h"
 

@@ -107,7 +107,7 @@ take_page(SchoolList *list, PageReader *reader, HttpResponse *response, RosterRu
 }
 
 /*
- * Reads one endpoint as far as it goes.  *denied: it answered 403 or 404 at
+ * Reads one endpoint to its end.  *denied: it answered 403 or 404 at
  * once.  The list proves nothing of people, so that whatever comes behind its
  * first page ends it; *whole says whether that was an end.
  */

@@ -15,7 +15,7 @@
 #include "oneroster/fault.h"
 #include "oneroster/stage.h"
 
-/* The schools that the key can see, as far as a person has to hear of them. */
+/* The schools that the key can see, and what a person has to hear of them. */
 typedef struct SchoolList
 {
 	RosterConnection *connection;

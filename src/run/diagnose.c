@@ -339,7 +339,7 @@ diagnose_fields(Diagnosis *diagnosis, const ProbePage *first)
 		note(diagnosis, "fields", AS_IT_SHOULD, "honored", "No name came where none was asked for.", NULL);
 }
 
-/* One filter that nobody can satisfy. */
+/* One filter that no one can satisfy. */
 static void
 diagnose_impossible_filter(Diagnosis *diagnosis, const char *finding, const char *filter, const char *ignored_detail,
 						   const char *ignored_hint)
@@ -380,7 +380,7 @@ diagnose_filters(Diagnosis *diagnosis)
 			 "Filters are checked again here, so no one gets a wrong role, but the SIS sends all users. Ask the SIS "
 			 "vendor to honor the filter.");
 	else if (page->rows == 0)
-		note(diagnosis, "filter by role", TOLD, "nobody found", "/users with role='teacher' lists no one.",
+		note(diagnosis, "filter by role", TOLD, "no one found", "/users with role='teacher' lists no one.",
 			 "Where the key may see teachers, ask the SIS vendor.");
 	else
 		note(diagnosis, "filter by role", AS_IT_SHOULD, "honored",

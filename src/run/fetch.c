@@ -126,7 +126,7 @@ begin_anew(RosterClient *client, RosterRun *run)
 	commit_worker_transaction();
 }
 
-/* Reads school and collections; false where what the key may see changed meanwhile. */
+/* Reads school and collections; false where what the key may see changed during it. */
 static bool
 read_roster(RosterClient *client, RosterRun *run, int requests, bool *begun)
 {

@@ -177,7 +177,7 @@ queue_run(const WorkerOrder *order)
 }
 
 /*
- * The wait ended by an error: the run is not wanted any more.  A worker that
+ * The wait ended by an error: the run is no longer wanted.  A worker that
  * calls roster_cancel does it, since this transaction is about to be rolled
  * back and the run may not be on record yet; where none is to be had, a running
  * run is interrupted directly.

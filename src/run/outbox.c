@@ -271,7 +271,7 @@ note_fault(const char *message)
 }
 
 /*
- * Sends the mail that waits, as far as a mail server is set.  What is wrong with
+ * Sends the mail that waits, if a mail server is set.  What is wrong with
  * the mail server or its settings is in the outbox and no error; throws on an
  * interrupt.
  */

@@ -14,7 +14,7 @@
 
 #define PROBE_ROWS 10			/* rows asked for where the answer is only looked at */
 
-/* A page as far as a probe looks at it. */
+/* What a probe looks at of a page. */
 typedef struct ProbePage
 {
 	RosterFault *fault;			/* or NULL: the rest is set */

@@ -138,7 +138,7 @@ run_locks_keep(const RunLocks *locks, int64 run)
 		keep(LOCK_SITE, locks->site);
 }
 
-/* Takes for the session again what code of a deployment has let go, as far as nobody else has it by now. */
+/* Takes for the session again what code of a deployment has let go, if no one else has it by now. */
 void
 run_locks_retake(const RunLocks *locks, int64 run)
 {

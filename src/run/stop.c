@@ -5,7 +5,7 @@
  *
  * What it must survive: code of a deployment, below a merge, that catches the
  * cancel and goes on.  It gets some seconds, then the worker dies of FATAL, which
- * nobody can catch.
+ * no one can catch.
  */
 #include "postgres.h"
 
@@ -57,7 +57,7 @@ worker_terminate(SIGNAL_ARGS)
 }
 
 /*
- * SIGINT: somebody's cancel, or the server's own way to say that a lock was waited for too long, which is no cancel of
+ * SIGINT: someone's cancel, or the server's own way to say that a lock was waited for too long, which is no cancel of
  * the run.
  */
 static void

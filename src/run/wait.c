@@ -1,11 +1,11 @@
 /*
  * wait.c
  *	  The wait of a caller for the run that a worker does: looks at the run's row,
- *	  tells how it fares, and ends when the row is closed.
+ *	  tells its state, and ends when the row is closed.
  *
  * What it must survive: a worker that ends before the run is on record, or
  * without closing it; a run that is queued for long; a run that waits for a lock
- * of the very session that waits for the run, or for somebody who waits for that
+ * of the very session that waits for the run, or for someone who waits for that
  * lock (DROP EXTENSION), which the deadlock detector cannot see.
  */
 #include "postgres.h"
@@ -85,7 +85,7 @@ view_run(int64 run, RunView *view)
 }
 
 /*
- * Whether the process waits for a lock that this session holds, or for somebody
+ * Whether the process waits for a lock that this session holds, or for someone
  * who in turn does.  *through is who does, where it is not the
  * process itself, else 0.
  */
@@ -204,7 +204,7 @@ wait_for_run(const WorkerOrder *order, BackgroundWorkerHandle *handle, RunView *
 		{
 			int			pid = view->pid;
 
-			/* Of the work that follows a run nobody waits for the end. */
+			/* Of the work that follows a run no one waits for the end. */
 			view_run(order->run, view);
 			if (view->finished)
 				return;

@@ -256,7 +256,7 @@ perform_duty(void)
 
 /*
  * Cancels a run for a caller who waited for it.  Its own worker may not have
- * come so far as to put it on record, and it may have ended meanwhile.
+ * come so far as to put it on record, and it may have ended by then.
  */
 static void
 perform_cancel(int64 run)
