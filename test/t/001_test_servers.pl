@@ -70,39 +70,42 @@ sub ids { return map { $_->{sourcedId} } @_ }
 # Tokens
 
 my $answer = ask_token($server->token_url, @basic);
-is($answer->{code}, 200, 'token by Basic');
-is($answer->{json}{expires_in}, 3600, 'life of a token');
+is($answer->{code}, 200, 'a token is given for HTTP Basic');
+is($answer->{json}{expires_in}, 3600, 'a token lives an hour');
 $token = $answer->{json}{access_token};
 is( ask_token($server->token_url, '--data-urlencode', 'client_id=' . $server->client_id,
 		'--data-urlencode', 'client_secret=' . $server->client_secret)->{code},
-	200, 'token by credentials in the body');
+	200, 'a token is given for credentials in the body');
 $answer = ask_token($server->token_url, '-u', 'minga-client:wrong');
-is("$answer->{code} $answer->{body}", '401 {"error": "invalid_client"}', 'wrong secret');
+is("$answer->{code} $answer->{body}", '401 {"error": "invalid_client"}', 'a wrong secret is refused');
 foreach my $url ($server->origin . '/campus/oauth2/token', $server->origin . '/campus/oauth2/token?appName=other')
 {
 	$answer = ask_token($url, @basic);
-	is("$answer->{code} $answer->{body}", '400 No Campus Application selected', 'application name missing or wrong');
+	is("$answer->{code} $answer->{body}", '400 No Campus Application selected',
+		'a missing or wrong App Name is refused');
 }
-is(ask_token($server->plain_token_url, @basic)->{code}, 200, 'token of a plain OneRoster server');
-is(curl(@basic, '-d', 'grant_type=password', $server->token_url)->{code}, 400, 'another grant type');
-is(curl("$campus/orgs")->{code}, 401, 'no token');
+is(ask_token($server->plain_token_url, @basic)->{code}, 200, 'a plain OneRoster server gives a token');
+is(curl(@basic, '-d', 'grant_type=password', $server->token_url)->{code}, 400, 'another grant type is refused');
+is(curl("$campus/orgs")->{code}, 401, 'a request without a token is refused');
 $answer = curl('-H', 'Authorization: Bearer wrong', "$campus/orgs");
-is("$answer->{code} $answer->{json}{statusInfoSet}[0]{imsx_codeMinor}", '401 unauthorized', 'wrong token');
+is("$answer->{code} $answer->{json}{statusInfoSet}[0]{imsx_codeMinor}", '401 unauthorized', 'a wrong token is refused');
 is(curl('--cacert', '/dev/null', "$campus/orgs")->{exit}, 77, 'the certificate is not signed by a known CA')
 	or diag $answer->{error};
 
 # Endpoints
 
 is(join(' ', map { $_->{type} } @{ get('/orgs')->{json}{orgs} }), 'district school school school', 'orgs');
-is(scalar @{ get('/schools')->{json}{orgs} }, 3, 'schools');
-is(get($school)->{json}{org}{name}, 'Mesa High', 'the school');
+is(scalar @{ get('/schools')->{json}{orgs} }, 3, 'the schools are listed');
+is(get($school)->{json}{org}{name}, 'Mesa High', 'the school is found by its id');
 $answer = get('/schools/nowhere/students');
-is("$answer->{code} $answer->{json}{statusInfoSet}[0]{imsx_codeMajor}", '404 failure', 'unknown school');
-is(get($server->legacy_url . "/ims/oneroster/v1p1$school/students")->{code}, 200, 'legacy path');
-is(get($server->origin . '/campus/api/oneroster/v1p1/other/ims/oneroster/v1p1/orgs')->{code}, 404, 'wrong application');
-is(get($server->plain_url . "$school/students")->{code}, 200, 'plain OneRoster server');
-is(get($server->plain_url . "$school/administrators")->{code}, 404, '... without the endpoints of Campus');
-is(get("$school/users")->{code}, 404, 'no users of a school');
+is("$answer->{code} $answer->{json}{statusInfoSet}[0]{imsx_codeMajor}", '404 failure',
+	'an unknown school is not found');
+is(get($server->legacy_url . "/ims/oneroster/v1p1$school/students")->{code}, 200, 'the legacy path works');
+is(get($server->origin . '/campus/api/oneroster/v1p1/other/ims/oneroster/v1p1/orgs')->{code}, 404,
+	'the path of another application is refused');
+is(get($server->plain_url . "$school/students")->{code}, 200, 'the paths of a plain OneRoster server work');
+is(get($server->plain_url . "$school/administrators")->{code}, 404, '... and have no endpoints of Campus');
+is(get("$school/users")->{code}, 404, 'there is no list of all users of a school');
 
 # Pages
 
@@ -110,38 +113,40 @@ my @students = rows("$school/students");
 my @teachers = rows("$school/teachers");
 my @administrators = rows("$school/administrators");
 $answer = get("$school/students");
-is(scalar @{ $answer->{json}{users} }, 100, 'limit is 100 where none is asked for');
+is(scalar @{ $answer->{json}{users} }, 100, 'a page has 100 rows when no limit is given');
 is($answer->{headers}{'x-total-count'}, scalar @students, 'total');
 like($answer->{headers}{link}, qr{<\Q$campus$school\E/students\?limit=100&offset=100>; rel="next"},
-	'link to the next page');
-is_deeply([ ids(@students) ], [ sort(ids(@students)) ], 'sorted by sourcedId');
+	'a page links to the next one');
+is_deeply([ ids(@students) ], [ sort(ids(@students)) ], 'rows are sorted by sourcedId');
 my %username = map { $_->{username} => 1 } @students, @teachers, @administrators;
-is(scalar keys %username, 200, 'as many people as were asked for');
-is_deeply([ ids(rows("$school/students", '-d', 'orderBy=desc')) ], [ reverse sort(ids(@students)) ], 'descending');
-is(get('/users', '-d', 'limit=x')->{code}, 400, 'limit that is none');
+is(scalar keys %username, 200, 'there are as many people as were asked for');
+is_deeply([ ids(rows("$school/students", '-d', 'orderBy=desc')) ], [ reverse sort(ids(@students)) ],
+	'rows can be sorted in descending order');
+is(get('/users', '-d', 'limit=x')->{code}, 400, 'a limit that is no number is refused');
 
 my @users = rows('/users');
 my %user = map { $_->{sourcedId} => $_ } @users;
-is(scalar keys %user, scalar @users, 'every user once');
-cmp_ok(scalar @users, '>', @students + @teachers + @administrators, 'all schools and guardians in one');
-is(get('/users', '-d', 'limit=3', '-d', 'offset=100000')->{body}, '{"users": []}', 'beyond the end');
+is(scalar keys %user, scalar @users, 'every user is listed once');
+cmp_ok(scalar @users, '>', @students + @teachers + @administrators, 'one list has all schools and guardians');
+is(get('/users', '-d', 'limit=3', '-d', 'offset=100000')->{body}, '{"users": []}', 'a page beyond the end is empty');
 
 # Filter and fields
 
 my $filter = "filter=role='administrator'";
-is_deeply([ ids(rows('/users', '--data-urlencode', $filter)) ], [ ids(rows('/administrators')) ], 'filter by role');
+is_deeply([ ids(rows('/users', '--data-urlencode', $filter)) ], [ ids(rows('/administrators')) ],
+	'a filter selects by role');
 my @found = rows('/users', '--data-urlencode', "$filter AND givenName~'a'");
 is_deeply([ ids(@found) ], [ ids(grep { $_->{role} eq 'administrator' && $_->{givenName} =~ /a/ } @users) ],
-	'filter with AND');
+	'a filter can have AND');
 @found = rows('/users', '--data-urlencode', "filter=status!='active' OR enabledUser='false'");
 is_deeply([ ids(@found) ], [ ids(grep { $_->{status} ne 'active' || $_->{enabledUser} eq 'false' } @users) ],
-	'filter with OR');
-cmp_ok(scalar @found, '>', 1, '... finds someone');
-is(get('/users', '--data-urlencode', 'filter=role=student')->{code}, 400, 'filter without quotes');
-is(get('/users', '--data-urlencode', "filter=shoe='9'")->{code}, 400, 'filter by an unknown field');
+	'a filter can have OR');
+cmp_ok(scalar @found, '>', 1, '... and finds someone');
+is(get('/users', '--data-urlencode', 'filter=role=student')->{code}, 400, 'a filter without quotes is refused');
+is(get('/users', '--data-urlencode', "filter=shoe='9'")->{code}, 400, 'a filter by an unknown field is refused');
 my ($row) = rows("$school/students", '-d', 'fields=sourcedId,givenName');
-is_deeply([ sort keys %$row ], [ 'givenName', 'sourcedId' ], 'fields');
-is(get('/users', '-d', 'fields=')->{code}, 400, 'no fields');
+is_deeply([ sort keys %$row ], [ 'givenName', 'sourcedId' ], 'fields limits the columns');
+is(get('/users', '-d', 'fields=')->{code}, 400, 'an empty fields is refused');
 is(scalar(grep { !$_->{password} } @users), 0, 'everyone has a password in the roster');
 
 # People
@@ -160,15 +165,15 @@ foreach my $student (@students)
 }
 is(scalar(grep { !$guardian{$_} } keys %children), 0, 'every agent is there');
 ok((grep { @$_ > 1 } values %children), 'siblings share guardians');
-ok((grep { $_->{role} eq 'relative' } values %guardian), 'relatives');
-ok((grep { my $name = $_->{username}; $rows_of{$name} } values %guardian), 'staff who are guardians');
-ok((grep { !@{ $_->{agents} } } @students), 'students without agents');
-ok((grep { $_->{givenName} ne NFC($_->{givenName}) } @students), 'names in NFD');
-ok((grep { $_->{familyName} =~ /'/ } @users), 'names with apostrophes');
-ok((grep { $_->{email} eq '' } @students), 'students without e-mail');
-ok((grep { @{ $_->{orgs} } > 1 } @teachers), 'teachers of two schools');
+ok((grep { $_->{role} eq 'relative' } values %guardian), 'relatives are listed');
+ok((grep { my $name = $_->{username}; $rows_of{$name} } values %guardian), 'some staff are guardians');
+ok((grep { !@{ $_->{agents} } } @students), 'some students have no agents');
+ok((grep { $_->{givenName} ne NFC($_->{givenName}) } @students), 'some names are in NFD');
+ok((grep { $_->{familyName} =~ /'/ } @users), 'some names have apostrophes');
+ok((grep { $_->{email} eq '' } @students), 'some students have no email address');
+ok((grep { @{ $_->{orgs} } > 1 } @teachers), 'some teachers work at two schools');
 ok((grep { $_->{status} eq 'inactive' } @students) && (grep { $_->{enabledUser} eq 'false' } @students),
-	'inactive and disabled students');
+	'some students are inactive or disabled');
 
 # Days
 

@@ -21,14 +21,14 @@ sub query_of { my ($request) = @_; return JSON::PP->new->canonical->encode($requ
 
 # Tokens
 $server->clear_log;
-is(fetch(), 'succeeded', 'a fetch with good credentials');
+is(fetch(), 'succeeded', 'a fetch with good credentials succeeds');
 is(scalar(requests('oauth2/token')), 1, 'one token is asked for');
 is((requests('oauth2/token'))[0]{authorization}, 'Basic', '... with HTTP Basic');
 like(query_of((requests('oauth2/token'))[0]), qr/"appName":\W*"minga"/, '... and the App Name');
-is(fetch(), 'succeeded', 'another fetch');
+is(fetch(), 'succeeded', 'another fetch succeeds');
 is(scalar(requests('oauth2/token')), 1, '... goes with the token that was kept');
 is($roster->sql("SELECT count(*) FROM tokens WHERE position(sealed in 'Bearer'::bytea) = 0 "
-	  . "AND octet_length(sealed) > 36"), '1', '... sealed');
+	  . "AND octet_length(sealed) > 36"), '1', '... and is sealed');
 is(scalar(grep { query_of($_) =~ /"fields":.*sourcedId/ && query_of($_) !~ /password/ } requests('students')),
 	scalar(requests('students')), 'passwords are not asked for');
 is(scalar(grep { $_->{authorization} ne 'Bearer' } requests('students')), 0, 'each page is asked for with the token');
@@ -99,21 +99,21 @@ $server->clear_faults;
 $roster->sql("SELECT roster_set_secret('mesa-high', 'guessed wrong')");
 my $error = fetch_error();
 like($error, qr/ERROR:  28P01: .*refused the credentials of connection "mesa-high".*401.*HINT:.*roster_set_secret/s,
-	'wrong secret: whose side and what to do');
+	'a wrong secret is an error that says whose side it is and what to do');
 unlike($error . $roster->log_contents, qr/guessed wrong/, '... and the secret is in no error and no log');
 $roster->sql("SELECT roster_set_secret('mesa-high', " . RosterCluster::quote($server->client_secret) . ')');
 $roster->sql("SELECT roster_configure('mesa-high', app_name => 'other')");
 like(fetch_error(), qr/ERROR:  28000: .*does not know the App Name "other".*HINT: .*appName=/s,
-	'wrong App Name: named, with where to find the right one');
+	'a wrong App Name is named, with where to find the right one');
 $roster->sql("SELECT roster_configure('mesa-high', app_name => 'minga')");
-is(fetch(), 'succeeded', 'right again');
+is(fetch(), 'succeeded', 'the right name works again');
 
 # Faults that pass
 foreach my $code (429, 502, 503, 504)
 {
 	$server->faults({ status => { path => 'students', code => $code, times => 1, retry_after => 0 } });
 	is(fetch(), 'succeeded', "a $code is tried again");
-	is(newest('retries'), '1', '... once');
+	is(newest('retries'), '1', '... and only once');
 }
 $server->faults({ reset_connection => { path => 'students', times => 1 } });
 is(fetch(), 'succeeded', 'a connection that breaks in the middle of a page is tried again');
@@ -127,19 +127,20 @@ $server->clear_faults;
 
 $server->clear_log;
 $server->faults({ status => { path => 'students', code => 429, retry_after => 'Fri, 31 Dec 2100 23:59:59 GMT' } });
-like(fetch_error(), qr/ERROR:  53400: .*fewer requests.*429.*HINT: /s, 'nor until a date far away');
+like(fetch_error(), qr/ERROR:  53400: .*fewer requests.*429.*HINT: /s,
+	'a server that names a date far away is not waited for');
 is(scalar(requests('students')), 1, '... and not asked again');
 $server->clear_faults;
 $server->clear_log;
 $server->faults({ status => { path => 'students', code => 429, retry_after => 2, times => 1 } });
-is(fetch(), 'succeeded', 'Retry-After in seconds');
+is(fetch(), 'succeeded', 'Retry-After is read in seconds');
 my @times = map { $_->{time} } requests('students');
 cmp_ok($times[1] - $times[0], '>=', 2, '... is kept to');
 $server->clear_log;
 $server->faults({ status => { path => 'students', code => 503 } });
 like(fetch_error(), qr/ERROR:  08006: .*503/s, 'a server that stays busy is an error that the evening tries again');
 is(scalar(requests('students')), 5, '... after five tries');
-is(newest('retries'), '4', '... four of them retries');
+is(newest('retries'), '4', '... four of which are retries');
 $server->clear_faults;
 
 # Faults that stay
@@ -181,7 +182,8 @@ $roster->move_school('mesa-high', $url, $server->client_secret);
 like(fetch_error(), qr/ERROR:  08006: .*"localhost" could not be reached over TLS.*HINT: .*firewall/s,
 	'no server listens');
 $roster->move_school('mesa-high', 'https://sis.school.invalid/campus/api/oneroster/v1p1/minga', $server->client_secret);
-like(fetch_error(), qr/ERROR:  08001: .*"sis\.school\.invalid" was not found.*HINT: /s, 'a host that is none');
+like(fetch_error(), qr/ERROR:  08001: .*"sis\.school\.invalid" was not found.*HINT: /s,
+	'a host that does not exist is an error');
 like($roster->error("SELECT roster_configure('mesa-high', url => 'http://localhost/campus/api/oneroster/v1p1/minga')"),
 	qr/ERROR:  22023: .*not an https URL/, 'http is refused');
 

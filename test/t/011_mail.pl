@@ -62,17 +62,17 @@ send_mail();
 wait_for("SELECT state = 'sent' AND sent_at IS NOT NULL FROM outbox WHERE mail = $mail");
 pass('the right one sends it');
 my ($kept) = $smtp->mails;
-is(join(',', @{ $kept->{to} }), 'it@mesa.example', 'to the recipient');
-is($kept->{from}, 'roster@minga.example', 'from the sender');
-is($kept->{user}, 'roster', 'with AUTH');
-ok($kept->{tls}, 'over STARTTLS');
-like($kept->{raw}, qr/^Subject: Mesa High: nothing to do\r?$/m, 'subject');
+is(join(',', @{ $kept->{to} }), 'it@mesa.example', 'the mail goes to the recipient');
+is($kept->{from}, 'roster@minga.example', 'the mail comes from the sender');
+is($kept->{user}, 'roster', 'the mail is sent with AUTH');
+ok($kept->{tls}, 'the mail is sent over STARTTLS');
+like($kept->{raw}, qr/^Subject: Mesa High: nothing to do\r?$/m, 'the mail has its subject');
 like($kept->{raw}, qr/^Date: \w{3}, \d+ \w{3} \d{4} [\d:]+ \+0000\r?$/m, 'date');
-like($kept->{raw}, qr/^Message-ID: <minga-roster\.$mail\.[^>]+\@minga\.example>\r?$/m, 'message id');
-like($kept->{raw}, qr/^Auto-Submitted: auto-generated\r?$/m, 'marked as automatic');
+like($kept->{raw}, qr/^Message-ID: <minga-roster\.$mail\.[^>]+\@minga\.example>\r?$/m, 'the mail has a message id');
+like($kept->{raw}, qr/^Auto-Submitted: auto-generated\r?$/m, 'the mail is marked as automatic');
 like($kept->{raw},
 	RosterCluster::in_order(qr{multipart/alternative.*text/plain; charset=utf-8.*Nothing to do\.}s,
-		qr{text/html; charset=utf-8.*<p>Nothing to do\.</p>}s), 'text first, HTML last');
+		qr{text/html; charset=utf-8.*<p>Nothing to do\.</p>}s), 'the text part comes first and HTML last');
 like($kept->{raw}, qr/Zo=C3=AB: Gr=C3=BC=C3=9Fe/, 'UTF-8 survives');
 
 # A subject that is not ASCII; a mail is sent once
@@ -179,7 +179,7 @@ $roster->sql('ALTER FUNCTION minga_roster_internal.apply_no_retention() RENAME T
 # A sender that dies between claiming and sending: the mail is sent at its next attempt
 $mail = write_mail('it@mesa.example', 'claimed and lost');
 is($roster->sql('SELECT mail FROM claim_mail()'), $mail, 'a mail is claimed');
-is($roster->sql('SELECT count(*) FROM claim_mail()'), '0', '... by one');
+is($roster->sql('SELECT count(*) FROM claim_mail()'), '0', '... by one sender only');
 is($roster->sql("SELECT state, attempts, next_attempt_at > now() AND next_attempt_at <= now() + interval '1 minute' "
 	  . "FROM outbox WHERE mail = $mail"),
 	'waiting|1|t', '... and stays waiting for its next attempt');

@@ -179,13 +179,13 @@ is($roster->sql("SELECT given_name IS NULL, family_name IS NOT NULL, enabled, da
 	  . "WHERE sourced_id = '$ids[1]'"),
 	't|t|f|t', 'a field of another type is left out and damages its row; false may be a boolean');
 is($roster->sql("SELECT family_name IS NULL, grade, damaged FROM staged_users WHERE sourced_id = '$ids[2]'"), 't|11|t',
-	'so does one too long; the first grade that is one counts');
+	'a field that is too long damages its row; the first grade that is one counts');
 is($roster->sql("SELECT identifier, grade, enabled, damaged FROM staged_users WHERE sourced_id = '$ids[3]'"),
-	'4711|9|f|f', 'numbers are taken');
+	'4711|9|f|f', 'numbers are taken as text');
 is($roster->sql("SELECT grade IS NULL, agent_ids IS NULL, enabled FROM staged_users WHERE sourced_id = '$ids[4]'"), '',
 	'orgs that name another school are elsewhere');
 is($roster->sql("SELECT grade, enabled, damaged FROM staged_users WHERE sourced_id = '$ids[5]'"), '10|t|t',
-	'the first of listed grades; an enabledUser that is neither');
+	'the first of several grades counts; an enabledUser that is neither true nor false damages its row');
 $server->clear_faults;
 
 $server->faults(
@@ -254,8 +254,8 @@ $server->faults({ status => [ { path => 'administrator', code => 403 } ] });
 is(fetch(), 'succeeded', 'administrators nowhere: the fetch goes on');
 is(collection('administrators', 'complete, proof, rows, fallback, detail IS NOT NULL'), 'f||0|f|t',
 	'... and they are not complete');
-is(collection('students', 'complete'), 't', '... students are');
-is(newest('is_full'), 't', '... in a full read');
+is(collection('students', 'complete'), 't', '... and students are');
+is(newest('is_full'), 't', '... and the read is full');
 $server->clear_faults;
 
 like(fetch_error({ status => { path => 'students|teachers|administrator', code => 403 } }),
@@ -264,25 +264,27 @@ like(fetch_error({ status => { path => 'students|teachers|administrator', code =
 # Faults
 
 like(fetch_error({ html => { path => 'students' } }),
-	qr/ERROR:  08P01: .*web page.*DETAIL: .*text\/html.*HINT: .*login/s, 'an HTML page');
+	qr/ERROR:  08P01: .*web page.*DETAIL: .*text\/html.*HINT: .*login/s, 'an HTML page is an error');
 like(fetch_error({ failure_status => { path => 'students' } }),
-	qr/ERROR:  08P01: .*failure.*DETAIL: .*the roster could not be read.*HINT: /s, 'a failure in a 200');
+	qr/ERROR:  08P01: .*failure.*DETAIL: .*the roster could not be read.*HINT: /s, 'a failure in a 200 is an error');
 like(fetch_error({ missing_envelope => { path => 'students' } }), qr/ERROR:  08P01: .*no list.*HINT: /s,
-	'no envelope at the start');
+	'a first page without an envelope is an error');
 like(fetch_error({ truncated => { path => 'students' } }), qr/ERROR:  08P01: .*in the middle.*HINT: /s,
-	'truncated JSON');
+	'truncated JSON is an error');
 my $deep = 'x';
 $deep = [ $deep ] foreach 1 .. 70;
 like(fetch_error({ override => { $ids[0] => { grades => $deep } } }), qr/ERROR:  22032: .*nested/,
-	'arrays nested too deep');
+	'arrays nested too deep are an error');
 $deep = 'x';
 $deep = { name => $deep } foreach 1 .. 70;
 like(fetch_error({ override => { $ids[0] => { givenName => $deep } } }), qr/ERROR:  22032: .*nested/,
-	'objects nested too deep');
-like(fetch_error({ status => { path => 'students', code => 500 } }), qr/ERROR:  08006: .*HINT: /s, 'status 500');
-like(fetch_error({ status => { path => 'students', code => 400 } }), qr/ERROR:  08P01: .*HINT: /s, 'status 400');
+	'objects nested too deep are an error');
+like(fetch_error({ status => { path => 'students', code => 500 } }), qr/ERROR:  08006: .*HINT: /s,
+	'status 500 is an error');
+like(fetch_error({ status => { path => 'students', code => 400 } }), qr/ERROR:  08P01: .*HINT: /s,
+	'status 400 is an error');
 like(fetch_error({ redirect => { path => 'students', location => 'https://evil.example/' } }),
-	qr/ERROR:  08P01: .*redirect/s, 'a redirect');
+	qr/ERROR:  08P01: .*redirect/s, 'a redirect is an error');
 is(newest('state, is_full IS NULL'), 'failed|t', 'a failed fetch was no full read');
 foreach my $code (502, 503, 504)
 {
@@ -300,14 +302,15 @@ $server->faults({ rename_envelope => { path => 'students', key => 'students' } }
 is(fetch(), 'succeeded', 'rows under the path\'s own key');
 $server->faults({ rename_envelope => { path => 'students', key => 'people' } });
 is(fetch(), 'succeeded', 'rows under the single key that there is');
-is($roster->sql("SELECT count(*) FROM staged_users WHERE collection = 'students'"), scalar @ids, '... all of them');
+is($roster->sql("SELECT count(*) FROM staged_users WHERE collection = 'students'"), scalar @ids,
+	'... and all of them are there');
 $server->clear_faults;
 
 # The school
 
 my $unknown = $roster->sql("SELECT roster_configure('mesa', school_id => 'no-such-school')")
 	  && $roster->error("SELECT roster_fetch('mesa')");
-like($unknown, qr/ERROR:  22023: .*school "no-such-school" is not among/, 'an unknown school');
+like($unknown, qr/ERROR:  22023: .*school "no-such-school" is not among/, 'an unknown school is an error');
 like($unknown, qr/DETAIL: .*"Mesa High" \(\Q$school\E\)/, '... the schools that the key can see are named');
 like($unknown, qr/HINT: .*roster_configure\('mesa', school_id => /, '... and what to do');
 $roster->sql("SELECT roster_configure('mesa', school_id => '" . lc($school) . "')");

@@ -53,10 +53,11 @@ sub asked
 
 sub page_size { return $roster->sql("SELECT roster_configure('mesa', page_size => $_[0])"); }
 
-is(fetch({}, 'complete, proof, rows = claimed_total, rows = distinct_ids'), 't|total|t|t', 'all ids of the total');
+is(fetch({}, 'complete, proof, rows = claimed_total, rows = distinct_ids'), 't|total|t|t',
+	'as many ids as the total prove the end');
 my $students = collection('rows');
-cmp_ok($students, '>', 150, 'on several pages');
-cmp_ok($students % 50, '>', 0, 'the last of which is short');
+cmp_ok($students, '>', 150, 'the students are on several pages');
+cmp_ok($students % 50, '>', 0, 'the last page is short');
 is(asked(), join(', ', map { "50 " . 50 * $_ } 0 .. int($students / 50)),
 	'no page is asked for beyond a total that a short page reaches');
 
@@ -67,13 +68,13 @@ is(asked(), join(', ', (map { "50 " . 49 * $_ } 0 .. int(($students - 50) / 49) 
 	  . 'end with that of the last');
 
 page_size($students);
-is(fetch({}, 'complete, proof, pages'), 't|total|1', 'one page that is exactly full');
+is(fetch({}, 'complete, proof, pages'), 't|total|1', 'one page that is exactly full proves its end');
 is(asked(), "$students 0, 2 0", '... is believed when the total stays the same for two rows');
 page_size(1000);
-is(fetch({}, 'complete, proof, pages'), 't|total|1', 'a page shorter than asked for');
-is(asked(), '1000 0, 2 0', '... too');
+is(fetch({}, 'complete, proof, pages'), 't|total|1', 'a page shorter than asked for is no end');
+is(asked(), '1000 0, 2 0', '... and proves its end too');
 like(fetch_error({ page_cap => 50, total => 'of page' }), qr/number of students changed.*was 50 and became 2/s,
-	'a total of the page alone');
+	'a total of the page alone proves nothing');
 page_size(50);
 
 is(fetch({ page_cap => 7 }, 'complete, proof, pages'), 't|total|' . int(($students + 6) / 7),
@@ -91,7 +92,8 @@ is(collection('detail'), "The SIS claims " . ($students + 7)
 is($roster->sql("SELECT count(*) FROM staged_users WHERE collection = 'students'"), $students,
 	'... but the rows are used');
 like(fetch_error({ total => { mode => 'changing', path => 'students' } }),
-	qr/ERROR:  08P01: .*number of students changed.*DETAIL: .*X-Total-Count.*HINT: /s, 'a total that changes');
+	qr/ERROR:  08P01: .*number of students changed.*DETAIL: .*X-Total-Count.*HINT: /s,
+	'a total that changes is an error');
 
 my ($first) = split /\n/,
 	$roster->sql("SELECT sourced_id FROM staged_users WHERE collection = 'students' ORDER BY sourced_id");
@@ -122,10 +124,12 @@ like(fetch_error({ status => { path => 'students.*offset=100&', code => 403 } })
 	'403 in the middle is an error');
 
 like(fetch_error({ repeat_page => { path => 'students' } }),
-	qr/ERROR:  08P01: .*same page of students twice.*DETAIL: .*offset 50 .*HINT: /s, 'a page that comes again');
+	qr/ERROR:  08P01: .*same page of students twice.*DETAIL: .*offset 50 .*HINT: /s,
+	'a page that comes again is an error');
 like(fetch_error({ repeat_page => { path => 'students.*offset=(98|99)&' }, total => 'none' }),
-	qr/same page of students twice.*offset 99 /s, '... at whatever offset');
-like(fetch_error({ html => { path => 'students.*offset=100&' } }), qr/ERROR:  08P01: .*web page/, 'HTML in the middle');
+	qr/same page of students twice.*offset 99 /s, '... at any offset');
+like(fetch_error({ html => { path => 'students.*offset=100&' } }), qr/ERROR:  08P01: .*web page/,
+	'HTML in the middle is an error');
 is($roster->sql('SELECT is_full IS NULL FROM runs ORDER BY run DESC LIMIT 1'), 't', 'none of these was a full read');
 
 # Lists that change while they are read
@@ -166,16 +170,16 @@ like(collection('detail'), qr/did not begin with the last row of the one before 
 # No one
 
 is(fetch({ empty => { path => 'students', total => 0 } }, 'complete, proof, pages, rows, distinct_ids, claimed_total'),
-	't|total|0|0|0|0', 'a school without students');
+	't|total|0|0|0|0', 'a school without students is read completely');
 is(fetch({ empty => { path => 'students', total => 0 }, total => 'none' }, 'complete, proof, rows'), 't|empty page|0',
-	'... without a total');
+	'... without a total too');
 is(fetch({ empty => { path => 'students', total => 9 } }, 'complete, proof, rows, claimed_total'), 'f|weak|0|9',
-	'an empty list that claims someone');
+	'an empty list with a total above zero is weak');
 
 # Rows without a sourcedId
 is(fetch({ no_sourced_id => [ { path => 'students', index => 3 }, { path => 'students', index => 60 } ] },
 	'complete, proof, without_id, rows, distinct_ids'),
-	"f|weak|2|$students|" . ($students - 2), 'rows without a sourcedId');
+	"f|weak|2|$students|" . ($students - 2), 'rows without a sourcedId are counted');
 is(fetch({ no_sourced_id => { path => 'students', index => 3 }, total => 'none' }, 'complete, proof, without_id'),
 	'f|empty page|1', '... leave a list incomplete whatever its end');
 like(collection('detail'), qr/without a usable sourcedId: 1/, '... and it says so');

@@ -45,13 +45,15 @@ like($steps->{url}{detail}, qr/\Q@{[ $server->url ]}\E/, 'url');
 is($steps->{dns}{detail}, 'localhost found.', 'dns');
 like($steps->{tls}{detail}, qr/certificate is valid/, 'tls');
 like($steps->{token}{detail}, qr/kept for \d+ seconds/, 'token');
-is($steps->{school}{detail}, "\"Mesa High\" ($school) is one of 3 schools that the key can see.", 'school');
+is($steps->{school}{detail}, "\"Mesa High\" ($school) is one of 3 schools that the key can see.",
+	'the school is named');
 like($steps->{students}{detail}, qr/^1,2\d\d students listed\.$/, 'students are counted');
 is($roster->sql('SELECT count(*) FROM staged_users') . $roster->sql('SELECT state FROM runs ORDER BY run DESC LIMIT 1'),
 	'0succeeded', 'nothing is staged');
 is($roster->sql('SELECT count(*) FROM run_steps'), '9', 'the steps are on record');
 
-is(try({ total => 'none' })->{students}{detail}, 'At least 100 students listed.', 'without a total');
+is(try({ total => 'none' })->{students}{detail}, 'At least 100 students listed.',
+	'students are counted without a total');
 $steps = try({ empty => { path => 'administrators', total => 0 } });
 is("$steps->{administrators}{ok} $steps->{administrators}{detail}", '1 0 administrators listed.',
 	'an empty list is no fault');
@@ -73,16 +75,16 @@ like($steps->{administrators}{detail},
 		qr{denied}), '... and names it');
 $steps = try({ status => { path => 'administrator', code => 403 } });
 is(summary($steps), 'url dns tls token school students teachers people !administrators',
-	'one that is denied altogether is not');
+	'a collection that is denied altogether is not ok');
 like($steps->{administrators}{hint}, qr/Ask the school/, '... and says whose side it is');
 $steps = try({ html => { path => 'students' }, failure_status => { path => 'teachers' } });
 is(summary($steps), 'url dns tls token school administrators people !students !teachers',
 	'collections are tried each for itself');
 like($steps->{students}{detail}, qr/web page/, 'HTML');
-like($steps->{teachers}{detail}, qr/the roster could not be read/, 'a failure in the words of the SIS');
+like($steps->{teachers}{detail}, qr/the roster could not be read/, 'a failure is told in the words of the SIS');
 $steps = try({ missing_envelope => { path => 'students' }, truncated => { path => 'teachers' } });
 is(summary($steps), 'url dns tls token school administrators people !students !teachers',
-	'answers that cannot be read');
+	'answers that cannot be read fail the step');
 
 # A school's endpoint that lists people of others
 $roster->sql("SELECT roster_configure('mesa', page_size => 3)");
@@ -91,7 +93,7 @@ my @first = split /\n/,
 	$roster->sql("SELECT sourced_id FROM staged_users WHERE collection = 'students' ORDER BY sourced_id LIMIT 3");
 $steps = try({ override => { map { $_ => { orgs => [ { sourcedId => 'another' } ] } } @first } });
 is(summary($steps), 'url dns tls token school teachers administrators people !students',
-	'an endpoint whose people are all of other schools');
+	'an endpoint with people of other schools only is ok');
 like($steps->{students}{detail}, qr/None of the first 3 names "\Q$school\E" among its orgs/, '... says so');
 $roster->sql("SELECT roster_configure('mesa', page_size => 1000)");
 
@@ -99,7 +101,7 @@ $roster->sql("SELECT roster_configure('mesa', parent_contact => true)");
 $steps = try();
 like($steps->{guardians}{detail},
 	qr/^[\d,]+ guardians listed in the district; those of this school's students are kept\.$/,
-	'guardians, where the parent contact is wanted');
+	'guardians are tried when the parent contact is wanted');
 $roster->sql("SELECT roster_configure('mesa', parent_contact => false)");
 $roster->sql("SELECT roster_toggle('mesa', 'student', roster => false)");
 is(summary(try()), 'url dns tls token school teachers administrators people', 'what is not rostered is not tried');
@@ -110,14 +112,14 @@ $roster->sql("SELECT roster_toggle('mesa', 'student', roster => true)");
 $roster->sql("SELECT roster_configure('mesa', school_id => 'no-such-school')");
 $steps = try();
 is(summary($steps), 'url dns tls token people !school ?students ?teachers ?administrators',
-	'an unknown school: what follows is not reached');
+	'after an unknown school no further step is reached');
 like($steps->{school}{detail}, qr/"no-such-school" is not among.*"Mesa High" \(\Q$school\E\), "Red Mountain High"/,
 	'... the schools that the key can see are named');
 is($steps->{students}{detail}, undef, '... and a step not reached says nothing');
 $roster->sql("SELECT roster_configure('mesa', school_id => '$school')");
 $steps = try({ status => { path => '/(schools|orgs)\?', code => 403 } });
 is(summary($steps), 'url dns tls token school students teachers administrators people',
-	'a key that may not list schools');
+	'a key that may not list schools fails the step');
 like($steps->{school}{detail}, qr/may not list schools/, '... is told so');
 
 # The people relation
@@ -125,16 +127,17 @@ like($steps->{school}{detail}, qr/may not list schools/, '... is told so');
 $roster->sql('REVOKE INSERT ON people FROM people_owner');
 $steps = try();
 is(summary($steps), 'url dns tls token school students teachers administrators !people',
-	'an owner that may not write its people');
+	'an owner that may not write its people fails the step');
 like($steps->{people}{detail}, qr/"people_owner" lacks INSERT on/, '... is named, with the right');
-like($steps->{people}{hint}, qr/GRANT INSERT/, '... and what gives it');
+like($steps->{people}{hint}, qr/GRANT INSERT/, '... and the statement that gives it');
 $roster->sql('GRANT INSERT ON people TO people_owner');
 
 # Token, TLS, host
 
 $roster->sql("SELECT roster_set_secret('mesa', 'wrong')");
 $steps = try();
-is(summary($steps), 'url dns tls people !token ?school ?students ?teachers ?administrators', 'a wrong secret');
+is(summary($steps), 'url dns tls people !token ?school ?students ?teachers ?administrators',
+	'a wrong secret fails the step');
 like($steps->{token}{hint}, qr/./, '... with what to do');
 unlike($json->encode($steps), qr/wrong/, '... and without the secret');
 $roster->sql("SELECT roster_set_secret('mesa', '" . $server->client_secret . "')");
@@ -142,7 +145,7 @@ $roster->sql("SELECT roster_set_secret('mesa', '" . $server->client_secret . "')
 $roster->set(ca_file => '');
 $steps = try();
 is(summary($steps), 'url dns people !tls ?token ?school ?students ?teachers ?administrators',
-	'a certificate of an authority no one knows');
+	'a certificate of an unknown authority fails the step');
 like($steps->{tls}{hint}, qr/minga_roster\.ca_file/, '... and where to name it');
 $roster->set(ca_file => $server->ca_file);
 
@@ -150,15 +153,17 @@ my $url = $server->url;
 $roster->move_school('mesa', 'https://campus.minga.invalid/campus/api/oneroster/v1p1/minga', $server->client_secret);
 $steps = try();
 is(summary($steps), 'url people !dns ?tls ?token ?school ?students ?teachers ?administrators',
-	'a host that does not exist');
+	'a host that does not exist fails the step');
 like($steps->{dns}{detail}, qr/"campus\.minga\.invalid"/, '... is named');
 my $port = $server->port;
 $server->stop;
 $roster->move_school('mesa', $url, $server->client_secret);
 $steps = try();
-is(summary($steps), 'url dns people !tls ?token ?school ?students ?teachers ?administrators', 'a server that is down');
+is(summary($steps), 'url dns people !tls ?token ?school ?students ?teachers ?administrators',
+	'a server that is down fails the step');
 like($steps->{tls}{detail}, qr/"localhost"/, '... is named');
 
-is($roster->sql("SELECT string_agg(DISTINCT state, ' ') FROM runs"), 'succeeded', 'as runs, all of them succeeded');
+is($roster->sql("SELECT string_agg(DISTINCT state, ' ') FROM runs"), 'succeeded',
+	'all tests are on record as runs that succeeded');
 
 done_testing();

@@ -31,20 +31,20 @@ is(fetched('campus-1-2', sis => 'infinite_campus_1.2', url => $server->origin . 
 	'Campus by the paths of 1.2, users read whole: the same people of the school and no other');
 my $own_paths = qr{^/campus/(api/oneroster/v1p2/minga/ims/oneroster/rostering/v1p2/|oauth2/token)};
 is(scalar(grep { $_->{path} !~ $own_paths } $server->log), 0, '... by its paths alone');
-is(scalar(grep { exists $_->{query}{filter} } $server->log), 0, '... without a filter');
+is(scalar(grep { exists $_->{query}{filter} } $server->log), 0, '... and without a filter');
 cmp_ok($roster->sql("SELECT elsewhere FROM collections WHERE collection = 'staff' AND run = (SELECT max(run) "
 	  . "FROM runs)"), '>', 0, '... and others are only counted');
 
 is(fetched('plain-1-2', sis => 'oneroster_1.2', url => $server->origin, app_name => undef,
-	token_url => $server->plain_token_url), $people, 'a plain server of 1.2');
+	token_url => $server->plain_token_url), $people, 'a plain server of 1.2 gives the same people');
 is((grep { $_->{path} eq '/oauth/token' } $server->log)[0]{scope},
 	'https://purl.imsglobal.org/spec/or/v1p2/scope/roster-core.readonly '
-	  . 'https://purl.imsglobal.org/spec/or/v1p2/scope/roster.readonly', '... with the scopes of 1.2');
+	  . 'https://purl.imsglobal.org/spec/or/v1p2/scope/roster.readonly', '... for the scopes of 1.2');
 
 $server->faults({ auth => 'oauth1_sha256' });
 is(fetched('classlink', sis => 'classlink', url => $server->origin, app_name => undef), $people,
-	'ClassLink: signed, by role');
-is(scalar(grep { $_->{authorization} ne 'OAuth' } $server->log), 0, '... each request');
+	'ClassLink, signed and by role, gives the same people');
+is(scalar(grep { $_->{authorization} ne 'OAuth' } $server->log), 0, '... and each request is signed');
 
 $roster->stop;
 $server->stop;

@@ -67,12 +67,12 @@ foreach my $case ([ 'basic', 1 ], [ 'body', 2 ], [ 'encoded basic', 3 ])
 	is(scalar(grep { $_->{code} != 200 } tokens_asked()), 0, '... with no other tried');
 }
 connected('odd-id', { client => [ $odd, $odd ] }, %oauth2, client_id => $odd, client_secret => $odd);
-is(fetch('odd-id'), 'succeeded', 'an id with a colon and other odd characters');
+is(fetch('odd-id'), 'succeeded', 'an id with a colon and other odd characters works');
 is((tokens_asked())[0]{authorization}, 'body', '... goes in the body, since HTTP Basic cannot carry a colon');
 
 # Scope: the preset's, none, one of the connection's own
 connected('scope', { scope_wanted => JSON::PP::true }, %oauth2);
-is(fetch('scope'), 'succeeded', 'a server that wants a scope');
+is(fetch('scope'), 'succeeded', 'a server that wants a scope gives a token');
 like((tokens_asked())[0]{scope},
 	qr{^https://purl\.imsglobal\.org/spec/or/v1p1/scope/roster-core\.readonly \S+roster\.readonly$},
 	'... gets that of the preset');
@@ -82,21 +82,22 @@ $server->clear_log;
 my $error = fetch_error('scope');
 like($error,
 	RosterCluster::in_order(qr/ERROR:  22023: .*does not grant the scope.*DETAIL: /s,
-		qr/400, invalid_scope\. None was asked for.*HINT: .*scope => /s), 'none: whose side and what to do');
+		qr/400, invalid_scope\. None was asked for.*HINT: .*scope => /s),
+		'a missing scope is an error that says whose side it is and what to do');
 is(scalar(tokens_asked()), 1, '... and the credentials are not tried in other forms');
 $roster->sql("SELECT roster_configure('scope', scope => 'roster a:b')");
-is(fetch('scope'), 'succeeded', 'a scope of the connection');
+is(fetch('scope'), 'succeeded', 'a scope of the connection works');
 is((tokens_asked())[-1]{scope}, 'roster a:b', '... is sent as it is');
 connected('no-scope', { scope_refused => JSON::PP::true }, %oauth2, scope => '');
-is(fetch('no-scope'), 'succeeded', 'a server that refuses any scope');
+is(fetch('no-scope'), 'succeeded', 'a server that refuses any scope gives a token without one');
 
 # Cookies that came with the token go with the pages
 connected('cookies', { cookie => { path => '/ims/' } }, %oauth2);
-is(fetch('cookies'), 'succeeded', 'a server that demands the cookie of its token endpoint');
+is(fetch('cookies'), 'succeeded', 'a server that demands the cookie of its token endpoint gets it');
 
 # A token URL on another origin, named by the connection alone
 connected('elsewhere', {}, token_url => 'https://127.0.0.1:' . $server->port . '/oauth/token');
-is(fetch('elsewhere'), 'succeeded', 'a token URL of another origin');
+is(fetch('elsewhere'), 'succeeded', 'a token URL of another origin works');
 
 # Signatures: every request, each with a nonce of its own
 foreach my $auth ('oauth1_sha256', 'oauth1_sha1')
@@ -121,13 +122,13 @@ connected('wrong-method', { auth => 'oauth1_sha1' }, auth => 'oauth1_sha256');
 $error = fetch_error('wrong-method');
 like($error,
 	RosterCluster::in_order(qr/ERROR:  28P01: .*refused the signature of connection "wrong-method".*401.*clock.*agree/s,
-		qr/HINT: .*roster_set_secret.*auth => 'oauth1_sha1'/s), 'the other HMAC is wanted: told as a possibility');
+		qr/HINT: .*roster_set_secret.*auth => 'oauth1_sha1'/s), 'the error names the other HMAC as a possible cause');
 is(scalar(lists_asked()), 1, '... after one request');
 $roster->sql("SELECT roster_configure('wrong-method', auth => 'oauth1_sha1')");
 is(fetch('wrong-method'), 'succeeded', '... and that helps');
 $roster->sql("SELECT roster_set_secret('wrong-method', 'guessed wrong')");
 push @secrets, 'guessed wrong';
-like(fetch_error('wrong-method'), qr/ERROR:  28P01: .*refused the signature/s, 'a wrong secret');
+like(fetch_error('wrong-method'), qr/ERROR:  28P01: .*refused the signature/s, 'a wrong secret is an error');
 
 # Clocks
 connected('clock', { auth => 'oauth1_sha256', clock_ahead => -900 }, auth => 'oauth1_sha256');
@@ -146,19 +147,19 @@ $roster->sql("SELECT roster_set_secret('clock', 'an old one'), roster_configure(
 $server->faults({ clock_ahead => undef });
 like(fetch_error('clock'),
 	qr/ERROR:  28P01: .*According to connections.credentials_expire, they expired on 2020-06-30/s,
-	'a signature by credentials that have ended');
+	'a signature by credentials that have ended is an error that says so');
 connected('ended', {}, %oauth2, client_secret => 'an old one');
 $roster->sql("SELECT roster_configure('ended', credentials_expire => '2020-06-30')");
 like(fetch_error('ended'),
 	RosterCluster::in_order(qr/ERROR:  28P01: .*refused the credentials/s,
 		qr/401, invalid_client\. According to connections.credentials_expire, they expired on 2020-06-30\./s,
-		qr/HINT: .*not expired/s), '... and a token for such');
+		qr/HINT: .*not expired/s), '... and so is a token for such credentials');
 
 # Static tokens
 my $static = q(a'b&c+d%e=f/g~h);
 connected('static', { auth => 'bearer', client => [ '', $static ] }, auth => 'bearer', client_id => undef,
 	client_secret => $static);
-is(fetch('static'), 'succeeded', 'a token that does not expire, without a client id');
+is(fetch('static'), 'succeeded', 'a token that does not expire works without a client id');
 is(scalar(tokens_asked()), 0, '... no other is asked for');
 like($roster->sql("SELECT step, ok, detail FROM roster_test_connection('static')"),
 	qr/^token\|t\|The client secret is the token/m, '... and so the connection test says');
@@ -169,20 +170,20 @@ push @secrets, 'withdrawn';
 $server->clear_log;
 like(fetch_error('static'),
 	qr/ERROR:  28P01: .*refused the token of connection "static".*401.*HINT: .*roster_set_secret/s,
-	'a token that is refused');
+	'a token that is refused is an error');
 is(scalar(lists_asked()), 1, '... is not tried again');
 $roster->sql("SELECT roster_set_secret('static', 'zwei Wörter')");
 push @secrets, 'zwei Wörter';
 $server->clear_log;
 like(fetch_error('static'),
 	qr/ERROR:  28000: .*secret of connection "static" cannot be a token.*visible ASCII.*HINT: /s,
-	'a secret that no header can carry');
+	'a secret that no header can carry is refused');
 is(scalar($server->log), 0, '... goes nowhere');
 
 # Token endpoints that are down, slow or endless
 connected('endless', { padding => { path => 'oauth/token', megabytes => 1 } }, %oauth2);
 like(fetch_error('endless'), qr/ERROR:  08P01: .*holds no access token.*larger than 256 kB.*HINT: .*token_url/s,
-	'an answer without an end');
+	'an answer without an end is an error');
 my $stopped = OneRosterServer->new(people => 10, seed => 3);
 $stopped->stop;
 connected('down', {}, token_url => 'https://localhost:' . $stopped->port . '/oauth/token');

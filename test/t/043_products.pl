@@ -78,7 +78,7 @@ foreach my $sis ('infinite_campus', grep { $_ ne 'infinite_campus' } sort keys %
 		'... and a second sync changes nothing');
 	$server->clear_faults;
 }
-like($people, qr/student\|.*teacher\|/s, 'students and teachers');
+like($people, qr/student\|.*teacher\|/s, 'the people are students and teachers');
 is($roster->sql("SELECT string_agg(sis, ' ' ORDER BY sis) FROM sis WHERE builtin AND sis NOT IN (SELECT sis "
 	  . "FROM connections)"), 'infinite_campus_1.2 oneroster_1.2',
 	'no product is left out but those of 1.2, which 024_presets reads');

@@ -50,25 +50,27 @@ $server->clear_faults;
 
 # Refusals
 like($roster->error("BEGIN; SELECT roster_fetch('one');"), qr/ERROR:  25001: .*HINT: .*roster_start/s,
-	'refused in a transaction block');
+	'a call in a transaction block is refused');
 like($roster->error("DO \$\$ BEGIN PERFORM roster_fetch('one'); EXCEPTION WHEN data_exception THEN NULL; END \$\$"),
-	qr/ERROR:  25001/, 'refused in a subtransaction');
+	qr/ERROR:  25001/, 'a call in a subtransaction is refused');
 like($roster->error("WITH w AS (INSERT INTO public.people (site, role, given_name, family_name) "
 	  . "VALUES ('x', 'staff', 'A', 'B') RETURNING 1) "
 	  . "SELECT roster_fetch('one') FROM w"),
-	qr/ERROR:  25001: .*has written/, 'refused once the transaction has written');
+	qr/ERROR:  25001: .*has written/, 'a call is refused once the transaction has written');
 is($roster->sql('SELECT count(*) FROM public.people'), '0', '... which is rolled back');
 my $runs_before = newest();
 is($roster->sql("SELECT string_agg((roster_fetch(connection)).state, ',') FROM (SELECT connection "
 	  . "FROM connections, generate_series(1, 12)) AS c"),
 	join(',', ('succeeded') x 36),
 	'one statement may run many connections one after the other, though drawing a number assigns an id now and then');
-is(newest() - $runs_before, 36, '... each once');
-like($roster->error("SELECT roster_fetch('nowhere')"), qr/ERROR:  42704: .*"nowhere"/, 'unknown connection');
-like($roster->error('SELECT roster_cancel(999999)'), qr/ERROR:  42704: .*999999.*HINT: /s, 'unknown run');
-like($roster->error('SELECT roster_approve(999999)'), qr/ERROR:  42704: .*999999/, 'unknown run to approve');
+is(newest() - $runs_before, 36, '... each of them once');
+like($roster->error("SELECT roster_fetch('nowhere')"), qr/ERROR:  42704: .*"nowhere"/,
+	'an unknown connection is refused');
+like($roster->error('SELECT roster_cancel(999999)'), qr/ERROR:  42704: .*999999.*HINT: /s, 'an unknown run is refused');
+like($roster->error('SELECT roster_approve(999999)'), qr/ERROR:  42704: .*999999/,
+	'an unknown run to approve is refused');
 like($roster->error("SELECT roster_start('one', 'undo')"), qr/ERROR:  22023: .*"undo"/,
-	'a kind that cannot be started');
+	'a kind that cannot be started is refused');
 is(newest(), $runs_before + 36, 'a refused call leaves no run');
 
 # One run at a time for a connection; others side by side up to max_workers
@@ -207,7 +209,7 @@ like($roster->error("SELECT * FROM roster_test_connection('one')"), qr/ERROR:  5
 is($roster->sql("SELECT count(*) FROM runs WHERE state = 'queued'"), '1', 'the queued row is on record');
 $node->append_conf('postgresql.conf', 'max_worker_processes = 16');
 $node->restart;
-is($roster->sql("SELECT state FROM roster_fetch('two')"), 'succeeded', 'the next worker ...');
+is($roster->sql("SELECT state FROM roster_fetch('two')"), 'succeeded', 'the next worker starts');
 $roster->wait_for("SELECT count(*) = 0 FROM runs WHERE state = 'queued'");
 pass('... works the queue');
 

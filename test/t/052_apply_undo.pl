@@ -24,11 +24,13 @@ is(people(), '0 0', '... and changes no one');
 
 # Refusals of the call leave no run
 like($roster->error("BEGIN; SELECT roster_apply($preview);"),
-	qr/ERROR:  25001: roster_apply cannot run inside a transaction block/, 'apply in a transaction block');
+	qr/ERROR:  25001: roster_apply cannot run inside a transaction block/,
+	'an apply in a transaction block is refused');
 like($roster->error("BEGIN; SELECT roster_undo($preview);"),
-	qr/ERROR:  25001: roster_undo cannot run inside a transaction block/, 'undo in a transaction block');
+	qr/ERROR:  25001: roster_undo cannot run inside a transaction block/, 'an undo in a transaction block is refused');
 like($roster->error("BEGIN; SELECT roster_approve($preview);"),
-	qr/ERROR:  25001: roster_approve cannot run inside a transaction block/, 'approve in a transaction block');
+	qr/ERROR:  25001: roster_approve cannot run inside a transaction block/,
+	'an approval in a transaction block is refused');
 like($roster->error("SELECT $_(999999)"), qr/ERROR:  42704: run 999999 does not exist.*HINT: /s, "$_ of an unknown run")
 	  foreach qw(roster_approve roster_apply roster_undo);
 like($roster->error("SELECT $_(NULL)"), qr/ERROR:  22004: no run was given.*HINT: /s, "$_ of no run")
@@ -36,7 +38,7 @@ like($roster->error("SELECT $_(NULL)"), qr/ERROR:  22004: no run was given.*HINT
 is(newest(), $preview, 'a refused call leaves no run');
 like($roster->error("SELECT roster_undo($preview)"),
 	qr/ERROR:  55000: run \d+ of connection "one": run $preview cannot be undone.*DETAIL:  It is a preview.*HINT: /s,
-	'undo of a preview');
+	'an undo of a preview is refused');
 is($roster->sql('SELECT kind, state, sqlstate FROM runs ORDER BY run DESC LIMIT 1'), 'undo|failed|55000',
 	'... is on record');
 
@@ -50,7 +52,7 @@ is($roster->sql("SELECT count(*) FROM changes WHERE run = $preview AND state = '
 	$planned, '... and the changes say who did it');
 like($roster->error("SELECT roster_apply($preview)"),
 	RosterCluster::in_order(qr/ERROR:  55000: .*run $preview cannot be applied/s,
-		qr/DETAIL:  It was applied by run $apply\..*HINT: .*roster_preview/s), 'not twice');
+		qr/DETAIL:  It was applied by run $apply\..*HINT: .*roster_preview/s), 'it is refused the second time');
 $roster->sql("UPDATE public.people SET phone = '1' WHERE person_id = (SELECT person_id FROM public.people "
 	  . "WHERE role = 'student' ORDER BY person_id LIMIT 1)");
 is($roster->sql("SELECT kind, state, of_run, archived FROM roster_undo($apply)"), "undo|succeeded|$apply|"
@@ -58,10 +60,10 @@ is($roster->sql("SELECT kind, state, of_run, archived FROM roster_undo($apply)")
 my $undo = newest();
 is(people(), '1 ' . ($planned - 1), '... new people are archived, but for the one who was changed since');
 is($roster->sql("SELECT state, count(*) FROM changes WHERE run = $preview AND state <> 'noted' GROUP BY 1 ORDER BY 1"),
-	"kept|1\nundone|" . ($planned - 1), '... who is listed');
+	"kept|1\nundone|" . ($planned - 1), '... and that person is listed as kept');
 is($roster->sql('SELECT count(*) FROM links'), '1', '... and the links of the others are gone');
 like($roster->error("SELECT roster_undo($apply)"), qr/ERROR:  55000: .*DETAIL:  It was undone by run $undo\./s,
-	'not twice');
+	'it is refused the second time');
 like($roster->error("SELECT roster_undo($undo)"),
 	qr/ERROR:  55000: .*DETAIL:  It is an undo, which cannot be undone\..*HINT: .*roster_preview/s,
 	'an undo is not undone');
@@ -77,7 +79,8 @@ is($roster->sql("SELECT state, restored, created FROM roster_sync('one')"),
 	  . "'create') FROM changes WHERE run = $old")),
 	'a sync does again what was undone');
 like($roster->error("SELECT roster_apply($old)"),
-	qr/ERROR:  55000: .*DETAIL:  Run \d+, a sync, has changed people since/s, 'a preview that was overtaken');
+	qr/ERROR:  55000: .*DETAIL:  Run \d+, a sync, has changed people since/s,
+	'a preview that was overtaken is refused');
 
 # Whoever may call them needs no other right
 $roster->sql('CREATE ROLE operator LOGIN; GRANT USAGE ON SCHEMA minga_roster TO operator; GRANT EXECUTE ON FUNCTION '

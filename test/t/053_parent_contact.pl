@@ -30,7 +30,7 @@ sub agents { return [ map { { href => "https://sis.example/users/$_", sourcedId 
 sub contact { my ($given, $family, %values) = @_;
 return { givenName => $given, familyName => $family, email => '', phone => '', sms => '', %values }; }
 
-is(sync(), 'succeeded|' . $roster->sql('SELECT count(*) FROM public.people'), 'a first sync');
+is(sync(), 'succeeded|' . $roster->sql('SELECT count(*) FROM public.people'), 'a first sync succeeds');
 is(sync(), 'succeeded|0', 'a second one has nothing to do');
 my @students = split /\n/,
 	$roster->sql("SELECT sourced_id FROM staged_users WHERE role = 'student' "
@@ -39,8 +39,8 @@ my @guardians = split /\n/,
 	$roster->sql("SELECT sourced_id FROM staged_users WHERE role = 'guardian' ORDER BY sourced_id");
 my ($relative) = split /\n/,
 	$roster->sql("SELECT sourced_id FROM staged_users WHERE role = 'relative' ORDER BY sourced_id");
-cmp_ok(scalar @students, '>', 20, 'there are students');
-cmp_ok(scalar @guardians, '>', 6, '... and guardians');
+cmp_ok(scalar @students, '>', 20, 'there are students with contacts');
+cmp_ok(scalar @guardians, '>', 6, '... and there are guardians');
 
 # One of seven, six of one, no one's; one of another school; cycles, and who is not there
 my %bent = (
@@ -56,16 +56,16 @@ my %bent = (
 	$students[10] => { agents => agents($guardians[0]) },
 	$students[11] => { agents => agents($guardians[0]) });
 $server->faults({ override => \%bent });
-like(sync(), qr/^succeeded\|/, 'a sync of bent rows');
+like(sync(), qr/^succeeded\|/, 'a sync of bent rows succeeds');
 is(contacts_of(@students[ 0 .. 6 ]),
 	join("\n", map { "$_ Gil Seven, 1, guardian: only guardian or parent" } @students[ 0 .. 6 ]),
-	'a guardian of seven, of another school too');
+	'a guardian of seven students, of another school too, is the contact of each');
 is(contacts_of($students[7]), "$students[7] Gus No4, home\@x.example, guardian: first guardian or parent in the order "
 	  . "of agents", 'the first of six guardians, whose address others have too');
 is(contacts_of($students[8]), "$students[8] Gus No1, home\@x.example, guardian: only guardian or parent",
 	'a student who names their own id and an unknown one has the contact who is there');
 is(contacts_of($students[9]), "$students[9] Rio One, relative: no guardian or parent; only relative",
-	'a relative where there is no one else');
+	'a relative is the contact when there is no one else');
 is($roster->sql("SELECT count(*) FROM staged_users WHERE role IN ('guardian', 'relative') AND outcome IS DISTINCT "
 	  . "FROM 'contact'"), '0', 'each contact has the outcome contact');
 is($roster->sql('SELECT sum(count) = (SELECT count(*) FROM staged_users) FROM run_counts WHERE run = ' . newest()), 't',

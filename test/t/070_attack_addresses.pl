@@ -225,8 +225,8 @@ foreach my $name (@names)
 	like($steps->[1]{detail},
 		RosterCluster::pattern(qr/^Connections to ".*" are not allowed\. Its name leads to an address of a private /,
 		qr/network /),
-		'... is refused');
-	unlike($steps->[1]{detail} =~ s/"[^"]*"//r, qr/\d/, '... without the address');
+		'... and is refused');
+	unlike($steps->[1]{detail} =~ s/"[^"]*"//r, qr/\d/, '... without naming the address');
 	like($steps->[1]{hint}, qr/allowed_hosts/, '... with what the DBA can do');
 	is(refusal("SELECT roster_fetch('mesa')")->{sqlstate} . ' ' . newest('retries'), '42501 0',
 		'... and not tried again');
@@ -247,7 +247,7 @@ is(refusal("SELECT roster_configure('mesa', url => 'https://127.0.0.1:" . $serve
 
 # Redirects
 $server->faults({ redirect => { path => 'students', location => "https://127.0.0.1:$port/", code => 307 } });
-is(refusal("SELECT roster_fetch('mesa')")->{sqlstate}, '08P01', 'a redirect to an address that is refused');
+is(refusal("SELECT roster_fetch('mesa')")->{sqlstate}, '08P01', 'a redirect to an address that is refused is an error');
 $server->faults({ reset => JSON::PP::true, redirect => { path => 'oauth2/token', location => "https://127.0.0.1:$port/",
 	code => 307 } });
 $roster->sql('DELETE FROM tokens');
@@ -265,7 +265,7 @@ my $proxied = $json->encode(steps('mesa'));
 like($proxied, qr/could not be reached through the proxy/, 'a proxy that does not answer');
 cmp_ok(knocks($proxy), '>=', 1, '... was asked, as the superuser chose it');
 stored("https://127.0.0.1:$port$path", 'https://sis.example/token');
-is(steps('mesa')->[0]{ok}, JSON::PP::false, 'by a proxy an address is refused, too');
+is(steps('mesa')->[0]{ok}, JSON::PP::false, 'an address is refused behind a proxy too');
 is(knocks($proxy), 0, '... before it is asked');
 $roster->set(proxy => '');
 

@@ -65,7 +65,7 @@ $roster->connect_school('mesa', $server);
 $roster->sql("SELECT roster_set_secret('smtp', 'mail+S3cret'); SELECT roster_configure('mesa', parent_contact => "
 	  . "true)");
 $roster->sql("SELECT roster_toggle('mesa', auto_update => true, archive => true)");
-like(sync(), qr/^succeeded\|\d+$/, 'a first sync');
+like(sync(), qr/^succeeded\|\d+$/, 'a first sync succeeds');
 is(sync(), 'succeeded|0', 'a second one has nothing to do');
 $roster->set(smtp_url => $smtp->url);
 $roster->sql("SELECT roster_notify('mesa', 'it\@mesa.example', manual => true)");
@@ -161,11 +161,11 @@ PYTHON
 	is($seen->{sender}, 'Minga =?utf-8?q?Evil?=', '... and so does the sender');
 	is(join(' ', grep { /^(?:Bcc|To|Subject)$/ } @{ $seen->{headers} }), 'To Subject', '... and makes no header');
 	is(scalar(grep { length > 76 } grep { /=\?/ } split /\r?\n/, $head), 0, '... in lines of at most 76 characters');
-	unlike($text =~ s/\n//gr, $unfit, 'its text is clean');
+	unlike($text =~ s/\n//gr, $unfit, 'the text of the mail is clean');
 	unlike($text, qr/\n(?:Bcc:|Nothing to do\.)/, '... and the school makes no line of it');
-	unlike($html =~ s/\n//gr, $unfit, 'its HTML is clean');
+	unlike($html =~ s/\n//gr, $unfit, 'the HTML of the mail is clean');
 	unlike($html, qr/<script/, '... and the school makes no tag of it');
-	like($html, qr/&quot;&gt;&lt;script&gt;/, '... but text');
+	like($html, qr/&quot;&gt;&lt;script&gt;/, '... but is shown as text');
 }
 
 # What shows names of schools, and the words of servers
@@ -224,7 +224,7 @@ foreach my $c (grep { !/\s/ } @sent)
 	like($roster->error("SELECT roster_notify('mesa', U&'i${typed}t\@mesa.example')"), qr/22023/,
 		sprintf 'a recipient with U+%04X', ord $c);
 	like($roster->error("SELECT roster_configure('mesa', school_id => U&'A${typed}B')"), qr/22023/,
-		'... and a School ID');
+		'... and so is a School ID');
 }
 
 done_testing();
