@@ -73,11 +73,17 @@ fault_raise(const RosterFault *fault)
 			 fault->hint != NULL ? errhint("%s", fault->hint) : 0));
 }
 
-/* The detail of an error, with the SIS's own words where it was raised of a fault that has some. */
+/*
+ * The detail of an error, with the SIS's own words where it was raised of a fault
+ * that has some.  Of others the detail_log is the server's alone: that of a
+ * deadlock has the statements of other sessions.
+ */
 char *
 fault_detail_of_error(const ErrorData *error)
 {
-	return error->detail_log != NULL ? error->detail_log : error->detail;
+	bool		is_ours = error->domain != NULL && strcmp(error->domain, TEXTDOMAIN) == 0;
+
+	return is_ours && error->detail_log != NULL ? error->detail_log : error->detail;
 }
 
 static char *
