@@ -234,7 +234,7 @@ is($roster->sql('SELECT count(*) FROM staged_users s JOIN runs r USING (connecti
 	  . 'FROM runs) '
 	  . "AND position(s.family_name IN concat_ws(' ', r.error, r.detail, r.hint)) > 0"), '0',
 	  '... and no name is on record');
-like($roster->sql('SELECT roster_report(max(run)) FROM runs'), qr/its\s+text\s+may\s+hold\s+data\s+of\s+people/i,
+like($roster->sql('SELECT roster_report(max(run)) FROM runs'), qr/its\s+text\s+may\s+hold\s+people's\s+data/i,
 	'... so the report can show all that is');
 unlike($roster->log_contents, qr/Failing row contains/, '... nor in the log');
 $roster->sql('ALTER TABLE changes DROP CONSTRAINT no_changes');
