@@ -9,9 +9,9 @@
 
 #include <signal.h>
 
-extern volatile sig_atomic_t worker_terminated;
-extern volatile sig_atomic_t run_canceled;
-extern volatile sig_atomic_t merge_is_late;
+extern volatile sig_atomic_t worker_terminated; /* by SIGTERM: the worker ends after this run */
+extern volatile sig_atomic_t run_canceled;	/* by SIGINT */
+extern volatile sig_atomic_t merge_is_late; /* it took longer than it may */
 
 extern void catch_stops(void);
 extern void hold_stops(void);
