@@ -16,25 +16,34 @@ SQL_PARTS = \
 	sql/schema/template.sql \
 	sql/people/people.sql \
 	sql/people/statements.sql \
-	sql/people/archive.sql \
 	sql/people/obstacles.sql \
+	sql/people/ownership.sql \
 	sql/connect/connect.sql \
 	sql/schedule/run.sql \
 	sql/fetch/stage.sql \
 	sql/fetch/delta.sql \
+	sql/plan/plan_tables.sql \
 	sql/plan/reasons.sql \
-	sql/plan/plan.sql \
-	sql/plan/ownership.sql \
+	sql/plan/compare.sql \
+	sql/plan/read.sql \
+	sql/plan/parents.sql \
+	sql/plan/rows.sql \
+	sql/plan/groups.sql \
 	sql/plan/match.sql \
-	sql/plan/relink.sql \
-	sql/plan/collide.sql \
+	sql/plan/verdicts.sql \
+	sql/plan/vetoes.sql \
+	sql/plan/links.sql \
 	sql/plan/guard.sql \
+	sql/plan/changes.sql \
+	sql/plan/outcomes.sql \
 	sql/plan/findings.sql \
-	sql/plan/stored.sql \
+	sql/plan/plan_run.sql \
+	sql/apply/stored.sql \
 	sql/apply/apply.sql \
 	sql/actions/preview.sql \
 	sql/actions/undo.sql \
 	sql/apply/merge.sql \
+	sql/actions/relink.sql \
 	sql/actions/decide.sql \
 	sql/report/report.sql \
 	sql/report/report_facts.sql \

@@ -1,30 +1,6 @@
 -- Conflicts that a person has to settle: who could be meant, and what was decided, which is remembered and used by
 -- every later plan.
 
-CREATE FUNCTION minga_roster_internal.set_aside_skipped(connection connections) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
-BEGIN
-    CREATE TEMP TABLE skipped_rows (place tid, category text) ON COMMIT DROP;
-    IF NOT EXISTS (SELECT FROM minga_roster.match_decisions d
-        WHERE d.connection = set_aside_skipped.connection.connection AND d.decision = 'skip') THEN
-        RETURN;
-    END IF;
-    WITH skipped AS (
-        DELETE FROM open_rows o
-        USING minga_roster.match_decisions d
-        WHERE d.connection = set_aside_skipped.connection.connection AND d.decision = 'skip'
-            AND o.sourced_id = d.sourced_id
-            AND o.staged AND o.standing <> 'absent' AND NOT o.linked
-        RETURNING o.place, o.category
-    )
-    INSERT INTO skipped_rows SELECT k.place, k.category FROM skipped k;
-END
-$$;
-COMMENT ON FUNCTION minga_roster_internal.set_aside_skipped(connections) IS
-'Removes the rows for which roster_decide said "skip" from open_rows, so that they are matched and grouped with no '
-'one, and puts them into the temp table skipped_rows.';
-
 CREATE FUNCTION minga_roster_internal.drop_conflict_pairs(connection text) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
     DELETE FROM minga_roster.conflict_pairs k
@@ -77,7 +53,7 @@ BEGIN
     ) p
     LEFT JOIN (SELECT * FROM minga_roster.staged_users u WHERE u.connection = keep_conflict_pairs.run.connection) s
         ON s.sourced_id = p.sourced_id COLLATE "C"
-    LEFT JOIN current_people h ON h.person_id = p.person_id
+    LEFT JOIN plan_people h ON h.person_id = p.person_id
     CROSS JOIN LATERAL (
         SELECT array_agg(v.name ORDER BY v.nth) FILTER (WHERE v.same) AS agrees,
             array_agg(v.name ORDER BY v.nth) FILTER (WHERE NOT v.same) AS differs

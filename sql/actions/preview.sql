@@ -4,39 +4,39 @@
 CREATE FUNCTION minga_roster_internal.hash_people() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 BEGIN
-    CREATE TEMP TABLE seen_people (person_id text, seen bigint) ON COMMIT DROP;
-    EXECUTE 'INSERT INTO seen_people ' || minga_roster_internal.seen_people_query();
-    ANALYZE seen_people (person_id);
+    PERFORM minga_roster_internal.make_plan_tables('seen');
+    EXECUTE 'INSERT INTO plan_seen_people ' || minga_roster_internal.seen_people_query();
+    ANALYZE plan_seen_people (person_id);
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.hash_people() IS
-'Makes the temp table seen_people of current_people, with the hash that people_terms has.';
+'Fills plan_seen_people: the hash that people_terms has, for each row of plan_people.';
 
-CREATE FUNCTION minga_roster_internal.mark_seen(run bigint) RETURNS void
+CREATE FUNCTION minga_roster_internal.mark_seen() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
 BEGIN
     PERFORM minga_roster_internal.hash_people();
-    CREATE TEMP TABLE sights ON COMMIT DROP AS
+    INSERT INTO plan_sights (change, seen)
     SELECT c.change, p.seen
-    FROM minga_roster.changes c JOIN seen_people p ON p.person_id = c.person_id
-    WHERE c.run = mark_seen.run AND c.action IN ('link', 'update', 'restore', 'archive')
+    FROM plan_changes c JOIN plan_seen_people p ON p.person_id = c.person_id
+    WHERE c.action IN ('link', 'update', 'restore', 'archive')
     UNION ALL
     SELECT a.change, hashtextextended(string_agg(a.person_id, ' ' ORDER BY a.person_id), 0)
     FROM (
         SELECT c.change, p.person_id
-        FROM minga_roster.changes c JOIN current_people p ON lower(p.identifier COLLATE "C") = lower((c.after ->> 'identifier') COLLATE "C")
-        WHERE c.run = mark_seen.run AND c.action = 'create'
+        FROM plan_changes c JOIN plan_people p ON lower(p.identifier COLLATE "C") = lower((c.after ->> 'identifier') COLLATE "C")
+        WHERE c.action = 'create'
         UNION
         SELECT c.change, p.person_id
-        FROM minga_roster.changes c JOIN current_people p ON lower(p.email COLLATE "C") = lower((c.after ->> 'email') COLLATE "C")
-        WHERE c.run = mark_seen.run AND c.action = 'create'
+        FROM plan_changes c JOIN plan_people p ON lower(p.email COLLATE "C") = lower((c.after ->> 'email') COLLATE "C")
+        WHERE c.action = 'create'
     ) a
     GROUP BY a.change;
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.mark_seen(bigint) IS
-'Makes the temp table sights: for each change of the run a hash of the person as they are now; for a create, of the '
-'people with the same identifier or email address.';
+COMMENT ON FUNCTION minga_roster_internal.mark_seen() IS
+'Fills plan_sights: for each row of plan_changes a hash of the person as they are now; for a create, of the people with '
+'the same identifier or email address.';
 
 CREATE FUNCTION minga_roster_internal.link_hash(link links) RETURNS bigint
 LANGUAGE sql STABLE
@@ -47,18 +47,20 @@ COMMENT ON FUNCTION minga_roster_internal.link_hash(links) IS 'A hash of what a 
 CREATE FUNCTION minga_roster_internal.keep_preview(run runs) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    PERFORM minga_roster_internal.plan_links(run);
+    PERFORM minga_roster_internal.open_link_writes();
     INSERT INTO minga_roster.planned_links (run, sourced_id, deed, change, person_id, category, role_written, rule, linked_run, missing, returned, archived, seen)
     SELECT run.run, w.sourced_id, w.deed, w.change, w.person_id, w.category, w.role_written, w.rule, w.linked_run, w.missing, w.returned, w.archived,
         minga_roster_internal.link_hash(l)
-    FROM link_writes w
+    FROM plan_link_writes w
     LEFT JOIN (SELECT * FROM minga_roster.links k WHERE k.connection = keep_preview.run.connection) l ON l.sourced_id = w.sourced_id;
-    PERFORM minga_roster_internal.mark_seen(run.run);
-    UPDATE minga_roster.changes c SET seen = s.seen FROM sights s WHERE c.run = keep_preview.run.run AND c.change = s.change;
+    PERFORM minga_roster_internal.mark_seen();
+    PERFORM minga_roster_internal.keep_changes(run);
+    PERFORM minga_roster_internal.find_outcomes();
+    PERFORM minga_roster_internal.count_outcomes(run, minga_roster_internal.known_connection(run.connection));
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.keep_preview(runs) IS
-'Stores what an apply of the preview needs: the links to write, and how the preview saw the people.';
+'Keeps the changes of a preview, and what its apply needs: the links to write, and how the preview saw the people.';
 
 CREATE FUNCTION minga_roster_internal.planned_in(run runs) RETURNS bigint
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -111,15 +113,17 @@ BEGIN
     END IF;
 
     PERFORM minga_roster_internal.read_people(connection);
-    PERFORM minga_roster_internal.mark_seen(preview.run);
-    CREATE TEMP TABLE moved_links ON COMMIT DROP AS
+    PERFORM minga_roster_internal.make_plan_tables('apply');
+    PERFORM minga_roster_internal.load_changes(preview.run, 'planned');
+    PERFORM minga_roster_internal.mark_seen();
+    INSERT INTO plan_moved_links (sourced_id, change)
     SELECT w.sourced_id, w.change
     FROM minga_roster.planned_links w
     LEFT JOIN (SELECT * FROM minga_roster.links k WHERE k.connection = this.connection) l ON l.sourced_id = w.sourced_id
     WHERE w.run = preview.run AND minga_roster_internal.link_hash(l) IS DISTINCT FROM w.seen;
     -- The plan used every decision made before it. A link that roster_decide made later has the number of the preview
     -- or of a later run.
-    CREATE TEMP TABLE decided_since ON COMMIT DROP AS
+    INSERT INTO plan_decided_since (change, sourced_id)
     WITH planned AS MATERIALIZED (
         SELECT c.change, c.person_id, c.rule, i.sourced_id
         FROM minga_roster.changes c CROSS JOIN LATERAL unnest(c.sourced_ids) i (sourced_id)
@@ -153,7 +157,7 @@ BEGIN
     WHERE p.rule IN ('linked', 'same person')
     GROUP BY p.change
     HAVING count(l.sourced_id) = 0 AND (count(n.sourced_id) < count(*) OR count(known.person_id) = 0);
-    CREATE TEMP TABLE refusals ON COMMIT DROP AS
+    INSERT INTO plan_refusals (change, reason)
     SELECT c.change,
         CASE
             WHEN NOT t.roster THEN 'The category is not rostered any more.'
@@ -165,8 +169,8 @@ BEGIN
                 SELECT FROM jsonb_object_keys(c.after) k WHERE minga_roster_internal.ownership_unit(k) = ANY (local_columns)) THEN 'A column of it is not taken from the SIS any more.'
             WHEN c.action <> 'archive' AND NOT columns ?& ARRAY(SELECT jsonb_object_keys(c.after)) THEN 'The people relation has not all columns of it any more.'
             WHEN c.action = 'create' AND s.seen IS DISTINCT FROM c.seen THEN 'Somebody with the same identifier or e-mail came or went after the preview.'
-            WHEN c.change IN (SELECT m.change FROM moved_links m) THEN 'A link of the roster''s row was changed after the preview.'
-            WHEN c.change IN (SELECT d.change FROM decided_since d WHERE d.change IS NOT NULL) THEN
+            WHEN c.change IN (SELECT m.change FROM plan_moved_links m) THEN 'A link of the roster''s row was changed after the preview.'
+            WHEN c.change IN (SELECT d.change FROM plan_decided_since d WHERE d.change IS NOT NULL) THEN
                 'It was decided after the preview who the row of the roster is, or is not.'
             WHEN c.action = 'create' THEN NULL
             WHEN p.person_id IS NULL THEN 'The person does not exist any more.'
@@ -182,8 +186,8 @@ BEGIN
         END AS reason
     FROM minga_roster.changes c
     LEFT JOIN minga_roster.toggles t ON t.connection = this.connection AND t.category = c.category
-    LEFT JOIN current_people p ON p.person_id = c.person_id
-    LEFT JOIN sights s ON s.change = c.change
+    LEFT JOIN plan_people p ON p.person_id = c.person_id
+    LEFT JOIN plan_sights s ON s.change = c.change
     LEFT JOIN (
         SELECT d.person_id, max(d.done_by) AS run
         FROM minga_roster.changes d
@@ -198,28 +202,28 @@ BEGIN
     ) elsewhere ON elsewhere.person_id = c.person_id
     WHERE c.run = preview.run AND c.state = 'planned';
     UPDATE minga_roster.changes c SET state = 'refused', state_at = minga_roster_internal.clock(), state_reason = f.reason
-    FROM refusals f
+    FROM plan_refusals f
     WHERE c.run = preview.run AND c.change = f.change AND f.reason IS NOT NULL;
 
-    PERFORM minga_roster_internal.open_writes(preview.run, 'planned');
+    PERFORM minga_roster_internal.open_writes('planned');
     PERFORM minga_roster_internal.write_people(connection);
     -- Links of held creates wait for the approval.
-    CREATE TEMP TABLE held_creates ON COMMIT DROP AS
-    SELECT c.change FROM minga_roster.changes c WHERE c.run = preview.run AND c.action = 'create' AND c.state = 'held';
-    CREATE TEMP TABLE link_writes ON COMMIT DROP AS
+    INSERT INTO plan_link_writes
     SELECT l.sourced_id, l.deed, l.change, l.person_id, l.category, l.role_written, l.rule, l.linked_run, l.missing, l.returned, l.archived
     FROM minga_roster.planned_links l
-    WHERE l.run = preview.run AND l.sourced_id NOT IN (SELECT m.sourced_id FROM moved_links m)
-        AND (l.change NOT IN (SELECT h.change FROM held_creates h)) IS NOT FALSE
-        AND (l.change IS NOT NULL OR l.sourced_id NOT IN (SELECT d.sourced_id FROM decided_since d WHERE d.change IS NULL))
+    WHERE l.run = preview.run AND l.sourced_id NOT IN (SELECT m.sourced_id FROM plan_moved_links m)
+        AND (l.change NOT IN (SELECT h.change FROM minga_roster.changes h
+            WHERE h.run = preview.run AND h.action = 'create' AND h.state = 'held')) IS NOT FALSE
+        AND (l.change IS NOT NULL OR l.sourced_id NOT IN (SELECT d.sourced_id FROM plan_decided_since d WHERE d.change IS NULL))
         -- A link without a change, such as an owner's, is written only if the person still exists.
-        AND (l.deed NOT IN ('insert', 'replace') OR l.change IS NOT NULL OR l.person_id IN (SELECT p.person_id FROM current_people p));
-    ANALYZE link_writes;
-    PERFORM minga_roster_internal.write_links(this, preview.run);
+        AND (l.deed NOT IN ('insert', 'replace') OR l.change IS NOT NULL OR l.person_id IN (SELECT p.person_id FROM plan_people p));
+    ANALYZE plan_link_writes;
+    PERFORM minga_roster_internal.write_links(this);
     PERFORM minga_roster_internal.remember_written(this.connection);
-    PERFORM minga_roster_internal.settle_changes(this.run, preview.run);
+    PERFORM minga_roster_internal.settle_changes(this, preview.run);
     DELETE FROM minga_roster.planned_links l
-    WHERE l.run = preview.run AND (l.change NOT IN (SELECT h.change FROM held_creates h)) IS NOT FALSE;
+    WHERE l.run = preview.run AND (l.change NOT IN (SELECT h.change FROM minga_roster.changes h
+            WHERE h.run = preview.run AND h.action = 'create' AND h.state = 'held')) IS NOT FALSE;
     IF EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = preview.run AND c.state = 'held'
         AND (c.action = 'update' OR c.state_cause = 'new_site')) THEN
         PERFORM minga_roster_internal.require_full_read(this.connection);
@@ -247,7 +251,7 @@ BEGIN
             count(*) FILTER (WHERE c.state = 'applied' AND c.action = 'restore') AS restored,
             count(*) FILTER (WHERE c.state = 'applied' AND c.action = 'archive') AS archived,
             count(*) FILTER (WHERE c.state = 'held' AND minga_roster_internal.awaits_approval(c.action, c.state_cause)) AS held,
-            (SELECT count(*) FROM writes w WHERE w.code = 'kept' AND NOT w.links) AS kept,
+            (SELECT count(*) FROM plan_writes w WHERE w.code = 'kept' AND NOT w.links) AS kept,
             count(*) FILTER (WHERE c.action = 'conflict') AS conflicts,
             count(*) FILTER (WHERE c.action = 'reject') AS rejects
         FROM minga_roster.changes c WHERE c.run = preview.run

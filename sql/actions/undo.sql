@@ -53,7 +53,8 @@ COMMENT ON FUNCTION minga_roster_internal.check_undo(connections, runs) IS
 CREATE FUNCTION minga_roster_internal.find_undo(target runs) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
 BEGIN
-    CREATE TEMP TABLE touched_links ON COMMIT DROP AS
+    PERFORM minga_roster_internal.make_plan_tables('undo');
+    INSERT INTO plan_undo_links (sourced_id, before, person_now, person_before, later_run)
     SELECT t.sourced_id, t.before, l.person_id AS person_now, t.before ->> 'person_id' AS person_before, later.run AS later_run
     FROM (
         SELECT c.sourced_id, c.before FROM minga_roster.link_changes c WHERE c.run = target.run
@@ -73,7 +74,7 @@ BEGIN
     WHERE (l.rule = 'decided' AND l.linked_run >= target.run) IS NOT TRUE;
 
     PERFORM minga_roster_internal.hash_people();
-    CREATE TEMP TABLE undoing ON COMMIT DROP AS
+    INSERT INTO plan_undoing (run, change, person_id, category, did, nth, action, before, after, reason)
     SELECT c.run, c.change, c.person_id, c.category, c.action AS did, row_number() OVER (ORDER BY c.run, c.change)::integer AS nth,
         CASE c.action WHEN 'create' THEN 'archive' WHEN 'archive' THEN 'restore' WHEN 'restore' THEN 'archive' ELSE c.action END AS action,
         CASE c.action WHEN 'archive' THEN jsonb_build_object('archived_at',
@@ -92,8 +93,8 @@ BEGIN
             WHEN c.action = 'create' AND h.person_id IS NOT NULL THEN 'It was decided since that a row of the roster is the person.'
         END AS reason
     FROM minga_roster.changes c
-    LEFT JOIN current_people p ON p.person_id = c.person_id
-    LEFT JOIN seen_people s ON s.person_id = c.person_id
+    LEFT JOIN plan_people p ON p.person_id = c.person_id
+    LEFT JOIN plan_seen_people s ON s.person_id = c.person_id
     LEFT JOIN (
         SELECT d.person_id, max(d.done_by) AS run
         FROM minga_roster.changes d
@@ -101,7 +102,7 @@ BEGIN
         GROUP BY d.person_id
     ) later ON later.person_id = c.person_id
     LEFT JOIN (
-        SELECT t.person_now AS person_id, max(t.later_run) AS later_run FROM touched_links t WHERE t.later_run IS NOT NULL GROUP BY t.person_now
+        SELECT t.person_now AS person_id, max(t.later_run) AS later_run FROM plan_undo_links t WHERE t.later_run IS NOT NULL GROUP BY t.person_now
     ) k ON k.person_id = c.person_id
     LEFT JOIN (
         SELECT DISTINCT l.person_id FROM minga_roster.links l WHERE l.site = target.site AND l.connection <> target.connection
@@ -114,8 +115,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.find_undo(runs) IS
-'Makes the temp tables undoing (each change that the run carried out, what reverts it, and the reason if it is kept) '
-'and touched_links (the links that it wrote, as they were before).';
+'Fills plan_undoing (each change that the run carried out, what reverts it, and the reason if it is kept) '
+'and plan_undo_links (the links that it wrote, as they were before).';
 
 CREATE FUNCTION minga_roster_internal.undo_run(run bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
@@ -128,32 +129,31 @@ BEGIN
     PERFORM minga_roster_internal.read_people(connection);
     PERFORM minga_roster_internal.find_undo(target);
 
-    CREATE TEMP TABLE writes ON COMMIT DROP AS
-    SELECT row_number() OVER (ORDER BY u.nth)::integer AS nth, u.nth AS change, u.action, u.category, u.person_id, NULL::text COLLATE "C" AS sourced_id,
-        u.before, u.after, false AS done, NULL::text AS code, NULL::text AS failure, NULL::bigint AS seen,
-        NULL::jsonb AS stored, false AS links
-    FROM undoing u
+    INSERT INTO plan_writes (nth, change, action, category, person_id, before, after, done, links)
+    SELECT row_number() OVER (ORDER BY u.nth), u.nth, u.action, u.category, u.person_id, u.before, u.after, false,
+        false
+    FROM plan_undoing u
     WHERE u.reason IS NULL AND u.action <> 'link';
-    ANALYZE writes;
+    ANALYZE plan_writes;
     PERFORM minga_roster_internal.write_people(connection);
-    UPDATE undoing u SET reason = coalesce(w.failure, 'The person was changed since.') FROM writes w WHERE w.change = u.nth AND NOT w.done;
+    UPDATE plan_undoing u SET reason = coalesce(w.failure, 'The person was changed since.') FROM plan_writes w WHERE w.change = u.nth AND NOT w.done;
 
     -- Links of kept people stay, and so do links that a later run wrote.
-    DELETE FROM touched_links t
+    DELETE FROM plan_undo_links t
     WHERE t.later_run IS NOT NULL
-        OR t.person_now IN (SELECT u.person_id FROM undoing u WHERE u.reason IS NOT NULL)
-        OR t.person_before IN (SELECT u.person_id FROM undoing u WHERE u.reason IS NOT NULL);
-    DELETE FROM minga_roster.links l USING touched_links t WHERE l.connection = this.connection AND l.sourced_id = t.sourced_id;
+        OR t.person_now IN (SELECT u.person_id FROM plan_undoing u WHERE u.reason IS NOT NULL)
+        OR t.person_before IN (SELECT u.person_id FROM plan_undoing u WHERE u.reason IS NOT NULL);
+    DELETE FROM minga_roster.links l USING plan_undo_links t WHERE l.connection = this.connection AND l.sourced_id = t.sourced_id;
     INSERT INTO minga_roster.links
-    SELECT l.* FROM touched_links t CROSS JOIN LATERAL jsonb_populate_record(NULL::minga_roster.links, t.before) l WHERE t.before IS NOT NULL;
+    SELECT l.* FROM plan_undo_links t CROSS JOIN LATERAL jsonb_populate_record(NULL::minga_roster.links, t.before) l WHERE t.before IS NOT NULL;
     PERFORM minga_roster_internal.remember_written(this.connection);
-    DELETE FROM minga_roster.link_changes c USING touched_links t WHERE c.run = target.run AND c.sourced_id = t.sourced_id;
+    DELETE FROM minga_roster.link_changes c USING plan_undo_links t WHERE c.run = target.run AND c.sourced_id = t.sourced_id;
 
     UPDATE minga_roster.changes c
     SET state = CASE WHEN u.reason IS NULL THEN 'undone' ELSE 'kept' END, state_at = minga_roster_internal.clock(),
         state_reason = coalesce(u.reason, format('undone by run %s', this.run)), state_cause = CASE
             WHEN u.reason IS NULL THEN 'undone' END
-    FROM undoing u
+    FROM plan_undoing u
     WHERE c.run = u.run AND c.change = u.change;
     -- What the run held depended on what is being undone.
     UPDATE minga_roster.changes c SET state = 'expired', state_at = minga_roster_internal.clock(),
@@ -173,7 +173,7 @@ BEGIN
 
     INSERT INTO minga_roster.run_counts (run, category, action, count)
     SELECT this.run, coalesce(u.category, 'none'), CASE WHEN u.reason IS NULL THEN u.action ELSE 'kept' END, count(*)
-    FROM undoing u
+    FROM plan_undoing u
     GROUP BY 2, 3;
     UPDATE minga_roster.runs r
     SET created = 0, linked = n.linked, updated = n.updated, restored = n.restored, archived = n.archived, held = 0, unchanged = n.kept,
@@ -184,7 +184,7 @@ BEGIN
             count(*) FILTER (WHERE u.reason IS NULL AND u.action = 'restore') AS restored,
             count(*) FILTER (WHERE u.reason IS NULL AND u.action = 'archive') AS archived,
             count(*) FILTER (WHERE u.reason IS NOT NULL) AS kept
-        FROM undoing u
+        FROM plan_undoing u
     ) n
     WHERE r.run = this.run;
 END

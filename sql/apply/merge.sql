@@ -38,14 +38,14 @@ CREATE FUNCTION minga_roster_internal.find_taken(approved runs) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
     SET work_mem = '64MB' AS $$
 BEGIN
-    CREATE TEMP TABLE taken (change integer, reason text) ON COMMIT DROP;
-    IF NOT EXISTS (SELECT FROM writes w WHERE w.action = 'create') THEN
+    PERFORM minga_roster_internal.make_plan_tables('approve');
+    IF NOT EXISTS (SELECT FROM plan_writes w WHERE w.action = 'create') THEN
         RETURN;
     END IF;
-    PERFORM minga_roster_internal.mark_seen(approved.run);
-    INSERT INTO taken
+    PERFORM minga_roster_internal.mark_seen();
+    INSERT INTO plan_taken
     SELECT w.change, 'Somebody with the same identifier or e-mail came after the plan was made.'
-    FROM writes w JOIN sights s ON s.change = w.change
+    FROM plan_writes w JOIN plan_sights s ON s.change = w.change
     WHERE w.action = 'create'
     UNION ALL
     SELECT p.change, 'A link of the roster''s row was changed since.'
@@ -60,7 +60,7 @@ BEGIN
     WHERE p.run = find_taken.approved.run;
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.find_taken(runs) IS 'Makes the temp table taken: held creates that an approval must not carry '
+COMMENT ON FUNCTION minga_roster_internal.find_taken(runs) IS 'Fills plan_taken: held creates that an approval must not carry '
     'out any more, and why.';
 
 CREATE FUNCTION minga_roster_internal.approve_run(run bigint) RETURNS void
@@ -124,9 +124,10 @@ BEGIN
     END IF;
 
     PERFORM minga_roster_internal.read_people(connection);
-    PERFORM minga_roster_internal.open_writes(approved.run, 'held');
+    PERFORM minga_roster_internal.load_changes(approved.run, 'held');
+    PERFORM minga_roster_internal.open_writes('held');
     PERFORM minga_roster_internal.find_taken(approved);
-    CREATE TEMP TABLE refusals ON COMMIT DROP AS
+    INSERT INTO plan_refusals (change, reason)
     SELECT w.change,
         CASE
             WHEN w.action = 'update' AND NOT t.roster THEN 'The category is not rostered any more.'
@@ -141,7 +142,7 @@ BEGIN
             WHEN w.action = 'create' AND NOT t.roster THEN 'The category is not rostered any more.'
             WHEN w.action = 'create' AND NOT columns ?& ARRAY(SELECT jsonb_object_keys(w.after)) THEN
                 'The people relation has not all columns of it any more.'
-            WHEN w.action = 'create' THEN (SELECT min(n.reason) FROM taken n WHERE n.change = w.change)
+            WHEN w.action = 'create' THEN (SELECT min(n.reason) FROM plan_taken n WHERE n.change = w.change)
             WHEN p.person_id IS NULL THEN 'The person does not exist any more.'
             WHEN p.archived AND w.action = 'update' THEN 'The person was archived after the plan was made.'
             WHEN p.archived THEN 'The person is archived already.'
@@ -153,9 +154,9 @@ BEGIN
             WHEN coalesce(l.listed, true) THEN 'The roster lists the person again.'
             WHEN l.listed_elsewhere THEN 'Another connection lists the person.'
         END AS reason
-    FROM writes w
+    FROM plan_writes w
     LEFT JOIN minga_roster.toggles t ON t.connection = this.connection AND t.category = w.category
-    LEFT JOIN current_people p ON p.person_id = w.person_id
+    LEFT JOIN plan_people p ON p.person_id = w.person_id
     LEFT JOIN (
         SELECT k.person_id, bool_or(k.missed_since IS NULL) FILTER (WHERE k.connection = this.connection) AS listed,
             coalesce(bool_or(k.missed_since IS NULL AND c.retired_at IS NULL) FILTER (WHERE k.connection <> this.connection), false)
@@ -175,7 +176,7 @@ BEGIN
         GROUP BY c.change
         HAVING count(*) = count(o.sourced_id)
     ) k ON k.change = w.change;
-    DELETE FROM writes w USING refusals f WHERE f.change = w.change AND f.reason IS NOT NULL;
+    DELETE FROM plan_writes w USING plan_refusals f WHERE f.change = w.change AND f.reason IS NOT NULL;
     PERFORM minga_roster_internal.write_people(connection);
 
     UPDATE minga_roster.changes c
@@ -187,22 +188,22 @@ BEGIN
         after = CASE WHEN w.done AND c.action = 'archive' THEN jsonb_build_object('archived_at', minga_roster_internal.clock())
             || c.after ELSE c.after END,
         seen = w.seen, done_by = CASE WHEN w.done THEN this.run END, stored = w.stored
-    FROM refusals f LEFT JOIN writes w ON w.change = f.change
+    FROM plan_refusals f LEFT JOIN plan_writes w ON w.change = f.change
     WHERE c.run = approved.run AND c.change = f.change;
     INSERT INTO minga_roster.link_changes (run, sourced_id, before)
     SELECT this.run, l.sourced_id, to_jsonb(l)
-    FROM writes w JOIN minga_roster.links l ON l.person_id = w.person_id
+    FROM plan_writes w JOIN minga_roster.links l ON l.person_id = w.person_id
     WHERE w.done AND (w.action = 'archive' OR (w.action = 'update' AND w.after ? 'role'))
         AND l.connection = this.connection AND l.site = this.site;
     UPDATE minga_roster.links l
     SET archived_run = CASE w.action WHEN 'archive' THEN approved.run ELSE l.archived_run END,
         role_written = CASE w.action WHEN 'archive' THEN l.role_written ELSE w.after ->> 'role' END
-    FROM writes w
+    FROM plan_writes w
     WHERE w.done AND (w.action = 'archive' OR (w.action = 'update' AND w.after ? 'role'))
         AND l.connection = this.connection AND l.person_id = w.person_id;
     INSERT INTO minga_roster.links (connection, sourced_id, site, person_id, category, role_written, rule, linked_run)
     SELECT this.connection, l.sourced_id, this.site, w.person_id, l.category, l.role_written, l.rule, this.run
-    FROM writes w JOIN minga_roster.planned_links l ON l.run = approved.run AND l.change = w.change
+    FROM plan_writes w JOIN minga_roster.planned_links l ON l.run = approved.run AND l.change = w.change
     WHERE w.done AND w.action = 'create';
     DELETE FROM minga_roster.planned_links l WHERE l.run = approved.run;
     PERFORM minga_roster_internal.remember_written(this.connection);
@@ -210,11 +211,11 @@ BEGIN
         UPDATE minga_roster.connections c SET unproven = false WHERE c.connection = this.connection;
     END IF;
     INSERT INTO minga_roster.run_counts (run, category, action, count)
-    SELECT this.run, w.category, w.action, count(*) FROM writes w WHERE w.done GROUP BY w.category, w.action;
+    SELECT this.run, w.category, w.action, count(*) FROM plan_writes w WHERE w.done GROUP BY w.category, w.action;
     UPDATE minga_roster.runs r
-    SET archived = (SELECT count(*) FROM writes w WHERE w.done AND w.action = 'archive'),
-        updated = (SELECT count(*) FROM writes w WHERE w.done AND w.action = 'update'),
-        created = (SELECT count(*) FROM writes w WHERE w.done AND w.action = 'create'),
+    SET archived = (SELECT count(*) FROM plan_writes w WHERE w.done AND w.action = 'archive'),
+        updated = (SELECT count(*) FROM plan_writes w WHERE w.done AND w.action = 'update'),
+        created = (SELECT count(*) FROM plan_writes w WHERE w.done AND w.action = 'create'),
         linked = 0, restored = 0, held = 0, unchanged = 0, skipped = 0, conflicts = 0, rejects = 0
     WHERE r.run = this.run;
 END
@@ -258,8 +259,6 @@ BEGIN
             NULL;
     END CASE;
     PERFORM minga_roster_internal.plan_run(run);
-    PERFORM minga_roster_internal.guard_run(run);
-    PERFORM minga_roster_internal.note_findings(this, minga_roster_internal.known_connection(this.connection));
     IF this.kind = 'sync' THEN
         -- A delta has judged nobody's absence.
         UPDATE minga_roster.changes c SET state = 'expired', state_at = minga_roster_internal.clock(), state_cause = 'superseded'

@@ -29,7 +29,18 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.grant_temp(regclass, text, text) IS
-'Gives the owner of the people relation rights on a temp table of the run.';
+'Gives the owner of the people relation rights on a temporary table of the run. The table outlives the run: revoke_temp '
+    'takes them back.';
+
+CREATE FUNCTION minga_roster_internal.revoke_temp(relation regclass, temp_table text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    EXECUTE format('REVOKE ALL ON pg_temp.%I FROM %s', temp_table,
+        (SELECT c.relowner::regrole FROM pg_class c WHERE c.oid = relation));
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.revoke_temp(regclass, text) IS
+'Takes the rights of grant_temp back, so that no role is named in a table that outlives the run.';
 
 -- Expressions: columns
 
@@ -331,16 +342,16 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.people_query(regclass) IS
-'Reads the people of the site into current_people.';
+'Reads the people of the site into plan_people.';
 
 CREATE FUNCTION minga_roster_internal.seen_people_query() RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-RETURN minga_roster_internal.fill_template('SELECT p.person_id, {hash} FROM current_people p',
+RETURN minga_roster_internal.fill_template('SELECT p.person_id, {hash} FROM plan_people p',
     'hash', minga_roster_internal.hash_terms(
         ARRAY['p.role_word', 'p.managed', 'coalesce(p.status, pg_catalog.date_part(''epoch'', p.archived_at)::text)']
         || minga_roster_internal.written_columns()));
 COMMENT ON FUNCTION minga_roster_internal.seen_people_query() IS
-'The hash of each row of current_people: the same as the hash of people_terms for the person in the relation.';
+'The hash of each row of plan_people: the same as the hash of people_terms for the person in the relation.';
 
 CREATE FUNCTION minga_roster_internal.newcomers_query(relation regclass) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -478,7 +489,7 @@ BEGIN
         WITH hit AS (
             UPDATE {people} p
             SET {assignments}
-            FROM pg_temp.writes w
+            FROM pg_temp.plan_writes w
             WHERE {of_site}
                 AND {of_person}
                 AND {of_writes}
@@ -554,7 +565,7 @@ BEGIN
         WITH hit AS (
             INSERT INTO {people} AS p ({attributes}) OVERRIDING SYSTEM VALUE
             SELECT {values}
-            FROM pg_temp.writes w
+            FROM pg_temp.plan_writes w
             WHERE {of_writes}
             ORDER BY w.change
             RETURNING pg_catalog.current_setting('roster_write.change')::pg_catalog.int4 AS change,
@@ -597,7 +608,7 @@ BEGIN
             {archived},
             CASE WHEN {differs} THEN pg_catalog.jsonb_build_object({now}) END
         FROM {people} p
-        JOIN pg_temp.writes w ON {of_person}
+        JOIN pg_temp.plan_writes w ON {of_person}
         WHERE {of_site}
             AND {of_writes}
         $template$,
@@ -621,7 +632,7 @@ CREATE FUNCTION minga_roster_internal.new_ids_query(relation regclass) RETURNS t
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT minga_roster_internal.fill_template($template$
         SELECT w.change, (({default})::{type})::pg_catalog.text
-        FROM pg_temp.writes w
+        FROM pg_temp.plan_writes w
         WHERE w.action = 'create'
         $template$,
         'default', minga_roster_internal.column_default(r.relation, r.columns ->> 'person_id'),
@@ -765,7 +776,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.planned_terms(regclass, text) IS
-'What a column will hold after w, a row of planned_values, is carried out on p. For a new person a default is known if '
+'What a column will hold after w, a row of plan_values, is carried out on p. For a new person a default is known if '
     'it is a constant; otherwise the value is NULL.';
 
 CREATE FUNCTION minga_roster_internal.planned_keys_statement(relation regclass, index minga_roster_internal.unique_key)
@@ -775,12 +786,13 @@ DECLARE
     terms record := minga_roster_internal.people_terms(relation);
 BEGIN
     RETURN minga_roster_internal.fill_template($template$
-        INSERT INTO pg_temp.planned_keys
+        INSERT INTO pg_temp.plan_index_keys
         SELECT "minga_roster label", "minga_roster person", {expressions}
         FROM (
             SELECT w.label AS "minga_roster label", w.person_id AS "minga_roster person", {planned}
-            FROM pg_temp.planned_values w
+            FROM pg_temp.plan_values w
             LEFT JOIN {people} p ON {of_site} AND {of_person}
+            WHERE w.index_name = $2
         ) f
         WHERE {predicate}
         $template$,
@@ -794,7 +806,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.planned_keys_statement(regclass, minga_roster_internal.unique_key) IS
-'Computes the keys that planned_values will have in the index, and puts them into planned_keys.';
+'Computes the keys that plan_values will have in the index, and puts them into plan_index_keys.';
 
 CREATE FUNCTION minga_roster_internal.holders_query(relation regclass, index minga_roster_internal.unique_key)
 RETURNS text
@@ -807,7 +819,7 @@ BEGIN
         SELECT k.label, $2, pg_catalog.min(q."minga_roster person")
         FROM (
             SELECT label, person_id, {names}, ROW({names}) AS "minga_roster keys"
-            FROM pg_temp.planned_keys
+            FROM pg_temp.plan_index_keys
         ) k
         JOIN (
             SELECT r.*, ROW({names}) AS "minga_roster keys"
@@ -831,7 +843,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.holders_query(regclass, minga_roster_internal.unique_key) IS
-'The rows of planned_keys whose key someone else in the relation has, with the index ($2) and that person.';
+'The rows of plan_index_keys whose key someone else in the relation has, with the index ($2) and that person.';
 
 CREATE FUNCTION minga_roster_internal.repeated_keys_query(index minga_roster_internal.unique_key) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -842,7 +854,7 @@ BEGIN
         SELECT c.label, $1, NULL::pg_catalog.text
         FROM (
             SELECT k.label, pg_catalog.count(*) OVER (PARTITION BY {names}) AS alike
-            FROM pg_temp.planned_keys k
+            FROM pg_temp.plan_index_keys k
             WHERE {comparable}
         ) c
         WHERE c.alike > 1
@@ -852,7 +864,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.repeated_keys_query(minga_roster_internal.unique_key) IS
-'The rows of planned_keys whose key another row has too, with the index ($1).';
+'The rows of plan_index_keys whose key another row has too, with the index ($1).';
 
 -- Statements: what would stop a sync. EXPLAIN resolves, rewrites and checks a statement, and carries nothing out.
 

@@ -19,7 +19,7 @@ COMMENT ON FUNCTION minga_roster_internal.former_read(runs, connections) IS
 CREATE FUNCTION minga_roster_internal.count_listed(run runs) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 BEGIN
-    CREATE TEMP TABLE listed_roles ON COMMIT DROP AS
+    INSERT INTO plan_listed_roles
     SELECT s.role, count(*) AS people, count(*) FILTER (WHERE s.status = 'inactive' OR NOT s.enabled) AS inactive,
         count(s.given_name) AS given_name, count(s.family_name) AS family_name, count(s.middle_name) AS middle_name,
         count(s.preferred_name) AS preferred_name, count(s.email) AS email, count(s.username) AS username,
@@ -38,15 +38,14 @@ BEGIN
             'middle_name', sum(l.middle_name), 'preferred_name', sum(l.preferred_name), 'email', sum(l.email),
             'username', sum(l.username), 'identifier', sum(l.identifier), 'grade', sum(l.grade), 'phone', sum(l.phone),
             'agents', sum(l.agents))
-    FROM listed_roles l JOIN roster_rules r ON r.roster_role = l.role
+    FROM plan_listed_roles l JOIN plan_rules r ON r.roster_role = l.role
     WHERE r.rostered
     GROUP BY r.category;
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.count_listed(runs) IS
-'Makes the temp table listed_roles: how many rows of each role are listed, are inactive, and have a value in each '
-'field. A full run also keeps these numbers by category for the next run to compare with. Works on the temp tables of '
-'plan_run.';
+'Fills plan_listed_roles: how many rows of each role are listed, are inactive, and have a value in each '
+'field. A full run also keeps these numbers by category for the next run to compare with.';
 
 CREATE FUNCTION minga_roster_internal.note_findings(run runs, connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off AS $$
@@ -64,15 +63,15 @@ BEGIN
         WHERE c.run = note_findings.run.run AND e.entry ->> 'collection' = c.collection
     ), staying AS MATERIALIZED (
         SELECT o.category, count(DISTINCT p.person_id) AS people
-        FROM open_rows o
-        LEFT JOIN decisions d ON d.label = o.label
-        JOIN current_people p ON p.person_id = coalesce(o.person_id, d.person_id) AND NOT p.archived
+        FROM plan_rows o
+        LEFT JOIN plan_decisions d ON d.label = o.label
+        JOIN plan_people p ON p.person_id = coalesce(o.person_id, d.person_id) AND NOT p.archived
         WHERE o.standing = 'inactive'
         GROUP BY o.category
     ), unknown AS MATERIALIZED (
         SELECT left(l.role, 40) AS role, sum(l.people) AS people,
             row_number() OVER (ORDER BY sum(l.people) DESC, left(l.role, 40)) AS nth
-        FROM listed_roles l LEFT JOIN roster_rules r ON r.roster_role = l.role
+        FROM plan_listed_roles l LEFT JOIN plan_rules r ON r.roster_role = l.role
         WHERE l.role IS NOT NULL AND r.roster_role IS NULL
         GROUP BY left(l.role, 40)
     ), found AS (
@@ -87,7 +86,7 @@ BEGIN
         UNION ALL
         SELECT 2, 'category_empty', b.category, 0, b.people, '{}'::jsonb, true
         FROM minga_roster.run_figures b
-        JOIN category_rules c ON c.category = b.category AND c.rostered
+        JOIN plan_categories c ON c.category = b.category AND c.rostered
         LEFT JOIN minga_roster.run_figures f ON f.run = note_findings.run.run AND f.category = b.category
         WHERE b.run = before AND note_findings.run.is_full AND f.category IS NULL
             AND EXISTS (SELECT FROM read_collections r WHERE r.categories ? b.category AND r.proof IS NOT NULL)
@@ -116,7 +115,7 @@ BEGIN
             jsonb_build_object('collections', (SELECT jsonb_agg(DISTINCT s.collection) FROM minga_roster.staged_users s
                 WHERE s.connection = note_findings.run.connection AND s.role IS NULL AND NOT s.damaged
                     AND s.status IS DISTINCT FROM 'tobedeleted')), true
-        FROM listed_roles l
+        FROM plan_listed_roles l
         WHERE l.role IS NULL
         UNION ALL
         SELECT 7, 'unknown_role', NULL, sum(u.people), NULL,
@@ -137,7 +136,7 @@ BEGIN
         UNION ALL
         SELECT 10, 'mass_update_held', m.category, m.changed, m.people,
             jsonb_build_object('subject', m.column_name, 'percent', connection.guard_update_percent), true
-        FROM mass_updates m
+        FROM plan_mass_updates m
     )
     SELECT note_findings.run.run,
         row_number() OVER (ORDER BY f.place, array_position(minga_roster_internal.categories(), f.category),
@@ -154,7 +153,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.note_findings(runs, connections) IS
-'Notes in run_findings what the run noticed in the roster. Works on the temp tables of plan_run.';
+'Notes in run_findings what the run noticed in the roster.';
 
 CREATE FUNCTION minga_roster_internal.mark_incomplete(run bigint) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$

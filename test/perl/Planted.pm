@@ -14,11 +14,17 @@ use PostgreSQL::Test::Utils;
 
 # The temporary tables that a plan works on.
 my @plan = qw(
-  candidate_people candidates category_rules changed_ids collisions conflict_people conflicts current_people
-  decided_since decisions edges edited_people former_statuses found_by_email groups hits keys leavers
-  link_writes linked_people listed_users moved_links moves named_collisions nodes offender_counts open_rows
-  outcomes parents planned_keys planned_values proved_families refusals roster_rules seen_people seen_values
-  settled settled_rows shared_rows sights special_people touched_links undoing undone_changes writes);
+  plan_addresses plan_as_sent plan_by_email plan_by_identifier plan_candidate_people plan_candidates plan_categories
+  plan_changed_ids plan_changes plan_collisions plan_components plan_conflicts plan_contradictions plan_crowded
+  plan_crowds plan_decided_rows plan_decided_since plan_decisions plan_drawn_ids plan_due_links plan_edges
+  plan_equals plan_exclusions plan_found plan_found_conflicts plan_found_keys plan_found_people plan_groups
+  plan_held_addresses plan_hits plan_holders plan_index_keys plan_key_verdicts plan_keys plan_known_rows
+  plan_label_rounds plan_labels plan_leavers plan_link_writes plan_linked_people plan_links plan_listed_holders
+  plan_listed_roles plan_mass_updates plan_members plan_moved_links plan_named_people plan_namesakes plan_newcomers
+  plan_nodes plan_open_rows plan_outcomes plan_pairs plan_parents plan_people plan_plain_rows plan_proved_families
+  plan_refusals plan_returned_people plan_rows plan_rules plan_seen_people plan_seen_values plan_settled_rows
+  plan_shared_rows plan_shared_verdicts plan_sights plan_skipped_rows plan_special_people plan_taken plan_told
+  plan_told_ids plan_told_twice plan_undo_links plan_undoing plan_values plan_verdicts plan_vetoes plan_writes);
 
 my $trap = <<'SQL';
 CREATE SCHEMA trap;

@@ -47,7 +47,7 @@ SELECT 'north', w.word, 'Reads', lpad(w.nth::text, 2, '0')
 FROM unnest(ARRAY['STUDENT', 'STUDENT_LEADER', 'TEACHER', 'COACH', 'STAFF', 'OWNER', 'PRINCIPAL', 'Manager', 'PARENT', 'READ_ONLY', 'student', 'Student', 'GUEST', 'other', '']) WITH ORDINALITY w (word, nth);
 BEGIN;
 SELECT read_people(known_connection('north'));
-SELECT role_word, role, role_first FROM current_people ORDER BY family_name;
+SELECT role_word, role, role_first FROM plan_people ORDER BY family_name;
 ROLLBACK;
 DELETE FROM people;
 

@@ -44,22 +44,6 @@ LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_set_column_owner(text, text, text) IS
 'Says whose a column of people is for this connection: "sis" (the default: Auto update writes it), "local" (written to new people, then the school''s own) or "sis unless edited" (written until its value is another one than a sync wrote last, or found when it first looked). parent_contact stands for all columns of the contact. Errors: 42704 an unknown connection, 22023 a column that a sync does not write or another owner, 55006 while a run of the connection works.';
 
-CREATE FUNCTION minga_roster_internal.find_edited(connection connections) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
-BEGIN
-    CREATE TEMP TABLE edited_people (person_id text, columns text[]) ON COMMIT DROP;
-    INSERT INTO edited_people
-    SELECT p.person_id, array_agg(w.column_name)
-    FROM minga_roster.written_values w
-    JOIN candidate_people p ON p.person_id = w.person_id
-    WHERE w.connection = connection.connection AND w.hash IS DISTINCT FROM minga_roster_internal.written_hash(w.column_name, to_jsonb(p))
-    GROUP BY p.person_id;
-    ANALYZE edited_people;
-END
-$$;
-COMMENT ON FUNCTION minga_roster_internal.find_edited(connections) IS
-'Makes the temp table edited_people: of the people whom the roster speaks of, the columns that are the SIS''s unless edited, and were.';
-
 CREATE FUNCTION minga_roster_internal.written_hash(column_name text, person jsonb) RETURNS bigint
 LANGUAGE sql STABLE
 RETURN hashtextextended(CASE column_name
@@ -78,7 +62,8 @@ BEGIN
     IF NOT EXISTS (SELECT FROM minga_roster.column_owners o WHERE o.connection = remember_written.connection AND o.owner = 'sis unless edited') THEN
         RETURN;
     END IF;
-    CREATE TEMP TABLE seen_values ON COMMIT DROP AS
+    PERFORM minga_roster_internal.make_plan_tables('values');
+    INSERT INTO plan_seen_values (column_name, person_id, hash, wrote, is_new)
     SELECT o.column_name, s.person_id, minga_roster_internal.written_hash(o.column_name, s.person) AS hash,
         s.written IS NOT NULL AND EXISTS (SELECT FROM jsonb_object_keys(s.written) k WHERE minga_roster_internal.ownership_unit(k) = o.column_name) AS wrote,
         s.is_new
@@ -86,21 +71,21 @@ BEGIN
         SELECT p.person_id IS NULL AS is_new, coalesce(p.person_id, w.person_id) AS person_id,
             coalesce(to_jsonb(p), '{}') || coalesce(w.after, '{}') || coalesce(w.stored, '{}') AS person,
             w.after AS written
-        FROM (SELECT p.* FROM current_people p WHERE p.person_id IN (SELECT l.person_id FROM minga_roster.links l
+        FROM (SELECT p.* FROM plan_people p WHERE p.person_id IN (SELECT l.person_id FROM minga_roster.links l
             WHERE l.connection = remember_written.connection)) p
-        FULL JOIN (SELECT w.person_id, w.after, w.stored FROM writes w WHERE w.done
+        FULL JOIN (SELECT w.person_id, w.after, w.stored FROM plan_writes w WHERE w.done
             AND w.after - 'archived_at' <> '{}') w ON w.person_id = p.person_id
     ) s
     CROSS JOIN minga_roster.column_owners o
     WHERE o.connection = remember_written.connection AND o.owner = 'sis unless edited';
 
     UPDATE minga_roster.written_values v SET hash = s.hash
-    FROM seen_values s
+    FROM plan_seen_values s
     WHERE s.wrote AND v.connection = remember_written.connection AND v.column_name = s.column_name AND v.person_id = s.person_id
         AND v.hash IS DISTINCT FROM s.hash;
     INSERT INTO minga_roster.written_values (connection, column_name, person_id, hash)
     SELECT remember_written.connection, s.column_name, s.person_id, s.hash
-    FROM seen_values s
+    FROM plan_seen_values s
     LEFT JOIN minga_roster.written_values v
         ON v.connection = remember_written.connection AND v.column_name = s.column_name AND v.person_id = s.person_id
     WHERE v.person_id IS NULL

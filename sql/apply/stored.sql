@@ -1,0 +1,145 @@
+-- What the people relation makes of what is written to it. Triggers, types and views may store a value in another form,
+-- give a new person another id, or keep nothing at all: a run looks at what is there afterwards, goes on with that, and
+-- takes back what it cannot see. Must survive relations that hide, move or renumber people: whoever comes back is
+-- somebody new of this site, or nobody.
+
+CREATE FUNCTION minga_roster_internal.owner_error(OUT of_a_row boolean, OUT told text)
+LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_owner_error';
+COMMENT ON FUNCTION minga_roster_internal.owner_error() IS
+'Of the error that the last statement of as_owner or read_as_owner ran into: whether one of its rows may have caused '
+    'it, so that others can be written without that one, and its text, NULL where that may quote a person. '
+    'Superusers only.';
+
+CREATE FUNCTION minga_roster_internal.told_name(kind text, name text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE WHEN CASE kind
+            WHEN 'constraint' THEN EXISTS (SELECT FROM pg_constraint c WHERE c.conname = told_name.name)
+                OR EXISTS (SELECT FROM pg_class c WHERE c.relname = told_name.name AND c.relkind IN ('i', 'I'))
+            ELSE EXISTS (SELECT FROM pg_attribute a WHERE a.attname = told_name.name AND a.attnum > 0) END
+        THEN format(', %s "%s"', kind, name) ELSE '' END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.told_name(text, text) IS
+'The constraint or column that an error names, for a sentence; empty where the database has none of the name, which '
+    'a trigger may have made of a person.';
+
+CREATE FUNCTION minga_roster_internal.value_hash(value text) RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN coalesce(hashtextextended(value, 0), 0);
+COMMENT ON FUNCTION minga_roster_internal.value_hash(text) IS 'What stored_values remembers of a value; 0 of NULL.';
+
+CREATE FUNCTION minga_roster_internal.missing_people(connection connections, low integer, high integer)
+RETURNS integer[]
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN ARRAY(
+        SELECT w.nth
+        FROM plan_writes w
+        LEFT JOIN (SELECT f.person_id, min(f.change) AS change FROM plan_found f GROUP BY f.person_id
+            HAVING count(*) = 1) f ON f.change = w.change
+        LEFT JOIN plan_people p ON p.person_id = f.person_id
+        LEFT JOIN (SELECT DISTINCT l.person_id FROM minga_roster.links l WHERE l.site = connection.site) l
+            ON l.person_id = f.person_id
+        WHERE w.action = 'create' AND w.code IS NULL AND w.nth BETWEEN low AND high
+            AND (f.change IS NULL OR p.person_id IS NOT NULL OR l.person_id IS NOT NULL));
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.missing_people(connections, integer, integer) IS
+'Of the new people whom a range has written, those who cannot be told in the site: not found, found twice, there '
+    'before the run, or linked.';
+
+CREATE FUNCTION minga_roster_internal.find_newcomers(connection connections, missing integer[]) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
+    SET work_mem = '64MB' AS $$
+BEGIN
+    PERFORM minga_roster_internal.make_plan_tables('newcomers');
+    PERFORM minga_roster_internal.read_as_owner(connection.people,
+        minga_roster_internal.newcomers_query(connection.people), 'pg_temp.plan_newcomers', connection.site);
+    DELETE FROM plan_newcomers n
+    WHERE n.person_id IN (SELECT p.person_id FROM plan_people p)
+        OR n.person_id IN (SELECT f.person_id FROM plan_found f JOIN plan_writes w USING (change)
+            WHERE w.nth <> ALL (missing));
+    UPDATE plan_writes w SET person_id = m.person_id
+    FROM (
+        SELECT t.nth, t.person_id, count(*) OVER (PARTITION BY t.nth) AS newcomers,
+            count(*) OVER (PARTITION BY t.person_id) AS rows
+        FROM (
+            SELECT w.nth, n.person_id
+            FROM plan_writes w
+            JOIN plan_newcomers n ON lower(n.given_name) = lower(w.after ->> 'given_name')
+                AND lower(n.family_name) = lower(w.after ->> 'family_name')
+            WHERE w.nth = ANY (missing)
+                AND (lower(n.identifier) <> lower(w.after ->> 'identifier')
+                    OR lower(n.email) <> lower(w.after ->> 'email')
+                    OR lower(n.username) <> lower(w.after ->> 'username')) IS NOT TRUE
+        ) t
+    ) m
+    WHERE m.nth = w.nth AND m.newcomers = 1 AND m.rows = 1;
+    DELETE FROM plan_newcomers;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.find_newcomers(connections, integer[]) IS
+'Looks for new people whom the relation has given another id than it said: those who came into the site in this run, '
+    'of the same names and no other number, address or user name, where only one could be meant.';
+
+CREATE FUNCTION minga_roster_internal.remember_stored(connection connections) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
+    SET work_mem = '64MB' AS $$
+BEGIN
+    IF EXISTS (SELECT FROM minga_roster.stored_values v WHERE v.connection = remember_stored.connection.connection) THEN
+        DELETE FROM minga_roster.stored_values v
+        USING (
+            SELECT w.person_id, k.name, w.stored, w.after FROM plan_writes w
+            CROSS JOIN LATERAL jsonb_object_keys(w.after) k (name) WHERE w.done OR w.code = 'kept'
+        ) n
+        WHERE v.connection = remember_stored.connection.connection AND v.person_id = n.person_id
+            AND v.column_name = n.name
+            AND ((n.stored ? n.name) IS NOT TRUE OR v.stored <> minga_roster_internal.value_hash(n.stored ->> n.name)
+                OR v.sent <> minga_roster_internal.value_hash(n.after ->> n.name));
+    END IF;
+    INSERT INTO minga_roster.stored_values (connection, person_id, column_name, sent, stored)
+    SELECT remember_stored.connection.connection, w.person_id, k.key,
+        minga_roster_internal.value_hash(w.after ->> k.key), minga_roster_internal.value_hash(k.value)
+    FROM plan_writes w CROSS JOIN LATERAL jsonb_each_text(w.stored) k
+    WHERE (w.done OR w.code = 'kept') AND w.stored IS NOT NULL
+    ON CONFLICT ON CONSTRAINT stored_values_pkey DO NOTHING;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.remember_stored(connections) IS
+'After the writes: remembers which values the relation stored in another form, or did not take, so that the next '
+    'sync knows them again.';
+
+CREATE FUNCTION minga_roster_internal.check_event_triggers() RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    context text;
+    names text[];
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_event_trigger e WHERE e.evtenabled IN ('O', 'A')) THEN
+        RETURN;
+    END IF;
+    CREATE TEMP TABLE probe (nth integer) ON COMMIT DROP;
+    CREATE TEMP TABLE probe_of_query ON COMMIT DROP AS SELECT p.nth FROM probe p;
+    CREATE INDEX ON probe (nth);
+    GRANT SELECT ON probe TO CURRENT_USER;
+    DROP TABLE probe, probe_of_query;
+EXCEPTION
+    WHEN OTHERS OR assert_failure THEN
+        GET STACKED DIAGNOSTICS context = PG_EXCEPTION_CONTEXT;
+        SELECT array_agg(e.evtname ORDER BY e.evtname) INTO names
+        FROM pg_event_trigger e JOIN pg_proc f ON f.oid = e.evtfoid
+        WHERE e.evtenabled IN ('O', 'A') AND position(format('%s(', f.proname) IN context) > 0;
+        IF names IS NULL THEN
+            RAISE;
+        END IF;
+        RAISE EXCEPTION USING ERRCODE = SQLSTATE,
+            MESSAGE = format('event trigger "%s" refuses the temporary tables of a run',
+                array_to_string(names, '", "')),
+            DETAIL = format('It says: %s', SQLERRM),
+            HINT = format('Let its function leave out temporary tables (schema_name "pg_temp" in '
+                'pg_event_trigger_ddl_commands()), '
+                'or switch it off: ALTER EVENT TRIGGER %I DISABLE.', names[1]);
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.check_event_triggers() IS
+'Raises the error of an event trigger that lets a run make no temporary tables, with its name and the way out, '
+    'before the run has made any.';

@@ -1,0 +1,69 @@
+-- What the plan compares by: families, names without their spelling, values byte for byte.
+
+CREATE FUNCTION minga_roster_internal.repeated_add(internal, text) RETURNS internal
+LANGUAGE C IMMUTABLE AS 'MODULE_PATHNAME', 'roster_repeated_add';
+COMMENT ON FUNCTION minga_roster_internal.repeated_add(internal, text) IS
+'Transition function of the aggregate repeated.';
+
+CREATE FUNCTION minga_roster_internal.repeated_values(internal) RETURNS text[]
+LANGUAGE C IMMUTABLE AS 'MODULE_PATHNAME', 'roster_repeated_values';
+COMMENT ON FUNCTION minga_roster_internal.repeated_values(internal) IS 'Final function of the aggregate repeated.';
+
+CREATE AGGREGATE minga_roster_internal.repeated(text) (SFUNC = minga_roster_internal.repeated_add, STYPE = internal,
+    SSPACE = 16777216, FINALFUNC = minga_roster_internal.repeated_values);
+COMMENT ON AGGREGATE minga_roster_internal.repeated(text) IS
+'The values that come more than once, each at least once, byte for byte; an empty array where there are none. Two '
+    'values of one 64-bit hash count as one that came twice.';
+
+CREATE FUNCTION minga_roster_internal.agrees(VARIADIC pairs "any") RETURNS boolean
+LANGUAGE C IMMUTABLE AS 'MODULE_PATHNAME', 'roster_agrees';
+COMMENT ON FUNCTION minga_roster_internal.agrees("any") IS
+'Whether of each pair of texts the first is NULL or, byte for byte, the second.';
+
+CREATE FUNCTION minga_roster_internal.family_of(category text) RETURNS text
+LANGUAGE sql IMMUTABLE
+RETURN CASE category WHEN 'student' THEN 'student' WHEN 'contact' THEN 'contact' WHEN NULL THEN NULL ELSE 'staff' END;
+COMMENT ON FUNCTION minga_roster_internal.family_of(text) IS
+'What absence and matching are judged in: students, and teacher, staff and admin together.';
+
+CREATE FUNCTION minga_roster_internal.role_family(role text) RETURNS text
+LANGUAGE sql IMMUTABLE
+RETURN CASE
+    WHEN role IN ('student', 'student_leader') THEN 'student'
+    WHEN role IN ('teacher', 'staff', 'admin', 'owner', 'manager') THEN 'staff'
+    WHEN role = 'other' THEN 'other'
+END;
+COMMENT ON FUNCTION minga_roster_internal.role_family(text) IS
+'The family that a person''s role names, in the contract''s words: student, staff, other for accounts that a roster '
+    'never writes; NULL where it names none.';
+
+CREATE FUNCTION minga_roster_internal.clean_name(name text) RETURNS text
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'roster_clean_name';
+COMMENT ON FUNCTION minga_roster_internal.clean_name(text) IS
+'What of a name is compared: its letters and digits, in lower case after NFKD; NULL where none is left. The same in '
+    'every locale.';
+
+CREATE FUNCTION minga_roster_internal.given_names_agree(one text, one_preferred text, other text,
+    other_preferred text)
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN one IS NOT NULL AND other IS NOT NULL THEN
+    one = other OR (length(one) >= 3 AND starts_with(other, one)) OR (length(other) >= 3 AND starts_with(one, other))
+        OR coalesce(one = other_preferred, false) OR coalesce(other = one_preferred, false) END;
+COMMENT ON FUNCTION minga_roster_internal.given_names_agree(text, text, text, text) IS
+'Whether two cleaned given names agree: they are equal, one of three letters or more begins the other, or one is the '
+    'preferred name beside the other; NULL where one is empty.';
+
+CREATE FUNCTION minga_roster_internal.names_suffice(archived boolean, known boolean, given_agrees boolean,
+    family_agrees boolean)
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN archived THEN coalesce(given_agrees AND family_agrees, false)
+    WHEN NOT known THEN coalesce(given_agrees, false)
+    ELSE coalesce(given_agrees OR family_agrees, given_agrees IS NULL AND family_agrees IS NULL)
+END;
+COMMENT ON FUNCTION minga_roster_internal.names_suffice(boolean, boolean, boolean, boolean) IS
+'Whether names let a person be whom an identifier tells. Of active people one of them agrees, unless there is none to '
+    'compare; of those whose family is not known, the given name (a parent may have the number of a child); of '
+    'archived ones both.';

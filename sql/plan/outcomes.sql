@@ -1,0 +1,124 @@
+-- What became of each staged user, and how many there are of each outcome. Must survive anything: each staged user has
+-- one outcome, and the sum is checked.
+
+CREATE FUNCTION minga_roster_internal.count_plain_rows(run runs) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
+    SET work_mem = '64MB' AS $$
+BEGIN
+    INSERT INTO plan_plain_rows (category, rows)
+    SELECT n.category, sum(n.rows)
+    FROM (
+        SELECT l.category, count(*) AS rows
+        FROM minga_roster.links l
+        WHERE l.connection = count_plain_rows.run.connection
+            AND (count_plain_rows.run.is_full IS NOT FALSE
+                OR l.sourced_id IN (SELECT u.sourced_id FROM minga_roster.staged_users u
+                    WHERE u.connection = count_plain_rows.run.connection))
+        GROUP BY l.category
+        UNION ALL
+        SELECT o.link_category, -count(*) FROM plan_rows o
+        WHERE o.linked AND (o.staged OR run.is_full IS NOT FALSE) GROUP BY o.link_category
+        UNION ALL
+        SELECT t.category, -count(*) FROM plan_settled_rows t GROUP BY t.category
+    ) n
+    GROUP BY n.category;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.count_plain_rows(runs) IS
+'Fills plan_plain_rows, by the links: a row that was not looked at has one.';
+
+CREATE FUNCTION minga_roster_internal.find_outcomes() RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
+    SET work_mem = '64MB' AS $$
+BEGIN
+    INSERT INTO plan_outcomes (place, category, outcome, is_further)
+    SELECT o.place, o.category,
+        CASE
+            WHEN o.family = 'contact' THEN 'contact'
+            WHEN o.standing = 'absent' THEN 'ignore'
+            WHEN d.outcome = 'conflict' THEN 'conflict'
+            WHEN NOT o.rostered THEN 'ignore'
+            WHEN o.standing IN ('damaged', 'unknown') THEN 'reject'
+            WHEN o.category IS NULL THEN 'ignore'
+            WHEN d.label IS NULL OR o.sourced_id <> d.main_row THEN 'merged'
+            -- What the people relation made of it.
+            WHEN w.code = 'kept' THEN CASE WHEN w.links THEN 'link' ELSE 'unchanged' END
+            WHEN w.code = 'not stored' AND w.action = 'create' THEN 'conflict'
+            WHEN w.code IS NOT NULL THEN 'reject'
+            ELSE d.outcome
+        END,
+        d.outcome = 'conflict' AND o.sourced_id <> d.main_row
+    FROM plan_rows o
+    LEFT JOIN plan_decisions d ON d.label = o.label
+    LEFT JOIN plan_changes c ON c.label = d.label AND c.state = 'planned' AND c.action = d.outcome
+    LEFT JOIN plan_writes w ON w.change = c.change
+    WHERE o.staged
+    UNION ALL
+    SELECT t.place, t.category, CASE WHEN t.is_main THEN 'unchanged' ELSE 'merged' END, false
+    FROM plan_settled_rows t
+    UNION ALL
+    SELECT k.place, k.category, 'skip', false FROM plan_skipped_rows k;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.find_outcomes() IS
+'Fills plan_outcomes; of what a sync has written, by what the people relation made of it.';
+
+CREATE FUNCTION minga_roster_internal.count_outcomes(run runs, connection connections) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
+    SET work_mem = '64MB' AS $$
+DECLARE
+    contact_roles text[] := ARRAY(SELECT r.roster_role FROM plan_rules r
+        WHERE r.family = 'contact' AND connection.parent_contact);
+    listed bigint;
+    contacts bigint;
+    counted bigint;
+BEGIN
+    SELECT count(*), count(*) FILTER (WHERE s.role = ANY (contact_roles)) INTO listed, contacts
+    FROM minga_roster.staged_users s
+    WHERE s.connection = count_outcomes.run.connection;
+    INSERT INTO minga_roster.run_counts (run, category, action, count)
+    SELECT run.run, n.category, n.outcome, sum(n.rows)
+    FROM (
+        -- A conflict counts once, however many rows are in it.
+        SELECT coalesce(o.category, 'none') AS category, w.outcome, count(*) AS rows
+        FROM plan_outcomes o CROSS JOIN LATERAL (
+            SELECT CASE WHEN o.outcome = 'conflict' AND o.is_further THEN 'merged' ELSE o.outcome END) w (outcome)
+        GROUP BY o.category, w.outcome
+        UNION ALL
+        SELECT p.category, 'unchanged', p.rows FROM plan_plain_rows p
+        UNION ALL
+        SELECT 'contact', 'contact', contacts - (SELECT count(*) FROM plan_outcomes o WHERE o.category = 'contact')
+        WHERE connection.parent_contact
+    ) n
+    GROUP BY n.category, n.outcome
+    HAVING sum(n.rows) <> 0;
+
+    SELECT coalesce(sum(c.count), 0) INTO counted FROM minga_roster.run_counts c WHERE c.run = count_outcomes.run.run;
+    IF counted <> listed THEN
+        RAISE EXCEPTION USING ERRCODE = 'internal_error',
+            MESSAGE = 'the outcomes of the staged users do not add up',
+            DETAIL = format('Users listed: %s; outcomes: %s.', listed, counted),
+            HINT = 'No account was changed. Start the run again. If the error stays, report it to the makers of '
+                'minga_roster.';
+    END IF;
+    INSERT INTO minga_roster.run_counts (run, category, action, count)
+    SELECT run.run, coalesce(w.category, 'none'), 'refused archive', count(*)
+    FROM plan_writes w
+    WHERE w.action = 'archive' AND w.code IS NOT NULL
+    GROUP BY 2;
+
+    UPDATE minga_roster.staged_users s SET outcome = o.outcome
+    FROM plan_outcomes o
+    WHERE s.connection = run.connection AND s.ctid = ANY (ARRAY(SELECT place FROM plan_outcomes))
+        AND s.ctid = o.place AND s.outcome IS DISTINCT FROM o.outcome;
+    IF connection.parent_contact THEN
+        UPDATE minga_roster.staged_users s SET outcome = 'contact'
+        FROM plan_rules r
+        WHERE s.connection = count_outcomes.run.connection AND r.roster_role = s.role AND r.category = 'contact'
+            AND s.outcome IS DISTINCT FROM 'contact';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.count_outcomes(runs, connections) IS
+'Counts the outcomes of the staged users into run_counts and notes them in the stage; XX000 if the sum is not the '
+    'number of users staged.';

@@ -1,0 +1,293 @@
+-- The tables of a run's transaction: what a row is, and its columns. The steps of the plan read tables that earlier
+-- steps have filled, and insert into their own; docs/plan.md tells who makes and who reads each. They are temporary,
+-- made once for each session and emptied at commit, so that a night of 2,000 schools does not grow the catalog. Must
+-- survive sessions in which others have made temporary relations of these names.
+
+CREATE FUNCTION minga_roster_internal.plan_tables(OUT made_for text, OUT name text, OUT columns text, OUT row_is text)
+RETURNS SETOF record
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT t.made_for, t.name, regexp_replace(t.columns, '\s+', ' ', 'g'), t.row_is
+    FROM (VALUES
+    -- What is read
+    ('plan', 'plan_people', 'person_id text, role text, role_word text, role_first boolean, archived boolean,
+        archived_at timestamp with time zone, status text, managed boolean, given_name text, family_name text,
+        middle_name text, preferred_name text, email text, username text, identifier text, grade text, phone text,
+        parent_name text, parent_email text, parent_phone text, parent_rule text, protection text',
+        'A person of the site.'),
+    ('plan', 'plan_rules', 'roster_role text, category text, family text, role text, rank integer, rostered boolean,
+        auto_update boolean, archive boolean',
+        'A role of the roster: the preset''s rule with the connection''s toggles.'),
+    ('plan', 'plan_categories', 'category text, family text, role text, rank integer, rostered boolean,
+        auto_update boolean, archive boolean',
+        'A category with the rule of its best rank, for links whose row says no more.'),
+    ('plan', 'plan_proved_families', 'family text',
+        'A family whose absent people are absent: each of its collections was read to a proved end.'),
+    ('plan', 'plan_as_sent', 'person_id text, sent jsonb',
+        'A person who still has what the people relation made of values: a hash of each value as it was sent.'),
+    ('plan', 'plan_parents', 'sourced_id text COLLATE "C", parent_name text, parent_email text, parent_phone text,
+        parent_rule text',
+        'A student''s primary parent contact; all NULL if the contact that a roster wrote is to be cleared.'),
+    -- Rows
+    ('plan', 'plan_open_rows', 'sourced_id text COLLATE "C", staged boolean, place tid, standing text, usable boolean,
+        roster_role text, category text, family text, role text, rank integer, rostered boolean, linked boolean,
+        person_id text, link_category text, role_written text, linked_run bigint, missed boolean, archived_run bigint,
+        given_name text, family_name text, middle_name text, preferred_name text, email text, username text,
+        identifier text, grade text, phone text, parent_name text, parent_email text, parent_phone text,
+        parent_rule text, plain boolean, damaged_field text',
+        'A row of the roster or a link, with the person linked, that is not plainly as it should be.'),
+    ('plan', 'plan_shared_rows', 'sourced_id text COLLATE "C"',
+        'A listed row that shares a username or an identifier with another of its family, one of them without a link.'),
+    ('plan', 'plan_special_people', 'person_id text, own_links bigint, first_own bigint, first_elsewhere bigint,
+        only_own boolean, best_role text',
+        'A person with several links, or with a live link of another connection.'),
+    ('plan', 'plan_settled_rows', 'sourced_id text COLLATE "C", place tid, category text, is_main boolean',
+        'An open row of a person of several rows, all of which are plain.'),
+    ('plan', 'plan_skipped_rows', 'sourced_id text COLLATE "C", place tid, category text',
+        'An open row for which someone decided "skip".'),
+    ('plan', 'plan_rows', 'label text COLLATE "C", sourced_id text COLLATE "C", staged boolean, place tid,
+        standing text, usable boolean, roster_role text, category text, family text, role text, rank integer,
+        rostered boolean, linked boolean, person_id text, link_category text, role_written text, linked_run bigint,
+        missed boolean, archived_run bigint, given_name text, family_name text, middle_name text, preferred_name text,
+        email text, username text, identifier text, grade text, phone text, parent_name text, parent_email text,
+        parent_phone text, parent_rule text, plain boolean, damaged_field text',
+        'An open row that is neither settled nor skipped, with the label of its group: the least sourcedId in it.'),
+    -- Groups
+    ('plan', 'plan_decided_rows', 'sourced_id text COLLATE "C", person_id text',
+        'A person whom an open row is not, by roster_decide; NULL: it is a new person.'),
+    ('plan', 'plan_nodes', 'sourced_id text COLLATE "C", person_id text, role text, family text,
+        person text COLLATE "C", decided boolean, moved_family boolean, username text COLLATE "C",
+        identifier text COLLATE "C", email text COLLATE "C", given_name text, family_name text, preferred_name text,
+        shares boolean, class bigint',
+        'A row that others may be one person with, its keys and names as they are compared.'),
+    ('group', 'plan_known_rows', 'person text COLLATE "C", sourced_id text COLLATE "C"',
+        'A known person among the nodes, and the first row that is this person.'),
+    ('group', 'plan_members', 'kind text, key text COLLATE "C", sourced_id text COLLATE "C", role text,
+        person text COLLATE "C", username text COLLATE "C", identifier text COLLATE "C", email text COLLATE "C",
+        given_name text, family_name text, preferred_name text',
+        'A node with one of its two keys.'),
+    ('group', 'plan_equals', 'kind text, role text, key text COLLATE "C", sourced_id text COLLATE "C",
+        first_person text COLLATE "C", last_person text COLLATE "C", agree boolean',
+        'A key that several rows of one role have, and whether these rows are one person.'),
+    ('group', 'plan_edges', 'a text COLLATE "C", b text COLLATE "C"',
+        'Two rows that are one person, or share a key in one role.'),
+    ('group', 'plan_label_rounds', 'round integer, sourced_id text COLLATE "C", label text COLLATE "C"',
+        'A node''s label after a round of spreading labels along the edges.'),
+    ('group', 'plan_components', 'sourced_id text COLLATE "C", component text COLLATE "C"',
+        'A node with its last label: connected nodes have the same.'),
+    ('plan', 'plan_contradictions', 'component text COLLATE "C", label text COLLATE "C", conflict text',
+        'Connected rows that contradict each other, the label of those without a link, and why.'),
+    ('plan', 'plan_named_people', 'label text COLLATE "C", person_id text',
+        'A person with whose rows contradicting rows are connected.'),
+    ('plan', 'plan_labels', 'sourced_id text COLLATE "C", label text COLLATE "C"',
+        'A node with the label of its group.'),
+    ('plan', 'plan_groups', 'label text COLLATE "C", main_row text COLLATE "C", sourced_ids text[], usable boolean,
+        active boolean, family text, category text, rank integer, role text, linked_person text, role_written text,
+        joins boolean, contradiction text, match_given_name text, match_family_name text, match_preferred_name text,
+        match_identifier text, match_email text, given_name text, family_name text, middle_name text,
+        preferred_name text, email text, username text, identifier text, grade text, phone text, parent_name text,
+        parent_email text, parent_phone text, parent_rule text',
+        'Present rows that are one person.'),
+    -- Match
+    ('plan', 'plan_candidates', 'label text COLLATE "C", person_id text, step text',
+        'A person whom a group could be, and what says so.'),
+    ('plan', 'plan_found_conflicts', 'label text COLLATE "C", conflict text, priority integer',
+        'A reason why nothing is done for a group.'),
+    ('plan', 'plan_conflicts', 'label text COLLATE "C", conflict text',
+        'A group for which nothing is done, and the first reason.'),
+    ('plan', 'plan_keys', 'entry bigint, label text COLLATE "C", sourced_id text COLLATE "C", family text,
+        identifier text COLLATE "C", email text COLLATE "C", given_name text, family_name text, preferred_name text',
+        'The identifier and an email address of a group without a link; of one that contradicts itself, of each row.'),
+    ('plan', 'plan_candidate_people', 'person_id text, role text, role_word text, role_first boolean, archived boolean,
+        archived_at timestamp with time zone, status text, managed boolean, given_name text, family_name text,
+        middle_name text, preferred_name text, email text, username text, identifier text, grade text, phone text,
+        parent_name text, parent_email text, parent_phone text, parent_rule text, protection text,
+        identifier_key text COLLATE "C", email_key text COLLATE "C"',
+        'A person to whom a key or a link leads.'),
+    ('match', 'plan_found_people', 'person_id text, archived boolean, identifier_key text COLLATE "C",
+        email_key text COLLATE "C", given_name text, family_name text, preferred_name text, families text[],
+        absent boolean',
+        'A person to whom a key leads, names as they are compared; absent: proved absent tonight.'),
+    ('former', 'plan_told_ids', 'label text COLLATE "C", sourced_id text COLLATE "C", family text,
+        legacy_id text COLLATE "C"',
+        'A row without a link, with the ID that the SIS says it had before.'),
+    ('match', 'plan_found_keys', 'entry bigint, label text COLLATE "C", sourced_id text COLLATE "C", family text,
+        identifier text COLLATE "C", email text COLLATE "C", given_name text, family_name text, preferred_name text,
+        shared boolean',
+        'An entry of plan_keys that leads to someone, names as they are compared; shared: others have its address.'),
+    ('match', 'plan_exclusions', 'entry bigint, person_id text',
+        'A person whom an entry is not, by roster_decide; NULL: it is no one of the site.'),
+    ('match', 'plan_crowded', 'identifier text COLLATE "C", crowded boolean, first_person text, last_person text,
+        first_entry bigint',
+        'An identifier of entries and people, and whether there are too many of both to pair each with each.'),
+    ('match', 'plan_crowds', 'entry bigint, label text COLLATE "C", person_id text',
+        'A person for an entry with a crowded identifier.'),
+    ('match', 'plan_pairs', 'entry bigint, label text COLLATE "C", person_id text, step text, archived boolean,
+        known boolean, given_agrees boolean, family_agrees boolean, identifiers_differ boolean, absent boolean,
+        excluded boolean',
+        'An entry with a person who has its identifier or address, and what of the names agrees.'),
+    ('address', 'plan_held_addresses', 'family text, email text COLLATE "C", family_name text, given_name text,
+        preferred_name text, archived boolean, person_id text, identifier text COLLATE "C", holder bigint',
+        'A person who has an address that several rows have, by family.'),
+    ('address', 'plan_holders', 'holder bigint, family text, email text COLLATE "C", family_name text,
+        given_name text, preferred_name text, archived boolean, people bigint, person_id text,
+        identifier text COLLATE "C"',
+        'The people of one name at such an address.'),
+    ('address', 'plan_addresses', 'family text, email text COLLATE "C", people bigint, person_id text',
+        'Such an address, and how many active people have it.'),
+    ('address', 'plan_namesakes', 'entry bigint, label text COLLATE "C", family text, email text COLLATE "C",
+        person_id text, archived boolean, people bigint, identifiers_differ boolean',
+        'An entry with holders of its address whose names agree with its own.'),
+    ('address', 'plan_listed_holders', 'family text, email text COLLATE "C", person_id text',
+        'The only holder of an address, whose own row has it too.'),
+    ('match', 'plan_shared_verdicts', 'entry bigint, label text COLLATE "C", person_id text, verdict text',
+        'What an address that several rows have tells of an entry.'),
+    ('match', 'plan_by_identifier', 'round integer, entry bigint, label text COLLATE "C", person_id text,
+        counts boolean, differ boolean',
+        'A person whom the identifier of an entry tells, or who is in the way.'),
+    ('match', 'plan_by_email', 'round integer, entry bigint, label text COLLATE "C", person_id text,
+        archived boolean, given_agrees boolean, family_agrees boolean, identifiers_differ boolean, excluded boolean,
+        holders bigint',
+        'A person of the family who has the address of an entry.'),
+    ('match', 'plan_told', 'round integer, entry bigint, person_id text, sure boolean',
+        'An entry whose identifier has told.'),
+    ('match', 'plan_told_twice', 'round integer, label text COLLATE "C", person_id text',
+        'Another person whom the address of such an entry tells.'),
+    ('match', 'plan_key_verdicts', 'round integer, entry bigint, label text COLLATE "C", person_id text, verdict text',
+        'What the address of an entry tells, whose identifier has told nothing.'),
+    ('match', 'plan_returned_people', 'person_id text',
+        'A person proved absent whom a row could be tonight.'),
+    -- Verdicts
+    ('plan', 'plan_verdicts', 'label text COLLATE "C", main_row text COLLATE "C", sourced_ids text[], person_id text,
+        step text, category text, role text, last_role text, first_run bigint, outcome text, links boolean,
+        before jsonb, after jsonb, rule text, detail text, told boolean, conflict text',
+        'What is to be done for a group, as if nothing spoke against it.'),
+    ('plan', 'plan_vetoes', 'label text COLLATE "C", outcome text, cause text, figures jsonb',
+        'What overrules the verdict of a group or the archive of a leaver: "conflict" or "held", and why.'),
+    ('unique', 'plan_values', 'index_name text, label text COLLATE "C", person_id text, outcome text, after jsonb',
+        'A person to be written, whose values a unique index could refuse.'),
+    ('unique', 'plan_collisions', 'label text COLLATE "C", index_name text, other text',
+        'A group whose values a unique index would refuse, for the sake of another person or (NULL) another group.'),
+    ('plan', 'plan_changed_ids', 'category text, figures jsonb',
+        'A category of which many people have a new sourcedId tonight.'),
+    ('plan', 'plan_links', 'sourced_id text COLLATE "C", deed text, label text COLLATE "C", person_id text,
+        category text, rule text, linked_run bigint, missing boolean, returned boolean',
+        'A link that would change: insert, replace, update or delete.'),
+    ('guard', 'plan_linked_people', 'person_id text, category text, archived boolean, listed boolean,
+        writable boolean',
+        'A person linked once the run is done, the base of the guard.'),
+    ('plan', 'plan_mass_updates', 'category text, column_name text, changed bigint, people bigint',
+        'A column that updates would change for most people of a category.'),
+    ('plan', 'plan_decisions', 'label text COLLATE "C", main_row text COLLATE "C", sourced_ids text[], person_id text,
+        step text, category text, last_role text, first_run bigint, verdict text, outcome text, links boolean,
+        before jsonb, after jsonb, rule text, detail text, told boolean, conflict text, held_as text, held_cause text,
+        figures jsonb',
+        'A verdict as its veto leaves it.'),
+    ('plan', 'plan_leavers', 'label text COLLATE "C", person_id text, sourced_ids text[], category text, status text,
+        protection text',
+        'An active person who is absent with every link.'),
+    -- Changes
+    ('plan', 'plan_changes', 'change integer, label text COLLATE "C", category text, person_id text,
+        sourced_ids text[], action text, rule text, reason text, before jsonb, after jsonb, state text,
+        state_reason text, state_cause text, conflict text, same_name text[], seen bigint',
+        'A change of the run, as planned; of an apply or an approval, a change of the earlier run.'),
+    ('plan', 'plan_outcomes', 'place tid, category text, outcome text, is_further boolean',
+        'A staged user that was looked at, and what became of it.'),
+    ('plan', 'plan_plain_rows', 'category text, rows bigint',
+        'A category: how many of its rows were not looked at.'),
+    ('plan', 'plan_listed_roles', 'role text, people bigint, inactive bigint, given_name bigint, family_name bigint,
+        middle_name bigint, preferred_name bigint, email bigint, username bigint, identifier bigint, grade bigint,
+        phone bigint, agents bigint',
+        'A role of listed rows: how many there are, and how many have a value in each field.'),
+    -- Apply
+    ('plan', 'plan_refusals', 'change integer, reason text',
+        'A change of an earlier run, and why it is not carried out (NULL: it is).'),
+    ('plan', 'plan_writes', 'nth integer, change integer, action text, category text, person_id text,
+        sourced_id text COLLATE "C", before jsonb, after jsonb, done boolean, code text, failure text, seen bigint,
+        stored jsonb, links boolean',
+        'A change to be written to a person, and what became of it.'),
+    ('write', 'plan_drawn_ids', 'change integer, person_id text',
+        'An ID that the relation''s default drew for a new person.'),
+    ('write', 'plan_hits', 'change integer, person_id text',
+        'A person whom a statement wrote, by its RETURNING.'),
+    ('write', 'plan_found', 'change integer, person_id text, seen bigint, fits boolean, archived boolean, now jsonb',
+        'A person as the relation shows it after the statement.'),
+    ('newcomers', 'plan_newcomers', 'person_id text, given_name text, family_name text, identifier text, email text,
+        username text',
+        'A person of the site who was not there before the run.'),
+    ('plan', 'plan_link_writes', 'sourced_id text COLLATE "C", deed text, change integer, person_id text,
+        category text, role_written text, rule text, linked_run bigint, missing boolean, returned boolean,
+        archived boolean',
+        'A link to be written, one row for each.'),
+    ('link', 'plan_due_links', 'sourced_id text COLLATE "C", deed text, change integer, person_id text, category text,
+        role_written text, rule text, linked_run bigint, missing boolean, returned boolean, archived boolean',
+        'A link write whose change was carried out.'),
+    ('values', 'plan_seen_values', 'column_name text, person_id text, hash bigint, wrote boolean, is_new boolean',
+        'A person''s value of a column that is the SIS''s unless edited, after the writes.'),
+    -- Actions
+    ('seen', 'plan_seen_people', 'person_id text, seen bigint',
+        'A person with the hash of all that a roster reads.'),
+    ('seen', 'plan_sights', 'change integer, seen bigint',
+        'A change with the hash of its person, or of the people who have a key of a new person.'),
+    ('apply', 'plan_moved_links', 'sourced_id text COLLATE "C", change integer',
+        'A link that was changed after the preview.'),
+    ('apply', 'plan_decided_since', 'change integer, sourced_id text COLLATE "C"',
+        'A row or person of the preview about whom roster_decide was called later.'),
+    ('approve', 'plan_taken', 'change integer, reason text',
+        'A held create that is out of date, and why.'),
+    ('undo', 'plan_undo_links', 'sourced_id text COLLATE "C", before jsonb, person_now text, person_before text,
+        later_run bigint',
+        'A link that the run wrote, as it was before.'),
+    ('undo', 'plan_undoing', 'run bigint, change integer, person_id text, category text, did text, nth integer,
+        action text, before jsonb, after jsonb, reason text',
+        'A change that the run carried out, with what undoes it, or why it is kept.')
+    ) AS t (made_for, name, columns, row_is)
+$$;
+COMMENT ON FUNCTION minga_roster_internal.plan_tables() IS
+'The temporary tables of a run''s transaction: what they are made for, name, columns and what a row is.';
+
+CREATE FUNCTION minga_roster_internal.make_plan_tables(wanted text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    declared record;
+BEGIN
+    FOR declared IN
+        SELECT t.name, t.columns, t.row_is, c.oid IS NOT NULL AS is_there,
+            c.relkind = 'r' AND c.relowner = current_user::regrole AS is_ours, pg_get_userbyid(c.relowner) AS owner
+        FROM minga_roster_internal.plan_tables() t
+        LEFT JOIN pg_class c ON c.relnamespace = pg_my_temp_schema() AND c.relname = t.name AND c.relkind <> 'c'
+        WHERE t.made_for = wanted
+            AND (c.relkind = 'r' AND c.relowner = current_user::regrole AND t.columns = (
+                SELECT string_agg(format('%I %s%s', a.attname, format_type(a.atttypid, a.atttypmod),
+                    CASE WHEN a.attcollation = '"C"'::regcollation THEN ' COLLATE "C"' END), ', ' ORDER BY a.attnum)
+                FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0)) IS NOT TRUE
+    LOOP
+        IF declared.is_there AND NOT declared.is_ours THEN
+            RAISE EXCEPTION USING ERRCODE = 'wrong_object_type',
+                MESSAGE = format('temporary relation "%s" is not a table of minga_roster', declared.name),
+                DETAIL = format('It was made in this session and belongs to role "%s".', declared.owner),
+                HINT = 'Start the run in a new session.';
+        ELSIF declared.is_there THEN
+            EXECUTE format('DROP TABLE pg_temp.%I', declared.name);
+        ELSIF EXISTS (SELECT FROM pg_type y
+            WHERE y.typnamespace = pg_my_temp_schema() AND y.typname = declared.name)
+        THEN
+            -- Code of a deployment may leave a type in the temporary schema of a worker, but no table.
+            EXECUTE format('DROP TYPE pg_temp.%I CASCADE', declared.name);
+        END IF;
+        EXECUTE format('CREATE TEMP TABLE %I (%s) ON COMMIT DELETE ROWS', declared.name, declared.columns);
+        EXECUTE format('COMMENT ON TABLE pg_temp.%I IS %L', declared.name, declared.row_is);
+    END LOOP;
+    IF wanted = 'plan' THEN
+        IF EXISTS (SELECT FROM plan_people) OR EXISTS (SELECT FROM plan_rules) THEN
+            RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+                MESSAGE = 'a run has been merged in this transaction already',
+                DETAIL = 'Its temporary tables are emptied when the transaction ends.',
+                HINT = 'Merge each run in a transaction of its own.';
+        END IF;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.make_plan_tables(text) IS
+'Makes the temporary tables of plan_tables() that are wanted, unless this session has them, and makes those again that '
+    'have other columns. 42809 for a relation of such a name that belongs to another role, 55000 if the transaction '
+    'has merged a run already.';
