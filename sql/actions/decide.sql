@@ -61,7 +61,8 @@ BEGIN
             (1, 'given_name', minga_roster_internal.given_names_agree(minga_roster_internal.clean_name(s.given_name),
                 minga_roster_internal.clean_name(s.preferred_name),
                 minga_roster_internal.clean_name(h.given_name), minga_roster_internal.clean_name(h.preferred_name))),
-            (2, 'family_name', minga_roster_internal.clean_name(s.family_name) = minga_roster_internal.clean_name(h.family_name)),
+            (2, 'family_name',
+                minga_roster_internal.clean_name(s.family_name) = minga_roster_internal.clean_name(h.family_name)),
             (3, 'identifier', lower(s.identifier COLLATE "C") = lower(h.identifier COLLATE "C")),
             (4, 'email', lower(s.email COLLATE "C") = lower(h.email COLLATE "C")),
             (5, 'username', lower(s.username COLLATE "C") = lower(h.username COLLATE "C"))) AS v (nth, name, same)
@@ -72,20 +73,21 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.keep_conflict_pairs(runs) IS
 'Stores both sides of the plan''s conflicts for roster_conflicts, replacing those of the connection''s previous plan.';
 
+CREATE VIEW minga_roster_internal.latest_plans AS
+    SELECT DISTINCT ON (r.connection) r.connection, r.run
+    FROM minga_roster.runs r
+    JOIN minga_roster.connections n ON n.connection = r.connection AND n.retired_at IS NULL
+    WHERE r.kind IN ('preview', 'sync') AND r.state = 'succeeded'
+    ORDER BY r.connection, r.run DESC;
+COMMENT ON VIEW minga_roster_internal.latest_plans IS 'The newest successful preview or sync of each connection.';
+
 CREATE VIEW roster_conflicts AS
-    WITH latest AS (
-        SELECT DISTINCT ON (r.connection) r.connection, r.run
-        FROM minga_roster.runs r
-        JOIN minga_roster.connections n ON n.connection = r.connection AND n.retired_at IS NULL
-        WHERE r.kind IN ('preview', 'sync') AND r.state = 'succeeded'
-        ORDER BY r.connection, r.run DESC
-    )
     SELECT l.connection, c.site, c.run, c.category, k.sourced_id, k.person_id, c.conflict, c.reason, k.found_by,
         k.given_name, k.family_name, k.identifier, k.email, k.username, k.role,
         k.person_given_name, k.person_family_name, k.person_identifier, k.person_email, k.person_username,
         k.person_role, k.person_archived,
         k.agrees, k.differs, c.sourced_ids
-    FROM latest l
+    FROM minga_roster_internal.latest_plans l
     JOIN minga_roster.changes c ON c.run = l.run AND c.action = 'conflict'
     JOIN minga_roster.conflict_pairs k ON k.run = c.run AND k.change = c.change;
 COMMENT ON VIEW roster_conflicts IS

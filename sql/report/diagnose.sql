@@ -265,7 +265,7 @@ BEGIN
         (3, 'School', CASE WHEN c.listed_as IS NULL THEN c.school_id
             ELSE format('%s (%s)', c.listed_as, c.school_id) END),
         (4, 'Examined', format('%s %s, %s; run %s',
-            to_char(coalesce(diagnosed.started_at, diagnosed.queued_at) AT TIME ZONE c.zone, 'YYYY-MM-DD HH24:MI'),
+            minga_roster_internal.local_minute(coalesce(diagnosed.started_at, diagnosed.queued_at), c.zone),
             c.zone,
             coalesce('took ' || minga_roster_internal.duration_in_words(diagnosed.finished_at - diagnosed.started_at),
                 diagnosed.state), diagnosed.run)),

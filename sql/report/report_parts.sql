@@ -177,7 +177,7 @@ AS $$
             ELSE format('requested by %s', (f.run).requested_by) END)),
         (4, CASE WHEN (f.run).started_at IS NOT NULL THEN 'Began' WHEN facts.is_missed THEN 'Recorded'
             ELSE 'Queued' END,
-            to_char(coalesce((f.run).started_at, (f.run).queued_at) AT TIME ZONE f.zone, 'YYYY-MM-DD HH24:MI') || ' '
+            minga_roster_internal.local_minute(coalesce((f.run).started_at, (f.run).queued_at), f.zone) || ' '
                 || f.zone),
         (5, 'Took', minga_roster_internal.duration_in_words((f.run).finished_at - (f.run).started_at)),
         (6, 'Read', CASE WHEN (f.run).pages > 0 THEN format('%s in %s',
@@ -185,7 +185,7 @@ AS $$
                 minga_roster_internal.figures((f.run).pages, 'page')) END),
         (7, 'Asked for', CASE WHEN (f.run).is_full IS FALSE
             THEN format('students and contacts changed since %s %s, and all staff',
-            to_char((f.run).modified_since AT TIME ZONE f.zone, 'YYYY-MM-DD HH24:MI'), f.zone) END),
+            minga_roster_internal.local_minute((f.run).modified_since, f.zone), f.zone) END),
         (8, 'Approves', CASE (f.run).kind WHEN 'approve' THEN format('what run %s put on hold', (f.run).of_run) END),
         (9, 'Applies', CASE (f.run).kind WHEN 'apply' THEN format('the preview in run %s', (f.run).of_run) END),
         (10, 'Undoes', CASE (f.run).kind WHEN 'undo' THEN format('run %s', (f.run).of_run) END),

@@ -36,13 +36,14 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     here CONSTANT text := minga_roster_internal.server_origin();
-    minute CONSTANT text := 'YYYY-MM-DD HH24:MI';
 BEGIN
     RETURN QUERY
     SELECT c.connection, c.site, c.automatic,
         CASE o.state
-            WHEN 'running' THEN format('running %s since %s', o.kind, to_char(o.started_at AT TIME ZONE s.zone, minute))
-            WHEN 'queued' THEN format('%s queued since %s', o.kind, to_char(o.queued_at AT TIME ZONE s.zone, minute))
+            WHEN 'running' THEN
+                format('running %s since %s', o.kind, minga_roster_internal.local_minute(o.started_at, s.zone))
+            WHEN 'queued' THEN
+                format('%s queued since %s', o.kind, minga_roster_internal.local_minute(o.queued_at, s.zone))
             ELSE 'idle' END,
         o.run, o.phase, o.pages, o.rows_staged, o.rows_expected,
         l.run, l.state || CASE WHEN l.incomplete THEN ', incomplete' ELSE '' END, l.finished_at, l.error,

@@ -113,17 +113,10 @@ COMMENT ON COLUMN roster_students_without_guardian.agents IS
 'How many agents the SIS names for the student; 0 for none.';
 
 CREATE VIEW roster_same_names AS
-    WITH latest AS (
-        SELECT DISTINCT ON (r.connection) r.connection, r.run
-        FROM minga_roster.runs r
-        JOIN minga_roster.connections n ON n.connection = r.connection AND n.retired_at IS NULL
-        WHERE r.kind IN ('preview', 'sync') AND r.state = 'succeeded'
-        ORDER BY r.connection, r.run DESC
-    )
     SELECT l.connection, c.site, c.run, c.category, c.sourced_ids, c.after ->> 'given_name' AS given_name,
         c.after ->> 'family_name' AS family_name,
         c.after ->> 'identifier' AS identifier, c.after ->> 'email' AS email, c.person_id, n.id AS same_name, c.state
-    FROM latest l
+    FROM minga_roster_internal.latest_plans l
     JOIN minga_roster.changes c ON c.run = l.run AND c.action = 'create'
     CROSS JOIN LATERAL unnest(c.same_name) n (id);
 COMMENT ON VIEW roster_same_names IS

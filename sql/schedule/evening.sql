@@ -71,33 +71,38 @@ COMMENT ON FUNCTION minga_roster_internal.latest_evening(time, time, text, times
 'that the server does not know.';
 
 CREATE FUNCTION minga_roster_internal.evenings(OUT connection text, OUT evening date, OUT opens timestamptz,
-    OUT closes timestamptz, OUT next_opens timestamptz,
-    OUT runs_here boolean, OUT is_taken boolean, OUT tries integer, OUT last_try bigint, OUT retry_at timestamptz,
-        OUT is_due boolean)
+    OUT closes timestamptz, OUT next_opens timestamptz, OUT runs_here boolean, OUT is_taken boolean, OUT tries integer,
+    OUT last_try bigint, OUT retry_at timestamptz, OUT is_due boolean)
 RETURNS SETOF record
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT c.connection, e.evening, e.opens, e.closes, e.next_opens, a.runs_here, t.is_taken, f.tries, f.last_try,
         r.retry_at,
         coalesce(a.runs_here AND NOT t.is_taken AND n.now >= e.opens AND n.now < e.closes
-                 AND (f.tries = 0 OR r.retry_at <= n.now), false)
+            AND (f.tries = 0 OR r.retry_at <= n.now), false)
     FROM minga_roster.connections c
     CROSS JOIN (SELECT minga_roster_internal.clock() AS now, minga_roster_internal.server_origin() AS origin) n
     CROSS JOIN LATERAL minga_roster_internal.latest_evening(c.sync_at, c.window_end, c.time_zone, n.now) e
-    CROSS JOIN LATERAL (SELECT c.automatic AND c.paused_cause IS NULL AND c.enabled_origin IS NOT DISTINCT
-        FROM n.origin AS runs_here) a
-    CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM minga_roster.runs t WHERE t.connection = c.connection
-        AND t.evening = e.evening
-                                       AND t.state <> 'failed') AS is_taken) t
-    CROSS JOIN LATERAL (SELECT count(*)::integer AS tries, max(t.run) AS last_try, max(t.finished_at) AS finished_at,
-                            coalesce(bool_or(t.state_cause = 'evening_missed'
-                                OR left(t.sqlstate, 2) IN ('22', '28', '42')),
-                                false) AS is_final
-                        FROM minga_roster.runs t
-                        WHERE t.connection = c.connection AND t.evening = e.evening AND t.state = 'failed') f
-    CROSS JOIN LATERAL (SELECT CASE WHEN a.runs_here AND NOT t.is_taken AND f.tries BETWEEN 1 AND 2 AND NOT f.is_final
-                                        AND f.finished_at + interval '30 minutes' < e.closes AND n.now < e.closes
-                                    THEN f.finished_at + interval '30 minutes' END AS retry_at) r
+    CROSS JOIN LATERAL (
+        SELECT c.automatic AND c.paused_cause IS NULL
+            AND c.enabled_origin IS NOT DISTINCT FROM n.origin AS runs_here
+    ) a
+    CROSS JOIN LATERAL (
+        SELECT EXISTS (SELECT FROM minga_roster.runs t
+            WHERE t.connection = c.connection AND t.evening = e.evening AND t.state <> 'failed') AS is_taken
+    ) t
+    CROSS JOIN LATERAL (
+        SELECT count(*)::integer AS tries, max(t.run) AS last_try, max(t.finished_at) AS finished_at,
+            coalesce(bool_or(t.state_cause = 'evening_missed' OR left(t.sqlstate, 2) IN ('22', '28', '42')), false)
+                AS is_final
+        FROM minga_roster.runs t
+        WHERE t.connection = c.connection AND t.evening = e.evening AND t.state = 'failed'
+    ) f
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN a.runs_here AND NOT t.is_taken AND f.tries BETWEEN 1 AND 2 AND NOT f.is_final
+                AND f.finished_at + interval '30 minutes' < e.closes AND n.now < e.closes
+            THEN f.finished_at + interval '30 minutes' END AS retry_at
+    ) r
     WHERE c.retired_at IS NULL
 $$;
 COMMENT ON FUNCTION minga_roster_internal.evenings() IS
@@ -112,9 +117,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE WHEN n.now >= e.opens AND n.now < e.closes THEN coalesce(c.max_requests, s.max_requests) ELSE 1 END,
         greatest(extract(epoch FROM w.closes - n.now), 0)::bigint,
-        to_char(w.opens AT TIME ZONE c.time_zone, 'YYYY-MM-DD HH24:MI')
-            || to_char(w.closes AT TIME ZONE c.time_zone, '" to "YYYY-MM-DD HH24:MI')
-            || format(' (%s)', c.time_zone)
+        format('%s to %s (%s)', minga_roster_internal.local_minute(w.opens, c.time_zone),
+            minga_roster_internal.local_minute(w.closes, c.time_zone), c.time_zone)
     FROM minga_roster.runs r
     JOIN minga_roster.connections c USING (connection)
     JOIN minga_roster.sis s USING (sis)
@@ -128,30 +132,22 @@ COMMENT ON FUNCTION minga_roster_internal.fetch_limits(bigint) IS
 'The limits for the fetch of a run at this hour. requests: how many at a time (max_requests from sync_at to '
 'window_end; otherwise one, because people work in the SIS). For an evening run also the seconds left and the evening.';
 
-CREATE FUNCTION minga_roster_internal.queue_due_runs() RETURNS integer
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION minga_roster_internal.pause_restored_connections() RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    origin CONSTANT text := minga_roster_internal.server_origin();
-    now CONSTANT timestamptz := minga_roster_internal.clock();
-    lookback CONSTANT integer := 14;
-    queued integer;
-    untold bigint;
-BEGIN
-    -- Nothing here waits for a caller's transaction: an open one would stop the evenings of all connections.
-    IF minga_roster_internal.try_run_lock('evenings', 1) THEN
-        PERFORM minga_roster_internal.renew_cron_command();
-    END IF;
-
     UPDATE minga_roster.connections c SET paused_cause = 'restored', paused_reason = 'restored'
     WHERE c.connection IN (
         SELECT k.connection FROM minga_roster.connections k
         WHERE k.automatic AND k.retired_at IS NULL AND k.paused_cause IS NULL
-            AND k.enabled_origin IS DISTINCT FROM origin
-        FOR UPDATE SKIP LOCKED);
+            AND k.enabled_origin IS DISTINCT FROM minga_roster_internal.server_origin()
+        FOR UPDATE SKIP LOCKED)
+$$;
+COMMENT ON FUNCTION minga_roster_internal.pause_restored_connections() IS
+'Pauses connections that were turned on in another database, of which this one is a restored copy.';
 
-    -- A run that waited for a worker until its window closed, or that was queued before its connection came here in a
-    -- copy, must not run in the daytime.
+CREATE FUNCTION minga_roster_internal.cancel_stale_runs() RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
     WITH stale AS (
         SELECT r.run, w.opens, w.closes, c.time_zone, e.runs_here
         FROM minga_roster.runs r
@@ -159,45 +155,68 @@ BEGIN
         JOIN minga_roster_internal.evenings() e USING (connection)
         CROSS JOIN LATERAL minga_roster_internal.evening_window(r.evening, c.sync_at, c.window_end, c.time_zone) w
         WHERE r.state = 'queued' AND r.trigger = 'evening' AND e.evening IS NOT NULL
-            AND (w.closes <= now OR NOT e.runs_here)
-        FOR UPDATE OF r SKIP LOCKED)
+            AND (w.closes <= minga_roster_internal.clock() OR NOT e.runs_here)
+        FOR UPDATE OF r SKIP LOCKED
+    )
     UPDATE minga_roster.runs r
-    SET state = 'canceled', finished_at = now, sqlstate = '57014',
+    SET state = 'canceled', finished_at = minga_roster_internal.clock(), sqlstate = '57014',
         state_cause = CASE WHEN s.runs_here THEN 'evening_missed' END,
         error = CASE WHEN s.runs_here THEN 'evening missed' ELSE 'Automatic Rostering is off or paused' END,
-        detail = CASE WHEN s.runs_here THEN format('The run was queued until its evening ended (%s to %s, %s).',
-            to_char(s.opens AT TIME ZONE s.time_zone, 'YYYY-MM-DD HH24:MI'),
-                to_char(s.closes AT TIME ZONE s.time_zone, 'YYYY-MM-DD HH24:MI'),
-            s.time_zone) END,
-        hint = CASE WHEN s.runs_here THEN 'If workers were busy, raise minga_roster.max_workers or spread sync_at over '
-            'the connections.' END
+        detail = CASE WHEN s.runs_here THEN
+            format('The run was queued until its evening ended (%s to %s, %s).',
+                minga_roster_internal.local_minute(s.opens, s.time_zone),
+                minga_roster_internal.local_minute(s.closes, s.time_zone), s.time_zone) END,
+        hint = CASE WHEN s.runs_here THEN
+            'If workers were busy, raise minga_roster.max_workers or spread sync_at over the connections.' END
     FROM stale s
-    WHERE r.run = s.run;
+    WHERE r.run = s.run
+$$;
+COMMENT ON FUNCTION minga_roster_internal.cancel_stale_runs() IS
+'Cancels evening runs that must not run in the daytime: they waited for a worker until their window closed, or were '
+'queued before their connection came here in a copy.';
 
-    -- Evenings that passed since the last one on record, and since Automatic Rostering was turned on.
+CREATE FUNCTION minga_roster_internal.record_missed_evenings() RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    now CONSTANT timestamptz := minga_roster_internal.clock();
+    lookback CONSTANT integer := 14;
+BEGIN
     INSERT INTO minga_roster.runs (connection, site, kind, trigger, evening, state, state_cause, requested_by,
         queued_at, finished_at, sqlstate, error, detail, hint)
     SELECT c.connection, c.site, 'sync', 'evening', m.evening, 'failed', 'evening_missed', current_user,
         now, now, '55000', 'evening missed',
         format('No sync of "%s" began between %s and %s (%s).', c.connection,
-            to_char(w.opens AT TIME ZONE c.time_zone, 'YYYY-MM-DD HH24:MI'),
-                to_char(w.closes AT TIME ZONE c.time_zone, 'YYYY-MM-DD HH24:MI'),
-            c.time_zone),
+            minga_roster_internal.local_minute(w.opens, c.time_zone),
+            minga_roster_internal.local_minute(w.closes, c.time_zone), c.time_zone),
         format('PostgreSQL or pg_cron was not running; see its log. To sync now: SELECT minga_roster.roster_sync(%L).',
             c.connection)
     FROM minga_roster_internal.evenings() e
     JOIN minga_roster.connections c USING (connection)
     CROSS JOIN LATERAL (SELECT e.evening - (now < e.closes)::integer AS evening) past
-    LEFT JOIN LATERAL (SELECT r.evening FROM minga_roster.runs r WHERE r.connection = c.connection
-        AND r.trigger = 'evening'
-                       ORDER BY r.run DESC LIMIT 1) known ON true
+    LEFT JOIN LATERAL (
+        SELECT r.evening FROM minga_roster.runs r
+        WHERE r.connection = c.connection AND r.trigger = 'evening'
+        ORDER BY r.run DESC LIMIT 1
+    ) known ON true
     CROSS JOIN LATERAL generate_series(greatest(known.evening + 1, past.evening - lookback + 1)::timestamp,
         past.evening::timestamp, '1 day') AS day
     CROSS JOIN LATERAL (SELECT day::date AS evening) m
     CROSS JOIN LATERAL minga_roster_internal.evening_window(m.evening, c.sync_at, c.window_end, c.time_zone) w
     WHERE e.runs_here AND c.enabled_at <= w.opens AND w.closes <= now
     ORDER BY m.evening, c.number;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.record_missed_evenings() IS
+'Records the evenings that passed since the last one on record, and since Automatic Rostering was turned on; at most '
+'the last 14.';
 
+CREATE FUNCTION minga_roster_internal.queue_open_evenings() RETURNS integer
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    queued integer;
+BEGIN
     -- A connection whose settings are being changed waits for the next minute.
     WITH due AS (
         SELECT c.connection, c.site, e.evening, e.opens, c.number
@@ -207,34 +226,65 @@ BEGIN
         FOR UPDATE OF c SKIP LOCKED
     )
     INSERT INTO minga_roster.runs (connection, site, kind, trigger, evening, state, requested_by, queued_at)
-    SELECT d.connection, d.site, 'sync', 'evening', d.evening, 'queued', current_user, now
+    SELECT d.connection, d.site, 'sync', 'evening', d.evening, 'queued', current_user, minga_roster_internal.clock()
     FROM due d
     ORDER BY d.opens, d.number
     ON CONFLICT (connection, evening) WHERE state <> 'failed' DO NOTHING;
     GET DIAGNOSTICS queued = ROW_COUNT;
+    RETURN queued;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.queue_open_evenings() IS
+'Queues a sync for each connection whose evening is open and has no run yet or is due for another try; returns the '
+'number of queued runs.';
 
-    -- An evening is reported once, after its last try. Of several missed evenings, only the newest is reported.
+CREATE FUNCTION minga_roster_internal.post_evening_reports() RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    recent CONSTANT timestamptz := minga_roster_internal.clock() - interval '3 days';
+    unreported bigint;
+BEGIN
     UPDATE minga_roster.runs r SET reported = true
-    WHERE r.trigger = 'evening' AND r.state IN ('failed', 'canceled') AND NOT r.reported
-        AND r.queued_at > now - interval '3 days'
-        AND EXISTS (SELECT FROM minga_roster.runs later WHERE later.connection = r.connection
-            AND later.trigger = 'evening' AND later.run > r.run
-                    AND (later.evening = r.evening OR (r.state_cause = 'evening_missed'
-                        AND later.state_cause = 'evening_missed')));
-    FOR untold IN
+    WHERE r.trigger = 'evening' AND r.state IN ('failed', 'canceled') AND NOT r.reported AND r.queued_at > recent
+        AND EXISTS (
+            SELECT FROM minga_roster.runs later
+            WHERE later.connection = r.connection AND later.trigger = 'evening' AND later.run > r.run
+                AND (later.evening = r.evening
+                    OR (r.state_cause = 'evening_missed' AND later.state_cause = 'evening_missed')));
+    FOR unreported IN
         SELECT r.run FROM minga_roster.runs r
-        WHERE r.trigger = 'evening' AND r.state IN ('failed', 'canceled') AND NOT r.reported
-            AND r.queued_at > now - interval '3 days'
+        WHERE r.trigger = 'evening' AND r.state IN ('failed', 'canceled') AND NOT r.reported AND r.queued_at > recent
         ORDER BY r.run
     LOOP
-        PERFORM minga_roster_internal.post_report(untold);
+        PERFORM minga_roster_internal.post_report(unreported);
     END LOOP;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.post_evening_reports() IS
+'Writes the mail about failed and canceled evenings. An evening is reported once, after its last try; of several '
+'missed evenings, only the newest is reported.';
+
+CREATE FUNCTION minga_roster_internal.queue_due_runs() RETURNS integer
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    queued integer;
+BEGIN
+    -- Nothing here waits for a caller's transaction: an open one would stop the evenings of all connections.
+    IF minga_roster_internal.try_run_lock('evenings', 1) THEN
+        PERFORM minga_roster_internal.renew_cron_command();
+    END IF;
+    PERFORM minga_roster_internal.pause_restored_connections();
+    PERFORM minga_roster_internal.cancel_stale_runs();
+    PERFORM minga_roster_internal.record_missed_evenings();
+    queued := minga_roster_internal.queue_open_evenings();
+    PERFORM minga_roster_internal.post_evening_reports();
     RETURN queued;
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.queue_due_runs() IS
-'Queues a sync for each connection whose evening is open and has no run yet or is due for another try. Records missed '
-'evenings and writes the mail about them. Returns the number of queued runs.';
+'Queues the syncs that are due, and settles the evenings that were missed; returns the number of queued runs.';
 
 CREATE FUNCTION minga_roster_internal.lock_evenings() RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
@@ -376,59 +426,67 @@ COMMENT ON FUNCTION minga_roster_internal.arrange_cron_job() IS
 'Creates the extension''s one pg_cron job, named minga_roster, while any connection has Automatic Rostering on, and '
 'removes it when none has. 42710 if the extension''s owner has another job of that name.';
 
+CREATE FUNCTION minga_roster_internal.require_cron(connection text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    facts record;
+    problems text[] := '{}';
+    settings text[] := '{}';
+    steps text[] := '{}';
+BEGIN
+    SELECT * INTO facts FROM minga_roster_internal.cron_facts();
+    IF NOT facts.preloaded THEN
+        problems := problems || 'pg_cron is not preloaded.'::text;
+        settings := settings || format('shared_preload_libraries = %L', (
+            SELECT concat_ws(', ', nullif(p.setting, ''), 'pg_cron') FROM pg_settings p
+            WHERE p.name = 'shared_preload_libraries'));
+    END IF;
+    IF facts.database_name IS DISTINCT FROM current_database() THEN
+        IF facts.preloaded THEN
+            problems := problems
+                || format('pg_cron runs jobs in database "%s" (cron.database_name).', facts.database_name);
+        END IF;
+        settings := settings || format('cron.database_name = %L', current_database());
+    END IF;
+    IF facts.background_workers IS NOT TRUE THEN
+        IF facts.preloaded THEN
+            problems := problems || ('pg_cron connects through libpq (cron.use_background_workers is off), which a '
+                'default pg_hba.conf rejects.')::text;
+        END IF;
+        settings := settings || 'cron.use_background_workers = on'::text;
+    END IF;
+    IF settings <> '{}' THEN
+        steps := steps || format('set %s in postgresql.conf (%s) and restart PostgreSQL',
+            array_to_string(settings, ' and '),
+            coalesce((SELECT p.setting FROM pg_settings p WHERE p.name = 'config_file'), 'SHOW config_file'));
+    END IF;
+    IF NOT facts.installed THEN
+        problems := problems || format('The extension pg_cron is not installed in database "%s".', current_database());
+        steps := steps || 'CREATE EXTENSION pg_cron'::text;
+    END IF;
+    IF problems <> '{}' THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = format('cannot turn on Automatic Rostering for "%s": pg_cron is not ready', connection),
+            DETAIL = array_to_string(problems, ' '),
+            HINT = format('Ask the DBA to do this: %s.', array_to_string(steps, ', then '));
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.require_cron(text) IS
+'55000 unless pg_cron can run the job of the extension in this database, with everything that has to be set.';
+
 CREATE FUNCTION minga_roster_internal.do_enable(connection text) RETURNS connections
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     known minga_roster.connections := minga_roster_internal.known_connection(connection);
-    facts record;
-    found_wrong text[] := '{}';
-    to_put text[] := '{}';
-    to_do text[] := '{}';
 BEGIN
-    SELECT * INTO facts FROM minga_roster_internal.cron_facts();
-    IF NOT facts.preloaded THEN
-        found_wrong := found_wrong || 'pg_cron is not preloaded.'::text;
-        to_put := to_put || format('shared_preload_libraries = %L',
-            (SELECT concat_ws(', ', nullif(setting, ''), 'pg_cron') FROM pg_settings
-                                                                     WHERE name = 'shared_preload_libraries'));
-    END IF;
-    IF facts.database_name IS DISTINCT FROM current_database() THEN
-        IF facts.preloaded THEN
-            found_wrong := found_wrong || format('pg_cron runs jobs in database "%s" (cron.database_name).',
-                facts.database_name);
-        END IF;
-        to_put := to_put || format('cron.database_name = %L', current_database());
-    END IF;
-    IF facts.background_workers IS NOT TRUE THEN
-        IF facts.preloaded THEN
-            found_wrong := found_wrong || 'pg_cron connects through libpq (cron.use_background_workers is off), which '
-                'a default pg_hba.conf rejects.'::text;
-        END IF;
-        to_put := to_put || 'cron.use_background_workers = on'::text;
-    END IF;
-    IF to_put <> '{}' THEN
-        to_do := to_do || format('set %s in postgresql.conf (%s) and restart PostgreSQL',
-            array_to_string(to_put, ' and '),
-                                 coalesce((SELECT setting FROM pg_settings WHERE name = 'config_file'),
-                                     'SHOW config_file'));
-    END IF;
-    IF NOT facts.installed THEN
-        found_wrong := found_wrong || format('The extension pg_cron is not installed in database "%s".',
-            current_database());
-        to_do := to_do || 'CREATE EXTENSION pg_cron'::text;
-    END IF;
-    IF found_wrong <> '{}' THEN
-        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
-            MESSAGE = format('cannot turn on Automatic Rostering for "%s": pg_cron is not ready', known.connection),
-            DETAIL = array_to_string(found_wrong, ' '),
-            HINT = format('Ask the DBA to do this: %s.', array_to_string(to_do, ', then '));
-    END IF;
+    PERFORM minga_roster_internal.require_cron(known.connection);
     IF NOT EXISTS (SELECT FROM minga_roster.secrets s WHERE s.connection = known.connection) THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
             MESSAGE = format('cannot turn on Automatic Rostering for "%s": there is no client secret',
                 known.connection),
-            HINT = format('Store the secret that the SIS shows for the client id: SELECT '
-                'minga_roster.roster_set_secret(%L, ''…'').', known.connection);
+            HINT = format('Store the secret that the SIS shows for the client ID: '
+                'SELECT minga_roster.roster_set_secret(%L, ''…'').', known.connection);
     END IF;
     IF minga_roster_internal.setting('key_file') = '' THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
@@ -438,16 +496,16 @@ BEGIN
                 'secret, then run SELECT pg_reload_conf().';
     END IF;
     IF known.unproven THEN
-        RAISE NOTICE USING MESSAGE = format('connection "%s" is unproven: archives are held until a full sync shows '
-            'that address and school are right',
-                                            known.connection),
+        RAISE NOTICE USING
+            MESSAGE = format('connection "%s" is unproven: archives are held until a full sync shows that address and '
+                'school are right', known.connection),
             HINT = format('Check SELECT * FROM minga_roster.roster_preview(%1$L), then run SELECT '
                 'minga_roster.roster_sync(%1$L).', known.connection);
     END IF;
     IF NOT EXISTS (SELECT FROM minga_roster.recipients r WHERE r.connection = known.connection
         AND r.send <> 'never') THEN
-        RAISE NOTICE USING MESSAGE = format('connection "%s" has no recipient for its evening reports',
-            known.connection),
+        RAISE NOTICE USING
+            MESSAGE = format('connection "%s" has no recipient for its evening reports', known.connection),
             HINT = format('Add one: SELECT minga_roster.roster_notify(%L, ''it@school.example'').', known.connection);
     END IF;
 
@@ -455,9 +513,10 @@ BEGIN
     UPDATE minga_roster.connections c
     SET automatic = true, paused_cause = NULL, paused_reason = NULL,
         enabled_origin = minga_roster_internal.server_origin(),
-        enabled_at = CASE WHEN c.automatic AND c.paused_cause IS NULL
-            AND c.enabled_origin = minga_roster_internal.server_origin()
-                          THEN c.enabled_at ELSE minga_roster_internal.clock() END
+        enabled_at = CASE
+            WHEN c.automatic AND c.paused_cause IS NULL
+                AND c.enabled_origin = minga_roster_internal.server_origin() THEN c.enabled_at
+            ELSE minga_roster_internal.clock() END
     WHERE c.connection = known.connection
     RETURNING * INTO known;
     PERFORM minga_roster_internal.arrange_cron_job();
@@ -473,6 +532,19 @@ COMMENT ON FUNCTION roster_enable(text) IS
 'to set) and creates its job "minga_roster", one for all connections. On a restored copy of the database it makes the '
 'connection run here.';
 
+CREATE FUNCTION minga_roster_internal.cancel_queued_evening(connection text, reason text) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    UPDATE minga_roster.runs r
+    SET state = 'canceled', finished_at = minga_roster_internal.clock(), reported = true, sqlstate = '57014',
+        error = cancel_queued_evening.reason
+    WHERE r.run IN (
+        SELECT q.run FROM minga_roster.runs q
+        WHERE q.connection = cancel_queued_evening.connection AND q.state = 'queued' AND q.trigger = 'evening'
+        FOR UPDATE SKIP LOCKED)
+$$;
+COMMENT ON FUNCTION minga_roster_internal.cancel_queued_evening(text, text) IS
+'Cancels the evening run that is queued for a connection, without mail.';
+
 CREATE FUNCTION minga_roster_internal.do_disable(connection text) RETURNS connections
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -480,13 +552,9 @@ DECLARE
 BEGIN
     PERFORM minga_roster_internal.lock_evenings();
     UPDATE minga_roster.connections c SET automatic = false, paused_cause = NULL, paused_reason = NULL
-        WHERE c.connection = known.connection RETURNING * INTO known;
-    UPDATE minga_roster.runs r SET state = 'canceled', finished_at = minga_roster_internal.clock(), reported = true,
-        sqlstate = '57014',
-        error = 'Automatic Rostering was turned off'
-    WHERE r.run IN (SELECT q.run FROM minga_roster.runs q WHERE q.connection = known.connection AND q.state = 'queued'
-        AND q.trigger = 'evening'
-                    FOR UPDATE SKIP LOCKED);
+    WHERE c.connection = known.connection
+    RETURNING * INTO known;
+    PERFORM minga_roster_internal.cancel_queued_evening(known.connection, 'Automatic Rostering was turned off');
     PERFORM minga_roster_internal.arrange_cron_job();
     RETURN known;
 END

@@ -35,6 +35,11 @@ RETURN upper(left(words, 1)) || substr(words, 2);
 COMMENT ON FUNCTION minga_roster_internal.capitalized(text) IS
 'The words with a capital letter at the beginning, for a sentence or title.';
 
+CREATE FUNCTION minga_roster_internal.local_minute(moment timestamptz, zone text) RETURNS text
+LANGUAGE sql STABLE
+RETURN to_char(moment AT TIME ZONE zone, 'YYYY-MM-DD HH24:MI');
+COMMENT ON FUNCTION minga_roster_internal.local_minute(timestamptz, text) IS '"2026-09-01 19:00" in that time zone.';
+
 CREATE FUNCTION minga_roster_internal.in_list(words text[]) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$

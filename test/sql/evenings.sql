@@ -230,5 +230,6 @@ DELETE FROM minga_roster.runs WHERE connection LIKE 'e-%';
 DELETE FROM minga_roster.secrets WHERE connection LIKE 'e-%';
 DELETE FROM minga_roster.connections WHERE connection LIKE 'e-%';
 DELETE FROM minga_roster.people_relations WHERE relation = 'evening_people'::regclass;
+DO $$ BEGIN PERFORM minga_roster_internal.arrange_cron_job(); END $$;
 DROP VIEW evening_mail, evening_runs;
 DROP TABLE evening_people;
