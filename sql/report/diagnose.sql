@@ -25,7 +25,7 @@ AS $$
         FROM this JOIN minga_roster.staged_orgs o USING (connection)
         WHERE lower(o.type) = 'school' OR o.type IS NULL OR o.sourced_id = this.school_id
     ), person AS (
-        SELECT s.role, coalesce(l.role, 'other role') AS shown_role,
+        SELECT s.role, l.role AS known_role, coalesce(l.role, 'other role') AS shown_role,
             CASE WHEN l.category = 'student' THEN 'students' WHEN l.category = 'contact' THEN 'guardians'
                 WHEN l.category IS NOT NULL THEN 'staff' END AS family,
             s.status, s.enabled, s.damaged, s.given_name, s.family_name, s.username, s.identifier,
@@ -118,12 +118,12 @@ AS $$
         CASE WHEN count(*) = 0 THEN 'The key cannot list schools.' END, NULL FROM school
     UNION ALL
     SELECT 4, row_number() OVER (ORDER BY count(*) DESC, p.shown_role), format('role %s', p.shown_role), count(*)::text,
-        CASE WHEN p.shown_role = 'other role' THEN false END,
-        CASE WHEN p.shown_role = 'other role'
+        CASE WHEN p.known_role IS NULL THEN false END,
+        CASE WHEN p.known_role IS NULL
             THEN 'The role is missing, or unknown to OneRoster and to this connection''s preset.' END,
-        CASE WHEN p.shown_role = 'other role' THEN 'These people count as present and are otherwise ignored. The DBA '
+        CASE WHEN p.known_role IS NULL THEN 'These people count as present and are otherwise ignored. The DBA '
             'can add a row to role_rules.' END
-    FROM person p GROUP BY p.shown_role
+    FROM person p GROUP BY p.known_role, p.shown_role
     UNION ALL
     SELECT 5, row_number() OVER (ORDER BY o.own DESC, o.people DESC, o.name), format('people of %s', o.name), o.roles,
         NULL,
