@@ -39,6 +39,7 @@ SQL_PARTS = \
 	sql/plan/findings.sql \
 	sql/plan/plan_run.sql \
 	sql/apply/stored.sql \
+	sql/apply/refusals.sql \
 	sql/apply/apply.sql \
 	sql/actions/preview.sql \
 	sql/actions/undo.sql \

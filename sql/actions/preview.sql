@@ -81,8 +81,9 @@ DECLARE
     this minga_roster.runs := minga_roster_internal.known_run(apply_preview.run);
     preview minga_roster.runs := minga_roster_internal.known_run(this.of_run);
     connection minga_roster.connections := minga_roster_internal.known_connection(this.connection);
-    local_columns text[] := minga_roster_internal.local_columns(this.connection);
-    columns jsonb := (SELECT r.columns FROM minga_roster.people_relations r WHERE r.relation = connection.people);
+    local_columns text[] := minga_roster_internal.local_written_columns(this.connection);
+    missing_columns text[] := minga_roster_internal.missing_columns(connection.people);
+    today date := (minga_roster_internal.clock() AT TIME ZONE connection.time_zone)::date;
     why text;
 BEGIN
     why := CASE
@@ -92,8 +93,7 @@ BEGIN
             'Some of its changes may have been removed, because they are older than minga_roster.keep_changes.'
         ELSE coalesce(
             minga_roster_internal.why_foreign(preview, connection),
-            (SELECT format('It was applied by run %s.', r.run) FROM minga_roster.runs r
-                WHERE r.connection = this.connection AND r.kind = 'apply' AND r.of_run = preview.run AND r.state = 'succeeded' ORDER BY r.run LIMIT 1),
+            'It was applied by run ' || minga_roster_internal.carried_out_by(preview) || '.',
             (SELECT format('Run %s, %s %s, has changed people since, so the preview is out of date.', r.run,
                     CASE r.kind WHEN 'sync' THEN 'a' ELSE 'an' END, r.kind)
                 FROM minga_roster.runs r
@@ -157,33 +157,25 @@ BEGIN
     WHERE p.rule IN ('linked', 'same person')
     GROUP BY p.change
     HAVING count(l.sourced_id) = 0 AND (count(n.sourced_id) < count(*) OR count(known.person_id) = 0);
-    INSERT INTO plan_refusals (change, reason)
+    INSERT INTO plan_refusals (change, code, detail)
     SELECT c.change,
-        CASE
-            WHEN NOT t.roster THEN 'The category is not rostered any more.'
-            WHEN c.action = 'archive' AND NOT t.archive THEN 'Archiving is off for this category.'
-            WHEN c.action = 'archive' AND (minga_roster_internal.clock() AT TIME ZONE connection.time_zone)::date <@ connection.freeze_dates THEN
-                format('Archives are frozen until %s.', upper(connection.freeze_dates) - 1)
-            WHEN c.action IN ('update', 'restore') AND c.after - 'archived_at' <> '{}' AND NOT t.auto_update THEN 'Auto update is off for this category.'
-            WHEN c.action IN ('update', 'restore') AND EXISTS (
-                SELECT FROM jsonb_object_keys(c.after) k WHERE minga_roster_internal.ownership_unit(k) = ANY (local_columns)) THEN 'A column of it is not taken from the SIS any more.'
-            WHEN c.action <> 'archive' AND NOT columns ?& ARRAY(SELECT jsonb_object_keys(c.after)) THEN 'The people relation has not all columns of it any more.'
-            WHEN c.action = 'create' AND s.seen IS DISTINCT FROM c.seen THEN 'Somebody with the same identifier or e-mail came or went after the preview.'
-            WHEN c.change IN (SELECT m.change FROM plan_moved_links m) THEN 'A link of the roster''s row was changed after the preview.'
-            WHEN c.change IN (SELECT d.change FROM plan_decided_since d WHERE d.change IS NOT NULL) THEN
-                'It was decided after the preview who the row of the roster is, or is not.'
-            WHEN c.action = 'create' THEN NULL
-            WHEN p.person_id IS NULL THEN 'The person does not exist any more.'
-            WHEN p.archived AND c.action = 'archive' THEN 'The person is archived already.'
-            WHEN p.archived AND c.action <> 'restore' THEN 'The person was archived after the preview.'
-            WHEN NOT p.archived AND c.action = 'restore' THEN 'The person is not archived any more.'
-            WHEN NOT p.managed THEN 'The person is not managed by a roster any more.'
-            WHEN p.role IN ('owner', 'manager') THEN 'The person is owner or manager.'
-            WHEN p.role = 'other' THEN 'The account has a role that no roster writes to.'
-            WHEN s.seen IS DISTINCT FROM c.seen THEN 'The person was changed after the preview.'
-            WHEN c.action = 'archive' AND elsewhere.person_id IS NOT NULL THEN 'Another connection lists the person.'
-            WHEN e.run IS NOT NULL THEN format('Run %s of another connection has changed the person after the preview.', e.run)
-        END AS reason
+        coalesce(
+            minga_roster_internal.setting_refusal(c.action, c.after, t, local_columns, missing_columns),
+            CASE
+                WHEN c.action = 'archive' AND today <@ connection.freeze_dates THEN 'frozen'
+                WHEN c.action = 'create' AND s.seen IS DISTINCT FROM c.seen THEN 'same_key_person'
+                WHEN c.change IN (SELECT m.change FROM plan_moved_links m) THEN 'link_changed'
+                WHEN c.change IN (SELECT d.change FROM plan_decided_since d WHERE d.change IS NOT NULL) THEN 'decided'
+            END,
+            minga_roster_internal.person_refusal(c.action, p.person_id, p.archived, p.protection),
+            CASE
+                WHEN c.action = 'create' THEN NULL
+                WHEN s.seen IS DISTINCT FROM c.seen THEN 'changed_since'
+                WHEN c.action = 'archive' AND elsewhere.person_id IS NOT NULL THEN 'listed_elsewhere'
+                WHEN e.run IS NOT NULL THEN 'changed_by_run'
+            END),
+        CASE WHEN c.action = 'archive' AND today <@ connection.freeze_dates
+            THEN (upper(connection.freeze_dates) - 1)::text ELSE e.run::text END
     FROM minga_roster.changes c
     LEFT JOIN minga_roster.toggles t ON t.connection = this.connection AND t.category = c.category
     LEFT JOIN plan_people p ON p.person_id = c.person_id
@@ -201,9 +193,10 @@ BEGIN
             AND o.people = connection.people AND o.retired_at IS NULL
     ) elsewhere ON elsewhere.person_id = c.person_id
     WHERE c.run = preview.run AND c.state = 'planned';
-    UPDATE minga_roster.changes c SET state = 'refused', state_at = minga_roster_internal.clock(), state_reason = f.reason
+    UPDATE minga_roster.changes c SET state = 'refused', state_at = minga_roster_internal.clock(),
+        state_reason = minga_roster_internal.state_reason(f.code, f.detail)
     FROM plan_refusals f
-    WHERE c.run = preview.run AND c.change = f.change AND f.reason IS NOT NULL;
+    WHERE c.run = preview.run AND c.change = f.change AND f.code IS NOT NULL;
 
     PERFORM minga_roster_internal.open_writes('planned');
     PERFORM minga_roster_internal.write_people(connection);

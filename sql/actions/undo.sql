@@ -39,8 +39,7 @@ BEGIN
     FROM minga_roster_internal.why_foreign(target, connection) f (why)
     LEFT JOIN LATERAL (SELECT r.run FROM minga_roster.runs r WHERE r.connection = target.connection AND r.kind = 'undo' AND r.of_run = target.run
         AND r.state = 'succeeded' ORDER BY r.run LIMIT 1) u ON true
-    LEFT JOIN LATERAL (SELECT r.run FROM minga_roster.runs r WHERE r.connection = target.connection AND r.kind = 'apply' AND r.of_run = target.run
-        AND r.state = 'succeeded' ORDER BY r.run LIMIT 1) a ON true;
+    CROSS JOIN LATERAL minga_roster_internal.carried_out_by(target) a (run);
     IF why IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
             MESSAGE = format('run %s cannot be undone', target.run), DETAIL = why, HINT = next_step;
@@ -74,24 +73,23 @@ BEGIN
     WHERE (l.rule = 'decided' AND l.linked_run >= target.run) IS NOT TRUE;
 
     PERFORM minga_roster_internal.hash_people();
-    INSERT INTO plan_undoing (run, change, person_id, category, did, nth, action, before, after, reason)
+    INSERT INTO plan_undoing (run, change, person_id, category, did, nth, action, before, after, code, detail)
     SELECT c.run, c.change, c.person_id, c.category, c.action AS did, row_number() OVER (ORDER BY c.run, c.change)::integer AS nth,
         CASE c.action WHEN 'create' THEN 'archive' WHEN 'archive' THEN 'restore' WHEN 'restore' THEN 'archive' ELSE c.action END AS action,
         CASE c.action WHEN 'archive' THEN jsonb_build_object('archived_at',
             coalesce(to_jsonb(p.status), to_jsonb(p.archived_at)))
             ELSE c.after || coalesce(c.stored, '{}') END AS before,
         CASE c.action WHEN 'create' THEN '{}' ELSE c.before END AS after,
-        CASE
-            WHEN p.person_id IS NULL THEN 'The person does not exist any more.'
-            WHEN NOT p.managed THEN 'The person is not managed by a roster any more.'
-            WHEN p.role IN ('owner', 'manager') THEN 'The person is owner or manager.'
-            WHEN p.role = 'other' THEN 'The account has a role that no roster writes to.'
-            WHEN later.run IS NOT NULL THEN format('Run %s has changed the person since.', later.run)
-            WHEN k.later_run IS NOT NULL THEN format('Run %s has changed a link of the person since.', k.later_run)
-            WHEN c.action <> 'link' AND s.seen IS DISTINCT FROM c.seen THEN 'The person was changed since.'
-            WHEN c.action = 'create' AND e.person_id IS NOT NULL THEN 'Another connection has linked the person since.'
-            WHEN c.action = 'create' AND h.person_id IS NOT NULL THEN 'It was decided since that a row of the roster is the person.'
-        END AS reason
+        coalesce(
+            minga_roster_internal.person_refusal(NULL, p.person_id, p.archived, p.protection),
+            CASE
+                WHEN later.run IS NOT NULL THEN 'changed_by_run'
+                WHEN k.later_run IS NOT NULL THEN 'link_changed_by_run'
+                WHEN c.action <> 'link' AND s.seen IS DISTINCT FROM c.seen THEN 'changed_since'
+                WHEN c.action = 'create' AND e.person_id IS NOT NULL THEN 'linked_elsewhere'
+                WHEN c.action = 'create' AND h.person_id IS NOT NULL THEN 'decided_person'
+            END),
+        coalesce(later.run, k.later_run)::text
     FROM minga_roster.changes c
     LEFT JOIN plan_people p ON p.person_id = c.person_id
     LEFT JOIN plan_seen_people s ON s.person_id = c.person_id
@@ -133,16 +131,18 @@ BEGIN
     SELECT row_number() OVER (ORDER BY u.nth), u.nth, u.action, u.category, u.person_id, u.before, u.after, false,
         false
     FROM plan_undoing u
-    WHERE u.reason IS NULL AND u.action <> 'link';
+    WHERE u.code IS NULL AND u.action <> 'link';
     ANALYZE plan_writes;
     PERFORM minga_roster_internal.write_people(connection);
-    UPDATE plan_undoing u SET reason = coalesce(w.failure, 'The person was changed since.') FROM plan_writes w WHERE w.change = u.nth AND NOT w.done;
+    UPDATE plan_undoing u SET code = coalesce(w.code, 'changed_since'), failure = w.failure
+    FROM plan_writes w
+    WHERE w.change = u.nth AND NOT w.done;
 
     -- Links of kept people stay, and so do links that a later run wrote.
     DELETE FROM plan_undo_links t
     WHERE t.later_run IS NOT NULL
-        OR t.person_now IN (SELECT u.person_id FROM plan_undoing u WHERE u.reason IS NOT NULL)
-        OR t.person_before IN (SELECT u.person_id FROM plan_undoing u WHERE u.reason IS NOT NULL);
+        OR t.person_now IN (SELECT u.person_id FROM plan_undoing u WHERE u.code IS NOT NULL)
+        OR t.person_before IN (SELECT u.person_id FROM plan_undoing u WHERE u.code IS NOT NULL);
     DELETE FROM minga_roster.links l USING plan_undo_links t WHERE l.connection = this.connection AND l.sourced_id = t.sourced_id;
     INSERT INTO minga_roster.links
     SELECT l.* FROM plan_undo_links t CROSS JOIN LATERAL jsonb_populate_record(NULL::minga_roster.links, t.before) l WHERE t.before IS NOT NULL;
@@ -150,14 +150,15 @@ BEGIN
     DELETE FROM minga_roster.link_changes c USING plan_undo_links t WHERE c.run = target.run AND c.sourced_id = t.sourced_id;
 
     UPDATE minga_roster.changes c
-    SET state = CASE WHEN u.reason IS NULL THEN 'undone' ELSE 'kept' END, state_at = minga_roster_internal.clock(),
-        state_reason = coalesce(u.reason, format('undone by run %s', this.run)), state_cause = CASE
-            WHEN u.reason IS NULL THEN 'undone' END
+    SET state = CASE WHEN u.code IS NULL THEN 'undone' ELSE 'kept' END, state_at = minga_roster_internal.clock(),
+        state_reason = CASE WHEN u.code IS NULL THEN minga_roster_internal.state_reason('undone', this.run::text)
+            ELSE coalesce(u.failure, minga_roster_internal.state_reason(u.code, u.detail)) END, state_cause = CASE
+            WHEN u.code IS NULL THEN 'undone' END
     FROM plan_undoing u
     WHERE c.run = u.run AND c.change = u.change;
     -- What the run held depended on what is being undone.
     UPDATE minga_roster.changes c SET state = 'expired', state_at = minga_roster_internal.clock(),
-        state_reason = format('Run %s was undone.', target.run),
+        state_reason = minga_roster_internal.state_reason('run_undone', target.run::text),
         state_cause = 'run_undone'
     WHERE target.kind <> 'approve' AND c.run = minga_roster_internal.planned_in(target) AND c.state = 'held';
 
@@ -172,18 +173,18 @@ BEGIN
                     FOR UPDATE SKIP LOCKED);
 
     INSERT INTO minga_roster.run_counts (run, category, action, count)
-    SELECT this.run, coalesce(u.category, 'none'), CASE WHEN u.reason IS NULL THEN u.action ELSE 'kept' END, count(*)
+    SELECT this.run, coalesce(u.category, 'none'), CASE WHEN u.code IS NULL THEN u.action ELSE 'kept' END, count(*)
     FROM plan_undoing u
     GROUP BY 2, 3;
     UPDATE minga_roster.runs r
     SET created = 0, linked = n.linked, updated = n.updated, restored = n.restored, archived = n.archived, held = 0, unchanged = n.kept,
         skipped = 0, conflicts = 0, rejects = 0
     FROM (
-        SELECT count(*) FILTER (WHERE u.reason IS NULL AND u.action = 'link') AS linked,
-            count(*) FILTER (WHERE u.reason IS NULL AND u.action = 'update') AS updated,
-            count(*) FILTER (WHERE u.reason IS NULL AND u.action = 'restore') AS restored,
-            count(*) FILTER (WHERE u.reason IS NULL AND u.action = 'archive') AS archived,
-            count(*) FILTER (WHERE u.reason IS NOT NULL) AS kept
+        SELECT count(*) FILTER (WHERE u.code IS NULL AND u.action = 'link') AS linked,
+            count(*) FILTER (WHERE u.code IS NULL AND u.action = 'update') AS updated,
+            count(*) FILTER (WHERE u.code IS NULL AND u.action = 'restore') AS restored,
+            count(*) FILTER (WHERE u.code IS NULL AND u.action = 'archive') AS archived,
+            count(*) FILTER (WHERE u.code IS NOT NULL) AS kept
         FROM plan_undoing u
     ) n
     WHERE r.run = this.run;

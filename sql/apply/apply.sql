@@ -127,15 +127,8 @@ BEGIN
                     again := ARRAY[low, high];
                     UPDATE plan_writes w
                     SET code = CASE WHEN w.nth = ANY (unseen.kept) THEN 'kept' ELSE 'not stored' END,
-                        failure = CASE
-                            WHEN w.nth = ANY (unseen.kept)
-                                THEN 'The people relation stores for these values what it has.'
-                            WHEN w.action = 'create' THEN
-                                'The people relation does not show the new person among the people of the site, so '
-                                    'the insert was taken back.'
-                            ELSE format('The people relation does not take the %s: the person stays as before.',
-                                w.action)
-                        END,
+                        failure = minga_roster_internal.state_reason(
+                            CASE WHEN w.nth = ANY (unseen.kept) THEN 'kept' ELSE 'not_stored' END, w.action),
                         stored = CASE WHEN w.nth = ANY (unseen.kept) THEN w.before - 'archived_at' END
                     WHERE w.nth = ANY (unseen.hidden || unseen.kept)
                         -- A relation that hides other people each time comes to no end.
@@ -153,10 +146,9 @@ BEGIN
                         RAISE;
                     END IF;
                     UPDATE plan_writes w
-                    SET code = 'refused', failure = format('The people relation refuses it with SQLSTATE %s%s%s%s.',
-                        SQLSTATE,
-                        minga_roster_internal.told_name('constraint', constraint_hit),
-                        minga_roster_internal.told_name('column', column_hit), ': ' || blame.told)
+                    SET code = 'refused', failure = minga_roster_internal.state_reason('rejected',
+                        concat('SQLSTATE ', SQLSTATE, minga_roster_internal.told_name('constraint', constraint_hit),
+                            minga_roster_internal.told_name('column', column_hit), ': ' || blame.told))
                     WHERE w.nth = low;
                 END IF;
                 -- For few rows indexes are better than scans.
@@ -210,7 +202,7 @@ BEGIN
         c.before, c.after, false, false
     FROM plan_changes c
     WHERE c.state = of_state AND c.action IN ('create', 'update', 'restore', 'archive')
-        AND c.change NOT IN (SELECT f.change FROM plan_refusals f WHERE f.reason IS NOT NULL);
+        AND c.change NOT IN (SELECT f.change FROM plan_refusals f WHERE f.code IS NOT NULL);
     ANALYZE plan_writes;
 END
 $$;
@@ -287,7 +279,7 @@ BEGIN
         LEFT JOIN (
             SELECT w.change, coalesce(w.code = 'kept', false) AS kept FROM plan_writes w WHERE NOT w.done
             UNION
-            SELECT f.change, false FROM plan_refusals f WHERE f.reason IS NOT NULL
+            SELECT f.change, false FROM plan_refusals f WHERE f.code IS NOT NULL
         ) u ON u.change = l.change
         WHERE u.change IS NULL OR u.kept OR l.deed = 'update'
     ) d

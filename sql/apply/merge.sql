@@ -44,16 +44,16 @@ BEGIN
     END IF;
     PERFORM minga_roster_internal.mark_seen();
     INSERT INTO plan_taken
-    SELECT w.change, 'Somebody with the same identifier or e-mail came after the plan was made.'
+    SELECT w.change, 'same_key_person'
     FROM plan_writes w JOIN plan_sights s ON s.change = w.change
     WHERE w.action = 'create'
     UNION ALL
-    SELECT p.change, 'A link of the roster''s row was changed since.'
+    SELECT p.change, 'link_changed'
     FROM minga_roster.planned_links p
     JOIN minga_roster.links l ON l.connection = find_taken.approved.connection AND l.sourced_id = p.sourced_id
     WHERE p.run = find_taken.approved.run
     UNION ALL
-    SELECT p.change, 'It was decided since that nothing is done for the roster''s row.'
+    SELECT p.change, 'decided_skip'
     FROM minga_roster.planned_links p
     JOIN minga_roster.match_decisions d ON d.connection = find_taken.approved.connection
         AND d.sourced_id = p.sourced_id AND d.decision = 'skip'
@@ -69,12 +69,11 @@ DECLARE
     this minga_roster.runs := minga_roster_internal.known_run(approve_run.run);
     approved minga_roster.runs := minga_roster_internal.known_run((SELECT CASE r.kind WHEN 'apply' THEN r.of_run ELSE r.run END
         FROM minga_roster_internal.known_run(this.of_run) r));
-    is_applied boolean := approved.kind = 'sync' OR EXISTS (SELECT FROM minga_roster.runs r
-        WHERE r.connection = this.connection AND r.kind = 'apply' AND r.of_run = approved.run AND r.state = 'succeeded');
+    is_applied boolean := minga_roster_internal.carried_out_by(approved) IS NOT NULL;
     connection minga_roster.connections := minga_roster_internal.known_connection(this.connection);
     foreign_why text := minga_roster_internal.why_foreign(approved, connection);
-    local_columns text[] := minga_roster_internal.local_columns(this.connection);
-    columns jsonb := (SELECT r.columns FROM minga_roster.people_relations r WHERE r.relation = connection.people);
+    local_columns text[] := minga_roster_internal.local_written_columns(this.connection);
+    missing_columns text[] := minga_roster_internal.missing_columns(connection.people);
     is_held boolean;
     proves boolean;
     undone_by bigint;
@@ -127,33 +126,17 @@ BEGIN
     PERFORM minga_roster_internal.load_changes(approved.run, 'held');
     PERFORM minga_roster_internal.open_writes('held');
     PERFORM minga_roster_internal.find_taken(approved);
-    INSERT INTO plan_refusals (change, reason)
+    INSERT INTO plan_refusals (change, code)
     SELECT w.change,
-        CASE
-            WHEN w.action = 'update' AND NOT t.roster THEN 'The category is not rostered any more.'
-            WHEN w.action = 'update' AND NOT t.auto_update THEN 'Auto update is off for this category.'
-            WHEN w.action = 'archive' AND NOT (t.roster AND t.archive) THEN 'Archiving is off for this category.'
-            WHEN w.action = 'update' AND EXISTS (
-                SELECT FROM jsonb_object_keys(w.after) k WHERE minga_roster_internal.ownership_unit(k) = ANY (local_columns))
-                    THEN
-                'A column of it is not taken from the SIS any more.'
-            WHEN w.action = 'update' AND NOT columns ?& ARRAY(SELECT jsonb_object_keys(w.after)) THEN
-                'The people relation has not all columns of it any more.'
-            WHEN w.action = 'create' AND NOT t.roster THEN 'The category is not rostered any more.'
-            WHEN w.action = 'create' AND NOT columns ?& ARRAY(SELECT jsonb_object_keys(w.after)) THEN
-                'The people relation has not all columns of it any more.'
-            WHEN w.action = 'create' THEN (SELECT min(n.reason) FROM plan_taken n WHERE n.change = w.change)
-            WHEN p.person_id IS NULL THEN 'The person does not exist any more.'
-            WHEN p.archived AND w.action = 'update' THEN 'The person was archived after the plan was made.'
-            WHEN p.archived THEN 'The person is archived already.'
-            WHEN NOT p.managed THEN 'The person is not managed by a roster any more.'
-            WHEN p.role IN ('owner', 'manager') THEN 'The person is owner or manager.'
-            WHEN p.role = 'other' THEN 'The account has a role that no roster writes to.'
-            WHEN w.action = 'update' AND k.change IS NULL THEN 'A link of the roster''s row was changed since.'
-            WHEN w.action = 'update' THEN NULL
-            WHEN coalesce(l.listed, true) THEN 'The roster lists the person again.'
-            WHEN l.listed_elsewhere THEN 'Another connection lists the person.'
-        END AS reason
+        coalesce(
+            minga_roster_internal.setting_refusal(w.action, w.after, t, local_columns, missing_columns),
+            (SELECT min(n.code) FROM plan_taken n WHERE n.change = w.change),
+            minga_roster_internal.person_refusal(w.action, p.person_id, p.archived, p.protection),
+            CASE
+                WHEN w.action = 'update' AND k.change IS NULL THEN 'link_changed'
+                WHEN w.action = 'archive' AND coalesce(l.listed, true) THEN 'listed_again'
+                WHEN w.action = 'archive' AND l.listed_elsewhere THEN 'listed_elsewhere'
+            END)
     FROM plan_writes w
     LEFT JOIN minga_roster.toggles t ON t.connection = this.connection AND t.category = w.category
     LEFT JOIN plan_people p ON p.person_id = w.person_id
@@ -176,13 +159,14 @@ BEGIN
         GROUP BY c.change
         HAVING count(*) = count(o.sourced_id)
     ) k ON k.change = w.change;
-    DELETE FROM plan_writes w USING plan_refusals f WHERE f.change = w.change AND f.reason IS NOT NULL;
+    DELETE FROM plan_writes w USING plan_refusals f WHERE f.change = w.change AND f.code IS NOT NULL;
     PERFORM minga_roster_internal.write_people(connection);
 
     UPDATE minga_roster.changes c
     SET state = CASE WHEN w.done THEN 'applied' ELSE 'refused' END, state_at = minga_roster_internal.clock(),
-        state_reason = CASE WHEN w.done THEN format('approved by run %s', this.run)
-            ELSE coalesce(f.reason, w.failure, 'The person was changed after the plan was made.') END,
+        state_reason = CASE WHEN w.done THEN minga_roster_internal.state_reason('approved', this.run::text)
+            ELSE coalesce(w.failure,
+                minga_roster_internal.state_reason(coalesce(f.code, 'changed_since'), NULL)) END,
         state_cause = CASE WHEN w.done THEN 'approved' END,
         person_id = CASE WHEN w.done THEN w.person_id ELSE c.person_id END,
         after = CASE WHEN w.done AND c.action = 'archive' THEN jsonb_build_object('archived_at', minga_roster_internal.clock())

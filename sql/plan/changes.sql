@@ -131,7 +131,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_nestloop = 
         CASE WHEN c.state <> 'planned' THEN c.state_reason
             WHEN w.code = 'kept' THEN w.failure
             WHEN w.code IS NULL AND NOT coalesce(w.done, true)
-                THEN 'The person was changed after the plan was made.' END,
+                THEN minga_roster_internal.state_reason('changed_since', NULL) END,
         CASE WHEN c.state <> 'planned' THEN c.state_cause
             ELSE CASE w.code WHEN 'refused' THEN 'refused_by_people' WHEN 'not stored' THEN 'not_stored'
                 WHEN 'kept' THEN 'kept_by_people' END END,

@@ -199,7 +199,7 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
         phone bigint, agents bigint',
         'A role of listed rows: how many there are, and how many have a value in each field.'),
     -- Apply
-    ('plan', 'plan_refusals', 'change integer, reason text',
+    ('plan', 'plan_refusals', 'change integer, code text, detail text',
         'A change of an earlier run, and why it is not carried out (NULL: it is).'),
     ('plan', 'plan_writes', 'nth integer, change integer, action text, category text, person_id text,
         sourced_id text COLLATE "C", before jsonb, after jsonb, done boolean, code text, failure text, seen bigint,
@@ -232,13 +232,13 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
         'A link that was changed after the preview.'),
     ('apply', 'plan_decided_since', 'change integer, sourced_id text COLLATE "C"',
         'A row or person of the preview about whom roster_decide was called later.'),
-    ('approve', 'plan_taken', 'change integer, reason text',
+    ('approve', 'plan_taken', 'change integer, code text',
         'A held create that is out of date, and why.'),
     ('undo', 'plan_undo_links', 'sourced_id text COLLATE "C", before jsonb, person_now text, person_before text,
         later_run bigint',
         'A link that the run wrote, as it was before.'),
     ('undo', 'plan_undoing', 'run bigint, change integer, person_id text, category text, did text, nth integer,
-        action text, before jsonb, after jsonb, reason text',
+        action text, before jsonb, after jsonb, code text, detail text, failure text',
         'A change that the run carried out, with what undoes it, or why it is kept.')
     ) AS t (made_for, name, columns, row_is)
 $$;

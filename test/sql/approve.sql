@@ -31,7 +31,7 @@ FROM (VALUES ('second', NULL::timestamptz), ('third', now())) v (c, r);
 INSERT INTO links (connection, sourced_id, site, person_id, category, rule, linked_run)
 SELECT c, 'x' || p.person_id, 'north', p.person_id, 'student', 'new', 1 FROM people p, (VALUES ('second', 'Sam7'), ('third', 'Sam8')) v (c, g) WHERE p.given_name = v.g;
 SELECT FROM run_merge('approve', :held);
-SELECT ids, c.state, state_reason LIKE 'approved by run %', CASE WHEN state_reason NOT LIKE 'approved%' THEN state_reason END
+SELECT ids, c.state, state_reason LIKE 'Approved by run %', CASE WHEN state_reason NOT LIKE 'Approved%' THEN state_reason END
 FROM shown(:held) s JOIN changes c ON c.run = :held AND c.sourced_ids[1] = s.ids ORDER BY substr(ids, 2)::int;
 SELECT archived, held, created FROM runs WHERE run = last_run();
 SELECT category, action, count FROM run_counts WHERE run = last_run();

@@ -69,7 +69,7 @@ SELECT change_run(950000102, 'conflict', 'noted', 'student', 34, 'Several people
 SELECT change_run(950000102, 'reject', 'noted', NULL, 1, 'The roster gives no given name or no family name.');
 INSERT INTO minga_roster.changes (run, change, site, category, sourced_ids, action, rule, reason, state, state_at)
 VALUES (950000102, 999, 'mesa-high', 'student', '{secret}', 'reject', 'refused by people',
-    'The people relation refuses it with SQLSTATE 23514, constraint "short_phone".', 'noted', now());
+    'The people relation rejected the change with SQLSTATE 23514, constraint "short_phone".', 'noted', now());
 INSERT INTO minga_roster.collections (run, collection, family, complete, proof, detail)
 VALUES (950000102, 'students', 'student', true, 'total', NULL),
     (950000102, 'administrators', 'staff', false, NULL, 'The server answered 403 Forbidden'),
@@ -112,7 +112,7 @@ SELECT make_run(950000104, 'undo', counts => '{"restored": 9, "updated": 11, "ar
     of_run => 950000102);
 SELECT mail(950000104);
 SELECT count_run(950000104, '{"student": {"kept": 2}}');
-UPDATE minga_roster.changes SET state = 'kept', state_reason = 'The person was changed since.' WHERE run = 950000102
+UPDATE minga_roster.changes SET state = 'kept', state_reason = 'The person was changed in the meantime.' WHERE run = 950000102
     AND change < 3;
 SELECT mail(950000104);
 UPDATE minga_roster.connections SET paused_cause = NULL, paused_reason = NULL;

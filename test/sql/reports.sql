@@ -63,13 +63,13 @@ SELECT minga_roster_internal.report_subject(900000002);
 
 -- Credentials that have ended, a copy of the database, and held archives that were decided since.
 UPDATE minga_roster.connections SET credentials_expire = '2026-08-31', unproven = false, enabled_origin = '1/1' WHERE connection = 'r-high';
-UPDATE minga_roster.changes SET state = 'applied', state_reason = 'approved by run 900000003', state_cause = 'approved', done_by = 900000003 WHERE run = 900000002 AND change <= 8;
+UPDATE minga_roster.changes SET state = 'applied', state_reason = 'Approved by run 900000003.', state_cause = 'approved', done_by = 900000003 WHERE run = 900000002 AND change <= 8;
 UPDATE minga_roster.changes SET state = 'refused', state_reason = 'The roster lists the person again.' WHERE run = 900000002 AND change BETWEEN 9 AND 10;
 UPDATE minga_roster.changes SET state = 'expired', state_reason = NULL WHERE run = 900000002 AND change = 11;
 -- Archived, and refused, by the sync itself.
 UPDATE minga_roster.changes SET state = 'applied', state_reason = NULL WHERE run = 900000002 AND change = 12;
 INSERT INTO minga_roster.changes (run, change, site, category, person_id, sourced_ids, action, rule, reason, state, state_at, state_reason)
-VALUES (900000002, 13, 'r-site', 'student', 'p13', '{secret-13}', 'update', 'linked', 'The roster has other values.', 'refused', '2026-09-02 01:01+00', 'The person was changed after the plan was made.');
+VALUES (900000002, 13, 'r-site', 'student', 'p13', '{secret-13}', 'update', 'linked', 'The roster has other values.', 'refused', '2026-09-02 01:01+00', 'The person was changed in the meantime.');
 DELETE FROM minga_roster.changes WHERE run = 900000002 AND change > 20;
 UPDATE minga_roster.runs SET conflicts = 0, rejects = 0 WHERE run = 900000002;
 DELETE FROM minga_roster.run_counts WHERE run = 900000002;
