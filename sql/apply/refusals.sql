@@ -1,5 +1,5 @@
--- The second check: before a planned or held change is carried out, settings and person are looked at again. Approve, the
--- apply of a preview and undo share these rules; each answers with a code of state_reason, or NULL.
+-- The second check: before a planned or held change is carried out, settings and person are looked at again. Approve,
+-- the apply of a preview and undo share these rules; each answers with a code of state_reason, or NULL.
 
 CREATE FUNCTION minga_roster_internal.setting_refusal(action text, after jsonb, toggle toggles, local_columns text[],
     missing_columns text[]) RETURNS text
@@ -28,8 +28,8 @@ RETURN CASE
     ELSE protection
 END;
 COMMENT ON FUNCTION minga_roster_internal.person_refusal(text, text, boolean, text) IS
-'Why a change no longer fits its person, whose person_id is NULL if there is no such person now: gone, in or out of the '
-    'archive, or protected. Without an action the archive does not matter.';
+'Why a change no longer fits its person, whose person_id is NULL if there is no such person now: gone, in or out of '
+    'the archive, or protected. Without an action the archive does not matter.';
 
 CREATE FUNCTION minga_roster_internal.local_written_columns(connection text) RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$

@@ -218,21 +218,21 @@ BEGIN
     PERFORM minga_roster_internal.remember_school(settle_stage.connection);
     -- One row for each ID: prefer rows that are not only a contact's, then the latest, then the one from the school's
     -- own endpoint.
-    EXECUTE format($statement$
-        DELETE FROM %1$s s
+    EXECUTE minga_roster_internal.fill_template($statement$
+        DELETE FROM {stage} s
         USING (
             SELECT d.ctid AS place, row_number() OVER (PARTITION BY d.sourced_id
                 ORDER BY d.collection = ANY ($2), d.date_last_modified COLLATE "C" DESC NULLS LAST,
                     d.collection = ANY ($1) DESC, d.collection, d.ctid) AS nth
-            FROM %1$s d
-            WHERE d.sourced_id IN (SELECT t.sourced_id FROM %1$s t GROUP BY t.sourced_id HAVING count(*) > 1)
+            FROM {stage} d
+            WHERE d.sourced_id IN (SELECT t.sourced_id FROM {stage} t GROUP BY t.sourced_id HAVING count(*) > 1)
         ) AS duplicate
         WHERE s.ctid = duplicate.place AND duplicate.nth > 1
-    $statement$, partition) USING own, contacts;
+    $statement$, 'stage', partition) USING own, contacts;
     -- A row without a role gets the role of the school's own list of one category.
-    EXECUTE format($statement$
+    EXECUTE minga_roster_internal.fill_template($statement$
         WITH told AS (
-            UPDATE %1$s s SET role = t.role
+            UPDATE {stage} s SET role = t.role
             FROM (
                 SELECT c.collection, (SELECT r.roster_role FROM minga_roster.role_rules r
                     WHERE r.sis = n.sis AND r.category = e.entry -> 'categories' ->> 0 ORDER BY r.rank, r.roster_role
@@ -242,7 +242,7 @@ BEGIN
                 CROSS JOIN LATERAL jsonb_array_elements(k.collections) AS e (entry)
                 JOIN minga_roster.collections c ON c.run = $2 AND c.collection = e.entry ->> 'collection'
                     AND NOT c.fallback
-                WHERE n.connection = $1 AND e.entry ->> 'path' LIKE '%%{school}%%'
+                WHERE n.connection = $1 AND e.entry ->> 'path' LIKE {school_path:L}
                     AND jsonb_array_length(e.entry -> 'categories') = 1
                     AND e.entry ->> 'family' = minga_roster_internal.family_of(e.entry -> 'categories' ->> 0)
             ) t
@@ -254,17 +254,17 @@ BEGIN
         UPDATE minga_roster.collections c SET without_role = counted.rows
         FROM counted
         WHERE c.run = $2 AND c.collection = counted.collection
-    $statement$, partition) USING settle_stage.connection, settle_stage.run;
+    $statement$, 'stage', partition, 'school_path', '%{school}%') USING settle_stage.connection, settle_stage.run;
     -- Of several roles at the school: accounts before contacts, then the family of the first role, then the best rank.
-    EXECUTE format($statement$
-        UPDATE %1$s s SET role = best.role
+    EXECUTE minga_roster_internal.fill_template($statement$
+        UPDATE {stage} s SET role = best.role
         FROM (
             SELECT DISTINCT ON (h.sourced_id) h.sourced_id, h.role
             FROM (
                 SELECT t.sourced_id, held.role, held.nth, r.rank, f.family,
                     first_value(f.family) OVER (PARTITION BY t.sourced_id ORDER BY f.family = 'contact',
                         held.nth) AS chosen
-                FROM %1$s t
+                FROM {stage} t
                 CROSS JOIN LATERAL unnest(t.roles) WITH ORDINALITY AS held (role, nth)
                 JOIN minga_roster.role_rules r ON r.roster_role = held.role
                     AND r.sis = (SELECT c.sis FROM minga_roster.connections c WHERE c.connection = $1)
@@ -275,14 +275,14 @@ BEGIN
             ORDER BY h.sourced_id, h.rank, h.nth
         ) best
         WHERE s.sourced_id = best.sourced_id AND s.role IS DISTINCT FROM best.role
-    $statement$, partition) USING settle_stage.connection;
+    $statement$, 'stage', partition) USING settle_stage.connection;
     IF contacts <> '{}' THEN
-        EXECUTE format($statement$
+        EXECUTE minga_roster_internal.fill_template($statement$
             WITH gone AS (
-                DELETE FROM %1$s s
+                DELETE FROM {stage} s
                 WHERE s.collection = ANY ($2)
                     AND NOT EXISTS (
-                        SELECT FROM (SELECT DISTINCT unnest(t.agent_ids) COLLATE "C" AS id FROM %1$s t
+                        SELECT FROM (SELECT DISTINCT unnest(t.agent_ids) COLLATE "C" AS id FROM {stage} t
                             WHERE t.collection <> ALL ($2)) AS agent
                         WHERE agent.id = s.sourced_id)
                 RETURNING s.collection
@@ -292,7 +292,7 @@ BEGIN
             UPDATE minga_roster.collections c SET elsewhere = c.elsewhere + counted.elsewhere
             FROM counted
             WHERE c.run = $1 AND c.collection = counted.collection
-        $statement$, partition) USING settle_stage.run, contacts;
+        $statement$, 'stage', partition) USING settle_stage.run, contacts;
     END IF;
     EXECUTE format('SELECT count(*) FROM %s', partition) INTO staged;
     RETURN staged;

@@ -1,8 +1,8 @@
 -- All SQL that runs on a people relation is built here; the steps of a run only pass it to as_owner and read_as_owner.
--- In each statement p is the people relation and w a row of the run's temp table; $1 is the site, $2 the time of the
--- run, $3 and $4 are the first and last row of writes. A function named ..._terms returns expressions, any other one a
--- whole statement. Statements are built for each run, because ALTER TABLE may change the relation between two runs.
--- They name everything with its schema, because the owner, with whose rights they run, may be hostile.
+-- In each statement p is the people relation and w a row of the run's temporary table; $1 is the site, $2 the time of
+-- the run, $3 and $4 are the first and last row of plan_writes. A function named ..._terms returns expressions, any
+-- other one a whole statement. Statements are built for each run, because ALTER TABLE may change the relation between
+-- two runs. They name everything with its schema, because the owner, with whose rights they run, may be hostile.
 
 -- Running a statement
 
@@ -12,7 +12,7 @@ LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_as_owner';
 COMMENT ON FUNCTION minga_roster_internal.as_owner(regclass, text, text[]) IS
 'Runs a statement with the rights of the relation''s owner inside a security-restricted operation, with row_security '
 'off and the search_path of a new session, and returns how many rows it processed. Superusers only. Its errors keep '
-'their SQLSTATE but not their text where that may quote a row.';
+'their SQLSTATE, but not a text that may quote a row.';
 
 CREATE FUNCTION minga_roster_internal.read_as_owner(relation regclass, query text, target regclass,
     VARIADIC arguments text[] DEFAULT '{}') RETURNS bigint
@@ -29,8 +29,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.grant_temp(regclass, text, text) IS
-'Gives the owner of the people relation rights on a temporary table of the run. The table outlives the run: revoke_temp '
-    'takes them back.';
+'Gives the owner of the people relation rights on a temporary table of the run. The table outlives the run: '
+    'revoke_temp takes them back.';
 
 CREATE FUNCTION minga_roster_internal.revoke_temp(relation regclass, temp_table text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$

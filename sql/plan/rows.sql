@@ -97,8 +97,10 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
         'parent_agrees', CASE
             WHEN (connection).parent_contact AND 'parent_contact' <> ALL (people.local_columns) THEN coalesce((
                 SELECT '((t.parent_name IS NULL AND (t.sourced_id IS NULL OR p.parent_rule IS NULL)) OR ('
-                    || string_agg(format('(t.%1$I IS NOT DISTINCT FROM p.%1$I'
-                        ' OR z.sent ->> %1$L = minga_roster_internal.value_hash(t.%1$I)::text)', c), ' AND ')
+                    || string_agg(minga_roster_internal.fill_template(
+                        '(t.{name:I} IS NOT DISTINCT FROM p.{name:I}'
+                        ' OR z.sent ->> {name:L} = minga_roster_internal.value_hash(t.{name:I})::text)',
+                        'name', c), ' AND ')
                     || '))'
                 FROM unnest(minga_roster_internal.written_columns()) c
                 WHERE people.columns ? c AND c LIKE 'parent\_%'), 'true')
@@ -149,7 +151,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     $template$,
         'connection', (connection).connection,
         'parent_columns', (
-            SELECT string_agg(format(CASE WHEN (connection).parent_contact THEN 't.%1$I' ELSE 'NULL::text AS %1$I' END,
+            SELECT string_agg(format(CASE WHEN (connection).parent_contact THEN 't.%I' ELSE 'NULL::text AS %I' END,
                 c), ', ' ORDER BY c)
             FROM unnest(minga_roster_internal.written_columns()) c WHERE c LIKE 'parent\_%'),
         'join_parents', CASE WHEN (connection).parent_contact
