@@ -1,14 +1,13 @@
--- What the people relation makes of what is written to it. Triggers, types and views may store a value in another form,
--- give a new person another id, or keep nothing at all: a run looks at what is there afterwards, goes on with that, and
--- takes back what it cannot see. Must survive relations that hide, move or renumber people: whoever comes back is
--- somebody new of this site, or nobody.
+-- What the people relation does with written values. Triggers, types and views may store another form of a value, give
+-- a new person another ID, or store nothing: a run reads back what is there, continues with that, and rolls back what
+-- it cannot see. Must survive relations that hide, move or renumber people: anyone who appears is a new person of this
+-- site, or no one.
 
 CREATE FUNCTION minga_roster_internal.owner_error(OUT of_a_row boolean, OUT told text)
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_owner_error';
 COMMENT ON FUNCTION minga_roster_internal.owner_error() IS
-'Of the error that the last statement of as_owner or read_as_owner ran into: whether one of its rows may have caused '
-    'it, so that others can be written without that one, and its text, NULL where that may quote a person. '
-    'Superusers only.';
+'About the last error of as_owner or read_as_owner: whether a single row may have caused it, so that the other rows '
+'can be written without it, and its message; NULL if the message may quote a person. Superusers only.';
 
 CREATE FUNCTION minga_roster_internal.told_name(kind text, name text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -19,13 +18,13 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
         THEN format(', %s "%s"', kind, name) ELSE '' END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.told_name(text, text) IS
-'The constraint or column that an error names, for a sentence; empty where the database has none of the name, which '
-    'a trigger may have made of a person.';
+'The constraint or column that an error names, for a sentence; empty if the database has no such name, because then a '
+'trigger may have made it from personal data.';
 
 CREATE FUNCTION minga_roster_internal.value_hash(value text) RETURNS bigint
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN coalesce(hashtextextended(value, 0), 0);
-COMMENT ON FUNCTION minga_roster_internal.value_hash(text) IS 'What stored_values remembers of a value; 0 of NULL.';
+COMMENT ON FUNCTION minga_roster_internal.value_hash(text) IS 'The hash of a value in stored_values; 0 for NULL.';
 
 CREATE FUNCTION minga_roster_internal.missing_people(connection connections, low integer, high integer)
 RETURNS integer[]
@@ -44,8 +43,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.missing_people(connections, integer, integer) IS
-'Of the new people whom a range has written, those who cannot be told in the site: not found, found twice, there '
-    'before the run, or linked.';
+'The new people in a range of writes who cannot be identified at the site: not found, found twice, there before the '
+'run, or linked.';
 
 CREATE FUNCTION minga_roster_internal.find_newcomers(connection connections, missing integer[]) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
@@ -78,8 +77,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.find_newcomers(connections, integer[]) IS
-'Looks for new people whom the relation has given another id than it said: those who came into the site in this run, '
-    'of the same names and no other number, address or user name, where only one could be meant.';
+'Looks for new people to whom the relation gave another ID than it reported: people who appeared at the site in this '
+'run with the same names and no other identifier, email address or username, if only one could be meant.';
 
 CREATE FUNCTION minga_roster_internal.remember_stored(connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
@@ -105,8 +104,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.remember_stored(connections) IS
-'After the writes: remembers which values the relation stored in another form, or did not take, so that the next '
-    'sync knows them again.';
+'After the writes: remembers which values the relation stored in another form or did not store, so that the next sync '
+'recognizes them.';
 
 CREATE FUNCTION minga_roster_internal.check_event_triggers() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -132,14 +131,13 @@ EXCEPTION
             RAISE;
         END IF;
         RAISE EXCEPTION USING ERRCODE = SQLSTATE,
-            MESSAGE = format('event trigger "%s" refuses the temporary tables of a run',
+            MESSAGE = format('event trigger "%s" rejects the temporary tables of a run',
                 array_to_string(names, '", "')),
-            DETAIL = format('It says: %s', SQLERRM),
-            HINT = format('Let its function leave out temporary tables (schema_name "pg_temp" in '
-                'pg_event_trigger_ddl_commands()), '
-                'or switch it off: ALTER EVENT TRIGGER %I DISABLE.', names[1]);
+            DETAIL = format('Its message: %s', SQLERRM),
+            HINT = format('Make its function skip temporary tables (schema_name "pg_temp" in '
+                'pg_event_trigger_ddl_commands()), or disable it: ALTER EVENT TRIGGER %I DISABLE.', names[1]);
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.check_event_triggers() IS
-'Raises the error of an event trigger that lets a run make no temporary tables, with its name and the way out, '
-    'before the run has made any.';
+'Raises an error that names the event trigger if one keeps a run from creating temporary tables, before the run '
+'creates any.';

@@ -1,35 +1,43 @@
--- Whose a column of people is: the SIS's, the school's own, or the SIS's unless somebody edited it here. Auto update asks.
+-- Who owns a column of people: the SIS, the school, or the SIS unless someone edited it here. Auto update uses this.
 
 CREATE FUNCTION minga_roster_internal.ownership_unit(column_name text) RETURNS text
 LANGUAGE sql IMMUTABLE
 RETURN CASE WHEN column_name LIKE 'parent\_%' THEN 'parent_contact' ELSE column_name END;
-COMMENT ON FUNCTION minga_roster_internal.ownership_unit(text) IS 'What a written column is owned as: itself, but the contact columns as one.';
+COMMENT ON FUNCTION minga_roster_internal.ownership_unit(text) IS
+'The unit in which a written column is owned: the column itself; for contact columns, all of them together.';
 
 CREATE FUNCTION minga_roster_internal.local_columns(connection text) RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT coalesce(array_agg(o.column_name), '{}') FROM minga_roster.column_owners o WHERE o.connection = local_columns.connection AND o.owner = 'local'
+    SELECT coalesce(array_agg(o.column_name), '{}') FROM minga_roster.column_owners o
+        WHERE o.connection = local_columns.connection AND o.owner = 'local'
 $$;
-COMMENT ON FUNCTION minga_roster_internal.local_columns(text) IS 'The columns that a sync of the connection writes to new people alone.';
+COMMENT ON FUNCTION minga_roster_internal.local_columns(text) IS
+'The columns that a sync of the connection writes only to new people.';
 
 CREATE FUNCTION minga_roster_internal.do_set_column_owner(connection text, column_name text, owner text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     known minga_roster.connections := minga_roster_internal.known_connection(connection);
-    there text[] := ARRAY(SELECT DISTINCT minga_roster_internal.ownership_unit(c) FROM unnest(minga_roster_internal.written_columns()) c
+    there text[] := ARRAY(SELECT DISTINCT minga_roster_internal.ownership_unit(c)
+        FROM unnest(minga_roster_internal.written_columns()) c
         JOIN minga_roster.people_relations r ON r.relation = known.people AND r.columns ? c ORDER BY 1);
 BEGIN
     IF column_name IS NULL OR column_name <> ALL (there) THEN
-        PERFORM minga_roster_internal.refuse_parameter('column_name', column_name, format('A sync writes %s.', array_to_string(there, ', ')),
-            'Columns go by the contract''s names, whatever the relation calls them; parent_contact stands for all columns of the contact.');
+        PERFORM minga_roster_internal.refuse_parameter('column_name', column_name,
+            format('A sync writes %s.', array_to_string(there, ', ')),
+            'Use the contract''s column names, whatever the relation calls them; parent_contact stands for all columns '
+                'of the contact.');
     END IF;
     IF owner IS NULL OR owner NOT IN ('sis', 'local', 'sis unless edited') THEN
-        PERFORM minga_roster_internal.refuse_parameter('owner', owner, 'Known are "sis", "local" and "sis unless edited".',
+        PERFORM minga_roster_internal.refuse_parameter('owner', owner,
+            'Valid owners are "sis", "local" and "sis unless edited".',
             '"sis" is the default: Auto update writes what the SIS has.');
     END IF;
     PERFORM minga_roster_internal.claim_connection(known);
     PERFORM minga_roster_internal.require_full_read(known.connection);
     DELETE FROM minga_roster.column_owners o
-    WHERE o.connection = known.connection AND o.column_name = do_set_column_owner.column_name AND o.owner <> do_set_column_owner.owner;
+    WHERE o.connection = known.connection AND o.column_name = do_set_column_owner.column_name
+        AND o.owner <> do_set_column_owner.owner;
     INSERT INTO minga_roster.column_owners (connection, column_name, owner)
     SELECT known.connection, do_set_column_owner.column_name, do_set_column_owner.owner
     WHERE do_set_column_owner.owner <> 'sis'
@@ -37,35 +45,45 @@ BEGIN
             AND o.column_name = do_set_column_owner.column_name);
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.do_set_column_owner(text, text, text) IS 'roster_set_column_owner behind the door.';
+COMMENT ON FUNCTION minga_roster_internal.do_set_column_owner(text, text, text) IS
+'roster_set_column_owner behind the door.';
 
 CREATE FUNCTION roster_set_column_owner(connection text, column_name text, owner text) RETURNS void
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_set_column_owner(text, text, text) IS
-'Says whose a column of people is for this connection: "sis" (the default: Auto update writes it), "local" (written to new people, then the school''s own) or "sis unless edited" (written until its value is another one than a sync wrote last, or found when it first looked). parent_contact stands for all columns of the contact. Errors: 42704 an unknown connection, 22023 a column that a sync does not write or another owner, 55006 while a run of the connection works.';
+'Says whose a column of people is for this connection: "sis" (the default: Auto update writes it), "local" (written to '
+'new people, then the school''s own) or "sis unless edited" (written until its value is another one than a sync wrote '
+'last, or found when it first looked). parent_contact stands for all columns of the contact. Errors: 42704 an unknown '
+'connection, 22023 a column that a sync does not write or another owner, 55006 while a run of the connection works.';
 
 CREATE FUNCTION minga_roster_internal.written_hash(column_name text, person jsonb) RETURNS bigint
 LANGUAGE sql STABLE
 RETURN hashtextextended(CASE column_name
-    WHEN 'parent_contact' THEN jsonb_build_array(person -> 'parent_name', person -> 'parent_email', person -> 'parent_phone', person -> 'parent_rule')::text
+    WHEN 'parent_contact' THEN jsonb_build_array(person -> 'parent_name', person -> 'parent_email',
+        person -> 'parent_phone', person -> 'parent_rule')::text
     ELSE person ->> column_name END, 0);
-COMMENT ON FUNCTION minga_roster_internal.written_hash(text, jsonb) IS 'What written_values remembers of a person''s column; NULL of NULL.';
+COMMENT ON FUNCTION minga_roster_internal.written_hash(text, jsonb) IS
+'The hash of a person''s column in written_values; NULL for NULL.';
 
 CREATE FUNCTION minga_roster_internal.remember_written(connection text) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
+    SET work_mem = '64MB' AS $$
 DECLARE
     defaulted text[] := ARRAY(SELECT minga_roster_internal.ownership_unit(m.key)
-        FROM minga_roster.connections c JOIN minga_roster.people_relations r ON r.relation = c.people CROSS JOIN LATERAL jsonb_each_text(r.columns) m
+        FROM minga_roster.connections c JOIN minga_roster.people_relations r ON r.relation = c.people CROSS
+            JOIN LATERAL jsonb_each_text(r.columns) m
         WHERE c.connection = remember_written.connection AND m.key = ANY (minga_roster_internal.written_columns())
             AND minga_roster_internal.column_default(c.people, m.value) IS NOT NULL);
 BEGIN
-    IF NOT EXISTS (SELECT FROM minga_roster.column_owners o WHERE o.connection = remember_written.connection AND o.owner = 'sis unless edited') THEN
+    IF NOT EXISTS (SELECT FROM minga_roster.column_owners o WHERE o.connection = remember_written.connection
+        AND o.owner = 'sis unless edited') THEN
         RETURN;
     END IF;
     PERFORM minga_roster_internal.make_plan_tables('values');
     INSERT INTO plan_seen_values (column_name, person_id, hash, wrote, is_new)
     SELECT o.column_name, s.person_id, minga_roster_internal.written_hash(o.column_name, s.person) AS hash,
-        s.written IS NOT NULL AND EXISTS (SELECT FROM jsonb_object_keys(s.written) k WHERE minga_roster_internal.ownership_unit(k) = o.column_name) AS wrote,
+        s.written IS NOT NULL AND EXISTS (SELECT FROM jsonb_object_keys(s.written) k
+            WHERE minga_roster_internal.ownership_unit(k) = o.column_name) AS wrote,
         s.is_new
     FROM (
         SELECT p.person_id IS NULL AS is_new, coalesce(p.person_id, w.person_id) AS person_id,
@@ -81,7 +99,8 @@ BEGIN
 
     UPDATE minga_roster.written_values v SET hash = s.hash
     FROM plan_seen_values s
-    WHERE s.wrote AND v.connection = remember_written.connection AND v.column_name = s.column_name AND v.person_id = s.person_id
+    WHERE s.wrote AND v.connection = remember_written.connection AND v.column_name = s.column_name
+        AND v.person_id = s.person_id
         AND v.hash IS DISTINCT FROM s.hash;
     INSERT INTO minga_roster.written_values (connection, column_name, person_id, hash)
     SELECT remember_written.connection, s.column_name, s.person_id, s.hash
@@ -89,9 +108,10 @@ BEGIN
     LEFT JOIN minga_roster.written_values v
         ON v.connection = remember_written.connection AND v.column_name = s.column_name AND v.person_id = s.person_id
     WHERE v.person_id IS NULL
-        -- What a default made of a new person's column is seen by the next sync.
+        -- What a default wrote to a new person's column is seen by the next sync.
         AND (s.wrote OR NOT s.is_new OR s.column_name <> ALL (defaulted));
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.remember_written(text) IS
-'After apply: remembers what was written to columns that are the SIS''s unless edited, and what they hold for people linked since. Rewrites no row that stays as it is.';
+'After the apply: remembers what was written to columns owned by the SIS unless edited, and what they hold for newly '
+'linked people. Rewrites no unchanged row.';
