@@ -1,4 +1,5 @@
--- Statements on people run as the relation's owner, with a session's search_path, and let nothing of a person out in an error.
+-- Statements on people run as the relation's owner, with a session's search_path, and let nothing of a person out in an
+-- error.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/merge.sql'
 \set fixture_end :abs_srcdir '/fixtures/merge_end.sql'
@@ -16,7 +17,8 @@ CREATE TABLE seen (operation text, who text, given_name text, path text);
 GRANT INSERT ON seen TO school_keeper;
 CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO school.seen VALUES (TG_OP, current_user, NEW.given_name, current_setting('search_path') || ' ' || current_setting('row_security'));
+    INSERT INTO school.seen VALUES (TG_OP, current_user, NEW.given_name, current_setting('search_path') || ' '
+        || current_setting('row_security'));
     RETURN NEW;
 END
 $$;
@@ -37,22 +39,27 @@ CREATE TRIGGER peek BEFORE INSERT ON people FOR EACH ROW EXECUTE FUNCTION peek()
 SELECT stage('s7', 'student', 'Sam7', 'Day');
 SELECT FROM run_merge();
 SELECT action, state, reason FROM changes WHERE run = last_run() AND rule = 'refused by people';
--- nor become somebody else
-CREATE OR REPLACE FUNCTION peek() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN SET LOCAL ROLE NONE; RESET SESSION AUTHORIZATION; RETURN NEW; END $$;
+-- nor become someone else
+CREATE OR REPLACE FUNCTION peek() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    SET LOCAL ROLE NONE; RESET SESSION AUTHORIZATION; RETURN NEW; END $$;
 SELECT FROM run_merge();
 SELECT action, state, reason FROM changes WHERE run = last_run() AND rule = 'refused by people';
 -- what its errors say about people stays inside; the transaction goes on as who it was
-CREATE OR REPLACE FUNCTION peek() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no % here', NEW.given_name USING DETAIL = NEW.family_name, HINT = NEW.given_name; END $$;
+CREATE OR REPLACE FUNCTION peek() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no % here',
+    NEW.given_name USING DETAIL = NEW.family_name, HINT = NEW.given_name; END $$;
 SELECT FROM run_merge();
 SELECT action, state, reason, before, after FROM changes WHERE run = last_run() AND rule = 'refused by people';
 -- whatever the SQLSTATE
-CREATE OR REPLACE FUNCTION peek() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN EXECUTE format('SELECT %I', NEW.given_name); RETURN NEW; END $$;
+CREATE OR REPLACE FUNCTION peek() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    EXECUTE format('SELECT %I', NEW.given_name); RETURN NEW; END $$;
 SELECT FROM run_merge();
 SELECT action, state, reason FROM changes WHERE run = last_run() AND rule = 'refused by people';
-CREATE OR REPLACE FUNCTION peek() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM NEW.given_name::regclass; RETURN NEW; END $$;
+CREATE OR REPLACE FUNCTION peek() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    PERFORM NEW.given_name::regclass; RETURN NEW; END $$;
 SELECT FROM run_merge();
 SELECT action, state, reason FROM changes WHERE run = last_run() AND rule = 'refused by people';
-CREATE OR REPLACE FUNCTION peek() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE insufficient_privilege USING MESSAGE = NEW.given_name; END $$;
+CREATE OR REPLACE FUNCTION peek() RETURNS trigger
+    LANGUAGE plpgsql AS $$ BEGIN RAISE insufficient_privilege USING MESSAGE = NEW.given_name; END $$;
 SELECT FROM run_merge();
 SELECT action, state, reason FROM changes WHERE run = last_run() AND rule = 'refused by people';
 CREATE OR REPLACE FUNCTION peek() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
@@ -73,7 +80,8 @@ ALTER TABLE people RENAME phone TO telephone;
 SELECT refused('SELECT run_merge()');
 ALTER TABLE people RENAME telephone TO phone;
 -- a person whom a trigger keeps from being written is a reject; links that need no writing are kept
-CREATE OR REPLACE FUNCTION peek() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN CASE WHEN NEW.identifier = '3' THEN NULL ELSE NEW END; END $$;
+CREATE OR REPLACE FUNCTION peek() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN CASE WHEN NEW.identifier = '3'
+    THEN NULL ELSE NEW END; END $$;
 CREATE TRIGGER peek BEFORE UPDATE ON people FOR EACH ROW EXECUTE FUNCTION peek();
 SELECT stage('s3', 'student', 'Sammy', 'Day'), stage('s4', 'student', 'Sammy', 'Day');
 SELECT FROM run_merge();
@@ -85,9 +93,11 @@ SELECT as_owner('people', 'UPDATE school.people SET phone = $2 WHERE identifier 
 SELECT as_owner('people', 'DELETE FROM school.people WHERE false');
 -- deferred foreign keys and constraint triggers, also ones that wait already
 CREATE TABLE houses (house text PRIMARY KEY);
-CREATE TABLE residents (site text, person_id text, FOREIGN KEY (site, person_id) REFERENCES people DEFERRABLE INITIALLY DEFERRED);
+CREATE TABLE residents (site text, person_id text,
+    FOREIGN KEY (site, person_id) REFERENCES people DEFERRABLE INITIALLY DEFERRED);
 ALTER TABLE people ADD house text REFERENCES houses DEFERRABLE INITIALLY DEFERRED;
-CREATE CONSTRAINT TRIGGER late AFTER INSERT OR UPDATE ON people DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION note();
+CREATE CONSTRAINT TRIGGER late AFTER INSERT OR UPDATE ON people DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+    EXECUTE FUNCTION note();
 GRANT SELECT, REFERENCES ON houses, residents TO school_keeper;
 TRUNCATE seen;
 SELECT stage('s8', 'student', 'Sam8', 'Day');

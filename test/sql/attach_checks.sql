@@ -1,6 +1,6 @@
--- What a sync would run into is said when a relation is attached, a connection made or tested: rights, rules, partitions, publications,
--- sites, words for roles.
--- Planted: states that only a SIS, an earlier night or time would make.
+-- What a sync would run into is said when a relation is attached, a connection made or tested: rights, rules,
+-- partitions, publications, sites, words for roles. Planted: states that only a SIS, an earlier night or time would
+-- make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/merge.sql'
 \set refusal :abs_srcdir '/fixtures/refusal.sql'
@@ -12,11 +12,15 @@ ALTER DEFAULT PRIVILEGES IN SCHEMA school REVOKE ALL ON TABLES FROM regress_peop
 ALTER DEFAULT PRIVILEGES IN SCHEMA school REVOKE ALL ON SEQUENCES FROM regress_people_owner;
 CREATE FUNCTION make(name text) RETURNS SETOF void LANGUAGE plpgsql AS $$
 BEGIN
-    EXECUTE format('CREATE TABLE %I (site text, person_id bigint DEFAULT 1, role text, given_name text, family_name text, email text, grade text, archived_at timestamptz); '
+    EXECUTE format(
+        'CREATE TABLE %I (site text, person_id bigint DEFAULT 1, role text, given_name text, family_name text, '
+        ''
+        'email text, grade text, archived_at timestamptz); '
         'ALTER TABLE %1$I OWNER TO regress_people_owner', name);
 END
 $$;
-CREATE FUNCTION attach(relation text) RETURNS text LANGUAGE sql AS $$ SELECT pg_temp.refusal(format('SELECT roster_attach_people(%L)', relation)) $$;
+CREATE FUNCTION attach(relation text) RETURNS text LANGUAGE sql AS $$
+    SELECT pg_temp.refusal(format('SELECT roster_attach_people(%L)', relation)) $$;
 -- The step of a connection test, as its worker takes it.
 CREATE FUNCTION tested(relation regclass) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
@@ -24,7 +28,8 @@ DECLARE
     answer text;
 BEGIN
     PERFORM use_people(relation);
-    INSERT INTO runs (connection, site, kind, trigger, state, requested_by) VALUES ('north', 'north', 'test', 'manual', 'running', 'test') RETURNING run INTO this;
+    INSERT INTO runs (connection, site, kind, trigger, state, requested_by)
+        VALUES ('north', 'north', 'test', 'manual', 'running', 'test') RETURNING run INTO this;
     INSERT INTO run_steps (run, position, step) VALUES (this, 1, 'people');
     PERFORM test_people(this);
     SELECT concat_ws(E'\n  ', s.ok, s.detail, s.hint) INTO answer FROM run_steps s WHERE s.run = this;
@@ -36,7 +41,8 @@ $$;
 
 -- A view whose triggers do the writing says itself what can be written.
 SELECT make('base');
-CREATE VIEW shown_people AS SELECT site, person_id, role, given_name, family_name, email, grade::varchar::text AS grade, archived_at FROM base;
+CREATE VIEW shown_people AS SELECT site, person_id, role, given_name, family_name, email, grade::varchar::text AS grade,
+    archived_at FROM base;
 ALTER VIEW shown_people ALTER person_id SET DEFAULT 1;
 ALTER VIEW shown_people OWNER TO regress_people_owner;
 SELECT attach('shown_people');
@@ -52,7 +58,8 @@ ALTER TABLE partly ALTER grade TYPE integer USING 1, ADD note text, ADD phone te
 SELECT attach('partly');
 SELECT roster_attach_people('partly', '{"grade": null, "phone": null, "middle_name": null}');
 SELECT columns FROM people_relations WHERE relation = 'partly'::regclass;
-SELECT pg_temp.refusal($$SELECT roster_attach_people('partly', '{"grade": null, "phone": null, "site": null, "role": null, "nickname": null, "email": 7}')$$);
+SELECT pg_temp.refusal($$SELECT roster_attach_people('partly',
+    '{"grade": null, "phone": null, "site": null, "role": null, "nickname": null, "email": 7}')$$);
 ALTER TABLE partly ALTER phone DROP DEFAULT;
 SELECT pg_temp.refusal($$SELECT roster_attach_people('partly', '{"grade": null, "phone": null}')$$);
 
@@ -74,7 +81,8 @@ SELECT attach('own');
 -- Taken away later: the connection test says it, and roster_connect.
 REVOKE INSERT ON own FROM regress_people_owner;
 SELECT tested('own');
-SELECT pg_temp.refusal($$SELECT roster_connect('late', 'https://sis.example/campus/api/oneroster/v1p1/minga', 'c', school_id => '1', people => 'own', time_zone => 'Europe/Vienna')$$);
+SELECT pg_temp.refusal($$SELECT roster_connect('late', 'https://sis.example/campus/api/oneroster/v1p1/minga', 'c',
+    school_id => '1', people => 'own', time_zone => 'Europe/Vienna')$$);
 GRANT INSERT ON own TO regress_people_owner;
 SELECT tested('own');
 
@@ -131,7 +139,8 @@ SELECT roster_attach_people('gone');
 BEGIN;
 SELECT use_people('gone');
 DROP TABLE gone;
-INSERT INTO runs (connection, site, kind, trigger, state, requested_by) VALUES ('north', 'north', 'test', 'manual', 'running', 'test') RETURNING run AS test_run \gset
+INSERT INTO runs (connection, site, kind, trigger, state, requested_by)
+    VALUES ('north', 'north', 'test', 'manual', 'running', 'test') RETURNING run AS test_run \gset
 INSERT INTO run_steps (run, position, step) VALUES (:test_run, 1, 'people');
 SELECT test_people(:test_run);
 SELECT ok, detail, hint FROM run_steps WHERE run = :test_run;
@@ -162,7 +171,8 @@ SELECT tested('parted');
 CREATE TABLE parted_south PARTITION OF parted FOR VALUES IN ('south');
 SELECT roster_attach_people('parted');
 SELECT tested('parted');
-SELECT site FROM roster_connect('parted', 'https://sis.example/campus/api/oneroster/v1p1/minga', 'c', school_id => '1', people => 'parted', site => 'north', time_zone => 'Europe/Vienna');
+SELECT site FROM roster_connect('parted', 'https://sis.example/campus/api/oneroster/v1p1/minga', 'c', school_id => '1',
+    people => 'parted', site => 'north', time_zone => 'Europe/Vienna');
 SELECT site FROM roster_configure('parted', site => 'south');
 SELECT site FROM roster_configure('parted', site => 'west');
 SELECT roster_disconnect('parted');
@@ -201,7 +211,8 @@ SET client_min_messages = error;
 CREATE PUBLICATION regress_all FOR ALL TABLES;
 SET client_min_messages = warning;
 SELECT c.oid::regclass FROM pg_class c
-WHERE c.relnamespace = 'minga_roster'::regnamespace AND c.relkind = 'r' AND c.relpersistence = 'p' AND c.relreplident = 'd'
+WHERE c.relnamespace = 'minga_roster'::regnamespace AND c.relkind = 'r' AND c.relpersistence = 'p'
+    AND c.relreplident = 'd'
     AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)
 ORDER BY 1;
 SELECT stage('s1', 'student', 'Ann', 'Roe', '100'), stage('s2', 'student', 'Ben', 'Roe', '101');
@@ -215,22 +226,28 @@ DROP PUBLICATION regress_all;
 
 -- Words for roles that name no family.
 INSERT INTO people (site, role, given_name, family_name)
-SELECT 'north', w, 'Role', 'Word' FROM unnest(ARRAY['parent', 'parent', 'Student', 'student', 'teacher', 'admin', 'student_leader', 'OWNER', 'manager', 'other', '']) w;
+SELECT 'north', w, 'Role', 'Word'
+    FROM unnest(ARRAY['parent', 'parent', 'Student', 'student', 'teacher', 'admin', 'student_leader', 'OWNER',
+    'manager', 'other', '']) w;
 SELECT roster_attach_people('people');
-SELECT roster_attach_people('people', roles => '{"student": ["student", "Student"], "other": ["parent", "other", "unknown"]}');
+SELECT roster_attach_people('people',
+    roles => '{"student": ["student", "Student"], "other": ["parent", "other", "unknown"]}');
 UPDATE people SET role = 'guest' WHERE role = '';
 SELECT roster_attach_people('people', roles => '{"student": ["student", "Student"], "other": ["parent", "other"]}');
 INSERT INTO people (site, role, given_name, family_name)
 SELECT 'north', E'w\u202e\x1b[2J' || repeat('x', 100) || n, 'Role', 'Word' FROM generate_series(10, 25) n;
 SELECT roster_attach_people('people', roles => '{"student": ["student", "Student"], "other": ["parent", "other"]}');
-INSERT INTO people (site, role, given_name, family_name) SELECT 'north', 'r' || n, 'Role', 'Word' FROM generate_series(1, 100) n;
+INSERT INTO people (site, role, given_name, family_name) SELECT 'north', 'r' || n, 'Role', 'Word'
+    FROM generate_series(1, 100) n;
 SELECT roster_attach_people('people', roles => '{"student": ["student", "Student"], "other": ["parent", "other"]}');
 DELETE FROM people;
 SELECT roster_attach_people('people');
 
 -- A view with code of its own reads as its owner, whose rights are no more than that.
-CREATE FUNCTION peek() RETURNS text LANGUAGE plpgsql AS $$ BEGIN RETURN current_user || ' ' || (SELECT count(*) FROM minga_roster.secrets); END $$;
-CREATE VIEW nosy AS SELECT site, person_id, peek() AS role, given_name, family_name, email, grade, archived_at FROM below;
+CREATE FUNCTION peek() RETURNS text LANGUAGE plpgsql AS $$ BEGIN RETURN current_user || ' '
+    || (SELECT count(*) FROM minga_roster.secrets); END $$;
+CREATE VIEW nosy AS SELECT site, person_id, peek() AS role, given_name, family_name, email, grade, archived_at
+    FROM below;
 ALTER VIEW nosy ALTER person_id SET DEFAULT 1;
 ALTER VIEW nosy OWNER TO regress_people_owner;
 CREATE TRIGGER write_nosy INSTEAD OF INSERT OR UPDATE ON nosy FOR EACH ROW EXECUTE FUNCTION write_shown();
@@ -251,13 +268,17 @@ SELECT roster_attach_people('base');
 SELECT roster_attach_people('base', '{"parent_phone": null}');
 
 -- A relation with people, but none of the site.
-SELECT site FROM roster_connect('nobody', 'https://sis.example/campus/api/oneroster/v1p1/minga', 'c', school_id => '1', people => 'people', site => 'mhs', time_zone => 'Europe/Vienna');
+SELECT site FROM roster_connect('nobody', 'https://sis.example/campus/api/oneroster/v1p1/minga', 'c', school_id => '1',
+    people => 'people', site => 'mhs', time_zone => 'Europe/Vienna');
 SELECT roster_disconnect('nobody');
-INSERT INTO people (site, role, given_name, family_name) SELECT s, 'student', 'Sam', 'Day' FROM unnest(ARRAY['MHS', 'MHS', 'MHS', 'central', E'we\x1b[2Jst']) s;
-SELECT site FROM roster_connect('nobody', 'https://sis.example/campus/api/oneroster/v1p1/minga', 'c', school_id => '1', people => 'people', site => 'mhs', time_zone => 'Europe/Vienna');
+INSERT INTO people (site, role, given_name, family_name) SELECT s, 'student', 'Sam', 'Day'
+    FROM unnest(ARRAY['MHS', 'MHS', 'MHS', 'central', E'we\x1b[2Jst']) s;
+SELECT site FROM roster_connect('nobody', 'https://sis.example/campus/api/oneroster/v1p1/minga', 'c', school_id => '1',
+    people => 'people', site => 'mhs', time_zone => 'Europe/Vienna');
 SELECT site FROM roster_configure('nobody', site => 'MHS');
 SELECT site FROM roster_configure('nobody', site => 'new');
-INSERT INTO people (site, role, given_name, family_name) SELECT 'school ' || n, 'student', 'Sam', 'Day' FROM generate_series(10, 30) n;
+INSERT INTO people (site, role, given_name, family_name) SELECT 'school ' || n, 'student', 'Sam', 'Day'
+    FROM generate_series(10, 30) n;
 SELECT site FROM roster_configure('nobody', site => 'newer');
 SELECT use_people('people');
 SELECT tested('people');

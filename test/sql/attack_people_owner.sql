@@ -1,5 +1,5 @@
--- Nobody becomes superuser through people: a sync writes to no relation of a superuser, of an extension or of the system,
--- and a trigger finds no more rights than a plain owner has.
+-- No one becomes superuser through people: a sync writes to no relation of a superuser, of an extension or of the
+-- system, and a trigger finds no more rights than a plain owner has.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/refusal.sql'
 \i :fixture
@@ -60,7 +60,9 @@ SELECT check_people_relation('closed.members'), check_people_relation(4294967294
 CREATE FUNCTION try_all() RETURNS SETOF text LANGUAGE sql AS $$
     SELECT pg_temp.refusal(format('SELECT minga_roster.roster_attach_people(%L, columns => %L)', r, c))
     FROM (VALUES
-        ('cron.job', '{"site": "nodename", "person_id": "jobid", "role": "schedule", "given_name": "command", "family_name": "username"}'),
+        ('cron.job',
+        '{"site": "nodename", "person_id": "jobid", "role": "schedule", "given_name": "command",
+        "family_name": "username"}'),
         ('pg_catalog.pg_authid', '{}'), ('pg_catalog.pg_proc', '{}'), ('information_schema.sql_features', '{}'),
         ('pg_catalog.pg_settings', '{}'),
         ('minga_roster.connections', '{}'), ('minga_roster.role_rules', '{}')) v (r, c)
@@ -72,7 +74,7 @@ GRANT SELECT, INSERT, UPDATE, TRIGGER ON cron.job TO regress_app;
 GRANT USAGE ON SCHEMA cron TO regress_app;
 SET ROLE regress_app;
 SELECT split_part(t, E'\n', 1) FROM try_all() t;
--- Nor one of somebody else's, with all rights on it.
+-- Nor one of someone else's, with all rights on it.
 RESET ROLE;
 GRANT ALL ON closed.members, people TO regress_app;
 GRANT USAGE ON SCHEMA closed TO regress_app;
@@ -93,12 +95,14 @@ CREATE FUNCTION grab() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     try text;
 BEGIN
-    FOREACH try IN ARRAY ARRAY['ALTER ROLE regress_app SUPERUSER', 'SET ROLE postgres', 'RESET ROLE', 'SET SESSION AUTHORIZATION postgres',
+    FOREACH try IN ARRAY ARRAY['ALTER ROLE regress_app SUPERUSER', 'SET ROLE postgres', 'RESET ROLE',
+        'SET SESSION AUTHORIZATION postgres',
         'RESET SESSION AUTHORIZATION', 'COPY school.loot TO PROGRAM ''cat''', 'CREATE ROLE regress_made SUPERUSER',
         'GRANT pg_execute_server_program TO regress_app', 'SELECT rolpassword FROM pg_authid',
         'TABLE minga_roster.secrets', 'SELECT minga_roster_internal.as_owner(''pg_authid'', ''SELECT'')',
         'ALTER FUNCTION school.grab() OWNER TO postgres',
-        'ALTER FUNCTION minga_roster_internal.merge_run(bigint) OWNER TO regress_app', 'SET session_replication_role = replica',
+        'ALTER FUNCTION minga_roster_internal.merge_run(bigint) OWNER TO regress_app',
+        'SET session_replication_role = replica',
         'CREATE FUNCTION pg_temp.f() RETURNS void LANGUAGE c AS ''x'''] LOOP
         BEGIN
             EXECUTE try;

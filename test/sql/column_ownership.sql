@@ -8,24 +8,30 @@ SELECT FROM roster_configure('north', parent_contact => true);
 \set ECHO all
 
 SELECT toggle(auto_update => true, archive => true);
-SELECT roster_set_column_owner('north', 'phone', 'local'), roster_set_column_owner('north', 'grade', 'sis unless edited'), roster_set_column_owner('north', 'parent_contact', 'sis unless edited');
+SELECT roster_set_column_owner('north', 'phone', 'local'), roster_set_column_owner('north', 'grade',
+    'sis unless edited'), roster_set_column_owner('north', 'parent_contact', 'sis unless edited');
 SELECT column_name, owner FROM column_owners ORDER BY 1;
-SELECT stage('g1', 'guardian', 'Gil', 'One', email => 'gil@x.example'), stage('g2', 'guardian', 'Gia', 'Two', email => 'gia@x.example');
-SELECT stage('s1', 'student', 'Ana', 'Day', identifier => '1', grade => '09', phone => '1', agents => '{g1}'), stage('s2', 'student', 'Bo', 'Day', identifier => '2', grade => '09', phone => '2', agents => '{g1}');
-INSERT INTO people (site, role, given_name, family_name, identifier, grade) VALUES ('north', 'student', 'Bo', 'Day', '2', 'nine');
+SELECT stage('g1', 'guardian', 'Gil', 'One', email => 'gil@x.example'),
+    stage('g2', 'guardian', 'Gia', 'Two', email => 'gia@x.example');
+SELECT stage('s1', 'student', 'Ana', 'Day', identifier => '1', grade => '09', phone => '1', agents => '{g1}'),
+    stage('s2', 'student', 'Bo', 'Day', identifier => '2', grade => '09', phone => '2', agents => '{g1}');
+INSERT INTO people (site, role, given_name, family_name, identifier, grade)
+    VALUES ('north', 'student', 'Bo', 'Day', '2', 'nine');
 -- to a new person all is written; to one who is found, what is not the school's own
 SELECT FROM run_merge();
 SELECT action, person, after FROM shown();
 SELECT again();
 -- the SIS goes on: the school's own stays, the rest follows
-SELECT stage('s1', 'student', 'Ana', 'Day', identifier => '1', grade => '10', phone => '11', agents => '{g2}'), stage('s2', 'student', 'Bo', 'Day', identifier => '2', grade => '10', phone => '22', agents => '{g2}');
+SELECT stage('s1', 'student', 'Ana', 'Day', identifier => '1', grade => '10', phone => '11', agents => '{g2}'),
+    stage('s2', 'student', 'Bo', 'Day', identifier => '2', grade => '10', phone => '22', agents => '{g2}');
 SELECT FROM run_merge();
 SELECT action, person, after FROM shown();
 SELECT outcomes();
 SELECT again();
 -- edited here since: kept, until the value is what a sync wrote again
 UPDATE people SET grade = 'ten', parent_phone = '555' WHERE identifier = '1';
-SELECT stage('s1', 'student', 'Anna', 'Day', identifier => '1', grade => '11', agents => '{g1}'), stage('s2', 'student', 'Bo', 'Day', identifier => '2', grade => '11', agents => '{g2}');
+SELECT stage('s1', 'student', 'Anna', 'Day', identifier => '1', grade => '11', agents => '{g1}'),
+    stage('s2', 'student', 'Bo', 'Day', identifier => '2', grade => '11', agents => '{g2}');
 SELECT FROM run_merge();
 SELECT action, person, after FROM shown();
 SELECT again();

@@ -22,20 +22,23 @@ SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = 'people'::regc
 SELECT obj_description('people'::regclass, 'pg_class') IS NOT NULL;
 
 -- Addresses may be shared, also within a site.
-INSERT INTO people (site, role, given_name, family_name, email) VALUES ('mesa', 'student', 'A', 'B', 'family@b.example'), ('mesa', 'student', 'C', 'B', 'Family@b.example');
+INSERT INTO people (site, role, given_name, family_name, email)
+    VALUES ('mesa', 'student', 'A', 'B', 'family@b.example'), ('mesa', 'student', 'C', 'B', 'Family@b.example');
 SELECT count(DISTINCT person_id), bool_and(roster_managed), bool_and(archived_at IS NULL) FROM people;
 
 -- The table is the owner's or the caller's, and no part of the extension.
 CREATE ROLE regress_roster_dba;
 GRANT USAGE ON SCHEMA minga_roster TO regress_roster_dba;
-GRANT EXECUTE ON FUNCTION minga_roster.roster_create_people(text, name), minga_roster.roster_attach_people(regclass, jsonb, jsonb, jsonb) TO regress_roster_dba;
+GRANT EXECUTE ON FUNCTION minga_roster.roster_create_people(text, name),
+    minga_roster.roster_attach_people(regclass, jsonb, jsonb, jsonb) TO regress_roster_dba;
 GRANT USAGE, CREATE ON SCHEMA create_people TO regress_roster_dba;
 SET ROLE regress_roster_dba;
 SELECT minga_roster.roster_create_people('theirs');
 SELECT pg_temp.refusal($$SELECT minga_roster.roster_create_people('pg_catalog.people')$$);
 RESET ROLE;
 SELECT oid::regclass, relowner::regrole FROM pg_class WHERE oid IN ('theirs'::regclass, 'people'::regclass) ORDER BY 1;
-SELECT count(*) FROM pg_depend WHERE deptype = 'e' AND classid = 'pg_class'::regclass AND objid IN ('theirs'::regclass, 'people'::regclass);
+SELECT count(*) FROM pg_depend WHERE deptype = 'e' AND classid = 'pg_class'::regclass
+    AND objid IN ('theirs'::regclass, 'people'::regclass);
 
 -- Refused, and nothing made or attached.
 SELECT pg_temp.refusal($$SELECT minga_roster.roster_create_people('people')$$);

@@ -1,4 +1,4 @@
--- Many conflicts settled in one query, and rows that nobody wants.
+-- Many conflicts settled in one query, and rows that no one wants.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/merge.sql'
 \set fixture_end :abs_srcdir '/fixtures/merge_end.sql'
@@ -15,16 +15,22 @@ GRANT SELECT ON roster_conflicts, match_decisions TO regress_decider;
 SELECT coalesce(max(entry), 0) AS entry FROM audit \gset
 -- The worked example of docs/operations.md.
 INSERT INTO people (site, person_id, role, given_name, family_name, identifier, email) VALUES
-    ('north', '41', 'student', 'Sofia', 'Lopez', '1001', 'sofia@mesa.example'), ('north', '42', 'student', 'Sam', 'Day', '1002', NULL),
+    ('north', '41', 'student', 'Sofia', 'Lopez', '1001', 'sofia@mesa.example'),
+    ('north', '42', 'student', 'Sam', 'Day', '1002', NULL),
     ('north', '43', 'student', 'Kim', 'Fox', '1003', NULL), ('north', '44', 'student', 'Max', 'Poe', '1004', NULL);
-SELECT stage('s-1', 'student', 'Ximena', 'Ortiz', '1001'), stage('s-2', 'student', 'Ann', 'Lee', '1002'), stage('s-3', 'student', 'Joaquin', 'Cruz', '1003'),
+SELECT stage('s-1', 'student', 'Ximena', 'Ortiz', '1001'), stage('s-2', 'student', 'Ann', 'Lee', '1002'),
+    stage('s-3', 'student', 'Joaquin', 'Cruz', '1003'),
     stage('s-4', 'student', 'Test', 'Account', '1004'), stage('s-5', 'student', 'Nina', 'Ray', '1005');
 SELECT FROM run_merge();
-SELECT sourced_id, given_name, family_name, identifier, person_id, person_given_name, person_family_name, agrees, differs FROM roster_conflicts WHERE connection = 'north' ORDER BY 1;
+SELECT sourced_id, given_name, family_name, identifier, person_id, person_given_name, person_family_name, agrees,
+    differs FROM roster_conflicts WHERE connection = 'north' ORDER BY 1;
 SET ROLE regress_decider;
-SELECT roster_decide(connection, sourced_id, 'same person', person_id) FROM roster_conflicts WHERE connection = 'north' AND sourced_id = 's-1';
-SELECT roster_decide(connection, sourced_id, 'new person') FROM roster_conflicts WHERE connection = 'north' AND sourced_id IN ('s-2', 's-3');
-SELECT roster_decide(connection, sourced_id, 'skip') FROM roster_conflicts WHERE connection = 'north' AND sourced_id = 's-4';
+SELECT roster_decide(connection, sourced_id, 'same person', person_id) FROM roster_conflicts WHERE connection = 'north'
+    AND sourced_id = 's-1';
+SELECT roster_decide(connection, sourced_id, 'new person') FROM roster_conflicts WHERE connection = 'north'
+    AND sourced_id IN ('s-2', 's-3');
+SELECT roster_decide(connection, sourced_id, 'skip') FROM roster_conflicts WHERE connection = 'north'
+    AND sourced_id = 's-4';
 SELECT sourced_id, person_id, decision, decided_by FROM match_decisions WHERE connection = 'north' ORDER BY 1;
 RESET ROLE;
 DROP OWNED BY regress_decider;
@@ -43,9 +49,12 @@ INSERT INTO people (site, person_id, role, given_name, family_name, identifier) 
 SELECT stage('s-6', 'student', 'Bo', 'Ray', '2001');
 SELECT FROM run_merge('preview');
 SELECT sourced_id, person_id FROM roster_conflicts WHERE connection = 'north' ORDER BY 1, 2;
-SELECT roster_decide(connection, sourced_id, 'never the same', person_id) FROM roster_conflicts WHERE connection = 'north' AND sourced_id = 's-6';
-SELECT roster_decide(connection, sourced_id, 'skip') FROM roster_conflicts WHERE connection = 'north' AND sourced_id = 's-6';
-SELECT sourced_id, person_id, decision FROM match_decisions WHERE connection = 'north' AND sourced_id = 's-6' ORDER BY 2;
+SELECT roster_decide(connection, sourced_id, 'never the same', person_id) FROM roster_conflicts
+    WHERE connection = 'north' AND sourced_id = 's-6';
+SELECT roster_decide(connection, sourced_id, 'skip') FROM roster_conflicts WHERE connection = 'north'
+    AND sourced_id = 's-6';
+SELECT sourced_id, person_id, decision FROM match_decisions WHERE connection = 'north' AND sourced_id = 's-6'
+    ORDER BY 2;
 -- One that is refused settles none of the set.
 SELECT refused($$SELECT roster_decide('north', i, 'skip') FROM unnest(ARRAY['s-5', 's-6']) i$$);
 SELECT refused($$SELECT roster_decide('north', 's-6', 'skip', '51')$$);
@@ -53,12 +62,15 @@ SELECT refused($$SELECT roster_decide('north', 's-99', 'skip')$$);
 SELECT stage('g-1', 'guardian', 'Gil', 'One');
 SELECT refused($$SELECT roster_decide('north', 'g-1', 'skip')$$);
 
--- Skipped: present, matched with nobody, created never, until the decision is taken back.
+-- Skipped: present, matched with no one, created never, until the decision is taken back.
 SELECT clear();
 DELETE FROM match_decisions;
-INSERT INTO people (site, person_id, role, given_name, family_name, identifier) VALUES ('north', '61', 'student', 'Ann', 'Lee', '1');
-SELECT stage('s-1', 'student', 'Ann', 'Lee', '1'), stage('s-2', 'student', 'New', 'Comer', '2'), stage('s-3', 'student', 'Un', 'Readable', '3', damaged => true),
-    stage('t-1', 'teacher', 'Tea', 'Poe', '7', username => 'tea'), stage('a-1', 'administrator', 'Tea', 'Poe', '7', username => 'tea'), stage('s-4', 'student', 'Nobody', NULL, '4');
+INSERT INTO people (site, person_id, role, given_name, family_name, identifier)
+    VALUES ('north', '61', 'student', 'Ann', 'Lee', '1');
+SELECT stage('s-1', 'student', 'Ann', 'Lee', '1'), stage('s-2', 'student', 'New', 'Comer', '2'),
+    stage('s-3', 'student', 'Un', 'Readable', '3', damaged => true),
+    stage('t-1', 'teacher', 'Tea', 'Poe', '7', username => 'tea'),
+    stage('a-1', 'administrator', 'Tea', 'Poe', '7', username => 'tea'), stage('s-4', 'student', 'Nobody', NULL, '4');
 SELECT roster_decide('north', i, 'skip') FROM unnest(ARRAY['s-1', 's-2', 's-3', 's-4', 't-1']) i;
 SELECT FROM run_merge();
 SELECT * FROM shown();
@@ -89,13 +101,16 @@ SELECT FROM run_merge('preview');
 SELECT last_run() AS preview \gset
 SELECT roster_decide('north', 's-7', 'skip');
 SELECT FROM run_merge('apply', :preview);
-SELECT action, sourced_ids, state, state_reason FROM changes WHERE run = :preview AND sourced_ids && ARRAY['s-7', 's-8'] ORDER BY change;
+SELECT action, sourced_ids, state, state_reason FROM changes WHERE run = :preview AND sourced_ids && ARRAY['s-7', 's-8']
+    ORDER BY change;
 
 -- An address that a skipped row has too is the other row's alone.
 SELECT clear();
 DELETE FROM match_decisions;
-INSERT INTO people (site, person_id, role, given_name, family_name, email) VALUES ('north', '71', 'student', 'Ann', 'Lee', 'ann@x.example');
-SELECT stage('s-1', 'student', 'Ann', 'Lee', email => 'ann@x.example'), stage('s-2', 'student', 'Test', 'Account', email => 'ann@x.example');
+INSERT INTO people (site, person_id, role, given_name, family_name, email)
+    VALUES ('north', '71', 'student', 'Ann', 'Lee', 'ann@x.example');
+SELECT stage('s-1', 'student', 'Ann', 'Lee', email => 'ann@x.example'),
+    stage('s-2', 'student', 'Test', 'Account', email => 'ann@x.example');
 SELECT FROM run_merge('preview');
 SELECT outcomes();
 SELECT roster_decide('north', 's-2', 'skip');
@@ -112,7 +127,8 @@ SELECT sourced_id, person_id, conflict FROM roster_conflicts WHERE connection = 
 SELECT roster_decide('north', 's-1', 'new person');
 SELECT FROM run_merge();
 SELECT sourced_id, person_id, conflict FROM roster_conflicts WHERE connection = 'north' ORDER BY 1, 2;
-SELECT roster_decide(connection, sourced_id, 'same person', (SELECT l.person_id FROM links l WHERE l.connection = 'north' AND l.sourced_id = 's-1'))
+SELECT roster_decide(connection, sourced_id, 'same person',
+    (SELECT l.person_id FROM links l WHERE l.connection = 'north' AND l.sourced_id = 's-1'))
 FROM roster_conflicts WHERE connection = 'north' AND sourced_id = 's-2';
 SELECT linked();
 SELECT FROM run_merge();
@@ -124,14 +140,16 @@ DELETE FROM match_decisions;
 CREATE UNIQUE INDEX people_email ON people (lower(email));
 INSERT INTO people (site, person_id, role, given_name, family_name, email)
 SELECT 'south', 'S' || n, 'teacher', 'Tea' || n, 'Poe', 'tea' || n || '@mesa.example' FROM generate_series(1, 3) n;
-SELECT stage('t-' || n, 'teacher', 'Tea' || n, 'Poe', email => 'tea' || n || '@mesa.example') FROM generate_series(1, 3) n;
+SELECT stage('t-' || n, 'teacher', 'Tea' || n, 'Poe', email => 'tea' || n || '@mesa.example')
+    FROM generate_series(1, 3) n;
 SELECT stage('t-4', 'teacher', 'Own', 'Poe', email => 'own@mesa.example');
 SELECT stage('s-0', 'student', 'Sam', 'Day');
 INSERT INTO people (site, person_id, role, given_name, family_name) VALUES ('north', 'N0', 'staff', 'Office', 'North');
 SELECT FROM run_merge();
 SELECT outcomes();
 SELECT sourced_id, conflict, person_id FROM roster_conflicts WHERE connection = 'north' ORDER BY 1;
-SELECT roster_decide(connection, sourced_id, 'skip') FROM roster_conflicts WHERE connection = 'north' AND conflict = 'not_unique';
+SELECT roster_decide(connection, sourced_id, 'skip') FROM roster_conflicts WHERE connection = 'north'
+    AND conflict = 'not_unique';
 SELECT FROM run_merge();
 SELECT outcomes();
 SELECT conflicts, rejects FROM runs WHERE run = last_run();

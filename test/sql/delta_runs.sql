@@ -1,4 +1,4 @@
--- Delta: what is asked for, when a run is one, and that it touches nobody whom it does not list.
+-- Delta: what is asked for, when a run is one, and that it changes no one whom it does not list.
 -- Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/merge.sql'
@@ -10,27 +10,34 @@
 -- what is asked for: students and contacts that changed, and all staff
 SELECT collection, path, fallbacks[1], filtered FROM collections_to_read('north', '2026-09-01 18:30:00.25+02');
 SELECT FROM roster_configure('north', parent_contact => true);
-SELECT collection, fallbacks[1], filtered FROM collections_to_read('north', '2026-09-01 18:30:00.25+02') WHERE family = 'contact';
+SELECT collection, fallbacks[1], filtered FROM collections_to_read('north', '2026-09-01 18:30:00.25+02')
+    WHERE family = 'contact';
 SELECT count(*) FROM collections_to_read('north') WHERE filtered;
-SELECT with_filter(path, '2026-09-01 00:00+00') FROM (VALUES ('/users'), ('/users?x=1'), ('/users?filter=role=''aide''&x=1'),
-    ('/users?filter=role=''aide'' AND status=''active'''), ('/users?filter=role=''aide'' OR role=''proctor'''), (NULL)) AS p (path);
+SELECT with_filter(path, '2026-09-01 00:00+00')
+    FROM (VALUES ('/users'), ('/users?x=1'), ('/users?filter=role=''aide''&x=1'),
+    ('/users?filter=role=''aide'' AND status=''active'''), ('/users?filter=role=''aide'' OR role=''proctor'''), (NULL))
+    AS p (path);
 SELECT FROM roster_configure('north', parent_contact => false);
 
 -- when a run is one
-CREATE FUNCTION evening_run(evening date, kind text DEFAULT 'sync', trigger text DEFAULT 'evening', OUT is_full boolean, OUT modified_since timestamptz)
+CREATE FUNCTION evening_run(evening date, kind text DEFAULT 'sync', trigger text DEFAULT 'evening', OUT is_full boolean,
+    OUT modified_since timestamptz)
 LANGUAGE plpgsql AS $$
 DECLARE
     this bigint;
 BEGIN
     INSERT INTO runs (connection, site, kind, trigger, evening, state, requested_by)
-    VALUES ('north', 'north', kind, trigger, CASE WHEN trigger = 'evening' THEN evening_run.evening END, 'running', 'test') RETURNING run INTO this;
+    VALUES ('north', 'north', kind, trigger, CASE WHEN trigger = 'evening' THEN evening_run.evening END, 'running',
+    'test') RETURNING run INTO this;
     PERFORM begin_read(this);
     SELECT r.is_full, r.modified_since INTO is_full, modified_since FROM runs r WHERE r.run = this;
     DELETE FROM runs r WHERE r.run = this;
 END
 $$;
-CREATE FUNCTION known(newest timestamptz DEFAULT '2026-09-01 12:00+00', read_on date DEFAULT '2026-09-01') RETURNS SETOF void LANGUAGE sql AS $$
-    UPDATE connections SET delta = true, newest_modified = newest, full_read_on = read_on, unproven = false, filter_unusable = false WHERE connection = 'north'
+CREATE FUNCTION known(newest timestamptz DEFAULT '2026-09-01 12:00+00',
+    read_on date DEFAULT '2026-09-01') RETURNS SETOF void LANGUAGE sql AS $$
+    UPDATE connections SET delta = true, newest_modified = newest, full_read_on = read_on, unproven = false,
+        filter_unusable = false WHERE connection = 'north'
 $$;
 SELECT * FROM evening_run('2026-09-02');
 SELECT known();
@@ -78,7 +85,8 @@ SELECT newest_modified IS NULL FROM connections WHERE connection = 'north';
 SELECT known();
 SELECT newest_modified IS NULL, unproven FROM roster_configure('north', school_id => 'other');
 SELECT known();
-SELECT delta, newest_modified IS NULL FROM roster_configure('north', delta => false, full_every => 7, parent_contact => false);
+SELECT delta, newest_modified IS NULL
+    FROM roster_configure('north', delta => false, full_every => 7, parent_contact => false);
 SELECT refused($$SELECT roster_configure('north', full_every => 0)$$);
 
 -- a full night, and a delta in which two students and all staff are listed
@@ -86,23 +94,31 @@ SELECT clear();
 SELECT toggle(auto_update => true, archive => true);
 SELECT FROM roster_configure('north', parent_contact => true, guard_percent => 100, guard_floor => 100);
 SELECT known('-infinity');
-SELECT stage('s' || n, 'student', 'Sam' || n, 'Day', identifier => n::text, agents => ARRAY['g' || n, 'h' || n]) FROM generate_series(1, 6) n;
+SELECT stage('s' || n, 'student', 'Sam' || n, 'Day', identifier => n::text, agents => ARRAY['g' || n, 'h' || n])
+    FROM generate_series(1, 6) n;
 SELECT stage('g' || n, 'guardian', 'Gil' || n, 'Day', email => 'g' || n || '@x') FROM generate_series(1, 6) n;
 SELECT stage('h' || n, 'guardian', 'Hal' || n, 'Day', email => 'h' || n || '@x') FROM generate_series(1, 6) n;
-SELECT stage('t' || n, 'teacher', 'Kim' || n, 'Day', identifier => 't' || n, username => 'kim' || n) FROM generate_series(1, 4) n;
+SELECT stage('t' || n, 'teacher', 'Kim' || n, 'Day', identifier => 't' || n, username => 'kim' || n)
+    FROM generate_series(1, 4) n;
 SELECT stage('a1', 'administrator', 'Kim1', 'Day', username => 'kim1');
-UPDATE staged_users SET date_last_modified = format('2026-09-01T12:00:%sZ', substr(sourced_id, 2)) WHERE connection = 'north';
-UPDATE staged_users SET date_last_modified = '2999-01-01T00:00:00.000Z' WHERE connection = 'north' AND sourced_id = 's2';
-UPDATE staged_users SET date_last_modified = '2026-09-01T12:00:59.500Z' WHERE connection = 'north' AND sourced_id = 's4';
+UPDATE staged_users SET date_last_modified = format('2026-09-01T12:00:%sZ', substr(sourced_id, 2))
+    WHERE connection = 'north';
+UPDATE staged_users SET date_last_modified = '2999-01-01T00:00:00.000Z' WHERE connection = 'north'
+    AND sourced_id = 's2';
+UPDATE staged_users SET date_last_modified = '2026-09-01T12:00:59.500Z' WHERE connection = 'north'
+    AND sourced_id = 's4';
 SELECT FROM run_merge();
 SELECT newest_modified FROM connections WHERE connection = 'north';
 SELECT string_agg(concat_ws(' ', identifier, parent_name), ', ' ORDER BY identifier) FROM people;
--- s1: the first agent is not listed. s2: gone by a status, which a delta leaves alone. s7: new. t4 and a1: gone, s3 to s6: not listed
+-- s1: the first agent is not listed. s2: gone by a status, which a delta leaves alone. s7: new. t4 and a1: gone, s3 to
+-- s6: not listed
 SELECT unstage('s1', 's2', 's3', 's4', 's5', 's6', 't4', 'a1') FROM generate_series(1, 1);
 DELETE FROM staged_users WHERE connection = 'north' AND role = 'guardian';
-SELECT stage('s1', 'student', 'Samuel', 'Day', identifier => '1', agents => ARRAY['g1', 'h1']), stage('h1', 'guardian', 'Hal1', 'Day', email => 'new@x'),
+SELECT stage('s1', 'student', 'Samuel', 'Day', identifier => '1', agents => ARRAY['g1', 'h1']),
+    stage('h1', 'guardian', 'Hal1', 'Day', email => 'new@x'),
     stage('s2', 'student', 'Sam2', 'Day', identifier => '2', status => 'tobedeleted'),
-    stage('s7', 'student', 'Sam7', 'Day', identifier => '7', agents => ARRAY['g7']), stage('g7', 'guardian', 'Gil7', 'Day', email => 'g7@x');
+    stage('s7', 'student', 'Sam7', 'Day', identifier => '7', agents => ARRAY['g7']),
+    stage('g7', 'guardian', 'Gil7', 'Day', email => 'g7@x');
 SELECT FROM run_merge(is_full => false);
 SELECT * FROM shown();
 SELECT outcomes();
@@ -112,7 +128,7 @@ SELECT * FROM (SELECT created, updated, archived, held, unchanged FROM runs WHER
 -- once more: nothing
 SELECT FROM run_merge(is_full => false);
 SELECT * FROM shown();
--- a new id of somebody who is not listed is a conflict, and nobody is created twice
+-- a new id of someone who is not listed is a conflict, and no one is created twice
 SELECT stage('s5b', 'student', 'Sam5', 'Day', identifier => '5');
 SELECT FROM run_merge(is_full => false);
 SELECT * FROM shown();
@@ -129,8 +145,10 @@ SELECT FROM run_merge(is_full => false);
 SELECT missed_since IS NULL FROM links WHERE sourced_id = 's2';
 
 -- what the next one asks from: not moved on where a list was not read whole; nor where settings changed
-UPDATE staged_users SET date_last_modified = '2026-09-03T08:00:00.000Z' WHERE connection = 'north' AND sourced_id = 's1';
-CREATE FUNCTION ended(is_full boolean, modified_since timestamptz, taken timestamptz DEFAULT '-infinity') RETURNS timestamptz LANGUAGE plpgsql AS $$
+UPDATE staged_users SET date_last_modified = '2026-09-03T08:00:00.000Z' WHERE connection = 'north'
+    AND sourced_id = 's1';
+CREATE FUNCTION ended(is_full boolean, modified_since timestamptz,
+    taken timestamptz DEFAULT '-infinity') RETURNS timestamptz LANGUAGE plpgsql AS $$
 DECLARE
     this runs;
 BEGIN
@@ -154,6 +172,7 @@ SELECT known();
 SELECT FROM run_merge(is_full => false);
 UPDATE runs SET modified_since = '2026-09-01 12:00+00' WHERE run = last_run();
 UPDATE connections SET filter_unusable = true WHERE connection = 'north';
-SELECT line FROM regexp_split_to_table(roster_report(last_run()), E'\n') line WHERE line ~ 'changed since|next full|filter on|every evening|delta';
+SELECT line FROM regexp_split_to_table(roster_report(last_run()), E'\n') line
+    WHERE line ~ 'changed since|next full|filter on|every evening|delta';
 \set ECHO none
 \i :fixture_end

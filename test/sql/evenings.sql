@@ -32,27 +32,35 @@ SELECT * FROM minga_roster_internal.latest_evening('19:00', '06:00', 'America/De
 SELECT * FROM minga_roster_internal.latest_evening('19:00', '06:00', 'Nowhere/Else', '2026-09-02 01:00:00+00');
 
 -- Connections of several zones, one that is off, one that came here in a copy, one retired.
-CREATE TABLE evening_people (site text, person_id text, role text, given_name text, family_name text, archived_at timestamptz);
+CREATE TABLE evening_people (site text, person_id text, role text, given_name text, family_name text,
+    archived_at timestamptz);
 ALTER TABLE evening_people OWNER TO regress_people_owner;
 INSERT INTO minga_roster.people_relations (relation, columns) VALUES ('evening_people', '{}');
-INSERT INTO minga_roster.connections (connection, site, sis, base_url, token_url, auth, client_id, school_id, people, time_zone,
+INSERT INTO minga_roster.connections (connection, site, sis, base_url, token_url, auth, client_id, school_id, people,
+    time_zone,
     sync_at, window_end, automatic, enabled_at, enabled_origin, retired_at)
-SELECT v.connection, v.connection, 'infinite_campus', 'https://sis.example/', 'https://sis.example/token', 'oauth2', 'id', 'school', 'evening_people',
-    v.zone, v.sync_at, v.window_end, v.automatic, '2026-08-31 00:00+00', coalesce(v.origin, minga_roster_internal.server_origin()), v.retired_at
+SELECT v.connection, v.connection, 'infinite_campus', 'https://sis.example/', 'https://sis.example/token', 'oauth2',
+    'id', 'school', 'evening_people',
+    v.zone, v.sync_at, v.window_end, v.automatic, '2026-08-31 00:00+00',
+    coalesce(v.origin, minga_roster_internal.server_origin()), v.retired_at
 FROM (VALUES ('e-denver', 'America/Denver', time '19:00', time '06:00', true, NULL, NULL::timestamptz),
     ('e-berlin', 'Europe/Berlin', '19:00', '06:00', true, NULL, NULL),
     ('e-early', 'America/Denver', '01:00', '05:00', true, NULL, NULL),
     ('e-off', 'America/Denver', '19:00', '06:00', false, NULL, NULL),
     ('e-copy', 'America/Denver', '19:00', '06:00', true, '1/1', NULL),
     ('e-odd', 'Nowhere/Else', '19:00', '06:00', true, NULL, NULL),
-    ('e-retired', 'America/Denver', '19:00', '06:00', true, NULL, '2026-08-31 00:00+00')) v (connection, zone, sync_at, window_end, automatic, origin, retired_at);
+    ('e-retired', 'America/Denver', '19:00', '06:00', true, NULL, '2026-08-31 00:00+00')) v (connection, zone, sync_at,
+    window_end, automatic, origin, retired_at);
 INSERT INTO minga_roster.recipients (connection, email)
-SELECT connection, 'owner@' || connection || '.example' FROM minga_roster.connections WHERE people = 'evening_people'::regclass;
+SELECT connection, 'owner@' || connection || '.example' FROM minga_roster.connections
+    WHERE people = 'evening_people'::regclass;
 CREATE VIEW evening_runs AS
-    SELECT connection, evening, kind, state, state_cause, row_number() OVER (PARTITION BY connection ORDER BY run) AS nth, queued_at, finished_at, error, detail, hint, reported
+    SELECT connection, evening, kind, state, state_cause, row_number() OVER (PARTITION BY connection ORDER BY run)
+    AS nth, queued_at, finished_at, error, detail, hint, reported
     FROM minga_roster.runs WHERE connection LIKE 'e-%';
 CREATE VIEW evening_mail AS
-    SELECT o.connection, r.evening, o.subject FROM minga_roster.outbox o JOIN minga_roster.runs r USING (run) WHERE o.connection LIKE 'e-%';
+    SELECT o.connection, r.evening, o.subject FROM minga_roster.outbox o JOIN minga_roster.runs r USING (run)
+    WHERE o.connection LIKE 'e-%';
 
 INSERT INTO minga_roster.runs (connection, site, kind, trigger, evening, state, requested_by, queued_at)
 VALUES ('e-copy', 'e-copy', 'sync', 'evening', '2026-08-30', 'queued', 'postgres', '2026-08-31 01:00+00');
@@ -60,26 +68,31 @@ VALUES ('e-copy', 'e-copy', 'sync', 'evening', '2026-08-30', 'queued', 'postgres
 -- Before 19:00 in Denver; in Berlin the evening of September 1 goes on till 04:00 UTC.
 \set clock '2026-09-02 00:59:59+00'
 \i :set_clock
-SELECT connection, evening, opens, closes, next_opens, runs_here, is_taken, tries, is_due FROM minga_roster_internal.evenings() WHERE connection LIKE 'e-%' ORDER BY 1;
+SELECT connection, evening, opens, closes, next_opens, runs_here, is_taken, tries, is_due
+    FROM minga_roster_internal.evenings() WHERE connection LIKE 'e-%' ORDER BY 1;
 SELECT minga_roster_internal.queue_due_runs();
--- Berlin is queued; the evenings that passed since Automatic Rostering was switched on were missed, and of them the newest is told.
+-- Berlin is queued; the evenings that passed since Automatic Rostering was switched on were missed, and of them the
+-- newest is told.
 SELECT connection, evening, state, queued_at, error, detail, reported FROM evening_runs ORDER BY connection, nth;
 SELECT hint FROM evening_runs WHERE state_cause = 'evening_missed' ORDER BY connection, nth LIMIT 1;
 SELECT * FROM evening_mail ORDER BY connection, evening;
 -- The copy is paused and quiet; what was queued in it is not run here.
-SELECT connection, automatic, paused_cause FROM minga_roster.connections WHERE people = 'evening_people'::regclass ORDER BY 1;
+SELECT connection, automatic, paused_cause FROM minga_roster.connections WHERE people = 'evening_people'::regclass
+    ORDER BY 1;
 
 \set clock '2026-09-02 01:00:00+00'
 \i :set_clock
 SELECT minga_roster_internal.queue_due_runs();
 SELECT minga_roster_internal.queue_due_runs();
 SELECT connection, evening, kind, state, queued_at FROM evening_runs WHERE state <> 'failed' ORDER BY 1;
-SELECT trigger, requested_by = current_user AS by_me FROM minga_roster.runs WHERE connection = 'e-denver' AND state = 'queued';
+SELECT trigger, requested_by = current_user AS by_me FROM minga_roster.runs WHERE connection = 'e-denver'
+    AND state = 'queued';
 
--- A failure of the SIS is tried again after 30 minutes, and tells nobody yet.
+-- A failure of the SIS is tried again after 30 minutes, and tells no one yet.
 CREATE FUNCTION pg_temp.fail(name text, code text, at timestamptz, what text DEFAULT 'connection refused') RETURNS void
 LANGUAGE sql AS $$
-    UPDATE minga_roster.runs SET state = 'failed', started_at = queued_at, finished_at = at, sqlstate = code, error = what
+    UPDATE minga_roster.runs SET state = 'failed', started_at = queued_at, finished_at = at, sqlstate = code,
+        error = what
     WHERE connection = name AND state = 'queued';
     SELECT minga_roster_internal.post_report(max(run)) FROM minga_roster.runs WHERE connection = name;
 $$;
@@ -105,24 +118,30 @@ SELECT subject FROM evening_mail WHERE connection = 'e-denver' AND evening = '20
 \i :set_clock
 SELECT minga_roster_internal.queue_due_runs();
 SELECT count(*) AS mails FROM evening_mail WHERE connection = 'e-denver' AND evening = '2026-09-01';
-SELECT nth, state, error, reported FROM evening_runs WHERE connection = 'e-denver' AND evening = '2026-09-01' ORDER BY nth;
+SELECT nth, state, error, reported FROM evening_runs WHERE connection = 'e-denver' AND evening = '2026-09-01'
+    ORDER BY nth;
 
 -- What no other try can mend is not tried again: bad values, credentials, missing rights and objects.
 BEGIN;
 DELETE FROM minga_roster.runs WHERE connection = 'e-denver' AND evening = '2026-09-01';
-INSERT INTO minga_roster.runs (connection, site, kind, trigger, evening, state, requested_by, queued_at, finished_at, error)
-VALUES ('e-denver', 'e-denver', 'sync', 'evening', '2026-09-01', 'failed', 'postgres', '2026-09-02 01:00+00', '2026-09-02 02:00+00', 'some failure');
+INSERT INTO minga_roster.runs (connection, site, kind, trigger, evening, state, requested_by, queued_at, finished_at,
+    error)
+VALUES ('e-denver', 'e-denver', 'sync', 'evening', '2026-09-01', 'failed', 'postgres', '2026-09-02 01:00+00',
+    '2026-09-02 02:00+00', 'some failure');
 CREATE FUNCTION pg_temp.is_tried_again(code text) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE minga_roster.runs SET sqlstate = code WHERE connection = 'e-denver' AND evening = '2026-09-01';
     RETURN (SELECT is_due FROM minga_roster_internal.evenings() WHERE connection = 'e-denver');
 END
 $$;
-SELECT code, pg_temp.is_tried_again(code) FROM unnest(ARRAY['08006', '53000', '55000', '22023', '28000', '28P01', '42501', '42P01']) code;
+SELECT code, pg_temp.is_tried_again(code)
+    FROM unnest(ARRAY['08006', '53000', '55000', '22023', '28000', '28P01', '42501', '42P01']) code;
 -- Nor one that would come when the window has closed: that one was the last.
-UPDATE minga_roster.runs SET sqlstate = '08006', finished_at = '2026-09-02 11:29+00' WHERE connection = 'e-denver' AND evening = '2026-09-01';
+UPDATE minga_roster.runs SET sqlstate = '08006', finished_at = '2026-09-02 11:29+00' WHERE connection = 'e-denver'
+    AND evening = '2026-09-01';
 SELECT retry_at FROM minga_roster_internal.evenings() WHERE connection = 'e-denver';
-UPDATE minga_roster.runs SET finished_at = '2026-09-02 11:30+00' WHERE connection = 'e-denver' AND evening = '2026-09-01';
+UPDATE minga_roster.runs SET finished_at = '2026-09-02 11:30+00' WHERE connection = 'e-denver'
+    AND evening = '2026-09-01';
 SELECT retry_at FROM minga_roster_internal.evenings() WHERE connection = 'e-denver';
 SELECT minga_roster_internal.post_report(max(run)) FROM minga_roster.runs WHERE connection = 'e-denver';
 SELECT subject FROM evening_mail WHERE connection = 'e-denver' AND evening = '2026-09-01';
@@ -132,7 +151,8 @@ ROLLBACK;
 BEGIN;
 DELETE FROM minga_roster.runs WHERE connection = 'e-denver' AND evening = '2026-09-01';
 INSERT INTO minga_roster.runs (connection, site, kind, trigger, state, requested_by, queued_at, finished_at)
-VALUES ('e-denver', 'e-denver', 'sync', 'manual', 'succeeded', 'postgres', '2026-09-02 01:00+00', '2026-09-02 01:10+00');
+VALUES ('e-denver', 'e-denver', 'sync', 'manual', 'succeeded', 'postgres', '2026-09-02 01:00+00',
+    '2026-09-02 01:10+00');
 SELECT is_due FROM minga_roster_internal.evenings() WHERE connection = 'e-denver';
 SELECT minga_roster_internal.queue_due_runs();
 SELECT state FROM minga_roster.roster_cancel((SELECT max(run) FROM minga_roster.runs WHERE connection = 'e-denver'));
@@ -142,8 +162,10 @@ ROLLBACK;
 -- A try that was due when the server was down is told of once the window has closed.
 BEGIN;
 DELETE FROM minga_roster.runs WHERE connection = 'e-denver' AND evening = '2026-09-01';
-INSERT INTO minga_roster.runs (connection, site, kind, trigger, evening, state, requested_by, queued_at, finished_at, sqlstate, error)
-VALUES ('e-denver', 'e-denver', 'sync', 'evening', '2026-09-01', 'failed', 'postgres', '2026-09-02 01:00+00', '2026-09-02 02:44+00', '08006', 'connection reset');
+INSERT INTO minga_roster.runs (connection, site, kind, trigger, evening, state, requested_by, queued_at, finished_at,
+    sqlstate, error)
+VALUES ('e-denver', 'e-denver', 'sync', 'evening', '2026-09-01', 'failed', 'postgres', '2026-09-02 01:00+00',
+    '2026-09-02 02:44+00', '08006', 'connection reset');
 SELECT minga_roster_internal.post_report(max(run)) FROM minga_roster.runs WHERE connection = 'e-denver';
 SELECT minga_roster_internal.queue_due_runs();
 SELECT count(*) AS mails FROM evening_mail WHERE connection = 'e-denver' AND evening = '2026-09-01';
@@ -160,15 +182,18 @@ ROLLBACK;
 \set clock '2026-09-02 04:00:00+00'
 \i :set_clock
 SELECT minga_roster_internal.queue_due_runs();
-SELECT evening, state, error, detail, hint, reported FROM evening_runs WHERE connection = 'e-berlin' ORDER BY nth DESC LIMIT 1;
+SELECT evening, state, error, detail, hint, reported FROM evening_runs WHERE connection = 'e-berlin' ORDER BY nth DESC
+    LIMIT 1;
 SELECT subject FROM evening_mail WHERE connection = 'e-berlin' ORDER BY evening DESC LIMIT 1;
 
--- Three days without a server: each evening is on record, and one mail goes out. Switched on after an evening began, it is not missed.
+-- Three days without a server: each evening is on record, and one mail goes out. Switched on after an evening began, it
+-- is not missed.
 UPDATE minga_roster.connections SET enabled_at = '2026-09-04 17:00:01+00' WHERE connection = 'e-berlin';
 \set clock '2026-09-05 16:00:00+00'
 \i :set_clock
 SELECT minga_roster_internal.queue_due_runs();
-SELECT connection, evening, state, error, reported FROM evening_runs WHERE evening > '2026-09-01' ORDER BY connection, nth;
+SELECT connection, evening, state, error, reported FROM evening_runs WHERE evening > '2026-09-01' ORDER BY connection,
+    nth;
 SELECT * FROM evening_mail WHERE evening > '2026-09-01' ORDER BY connection, evening;
 
 -- A server that slept for months records the last fortnight.
@@ -188,12 +213,16 @@ ROLLBACK;
 -- Automatic Rostering on and off.
 SELECT minga_roster.roster_enable('nobody');
 SELECT minga_roster.roster_enable('e-off');
-INSERT INTO minga_roster.secrets SELECT connection, gen_random_uuid(), '\x00' FROM minga_roster.connections WHERE connection LIKE 'e-%';
+INSERT INTO minga_roster.secrets SELECT connection, gen_random_uuid(), '\x00' FROM minga_roster.connections
+    WHERE connection LIKE 'e-%';
 BEGIN;
-UPDATE minga_roster.connections SET automatic = false WHERE people = 'evening_people'::regclass AND connection <> 'e-copy';
+UPDATE minga_roster.connections SET automatic = false WHERE people = 'evening_people'::regclass
+    AND connection <> 'e-copy';
 DELETE FROM minga_roster.recipients WHERE connection = 'e-copy';
-SELECT automatic, enabled_at, enabled_origin = minga_roster_internal.server_origin() AS here, paused_cause FROM minga_roster.roster_enable('e-off');
-SELECT automatic, enabled_at, enabled_origin = minga_roster_internal.server_origin() AS here, paused_cause FROM minga_roster.roster_enable('e-copy');
+SELECT automatic, enabled_at, enabled_origin = minga_roster_internal.server_origin() AS here, paused_cause
+    FROM minga_roster.roster_enable('e-off');
+SELECT automatic, enabled_at, enabled_origin = minga_roster_internal.server_origin() AS here, paused_cause
+    FROM minga_roster.roster_enable('e-copy');
 SELECT schedule, command, database, active FROM cron.job WHERE jobname = 'minga_roster';
 UPDATE cron.job SET active = false;
 UPDATE minga_roster.connections SET enabled_at = '2026-09-01' WHERE connection = 'e-copy';
@@ -214,7 +243,8 @@ ROLLBACK;
 -- What is queued for this evening is canceled.
 BEGIN;
 INSERT INTO minga_roster.runs (connection, site, kind, trigger, evening, state, requested_by)
-VALUES ('e-denver', 'e-denver', 'sync', 'evening', '2026-09-05', 'queued', 'postgres'), ('e-denver', 'e-denver', 'sync', 'manual', NULL, 'queued', 'postgres');
+VALUES ('e-denver', 'e-denver', 'sync', 'evening', '2026-09-05', 'queued', 'postgres'),
+    ('e-denver', 'e-denver', 'sync', 'manual', NULL, 'queued', 'postgres');
 SELECT automatic FROM minga_roster.roster_disable('e-denver');
 SELECT trigger, state, error FROM minga_roster.runs WHERE connection = 'e-denver' ORDER BY run DESC LIMIT 2;
 ROLLBACK;

@@ -1,4 +1,5 @@
--- An event trigger that raises for temporary tables: the run fails at once, and its error names the trigger and the way out.
+-- An event trigger that raises for temporary tables: the run fails at once, and its error names the trigger and the way
+-- out.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/merge.sql'
 \set fixture_end :abs_srcdir '/fixtures/merge_end.sql'
@@ -12,7 +13,8 @@ DECLARE
     made record;
 BEGIN
     FOR made IN SELECT * FROM pg_event_trigger_ddl_commands() LOOP
-        IF made.object_type = 'table' AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = made.objid AND i.indisprimary) THEN
+        IF made.object_type = 'table'
+            AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = made.objid AND i.indisprimary) THEN
             RAISE EXCEPTION 'table % needs a primary key', made.object_identity;
         END IF;
     END LOOP;
@@ -30,7 +32,8 @@ DROP EVENT TRIGGER "needs key";
 CREATE EVENT TRIGGER "needs key" ON ddl_command_end WHEN TAG IN ('CREATE TABLE AS') EXECUTE FUNCTION need_key();
 SELECT refused('SELECT run_merge()');
 DROP EVENT TRIGGER "needs key";
-CREATE FUNCTION no_drop() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN RAISE insufficient_privilege USING MESSAGE = 'drop nothing'; END $$;
+CREATE FUNCTION no_drop() RETURNS event_trigger
+    LANGUAGE plpgsql AS $$ BEGIN RAISE insufficient_privilege USING MESSAGE = 'drop nothing'; END $$;
 CREATE EVENT TRIGGER no_drop ON sql_drop EXECUTE FUNCTION no_drop();
 SELECT refused('SELECT run_merge()');
 DROP EVENT TRIGGER no_drop;

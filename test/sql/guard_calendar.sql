@@ -1,5 +1,5 @@
--- The guard by the calendar: a season with other limits, a freeze without archives, and grace before somebody is archived.
--- Planted: states that only a SIS, an earlier night or time would make.
+-- The guard by the calendar: a season with other limits, a freeze without archives, and grace before someone is
+-- archived. Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/merge.sql'
 \set fixture_end :abs_srcdir '/fixtures/merge_end.sql'
@@ -17,7 +17,8 @@ SELECT stage('s' || lpad(n::text, 3, '0'), 'student', 'Sam' || n, 'Day') FROM ge
 SELECT stage('t' || n, 'teacher', 'Kim' || n, 'Day') FROM generate_series(1, 8) n;
 SELECT FROM run_merge();
 CREATE FUNCTION verdicts() RETURNS SETOF text LANGUAGE sql AS $$
-    SELECT concat_ws(' | ', category, state, count(*), state_reason) FROM changes WHERE run = last_run() AND action = 'archive'
+    SELECT concat_ws(' | ', category, state, count(*), state_reason) FROM changes WHERE run = last_run()
+        AND action = 'archive'
     GROUP BY category, state, state_reason ORDER BY category, state
 $$;
 -- the season begins on 1 August: in Denver it is still July

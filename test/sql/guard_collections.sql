@@ -9,23 +9,26 @@
 
 SELECT FROM roster_configure('north', guard_percent => 100, guard_floor => 100);
 SELECT toggle(archive => true);
--- several collections hold one category: one that never had anybody may stay empty
-UPDATE sis SET collections = collections || '[{"collection": "aides", "family": "staff", "categories": ["staff"], "path": "/users"}]' WHERE sis = 'infinite_campus';
+-- several collections hold one category: one that never had anyone may stay empty
+UPDATE sis SET collections = collections
+    || '[{"collection": "aides", "family": "staff", "categories": ["staff"], "path": "/users"}]'
+    WHERE sis = 'infinite_campus';
 SELECT stage('a' || n, 'administrator', 'Kim' || n, 'Day') FROM generate_series(1, 5) n;
-INSERT INTO role_rules (sis, roster_role, category, role, rank) VALUES ('infinite_campus', 'monitor', 'staff', 'staff', 3);
+INSERT INTO role_rules (sis, roster_role, category, role, rank)
+    VALUES ('infinite_campus', 'monitor', 'staff', 'staff', 3);
 SELECT stage('c1', 'monitor', 'Lou', 'Day'), stage('t1', 'teacher', 'Di', 'Fox');
 SELECT FROM run_merge();
 SELECT unstage('a5');
 SELECT FROM run_merge();
 SELECT action, ids FROM shown();
--- one that had somebody may not
+-- one that had someone may not
 UPDATE collections SET rows = 1, distinct_ids = 1 WHERE collection = 'aides' AND run = last_run();
 SELECT unstage('a4');
 SELECT FROM run_merge();
 SELECT action, ids FROM shown();
 SELECT linked();
 
--- nobody missing proves a connection; somebody not listed does not, though no absence is proved in his family
+-- no one missing proves a connection; someone not listed does not, though no absence is proved in the family
 SELECT clear();
 SELECT toggle(roster => false, category => 'teacher');
 SELECT stage('s' || n, 'student', 'Sam' || n, 'Day') FROM generate_series(1, 5) n;

@@ -1,5 +1,5 @@
--- The guard holds updates that would change one column of most people of a category, as a whole and by column; links are written.
--- Planted: states that only a SIS, an earlier night or time would make.
+-- The guard holds updates that would change one column of most people of a category, as a whole and by column; links
+-- are written. Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/merge.sql'
 \set fixture_end :abs_srcdir '/fixtures/merge_end.sql'
@@ -8,23 +8,27 @@
 \set ECHO all
 
 CREATE FUNCTION verdicts(wanted bigint DEFAULT last_run()) RETURNS SETOF text LANGUAGE sql AS $$
-    SELECT concat_ws(' | ', action, category, state, count(*), state_cause, state_reason) FROM changes WHERE run = wanted
+    SELECT concat_ws(' | ', action, category, state, count(*), state_cause, state_reason) FROM changes
+        WHERE run = wanted
     GROUP BY action, category, state, state_cause, state_reason ORDER BY action, category, state, state_reason
 $$;
 CREATE FUNCTION numbers() RETURNS text LANGUAGE sql AS $$
-    SELECT format('created %s linked %s updated %s restored %s archived %s held %s skipped %s, counted as held %s, updates %s',
+    SELECT format(
+        'created %s linked %s updated %s restored %s archived %s held %s skipped %s, counted as held %s, updates %s',
         created, linked, updated, restored, archived, held, skipped,
         (SELECT coalesce(sum(count), 0) FROM run_counts c WHERE c.run = r.run AND c.action = 'held'),
         (SELECT coalesce(sum(count), 0) FROM run_counts c WHERE c.run = r.run AND c.action = 'update'))
     FROM runs r WHERE run = last_run()
 $$;
-CREATE FUNCTION students(first integer, last integer, family_name text DEFAULT 'Day', domain text DEFAULT 'old.example', grade text DEFAULT '9',
+CREATE FUNCTION students(first integer, last integer, family_name text DEFAULT 'Day', domain text DEFAULT 'old.example',
+    grade text DEFAULT '9',
     role text DEFAULT 'student', letter text DEFAULT 's') RETURNS SETOF void LANGUAGE sql AS $$
     SELECT FROM generate_series(first, last) n,
-        LATERAL stage(letter || n, role, 'Sam' || n, family_name, identifier => letter || '-' || n, email => letter || n || '@' || domain, grade => grade)
+        LATERAL stage(letter || n, role, 'Sam' || n, family_name, identifier => letter || '-' || n, email => letter || n
+        || '@' || domain, grade => grade)
 $$;
 
--- everybody's family name became "X": held, each night without doubling, and the newest run's set stands
+-- everyone's family name became "X": held, each night without doubling, and the newest run's set stands
 SELECT toggle(archive => true, auto_update => true);
 SELECT students(1, 40);
 SELECT FROM run_merge();
@@ -55,7 +59,10 @@ SELECT numbers();
 SELECT given_name, family_name, grade FROM people WHERE identifier IN ('s-38', 's-39', 's-41') ORDER BY identifier;
 -- what the report, the subject and the status say
 SELECT line FROM string_to_table(roster_report(:held), E'\n') WITH ORDINALITY t (line, n) WHERE n = 1;
-SELECT substring(roster_report(:held) FROM '\d+ updates on hold\n-.*') ~ 'family_name of 38 of 39\s+students would change in one run: more than 75\s+percent';
+SELECT substring(roster_report(:held)
+    FROM '\d+ updates on hold\n-.*') ~ 'family_name of 38 of 39\s+students '
+    ''
+    'would change in one run: more than 75\s+percent';
 SELECT held, blocked_reason ~ 'updates' OR NOT automatic FROM roster_status WHERE connection = 'north';
 -- approved as a set; who was changed, archived or unlinked since, or taken out of the roster's hands, is refused
 UPDATE people SET family_name = 'Night' WHERE identifier = 's-1';
@@ -127,7 +134,7 @@ SELECT unstage('t20');
 SELECT FROM run_merge('preview');
 SELECT verdicts();
 
--- people who are not listed any more do not hide that everybody else would change
+-- people who are no longer listed do not hide that everyone else would change
 SELECT clear();
 SELECT toggle(auto_update => true);
 SELECT students(1, 60);
@@ -184,7 +191,7 @@ SELECT FROM run_merge('approve', last_run());
 SELECT numbers();
 SELECT again();
 
--- roles: an aide becomes a teacher is one person; everybody at once waits, and so does the role that the link remembers
+-- roles: an aide becomes a teacher is one person; everyone at once waits, and so does the role that the link remembers
 SELECT clear();
 SELECT toggle(auto_update => true);
 SELECT students(1, 24, role => 'aide', letter => 't');
@@ -260,7 +267,8 @@ DELETE FROM column_owners;
 SELECT clear();
 SELECT toggle(auto_update => true);
 SELECT FROM roster_configure('north', parent_contact => true, clear_parent_contact => true);
-SELECT stage('s' || n, 'student', 'Sam' || n, 'Day', agents => ARRAY['g' || n]), stage('g' || n, 'guardian', 'Pat', 'Day', phone => '5' || n) FROM generate_series(1, 24) n;
+SELECT stage('s' || n, 'student', 'Sam' || n, 'Day', agents => ARRAY['g' || n]),
+    stage('g' || n, 'guardian', 'Pat', 'Day', phone => '5' || n) FROM generate_series(1, 24) n;
 SELECT stage('r1', 'relative', 'Al', 'Day');
 SELECT FROM run_merge();
 UPDATE staged_users SET agent_ids = NULL WHERE role = 'student';
@@ -293,10 +301,12 @@ SELECT FROM roster_toggle('second', auto_update => true);
 SELECT toggle(auto_update => true);
 SELECT students(1, 30);
 SELECT FROM run_merge();
-SELECT FROM generate_series(1, 55) n, LATERAL stage('x' || n, 'student', 'Sam' || n, 'Day', identifier => 's-' || n, email => 's' || n || '@old.example', connection => 'second');
+SELECT FROM generate_series(1, 55) n, LATERAL stage('x' || n, 'student', 'Sam' || n, 'Day', identifier => 's-' || n,
+    email => 's' || n || '@old.example', connection => 'second');
 SELECT FROM run_merge(connection => 'second');
 SELECT numbers();
-SELECT FROM generate_series(1, 55) n, LATERAL stage('x' || n, 'student', 'Sam' || n, 'X', identifier => 's-' || n, email => 's' || n || '@old.example', connection => 'second');
+SELECT FROM generate_series(1, 55) n, LATERAL stage('x' || n, 'student', 'Sam' || n, 'X', identifier => 's-' || n,
+    email => 's' || n || '@old.example', connection => 'second');
 SELECT FROM run_merge(connection => 'second');
 SELECT verdicts();
 SELECT family_name, count(*) FROM people GROUP BY family_name;

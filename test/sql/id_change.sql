@@ -1,5 +1,5 @@
--- A night on which many ids of the SIS are other ones: nobody is created twice, archived or taken for another, until somebody moves the links.
--- Planted: states that only a SIS, an earlier night or time would make.
+-- A night on which many ids of the SIS are other ones: no one is created twice, archived or taken for another, until
+-- someone moves the links. Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/merge.sql'
 \set fixture_end :abs_srcdir '/fixtures/merge_end.sql'
@@ -7,16 +7,20 @@
 \i :fixture
 \set ECHO all
 
-CREATE FUNCTION held(wanted bigint DEFAULT last_run(), OUT action text, OUT category text, OUT number bigint, OUT state_reason text) RETURNS SETOF record LANGUAGE sql AS $$
+CREATE FUNCTION held(wanted bigint DEFAULT last_run(), OUT action text, OUT category text, OUT number bigint,
+    OUT state_reason text) RETURNS SETOF record LANGUAGE sql AS $$
     SELECT c.action, c.category, count(*), c.state_reason FROM changes c WHERE c.run = wanted AND c.state = 'held'
     GROUP BY c.action, c.category, c.state_reason ORDER BY c.action, c.category
 $$;
-CREATE FUNCTION everybody() RETURNS text LANGUAGE sql AS $$ SELECT md5(string_agg(p::text, '' ORDER BY person_id)) FROM people p $$;
+CREATE FUNCTION everybody() RETURNS text LANGUAGE sql AS $$ SELECT md5(string_agg(p::text, '' ORDER BY person_id))
+    FROM people p $$;
 SELECT toggle(auto_update => true, archive => true);
 SELECT FROM roster_configure('north', guard_percent => 100, guard_floor => 100);
 SELECT stage('s' || n, 'student', 'Sam' || n, 'Day', identifier => n::text) FROM generate_series(1, 9) n;
-SELECT stage('s10', 'student', 'Sam10', 'Day'), stage('s11', 'student', 'Sam11', 'Day', email => 'sam11@x'), stage('s12', 'student', 'Sam12', 'Day');
-SELECT stage('t' || n, 'teacher', 'Kim' || n, 'Day', identifier => 't' || n, username => 'kim' || n) FROM generate_series(1, 4) n;
+SELECT stage('s10', 'student', 'Sam10', 'Day'), stage('s11', 'student', 'Sam11', 'Day', email => 'sam11@x'),
+    stage('s12', 'student', 'Sam12', 'Day');
+SELECT stage('t' || n, 'teacher', 'Kim' || n, 'Day', identifier => 't' || n, username => 'kim' || n)
+    FROM generate_series(1, 4) n;
 SELECT stage('a1', 'administrator', 'Kim1', 'Day', username => 'kim1');
 SELECT stage('a' || n, 'administrator', 'Lou' || n, 'Day', identifier => 'a' || n) FROM generate_series(2, 9) n;
 SELECT FROM run_merge();
@@ -28,10 +32,13 @@ SELECT everybody() AS before \gset
 
 -- students and teachers have new ids, of the others one. s10 and s12 have no key; s6 is gone indeed, and n1 is new
 DELETE FROM staged_users WHERE connection = 'north';
-SELECT stage('new-s' || n, 'student', 'Sam' || n, 'Day', identifier => n::text, grade => '9') FROM unnest(ARRAY[1, 2, 3, 4, 5, 7, 8, 9]) n;
-SELECT stage('new-s10', 'student', 'Sam10', 'Day'), stage('new-s11', 'student', 'Sam11', 'Day', email => 'SAM11@x'), stage('s12', 'student', 'Sam12', 'Day'),
+SELECT stage('new-s' || n, 'student', 'Sam' || n, 'Day', identifier => n::text, grade => '9')
+    FROM unnest(ARRAY[1, 2, 3, 4, 5, 7, 8, 9]) n;
+SELECT stage('new-s10', 'student', 'Sam10', 'Day'), stage('new-s11', 'student', 'Sam11', 'Day', email => 'SAM11@x'),
+    stage('s12', 'student', 'Sam12', 'Day'),
     stage('n1', 'student', 'New', 'Comer', identifier => '77');
-SELECT stage('new-t' || n, 'teacher', 'Kim' || n, 'Day', identifier => 't' || n, username => 'kim' || n) FROM generate_series(1, 4) n;
+SELECT stage('new-t' || n, 'teacher', 'Kim' || n, 'Day', identifier => 't' || n, username => 'kim' || n)
+    FROM generate_series(1, 4) n;
 SELECT stage('new-a1', 'administrator', 'Kim1', 'Day', username => 'kim1');
 SELECT stage('new-a2', 'administrator', 'Lou2', 'Day', identifier => 'a2');
 SELECT stage('a' || n, 'administrator', 'Lou' || n, 'Day', identifier => 'a' || n) FROM generate_series(3, 8) n;
@@ -49,7 +56,8 @@ SELECT * FROM (SELECT created, linked, updated, archived, held, skipped FROM run
 SELECT count(*) FROM people WHERE identifier IN ('1', '2', '3', '4', '5', '77') OR given_name IN ('Sam10', 'Sam12');
 SELECT count(*) FILTER (WHERE missed_since IS NOT NULL), count(*) FROM links WHERE category = 'student';
 SELECT roster_report(last_run()) ~ '^Action needed: 13 IDs changed in the SIS and 2 archives on hold\.';
-SELECT part, content ->> 'title', jsonb_pretty(content -> 'items') FROM report_parts(last_run()) WHERE part = 'decision' AND content ->> 'title' LIKE '%IDs%';
+SELECT part, content ->> 'title', jsonb_pretty(content -> 'items') FROM report_parts(last_run()) WHERE part = 'decision'
+    AND content ->> 'title' LIKE '%IDs%';
 SELECT roster_report(last_run()) ~ format('SELECT minga_roster\.roster_relink\(%s\);', last_run());
 SELECT report_subject(last_run());
 SELECT held, blocked_reason FROM roster_status WHERE connection = 'north';
@@ -69,8 +77,10 @@ SELECT identifier, given_name FROM people WHERE archived_at IS NOT NULL ORDER BY
 UPDATE links SET missed_since = NULL WHERE sourced_id = 's1';
 UPDATE changes SET person_id = 'gone' WHERE run = :judged AND sourced_ids = ARRAY['new-s3'];
 SELECT roster_relink(:judged);
-SELECT sourced_ids, state, state_reason FROM changes WHERE run = :judged AND action = 'link' AND category IN ('student', 'teacher') ORDER BY sourced_ids;
-SELECT sourced_id, category, role_written, rule, linked_run = (SELECT min(run) FROM runs WHERE connection = 'north') AS first, missed_since IS NULL AS listed, archived_run
+SELECT sourced_ids, state, state_reason FROM changes WHERE run = :judged AND action = 'link'
+    AND category IN ('student', 'teacher') ORDER BY sourced_ids;
+SELECT sourced_id, category, role_written, rule, linked_run = (SELECT min(run) FROM runs WHERE connection = 'north')
+    AS first, missed_since IS NULL AS listed, archived_run
 FROM links WHERE sourced_id LIKE 'new-%' ORDER BY sourced_id;
 SELECT refused(format('SELECT roster_relink(%s)', :judged));
 UPDATE links SET missed_since = now() WHERE sourced_id = 's1';

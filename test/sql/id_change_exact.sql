@@ -1,5 +1,5 @@
--- From OneRoster 1.1 of Infinite Campus to 1.2: each row tells the id that it had, without the letter of its role. That is exact, and comes before any other key.
--- Planted: states that only a SIS, an earlier night or time would make.
+-- From OneRoster 1.1 of Infinite Campus to 1.2: each row tells the id that it had, without the letter of its role. That
+-- is exact, and comes before any other key. Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/merge.sql'
 \set fixture_end :abs_srcdir '/fixtures/merge_end.sql'
@@ -10,23 +10,28 @@ CREATE FUNCTION was(sourced_id text, legacy_id text) RETURNS SETOF void LANGUAGE
 $$;
 CREATE FUNCTION moves(wanted bigint DEFAULT last_run()) RETURNS SETOF text LANGUAGE sql AS $$
     SELECT concat_ws(' | ', c.category, array_to_string(c.sourced_ids, ' '), c.action, c.rule, c.state,
-        (SELECT string_agg(l.sourced_id, ' ' ORDER BY l.sourced_id) FROM links l WHERE l.connection = 'north' AND l.person_id = c.person_id))
-    FROM changes c WHERE c.run = wanted AND c.action IN ('link', 'create', 'conflict', 'archive', 'update') ORDER BY c.category, c.sourced_ids
+        (SELECT string_agg(l.sourced_id, ' ' ORDER BY l.sourced_id) FROM links l WHERE l.connection = 'north'
+        AND l.person_id = c.person_id))
+    FROM changes c WHERE c.run = wanted AND c.action IN ('link', 'create', 'conflict', 'archive', 'update')
+    ORDER BY c.category, c.sourced_ids
 $$;
 \set ECHO all
 UPDATE sis SET campus_metadata = true WHERE sis = 'infinite_campus';
 SELECT toggle(auto_update => true, archive => true);
 SELECT FROM roster_configure('north', guard_percent => 100, guard_floor => 100);
--- Some have no key; the numbers of students and staff overlap. The only administrator is a teacher, and listed as nothing else later:
--- that list is empty then, and proves nothing of staff.
-SELECT stage('s' || n, 'student', 'Sam' || n, 'Day', identifier => CASE WHEN n < 5 THEN n::text END) FROM generate_series(1, 9) n;
+-- Some have no key; the numbers of students and staff overlap. The only administrator is a teacher, and listed as
+-- nothing else later: that list is empty then, and proves nothing of staff.
+SELECT stage('s' || n, 'student', 'Sam' || n, 'Day', identifier => CASE WHEN n < 5 THEN n::text END)
+    FROM generate_series(1, 9) n;
 SELECT stage('t' || n, 'teacher', 'Kim' || n, 'Fox', username => 'kim' || n) FROM generate_series(1, 6) n;
 SELECT stage('a1', 'administrator', 'Kim1', 'Fox', username => 'kim1');
 SELECT FROM run_merge();
 
--- s2 and s3 come with each other's number, s9 is gone, one is new; t4 and t5 have one id now, t6 comes as somebody of another name
+-- s2 and s3 come with each other's number, s9 is gone, one is new; t4 and t5 have one id now, t6 comes as someone of
+-- another name
 DELETE FROM staged_users WHERE connection = 'north';
-SELECT stage('u' || n, 'student', 'Sam' || n, 'Day', identifier => CASE n WHEN 2 THEN '3' WHEN 3 THEN '2' WHEN 4 THEN '4' END) FROM generate_series(1, 8) n;
+SELECT stage('u' || n, 'student', 'Sam' || n, 'Day', identifier => CASE n WHEN 2 THEN '3' WHEN 3 THEN '2' WHEN 4
+    THEN '4' END) FROM generate_series(1, 8) n;
 SELECT was('u' || n, n::text) FROM generate_series(1, 7) n;
 SELECT was('u8', 's8');
 SELECT stage('u77', 'student', 'New', 'Comer'), was('u77', '77');

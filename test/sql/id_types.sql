@@ -38,7 +38,8 @@ BEGIN
                 ELSE string_agg(p.person_id::text, ' ') END
             FROM ids p LEFT JOIN links l ON l.connection = 'north' AND l.person_id = p.person_id::text
             WHERE p.site::text = 'north'),
-        (SELECT string_agg(p.given_name || CASE WHEN p.archived_at IS NULL THEN '' ELSE ' (archived)' END, ' ' ORDER BY p.family_name)
+        (SELECT string_agg(p.given_name || CASE WHEN p.archived_at IS NULL THEN '' ELSE ' (archived)' END, ' '
+        ORDER BY p.family_name)
             FROM ids p WHERE p.site::text = 'north'));
 END
 $$;
@@ -97,7 +98,8 @@ SELECT equal_terms('further', 'gone', 'x');
 -- A value that is too long for a domain is refused, as for any column, and not cut.
 ALTER TABLE people ALTER grade TYPE short, ALTER phone TYPE varchar(5);
 SELECT stage('s1', 'student', 'Ada', 'Day', grade => 'Kindergarten'),
-    stage('s2', 'student', 'Bea', 'Day', phone => '555-0199'), stage('s3', 'student', 'Cy', 'Day', grade => 'K', phone => '555');
+    stage('s2', 'student', 'Bea', 'Day', phone => '555-0199'),
+    stage('s3', 'student', 'Cy', 'Day', grade => 'K', phone => '555');
 SELECT FROM run_merge();
 SELECT action, ids, rule FROM shown();
 SELECT given_name, grade, phone FROM people;

@@ -79,15 +79,19 @@ SELECT minga_roster.roster_report(950000102);
 -- The counts in plain words.
 SAVEPOINT counts;
 SELECT count_run(950000102, '{"student": {"merged": 2, "skip": 3, "protect": 1}, "teacher": {"merged": 1}}');
-SELECT line FROM string_to_table(minga_roster.roster_report(950000102), E'\n') AS line WHERE line ~ '^(On hold|Duplicate|Different|Protected) ';
+SELECT line FROM string_to_table(minga_roster.roster_report(950000102), E'\n') AS line
+    WHERE line ~ '^(On hold|Duplicate|Different|Protected) ';
 ROLLBACK TO counts;
 -- What the people table does not take is the database administrator's matter, and not about who is who.
-UPDATE minga_roster.changes SET conflict = (ARRAY['not_stored', 'not_unique', 'names_differ'])[least(change % 30 + 1, 3)],
-    reason = CASE WHEN change % 30 = 1 THEN 'Clear it there.' ELSE reason END WHERE run = 950000102 AND action = 'conflict';
+UPDATE minga_roster.changes
+    SET conflict = (ARRAY['not_stored', 'not_unique', 'names_differ'])[least(change % 30 + 1, 3)],
+    reason = CASE WHEN change % 30 = 1 THEN 'Clear it there.' ELSE reason END WHERE run = 950000102
+    AND action = 'conflict';
 SELECT p.content ->> 'title', p.content -> 'lines', p.content -> 'items'
 FROM minga_roster_internal.report_parts(950000102) p WHERE p.content ->> 'title' ~ 'conflict';
 UPDATE minga_roster.changes SET conflict = 'not_stored' WHERE run = 950000102 AND action = 'conflict';
-SELECT p.content ->> 'title' FROM minga_roster_internal.report_parts(950000102) p WHERE p.content ->> 'title' ~ 'conflict';
+SELECT p.content ->> 'title' FROM minga_roster_internal.report_parts(950000102) p
+    WHERE p.content ->> 'title' ~ 'conflict';
 UPDATE minga_roster.changes SET conflict = NULL WHERE run = 950000102 AND action = 'conflict';
 -- Without a next evening, and with deltas, there is no date to decide by.
 UPDATE minga_roster.connections SET automatic = false;
@@ -183,7 +187,7 @@ SELECT make_run(950000111, evening => '2026-09-01', counts => '{"created": 3, "u
 SELECT mail(950000111);
 UPDATE minga_roster.runs SET state = 'succeeded' WHERE run = 950000013;
 
--- What a run noticed in the SIS: in subject and first sentence where somebody has to look, else in its section alone;
+-- What a run noticed in the SIS: in subject and first sentence where someone has to look, else in its section alone;
 -- lists that are not read completely as before.
 SELECT make_run(950000120, evening => '2026-09-02', counts => '{"unchanged": 20}');
 INSERT INTO minga_roster.run_findings (run, position, finding, category, amount, "of", detail, needs_look)
@@ -260,7 +264,8 @@ SELECT jsonb_array_elements_text(content) FROM minga_roster_internal.report_part
 UPDATE minga_roster.connections SET unproven = false, credentials_expire = '2026-10-01', delta = false,
     enabled_origin = '1/1';
 SELECT jsonb_array_elements_text(content) FROM minga_roster_internal.report_parts(950000111) WHERE part = 'items';
-UPDATE minga_roster.connections SET credentials_expire = '2026-10-03', enabled_origin = minga_roster_internal.server_origin();
+UPDATE minga_roster.connections SET credentials_expire = '2026-10-03',
+    enabled_origin = minga_roster_internal.server_origin();
 UPDATE minga_roster.runs SET is_full = true WHERE run = 950000111;
 SELECT count(*) FROM minga_roster_internal.report_parts(950000111) WHERE part = 'items';
 

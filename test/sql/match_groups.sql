@@ -1,5 +1,5 @@
--- Which rows of a roster are one person: rows of one role that a SIS sends for each school, rows that share a key and contradict, and a row
--- between two people.
+-- Which rows of a roster are one person: rows of one role that a SIS sends for each school, rows that share a key and
+-- contradict, and a row between two people.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/merge.sql'
 \set matching :abs_srcdir '/fixtures/matching.sql'
@@ -12,7 +12,8 @@ SELECT fresh();
 SELECT stay();
 
 -- a row for each school is one person, who leaves with the last of them
-SELECT stage('a1', 'student', 'Ana', 'Lee', identifier => '1', username => 'alee', email => 'ana@x.example'), stage('b1', 'student', 'Ana', 'Lee', identifier => '1', username => 'ALEE', email => 'Ana@x.example');
+SELECT stage('a1', 'student', 'Ana', 'Lee', identifier => '1', username => 'alee', email => 'ana@x.example'),
+    stage('b1', 'student', 'Ana', 'Lee', identifier => '1', username => 'ALEE', email => 'Ana@x.example');
 SELECT FROM run_merge();
 SELECT told();
 SELECT outcomes();
@@ -43,16 +44,21 @@ SELECT FROM run_merge();
 DELETE FROM people WHERE given_name IN ('Ana', 'Anabel', 'Zoe');
 DELETE FROM links WHERE sourced_id IN ('a1', 'b1');
 
--- one number and other names, user names or addresses: a conflict, also when nobody is there yet
+-- one number and other names, user names or addresses: a conflict, also when no one is there yet
 SELECT stage('a1', 'student', 'Ana', 'Lee', identifier => '1'), stage('b1', 'student', 'Bo', 'Ray', identifier => '1');
-SELECT stage('a2', 'student', 'Ana', 'Lee', identifier => '2', username => 'one'), stage('b2', 'student', 'Ana', 'Lee', identifier => '2', username => 'two');
-SELECT stage('a3', 'student', 'Ana', 'Lee', identifier => '3', email => 'one@x.example'), stage('b3', 'student', 'Ana', 'Lee', identifier => '3', email => 'two@x.example');
+SELECT stage('a2', 'student', 'Ana', 'Lee', identifier => '2', username => 'one'),
+    stage('b2', 'student', 'Ana', 'Lee', identifier => '2', username => 'two');
+SELECT stage('a3', 'student', 'Ana', 'Lee', identifier => '3', email => 'one@x.example'),
+    stage('b3', 'student', 'Ana', 'Lee', identifier => '3', email => 'two@x.example');
 SELECT stage('a4', 'student', 'Ana', 'Lee', identifier => '4'), stage('b4', 'student', 'Ana', '...', identifier => '4');
 -- one user name, and no number or another
-SELECT stage('a5', 'student', 'Ana', 'Lee', username => 'five'), stage('b5', 'student', 'Ana', 'Lee', username => 'five');
-SELECT stage('a6', 'student', 'Ana', 'Lee', username => 'six', identifier => '6'), stage('b6', 'student', 'Ana', 'Lee', username => 'six', identifier => '66');
+SELECT stage('a5', 'student', 'Ana', 'Lee', username => 'five'),
+    stage('b5', 'student', 'Ana', 'Lee', username => 'five');
+SELECT stage('a6', 'student', 'Ana', 'Lee', username => 'six', identifier => '6'),
+    stage('b6', 'student', 'Ana', 'Lee', username => 'six', identifier => '66');
 -- names of which each agrees with one of the others alone
-SELECT stage('a7', 'student', 'Kat', 'Lee', identifier => '7'), stage('b7', 'student', 'Katherine', 'Lee', identifier => '7'), stage('c7', 'student', 'Kathleen', 'Lee', identifier => '7');
+SELECT stage('a7', 'student', 'Kat', 'Lee', identifier => '7'), stage('b7', 'student', 'Katherine', 'Lee',
+    identifier => '7'), stage('c7', 'student', 'Kathleen', 'Lee', identifier => '7');
 SELECT FROM run_merge();
 SELECT told();
 SELECT outcomes() ~ 'create';
@@ -60,20 +66,28 @@ SELECT outcomes() ~ 'create';
 -- addresses are a conflict
 SELECT fresh();
 INSERT INTO people (site, role, given_name, family_name, email) VALUES
-    ('north', 'staff', 'Cy', 'Dow', 'cy@home.example'), ('north', 'staff', 'Dina', 'Hay', 'di@one.example'), ('north', 'teacher', 'Dina', 'Hay', 'di@two.example'),
+    ('north', 'staff', 'Cy', 'Dow', 'cy@home.example'), ('north', 'staff', 'Dina', 'Hay', 'di@one.example'),
+    ('north', 'teacher', 'Dina', 'Hay', 'di@two.example'),
     ('north', 'staff', 'Edith', 'Ivy', 'ed@home.example');
-SELECT stage('t1', 'teacher', 'Cy', 'Dow', identifier => '1', email => 'cy@school.example'), stage('a1', 'administrator', 'Cy', 'Dow', identifier => '1', email => 'CY@home.example'),
-    stage('t2', 'teacher', 'Dina', 'Hay', username => 'dh', email => 'di@one.example'), stage('a2', 'administrator', 'Dina', 'Hay', username => 'dh', email => 'di@two.example'),
-    stage('t3', 'teacher', 'Ed', 'Ivy', username => 'ei', email => 'ed@school.example'), stage('a3', 'administrator', 'Ed', 'Ivy', username => 'ei', email => 'ed@home.example');
+SELECT stage('t1', 'teacher', 'Cy', 'Dow', identifier => '1', email => 'cy@school.example'),
+    stage('a1', 'administrator', 'Cy', 'Dow', identifier => '1', email => 'CY@home.example'),
+    stage('t2', 'teacher', 'Dina', 'Hay', username => 'dh', email => 'di@one.example'),
+    stage('a2', 'administrator', 'Dina', 'Hay', username => 'dh', email => 'di@two.example'),
+    stage('t3', 'teacher', 'Ed', 'Ivy', username => 'ei', email => 'ed@school.example'),
+    stage('a3', 'administrator', 'Ed', 'Ivy', username => 'ei', email => 'ed@home.example');
 SELECT FROM run_merge();
 SELECT told();
 SELECT again();
 -- two roles that share a key are one person unless both names differ
 SELECT fresh();
-SELECT stage('t1', 'teacher', 'Ana', 'Lee', username => 'one'), stage('a1', 'administrator', 'Bo', 'Ray', username => 'one');
-SELECT stage('t2', 'teacher', 'Ana', 'Lee', identifier => '2'), stage('a2', 'administrator', 'Ana', 'Ray', identifier => '2');
-SELECT stage('t3', 'teacher', 'Ana', 'Lee', identifier => '3', username => 'x'), stage('a3', 'administrator', 'Bo', 'Ray', identifier => '3', username => 'y');
-SELECT stage('t4', 'teacher', 'Ana', 'Lee', identifier => '4'), stage('u4', 'teacher', 'Ana', 'Lee', identifier => '4'), stage('a4', 'administrator', 'Ana', 'Lee', identifier => '4');
+SELECT stage('t1', 'teacher', 'Ana', 'Lee', username => 'one'),
+    stage('a1', 'administrator', 'Bo', 'Ray', username => 'one');
+SELECT stage('t2', 'teacher', 'Ana', 'Lee', identifier => '2'),
+    stage('a2', 'administrator', 'Ana', 'Ray', identifier => '2');
+SELECT stage('t3', 'teacher', 'Ana', 'Lee', identifier => '3', username => 'x'),
+    stage('a3', 'administrator', 'Bo', 'Ray', identifier => '3', username => 'y');
+SELECT stage('t4', 'teacher', 'Ana', 'Lee', identifier => '4'), stage('u4', 'teacher', 'Ana', 'Lee', identifier => '4'),
+    stage('a4', 'administrator', 'Ana', 'Lee', identifier => '4');
 SELECT FROM run_merge();
 SELECT told();
 SELECT again();
@@ -83,21 +97,25 @@ SELECT FROM run_merge();
 SELECT told();
 SELECT again();
 
--- linked rows are two people whatever they come to share; a third row that would join them is a conflict that names both, and they go on
+-- linked rows are two people whatever they come to share; a third row that would join them is a conflict that names
+-- both, and they go on
 SELECT fresh();
-SELECT stage('t1', 'teacher', 'Ana', 'Lee', username => 'one', identifier => '1'), stage('a1', 'administrator', 'Ana', 'Ray', username => 'two', identifier => '2');
+SELECT stage('t1', 'teacher', 'Ana', 'Lee', username => 'one', identifier => '1'),
+    stage('a1', 'administrator', 'Ana', 'Ray', username => 'two', identifier => '2');
 SELECT FROM run_merge();
 SELECT stage('t1', 'teacher', 'Ana', 'Lee', username => 'one', identifier => '2');
 SELECT FROM run_merge();
 SELECT told();
-SELECT stage('i1', 'aide', 'Ana', 'Lee', username => 'one', identifier => '2'), stage('a1', 'administrator', 'Ana', 'Ray', identifier => '2', phone => '5');
+SELECT stage('i1', 'aide', 'Ana', 'Lee', username => 'one', identifier => '2'),
+    stage('a1', 'administrator', 'Ana', 'Ray', identifier => '2', phone => '5');
 SELECT FROM run_merge();
 SELECT told();
 -- of one role, beside a linked row: the linked row goes on
 SELECT fresh();
 SELECT stage('s1', 'student', 'Ana', 'Lee', identifier => '1');
 SELECT FROM run_merge();
-SELECT stage('s1', 'student', 'Ana', 'Lee', identifier => '1', grade => '5'), stage('s2', 'student', 'Bo', 'Ray', identifier => '1');
+SELECT stage('s1', 'student', 'Ana', 'Lee', identifier => '1', grade => '5'),
+    stage('s2', 'student', 'Bo', 'Ray', identifier => '1');
 SELECT FROM run_merge();
 SELECT told();
 SELECT roster_decide('north', 's2', 'never the same', 'P1');
@@ -125,10 +143,13 @@ SELECT told();
 SELECT fresh();
 SELECT stage('s' || n, 'student', 'Sam' || n, 'Day', identifier => 'none') FROM generate_series(1, 5000) n;
 SELECT FROM run_merge();
-SELECT action, conflict, count(*), sum(cardinality(sourced_ids)) FROM changes WHERE run = last_run() GROUP BY 1, 2 ORDER BY 1, 2;
+SELECT action, conflict, count(*), sum(cardinality(sourced_ids)) FROM changes WHERE run = last_run() GROUP BY 1, 2
+    ORDER BY 1, 2;
 SELECT fresh();
-SELECT stage('t' || n, (ARRAY['teacher', 'administrator', 'aide'])[n % 3 + 1], 'Sam' || n, 'Day', identifier => 'none', username => CASE WHEN n % 2 = 0 THEN 'u' || n END) FROM generate_series(1, 3000) n;
+SELECT stage('t' || n, (ARRAY['teacher', 'administrator', 'aide'])[n % 3 + 1], 'Sam' || n, 'Day', identifier => 'none',
+    username => CASE WHEN n % 2 = 0 THEN 'u' || n END) FROM generate_series(1, 3000) n;
 SELECT FROM run_merge();
-SELECT action, conflict, count(*), sum(cardinality(sourced_ids)) FROM changes WHERE run = last_run() GROUP BY 1, 2 ORDER BY 1, 2;
+SELECT action, conflict, count(*), sum(cardinality(sourced_ids)) FROM changes WHERE run = last_run() GROUP BY 1, 2
+    ORDER BY 1, 2;
 \set ECHO none
 \i :fixture_end

@@ -1,4 +1,5 @@
--- The first sync of a site that has nobody, beside sites that have people, waits for one approval: the site may be mistyped.
+-- The first sync of a site that has no one, beside sites that have people, waits for one approval: the site may be
+-- mistyped.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/merge.sql'
 \set deployment :abs_srcdir '/fixtures/deployment.sql'
@@ -8,11 +9,13 @@
 \i :deployment
 \set ECHO all
 
-INSERT INTO people (site, role, given_name, family_name, identifier) SELECT 'NORTH', 'student', 'Sam' || n, 'Day', n::text FROM generate_series(1, 3) n;
+INSERT INTO people (site, role, given_name, family_name, identifier) SELECT 'NORTH', 'student', 'Sam' || n, 'Day',
+    n::text FROM generate_series(1, 3) n;
 SELECT stage('s' || n, 'student', 'Sam' || n, 'Day', n::text) FROM generate_series(1, 3) n;
-SELECT stage('t1', 'teacher', 'Tea', 'Poe', '7', username => 'tea'), stage('a1', 'administrator', 'Tea', 'Poe', '7', username => 'tea'), stage('s9', 'student', NULL, NULL, '9');
+SELECT stage('t1', 'teacher', 'Tea', 'Poe', '7', username => 'tea'),
+    stage('a1', 'administrator', 'Tea', 'Poe', '7', username => 'tea'), stage('s9', 'student', NULL, NULL, '9');
 
--- A preview shows it, and its apply creates nobody.
+-- A preview shows it, and its apply creates no one.
 SELECT FROM run_merge('preview');
 SELECT last_run() AS preview \gset
 SELECT did();
@@ -27,8 +30,10 @@ SELECT did();
 SELECT outcomes();
 SELECT category, action, count FROM run_counts WHERE run = last_run() ORDER BY 1, 2;
 SELECT held, blocked_reason FROM roster_status WHERE connection = 'north';
-SELECT roster_report(last_run()) ~ '^Action needed: 4 new accounts on hold', roster_report(last_run()) ~ format('SELECT minga_roster.roster_approve\(%s\);', last_run()),
-    roster_report(last_run()) ~ 'first\s+sync\s+of\s+"north"', roster_report_html(last_run()) ~ '4 new accounts on hold';
+SELECT roster_report(last_run()) ~ '^Action needed: 4 new accounts on hold',
+    roster_report(last_run()) ~ format('SELECT minga_roster.roster_approve\(%s\);', last_run()),
+    roster_report(last_run()) ~ 'first\s+sync\s+of\s+"north"',
+    roster_report_html(last_run()) ~ '4 new accounts on hold';
 SELECT FROM run_merge();
 SELECT last_run() AS night \gset
 SELECT did();
@@ -39,7 +44,8 @@ SELECT FROM run_merge('approve', :night);
 SELECT did();
 SELECT site, role, given_name, identifier FROM people WHERE site = 'north' ORDER BY identifier;
 SELECT linked();
-SELECT action, sourced_ids, person_id, state, state_cause FROM changes WHERE run = :night AND action = 'create' ORDER BY change;
+SELECT action, sourced_ids, person_id, state, state_cause FROM changes WHERE run = :night AND action = 'create'
+    ORDER BY change;
 SELECT count(*) FROM planned_links;
 SELECT refused(format('SELECT run_merge(''approve'', %s)', :'night'));
 SELECT again();
@@ -50,7 +56,8 @@ SELECT did();
 -- The approval is taken back as a whole.
 SELECT clear();
 INSERT INTO people (site, role, given_name, family_name) VALUES ('south', 'student', 'Sam', 'Day');
-SELECT stage('s1', 'student', 'Ann', 'Lee', '1'), stage('s2', 'student', 'Bo', 'Ray', '2', email => 'bo@x.example'), stage('s3', 'student', 'Cy', 'Dow', '3'), stage('s4', 'student', 'Di', 'Fox', '4');
+SELECT stage('s1', 'student', 'Ann', 'Lee', '1'), stage('s2', 'student', 'Bo', 'Ray', '2', email => 'bo@x.example'),
+    stage('s3', 'student', 'Cy', 'Dow', '3'), stage('s4', 'student', 'Di', 'Fox', '4');
 SELECT FROM run_merge();
 SELECT last_run() AS night \gset
 SELECT FROM run_merge('approve', :night);
@@ -64,27 +71,31 @@ SELECT count(*) FILTER (WHERE archived_at IS NULL), count(*) FROM people WHERE s
 -- Each is checked again: who came, was linked, or was decided since, and categories that are off.
 SELECT clear();
 INSERT INTO people (site, role, given_name, family_name) VALUES ('south', 'student', 'Sam', 'Day');
-SELECT stage('s1', 'student', 'Ann', 'Lee', '1'), stage('s2', 'student', 'Bo', 'Ray', '2', email => 'bo@x.example'), stage('s3', 'student', 'Cy', 'Dow', '3'), stage('s4', 'student', 'Di', 'Fox', '4'),
+SELECT stage('s1', 'student', 'Ann', 'Lee', '1'), stage('s2', 'student', 'Bo', 'Ray', '2', email => 'bo@x.example'),
+    stage('s3', 'student', 'Cy', 'Dow', '3'), stage('s4', 'student', 'Di', 'Fox', '4'),
     stage('t1', 'teacher', 'Tea', 'Poe', '7'), stage('s5', 'student', 'Ed', 'Gum', '5');
 SELECT FROM run_merge('preview');
 SELECT last_run() AS preview \gset
 SELECT FROM run_merge('apply', :preview);
 INSERT INTO people (site, person_id, role, given_name, family_name, identifier, email) VALUES
-    ('north', 'P90', 'student', 'Ann', 'Lee', '1', NULL), ('north', 'P91', 'student', 'Bob', 'Ray', NULL, 'BO@x.example'), ('north', 'P92', 'student', 'Cyrus', 'Dow', NULL, NULL);
+    ('north', 'P90', 'student', 'Ann', 'Lee', '1', NULL), ('north', 'P91', 'student', 'Bob', 'Ray', NULL,
+    'BO@x.example'), ('north', 'P92', 'student', 'Cyrus', 'Dow', NULL, NULL);
 SELECT roster_decide('north', 's3', 'same person', 'P92'), roster_decide('north', 's4', 'skip');
 SELECT toggle(roster => false, category => 'teacher');
 SELECT FROM run_merge('approve', :preview);
 SELECT did();
-SELECT sourced_ids, state, regexp_replace(state_reason, '\d+', 'N') FROM changes WHERE run = :preview AND action = 'create' ORDER BY sourced_ids;
+SELECT sourced_ids, state, regexp_replace(state_reason, '\d+', 'N') FROM changes WHERE run = :preview
+    AND action = 'create' ORDER BY sourced_ids;
 SELECT linked();
 SELECT toggle(roster => true, category => 'teacher');
 SELECT FROM run_merge();
 SELECT did();
 
--- Not where the site has somebody, archived or of another connection; nor where the relation has nobody at all.
+-- Not where the site has someone, archived or of another connection; nor where the relation has no one at all.
 SELECT clear();
 DELETE FROM match_decisions;
-INSERT INTO people (site, role, given_name, family_name, archived_at) VALUES ('south', 'student', 'Sam', 'Day', NULL), ('north', 'parent', 'Pat', 'Day', now());
+INSERT INTO people (site, role, given_name, family_name, archived_at) VALUES ('south', 'student', 'Sam', 'Day', NULL),
+    ('north', 'parent', 'Pat', 'Day', now());
 SELECT stage('s1', 'student', 'Ann', 'Lee', '1');
 SELECT FROM run_merge();
 SELECT did();
@@ -92,7 +103,7 @@ SELECT clear();
 SELECT stage('s1', 'student', 'Ann', 'Lee', '1');
 SELECT FROM run_merge();
 SELECT did();
--- Nor once the connection has linked somebody, whatever became of the people.
+-- Nor once the connection has linked someone, whatever became of the people.
 DELETE FROM people;
 INSERT INTO people (site, role, given_name, family_name) VALUES ('south', 'student', 'Sam', 'Day');
 SELECT FROM run_merge();

@@ -8,7 +8,8 @@ CREATE SCHEMA notify;
 GRANT USAGE ON SCHEMA notify TO regress_people_owner;
 SET search_path = notify, minga_roster, minga_roster_internal, public;
 SELECT roster_create_people('people', owner => 'regress_people_owner');
-SELECT connection FROM roster_connect('notified', 'https://sis.example/campus/api/oneroster/v1p1/minga', 'c', school_id => '1', people => 'people', time_zone => 'America/Denver');
+SELECT connection FROM roster_connect('notified', 'https://sis.example/campus/api/oneroster/v1p1/minga', 'c',
+    school_id => '1', people => 'people', time_zone => 'America/Denver');
 
 -- No mail server yet; then none but the sender is missing; then all is there.
 SELECT roster_notify('notified', 'it@mesa.example');
@@ -28,7 +29,9 @@ SELECT roster_notify('notified', 'principal@mesa.example', 'never');
 SELECT email, send, manual FROM recipients WHERE connection = 'notified' ORDER BY email;
 
 SELECT pg_temp.refusal(format('SELECT roster_notify(''notified'', %L)', email)) FROM (VALUES
-    ('it.mesa.example'), ('@mesa.example'), ('it@'), ('it@mesa@example'), ('it@mesa'), ('it@.mesa.example'), ('it@mesa..example'), ('it@mesa.example.'), ('it @mesa.example'), (E'it@mesa.example\nBcc: x@y'), (E'it@mesa.example\r'), (''),
+    ('it.mesa.example'), ('@mesa.example'), ('it@'), ('it@mesa@example'), ('it@mesa'), ('it@.mesa.example'),
+    ('it@mesa..example'), ('it@mesa.example.'), ('it @mesa.example'), (E'it@mesa.example\nBcc: x@y'),
+    (E'it@mesa.example\r'), (''),
     ('a@b.example,c@d.example'), ('IT <it@mesa.example>'), (repeat('a', 250) || '@b.example'), (E'it\x01@mesa.example'),
     (E'it\u202e@mesa.example'), (NULL)) AS e (email);
 SELECT pg_temp.refusal($$SELECT roster_notify('notified', 'x@mesa.example', 'sometimes')$$);
@@ -39,7 +42,8 @@ SELECT count(*) FROM recipients WHERE connection = 'notified';
 -- A recipient is removed, with the mail that waits for it and no other.
 INSERT INTO outbox (run, connection, email, subject, body_text, body_html, state, next_attempt_at, created_at, origin)
 SELECT -n, 'notified', e, '', '', '', s, now(), now(), ''
-FROM (VALUES (1, 'it@mesa.example', 'waiting'), (2, 'it@mesa.example', 'sent'), (3, 'principal@mesa.example', 'waiting')) AS v (n, e, s);
+FROM (VALUES (1, 'it@mesa.example', 'waiting'), (2, 'it@mesa.example', 'sent'),
+    (3, 'principal@mesa.example', 'waiting')) AS v (n, e, s);
 SELECT roster_remove_recipient('notified', 'IT@mesa.example');
 SELECT email FROM recipients WHERE connection = 'notified' ORDER BY email;
 SELECT email, state FROM outbox WHERE connection = 'notified' ORDER BY run DESC;

@@ -1,5 +1,5 @@
--- Whom a row of the roster is: link, identifier within a family, e-mail that is unique on both sides; names and identifiers veto.
--- Planted: states that only a SIS, an earlier night or time would make.
+-- Whom a row of the roster is: link, identifier within a family, e-mail that is unique on both sides; names and
+-- identifiers veto. Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/merge.sql'
 \set fixture_end :abs_srcdir '/fixtures/merge_end.sql'
@@ -22,7 +22,7 @@ SELECT stage('a2', 'administrator', 'Bo', 'Ray', identifier => '12');
 SELECT stage('s3', 'student', 'Cyril', 'DOW', identifier => '13');
 -- a role of the school's own says nothing about the family
 SELECT stage('s4', 'student', 'Di', 'Fox', identifier => '14');
--- another site's people are nobody here
+-- another site's people are no one here
 SELECT stage('s5', 'student', 'Ed', 'Gum', identifier => '15');
 SELECT FROM run_merge();
 SELECT * FROM shown();
@@ -33,7 +33,8 @@ SELECT clear();
 INSERT INTO people (site, role, given_name, family_name, identifier, email, archived_at) VALUES
     ('north', 'student', 'Ana', 'Lee', NULL, 'ANA@x.example', NULL),
     ('north', 'teacher', 'Bo', 'Ray', NULL, 'bo@x.example', NULL),
-    ('north', 'student', 'Cy', 'Dow', NULL, 'home@x.example', NULL), ('north', 'student', 'Di', 'Dow', NULL, 'home@x.example', NULL),
+    ('north', 'student', 'Cy', 'Dow', NULL, 'home@x.example', NULL),
+    ('north', 'student', 'Di', 'Dow', NULL, 'home@x.example', NULL),
     ('north', 'student', 'Ed', 'Gum', NULL, 'ed@x.example', '2026-01-01'),
     ('north', 'student', 'Flo', 'Hay', NULL, 'flo@x.example', '2026-01-01'),
     ('north', 'student', 'Guy', 'Ivy', NULL, 'guy@x.example', NULL);
@@ -58,8 +59,10 @@ SELECT * FROM shown();
 -- the first step with a candidate decides: link before identifier, identifier before e-mail
 SELECT clear();
 INSERT INTO people (site, role, given_name, family_name, identifier, email) VALUES
-    ('north', 'student', 'Ana', 'Lee', '11', 'one@x.example'), ('north', 'student', 'Ana', 'Lee', '12', 'two@x.example'), ('north', 'student', 'Bo', 'Ray', NULL, 'bo@x.example');
-INSERT INTO links (connection, sourced_id, site, person_id, category, rule, linked_run) VALUES ('north', 's1', 'north', 'P2', 'student', 'new', 1);
+    ('north', 'student', 'Ana', 'Lee', '11', 'one@x.example'),
+    ('north', 'student', 'Ana', 'Lee', '12', 'two@x.example'), ('north', 'student', 'Bo', 'Ray', NULL, 'bo@x.example');
+INSERT INTO links (connection, sourced_id, site, person_id, category, rule, linked_run)
+    VALUES ('north', 's1', 'north', 'P2', 'student', 'new', 1);
 SELECT stage('s1', 'student', 'Zoe', 'Quite Other', identifier => '99', email => 'zoe@x.example');
 SELECT stage('s2', 'student', 'Ana', 'Lee', identifier => '11', email => 'bo@x.example');
 SELECT FROM run_merge();
@@ -67,7 +70,7 @@ SELECT * FROM shown();
 SELECT outcomes();
 SELECT linked();
 
--- a link to somebody who is gone from the people: matched anew, else created
+-- a link to someone who is gone from the people: matched again, else created
 DELETE FROM people WHERE person_id = 'P2';
 SELECT FROM run_merge();
 SELECT * FROM shown();
@@ -90,7 +93,8 @@ SELECT * FROM shown();
 SELECT linked();
 SELECT again();
 -- an id in the state tobedeleted is absent
-SELECT stage('s1-new', 'student', 'Ana', 'Lee', identifier => '11', status => 'tobedeleted'), stage('s1-third', 'student', 'Ana', 'Lee', identifier => '11');
+SELECT stage('s1-new', 'student', 'Ana', 'Lee', identifier => '11', status => 'tobedeleted'),
+    stage('s1-third', 'student', 'Ana', 'Lee', identifier => '11');
 SELECT FROM run_merge();
 SELECT * FROM shown();
 SELECT linked();

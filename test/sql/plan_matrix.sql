@@ -1,4 +1,4 @@
--- What happens to somebody listed in a rostered category: each cell of the matrix, with auto update off and on.
+-- What happens to someone listed in a rostered category: each cell of the matrix, with auto update off and on.
 -- Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/merge.sql'
@@ -19,11 +19,13 @@ SELECT FROM run_merge();
 SELECT * FROM shown();
 SELECT outcomes();
 SELECT linked();
-SELECT person_id, site, role, given_name, family_name, middle_name, identifier, username, email, grade, phone, archived_at, updated_at IS NOT NULL FROM people ORDER BY 1;
+SELECT person_id, site, role, given_name, family_name, middle_name, identifier, username, email, grade, phone,
+    archived_at, updated_at IS NOT NULL FROM people ORDER BY 1;
 SELECT again();
 SELECT outcomes();
 
--- active, linked, differs: skipped, then updated with auto update; an absent value clears nothing; the person's column now counts
+-- active, linked, differs: skipped, then updated with auto update; an absent value clears nothing; the person's column
+-- now counts
 SELECT stage('s1', 'student', 'Anna', 'Lee', identifier => '11', grade => '10');
 SELECT again();
 SELECT outcomes();
@@ -46,7 +48,8 @@ SELECT again();
 
 -- active, first match: linked and nothing written; linked and updated
 SELECT clear();
-INSERT INTO people (site, role, given_name, family_name, identifier, grade) VALUES ('north', 'student', 'Ana', 'Lee', '11', '08');
+INSERT INTO people (site, role, given_name, family_name, identifier, grade)
+    VALUES ('north', 'student', 'Ana', 'Lee', '11', '08');
 SELECT stage('s1', 'student', 'Anna', 'Lee', identifier => '11');
 SELECT FROM run_merge();
 SELECT * FROM shown();
@@ -89,10 +92,13 @@ SELECT again();
 SELECT clear();
 SELECT toggle(auto_update => true, archive => true);
 INSERT INTO people (site, role, given_name, family_name, identifier, roster_managed, archived_at) VALUES
-    ('north', 'student', 'Ana', 'Lee', '11', false, NULL), ('north', 'owner', 'Bo', 'Ray', '12', true, NULL), ('north', 'manager', 'Cy', 'Dow', '13', true, '2026-01-01'),
+    ('north', 'student', 'Ana', 'Lee', '11', false, NULL), ('north', 'owner', 'Bo', 'Ray', '12', true, NULL),
+    ('north', 'manager', 'Cy', 'Dow', '13', true, '2026-01-01'),
     ('north', 'teacher', 'Di', 'Fox', '14', true, NULL), ('north', 'teacher', 'Ed', 'Gum', '15', true, NULL);
-SELECT stage('s1', 'student', 'Anna', 'Lee', identifier => '11'), stage('t2', 'teacher', 'Bob', 'Ray', identifier => '12'),
-    stage('a3', 'administrator', 'Cy', 'Dow', identifier => '13'), stage('t4', 'teacher', 'Di', 'Fox', identifier => '14'),
+SELECT stage('s1', 'student', 'Anna', 'Lee', identifier => '11'),
+    stage('t2', 'teacher', 'Bob', 'Ray', identifier => '12'),
+    stage('a3', 'administrator', 'Cy', 'Dow', identifier => '13'),
+    stage('t4', 'teacher', 'Di', 'Fox', identifier => '14'),
     stage('t5', 'teacher', 'Ed', 'Gum', identifier => '15');
 SELECT FROM run_merge();
 SELECT * FROM shown();
@@ -124,14 +130,18 @@ SELECT FROM run_merge();
 SELECT * FROM shown() WHERE person = 'P4';
 SELECT linked();
 
--- a category that is not rostered: nobody of it is created, linked, updated, restored or archived, and whoever it could be is untouched
+-- a category that is not rostered: no one of it is created, linked, updated, restored or archived, and people whom its
+-- rows could be are unchanged
 SELECT clear();
 SELECT toggle(auto_update => true, archive => true);
 SELECT toggle(roster => false, category => 'student');
 INSERT INTO people (site, role, given_name, family_name, identifier, archived_at) VALUES
-    ('north', 'student', 'Ana', 'Lee', '11', NULL), ('north', 'student', 'Bo', 'Ray', '12', '2026-01-01'), ('north', 'student', 'Cy', 'Dow', '13', NULL);
-INSERT INTO links (connection, sourced_id, site, person_id, category, rule, linked_run) VALUES ('north', 's3', 'north', 'P3', 'student', 'new', 1), ('north', 's4', 'north', 'P1', 'student', 'new', 1);
-SELECT stage('s1', 'student', 'Anna', 'Lee', identifier => '11'), stage('s2', 'student', 'Bo', 'Ray', identifier => '12'), stage('s5', 'student', 'New', 'One');
+    ('north', 'student', 'Ana', 'Lee', '11', NULL), ('north', 'student', 'Bo', 'Ray', '12', '2026-01-01'),
+    ('north', 'student', 'Cy', 'Dow', '13', NULL);
+INSERT INTO links (connection, sourced_id, site, person_id, category, rule, linked_run)
+    VALUES ('north', 's3', 'north', 'P3', 'student', 'new', 1), ('north', 's4', 'north', 'P1', 'student', 'new', 1);
+SELECT stage('s1', 'student', 'Anna', 'Lee', identifier => '11'),
+    stage('s2', 'student', 'Bo', 'Ray', identifier => '12'), stage('s5', 'student', 'New', 'One');
 SELECT FROM run_merge();
 SELECT * FROM shown();
 SELECT outcomes();

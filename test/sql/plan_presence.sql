@@ -10,10 +10,11 @@
 SELECT toggle(archive => true);
 SELECT FROM roster_configure('north', guard_percent => 100, guard_floor => 100);
 SELECT stage('s' || n, 'student', 'Sam' || n, 'Day', identifier => n::text) FROM generate_series(1, 9) n;
-SELECT stage('t' || n, 'teacher', 'Kim' || n, 'Day', identifier => 't' || n, username => 'kim' || n) FROM generate_series(1, 9) n;
+SELECT stage('t' || n, 'teacher', 'Kim' || n, 'Day', identifier => 't' || n, username => 'kim' || n)
+    FROM generate_series(1, 9) n;
 SELECT FROM run_merge();
 SELECT linked();
--- staff: an administrators collection without anybody ever linked may be empty; students: not read whole
+-- staff: an administrators collection without anyone ever linked may be empty; students: not read whole
 INSERT INTO unread VALUES ('students');
 SELECT unstage('s1', 't1');
 SELECT FROM run_merge('preview');
@@ -57,13 +58,15 @@ SELECT FROM run_merge();
 SELECT * FROM shown();
 SELECT linked();
 -- inactive, disabled, damaged, of an unknown status, and of a contact's role: present. tobedeleted: absent
-SELECT stage('s2', 'student', 'Sam2', 'Day', status => 'inactive'), stage('s3', 'student', 'Sam3', 'Day', enabled => false), stage('s4', 'student', 'Sam4', 'Day', damaged => true),
-    stage('s5', 'student', 'Sam5', 'Day', status => 'pending'), stage('s6', 'guardian', 'Sam6', 'Day'), stage('s7', 'student', 'Sam7', 'Day', status => 'tobedeleted');
+SELECT stage('s2', 'student', 'Sam2', 'Day', status => 'inactive'),
+    stage('s3', 'student', 'Sam3', 'Day', enabled => false), stage('s4', 'student', 'Sam4', 'Day', damaged => true),
+    stage('s5', 'student', 'Sam5', 'Day', status => 'pending'), stage('s6', 'guardian', 'Sam6', 'Day'),
+    stage('s7', 'student', 'Sam7', 'Day', status => 'tobedeleted');
 SELECT FROM run_merge();
 SELECT * FROM shown();
 SELECT outcomes();
 SELECT linked();
--- a row of another id that could be the person keeps him, though it is unreadable or its category is off
+-- a row of another id that could be the person keeps the person, though it is unreadable or its category is off
 SELECT unstage('s8'), stage('s8b', 'student', 'Sam8', 'Day', identifier => '8', damaged => true);
 SELECT FROM run_merge();
 SELECT * FROM shown();
@@ -98,7 +101,8 @@ SELECT toggle(roster => true);
 -- another connection's live link: never archived; its columns belong to who linked first
 SELECT connect('second');
 SELECT FROM roster_toggle('second', archive => true, auto_update => true);
-SELECT stage('x5', 'teacher', 'Kimberly', 'Day', identifier => 't5', connection => 'second'), stage('x6', 'teacher', 'Ken', 'Day', identifier => 't6', connection => 'second'),
+SELECT stage('x5', 'teacher', 'Kimberly', 'Day', identifier => 't5', connection => 'second'),
+    stage('x6', 'teacher', 'Ken', 'Day', identifier => 't6', connection => 'second'),
     stage('y1', 'teacher', 'Own', 'Day', identifier => 'y1', connection => 'second');
 SELECT FROM run_merge(connection => 'second');
 SELECT * FROM shown();

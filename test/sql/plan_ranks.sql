@@ -6,9 +6,10 @@
 \i :fixture
 \set ECHO all
 
--- an inactive row of a higher rank lends none, and does not raise anybody the night after
+-- an inactive row of a higher rank lends none, and does not raise anyone the night after
 SELECT toggle(auto_update => true);
-SELECT stage('t1', 'teacher', 'Bo', 'Ray', username => 'bray', enabled => false), stage('a1', 'administrator', 'Bo', 'Ray', username => 'bray');
+SELECT stage('t1', 'teacher', 'Bo', 'Ray', username => 'bray', enabled => false),
+    stage('a1', 'administrator', 'Bo', 'Ray', username => 'bray');
 SELECT FROM run_merge();
 SELECT * FROM shown();
 SELECT linked();
@@ -20,7 +21,8 @@ SELECT FROM run_merge();
 SELECT * FROM shown();
 SELECT again();
 -- inactive again, it keeps the rank; so does a row that is not proved absent; proved absent it sinks
-SELECT stage('t1', 'teacher', 'Bo', 'Ray', username => 'bray', status => 'inactive'), stage('t2', 'teacher', 'Di', 'Fox');
+SELECT stage('t1', 'teacher', 'Bo', 'Ray', username => 'bray', status => 'inactive'),
+    stage('t2', 'teacher', 'Di', 'Fox');
 SELECT FROM run_merge();
 SELECT action, ids FROM shown();
 SELECT again();
@@ -47,19 +49,23 @@ SELECT * FROM shown();
 -- owners and managers are protected in any case of letters
 SELECT clear();
 SELECT toggle(auto_update => true, archive => true);
-INSERT INTO people (site, role, given_name, family_name, identifier) VALUES ('north', 'OWNER', 'Ana', 'Lee', '1'), ('north', 'Manager', 'Cy', 'Dow', '2'), ('north', 'Teacher', 'Edd', 'Kay', '3');
-SELECT stage('t1', 'teacher', 'Anna', 'Lee', identifier => '1'), stage('t2', 'teacher', 'Cyd', 'Dow', identifier => '2'), stage('t3', 'teacher', 'Eddie', 'Kay', identifier => '3'),
+INSERT INTO people (site, role, given_name, family_name, identifier) VALUES ('north', 'OWNER', 'Ana', 'Lee', '1'),
+    ('north', 'Manager', 'Cy', 'Dow', '2'), ('north', 'Teacher', 'Edd', 'Kay', '3');
+SELECT stage('t1', 'teacher', 'Anna', 'Lee', identifier => '1'),
+    stage('t2', 'teacher', 'Cyd', 'Dow', identifier => '2'), stage('t3', 'teacher', 'Eddie', 'Kay', identifier => '3'),
     stage('t4', 'teacher', 'Di', 'Fox');
 SELECT FROM run_merge();
 SELECT * FROM shown();
 SELECT unstage('t1');
 SELECT FROM run_merge();
 SELECT action, ids FROM shown();
--- a new inactive row lends somebody who never got a role its rank at once, not only the night after; and whom it gives no other role its category
+-- a new inactive row lends someone who never got a role its rank at once, not only the night after; and whom it gives
+-- no other role its category
 SELECT clear();
 INSERT INTO people (site, role, given_name, family_name, identifier) VALUES ('north', 'teacher', 'Flo', 'Hay', '7');
 SELECT toggle(auto_update => true, category => 'teacher'), toggle(auto_update => true, category => 'admin');
-SELECT stage('a1', 'administrator', 'Flo', 'Hay', identifier => '7', username => 'flo'), stage('i2', 'aide', 'Guy', 'Ivy', username => 'guy'),
+SELECT stage('a1', 'administrator', 'Flo', 'Hay', identifier => '7', username => 'flo'),
+    stage('i2', 'aide', 'Guy', 'Ivy', username => 'guy'),
     stage('a2', 'administrator', 'Gus', 'Ivy', username => 'guy', grade => '1', enabled => false);
 SELECT FROM run_merge();
 SELECT * FROM shown();

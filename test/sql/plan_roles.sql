@@ -1,4 +1,4 @@
--- Roles: what is written at create, when it follows the roster later, and what a school made of somebody.
+-- Roles: what is written at create, when it follows the roster later, and what a school made of someone.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/merge.sql'
 \set fixture_end :abs_srcdir '/fixtures/merge_end.sql'
@@ -8,8 +8,10 @@
 
 SELECT toggle(auto_update => true, archive => true);
 SELECT FROM roster_configure('north', guard_percent => 100, guard_floor => 100);
-SELECT stage('s0', 'student', 'Sam', 'Day'), stage('t0', 'teacher', 'Kim', 'Day'), stage('a0', 'administrator', 'Lou', 'Day');
-SELECT stage('a1', 'administrator', 'Ana', 'Lee', username => 'alee'), stage('i2', 'aide', 'Bo', 'Ray'), stage('p3', 'proctor', 'Cy', 'Dow'),
+SELECT stage('s0', 'student', 'Sam', 'Day'), stage('t0', 'teacher', 'Kim', 'Day'),
+    stage('a0', 'administrator', 'Lou', 'Day');
+SELECT stage('a1', 'administrator', 'Ana', 'Lee', username => 'alee'), stage('i2', 'aide', 'Bo', 'Ray'),
+    stage('p3', 'proctor', 'Cy', 'Dow'),
     stage('x4', 'sysadmin', 'Di', 'Fox'), stage('n5', NULL, 'Ed', 'Gum');
 SELECT FROM run_merge();
 SELECT * FROM shown();
@@ -46,7 +48,7 @@ SELECT FROM run_merge();
 SELECT * FROM shown();
 SELECT linked();
 SELECT again();
--- what the school made of somebody stays
+-- what the school made of someone stays
 UPDATE people SET role = 'student leader' WHERE given_name = 'Ana';
 SELECT stage('t1', 'teacher', 'Ana', 'Lee', username => 'alee');
 SELECT again();
@@ -60,8 +62,10 @@ SELECT * FROM shown();
 SELECT linked();
 SELECT again();
 -- linked and not created: never gets a role
-INSERT INTO people (site, role, given_name, family_name, identifier) VALUES ('north', 'teacher', 'Flo', 'Hay', '7'), ('north', 'coach', 'Guy', 'Ivy', '8');
-SELECT stage('a7', 'administrator', 'Flo', 'Hay', identifier => '7'), stage('t8', 'teacher', 'Guy', 'Ivy', identifier => '8');
+INSERT INTO people (site, role, given_name, family_name, identifier) VALUES ('north', 'teacher', 'Flo', 'Hay', '7'),
+    ('north', 'coach', 'Guy', 'Ivy', '8');
+SELECT stage('a7', 'administrator', 'Flo', 'Hay', identifier => '7'),
+    stage('t8', 'teacher', 'Guy', 'Ivy', identifier => '8');
 SELECT FROM run_merge();
 SELECT * FROM shown();
 SELECT again();

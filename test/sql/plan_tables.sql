@@ -12,7 +12,8 @@ SELECT count(*) = count(DISTINCT name), bool_and(name LIKE 'plan\_%'), bool_and(
 SELECT length(:'page') > 1000;
 SELECT name FROM plan_tables() WHERE position('`' || name || '`' IN :'page') = 0;
 -- no other function makes temporary tables, but for an index, for a look at roles and for event triggers
-SELECT proname FROM pg_proc WHERE pronamespace = 'minga_roster_internal'::regnamespace AND prosrc LIKE '%CREATE TEMP%' ORDER BY 1;
+SELECT proname FROM pg_proc WHERE pronamespace = 'minga_roster_internal'::regnamespace AND prosrc LIKE '%CREATE TEMP%'
+    ORDER BY 1;
 
 -- made once
 CREATE FUNCTION pg_temp.made() RETURNS TABLE (name name, oid oid) LANGUAGE sql AS $$

@@ -1,15 +1,19 @@
 -- What the plan asks of every row: values that come more than once, and values that agree.
 \set VERBOSITY verbose
 SET search_path = public, minga_roster, minga_roster_internal;
-SELECT ARRAY(SELECT unnest(repeated(v)) ORDER BY 1) FROM (VALUES ('a'), ('b'), (NULL), ('a'), (NULL), ('A'), ('c'), ('a'), ('c'), (''), ('')) AS x (v);
+SELECT ARRAY(SELECT unnest(repeated(v)) ORDER BY 1)
+    FROM (VALUES ('a'), ('b'), (NULL), ('a'), (NULL), ('A'), ('c'), ('a'), ('c'), (''), ('')) AS x (v);
 SELECT repeated(v) FROM (VALUES ('a'), ('b')) AS x (v);
 SELECT repeated(v) FROM (SELECT 'a'::text WHERE false) AS x (v);
-SELECT count(*), count(DISTINCT k) FROM (SELECT repeated((n % 7000)::text) AS found FROM generate_series(1, 10000) n) x CROSS JOIN LATERAL unnest(found) k;
+SELECT count(*), count(DISTINCT k) FROM (SELECT repeated((n % 7000)::text) AS found FROM generate_series(1, 10000) n) x
+    CROSS JOIN LATERAL unnest(found) k;
 SELECT cardinality(repeated(repeat(chr(65 + n % 2), 5000))) FROM generate_series(1, 5) n;
 
-SELECT agrees('a'::text, 'a'::text), agrees('a'::text, 'A'::text), agrees('a'::text, NULL::text), agrees(NULL::text, 'a'::text), agrees(NULL::text, NULL::text),
+SELECT agrees('a'::text, 'a'::text), agrees('a'::text, 'A'::text), agrees('a'::text, NULL::text),
+    agrees(NULL::text, 'a'::text), agrees(NULL::text, NULL::text),
     agrees('a'::text, 'ab'::text), agrees(''::text, NULL::text);
-SELECT agrees('a'::text, 'a'::text, NULL::text, 'b'::text, 'c'::text, 'c'::text), agrees('a'::text, 'a'::text, NULL::text, 'b'::text, 'c'::text, 'd'::text);
+SELECT agrees('a'::text, 'a'::text, NULL::text, 'b'::text, 'c'::text, 'c'::text),
+    agrees('a'::text, 'a'::text, NULL::text, 'b'::text, 'c'::text, 'd'::text);
 SELECT agrees(repeat('x', 5000), a) FROM (VALUES (repeat('x', 5000)), (repeat('x', 4999))) AS v (a);
 
 \set VERBOSITY terse
@@ -22,23 +26,31 @@ SELECT read_as_owner('people_read', 'SELECT site FROM public.people_read', 'no_t
 CREATE TEMP TABLE read_here (a text, b boolean);
 SELECT read_as_owner('people_read', 'SELECT site FROM public.people_read', 'read_here');
 SELECT read_as_owner('people_read', 'SELECT site, site FROM public.people_read', 'read_here');
-INSERT INTO people_read (site, role, given_name, family_name) SELECT CASE WHEN n <= 2500 THEN 'a' ELSE 'b' END, 'student', repeat('x', n), 'y' FROM generate_series(1, 2600) n;
-SELECT read_as_owner('people_read', 'SELECT given_name, archived_at IS NULL FROM public.people_read WHERE site = $1', 'read_here', 'a');
+INSERT INTO people_read (site, role, given_name, family_name) SELECT CASE WHEN n <= 2500 THEN 'a' ELSE 'b' END,
+    'student', repeat('x', n), 'y' FROM generate_series(1, 2600) n;
+SELECT read_as_owner('people_read', 'SELECT given_name, archived_at IS NULL FROM public.people_read WHERE site = $1',
+    'read_here', 'a');
 SELECT count(*), count(DISTINCT a), sum(length(a)), bool_and(b) FROM read_here;
 DROP TABLE no_temp_table, people_read;
 
--- As a window function the aggregate is asked for its values row by row, and goes on from there; a frame that moves begins again.
-SELECT n, repeated(v) OVER (ORDER BY n) AS so_far, repeated(v) OVER (ORDER BY n ROWS BETWEEN 2 PRECEDING AND CURRENT ROW) AS of_three,
+-- As a window function the aggregate is asked for its values row by row, and goes on from there; a frame that moves
+-- begins again.
+SELECT n, repeated(v) OVER (ORDER BY n) AS so_far,
+    repeated(v) OVER (ORDER BY n ROWS BETWEEN 2 PRECEDING AND CURRENT ROW) AS of_three,
     repeated(v) OVER (ORDER BY n ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS from_here,
-    repeated(v) OVER (ORDER BY n ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING EXCLUDE CURRENT ROW) AS of_others,
+    repeated(v) OVER (ORDER BY n ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING EXCLUDE CURRENT ROW)
+    AS of_others,
     repeated(v) OVER (PARTITION BY n % 2) AS of_half, repeated(v) FILTER (WHERE n > 3) OVER (ORDER BY n) AS late
 FROM (VALUES (1, 'a'), (2, 'a'), (3, NULL), (4, 'b'), (5, 'a'), (6, 'b'), (7, 'b')) AS x (n, v) ORDER BY n;
 SELECT max(cardinality(found)), sum(cardinality(found))
 FROM (SELECT repeated(repeat(chr(65 + n % 2), 5000)) OVER (ORDER BY n) AS found FROM generate_series(1, 300) n) x;
 -- With what else an aggregate takes, over no row at all, several in one query, and by group.
-SELECT repeated(DISTINCT v), repeated(v ORDER BY n DESC), repeated(v) FILTER (WHERE n < 3), repeated(v) FILTER (WHERE false), repeated(NULL)
+SELECT repeated(DISTINCT v), repeated(v ORDER BY n DESC), repeated(v) FILTER (WHERE n < 3),
+    repeated(v) FILTER (WHERE false), repeated(NULL)
 FROM (VALUES (1, 'a'), (2, 'a'), (3, 'b'), (4, 'c'), (5, 'b')) AS x (n, v);
-SELECT g, repeated(v), repeated(v || 'x') FROM (VALUES (1, 'a'), (1, 'a'), (2, 'a'), (3, 'b'), (3, 'c')) AS x (g, v) GROUP BY ROLLUP (g) ORDER BY g;
+SELECT g, repeated(v), repeated(v || 'x') FROM (VALUES (1, 'a'), (1, 'a'), (2, 'a'), (3, 'b'), (3, 'c')) AS x (g, v)
+    GROUP BY ROLLUP (g) ORDER BY g;
 SELECT repeated(v) FROM (VALUES ('a')) AS x (v) GROUP BY v HAVING cardinality(repeated(v)) > 0;
 -- Moving its frame does not keep what it had: 20,000 frames, each with a state of its own.
-SELECT count(found) FROM (SELECT repeated(n::text) OVER (ORDER BY n ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS found FROM generate_series(1, 20000) n) x;
+SELECT count(found) FROM (SELECT repeated(n::text) OVER (ORDER BY n ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS found
+    FROM generate_series(1, 20000) n) x;

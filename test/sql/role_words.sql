@@ -1,4 +1,4 @@
--- Several words for a role, and accounts that are nobody's: what a map of roles may hold, and what a run makes of it.
+-- Several words for a role, and accounts that are no one's: what a map of roles may hold, and what a run makes of it.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/merge.sql'
 \set refusal :abs_srcdir '/fixtures/refusal.sql'
@@ -9,7 +9,9 @@
 \set ECHO all
 
 -- A text or a list of texts; the map is kept as lists.
-SELECT roster_attach_people('people', roles => '{"student": ["STUDENT", "STUDENT_LEADER", "ALUMNUS"], "teacher": "TEACHER", "manager": ["MANAGER", "HEAD"], "other": ["PARENT", "READ_ONLY"]}');
+SELECT roster_attach_people('people',
+    roles => '{"student": ["STUDENT", "STUDENT_LEADER", "ALUMNUS"], "teacher": "TEACHER", "manager": ["MANAGER", "HEAD"],
+        "other": ["PARENT", "READ_ONLY"]}');
 SELECT e.key, e.value FROM people_relations, jsonb_each(roles) e WHERE relation = 'people'::regclass ORDER BY 1;
 SELECT roster_attach_people('people', roles => '{"other": "PARENT"}');
 SELECT roles FROM people_relations WHERE relation = 'people'::regclass;
@@ -29,22 +31,30 @@ SELECT unfit('{"student": ["STUDENT", 7, null, ["X"], {"a": "b"}, true], "teache
 SELECT unfit('{"student": ["STUDENT", ""], "teacher": " ", "other": ["\t\n"]}');
 SELECT unfit('{"parent": ["PARENT"], "Student": "STUDENT", "": "X"}');
 -- Owners and managers are protected in any spelling, so their words are theirs alone.
-SELECT unfit('{"staff": ["STAFF", "Owner"], "other": ["MANAGER", "PARENT"], "owner": ["BOSS", "manager"], "manager": "HEAD"}');
+SELECT unfit(
+    '{"staff": ["STAFF", "Owner"], "other": ["MANAGER", "PARENT"], "owner": ["BOSS", "manager"], "manager": "HEAD"}');
 SELECT unfit('{"other": ["owner"]}');
 -- Each word has to be one of the column's.
 CREATE TYPE kind AS ENUM ('STUDENT', 'STUDENT_LEADER', 'TEACHER', 'STAFF', 'OWNER', 'PARENT');
 CREATE TABLE typed (LIKE people INCLUDING ALL);
 ALTER TABLE typed ALTER role TYPE kind USING role::kind, OWNER TO regress_people_owner;
-SELECT pg_temp.refusal($$SELECT roster_attach_people('school.typed', roles => '{"student": ["STUDENT", "STUDENT_LEAD"], "teacher": "TEACHER", "staff": "STAFF", "other": ["PARENTS"]}')$$);
-SELECT roster_attach_people('typed', roles => '{"student": ["STUDENT", "STUDENT_LEADER"], "teacher": "TEACHER", "staff": "STAFF", "other": ["PARENT"]}');
+SELECT pg_temp.refusal($$SELECT roster_attach_people('school.typed',
+    roles => '{"student": ["STUDENT", "STUDENT_LEAD"], "teacher": "TEACHER", "staff": "STAFF",
+        "other": ["PARENTS"]}')$$);
+SELECT roster_attach_people('typed',
+    roles => '{"student": ["STUDENT", "STUDENT_LEADER"], "teacher": "TEACHER", "staff": "STAFF", "other": ["PARENT"]}');
 -- A refused map leaves the one that was there.
 SELECT roles FROM people_relations WHERE relation = 'people'::regclass;
 
--- How a run reads them: the contract's word for any of a role's words, owners and managers in any spelling, all else as it is.
-SELECT roster_attach_people('people', roles => '{"student": ["STUDENT", "STUDENT_LEADER"], "teacher": ["TEACHER", "COACH"], "staff": ["STAFF", "CLERK"], "owner": ["OWNER", "PRINCIPAL"], "other": ["PARENT", "READ_ONLY"]}');
+-- How a run reads them: the contract's word for any of a role's words, owners and managers in any spelling, all else as
+-- it is.
+SELECT roster_attach_people('people',
+    roles => '{"student": ["STUDENT", "STUDENT_LEADER"], "teacher": ["TEACHER", "COACH"], "staff": ["STAFF", "CLERK"],
+        "owner": ["OWNER", "PRINCIPAL"], "other": ["PARENT", "READ_ONLY"]}');
 INSERT INTO people (site, role, given_name, family_name)
 SELECT 'north', w.word, 'Reads', lpad(w.nth::text, 2, '0')
-FROM unnest(ARRAY['STUDENT', 'STUDENT_LEADER', 'TEACHER', 'COACH', 'STAFF', 'OWNER', 'PRINCIPAL', 'Manager', 'PARENT', 'READ_ONLY', 'student', 'Student', 'GUEST', 'other', '']) WITH ORDINALITY w (word, nth);
+FROM unnest(ARRAY['STUDENT', 'STUDENT_LEADER', 'TEACHER', 'COACH', 'STAFF', 'OWNER', 'PRINCIPAL', 'Manager', 'PARENT',
+    'READ_ONLY', 'student', 'Student', 'GUEST', 'other', '']) WITH ORDINALITY w (word, nth);
 BEGIN;
 SELECT read_people(known_connection('north'));
 SELECT role_word, role, role_first FROM plan_people ORDER BY family_name;
@@ -56,8 +66,10 @@ SELECT toggle(auto_update => true, archive => true);
 SELECT FROM roster_configure('north', guard_percent => 100, guard_floor => 100);
 SELECT stage('s0', 'student', 'Sam', 'Day'), stage('t0', 'teacher', 'Tim', 'Day'), stage('a0', 'aide', 'Al', 'Day'),
     stage('s1', 'student', 'Ann', 'Roe', '100'), stage('s2', 'student', 'Ben', 'Roe', '101'),
-    stage('a1', 'aide', 'Cy', 'Roe', '200', username => 'croe'), stage('a2', 'aide', 'Di', 'Roe', '201', username => 'droe');
-INSERT INTO people (site, role, given_name, family_name, identifier) VALUES ('north', 'STUDENT_LEADER', 'Ben', 'Roe', '101');
+    stage('a1', 'aide', 'Cy', 'Roe', '200', username => 'croe'),
+    stage('a2', 'aide', 'Di', 'Roe', '201', username => 'droe');
+INSERT INTO people (site, role, given_name, family_name, identifier)
+    VALUES ('north', 'STUDENT_LEADER', 'Ben', 'Roe', '101');
 SELECT FROM run_merge();
 SELECT role, given_name FROM people ORDER BY given_name;
 UPDATE people SET role = 'STUDENT_LEADER' WHERE given_name = 'Ann';
@@ -77,10 +89,12 @@ SELECT FROM run_merge();
 SELECT * FROM shown();
 SELECT stage('s1', 'student', 'Anna', 'Roe', '100'), stage('s2', 'student', 'Ben', 'Roe', '101');
 SELECT FROM run_merge();
-SELECT role, given_name, archived_at IS NULL FROM people WHERE family_name = 'Roe' AND role LIKE 'STUDENT%' ORDER BY given_name;
+SELECT role, given_name, archived_at IS NULL FROM people WHERE family_name = 'Roe' AND role LIKE 'STUDENT%'
+    ORDER BY given_name;
 -- Cy and Di become teachers; the school has made a clerk of Di, whose role is its own now, although a clerk is staff.
 UPDATE people SET role = 'CLERK' WHERE given_name = 'Di';
-SELECT stage('x1', 'teacher', 'Cy', 'Roe', '200', username => 'croe'), stage('x2', 'teacher', 'Di', 'Roe', '201', username => 'droe');
+SELECT stage('x1', 'teacher', 'Cy', 'Roe', '200', username => 'croe'),
+    stage('x2', 'teacher', 'Di', 'Roe', '201', username => 'droe');
 SELECT FROM run_merge('preview');
 SELECT last_run() AS preview \gset
 SELECT * FROM shown();

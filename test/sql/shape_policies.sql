@@ -10,18 +10,22 @@
 
 CREATE ROLE school_app;
 CREATE SEQUENCE members_key;
-CREATE TABLE members (tenant text NOT NULL, key text PRIMARY KEY DEFAULT 'M-' || to_char(nextval('school.members_key'), 'FM000000'), role text NOT NULL, first_name text NOT NULL,
+CREATE TABLE members (tenant text NOT NULL, key text PRIMARY KEY DEFAULT 'M-'
+    || to_char(nextval('school.members_key'), 'FM000000'), role text NOT NULL, first_name text NOT NULL,
     last_name text NOT NULL, email text, archived_at timestamptz);
 INSERT INTO members (tenant, role, first_name, last_name, email)
-SELECT t, 'student', 'Sam' || n, 'Day', 'sam' || n || '@' || t || '.example' FROM unnest(ARRAY['north', 'south']) t, generate_series(1, 30) n;
+SELECT t, 'student', 'Sam' || n, 'Day', 'sam' || n || '@' || t || '.example' FROM unnest(ARRAY['north', 'south']) t,
+    generate_series(1, 30) n;
 GRANT USAGE ON SCHEMA school TO school_app;
 GRANT USAGE ON SEQUENCE members_key TO school_app;
 ALTER TABLE members OWNER TO school_app;
-SELECT roster_attach_people('members', '{"site": "tenant", "person_id": "key", "given_name": "first_name", "family_name": "last_name"}');
+SELECT roster_attach_people('members',
+    '{"site": "tenant", "person_id": "key", "given_name": "first_name", "family_name": "last_name"}');
 SELECT use_people('members');
 ALTER TABLE members ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY own_tenant ON members USING (tenant = current_setting('app.tenant', true));
-SELECT stage('s' || n, 'student', 'Sam' || n, 'Day', email => 'sam' || n || '@north.example') FROM generate_series(1, 30) n;
+SELECT stage('s' || n, 'student', 'Sam' || n, 'Day', email => 'sam' || n || '@north.example')
+    FROM generate_series(1, 30) n;
 SELECT stage('n1', 'student', 'New', 'Day');
 
 -- forced upon its owner, also where the policy would show all
@@ -35,19 +39,21 @@ ALTER ROLE school_app BYPASSRLS;
 SELECT FROM run_merge('preview');
 SELECT did();
 ALTER ROLE school_app NOBYPASSRLS;
--- not forced upon him
+-- not forced upon the owner
 ALTER TABLE members NO FORCE ROW LEVEL SECURITY;
 SELECT FROM run_merge();
 SELECT did();
 SELECT again('members');
 SELECT toggle(auto_update => true, archive => true);
-SELECT unstage('s1'), stage('s2', 'student', 'Sammy', 'Day', email => 'sam2@north.example'), stage('n2', 'student', 'Ned', 'Day');
+SELECT unstage('s1'), stage('s2', 'student', 'Sammy', 'Day', email => 'sam2@north.example'),
+    stage('n2', 'student', 'Ned', 'Day');
 SELECT (SELECT string_agg(m::text, ' ' ORDER BY key) FROM members m) AS before \gset
 SELECT FROM run_merge();
 SELECT last_run() AS night \gset
 SELECT did();
 SELECT * FROM moved();
-SELECT key, first_name, archived_at IS NOT NULL FROM members WHERE tenant = 'north' AND (first_name !~ '^Sam' OR first_name IN ('Sam1', 'Sammy')) ORDER BY key;
+SELECT key, first_name, archived_at IS NOT NULL FROM members WHERE tenant = 'north'
+    AND (first_name !~ '^Sam' OR first_name IN ('Sam1', 'Sammy')) ORDER BY key;
 SELECT again('members');
 SELECT FROM run_merge('undo', :night);
 SELECT did();

@@ -1,4 +1,4 @@
--- Archive as a status: what is archived, restored, created and taken back, with statuses that nobody has told of.
+-- Archive as a status: what is archived, restored, created and taken back, with statuses that no one has told of.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/merge.sql'
 \set fixture_end :abs_srcdir '/fixtures/merge_end.sql'
@@ -7,11 +7,14 @@
 \set ECHO all
 
 ALTER TABLE people ADD status text DEFAULT 'NEW';
-SELECT roster_attach_people('people', '{"archived_at": "status"}', archive_words => '{"active": "ACTIVE", "archived": "ARCHIVED"}');
+SELECT roster_attach_people('people', '{"archived_at": "status"}',
+    archive_words => '{"active": "ACTIVE", "archived": "ARCHIVED"}');
 CREATE FUNCTION statuses() RETURNS text LANGUAGE sql AS $$
-    SELECT string_agg(given_name || '=' || coalesce(status, '-'), ' ' ORDER BY given_name) FROM people WHERE status IS DISTINCT FROM 'ACTIVE' $$;
+    SELECT string_agg(given_name || '=' || coalesce(status, '-'), ' ' ORDER BY given_name) FROM people
+        WHERE status IS DISTINCT FROM 'ACTIVE' $$;
 CREATE FUNCTION moved(wanted bigint DEFAULT last_run()) RETURNS SETOF text LANGUAGE sql AS $$
-    SELECT concat_ws(' ', action, sourced_ids[1], before, after, state) FROM changes WHERE run = wanted ORDER BY change $$;
+    SELECT concat_ws(' ', action, sourced_ids[1], before, after, state) FROM changes WHERE run = wanted
+        ORDER BY change $$;
 SELECT FROM roster_configure('north', guard_percent => 100, guard_floor => 100);
 SELECT toggle(archive => true);
 -- created with the word for active, whatever the column's default
@@ -37,7 +40,8 @@ SELECT * FROM moved();
 SELECT statuses();
 SELECT again();
 UPDATE people SET grade = '7' WHERE given_name = 'Sam5';
-SELECT stage('s1', 'student', 'Sam1', 'Day', identifier => '1'), stage('s2', 'student', 'Sam2', 'Day', identifier => '2'),
+SELECT stage('s1', 'student', 'Sam1', 'Day', identifier => '1'),
+    stage('s2', 'student', 'Sam2', 'Day', identifier => '2'),
     stage('s55', 'student', 'Sam5', 'Day', identifier => '5');
 SELECT FROM run_merge();
 SELECT last_run() AS back \gset
@@ -58,7 +62,8 @@ SELECT last_run() AS gone \gset
 SELECT statuses();
 UPDATE people SET status = 'EXPELLED' WHERE given_name = 'Sam6';
 SELECT FROM run_merge('undo', :gone);
-SELECT sourced_ids, state, state_reason LIKE 'undone%' OR state_reason = 'The person was changed in the meantime.' FROM changes WHERE run = :gone ORDER BY change;
+SELECT sourced_ids, state, state_reason LIKE 'undone%' OR state_reason = 'The person was changed in the meantime.'
+    FROM changes WHERE run = :gone ORDER BY change;
 SELECT statuses();
 -- undo of a create archives
 SELECT stage('s8', 'student', 'Sam8', 'Day');
@@ -68,7 +73,8 @@ SELECT FROM run_merge('undo', last_run());
 SELECT statuses();
 
 -- who has another status than the plan saw is refused
-SELECT stage('s1', 'student', 'Sam1', 'Day', identifier => '1'), stage('s2', 'student', 'Sam2', 'Day', identifier => '2'),
+SELECT stage('s1', 'student', 'Sam1', 'Day', identifier => '1'),
+    stage('s2', 'student', 'Sam2', 'Day', identifier => '2'),
     stage('s6', 'student', 'Sam6', 'Day', identifier => '6');
 SELECT unstage('s8');
 SELECT FROM run_merge();
@@ -103,7 +109,8 @@ SELECT statuses();
 -- a boolean, the other way round
 SELECT clear();
 ALTER TABLE people DROP status, ADD is_active boolean NOT NULL DEFAULT true;
-SELECT roster_attach_people('people', '{"archived_at": "is_active"}', archive_words => '{"active": true, "archived": false}');
+SELECT roster_attach_people('people', '{"archived_at": "is_active"}',
+    archive_words => '{"active": true, "archived": false}');
 SELECT toggle(archive => true, auto_update => true);
 SELECT stage('s' || n, 'student', 'Sam' || n, 'Day', identifier => n::text) FROM generate_series(1, 12) n;
 SELECT FROM run_merge();
@@ -131,7 +138,8 @@ SELECT unstage('s1');
 SELECT FROM run_merge();
 SELECT last_run() AS timed \gset
 UPDATE people SET is_active = archived_at IS NULL;
-SELECT roster_attach_people('people', '{"archived_at": "is_active"}', archive_words => '{"active": true, "archived": false}');
+SELECT roster_attach_people('people', '{"archived_at": "is_active"}',
+    archive_words => '{"active": true, "archived": false}');
 SELECT again();
 SELECT FROM run_merge('undo', :timed);
 SELECT state, state_reason FROM changes WHERE run = :timed;

@@ -6,8 +6,10 @@ CREATE SCHEMA toggle;
 GRANT USAGE ON SCHEMA toggle TO regress_people_owner;
 SET search_path = toggle, minga_roster, minga_roster_internal, public;
 SELECT roster_create_people('people', owner => 'regress_people_owner');
-SELECT connection FROM roster_connect('toggled', 'https://sis.example/campus/api/oneroster/v1p1/minga', 'c', school_id => '1', people => 'people', time_zone => 'America/Denver');
-SELECT connection FROM roster_connect('untouched', 'https://sis.example/campus/api/oneroster/v1p1/minga', 'c', school_id => '1', people => 'people', time_zone => 'America/Denver');
+SELECT connection FROM roster_connect('toggled', 'https://sis.example/campus/api/oneroster/v1p1/minga', 'c',
+    school_id => '1', people => 'people', time_zone => 'America/Denver');
+SELECT connection FROM roster_connect('untouched', 'https://sis.example/campus/api/oneroster/v1p1/minga', 'c',
+    school_id => '1', people => 'people', time_zone => 'America/Denver');
 
 SELECT * FROM roster_toggle('toggled');
 SELECT * FROM roster_toggle('toggled', auto_update => true, archive => true);

@@ -1,12 +1,14 @@
 -- URLs as people paste them, brought to their normal form.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set set_setting :abs_srcdir '/fixtures/set_setting.sql'
-CREATE FUNCTION pg_temp.campus(url text, app_name text DEFAULT NULL) RETURNS TABLE (base_url text, token_url text, app text) LANGUAGE plpgsql AS $$
+CREATE FUNCTION pg_temp.campus(url text, app_name text DEFAULT NULL) RETURNS TABLE (base_url text, token_url text,
+    app text) LANGUAGE plpgsql AS $$
 DECLARE
     message text; detail text; hint text;
 BEGIN
     RETURN QUERY SELECT n.base_url, n.token_url, n.app_name
-    FROM minga_roster.sis s, minga_roster_internal.normalize_url(url, s.base_paths, s.token_path, campus.app_name) AS n WHERE s.sis = 'infinite_campus';
+    FROM minga_roster.sis s, minga_roster_internal.normalize_url(url, s.base_paths, s.token_path, campus.app_name) AS n
+    WHERE s.sis = 'infinite_campus';
 EXCEPTION WHEN OTHERS THEN
     GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
     RETURN QUERY SELECT 'ERROR ' || SQLSTATE || ': ' || message, 'DETAIL ' || detail, 'HINT ' || hint;
@@ -24,7 +26,9 @@ $$;
 SELECT * FROM pg_temp.campus('https://campus.mingacityschools.us/campus/api/oneroster/v1p1/minga');
 SELECT * FROM pg_temp.campus('https://campus.mingacityschools.us/campus/api/oneroster/v1p1/minga/');
 SELECT * FROM pg_temp.campus('https://campus.mingacityschools.us/campus/api/oneroster/v1p1/minga/ims/oneroster/v1p1');
-SELECT * FROM pg_temp.campus('https://campus.mingacityschools.us/campus/api/oneroster/v1p1/minga/ims/oneroster/v1p1/schools/x/students?limit=100#top');
+SELECT * FROM pg_temp.campus(
+    'https://campus.mingacityschools.us/campus/api/oneroster/v1p1/minga/ims/oneroster/v1p1'
+    '/schools/x/students?limit=100#top');
 SELECT * FROM pg_temp.campus('https://campus.mingacityschools.us/campus/api/oneroster/v1p1/minga/ims/oneroster');
 SELECT * FROM pg_temp.campus('https://campus.mingacityschools.us/campus/oauth2/token?appName=minga');
 SELECT * FROM pg_temp.campus('https://campus.mingacityschools.us/campus/oneroster/minga/ims/oneroster/v1p1/users');
@@ -54,51 +58,71 @@ SELECT * FROM pg_temp.campus('https://user:hid den@campus.mingacityschools.us/ca
 SELECT * FROM pg_temp.campus('http://campus.mingacityschools.us/campus/api/oneroster/v1p1/minga');
 SELECT * FROM pg_temp.campus('http://localhost/campus/api/oneroster/v1p1/minga');
 SELECT * FROM pg_temp.campus('ftp://campus.mingacityschools.us/campus');
-SELECT * FROM pg_temp.campus('https://campus.mingacityschools.us/campus/api/oneroster/v1p2/minga/ims/oneroster/rostering/v1p2');
+SELECT * FROM pg_temp.campus(
+    'https://campus.mingacityschools.us/campus/api/oneroster/v1p2/minga/ims/oneroster/rostering/v1p2');
 SELECT * FROM pg_temp.campus('https://campus.mingacityschools.us/campus/oneroster/minga/learningdata/v1');
 SELECT * FROM pg_temp.campus('https://mesa.powerschool.example/ws/v1/school', 'minga');
 
 -- a plain OneRoster server: any prefix before the root
-SELECT n.base_url FROM (VALUES ('https://roster.example.org'), ('https://roster.example.org/ims/oneroster/v1p1/users'), ('https://roster.example.org/district/7/ims'),
-    ('https://roster.example.org/aeries/ims/oneroster/v1p1/'), ('https://roster.example.org/ims/x/ims/oneroster/v1p1')) AS v (url),
-    minga_roster.sis s, minga_roster_internal.normalize_url(url, s.base_paths, s.token_path, NULL) AS n WHERE s.sis = 'oneroster_1.1';
-SELECT n.token_url IS NULL, n.app_name IS NULL FROM minga_roster.sis s, minga_roster_internal.normalize_url('https://roster.example.org', s.base_paths, s.token_path, NULL) AS n WHERE s.sis = 'oneroster_1.1';
+SELECT n.base_url FROM (VALUES ('https://roster.example.org'), ('https://roster.example.org/ims/oneroster/v1p1/users'),
+    ('https://roster.example.org/district/7/ims'),
+    ('https://roster.example.org/aeries/ims/oneroster/v1p1/'), ('https://roster.example.org/ims/x/ims/oneroster/v1p1'))
+    AS v (url),
+    minga_roster.sis s, minga_roster_internal.normalize_url(url, s.base_paths, s.token_path, NULL) AS n
+    WHERE s.sis = 'oneroster_1.1';
+SELECT n.token_url IS NULL, n.app_name IS NULL FROM minga_roster.sis s,
+    minga_roster_internal.normalize_url('https://roster.example.org', s.base_paths, s.token_path, NULL) AS n
+    WHERE s.sis = 'oneroster_1.1';
 
 -- the other presets
-CREATE FUNCTION pg_temp.address(sis text, url text, app_name text DEFAULT NULL) RETURNS TABLE (base_url text, token_url text, app text) LANGUAGE plpgsql AS $$
+CREATE FUNCTION pg_temp.address(sis text, url text, app_name text DEFAULT NULL) RETURNS TABLE (base_url text,
+    token_url text, app text) LANGUAGE plpgsql AS $$
 DECLARE
     message text; detail text; hint text;
 BEGIN
     RETURN QUERY SELECT n.base_url, n.token_url, n.app_name
-    FROM minga_roster.sis s, minga_roster_internal.normalize_url(url, s.base_paths, s.token_path, address.app_name) AS n WHERE s.sis = address.sis;
+    FROM minga_roster.sis s, minga_roster_internal.normalize_url(url, s.base_paths, s.token_path, address.app_name) AS n
+    WHERE s.sis = address.sis;
 EXCEPTION WHEN OTHERS THEN
     GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
     RETURN QUERY SELECT 'ERROR ' || SQLSTATE || ': ' || message, 'DETAIL ' || detail, 'HINT ' || hint;
 END
 $$;
-SELECT a.* FROM (VALUES ('https://campus.mesa.example/campus/api/oneroster/v1p2/minga'), ('https://campus.mesa.example/campus/api/oneroster/v1p2/minga/ims/oneroster/rostering/v1p2/'),
-    ('campus.mesa.example/Campus/api/oneroster/V1P2/minga/ims/oneroster/rostering/v1p2/schools/x/students?limit=5'), ('https://campus.mesa.example/campus/api/oneroster/v1p2/minga/ims'),
-    ('https://campus.mesa.example/campus/oauth2/token?appName=minga')) AS v (url), pg_temp.address('infinite_campus_1.2', v.url) AS a;
-SELECT * FROM pg_temp.address('infinite_campus_1.2', 'https://campus.mesa.example/campus/api/ims/oneroster/rostering/v1p2', 'minga');
-SELECT * FROM pg_temp.address('infinite_campus_1.2', 'https://campus.mesa.example/campus/api/ims/oneroster/rostering/v1p2');
+SELECT a.* FROM (VALUES ('https://campus.mesa.example/campus/api/oneroster/v1p2/minga'),
+    ('https://campus.mesa.example/campus/api/oneroster/v1p2/minga/ims/oneroster/rostering/v1p2/'),
+    ('campus.mesa.example/Campus/api/oneroster/V1P2/minga/ims/oneroster/rostering/v1p2/schools/x/students?limit=5'),
+    ('https://campus.mesa.example/campus/api/oneroster/v1p2/minga/ims'),
+    ('https://campus.mesa.example/campus/oauth2/token?appName=minga')) AS v (url),
+    pg_temp.address('infinite_campus_1.2', v.url) AS a;
+SELECT * FROM pg_temp.address('infinite_campus_1.2',
+    'https://campus.mesa.example/campus/api/ims/oneroster/rostering/v1p2', 'minga');
+SELECT * FROM pg_temp.address('infinite_campus_1.2',
+    'https://campus.mesa.example/campus/api/ims/oneroster/rostering/v1p2');
 SELECT * FROM pg_temp.address('infinite_campus_1.2', 'https://campus.mesa.example/campus/api/oneroster/v1p1/minga');
-SELECT * FROM pg_temp.address('infinite_campus_1.2', 'https://campus.mesa.example/campus/oneroster/minga/learningdata/v1');
+SELECT * FROM pg_temp.address('infinite_campus_1.2',
+    'https://campus.mesa.example/campus/oneroster/minga/learningdata/v1');
 SELECT * FROM pg_temp.address('oneroster_1.2', 'https://roster.example.org/or/ims/oneroster/rostering/v1p2/users');
 SELECT * FROM pg_temp.address('oneroster_1.2', 'https://roster.example.org/or/ims/oneroster/rostering');
 SELECT * FROM pg_temp.address('oneroster_1.2', 'https://roster.example.org/ims/oneroster/v1p1');
 SELECT * FROM pg_temp.address('oneroster_1.1', 'https://roster.example.org/ims/oneroster/rostering/v1p2');
 SELECT * FROM pg_temp.address('classlink', 'https://mesa.oneroster.com');
-SELECT a.* FROM (VALUES ('https://oneroster-proxy.classlink.io/MoYPlyQWmG0%3D/ims/oneroster/v1p1/schools'), ('https://oneroster-proxy.classlink.io/MoYPlyQWmG0%3D'),
-    ('https://oneroster-proxy.apis.classlink.com/proxy/v1p0/MoYPlyQWmG0%3D')) AS v (url), pg_temp.address('classlink_proxy', v.url) AS a;
+SELECT a.* FROM (VALUES ('https://oneroster-proxy.classlink.io/MoYPlyQWmG0%3D/ims/oneroster/v1p1/schools'),
+    ('https://oneroster-proxy.classlink.io/MoYPlyQWmG0%3D'),
+    ('https://oneroster-proxy.apis.classlink.com/proxy/v1p0/MoYPlyQWmG0%3D')) AS v (url),
+    pg_temp.address('classlink_proxy', v.url) AS a;
 SELECT * FROM pg_temp.address('classlink_proxy', 'https://oneroster-proxy.classlink.io', 'MoYPlyQWmG0=');
 SELECT * FROM pg_temp.address('classlink_proxy', 'https://oneroster-proxy.classlink.io');
-SELECT a.* FROM (VALUES ('https://mesa.powerschool.example'), ('https://mesa.powerschool.example/oauth/access_token')) AS v (url), pg_temp.address('powerschool', v.url) AS a;
-SELECT a.* FROM (VALUES ('https://mesa.aeries.example/aeries'), ('https://mesa.aeries.example/aeries/token'), ('https://mesa.aeries.example/aeries/ims/oneroster/v1p1/orgs'),
+SELECT a.* FROM (VALUES ('https://mesa.powerschool.example'), ('https://mesa.powerschool.example/oauth/access_token'))
+    AS v (url), pg_temp.address('powerschool', v.url) AS a;
+SELECT a.* FROM (VALUES ('https://mesa.aeries.example/aeries'), ('https://mesa.aeries.example/aeries/token'),
+    ('https://mesa.aeries.example/aeries/ims/oneroster/v1p1/orgs'),
     ('https://mesa.aeries.example/token')) AS v (url), pg_temp.address('aeries', v.url) AS a;
-SELECT a.* FROM (VALUES ('https://api.sky.blackbaud.com/afe-rostr/ims/oneroster/v1p1/'), ('https://mesa.myschoolapp.example/ims/oneroster/v1p1')) AS v (url), pg_temp.address('blackbaud', v.url) AS a;
+SELECT a.* FROM (VALUES ('https://api.sky.blackbaud.com/afe-rostr/ims/oneroster/v1p1/'),
+    ('https://mesa.myschoolapp.example/ims/oneroster/v1p1')) AS v (url), pg_temp.address('blackbaud', v.url) AS a;
 SELECT * FROM pg_temp.address('blackbaud', 'https://oauth2.sky.blackbaud.com/token');
 
--- what else comes with pasting: no-break and zero-width spaces; a secret in a query is not shown; the App Name is left out
+-- what else comes with pasting: no-break and zero-width spaces; a secret in a query is not shown; the App Name is left
+-- out
 SELECT * FROM pg_temp.campus(E'\u00a0\u200bhttps://campus.mingacityschools.us/campus/api/oneroster/v1p1/minga\u00a0');
 SELECT * FROM pg_temp.campus('https://campus.mingacityschools.us/campus/oauth2/token?lang=en&appname=my+app');
 SELECT * FROM pg_temp.campus('https://campus.mingacityschools.us/campus/api/oneroster/v1p1/schüler');
