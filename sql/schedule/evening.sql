@@ -117,8 +117,9 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE WHEN n.now >= e.opens AND n.now < e.closes THEN coalesce(c.max_requests, s.max_requests) ELSE 1 END,
         greatest(extract(epoch FROM w.closes - n.now), 0)::bigint,
-        format('%s to %s (%s)', minga_roster_internal.local_minute(w.opens, c.time_zone),
-            minga_roster_internal.local_minute(w.closes, c.time_zone), c.time_zone)
+        CASE WHEN w.opens IS NOT NULL THEN format('%s to %s (%s)',
+            minga_roster_internal.local_minute(w.opens, c.time_zone),
+            minga_roster_internal.local_minute(w.closes, c.time_zone), c.time_zone) END
     FROM minga_roster.runs r
     JOIN minga_roster.connections c USING (connection)
     JOIN minga_roster.sis s USING (sis)
