@@ -47,7 +47,7 @@ COMMENT ON FUNCTION minga_roster_internal.revoke_temp(regclass, text) IS
 CREATE FUNCTION minga_roster_internal.base_type(type oid) RETURNS oid
 LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'roster_base_type';
 COMMENT ON FUNCTION minga_roster_internal.base_type(oid) IS
-'The type that a domain is based on; any other type itself.';
+'The type that a domain is based on; any other type itself; NULL for an OID that is no type.';
 
 CREATE FUNCTION minga_roster_internal.type_name(type oid) RETURNS text
 LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'roster_type_name';

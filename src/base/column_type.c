@@ -58,11 +58,15 @@ operator_name(Oid operator)
 	return name;
 }
 
-/* base_type(type): the type that a domain is based on; any other type itself. */
+/* base_type(type): the type that a domain is based on; any other type itself; NULL for an OID that is no type. */
 Datum
 roster_base_type(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_OID(getBaseType(PG_GETARG_OID(0)));
+	Oid			type = PG_GETARG_OID(0);
+
+	if (!SearchSysCacheExists1(TYPEOID, ObjectIdGetDatum(type)))
+		PG_RETURN_NULL();
+	PG_RETURN_OID(getBaseType(type));
 }
 
 /* type_name(type): its name, quoted and with its schema; NULL for an OID that is no type. */
@@ -78,19 +82,24 @@ roster_type_name(PG_FUNCTION_ARGS)
 
 /*
  * equality(type): the equality of the default btree operator class, and the type
- * that it compares.  Both are NULL for a type that has none, and for rows.
+ * that it compares.  Both are NULL for a type that has none, for rows, and for an
+ * OID that is no type.
  */
 Datum
 roster_equality(PG_FUNCTION_ARGS)
 {
-	Oid			type = getBaseType(PG_GETARG_OID(0));
-	TypeCacheEntry *entry = lookup_type_cache(type, TYPECACHE_EQ_OPR | TYPECACHE_BTREE_OPFAMILY);
+	Oid			type = PG_GETARG_OID(0);
+	TypeCacheEntry *entry;
 	TupleDesc	descriptor;
 	Datum		values[2] = {0};
 	bool		nulls[2] = {true, true};
 
+	if (!SearchSysCacheExists1(TYPEOID, ObjectIdGetDatum(type)))
+		PG_RETURN_NULL();
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
+	type = getBaseType(type);
+	entry = lookup_type_cache(type, TYPECACHE_EQ_OPR | TYPECACHE_BTREE_OPFAMILY);
 	/* eq_opr may be that of a hash operator class; arrays have it if their elements do */
 	if (OidIsValid(entry->btree_opf) && OidIsValid(entry->eq_opr) && entry->typtype != TYPTYPE_COMPOSITE)
 	{

@@ -110,7 +110,7 @@ my $reads = 'minga_roster_internal.connection_status, minga_roster.roster_report
 	  . 'minga_roster.roster_report_html, '
   . 'minga_roster.roster_diagnosis';
 my $manages = join ', ', map { "minga_roster.roster_$_" }
-  qw(connect configure toggle own set_secret notify enable disable disconnect create_people attach_people);
+  qw(connect configure toggle set_column_owner set_secret notify enable disable disconnect create_people attach_people);
 my $operates = join ', ', map { "minga_roster.roster_$_" }
   qw(test_connection diagnose preview sync fetch start cancel approve apply undo relink decide);
 my $shown = join ', ', map { "minga_roster.$_" } qw(
