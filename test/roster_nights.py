@@ -519,7 +519,7 @@ class Case:
         people, expected_links = model.carried_out(refused + rejected, now, links)
         self.compare_people('the people after the apply', [{**p, 'person_id': created.get(key, key)} for key,
             p in people.items()])
-        # Links of people who were deleted meanwhile are nobody's.
+        # Links of people who were deleted meanwhile belong to no one.
         gone = set(then) - set(now)
         self.compare('the links after the apply', [[i, created.get(l[0], l[0]), *l[1:]] for i,
             l in expected_links.items() if l[0] not in gone],

@@ -134,8 +134,8 @@ recordset() {
 		BEGIN
 			FOR page IN SELECT f FROM pg_ls_dir('$work/pages_full') AS f
 				WHERE f ~ '^(students|teachers|administrators)_' LOOP
-				INSERT INTO copied SELECT u->>'sourcedId', u->>'status', u->>'dateLastModified', u->>'enabledUser', u->>'role',
-					u->>'givenName', u->>'familyName', u->>'middleName',
+				INSERT INTO copied SELECT u->>'sourcedId', u->>'status', u->>'dateLastModified', u->>'enabledUser',
+					u->>'role', u->>'givenName', u->>'familyName', u->>'middleName',
 					u->>'username', u->>'identifier', u->>'email', u->>'phone', u->>'sms',
 					ARRAY(SELECT jsonb_array_elements_text(u->'grades')),
 					ARRAY(SELECT o->>'sourcedId' FROM jsonb_array_elements(u->'orgs') AS o),

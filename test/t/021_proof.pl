@@ -99,7 +99,7 @@ my ($first) = split /\n/,
 	$roster->sql("SELECT sourced_id FROM staged_users WHERE collection = 'students' ORDER BY sourced_id");
 is(fetch({ duplicate => { sourced_id => $first }, page_cap => 50 },
 	'complete, proof, rows - distinct_ids, distinct_ids = claimed_total'),
-	't|total|1|t', 'duplicates do not count towards the total');
+	't|total|1|t', 'duplicates do not count toward the total');
 is(fetch({ duplicate => [ { sourced_id => $first }, { sourced_id => $first, at => 'end' } ], total => 'wrong' },
 	'complete, proof, rows - distinct_ids'),
 	'f|weak|2', '... nor do they make up for those missing');

@@ -57,7 +57,7 @@ is(try({ total => 'none' })->{students}{detail}, 'At least 100 students listed.'
 $steps = try({ empty => { path => 'administrators', total => 0 } });
 is("$steps->{administrators}{ok} $steps->{administrators}{detail}", '1 0 administrators listed.',
 	'an empty list is no fault');
-like($steps->{administrators}{hint}, qr/archives nobody/, '... and says so');
+like($steps->{administrators}{hint}, qr/archives no one/, '... and says so');
 
 $server->clear_log;
 try();

@@ -57,9 +57,9 @@ $night->falls('... without a total', { repeat_page => { path => 'students' }, to
 $night->falls('a page comes twice', { repeat_page => { path => 'students.*offset=30&', times => 1 } },
 	sqlstate => '08P01',
 	error => qr/same page of students twice/, detail => qr/at offset 30 /);
-$night->falls('rows move towards the end between pages', { moving => { path => 'students', by => -1 } },
+$night->falls('rows move toward the end between pages', { moving => { path => 'students', by => -1 } },
 	collection => 'students|t|total');
-$night->falls('rows move towards the beginning between pages', { moving => { path => 'students', by => 1 } },
+$night->falls('rows move toward the beginning between pages', { moving => { path => 'students', by => 1 } },
 	collection => 'students|f|weak');
 $night->falls('... without a total: no one comes twice, and someone is passed over',
 	{ moving => { path => 'students', by => 1 }, total => 'none' }, collection => 'students|f|weak');

@@ -82,7 +82,7 @@ like($roster->error("SELECT roster_apply($old)"),
 	qr/ERROR:  55000: .*DETAIL:  Run \d+, a sync, has changed people since/s,
 	'a preview that was overtaken is refused');
 
-# Whoever may call them needs no other right
+# A role that may call them needs no other right
 $roster->sql('CREATE ROLE operator LOGIN; GRANT USAGE ON SCHEMA minga_roster TO operator; GRANT EXECUTE ON FUNCTION '
 	  . 'roster_apply, roster_undo TO operator');
 like($roster->error("SET ROLE operator; SELECT roster_undo($undo)"), qr/ERROR:  55000: /,
