@@ -87,12 +87,12 @@ SELECT stage('s1', 'student', 'Ana', 'Day', agents => '{g6,g6,g1}');
 SELECT FROM run_merge();
 SELECT ids, after FROM shown();
 -- a kind of contact that the school added to the rules
-INSERT INTO role_rules (sis, roster_role, category, rank) VALUES ('infinite_campus', 'ext:neighbour', 'contact', 3);
-SELECT stage('n1', 'ext:neighbour', 'Ned', 'One'), stage('s8', 'student', 'Hal', 'Day', agents => '{n1}'),
+INSERT INTO role_rules (sis, roster_role, category, rank) VALUES ('infinite_campus', 'ext:neighbor', 'contact', 3);
+SELECT stage('n1', 'ext:neighbor', 'Ned', 'One'), stage('s8', 'student', 'Hal', 'Day', agents => '{n1}'),
     stage('s5', 'student', 'Ed', 'Day', agents => '{n1,r1}');
 SELECT FROM run_merge();
 SELECT ids, after FROM shown();
-DELETE FROM role_rules WHERE roster_role = 'ext:neighbour';
+DELETE FROM role_rules WHERE roster_role = 'ext:neighbor';
 
 -- Cycles: a student who names their own id, another student, a teacher; guardians who name the child or each other.
 -- Only contacts whom the student names count, once.

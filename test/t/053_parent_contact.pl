@@ -100,7 +100,7 @@ $server->clear_faults;
 $server->faults({ override => \%bent });
 is($roster->sql("SELECT string_agg(sourced_ids[1] || ' ' || reason, E'\\n' ORDER BY sourced_ids) "
 	  . "FROM roster_preview('mesa')"),
-	join("\n", map { "$_ The roster names no parent contact of the student any more." } @students[ 0, 9, 10 ]),
+	join("\n", map { "$_ The roster no longer names a parent contact for the student." } @students[ 0, 9, 10 ]),
 	'a preview shows whose contact is gone, and why');
 is(contacts_of(@students), $before, '... and clears no one');
 is(sync(), 'succeeded|3', 'a sync clears them');
