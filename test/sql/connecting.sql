@@ -105,7 +105,8 @@ SELECT pg_temp.refusal($$SELECT roster_connect(NULL, url => ' ', client_id => 'c
     people => 'people')$$);
 -- Names
 SELECT pg_temp.refusal(
-    format('SELECT roster_connect(%L, url => ''https://sis.example/campus/api/oneroster/v1p1/minga'', client_id => ''c'', '
+    format('SELECT roster_connect(%L, '
+        'url => ''https://sis.example/campus/api/oneroster/v1p1/minga'', client_id => ''c'', '
         'school_id => ''1'', people => ''people'')', name))
 FROM (VALUES (repeat('ä', 32)), ('smtp'), (E'a\nb'), (' a'), ('connect-high')) AS n (name);
 SELECT connection
@@ -134,7 +135,8 @@ SELECT pg_temp.refused_with('{"token_url": "ftp"}');
 SELECT pg_temp.refused_with('{"sis": "oneroster_1.1", "url": "https://sis.example/ims/oneroster/v1p1"}');
 SELECT pg_temp.refused_with('{"people": "connect.nobody"}');
 SELECT pg_temp.refused_with('{"people": "pg_stat_activity"}');
-SELECT pg_temp.refused_with('{"people": "a b"}');
+-- 42602, and 42P01 since PostgreSQL 16
+SELECT left(pg_temp.refused_with('{"people": "a b"}'), 2);
 SELECT pg_temp.refused_with('{"client_secret": ""}');
 SELECT pg_temp.refused_with('{"client_secret": "pasted\n"}');
 SELECT pg_temp.refused_with('{"client_secret": " pasted"}');

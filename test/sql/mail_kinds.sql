@@ -33,7 +33,7 @@ LANGUAGE sql AS $$
     UNION ALL
     SELECT '! speaks SQL to the owner' WHERE of_owner(number) ~ 'SELECT|SQLSTATE|minga_roster|roster_|try again later'
     UNION ALL
-    SELECT '! names somebody' WHERE minga_roster.roster_report(number)
+    SELECT '! names someone' WHERE minga_roster.roster_report(number)
         || minga_roster.roster_report_html(number) ~ 'secret-|Secretia|secret@'
 $$;
 -- A quiet evening; the first sync; one with changes.
@@ -116,7 +116,8 @@ SELECT make_run(950000104, 'undo', counts => '{"restored": 9, "updated": 11, "ar
     of_run => 950000102);
 SELECT mail(950000104);
 SELECT count_run(950000104, '{"student": {"kept": 2}}');
-UPDATE minga_roster.changes SET state = 'kept', state_reason = 'The person was changed in the meantime.' WHERE run = 950000102
+UPDATE minga_roster.changes SET state = 'kept', state_reason = 'The person was changed in the meantime.'
+    WHERE run = 950000102
     AND change < 3;
 SELECT mail(950000104);
 UPDATE minga_roster.connections SET paused_cause = NULL, paused_reason = NULL;

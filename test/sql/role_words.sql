@@ -10,7 +10,8 @@
 
 -- A text or a list of texts; the map is kept as lists.
 SELECT roster_attach_people('people',
-    roles => '{"student": ["STUDENT", "STUDENT_LEADER", "ALUMNUS"], "teacher": "TEACHER", "manager": ["MANAGER", "HEAD"],
+    roles => '{"student": ["STUDENT", "STUDENT_LEADER", "ALUMNUS"], "teacher": "TEACHER",
+        "manager": ["MANAGER", "HEAD"],
         "other": ["PARENT", "READ_ONLY"]}');
 SELECT e.key, e.value FROM people_relations, jsonb_each(roles) e WHERE relation = 'people'::regclass ORDER BY 1;
 SELECT roster_attach_people('people', roles => '{"other": "PARENT"}');
