@@ -873,8 +873,8 @@ class Model:
 # What becomes of an earlier run, where people may have been edited since.
 
 def roster_sees(person):
-    # in the contract's words: another word for a role is no change
-    return {c: person[c] for c in PERSON}
+    """What of a person must not have been changed since; another word for the role is a change too."""
+    return as_stored(person)
 
 
 def refused_by_apply(change, then, now):

@@ -101,18 +101,24 @@ BEGIN
     FROM (SELECT DISTINCT new_class, sourced_id FROM pairs) p JOIN plan_nodes n ON n.class = p.new_class
     WHERE n.sourced_id <> p.sourced_id;
 
-    -- One role. A row that was decided not to be a person is not judged beside the rows of that person.
+    -- One role. Rows that all were decided not to be a person are not judged beside the rows of that person.
     INSERT INTO plan_members
     WITH member AS MATERIALIZED (
         SELECT 'identifier' AS kind, n.identifier AS key, n.* FROM plan_nodes n
         WHERE n.shares AND n.identifier IS NOT NULL
         UNION ALL
         SELECT 'username', n.username, n.* FROM plan_nodes n WHERE n.shares AND n.username IS NOT NULL
+    ), unlinked AS (
+        SELECT n.role, n.kind, n.key, count(*) AS rows FROM member n WHERE n.person IS NULL
+        GROUP BY n.role, n.kind, n.key
     ), parted AS (
-        SELECT a.role, a.kind, a.key, d.person_id
-        FROM (SELECT n.role, n.kind, n.key, min(n.sourced_id) AS sourced_id FROM member n WHERE n.person IS NULL
-            GROUP BY n.role, n.kind, n.key HAVING count(*) = 1 AND bool_or(n.decided)) a
-        JOIN plan_decided_rows d ON d.sourced_id = a.sourced_id
+        SELECT n.role, n.kind, n.key, d.person_id
+        FROM member n
+        JOIN plan_decided_rows d ON d.sourced_id = n.sourced_id
+        JOIN unlinked u ON u.role = n.role AND u.kind = n.kind AND u.key = n.key
+        WHERE n.person IS NULL
+        GROUP BY n.role, n.kind, n.key, d.person_id
+        HAVING count(*) = min(u.rows)
     )
     SELECT m.kind, m.key, m.sourced_id, m.role, m.person, m.username, m.identifier, m.email, m.given_name,
         m.family_name, m.preferred_name

@@ -139,6 +139,14 @@ SELECT stage('t1', 'teacher', 'Ana', 'Lee', username => 'one'), stage('i1', 'aid
 SELECT roster_decide('north', 't1', 'never the same', 'P1');
 SELECT FROM run_merge();
 SELECT told();
+-- nor do several rows of one role beside which a row of that person has their user name
+SELECT fresh();
+SELECT stage('s1', 'student', 'Ana', 'Lee', username => 'one', identifier => '1');
+SELECT FROM run_merge();
+SELECT stage('s2', 'student', 'Bo', 'Lee', username => 'one'), stage('s3', 'student', 'Bo', 'Lee', username => 'one');
+SELECT FROM (SELECT roster_decide('north', s, 'never the same', 'P1') FROM unnest(ARRAY['s2', 's3']) s) d;
+SELECT FROM run_merge();
+SELECT told();
 -- thousands of rows with one number
 SELECT fresh();
 SELECT stage('s' || n, 'student', 'Sam' || n, 'Day', identifier => 'none') FROM generate_series(1, 5000) n;
