@@ -252,7 +252,9 @@ DECLARE
 BEGIN
     FOR declared IN
         SELECT t.name, t.columns, t.row_is, c.oid IS NOT NULL AS is_there,
-            c.relkind = 'r' AND c.relowner = current_user::regrole AS is_ours, pg_get_userbyid(c.relowner) AS owner
+            c.relkind = 'r' AND c.relowner = current_user::regrole AS is_ours, pg_get_userbyid(c.relowner) AS owner,
+            EXISTS (SELECT FROM pg_type y
+                WHERE y.typnamespace = pg_my_temp_schema() AND y.typname = t.name) AS is_type
         FROM minga_roster_internal.plan_tables() t
         LEFT JOIN pg_class c ON c.relnamespace = pg_my_temp_schema() AND c.relname = t.name AND c.relkind <> 'c'
         WHERE t.made_for = wanted
@@ -268,9 +270,7 @@ BEGIN
                 HINT = 'Start the run in a new session.';
         ELSIF declared.is_there THEN
             EXECUTE format('DROP TABLE pg_temp.%I', declared.name);
-        ELSIF EXISTS (SELECT FROM pg_type y
-            WHERE y.typnamespace = pg_my_temp_schema() AND y.typname = declared.name)
-        THEN
+        ELSIF declared.is_type THEN
             -- Code of a deployment may leave a type in the temporary schema of a worker, but no table.
             EXECUTE format('DROP TYPE pg_temp.%I CASCADE', declared.name);
         END IF;

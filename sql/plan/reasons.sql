@@ -71,13 +71,14 @@ RETURN CASE action
     WHEN 'reject' THEN CASE
         WHEN rule = 'incomplete' THEN 'The roster row has no given name or no family name.'
         WHEN detail LIKE 'field:%' THEN
-            format('Field "%s" has a type that OneRoster does not allow, or is too long.', substr(detail, 7))
+            'Field "' || substr(detail, 7) || '" has a type that OneRoster does not allow, or is too long.'
         WHEN detail = 'characters' THEN 'The roster row has characters that cannot be read.'
         WHEN detail = 'status' THEN 'The roster row has a status that OneRoster does not define.' END
 END;
 COMMENT ON FUNCTION minga_roster_internal.change_reason(text, text, text, text) IS
-'The sentence of changes.reason for an action and its rule. detail is a code: same_name (create); parent_gone, '
-'parent_gone_and_more (update); other_role, absent (protect); characters, status, field:NAME (reject).';
+'The sentence of changes.reason for an action and its rule. Immutable throughout, so that a plan of many changes '
+    'inlines it. detail is a code: same_name (create); parent_gone, parent_gone_and_more (update); other_role, absent '
+    '(protect); characters, status, field:NAME (reject).';
 
 CREATE FUNCTION minga_roster_internal.held_reason(cause text, figures jsonb) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
