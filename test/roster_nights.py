@@ -145,13 +145,13 @@ class Case:
         raise AssertionError('\n'.join(lines))
 
     def compare_plan(self, what, expected, found):
-        """Conflicts are compared row by row: whether two rows that contradict each other are one conflict or two, and of which
-        category, is not of the rules."""
+        """Conflicts are compared row by row: whether two rows that contradict each other are one conflict or two, and
+        of which category, is not of the rules."""
         self.compare(what, list(self.by_row(expected)), self.found_by_row(expected, found))
 
     def found_by_row(self, expected, found):
-        """What a run found, row by row. Of many whose rows a row contradicts it names some, and whom the keys of further
-        rows name it may tell beside these alone: as the model has them, where it names them."""
+        """What a run found, row by row. Of many whose rows a row contradicts it names some, and whom the keys of
+        further rows name it may tell beside these alone: as the model has them, where it names them."""
         due = {i: c for c in expected if c['action'] == 'conflict' for i in c['ids'] if c['beside'] and c['people']}
         found = list(self.by_row(found))
         told = {p for one in found for p in one.get('people') or ()}

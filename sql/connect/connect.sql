@@ -748,7 +748,8 @@ DECLARE
     unset text := minga_roster_internal.mail_settings_missing();
 BEGIN
     IF email IS NULL
-        OR email !~ '^[^@\s[:cntrl:]<>(),;:"\[\]\\]+@([^@\s[:cntrl:]<>(),;:"\[\]\\.]+[.])+[^@\s[:cntrl:]<>(),;:"\[\]\\.]+$'
+        OR email !~ '^[^@\s[:cntrl:]<>(),;:"\[\]\\]+@'
+            '([^@\s[:cntrl:]<>(),;:"\[\]\\.]+[.])+[^@\s[:cntrl:]<>(),;:"\[\]\\.]+$'
         OR octet_length(email) > 254
         OR email <> minga_roster_internal.readable(email) THEN
         PERFORM minga_roster_internal.refuse_parameter('email', email,

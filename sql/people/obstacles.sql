@@ -132,7 +132,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.people_obstacles(regclass) IS
-'What would stop a sync at an attached relation, as far as can be known without writing to it: rights of the owner '
+'What would stop a sync at an attached relation, without writing to it: rights of the owner '
 '(42501), rules (0A000), a missing replica identity in a publication of updates (55000), no partition (23514), and any '
 'other error of its statements.';
 
@@ -252,7 +252,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.has_partition(regclass, text) IS
-'Whether a person of the site could be stored, as far as partitioning by site alone tells; true for a relation that is '
+'Whether a person of the site could be stored, by the partitions for sites alone; true for a relation that is '
 'not partitioned.';
 
 CREATE FUNCTION minga_roster_internal.site_obstacles(connection connections, OUT code text, OUT message text,

@@ -333,7 +333,8 @@ BEGIN
     ), named AS (
         SELECT v.entry, v.label, v.person_id, v.verdict FROM verdict v
         UNION ALL
-        -- A row that could be one of them could be another of the same name; very many are named by the first row alone.
+        -- A row that could be one of them could be another of the same name; very many are named by the first row
+        -- alone.
         SELECT v.entry, v.label, p.person_id, v.verdict
         FROM (SELECT t.*, min(t.entry) OVER (PARTITION BY t.person_id) AS first_entry FROM verdict t) v
         JOIN plan_found_keys k ON k.entry = v.entry

@@ -161,7 +161,8 @@ DECLARE
     END;
 BEGIN
     IF sentence IS NULL AND code IS NOT NULL THEN
-        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = format('no sentence for reason "%s"', code);
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+            MESSAGE = format('no sentence for reason "%s"', code);
     END IF;
     RETURN sentence;
 END

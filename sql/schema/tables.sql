@@ -205,7 +205,7 @@ CREATE TABLE server_facts (
     PRIMARY KEY (connection, fact)
 );
 COMMENT ON TABLE server_facts IS
-'How the SIS of a connection deviates from OneRoster, as far as that changes the requests. Each fact is tried again '
+'How the SIS of a connection deviates from OneRoster where that changes the requests. Each fact is tried again '
 'after a week, and forgotten with another url, token_url or sis.';
 COMMENT ON COLUMN server_facts.fact IS
 'fields, sort: rejected, so requests omit them. limit: the largest page served, if a larger one is rejected instead of '
@@ -436,8 +436,8 @@ COMMENT ON COLUMN changes.state_cause IS
     'relinked. Expired: superseded (a later run judged), run_undone. Undone: undone. Not taken by the people '
     'relation: refused_by_people, not_stored, kept_by_people. NULL where nothing goes by it.';
 COMMENT ON COLUMN changes.seen IS
-'A hash of the person as the run that carried the change out left him, which its undo has to find. Before that, of a '
-'preview, of the person as the plan saw him, or for a create of those who had the same identifier or e-mail, which its '
+'A hash of the person as the run that carried the change out left them, which its undo has to find. Before that, of a '
+'preview, of the person as the plan saw them, or for a create of those who had the same identifier or e-mail, which its '
 'apply has to find.';
 COMMENT ON COLUMN changes.conflict IS
 'Why a conflict is one: other_family, row_joins_two, same_role_twice, keys_contradict, rows_differ, '
