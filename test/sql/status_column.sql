@@ -62,7 +62,7 @@ SELECT last_run() AS gone \gset
 SELECT statuses();
 UPDATE people SET status = 'EXPELLED' WHERE given_name = 'Sam6';
 SELECT FROM run_merge('undo', :gone);
-SELECT sourced_ids, state, state_reason LIKE 'undone%' OR state_reason = 'The person was changed in the meantime.'
+SELECT sourced_ids, state, state_reason LIKE 'Undone%' OR state_reason = 'The person was changed in the meantime.'
     FROM changes WHERE run = :gone ORDER BY change;
 SELECT statuses();
 -- undo of a create archives

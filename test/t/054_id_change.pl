@@ -36,8 +36,8 @@ cmp_ok($roster->sql("SELECT count(DISTINCT person_id) FROM changes WHERE run = $
 is($roster->sql("SELECT string_agg(DISTINCT action || ' ' || state, ', ') FROM changes WHERE run = $run "
 	  . "AND action IN ('create', 'archive', 'link') AND state <> 'held'"), '',
 	'... and all of it is held');
-is($roster->sql("SELECT bool_and(state_reason ~ '^Many ids of the SIS changed tonight: [0-9]+ of [0-9]+ people have "
-	  . "another one') FROM changes WHERE run = $run AND state = 'held'"),
+is($roster->sql("SELECT bool_and(state_reason ~ '^Many IDs changed in the SIS: [0-9]+ of [0-9]+ people have a "
+	  . "new one') FROM changes WHERE run = $run AND state = 'held'"),
 	't', '... for that reason');
 like($roster->sql("SELECT roster_report($run)"),
 	qr/^Action needed: \d+ IDs changed in the SIS.*SELECT minga_roster\.roster_relink\($run\);/s,

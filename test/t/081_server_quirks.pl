@@ -264,12 +264,12 @@ my @unclear = map { { %{ $newcomers[0] }, sourcedId => "bad$_",
 is(runs("roster_sync('v1')", { add_rows => [ @newcomers, @unclear ] }), 'succeeded',
 	'rows that do not say who they are');
 is($roster->sql("SELECT string_agg(reason, ' ' ORDER BY sourced_ids) FROM changes WHERE $latest AND action = 'reject'"),
-	join(' ', map { "Its field \"$_\" has a type that OneRoster does not have for it, or is too long." } 'identifier',
+	join(' ', map { "Field \"$_\" has a type that OneRoster does not allow, or is too long." } 'identifier',
 	'familyName', 'status'), '... are rejects, for the right reason');
 is(runs("roster_sync('v1')", { add_rows => \@newcomers, invalid_utf8 => { sourced_id => 'new1' } }), 'succeeded',
 	'a row with bad characters');
 is($roster->sql("SELECT reason FROM changes WHERE $latest AND action = 'reject'"),
-	'The row holds characters that could not be read.', '... is one for that');
+	'The roster row has characters that cannot be read.', '... is one for that');
 
 # What stands between: a proxy that is down, that refuses, and that wants a password. A test asks it once.
 

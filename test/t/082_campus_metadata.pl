@@ -60,8 +60,8 @@ is($roster->sql("SELECT count(*) FROM changes c JOIN links l ON l.person_id = c.
 	  . "AND c.action = 'link' AND 'p-' || l.sourced_id = ANY (c.sourced_ids)"),
 	$roster->sql("SELECT sum(cardinality(sourced_ids)) FROM changes WHERE run = $run AND action = 'link'"),
 	'... each the person of that id');
-my $all_told = 'Many ids of the SIS changed tonight: (\d+) of \d+ people have another one, '
-  . 'and the SIS tells the former one of \1\.';
+my $all_told = 'Many IDs changed in the SIS: (\d+) of \d+ people have a new one, '
+  . 'and the SIS sends the former ID of \1\.';
 like($roster->sql("SELECT DISTINCT state_reason FROM changes WHERE run = $run AND action = 'link' "
 	  . "AND category = 'student'"),
 	qr/^$all_told$/,
