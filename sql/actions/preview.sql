@@ -13,7 +13,8 @@ COMMENT ON FUNCTION minga_roster_internal.hash_people() IS
 'Fills plan_seen_people: the hash that people_terms has, for each row of plan_people.';
 
 CREATE FUNCTION minga_roster_internal.mark_seen() RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
+    SET work_mem = '64MB' AS $$
 BEGIN
     PERFORM minga_roster_internal.hash_people();
     INSERT INTO plan_sights (change, seen)
@@ -24,7 +25,8 @@ BEGIN
     SELECT a.change, hashtextextended(string_agg(a.person_id, ' ' ORDER BY a.person_id), 0)
     FROM (
         SELECT c.change, p.person_id
-        FROM plan_changes c JOIN plan_people p ON lower(p.identifier COLLATE "C") = lower((c.after ->> 'identifier') COLLATE "C")
+        FROM plan_changes c
+        JOIN plan_people p ON lower(p.identifier COLLATE "C") = lower((c.after ->> 'identifier') COLLATE "C")
         WHERE c.action = 'create'
         UNION
         SELECT c.change, p.person_id
@@ -35,24 +37,28 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.mark_seen() IS
-'Fills plan_sights: for each row of plan_changes a hash of the person as they are now; for a create, of the people with '
+'Fills plan_sights: for each row of plan_changes a hash of the person as it is now; for a create, of the people with '
 'the same identifier or email address.';
 
 CREATE FUNCTION minga_roster_internal.link_hash(link links) RETURNS bigint
 LANGUAGE sql STABLE
 RETURN CASE WHEN (link).sourced_id IS NOT NULL THEN
-    hashtextextended(ROW((link).person_id, (link).category, (link).role_written, (link).linked_run, (link).missed_run, (link).archived_run)::text, 0) END;
+    hashtextextended(ROW((link).person_id, (link).category, (link).role_written, (link).linked_run, (link).missed_run,
+        (link).archived_run)::text, 0) END;
 COMMENT ON FUNCTION minga_roster_internal.link_hash(links) IS 'A hash of what a plan uses of a link; NULL for none.';
 
 CREATE FUNCTION minga_roster_internal.keep_preview(run runs) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM minga_roster_internal.open_link_writes();
-    INSERT INTO minga_roster.planned_links (run, sourced_id, deed, change, person_id, category, role_written, rule, linked_run, missing, returned, archived, seen)
-    SELECT run.run, w.sourced_id, w.deed, w.change, w.person_id, w.category, w.role_written, w.rule, w.linked_run, w.missing, w.returned, w.archived,
+    INSERT INTO minga_roster.planned_links (run, sourced_id, deed, change, person_id, category, role_written, rule,
+        linked_run, missing, returned, archived, seen)
+    SELECT run.run, w.sourced_id, w.deed, w.change, w.person_id, w.category, w.role_written, w.rule, w.linked_run,
+        w.missing, w.returned, w.archived,
         minga_roster_internal.link_hash(l)
     FROM plan_link_writes w
-    LEFT JOIN (SELECT * FROM minga_roster.links k WHERE k.connection = keep_preview.run.connection) l ON l.sourced_id = w.sourced_id;
+    LEFT JOIN (SELECT * FROM minga_roster.links k WHERE k.connection = keep_preview.run.connection) l
+        ON l.sourced_id = w.sourced_id;
     PERFORM minga_roster_internal.mark_seen();
     PERFORM minga_roster_internal.keep_changes(run);
     PERFORM minga_roster_internal.find_outcomes();
@@ -66,7 +72,9 @@ CREATE FUNCTION minga_roster_internal.planned_in(run runs) RETURNS bigint
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT CASE (run).kind
         WHEN 'apply' THEN (run).of_run
-        WHEN 'approve' THEN coalesce((SELECT minga_roster_internal.planned_in(a) FROM minga_roster.runs a WHERE a.run = (planned_in.run).of_run AND a.kind IN ('sync', 'preview', 'apply')),
+        WHEN 'approve' THEN coalesce(
+            (SELECT minga_roster_internal.planned_in(a) FROM minga_roster.runs a
+            WHERE a.run = (planned_in.run).of_run AND a.kind IN ('sync', 'preview', 'apply')),
             (run).of_run)
         ELSE (run).run
     END
@@ -76,7 +84,8 @@ COMMENT ON FUNCTION minga_roster_internal.planned_in(runs) IS
 'them.';
 
 CREATE FUNCTION minga_roster_internal.apply_preview(run bigint) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
+    SET work_mem = '64MB' AS $$
 DECLARE
     this minga_roster.runs := minga_roster_internal.known_run(apply_preview.run);
     preview minga_roster.runs := minga_roster_internal.known_run(this.of_run);
@@ -87,18 +96,19 @@ DECLARE
     why text;
 BEGIN
     why := CASE
-        WHEN preview.kind <> 'preview' THEN format('It is %s %s.', CASE WHEN preview.kind IN ('apply', 'approve', 'undo') THEN 'an' ELSE 'a' END, preview.kind)
+        WHEN preview.kind <> 'preview' THEN 
+            format('It is %s.', minga_roster_internal.with_article(preview.kind))
         WHEN preview.state <> 'succeeded' THEN minga_roster_internal.state_words(preview.state) || '.'
         WHEN preview.queued_at < minga_roster_internal.changes_kept_since() THEN
             'Some of its changes may have been removed, because they are older than minga_roster.keep_changes.'
         ELSE coalesce(
             minga_roster_internal.why_foreign(preview, connection),
             'It was applied by run ' || minga_roster_internal.carried_out_by(preview) || '.',
-            (SELECT format('Run %s, %s %s, has changed people since, so the preview is out of date.', r.run,
-                    CASE r.kind WHEN 'sync' THEN 'a' ELSE 'an' END, r.kind)
+            (SELECT format('Run %s, %s, has changed people since, so the preview is out of date.', r.run,
+                    minga_roster_internal.with_article(r.kind))
                 FROM minga_roster.runs r
-                WHERE r.connection = this.connection AND r.kind IN ('sync', 'apply', 'undo') AND r.state = 'succeeded' AND r.run <> preview.run
-                    AND (r.run > preview.run OR r.finished_at > preview.finished_at)
+                WHERE r.connection = this.connection AND r.kind IN ('sync', 'apply', 'undo') AND r.state = 'succeeded'
+                    AND r.run <> preview.run AND (r.run > preview.run OR r.finished_at > preview.finished_at)
                 ORDER BY r.run DESC LIMIT 1),
             CASE WHEN connection.unproven AND connection.unproven_since > preview.finished_at THEN
                 'The address, SIS or school of the connection has changed since.' END)
@@ -107,7 +117,8 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
             MESSAGE = format('run %s cannot be applied', preview.run),
             DETAIL = why,
-            HINT = CASE WHEN preview.kind = 'preview' AND preview.state IN ('queued', 'running') THEN 'Try again when it has finished; see minga_roster.roster_status.'
+            HINT = CASE WHEN preview.kind = 'preview' AND preview.state IN ('queued', 'running') THEN
+                    'Try again when it has finished; see minga_roster.roster_status.'
                 ELSE format('Run a new preview: SELECT * FROM minga_roster.roster_preview(%L).',
                     this.connection) END;
     END IF;
@@ -151,9 +162,11 @@ BEGIN
     LEFT JOIN (SELECT k.sourced_id, k.person_id FROM minga_roster.links k WHERE k.connection = this.connection) l
         ON l.sourced_id = p.sourced_id AND l.person_id = p.person_id
     -- Further rows of a person whose linked row is not used, because its category is off or it is unreadable.
-    LEFT JOIN (SELECT w.sourced_id FROM minga_roster.planned_links w WHERE w.run = preview.run AND w.deed IN ('insert', 'replace')) n
+    LEFT JOIN (SELECT w.sourced_id FROM minga_roster.planned_links w
+        WHERE w.run = preview.run AND w.deed IN ('insert', 'replace')) n
         ON n.sourced_id = p.sourced_id
-    LEFT JOIN (SELECT DISTINCT k.person_id FROM minga_roster.links k WHERE k.connection = this.connection) known ON known.person_id = p.person_id
+    LEFT JOIN (SELECT DISTINCT k.person_id FROM minga_roster.links k WHERE k.connection = this.connection) known
+        ON known.person_id = p.person_id
     WHERE p.rule IN ('linked', 'same person')
     GROUP BY p.change
     HAVING count(l.sourced_id) = 0 AND (count(n.sourced_id) < count(*) OR count(known.person_id) = 0);
@@ -202,14 +215,17 @@ BEGIN
     PERFORM minga_roster_internal.write_people(connection);
     -- Links of held creates wait for the approval.
     INSERT INTO plan_link_writes
-    SELECT l.sourced_id, l.deed, l.change, l.person_id, l.category, l.role_written, l.rule, l.linked_run, l.missing, l.returned, l.archived
+    SELECT l.sourced_id, l.deed, l.change, l.person_id, l.category, l.role_written, l.rule, l.linked_run, l.missing,
+        l.returned, l.archived
     FROM minga_roster.planned_links l
     WHERE l.run = preview.run AND l.sourced_id NOT IN (SELECT m.sourced_id FROM plan_moved_links m)
         AND (l.change NOT IN (SELECT h.change FROM minga_roster.changes h
             WHERE h.run = preview.run AND h.action = 'create' AND h.state = 'held')) IS NOT FALSE
-        AND (l.change IS NOT NULL OR l.sourced_id NOT IN (SELECT d.sourced_id FROM plan_decided_since d WHERE d.change IS NULL))
+        AND (l.change IS NOT NULL
+            OR l.sourced_id NOT IN (SELECT d.sourced_id FROM plan_decided_since d WHERE d.change IS NULL))
         -- A link without a change, such as an owner's, is written only if the person still exists.
-        AND (l.deed NOT IN ('insert', 'replace') OR l.change IS NOT NULL OR l.person_id IN (SELECT p.person_id FROM plan_people p));
+        AND (l.deed NOT IN ('insert', 'replace') OR l.change IS NOT NULL
+            OR l.person_id IN (SELECT p.person_id FROM plan_people p));
     ANALYZE plan_link_writes;
     PERFORM minga_roster_internal.write_links(this);
     PERFORM minga_roster_internal.remember_written(this.connection);
@@ -221,9 +237,11 @@ BEGIN
         AND (c.action = 'update' OR c.state_cause = 'new_site')) THEN
         PERFORM minga_roster_internal.require_full_read(this.connection);
     END IF;
-    UPDATE minga_roster.changes c SET state = 'expired', state_at = minga_roster_internal.clock(), state_cause = 'superseded'
+    UPDATE minga_roster.changes c
+    SET state = 'expired', state_at = minga_roster_internal.clock(), state_cause = 'superseded'
     FROM minga_roster.runs r
-    WHERE r.run = c.run AND r.connection = this.connection AND c.state = 'held' AND c.run <> preview.run AND preview.is_full IS NOT FALSE;
+    WHERE r.run = c.run AND r.connection = this.connection AND c.state = 'held' AND c.run <> preview.run
+        AND preview.is_full IS NOT FALSE;
     IF FOUND THEN
         PERFORM minga_roster_internal.drop_held_links(this.connection);
     END IF;
@@ -235,7 +253,8 @@ BEGIN
         OR (c.state = 'held' AND minga_roster_internal.awaits_approval(c.action, c.state_cause)))
     GROUP BY 2, 3;
     UPDATE minga_roster.runs r
-    SET is_full = preview.is_full, created = n.created, linked = n.linked, updated = n.updated, restored = n.restored, archived = n.archived, held = n.held,
+    SET is_full = preview.is_full, created = n.created, linked = n.linked, updated = n.updated,
+        restored = n.restored, archived = n.archived, held = n.held,
         unchanged = preview.unchanged + n.kept, skipped = preview.skipped, conflicts = n.conflicts, rejects = n.rejects
     FROM (
         SELECT count(*) FILTER (WHERE c.state = 'applied' AND c.action = 'create') AS created,
@@ -243,7 +262,8 @@ BEGIN
             count(*) FILTER (WHERE c.state = 'applied' AND c.action = 'update') AS updated,
             count(*) FILTER (WHERE c.state = 'applied' AND c.action = 'restore') AS restored,
             count(*) FILTER (WHERE c.state = 'applied' AND c.action = 'archive') AS archived,
-            count(*) FILTER (WHERE c.state = 'held' AND minga_roster_internal.awaits_approval(c.action, c.state_cause)) AS held,
+            count(*) FILTER (WHERE c.state = 'held'
+                AND minga_roster_internal.awaits_approval(c.action, c.state_cause)) AS held,
             (SELECT count(*) FROM plan_writes w WHERE w.code = 'kept' AND NOT w.links) AS kept,
             count(*) FILTER (WHERE c.action = 'conflict') AS conflicts,
             count(*) FILTER (WHERE c.action = 'reject') AS rejects

@@ -10,17 +10,21 @@ DECLARE
 BEGIN
     SELECT CASE
             WHEN target.kind = 'undo' THEN 'It is an undo, which cannot be undone.'
-            WHEN target.kind NOT IN ('sync', 'apply', 'approve') THEN format('It is a %s, which changes no one.', target.kind)
-            WHEN target.state <> 'succeeded' THEN minga_roster_internal.state_words(target.state) || ', and changed no one.'
+            WHEN target.kind NOT IN ('sync', 'apply', 'approve') THEN
+                format('It is %s, which changes no one.', minga_roster_internal.with_article(target.kind))
+            WHEN target.state <> 'succeeded' THEN
+                minga_roster_internal.state_words(target.state) || ', and changed no one.'
             WHEN u.run IS NOT NULL THEN format('It was undone by run %s.', u.run)
             WHEN EXISTS (SELECT FROM minga_roster.runs r
-                WHERE r.run IN (target.run, minga_roster_internal.planned_in(target)) AND r.queued_at < minga_roster_internal.changes_kept_since()) THEN
+                WHERE r.run IN (target.run, minga_roster_internal.planned_in(target))
+                    AND r.queued_at < minga_roster_internal.changes_kept_since()) THEN
                 'Some of its changes may have been removed, because they are older than minga_roster.keep_changes.'
             WHEN f.why IS NOT NULL THEN f.why
-            WHEN NOT EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = minga_roster_internal.planned_in(target) AND c.done_by = target.run)
+            WHEN NOT EXISTS (SELECT FROM minga_roster.changes c
+                    WHERE c.run = minga_roster_internal.planned_in(target) AND c.done_by = target.run)
                 AND NOT EXISTS (SELECT FROM minga_roster.link_changes l WHERE l.run = target.run) THEN
-                CASE WHEN coalesce(target.created, 0) + coalesce(target.linked, 0) + coalesce(target.updated, 0) + coalesce(target.restored, 0)
-                        + coalesce(target.archived, 0) > 0
+                CASE WHEN coalesce(target.created, 0) + coalesce(target.linked, 0) + coalesce(target.updated, 0)
+                        + coalesce(target.restored, 0) + coalesce(target.archived, 0) > 0
                     THEN 'Its changes have been removed, because they are older than minga_roster.keep_changes.'
                     ELSE 'It changed no one.' END
         END,
@@ -29,7 +33,8 @@ BEGIN
                 'Try again when it has finished; see minga_roster.roster_status.'
             WHEN target.kind = 'undo' THEN format('Preview what a sync would do now, then apply it: SELECT * FROM '
                 'minga_roster.roster_preview(%L).', target.connection)
-            WHEN target.kind = 'preview' AND a.run IS NOT NULL THEN format('Undo run %s, which applied it: SELECT minga_roster.roster_undo(%s).', a.run, a.run)
+            WHEN target.kind = 'preview' AND a.run IS NOT NULL THEN
+                format('Undo run %s, which applied it: SELECT minga_roster.roster_undo(%s).', a.run, a.run)
             ELSE format('Find the runs that changed people: SELECT run, kind, finished_at FROM minga_roster.runs WHERE '
                 'connection = %L AND kind IN (''sync'', ''apply'', ''approve'') AND state = ''succeeded'' ORDER BY run '
                 'DESC.',
@@ -37,8 +42,9 @@ BEGIN
         END
     INTO why, next_step
     FROM minga_roster_internal.why_foreign(target, connection) f (why)
-    LEFT JOIN LATERAL (SELECT r.run FROM minga_roster.runs r WHERE r.connection = target.connection AND r.kind = 'undo' AND r.of_run = target.run
-        AND r.state = 'succeeded' ORDER BY r.run LIMIT 1) u ON true
+    LEFT JOIN LATERAL (SELECT r.run FROM minga_roster.runs r
+        WHERE r.connection = target.connection AND r.kind = 'undo' AND r.of_run = target.run AND r.state = 'succeeded'
+        ORDER BY r.run LIMIT 1) u ON true
     CROSS JOIN LATERAL minga_roster_internal.carried_out_by(target) a (run);
     IF why IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
@@ -50,11 +56,12 @@ COMMENT ON FUNCTION minga_roster_internal.check_undo(connections, runs) IS
 '55000 if the target cannot be undone, with the reason and the next step.';
 
 CREATE FUNCTION minga_roster_internal.find_undo(target runs) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
+    SET work_mem = '64MB' AS $$
 BEGIN
     PERFORM minga_roster_internal.make_plan_tables('undo');
     INSERT INTO plan_undo_links (sourced_id, before, person_now, person_before, later_run)
-    SELECT t.sourced_id, t.before, l.person_id AS person_now, t.before ->> 'person_id' AS person_before, later.run AS later_run
+    SELECT t.sourced_id, t.before, l.person_id, t.before ->> 'person_id', later.run
     FROM (
         SELECT c.sourced_id, c.before FROM minga_roster.link_changes c WHERE c.run = target.run
         UNION ALL
@@ -62,7 +69,8 @@ BEGIN
         WHERE l.connection = target.connection AND l.linked_run = target.run AND l.rule <> 'decided'
             AND l.sourced_id NOT IN (SELECT c.sourced_id FROM minga_roster.link_changes c WHERE c.run = target.run)
     ) t
-    LEFT JOIN (SELECT * FROM minga_roster.links k WHERE k.connection = target.connection) l ON l.sourced_id = t.sourced_id
+    LEFT JOIN (SELECT * FROM minga_roster.links k WHERE k.connection = target.connection) l
+        ON l.sourced_id = t.sourced_id
     LEFT JOIN (
         SELECT c.sourced_id, max(c.run) AS run
         FROM minga_roster.link_changes c JOIN minga_roster.runs r ON r.run = c.run AND r.connection = target.connection
@@ -74,12 +82,13 @@ BEGIN
 
     PERFORM minga_roster_internal.hash_people();
     INSERT INTO plan_undoing (run, change, person_id, category, did, nth, action, before, after, code, detail)
-    SELECT c.run, c.change, c.person_id, c.category, c.action AS did, row_number() OVER (ORDER BY c.run, c.change)::integer AS nth,
-        CASE c.action WHEN 'create' THEN 'archive' WHEN 'archive' THEN 'restore' WHEN 'restore' THEN 'archive' ELSE c.action END AS action,
+    SELECT c.run, c.change, c.person_id, c.category, c.action, row_number() OVER (ORDER BY c.run, c.change),
+        CASE c.action WHEN 'create' THEN 'archive' WHEN 'archive' THEN 'restore' WHEN 'restore' THEN 'archive'
+            ELSE c.action END,
         CASE c.action WHEN 'archive' THEN jsonb_build_object('archived_at',
             coalesce(to_jsonb(p.status), to_jsonb(p.archived_at)))
-            ELSE c.after || coalesce(c.stored, '{}') END AS before,
-        CASE c.action WHEN 'create' THEN '{}' ELSE c.before END AS after,
+            ELSE c.after || coalesce(c.stored, '{}') END,
+        CASE c.action WHEN 'create' THEN '{}' ELSE c.before END,
         coalesce(
             minga_roster_internal.person_refusal(NULL, p.person_id, p.archived, p.protection),
             CASE
@@ -100,10 +109,14 @@ BEGIN
         GROUP BY d.person_id
     ) later ON later.person_id = c.person_id
     LEFT JOIN (
-        SELECT t.person_now AS person_id, max(t.later_run) AS later_run FROM plan_undo_links t WHERE t.later_run IS NOT NULL GROUP BY t.person_now
+        SELECT t.person_now AS person_id, max(t.later_run) AS later_run
+        FROM plan_undo_links t
+        WHERE t.later_run IS NOT NULL
+        GROUP BY t.person_now
     ) k ON k.person_id = c.person_id
     LEFT JOIN (
-        SELECT DISTINCT l.person_id FROM minga_roster.links l WHERE l.site = target.site AND l.connection <> target.connection
+        SELECT DISTINCT l.person_id FROM minga_roster.links l
+        WHERE l.site = target.site AND l.connection <> target.connection
     ) e ON e.person_id = c.person_id
     LEFT JOIN (
         SELECT DISTINCT l.person_id FROM minga_roster.links l
@@ -117,7 +130,8 @@ COMMENT ON FUNCTION minga_roster_internal.find_undo(runs) IS
 'and plan_undo_links (the links that it wrote, as they were before).';
 
 CREATE FUNCTION minga_roster_internal.undo_run(run bigint) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
+    SET work_mem = '64MB' AS $$
 DECLARE
     this minga_roster.runs := minga_roster_internal.known_run(undo_run.run);
     target minga_roster.runs := minga_roster_internal.known_run(this.of_run);
@@ -143,11 +157,15 @@ BEGIN
     WHERE t.later_run IS NOT NULL
         OR t.person_now IN (SELECT u.person_id FROM plan_undoing u WHERE u.code IS NOT NULL)
         OR t.person_before IN (SELECT u.person_id FROM plan_undoing u WHERE u.code IS NOT NULL);
-    DELETE FROM minga_roster.links l USING plan_undo_links t WHERE l.connection = this.connection AND l.sourced_id = t.sourced_id;
+    DELETE FROM minga_roster.links l USING plan_undo_links t
+    WHERE l.connection = this.connection AND l.sourced_id = t.sourced_id;
     INSERT INTO minga_roster.links
-    SELECT l.* FROM plan_undo_links t CROSS JOIN LATERAL jsonb_populate_record(NULL::minga_roster.links, t.before) l WHERE t.before IS NOT NULL;
+    SELECT l.*
+    FROM plan_undo_links t CROSS JOIN LATERAL jsonb_populate_record(NULL::minga_roster.links, t.before) l
+    WHERE t.before IS NOT NULL;
     PERFORM minga_roster_internal.remember_written(this.connection);
-    DELETE FROM minga_roster.link_changes c USING plan_undo_links t WHERE c.run = target.run AND c.sourced_id = t.sourced_id;
+    DELETE FROM minga_roster.link_changes c USING plan_undo_links t
+    WHERE c.run = target.run AND c.sourced_id = t.sourced_id;
 
     UPDATE minga_roster.changes c
     SET state = CASE WHEN u.code IS NULL THEN 'undone' ELSE 'kept' END, state_at = minga_roster_internal.clock(),
@@ -168,16 +186,19 @@ BEGIN
         paused_reason = format('run %s was undone', target.run)
     WHERE c.connection = this.connection AND c.automatic;
     UPDATE minga_roster.runs r
-    SET state = 'canceled', finished_at = minga_roster_internal.clock(), reported = true, sqlstate = '57014', error = 'Automatic Rostering is off or paused'
-    WHERE r.run IN (SELECT q.run FROM minga_roster.runs q WHERE q.connection = this.connection AND q.state = 'queued' AND q.trigger = 'evening'
-                    FOR UPDATE SKIP LOCKED);
+    SET state = 'canceled', finished_at = minga_roster_internal.clock(), reported = true, sqlstate = '57014',
+        error = 'Automatic Rostering is off or paused'
+    WHERE r.run IN (SELECT q.run FROM minga_roster.runs q
+        WHERE q.connection = this.connection AND q.state = 'queued' AND q.trigger = 'evening'
+        FOR UPDATE SKIP LOCKED);
 
     INSERT INTO minga_roster.run_counts (run, category, action, count)
     SELECT this.run, coalesce(u.category, 'none'), CASE WHEN u.code IS NULL THEN u.action ELSE 'kept' END, count(*)
     FROM plan_undoing u
     GROUP BY 2, 3;
     UPDATE minga_roster.runs r
-    SET created = 0, linked = n.linked, updated = n.updated, restored = n.restored, archived = n.archived, held = 0, unchanged = n.kept,
+    SET created = 0, linked = n.linked, updated = n.updated, restored = n.restored, archived = n.archived, held = 0,
+        unchanged = n.kept,
         skipped = 0, conflicts = 0, rejects = 0
     FROM (
         SELECT count(*) FILTER (WHERE u.code IS NULL AND u.action = 'link') AS linked,

@@ -1,4 +1,5 @@
--- What a run does once the roster is staged, in one transaction: plan, guard and apply, or what it does to an earlier run: approve, apply, undo.
+-- What a run does after its fetch, in one transaction: plan, guard and apply; or, for an earlier run, approve, apply or
+-- undo.
 
 CREATE FUNCTION minga_roster_internal.count_changes(run bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -10,7 +11,8 @@ BEGIN
         OR (minga_roster_internal.awaits_approval(c.action, c.state_cause) AND c.state = 'held'))
     GROUP BY c.run, coalesce(c.category, 'none'), CASE c.state WHEN 'held' THEN 'held' ELSE 'archive' END;
     UPDATE minga_roster.runs r
-    SET created = n.created, linked = n.linked, updated = n.updated, restored = n.restored, archived = n.archived, held = n.held,
+    SET created = n.created, linked = n.linked, updated = n.updated, restored = n.restored, archived = n.archived,
+        held = n.held,
         conflicts = n.conflicts, rejects = n.rejects, unchanged = o.unchanged, skipped = o.skipped
     FROM (
         SELECT count(*) FILTER (WHERE c.action = 'create' AND c.state <> 'held') AS created,
@@ -18,7 +20,8 @@ BEGIN
             count(*) FILTER (WHERE c.action = 'update' AND c.state <> 'held') AS updated,
             count(*) FILTER (WHERE c.action = 'restore') AS restored,
             count(*) FILTER (WHERE c.action = 'archive' AND c.state <> 'held') AS archived,
-            count(*) FILTER (WHERE c.state = 'held' AND minga_roster_internal.awaits_approval(c.action, c.state_cause)) AS held,
+            count(*) FILTER (WHERE c.state = 'held'
+                AND minga_roster_internal.awaits_approval(c.action, c.state_cause)) AS held,
             count(*) FILTER (WHERE c.action = 'conflict') AS conflicts,
             count(*) FILTER (WHERE c.action = 'reject') AS rejects
         FROM minga_roster.changes c WHERE c.run = count_changes.run
@@ -31,8 +34,8 @@ BEGIN
     WHERE r.run = count_changes.run;
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.count_changes(bigint) IS 'Stores the counts of a run: of people from its changes, of those who '
-    'stay as they are from the outcomes of their rows.';
+COMMENT ON FUNCTION minga_roster_internal.count_changes(bigint) IS
+'Stores the counts of a run: changed people from its changes, unchanged people from the outcomes of their rows.';
 
 CREATE FUNCTION minga_roster_internal.find_taken(approved runs) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
@@ -60,14 +63,16 @@ BEGIN
     WHERE p.run = find_taken.approved.run;
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.find_taken(runs) IS 'Fills plan_taken: held creates that an approval must not carry '
-    'out any more, and why.';
+COMMENT ON FUNCTION minga_roster_internal.find_taken(runs) IS
+'Fills plan_taken: held creates that an approval must no longer carry out, and why.';
 
 CREATE FUNCTION minga_roster_internal.approve_run(run bigint) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
+    SET work_mem = '64MB' AS $$
 DECLARE
     this minga_roster.runs := minga_roster_internal.known_run(approve_run.run);
-    approved minga_roster.runs := minga_roster_internal.known_run((SELECT CASE r.kind WHEN 'apply' THEN r.of_run ELSE r.run END
+    approved minga_roster.runs := minga_roster_internal.known_run((
+        SELECT CASE r.kind WHEN 'apply' THEN r.of_run ELSE r.run END
         FROM minga_roster_internal.known_run(this.of_run) r));
     is_applied boolean := minga_roster_internal.carried_out_by(approved) IS NOT NULL;
     connection minga_roster.connections := minga_roster_internal.known_connection(this.connection);
@@ -85,7 +90,7 @@ BEGIN
     PERFORM FROM minga_roster.changes c WHERE c.run = approved.run AND c.state = 'held'
         AND minga_roster_internal.awaits_approval(c.action, c.state_cause) FOR UPDATE;
     is_held := FOUND;
-    -- Who is there shows which school it is, or the lack of leavers does; what updates would write does not.
+    -- People who would be archived show whether it is the right school, and so does a run without any; updates do not.
     SELECT connection.unproven AND undone_by IS NULL AND approved.run = max(r.run)
         AND (EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = approved.run AND c.action = 'archive'
             AND c.state = 'held')
@@ -94,16 +99,16 @@ BEGIN
     INTO proves
     FROM minga_roster.runs r
     WHERE r.connection = this.connection AND r.kind = 'sync' AND r.state = 'succeeded' AND r.is_full;
-    IF approved.kind NOT IN ('sync', 'preview') OR NOT is_applied OR foreign_why IS NOT NULL OR approved.state <> 'succeeded'
-        OR NOT (is_held OR coalesce(proves, false)) THEN
+    IF approved.kind NOT IN ('sync', 'preview') OR NOT is_applied OR foreign_why IS NOT NULL
+        OR approved.state <> 'succeeded' OR NOT (is_held OR coalesce(proves, false)) THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
             MESSAGE = format('run %s has nothing to approve', approved.run),
             DETAIL = CASE
                 WHEN approved.kind NOT IN ('sync', 'preview') THEN
-                    format('It is %s %s, which holds nothing.', CASE
-                        WHEN approved.kind IN ('approve', 'undo') THEN 'an' ELSE 'a' END, approved.kind)
+                    format('It is %s, which holds nothing.', minga_roster_internal.with_article(approved.kind))
                 WHEN foreign_why IS NOT NULL THEN foreign_why
-                WHEN approved.kind = 'preview' AND approved.state = 'succeeded' AND NOT is_applied THEN 'It is a preview that has not been applied.'
+                WHEN approved.kind = 'preview' AND approved.state = 'succeeded' AND NOT is_applied THEN
+                    'It is a preview that has not been applied.'
                 WHEN approved.state <> 'succeeded' THEN minga_roster_internal.state_words(approved.state) || '.'
                 WHEN undone_by IS NOT NULL THEN format('It was undone by run %s, and what it held with it.', undone_by)
                 WHEN EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = approved.run
@@ -112,7 +117,8 @@ BEGIN
                 WHEN EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = approved.run
                     AND c.state_cause = 'approved') THEN
                     'What it held has been approved already.'
-                WHEN approved.queued_at < minga_roster_internal.changes_kept_since() THEN 'Its changes are older than minga_roster.keep_changes and have been removed.'
+                WHEN approved.queued_at < minga_roster_internal.changes_kept_since() THEN
+                    'Its changes have been removed, because they are older than minga_roster.keep_changes.'
                 ELSE 'It holds nothing.'
             END,
             HINT = CASE WHEN approved.kind IN ('sync', 'preview') AND approved.state IN ('queued', 'running') THEN
@@ -142,8 +148,8 @@ BEGIN
     LEFT JOIN plan_people p ON p.person_id = w.person_id
     LEFT JOIN (
         SELECT k.person_id, bool_or(k.missed_since IS NULL) FILTER (WHERE k.connection = this.connection) AS listed,
-            coalesce(bool_or(k.missed_since IS NULL AND c.retired_at IS NULL) FILTER (WHERE k.connection <> this.connection), false)
-                AS listed_elsewhere
+            coalesce(bool_or(k.missed_since IS NULL AND c.retired_at IS NULL)
+                FILTER (WHERE k.connection <> this.connection), false) AS listed_elsewhere
         FROM minga_roster.links k JOIN minga_roster.connections c USING (connection)
         WHERE k.site = this.site AND c.people = connection.people
         GROUP BY k.person_id
@@ -169,8 +175,8 @@ BEGIN
                 minga_roster_internal.state_reason(coalesce(f.code, 'changed_since'), NULL)) END,
         state_cause = CASE WHEN w.done THEN 'approved' END,
         person_id = CASE WHEN w.done THEN w.person_id ELSE c.person_id END,
-        after = CASE WHEN w.done AND c.action = 'archive' THEN jsonb_build_object('archived_at', minga_roster_internal.clock())
-            || c.after ELSE c.after END,
+        after = CASE WHEN w.done AND c.action = 'archive' THEN
+            jsonb_build_object('archived_at', minga_roster_internal.clock()) || c.after ELSE c.after END,
         seen = w.seen, done_by = CASE WHEN w.done THEN this.run END, stored = w.stored
     FROM plan_refusals f LEFT JOIN plan_writes w ON w.change = f.change
     WHERE c.run = approved.run AND c.change = f.change;
@@ -205,9 +211,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.approve_run(bigint) IS
-'Applies the held archives, updates and creates of the run that this one is of, each checked again; what fails '
-    'becomes refused. Of an applied preview the number of either run will do. Approving the newest full sync also '
-    'proves the connection, unless it held updates alone. 55000 where there is nothing to approve.';
+'Carries out the held archives, updates and creates of the approved run, each checked again; what fails the check '
+    'becomes refused. For an applied preview, the number of the preview or of its apply works. Approving the newest '
+    'full sync also proves the connection, unless it held only updates. 55000 if there is nothing to approve.';
 
 CREATE FUNCTION minga_roster_internal.lock_people(connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -217,14 +223,16 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.lock_people(connections) IS
-'Takes the lock that writing to the people relation needs before anything is read from it: a run that took it later could meet somebody who holds a lock that lets him read and waits for a stronger one.';
+'Takes the lock for writing to the people relation before anything is read from it. A run that took it later could '
+    'deadlock with a session that can read the relation and waits for a stronger lock.';
 
 CREATE FUNCTION minga_roster_internal.merge_run(run bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     this minga_roster.runs := minga_roster_internal.known_run(merge_run.run);
 BEGIN
-    PERFORM minga_roster_internal.check_people_relation((minga_roster_internal.known_connection(this.connection)).people);
+    PERFORM minga_roster_internal.check_people_relation(
+        (minga_roster_internal.known_connection(this.connection)).people);
     PERFORM minga_roster_internal.check_event_triggers();
     IF this.kind <> 'preview' THEN
         PERFORM minga_roster_internal.lock_people(minga_roster_internal.known_connection(this.connection));
@@ -244,10 +252,12 @@ BEGIN
     END CASE;
     PERFORM minga_roster_internal.plan_run(run);
     IF this.kind = 'sync' THEN
-        -- A delta has judged nobody's absence.
-        UPDATE minga_roster.changes c SET state = 'expired', state_at = minga_roster_internal.clock(), state_cause = 'superseded'
+        -- A delta does not decide who is absent.
+        UPDATE minga_roster.changes c
+        SET state = 'expired', state_at = minga_roster_internal.clock(), state_cause = 'superseded'
         FROM minga_roster.runs r
-        WHERE r.run = c.run AND r.connection = this.connection AND c.state = 'held' AND c.run <> this.run AND this.is_full IS NOT FALSE;
+        WHERE r.run = c.run AND r.connection = this.connection AND c.state = 'held' AND c.run <> this.run
+            AND this.is_full IS NOT FALSE;
         IF FOUND THEN
             PERFORM minga_roster_internal.drop_held_links(this.connection);
         END IF;
@@ -260,4 +270,5 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.merge_run(bigint) IS
-'What a run of kind preview, sync, approve, apply or undo does in the one transaction after its fetch: plan and guard; apply too; or what it does to the run that it is of. Stores the counts, not the state.';
+'The one transaction of a preview, sync, approve, apply or undo, after the fetch: plan and guard, for a sync also '
+    'apply; or what it does to an earlier run. Stores the counts of the run, not its state.';

@@ -152,7 +152,8 @@ BEGIN
     -- A mistyped site has no people, so everyone of the right site would be created a second time.
     IF EXISTS (SELECT FROM plan_people) OR NOT EXISTS (SELECT FROM plan_verdicts d WHERE d.outcome = 'create')
         OR EXISTS (SELECT FROM minga_roster.links l WHERE l.connection = veto_new_site.connection.connection)
-        OR minga_roster_internal.as_owner(connection.people, format('SELECT FROM %s p LIMIT 1', connection.people)) = 0
+        OR minga_roster_internal.as_owner(connection.people,
+            minga_roster_internal.any_person_query(connection.people)) = 0
     THEN
         RETURN;
     END IF;

@@ -273,7 +273,7 @@ DECLARE
     queued integer;
 BEGIN
     -- Nothing here waits for a caller's transaction: an open one would stop the evenings of all connections.
-    IF minga_roster_internal.try_run_lock('evenings', 1) THEN
+    IF minga_roster_internal.try_lock_evenings() THEN
         PERFORM minga_roster_internal.renew_cron_command();
     END IF;
     PERFORM minga_roster_internal.pause_restored_connections();
@@ -286,6 +286,14 @@ END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.queue_due_runs() IS
 'Queues the syncs that are due, and settles the evenings that were missed; returns the number of queued runs.';
+
+CREATE FUNCTION minga_roster_internal.try_lock_evenings() RETURNS boolean
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT minga_roster_internal.try_run_lock('evenings', 1)
+$$;
+COMMENT ON FUNCTION minga_roster_internal.try_lock_evenings() IS
+'Takes the lock of lock_evenings if it is free, and says whether it did.';
 
 CREATE FUNCTION minga_roster_internal.lock_evenings() RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
