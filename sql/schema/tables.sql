@@ -437,8 +437,8 @@ COMMENT ON COLUMN changes.state_cause IS
     'relation: refused_by_people, not_stored, kept_by_people. NULL where nothing goes by it.';
 COMMENT ON COLUMN changes.seen IS
 'A hash of the person as the run that carried the change out left them, which its undo has to find. Before that, of a '
-'preview, of the person as the plan saw them, or for a create of those who had the same identifier or e-mail, which its '
-'apply has to find.';
+'preview, of the person as the plan saw them, or for a create of those who had the same identifier or e-mail, which '
+'its apply has to find.';
 COMMENT ON COLUMN changes.conflict IS
 'Why a conflict is one: other_family, row_joins_two, same_role_twice, keys_contradict, rows_differ, '
     'several_candidates, two_people_by_keys, names_differ, identifiers_differ, address_of_two, address_shared, '

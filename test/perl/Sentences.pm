@@ -105,7 +105,8 @@ sub in_c
 	my %macro = $text =~ /^#define\s+(\w+)\s+"([^"\n]*)"/gm;
 	my @found;
 
-	while ($text =~ /\b(strn?cmp|strstr|pg_strn?casecmp|strcasestr|strncasecmp|memcmp|memmem)\s*(\((?:[^()]++|(?2))*\))/g)
+	my $compares = 'strn?cmp|strstr|pg_strn?casecmp|strcasestr|strncasecmp|memcmp|memmem';
+	while ($text =~ /\b($compares)\s*(\((?:[^()]++|(?2))*\))/g)
 	{
 		my ($function, $arguments, $place) = ($1, $2, $-[0]);
 		my @words = $arguments =~ /"((?:[^"\\]|\\.)*)"/g;

@@ -41,7 +41,7 @@ SELECT relates('s07', 'aunt true Aunt');
 -- without a type; without a word on guardianship; of no one, of oneself, of a student, of someone who is no agent
 SELECT relates('s08', 'mother true -');
 SELECT relates('s09', 'mother - Mother', 'father - Stepfather');
-SELECT relates('s10', 'nobody true Mother', 's10 true Self', 's01 true Brother', 'uncle true Uncle');
+SELECT relates('s10', 'unknown true Mother', 's10 true Self', 's01 true Brother', 'uncle true Uncle');
 -- twice, and both ways
 SELECT relates('s11', 'mother true Mother', 'mother true Mother');
 SELECT relates('s12', 'mother true Mother', 'mother false Mother', 'father false Father');

@@ -60,7 +60,8 @@ SELECT given_name, family_name, grade FROM people WHERE identifier IN ('s-38', '
 -- what the report, the subject and the status say
 SELECT line FROM string_to_table(roster_report(:held), E'\n') WITH ORDINALITY t (line, n) WHERE n = 1;
 SELECT substring(roster_report(:held)
-    FROM '\d+ updates on hold\n-.*') ~ 'change\s+family_name\s+for\s+38\s+of\s+39\s+students:\s+more\s+than\s+75\s+percent';
+    FROM '\d+ updates on hold\n-.*') ~ 'change\s+family_name\s+for\s+38\s+of\s+39\s+'
+    'students:\s+more\s+than\s+75\s+percent';
 SELECT held, blocked_reason ~ 'updates' OR NOT automatic FROM roster_status WHERE connection = 'north';
 -- approved as a set; who was changed, archived or unlinked since, or taken out of the roster's hands, is refused
 UPDATE people SET family_name = 'Night' WHERE identifier = 's-1';

@@ -73,7 +73,7 @@ SELECT FROM run_merge('approve', :judged);
 SELECT * FROM held(:judged);
 SELECT identifier, given_name FROM people WHERE archived_at IS NOT NULL ORDER BY identifier, given_name;
 
--- one student is listed by the former id again, another is not linked any more
+-- one student is listed by the former id again, another is no longer linked
 UPDATE links SET missed_since = NULL WHERE sourced_id = 's1';
 UPDATE changes SET person_id = 'gone' WHERE run = :judged AND sourced_ids = ARRAY['new-s3'];
 SELECT roster_relink(:judged);

@@ -162,7 +162,7 @@ SELECT pg_temp.run(900000014, 'sync', 'running');
 SELECT minga_roster.roster_report(900000014);
 SELECT pg_temp.run(900000015, 'sync', 'queued');
 SELECT minga_roster.roster_report(900000015);
--- One without an error text, and of a connection that is not known any more.
+-- One without an error text, and of a connection that is no longer known.
 SELECT pg_temp.run(900000016, 'sync', 'failed');
 UPDATE minga_roster.runs SET connection = 'r-gone' WHERE run = 900000016;
 SELECT minga_roster.roster_report(900000016);
