@@ -55,7 +55,8 @@ sub is_plain
 	my $plans = LoggedPlans->of($node, school($sql));
 
 	is(join("\n", $plans->repeated($limit)), '', "$name: nothing is run through again for each of many rows");
-	is(join("\n", $plans->frequent(50)), '', '... and no statement is run for each of them');
+	# Functions with a RETURN body all have an empty text; the terms of a statement on people are many.
+	is(join("\n", $plans->frequent(500)), '', '... and no statement is run for each of them');
 	cmp_ok($plans->statements, '>', $sql =~ /run_merge/ ? 30 : 0, '... of ' . $plans->statements . ' statements');
 	return $plans->stdout;
 }
