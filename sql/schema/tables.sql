@@ -35,8 +35,8 @@ COMMENT ON COLUMN sis.scope IS 'OAuth 2.0 scope to request if the connection nam
 COMMENT ON COLUMN sis.source IS 'Where this information was found, and which of it could not be confirmed.';
 COMMENT ON COLUMN sis.collections IS
 'What is read, in this order: an array of {"collection": name, "family": "student"|"staff"|"contact", "categories": '
-'[category, …], "path": path below the root with {school} for the School ID, "fallback": a path or an array of paths, '
-'each used if the one before it does not exist or is denied (401 does not count), "roles": roles kept from a path '
+'[category, …], "path": path below the root with {school} for the School ID, "fallback": a path or an array of '
+'paths, each used if the one before it does not exist or is denied (401 does not count), "roles": roles kept from a path '
 'without {school}}. A row without a role from a path with {school} of one category gets that category''s first role.';
 COMMENT ON COLUMN sis.page_size_limit IS
 'The largest page that the product serves; the upper limit for a connection''s page_size.';
@@ -436,9 +436,9 @@ COMMENT ON COLUMN changes.state_cause IS
     'relinked. Expired: superseded (a later run judged), run_undone. Undone: undone. Not taken by the people '
     'relation: refused_by_people, not_stored, kept_by_people. NULL where nothing goes by it.';
 COMMENT ON COLUMN changes.seen IS
-'A hash of the person as the run that carried the change out left them, which its undo has to find. Before that, of a '
-'preview, of the person as the plan saw them, or for a create of those who had the same identifier or e-mail, which '
-'its apply has to find.';
+'A hash of the person as the run that carried out the change left them; its undo must find them so. Until then, in a '
+'preview, a hash of the person as the plan saw them, or for a create of the people with the same identifier or email '
+'address; its apply must find them so.';
 COMMENT ON COLUMN changes.conflict IS
 'Why a conflict is one: other_family, row_joins_two, same_role_twice, keys_contradict, rows_differ, '
     'several_candidates, two_people_by_keys, names_differ, identifiers_differ, address_of_two, address_shared, '
