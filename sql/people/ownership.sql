@@ -51,9 +51,9 @@ COMMENT ON FUNCTION minga_roster_internal.do_set_column_owner(text, text, text) 
 CREATE FUNCTION roster_set_column_owner(connection text, column_name text, owner text) RETURNS void
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_set_column_owner(text, text, text) IS
-'Sets who owns a column of people for this connection: "sis" (the default: Auto update writes it), "local" (written to '
-'new people only, then the school''s own) or "sis unless edited" (written until its value differs from what a sync wrote '
-'last, or found at first). parent_contact stands for all columns of the contact. Errors: 42704 for an unknown '
+'Sets who owns a column of people for this connection: "sis" (the default: Auto update writes it), "local" (written '
+'to new people only, then the school''s own) or "sis unless edited" (written until its value differs from what a sync '
+'wrote last, or found at first). parent_contact stands for all columns of the contact. Errors: 42704 for an unknown '
 'connection, 22023 for a column that a sync does not write or an unknown owner, 55006 while the connection is busy.';
 
 CREATE FUNCTION minga_roster_internal.written_hash(column_name text, person jsonb) RETURNS bigint

@@ -35,8 +35,8 @@ COMMENT ON COLUMN sis.scope IS 'OAuth 2.0 scope to request if the connection nam
 COMMENT ON COLUMN sis.source IS 'Where this information was found, and which of it could not be confirmed.';
 COMMENT ON COLUMN sis.collections IS
 'What is read, in this order: an array of {"collection": name, "family": "student"|"staff"|"contact", "categories": '
-'[category, …], "path": path below the root with {school} for the School ID, "fallback": a path or an array of '
-'paths, each used if the one before it does not exist or is denied (401 does not count), "roles": roles kept from a path '
+'[category, …], "path": path below the root with {school} for the School ID, "fallback": a path or an array of paths, '
+'each used if the one before it does not exist or is denied (401 does not count), "roles": roles kept from a path '
 'without {school}}. A row without a role from a path with {school} of one category gets that category''s first role.';
 COMMENT ON COLUMN sis.page_size_limit IS
 'The largest page that the product serves; the upper limit for a connection''s page_size.';
