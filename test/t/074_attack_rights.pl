@@ -499,7 +499,7 @@ unlike(said('manager', "SELECT minga_roster.roster_configure('east', sync_at => 
 like(said('owner_too',
 	sprintf("SELECT (minga_roster.roster_connect('west', url => '%s', client_id => 'c', school_id => '1', people => "
 	  . "'public.people', time_zone => 'UTC')).site", $server->url)),
-	qr/\Awest\n.*WARNING.*none of site "west"/s, 'who owns the people connects a SIS to them');
+	qr/\Awest\n.*WARNING.*none at site "west"/s, 'who owns the people connects a SIS to them');
 
 # Jobs of pg_cron that others have made
 {
