@@ -122,7 +122,7 @@ BEGIN
                 ELSE 'It holds nothing.'
             END,
             HINT = CASE WHEN approved.kind IN ('sync', 'preview') AND approved.state IN ('queued', 'running') THEN
-                    'Call again when it has ended; minga_roster.roster_status shows how it fares.'
+                    'Call again when it has finished: minga_roster.roster_status shows its state.'
                 ELSE format('SELECT run, held FROM minga_roster.runs WHERE connection = %L AND held > 0 ORDER BY run '
                     'DESC shows the syncs that held something.',
                     this.connection) END;

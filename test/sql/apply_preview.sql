@@ -9,16 +9,20 @@
 \set ECHO all
 
 CREATE FUNCTION school_now() RETURNS text LANGUAGE sql AS $$
-    SELECT string_agg(concat_ws(' ', site, role, given_name, family_name, email, identifier, grade, archived_at IS NOT NULL), E'\n' ORDER BY given_name) FROM people
+    SELECT string_agg(concat_ws(' ', site, role, given_name, family_name, email, identifier, grade,
+        archived_at IS NOT NULL), E'\n' ORDER BY given_name) FROM people
 $$;
 CREATE FUNCTION links_now() RETURNS text LANGUAGE sql AS $$
-    SELECT string_agg(concat_ws(' ', l.sourced_id, p.given_name, l.category, l.role_written, l.rule, l.missed_since IS NOT NULL, l.archived_run IS NOT NULL), E'\n'
+    SELECT string_agg(concat_ws(' ', l.sourced_id, p.given_name, l.category, l.role_written, l.rule,
+        l.missed_since IS NOT NULL, l.archived_run IS NOT NULL), E'\n'
         ORDER BY l.sourced_id) FROM links l LEFT JOIN people p USING (person_id) WHERE l.connection = 'north'
 $$;
 \set ECHO none
 \i :night
 SELECT FROM run_merge();
-CREATE TABLE by_sync AS SELECT school_now() AS people, links_now() AS links, (SELECT concat_ws(' ', created, linked, updated, restored, archived, held, conflicts) FROM runs WHERE run = last_run()) AS counts;
+CREATE TABLE by_sync AS SELECT school_now() AS people, links_now() AS links,
+    (SELECT concat_ws(' ', created, linked, updated, restored, archived, held, conflicts) FROM runs
+    WHERE run = last_run()) AS counts;
 SELECT people FROM by_sync;
 SELECT links FROM by_sync;
 \set ECHO none
@@ -26,20 +30,27 @@ SELECT links FROM by_sync;
 SELECT FROM run_merge('preview');
 SELECT last_run() AS preview \gset
 SELECT * FROM shown(:preview);
-SELECT action, ids, before -> 'archived_at' IS NOT NULL FROM changes c, LATERAL (SELECT array_to_string(sourced_ids, ' ') AS ids) i WHERE run = :preview AND before ? 'archived_at' ORDER BY 1;
+SELECT action, ids, before -> 'archived_at' IS NOT NULL FROM changes c,
+    LATERAL (SELECT array_to_string(sourced_ids, ' ') AS ids) i WHERE run = :preview AND before ? 'archived_at'
+    ORDER BY 1;
 -- the stage is not looked at again
 SELECT unstage('s50', 's77');
 SELECT FROM run_merge('apply', :preview);
 -- the same people, links and counts as by a sync
-SELECT school_now() = people, links_now() = links, (SELECT concat_ws(' ', created, linked, updated, restored, archived, held, conflicts) FROM runs WHERE run = last_run()) = counts FROM by_sync;
-SELECT state, count(*), count(*) FILTER (WHERE done_by = last_run()) FROM changes WHERE run = :preview GROUP BY 1 ORDER BY 1;
+SELECT school_now() = people, links_now() = links,
+    (SELECT concat_ws(' ', created, linked, updated, restored, archived, held, conflicts) FROM runs
+    WHERE run = last_run()) = counts FROM by_sync;
+SELECT state, count(*), count(*) FILTER (WHERE done_by = last_run()) FROM changes WHERE run = :preview GROUP BY 1
+    ORDER BY 1;
 SELECT category, action, count FROM run_counts WHERE run = last_run() ORDER BY 1, 2;
 SELECT count(*) FROM planned_links;
-SELECT stage('s50', 'student', 'New', 'Day', identifier => '50'), stage('s77', 'student', 'Here', 'Before', identifier => '77', email => 'here@x.example');
+SELECT stage('s50', 'student', 'New', 'Day', identifier => '50'),
+    stage('s77', 'student', 'Here', 'Before', identifier => '77', email => 'here@x.example');
 SELECT again();
-SELECT regexp_replace(roster_report(run), '(Began|Took|Run|Applies): .*', '\1', 'ng') FROM runs WHERE run = (SELECT max(run) FROM runs WHERE kind = 'apply' AND connection = 'north');
+SELECT regexp_replace(roster_report(run), '(Began|Took|Run|Applies): .*', '\1', 'ng') FROM runs
+    WHERE run = (SELECT max(run) FROM runs WHERE kind = 'apply' AND connection = 'north');
 
--- who was changed since is refused, everybody else is applied
+-- who was changed since is refused, everyone else is applied
 \set ECHO none
 \i :night
 SELECT FROM run_merge('preview');
@@ -53,12 +64,13 @@ INSERT INTO people (site, role, given_name, family_name, identifier) VALUES ('no
 DELETE FROM people WHERE given_name = 'Tess';
 CREATE TABLE before_apply AS TABLE people;
 SELECT FROM run_merge('apply', :preview);
-SELECT s.action, ids, c.state, state_reason FROM shown(:preview) s JOIN changes c ON c.run = :preview AND array_to_string(c.sourced_ids, ' ') = s.ids AND c.action = s.action ORDER BY ids;
+SELECT s.action, ids, c.state, state_reason FROM shown(:preview) s JOIN changes c ON c.run = :preview
+    AND array_to_string(c.sourced_ids, ' ') = s.ids AND c.action = s.action ORDER BY ids;
 SELECT given_name FROM (TABLE people EXCEPT TABLE before_apply) d ORDER BY 1;
 SELECT count(*) FROM (TABLE before_apply EXCEPT TABLE people) d;
 SELECT sourced_id FROM links WHERE connection = 'north' AND sourced_id !~ '^s([5-9]|[12]\d|30)$' ORDER BY 1;
 SELECT created, updated, archived FROM runs WHERE run = last_run();
--- toggles that were switched off since, somebody who became an owner, and a decision
+-- toggles that were switched off since, someone who became an owner, and a decision
 \set ECHO none
 \i :night
 SELECT FROM run_merge('preview');
@@ -68,7 +80,8 @@ SELECT toggle(archive => false, auto_update => false, category => 'student');
 SELECT roster_decide('north', 's50', 'same person', person_id) FROM people WHERE given_name = 'Dora';
 UPDATE people SET role = 'owner' WHERE given_name = 'Sam5';
 SELECT FROM run_merge('apply', :preview);
-SELECT s.action, ids, c.state, state_reason FROM shown(:preview) s JOIN changes c ON c.run = :preview AND array_to_string(c.sourced_ids, ' ') = s.ids AND c.action = s.action ORDER BY ids;
+SELECT s.action, ids, c.state, state_reason FROM shown(:preview) s JOIN changes c ON c.run = :preview
+    AND array_to_string(c.sourced_ids, ' ') = s.ids AND c.action = s.action ORDER BY ids;
 
 -- what the guard held stays held and is approved under the number of either run
 SELECT clear();

@@ -25,13 +25,17 @@ UPDATE people SET archived_at = '2026-01-01' WHERE given_name = 'Sam3';
 UPDATE people SET role = 'owner' WHERE given_name = 'Sam4';
 DELETE FROM people WHERE given_name = 'Sam5';
 UPDATE links SET missed_since = NULL WHERE sourced_id = 's6';
-INSERT INTO connections (connection, site, sis, base_url, token_url, auth, client_id, school_id, people, time_zone, retired_at)
-SELECT c, 'north', 'infinite_campus', 'https://two.example/x', 'https://two.example/t', 'oauth2', 'client', 'school', 'people', 'UTC', r
+INSERT INTO connections (connection, site, sis, base_url, token_url, auth, client_id, school_id, people, time_zone,
+    retired_at)
+SELECT c, 'north', 'infinite_campus', 'https://two.example/x', 'https://two.example/t', 'oauth2', 'client', 'school',
+    'people', 'UTC', r
 FROM (VALUES ('second', NULL::timestamptz), ('third', now())) v (c, r);
 INSERT INTO links (connection, sourced_id, site, person_id, category, rule, linked_run)
-SELECT c, 'x' || p.person_id, 'north', p.person_id, 'student', 'new', 1 FROM people p, (VALUES ('second', 'Sam7'), ('third', 'Sam8')) v (c, g) WHERE p.given_name = v.g;
+SELECT c, 'x' || p.person_id, 'north', p.person_id, 'student', 'new', 1 FROM people p,
+    (VALUES ('second', 'Sam7'), ('third', 'Sam8')) v (c, g) WHERE p.given_name = v.g;
 SELECT FROM run_merge('approve', :held);
-SELECT ids, c.state, state_reason LIKE 'Approved by run %', CASE WHEN state_reason NOT LIKE 'Approved%' THEN state_reason END
+SELECT ids, c.state, state_reason LIKE 'Approved by run %', CASE WHEN state_reason NOT LIKE 'Approved%'
+    THEN state_reason END
 FROM shown(:held) s JOIN changes c ON c.run = :held AND c.sourced_ids[1] = s.ids ORDER BY substr(ids, 2)::int;
 SELECT archived, held, created FROM runs WHERE run = last_run();
 SELECT category, action, count FROM run_counts WHERE run = last_run();
@@ -50,7 +54,7 @@ SELECT last_run() AS held \gset
 SELECT toggle(archive => false);
 SELECT FROM run_merge('approve', :held);
 SELECT state, state_reason FROM changes WHERE run = :held AND action = 'archive' LIMIT 1;
--- a later sync judges anew, and what was held expires; a preview does not
+-- a later sync judges again, and what was held expires; a preview does not
 SELECT toggle(archive => true);
 SELECT FROM run_merge();
 SELECT last_run() AS held \gset

@@ -1,5 +1,5 @@
--- Values that people store in another form than the roster gives them: seen in what is there afterwards, remembered, and not written again.
--- Planted: states that only a SIS, an earlier night or time would make.
+-- Values that people store in another form than the roster gives them: seen in what is there afterwards, remembered,
+-- and not written again. Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/merge.sql'
 \set fixture_end :abs_srcdir '/fixtures/merge_end.sql'
@@ -13,14 +13,17 @@ DECLARE
     before text := versions(relation);
 BEGIN
     PERFORM run_merge();
-    RETURN (SELECT concat_ws(' ', 'created', r.created, 'linked', r.linked, 'updated', r.updated, 'restored', r.restored, 'archived', r.archived,
+    RETURN (SELECT concat_ws(' ', 'created', r.created, 'linked', r.linked, 'updated', r.updated, 'restored',
+        r.restored, 'archived', r.archived,
             'unchanged', r.unchanged, 'skipped', r.skipped, 'conflicts', r.conflicts, 'rejects', r.rejects,
-            CASE WHEN before IS NOT DISTINCT FROM versions(relation) THEN 'nothing written' ELSE 'written' END) FROM runs r WHERE r.run = last_run());
+            CASE WHEN before IS NOT DISTINCT FROM versions(relation) THEN 'nothing written' ELSE 'written' END)
+            FROM runs r WHERE r.run = last_run());
 END
 $$;
 \set three_nights 'SELECT night(); SELECT night(); SELECT night();'
 CREATE FUNCTION noted() RETURNS SETOF text LANGUAGE sql AS $$
-    SELECT concat_ws('|', action, array_to_string(sourced_ids, ' '), rule, reason, state, state_reason, before - 'archived_at', after - 'archived_at', stored)
+    SELECT concat_ws('|', action, array_to_string(sourced_ids, ' '), rule, reason, state, state_reason,
+        before - 'archived_at', after - 'archived_at', stored)
     FROM changes WHERE run = last_run() ORDER BY change
 $$;
 CREATE FUNCTION change_on_write() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;
@@ -32,7 +35,7 @@ SELECT toggle(auto_update => true, archive => true);
 SELECT stage('s' || n, 'student', 'Sam' || n, 'Day', grade => '0' || n) FROM generate_series(1, 5) n;
 :three_nights
 SELECT given_name, grade FROM people ORDER BY 1;
--- another value of the SIS is written, and so is one that somebody changed by hand
+-- another value of the SIS is written, and so is one that someone changed by hand
 SELECT stage('s1', 'student', 'Sam1', 'Day', grade => '08');
 UPDATE people SET grade = 11 WHERE given_name = 'Sam2';
 :three_nights
@@ -42,7 +45,8 @@ SELECT stage('s3', 'student', 'Sam3', 'Day', grade => '07');
 SELECT FROM run_merge();
 SELECT noted();
 SELECT FROM run_merge('undo', last_run());
-SELECT c.state, c.stored, p.grade FROM changes c JOIN people p USING (person_id) WHERE c.action = 'update' AND p.given_name = 'Sam3';
+SELECT c.state, c.stored, p.grade FROM changes c JOIN people p USING (person_id) WHERE c.action = 'update'
+    AND p.given_name = 'Sam3';
 :three_nights
 -- a preview plans nothing for them, and its apply remembers as well
 SELECT stage('s4', 'student', 'Sam4', 'Day', grade => '06');
@@ -54,21 +58,26 @@ SELECT noted();
 :three_nights
 -- who is there before: nothing is written where the column would make the same of it
 SELECT clear();
-INSERT INTO people (site, role, given_name, family_name, identifier, grade) VALUES ('north', 'student', 'Ana', 'Lee', '1', 9);
+INSERT INTO people (site, role, given_name, family_name, identifier, grade)
+    VALUES ('north', 'student', 'Ana', 'Lee', '1', 9);
 SELECT stage('s1', 'student', 'Ana', 'Lee', identifier => '1', grade => '09');
 SELECT versions('people') AS before \gset
 SELECT toggle(auto_update => true);
 :three_nights
 SELECT versions('people') = :'before';
--- also where so many of them would differ that the guard would hold the updates; those that do change something are held
-INSERT INTO people (site, role, given_name, family_name, identifier, grade) SELECT 'north', 'student', 'Sam' || n, 'Day', 'i' || n, n % 9 FROM generate_series(2, 31) n;
+-- also where so many of them would differ that the guard would hold the updates; those that do change something are
+-- held
+INSERT INTO people (site, role, given_name, family_name, identifier, grade) SELECT 'north', 'student', 'Sam' || n,
+    'Day', 'i' || n, n % 9 FROM generate_series(2, 31) n;
 SELECT FROM roster_configure('north', guard_update_percent => 75);
-SELECT stage('s' || n, 'student', 'Sam' || n, 'Day', identifier => 'i' || n, grade => '0' || n % 9) FROM generate_series(2, 31) n;
+SELECT stage('s' || n, 'student', 'Sam' || n, 'Day', identifier => 'i' || n, grade => '0' || n % 9)
+    FROM generate_series(2, 31) n;
 SELECT versions('people') AS before \gset
 :three_nights
 SELECT held FROM runs WHERE run = last_run();
 SELECT versions('people') = :'before';
-SELECT stage('s' || n, 'student', 'Sam' || n, 'Day', identifier => 'i' || n, grade => '0' || n % 9 + 1) FROM generate_series(2, 31) n;
+SELECT stage('s' || n, 'student', 'Sam' || n, 'Day', identifier => 'i' || n, grade => '0' || n % 9 + 1)
+    FROM generate_series(2, 31) n;
 :three_nights
 SELECT held FROM runs WHERE run = last_run();
 SELECT versions('people') = :'before';
@@ -76,7 +85,8 @@ SELECT FROM run_merge('approve', last_run());
 SELECT updated FROM runs WHERE run = last_run();
 :three_nights
 SELECT versions('people') AS before \gset
--- what was remembered is forgotten, as by attaching the relation again: it is asked once more, and still no row is written
+-- what was remembered is forgotten, as by attaching the relation again: it is asked once more, and still no row is
+-- written
 DELETE FROM stored_values;
 :three_nights
 SELECT versions('people') = :'before';
@@ -87,17 +97,21 @@ ALTER TABLE people ALTER grade TYPE text;
 CREATE EXTENSION citext SCHEMA school;
 CREATE TYPE level AS ENUM ('9', '10', 'KG');
 CREATE DOMAIN trimmed AS text CHECK (VALUE = btrim(VALUE));
-ALTER TABLE people ALTER grade TYPE char(4), ALTER email TYPE citext, ALTER identifier TYPE numeric(10, 2) USING identifier::numeric, ALTER middle_name TYPE trimmed,
+ALTER TABLE people ALTER grade TYPE char(4), ALTER email TYPE citext,
+    ALTER identifier TYPE numeric(10, 2) USING identifier::numeric, ALTER middle_name TYPE trimmed,
     ALTER phone TYPE date USING phone::date, ALTER username TYPE bigint USING username::bigint;
 SELECT toggle(auto_update => true);
-SELECT stage('s' || n, 'student', 'Sam' || n, 'Day', identifier => '00' || n, email => 'Sam' || n || '@X.example', grade => 'K' || n, phone => '2026-1-0' || n,
+SELECT stage('s' || n, 'student', 'Sam' || n, 'Day', identifier => '00' || n, email => 'Sam' || n || '@X.example',
+    grade => 'K' || n, phone => '2026-1-0' || n,
     username => '0' || n, middle_name => 'M') FROM generate_series(1, 3) n;
 :three_nights
 SELECT given_name, identifier, email, grade, phone, username FROM people ORDER BY 1;
-SELECT stage('s1', 'student', 'Sam1', 'Day', identifier => '001', email => 'SAM1@X.example', grade => 'K1', phone => '2026-01-09', username => '0001', middle_name => 'M');
+SELECT stage('s1', 'student', 'Sam1', 'Day', identifier => '001', email => 'SAM1@X.example', grade => 'K1',
+    phone => '2026-01-09', username => '0001', middle_name => 'M');
 :three_nights
 SELECT clear();
-ALTER TABLE people ALTER grade TYPE level USING NULL, ALTER email TYPE text, ALTER identifier TYPE text, ALTER middle_name TYPE text, ALTER phone TYPE text,
+ALTER TABLE people ALTER grade TYPE level USING NULL, ALTER email TYPE text, ALTER identifier TYPE text,
+    ALTER middle_name TYPE text, ALTER phone TYPE text,
     ALTER username TYPE text;
 SELECT toggle(auto_update => true);
 SELECT stage('s1', 'student', 'Sam1', 'Day', grade => '9'), stage('s2', 'student', 'Sam2', 'Day', grade => '09');
@@ -126,29 +140,36 @@ $$;
 CREATE TRIGGER change_after_write AFTER INSERT OR UPDATE ON people FOR EACH ROW EXECUTE FUNCTION change_after_write();
 SELECT toggle(auto_update => true, archive => true);
 SELECT FROM roster_configure('north', guard_percent => 100, guard_floor => 100);
-SELECT stage('s' || n, 'student', 'Sam' || n, 'Day', identifier => '00' || n, email => 'Sam' || n || '@X.example', grade => 'KG' || n, phone => '55' || n,
+SELECT stage('s' || n, 'student', 'Sam' || n, 'Day', identifier => '00' || n, email => 'Sam' || n || '@X.example',
+    grade => 'KG' || n, phone => '55' || n,
     username => 'sam' || n) FROM generate_series(1, 4) n;
 :three_nights
 SELECT role, given_name, identifier, email, grade, phone, username FROM people ORDER BY given_name;
 -- one column changes, others stay as they are; a leaver goes and comes back
-SELECT stage('s1', 'student', 'Sam1', 'Day', identifier => '001', email => 'Sammy@X.example', grade => 'KG1', phone => '551', username => 'sam1'), unstage('s2');
+SELECT stage('s1', 'student', 'Sam1', 'Day', identifier => '001', email => 'Sammy@X.example', grade => 'KG1',
+    phone => '551', username => 'sam1'), unstage('s2');
 :three_nights
-SELECT stage('s2', 'student', 'Sam2', 'Day', identifier => '002', email => 'Sam2@X.example', grade => 'KG2', phone => '552', username => 'sam2');
+SELECT stage('s2', 'student', 'Sam2', 'Day', identifier => '002', email => 'Sam2@X.example', grade => 'KG2',
+    phone => '552', username => 'sam2');
 :three_nights
 SELECT role, given_name, identifier, email, grade, phone, username, archived_at IS NULL FROM people ORDER BY given_name;
 -- what was written is undone, also where a trigger changes it after the write
-SELECT stage('s1', 'student', 'Sam1', 'Day', identifier => '001', email => 'Sam1@X.example', grade => 'KG1', phone => '551', username => 'samuel');
+SELECT stage('s1', 'student', 'Sam1', 'Day', identifier => '001', email => 'Sam1@X.example', grade => 'KG1',
+    phone => '551', username => 'samuel');
 SELECT FROM run_merge();
 SELECT FROM run_merge('undo', last_run());
-SELECT state, state_reason IS NOT NULL, count(*) FROM changes WHERE run = (SELECT of_run FROM runs WHERE run = last_run()) GROUP BY 1, 2;
+SELECT state, state_reason IS NOT NULL, count(*) FROM changes
+    WHERE run = (SELECT of_run FROM runs WHERE run = last_run()) GROUP BY 1, 2;
 SELECT given_name, email, username FROM people WHERE given_name = 'Sam1';
 -- a column that is the SIS's unless edited: what the trigger makes of it is no edit
 SELECT clear();
 SELECT toggle(auto_update => true);
 SELECT FROM roster_set_column_owner('north', 'email', 'sis unless edited');
-SELECT stage('s1', 'student', 'Sam1', 'Day', email => 'Sam1@X.example'), stage('s2', 'student', 'Sam2', 'Day', email => 'Sam2@X.example');
+SELECT stage('s1', 'student', 'Sam1', 'Day', email => 'Sam1@X.example'),
+    stage('s2', 'student', 'Sam2', 'Day', email => 'Sam2@X.example');
 :three_nights
-SELECT stage('s1', 'student', 'Sam1', 'Day', email => 'Samuel@X.example'), stage('s2', 'student', 'Sam2', 'Day', email => 'Sammy@X.example');
+SELECT stage('s1', 'student', 'Sam1', 'Day', email => 'Samuel@X.example'),
+    stage('s2', 'student', 'Sam2', 'Day', email => 'Sammy@X.example');
 UPDATE people SET email = 'own@x.example' WHERE given_name = 'Sam2';
 :three_nights
 SELECT given_name, email FROM people ORDER BY 1;
@@ -157,18 +178,20 @@ DELETE FROM column_owners;
 SELECT clear();
 SELECT toggle(auto_update => true);
 SELECT stage('t1', 'teacher', 'Tom', 'Day', username => 'tom');
-CREATE OR REPLACE FUNCTION change_on_write() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.role := upper(NEW.role); RETURN NEW; END $$;
+CREATE OR REPLACE FUNCTION change_on_write() RETURNS trigger
+    LANGUAGE plpgsql AS $$ BEGIN NEW.role := upper(NEW.role); RETURN NEW; END $$;
 :three_nights
 SELECT stage('t1', 'administrator', 'Tom', 'Day', username => 'tom');
 :three_nights
 SELECT role, given_name FROM people;
--- unless somebody gave the person another
+-- unless someone gave the person another
 UPDATE people SET role = 'coach';
 SELECT stage('t1', 'teacher', 'Tom', 'Day', username => 'tom');
 :three_nights
 SELECT role, given_name FROM people;
 
--- a trigger that keeps the old value: the update is not counted as done, and is not tried again until the SIS has another value
+-- a trigger that keeps the old value: the update is not counted as done, and is not tried again until the SIS has
+-- another value
 SELECT clear();
 DROP TRIGGER change_after_write ON people;
 CREATE OR REPLACE FUNCTION change_on_write() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -184,7 +207,8 @@ SELECT given_name, grade FROM people ORDER BY 1;
 SELECT stage('s1', 'student', 'Sam1', 'Day', grade => '10');
 :three_nights
 :three_nights
-CREATE OR REPLACE FUNCTION change_on_write() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN CASE TG_OP WHEN 'UPDATE' THEN OLD ELSE NEW END; END $$;
+CREATE OR REPLACE FUNCTION change_on_write() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN CASE TG_OP
+    WHEN 'UPDATE' THEN OLD ELSE NEW END; END $$;
 SELECT stage('s1', 'student', 'Sam1', 'Noon', grade => '10');
 :three_nights
 -- a first match of such a person is linked all the same
@@ -210,10 +234,13 @@ SELECT stage('s1', 'student', 'Sam1', 'Dawn'), stage('s3', 'student', 'Sam3', 'D
 :three_nights
 SELECT noted();
 SELECT given_name, family_name, archived_at IS NULL FROM people WHERE given_name IN ('Sam1', 'Sam2', 'Sam3') ORDER BY 1;
-SELECT sourced_id, archived_run IS NOT NULL, missed_since IS NOT NULL FROM links WHERE sourced_id IN ('s1', 's2', 's3') ORDER BY 1;
-SELECT regexp_replace(roster_report(last_run()), '\s+', ' ', 'g') ~ 'does not take the update', roster_report(last_run()) !~ 'Sam|Dawn';
+SELECT sourced_id, archived_run IS NOT NULL, missed_since IS NOT NULL FROM links WHERE sourced_id IN ('s1', 's2', 's3')
+    ORDER BY 1;
+SELECT regexp_replace(roster_report(last_run()), '\s+', ' ', 'g') ~ 'does not take the update',
+    roster_report(last_run()) !~ 'Sam|Dawn';
 -- an archive that is written and not there
-CREATE OR REPLACE FUNCTION change_on_write() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF TG_OP = 'UPDATE' THEN NEW.archived_at := OLD.archived_at; END IF; RETURN NEW; END $$;
+CREATE OR REPLACE FUNCTION change_on_write() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF TG_OP = 'UPDATE'
+    THEN NEW.archived_at := OLD.archived_at; END IF; RETURN NEW; END $$;
 SELECT stage('s1', 'student', 'Sam1', 'Day');
 :three_nights
 SELECT noted();
@@ -240,18 +267,22 @@ DROP TRIGGER change_on_write ON people;
 
 -- a view with casts, whose trigger returns the row as it was sent
 SELECT clear();
-CREATE TABLE pupils (site text, id bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY, role text, first text, last text, number integer, year smallint, gone timestamptz);
+CREATE TABLE pupils (site text, id bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY, role text, first text,
+    last text, number integer, year smallint, gone timestamptz);
 ALTER TABLE pupils OWNER TO regress_people_owner;
-CREATE VIEW directory AS SELECT site, id AS person_id, role, first AS given_name, upper(last) AS family_name, number::text AS identifier, year::text AS grade,
+CREATE VIEW directory AS SELECT site, id AS person_id, role, first AS given_name, upper(last) AS family_name,
+    number::text AS identifier, year::text AS grade,
     gone AS archived_at FROM pupils;
 ALTER VIEW directory ALTER person_id SET DEFAULT nextval('school.pupils_id_seq');
 ALTER VIEW directory OWNER TO regress_people_owner;
 CREATE FUNCTION write_pupil() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'INSERT' THEN
-        INSERT INTO school.pupils VALUES (NEW.site, NEW.person_id, NEW.role, NEW.given_name, NEW.family_name, NEW.identifier::integer, NEW.grade::smallint, NEW.archived_at);
+        INSERT INTO school.pupils VALUES (NEW.site, NEW.person_id, NEW.role, NEW.given_name, NEW.family_name,
+            NEW.identifier::integer, NEW.grade::smallint, NEW.archived_at);
     ELSE
-        UPDATE school.pupils SET role = NEW.role, first = NEW.given_name, last = NEW.family_name, number = NEW.identifier::integer, year = NEW.grade::smallint,
+        UPDATE school.pupils SET role = NEW.role, first = NEW.given_name, last = NEW.family_name,
+            number = NEW.identifier::integer, year = NEW.grade::smallint,
             gone = NEW.archived_at WHERE id = OLD.person_id;
     END IF;
     RETURN NEW;
@@ -264,7 +295,8 @@ SELECT count(*) FROM stored_values WHERE connection = 'north';
 SELECT roster_attach_people('directory');
 SELECT use_people('directory');
 SELECT toggle(auto_update => true);
-SELECT stage('s' || n, 'student', 'Sam' || n, 'Day', identifier => '000' || n, grade => '0' || n) FROM generate_series(1, 4) n;
+SELECT stage('s' || n, 'student', 'Sam' || n, 'Day', identifier => '000' || n, grade => '0' || n)
+    FROM generate_series(1, 4) n;
 SELECT night('pupils'); SELECT night('pupils'); SELECT night('pupils');
 SELECT given_name, family_name, identifier, grade FROM directory ORDER BY 1;
 SELECT stage('s1', 'student', 'Samuel', 'Day', identifier => '0001', grade => '05');
@@ -277,7 +309,8 @@ SELECT clear();
 
 -- nothing of a value is kept but a hash, and it goes with the connection
 SELECT count(*) > 0 FROM stored_values;
-SELECT attname, atttypid::regtype FROM pg_attribute WHERE attrelid = 'minga_roster.stored_values'::regclass AND attnum > 0 ORDER BY attnum;
+SELECT attname, atttypid::regtype FROM pg_attribute WHERE attrelid = 'minga_roster.stored_values'::regclass
+    AND attnum > 0 ORDER BY attnum;
 DELETE FROM runs WHERE connection = 'north';
 SELECT FROM minga_roster_internal.drop_stage('north');
 DELETE FROM connections WHERE connection = 'north';

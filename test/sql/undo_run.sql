@@ -8,18 +8,22 @@
 \i :fixture
 \set ECHO all
 
-CREATE FUNCTION people_now() RETURNS text LANGUAGE sql AS $$ SELECT string_agg((to_jsonb(p) - 'updated_at')::text, E'\n' ORDER BY person_id) FROM people p $$;
-CREATE FUNCTION links_now() RETURNS text LANGUAGE sql AS $$ SELECT string_agg(to_jsonb(l)::text, E'\n' ORDER BY connection, sourced_id) FROM links l WHERE connection = 'north' $$;
+CREATE FUNCTION people_now() RETURNS text LANGUAGE sql AS $$
+    SELECT string_agg((to_jsonb(p) - 'updated_at')::text, E'\n' ORDER BY person_id) FROM people p $$;
+CREATE FUNCTION links_now() RETURNS text LANGUAGE sql AS $$ SELECT string_agg(to_jsonb(l)::text, E'\n'
+    ORDER BY connection, sourced_id) FROM links l WHERE connection = 'north' $$;
 \set ECHO none
 \i :night
 SELECT people_now() AS people, links_now() AS links \gset
 SELECT FROM run_merge();
 SELECT last_run() AS sync \gset
 SELECT action, ids, state FROM shown(:sync);
-SELECT action, before -> 'archived_at', after -> 'archived_at' = to_jsonb(state_at) FROM changes WHERE run = :sync AND before ? 'archived_at' AND sourced_ids <> '{s1}' ORDER BY change;
+SELECT action, before -> 'archived_at', after -> 'archived_at' = to_jsonb(state_at) FROM changes
+    WHERE run = :sync AND before ? 'archived_at' AND sourced_ids <> '{s1}' ORDER BY change;
 SELECT people_now() = :'people', links_now() = :'links';
 UPDATE connections SET automatic = true WHERE connection = 'north';
-INSERT INTO runs (connection, site, kind, trigger, evening, state, requested_by) VALUES ('north', 'north', 'sync', 'evening', '2026-01-01', 'queued', 'test');
+INSERT INTO runs (connection, site, kind, trigger, evening, state, requested_by)
+    VALUES ('north', 'north', 'sync', 'evening', '2026-01-01', 'queued', 'test');
 SELECT FROM run_merge('undo', :sync);
 -- but for the new person, who is archived, everything is as it was
 SELECT given_name, archived_at IS NOT NULL FROM people WHERE given_name = 'New';
@@ -31,7 +35,8 @@ SELECT created, linked, updated, restored, archived, held FROM runs WHERE run = 
 SELECT category, action, count FROM run_counts WHERE run = last_run() ORDER BY 1, 2;
 SELECT count(*) FROM link_changes WHERE run = :sync;
 -- Automatic Rostering is paused, and the evening that waited does not do it all again
-SELECT automatic, paused_cause, paused_reason = format('run %s was undone', :sync) FROM connections WHERE connection = 'north';
+SELECT automatic, paused_cause, paused_reason = format('run %s was undone', :sync) FROM connections
+    WHERE connection = 'north';
 SELECT state, error FROM runs WHERE connection = 'north' AND trigger = 'evening';
 SELECT blocked_reason LIKE 'paused: run % was undone' FROM roster_status WHERE connection = 'north';
 SELECT regexp_replace(roster_report(last_run()), '(Began|Took|Run|Undoes): .*|run \d+', '\1', 'ng');
@@ -41,7 +46,8 @@ SELECT refused('SELECT run_merge(''undo'', ' || :sync || ')');
 SELECT refused('SELECT run_merge(''undo'', ' || max(run) || ')') FROM runs WHERE kind = 'undo';
 -- the next sync does it all again
 SELECT FROM run_merge();
-SELECT count(*) FILTER (WHERE state = 'applied') = (SELECT count(*) FROM changes WHERE run = :sync AND state = 'undone') FROM changes WHERE run = last_run();
+SELECT count(*) FILTER (WHERE state = 'applied') = (SELECT count(*) FROM changes WHERE run = :sync AND state = 'undone')
+    FROM changes WHERE run = last_run();
 
 -- who was changed since is kept, with all links
 \set ECHO none
@@ -54,10 +60,14 @@ UPDATE people SET archived_at = now() WHERE given_name = 'Sam1';
 UPDATE people SET roster_managed = false WHERE given_name = 'Sam5';
 UPDATE people SET role = 'manager' WHERE given_name = 'Here';
 DELETE FROM people WHERE given_name = 'Max';
-SELECT people_now() AS people, (SELECT string_agg(to_jsonb(l)::text, E'\n' ORDER BY sourced_id) FROM links l WHERE connection = 'north' AND sourced_id IN ('s50', 's3', 's2', 's1', 's5', 's77', 'x1')) AS links \gset
+SELECT people_now() AS people, (SELECT string_agg(to_jsonb(l)::text, E'\n' ORDER BY sourced_id) FROM links l
+    WHERE connection = 'north' AND sourced_id IN ('s50', 's3', 's2', 's1', 's5', 's77', 'x1')) AS links \gset
 SELECT FROM run_merge('undo', :sync);
-SELECT s.action, ids, c.state, CASE c.state WHEN 'kept' THEN state_reason END FROM shown(:sync) s JOIN changes c ON c.run = :sync AND array_to_string(c.sourced_ids, ' ') = s.ids AND c.action = s.action WHERE c.state <> 'noted' ORDER BY ids;
-SELECT people_now() = :'people', (SELECT string_agg(to_jsonb(l)::text, E'\n' ORDER BY sourced_id) FROM links l WHERE connection = 'north' AND sourced_id IN ('s50', 's3', 's2', 's1', 's5', 's77', 'x1')) = :'links';
+SELECT s.action, ids, c.state, CASE c.state WHEN 'kept' THEN state_reason END FROM shown(:sync) s
+    JOIN changes c ON c.run = :sync AND array_to_string(c.sourced_ids, ' ') = s.ids AND c.action = s.action
+    WHERE c.state <> 'noted' ORDER BY ids;
+SELECT people_now() = :'people', (SELECT string_agg(to_jsonb(l)::text, E'\n' ORDER BY sourced_id) FROM links l
+    WHERE connection = 'north' AND sourced_id IN ('s50', 's3', 's2', 's1', 's5', 's77', 'x1')) = :'links';
 SELECT linked();
 SELECT split_part(roster_report(last_run()), E'\n', 1), report_subject(last_run());
 SELECT regexp_replace(roster_report(last_run()), '^.*(\n7 changes could not be undone\n.*\n)What was done.*$', '\1');
@@ -68,15 +78,18 @@ SELECT toggle(auto_update => true, archive => true);
 SELECT stage('s' || n, 'student', 'Sam' || n, 'Day', identifier => n::text) FROM generate_series(1, 20) n;
 SELECT FROM run_merge();
 SELECT last_run() AS first \gset
-SELECT stage('s1', 'student', 'Samuel1', 'Day', identifier => '1'), unstage('s2'), stage('s3', 'student', 'Sam3', 'Day', identifier => '3', grade => '7');
+SELECT stage('s1', 'student', 'Samuel1', 'Day', identifier => '1'), unstage('s2'),
+    stage('s3', 'student', 'Sam3', 'Day', identifier => '3', grade => '7');
 SELECT FROM run_merge();
 SELECT last_run() AS second \gset
 SELECT stage('s3', 'student', 'Sam3', 'Day', identifier => '3', grade => '8');
 SELECT FROM run_merge();
 SELECT last_run() AS third \gset
 SELECT FROM run_merge('undo', :second);
-SELECT sourced_ids, state, replace(state_reason, :'third', 'THIRD') LIKE 'Run THIRD %' FROM changes WHERE run = :second ORDER BY change;
-SELECT given_name, grade, archived_at IS NOT NULL FROM people WHERE given_name IN ('Sam1', 'Samuel1', 'Sam2', 'Sam3') ORDER BY given_name;
+SELECT sourced_ids, state, replace(state_reason, :'third', 'THIRD') LIKE 'Run THIRD %' FROM changes WHERE run = :second
+    ORDER BY change;
+SELECT given_name, grade, archived_at IS NOT NULL FROM people WHERE given_name IN ('Sam1', 'Samuel1', 'Sam2', 'Sam3')
+    ORDER BY given_name;
 SELECT FROM run_merge('undo', :first);
 SELECT sourced_ids, state FROM changes WHERE run = :first AND sourced_ids[1] IN ('s1', 's2', 's3', 's4') ORDER BY 1;
 SELECT count(*) FROM people WHERE archived_at IS NULL;
