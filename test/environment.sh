@@ -74,6 +74,7 @@ make_cluster() {
 		cron.use_background_workers = on
 		max_worker_processes = 16
 		fsync = off
+		jit = off
 		log_line_prefix = '%m [%p] %b '
 		minga_roster.allowed_hosts = 'localhost:*, 127.0.0.1:*, [::1]:*'
 	CONF

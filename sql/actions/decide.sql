@@ -10,8 +10,7 @@ COMMENT ON FUNCTION minga_roster_internal.drop_conflict_pairs(text) IS
 'Removes what roster_conflicts shows for a connection.';
 
 CREATE FUNCTION minga_roster_internal.keep_conflict_pairs(run runs) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
     PERFORM minga_roster_internal.drop_conflict_pairs(run.connection);
     IF NOT EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = keep_conflict_pairs.run.run

@@ -2,7 +2,7 @@
 -- nothing. Must survive anything that happens in between: a person who is no longer as the preview saw them is refused.
 
 CREATE FUNCTION minga_roster_internal.hash_people() RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM minga_roster_internal.make_plan_tables('seen');
     EXECUTE 'INSERT INTO plan_seen_people ' || minga_roster_internal.seen_people_query();
@@ -13,8 +13,7 @@ COMMENT ON FUNCTION minga_roster_internal.hash_people() IS
 'Fills plan_seen_people: the hash that people_terms has, for each row of plan_people.';
 
 CREATE FUNCTION minga_roster_internal.mark_seen() RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
     PERFORM minga_roster_internal.hash_people();
     INSERT INTO plan_sights (change, seen)
@@ -84,8 +83,7 @@ COMMENT ON FUNCTION minga_roster_internal.planned_in(runs) IS
 'them.';
 
 CREATE FUNCTION minga_roster_internal.apply_preview(run bigint) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 DECLARE
     this minga_roster.runs := minga_roster_internal.known_run(apply_preview.run);
     preview minga_roster.runs := minga_roster_internal.known_run(this.of_run);

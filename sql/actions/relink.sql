@@ -2,8 +2,7 @@
 -- holds what follows from the new IDs (veto_changed_ids); here a person lets the links move.
 
 CREATE FUNCTION minga_roster_internal.do_relink(run bigint) RETURNS bigint
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 DECLARE
     this minga_roster.runs := minga_roster_internal.known_run(do_relink.run);
     connection minga_roster.connections := minga_roster_internal.known_connection(this.connection);

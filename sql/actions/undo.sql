@@ -56,8 +56,7 @@ COMMENT ON FUNCTION minga_roster_internal.check_undo(connections, runs) IS
 '55000 if the target cannot be undone, with the reason and the next step.';
 
 CREATE FUNCTION minga_roster_internal.find_undo(target runs) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
     PERFORM minga_roster_internal.make_plan_tables('undo');
     INSERT INTO plan_undo_links (sourced_id, before, person_now, person_before, later_run)
@@ -130,8 +129,7 @@ COMMENT ON FUNCTION minga_roster_internal.find_undo(runs) IS
 'and plan_undo_links (the links that it wrote, as they were before).';
 
 CREATE FUNCTION minga_roster_internal.undo_run(run bigint) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 DECLARE
     this minga_roster.runs := minga_roster_internal.known_run(undo_run.run);
     target minga_roster.runs := minga_roster_internal.known_run(this.of_run);

@@ -210,8 +210,7 @@ COMMENT ON FUNCTION minga_roster_internal.open_writes(text) IS
 'Fills plan_writes with the changes to people of plan_changes in this state, less those in plan_refusals.';
 
 CREATE FUNCTION minga_roster_internal.open_link_writes() RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
     INSERT INTO plan_link_writes (sourced_id, deed, change, person_id, category, role_written, rule, linked_run,
         missing, returned, archived)
@@ -255,8 +254,7 @@ COMMENT ON FUNCTION minga_roster_internal.open_link_writes() IS
     'update only the last two wait for its change.';
 
 CREATE FUNCTION minga_roster_internal.write_links(run runs) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 DECLARE
     moment timestamptz := minga_roster_internal.clock();
 BEGIN
@@ -316,8 +314,7 @@ COMMENT ON FUNCTION minga_roster_internal.write_links(runs) IS
     'stays as it is, and keeps in link_changes what was there before.';
 
 CREATE FUNCTION minga_roster_internal.settle_changes(run runs, planned_in bigint) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
     UPDATE minga_roster.changes c
     SET person_id = s.person_id, action = s.action, rule = s.rule, reason = s.reason, before = s.before,
@@ -351,8 +348,7 @@ COMMENT ON FUNCTION minga_roster_internal.prove_connection(runs) IS
 'A connection is proven by a full sync in which no one is newly missing since it became unproven.';
 
 CREATE FUNCTION minga_roster_internal.apply_run(run bigint) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 DECLARE
     this minga_roster.runs := minga_roster_internal.known_run(apply_run.run);
     connection minga_roster.connections := minga_roster_internal.known_connection(this.connection);

@@ -38,8 +38,7 @@ COMMENT ON FUNCTION minga_roster_internal.count_changes(bigint) IS
 'Stores the counts of a run: changed people from its changes, unchanged people from the outcomes of their rows.';
 
 CREATE FUNCTION minga_roster_internal.find_taken(approved runs) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
     PERFORM minga_roster_internal.make_plan_tables('approve');
     IF NOT EXISTS (SELECT FROM plan_writes w WHERE w.action = 'create') THEN
@@ -67,8 +66,7 @@ COMMENT ON FUNCTION minga_roster_internal.find_taken(runs) IS
 'Fills plan_taken: held creates that an approval must no longer carry out, and why.';
 
 CREATE FUNCTION minga_roster_internal.approve_run(run bigint) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 DECLARE
     this minga_roster.runs := minga_roster_internal.known_run(approve_run.run);
     approved minga_roster.runs := minga_roster_internal.known_run((

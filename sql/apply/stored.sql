@@ -47,8 +47,7 @@ COMMENT ON FUNCTION minga_roster_internal.missing_people(connections, integer, i
 'run, or linked.';
 
 CREATE FUNCTION minga_roster_internal.find_newcomers(connection connections, missing integer[]) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
     PERFORM minga_roster_internal.make_plan_tables('newcomers');
     PERFORM minga_roster_internal.read_as_owner(connection.people,
@@ -81,8 +80,7 @@ COMMENT ON FUNCTION minga_roster_internal.find_newcomers(connections, integer[])
 'run with the same names and no other identifier, email address or username, if only one could be meant.';
 
 CREATE FUNCTION minga_roster_internal.remember_stored(connection connections) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
     IF EXISTS (SELECT FROM minga_roster.stored_values v WHERE v.connection = remember_stored.connection.connection) THEN
         DELETE FROM minga_roster.stored_values v

@@ -66,8 +66,7 @@ COMMENT ON FUNCTION minga_roster_internal.written_hash(text, jsonb) IS
 'The hash of a person''s column in written_values; NULL for NULL.';
 
 CREATE FUNCTION minga_roster_internal.remember_written(connection text) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 DECLARE
     defaulted text[] := ARRAY(SELECT minga_roster_internal.ownership_unit(m.key)
         FROM minga_roster.connections c JOIN minga_roster.people_relations r ON r.relation = c.people CROSS

@@ -4,8 +4,7 @@
 
 CREATE FUNCTION minga_roster_internal.same_names(connection connections, OUT label text, OUT people text[])
 RETURNS SETOF record
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
     WITH created AS MATERIALIZED (
         SELECT d.label FROM plan_decisions d WHERE 'create' IN (d.outcome, d.held_as)
     ), keyless AS MATERIALIZED (
@@ -45,8 +44,7 @@ COMMENT ON FUNCTION minga_roster_internal.same_names(connections) IS
     'address, and whom no listed row is; a hundred at most.';
 
 CREATE FUNCTION minga_roster_internal.plan_changes(connection connections) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 DECLARE
     word text := (SELECT r.archive_words ->> 'archived' FROM minga_roster.people_relations r
         WHERE r.relation = connection.people);
@@ -107,8 +105,7 @@ COMMENT ON FUNCTION minga_roster_internal.plan_changes(connections) IS
 'Fills plan_changes with the decisions, the unreadable rows and the leavers.';
 
 CREATE FUNCTION minga_roster_internal.settled_changes(planned_in bigint, done_by runs) RETURNS SETOF changes
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
     SELECT settled_changes.planned_in, c.change, (settled_changes.done_by).site, c.category,
         CASE WHEN c.state <> 'planned' OR c.action <> 'create' THEN c.person_id WHEN w.done THEN w.person_id END,
         c.sourced_ids,
@@ -145,8 +142,7 @@ COMMENT ON FUNCTION minga_roster_internal.settled_changes(bigint, runs) IS
 'The changes at hand as the run done_by, which has carried out the planned ones, leaves them.';
 
 CREATE FUNCTION minga_roster_internal.keep_changes(run runs) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
     IF run.kind = 'preview' THEN
         INSERT INTO minga_roster.changes (run, change, site, category, person_id, sourced_ids, action, rule, reason,

@@ -17,7 +17,7 @@ COMMENT ON FUNCTION minga_roster_internal.former_read(runs, connections) IS
 'there is none.';
 
 CREATE FUNCTION minga_roster_internal.count_listed(run runs) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     INSERT INTO plan_listed_roles
     SELECT s.role, count(*) AS people, count(*) FILTER (WHERE s.status = 'inactive' OR NOT s.enabled) AS inactive,
@@ -48,7 +48,7 @@ COMMENT ON FUNCTION minga_roster_internal.count_listed(runs) IS
 'field. A full run also keeps these numbers by category for the next run to compare with.';
 
 CREATE FUNCTION minga_roster_internal.note_findings(run runs, connection connections) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off AS $$
 DECLARE
     roles_named CONSTANT integer := 5;
     before bigint := minga_roster_internal.former_read(run, connection);

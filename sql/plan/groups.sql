@@ -3,8 +3,7 @@
 -- become one conflict) and thousands of rows with one address or number: no step compares each with each.
 
 CREATE FUNCTION minga_roster_internal.find_nodes(connection connections) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
     INSERT INTO plan_decided_rows (sourced_id, person_id)
     SELECT d.sourced_id, d.person_id
@@ -42,8 +41,7 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.find_nodes(connections) IS 'Fills plan_decided_rows and plan_nodes.';
 
 CREATE FUNCTION minga_roster_internal.find_edges() RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
     INSERT INTO plan_known_rows (person, sourced_id)
     SELECT n.person, min(n.sourced_id) FROM plan_nodes n WHERE n.person IS NOT NULL GROUP BY n.person;
@@ -180,8 +178,7 @@ COMMENT ON FUNCTION minga_roster_internal.find_edges() IS
     'role, are connected, directly or by way of others.';
 
 CREATE FUNCTION minga_roster_internal.find_components() RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 DECLARE
     this integer := 0;
 BEGIN
@@ -217,8 +214,7 @@ COMMENT ON FUNCTION minga_roster_internal.find_components() IS
 'Fills plan_components: connected rows get one label, the least sourcedId.';
 
 CREATE FUNCTION minga_roster_internal.find_contradictions() RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
     -- Rows that are linked contradict no one: a link is identity.
     INSERT INTO plan_contradictions (component, label, conflict)
@@ -298,8 +294,7 @@ COMMENT ON FUNCTION minga_roster_internal.find_contradictions() IS
     'plan_named_people; and plan_labels, in which the linked rows of such a component have labels of their own.';
 
 CREATE FUNCTION minga_roster_internal.group_rows(connection connections) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
     PERFORM minga_roster_internal.find_nodes(connection);
     IF EXISTS (SELECT FROM plan_nodes) THEN

@@ -3,8 +3,7 @@
 -- school year or a column that went wrong in the SIS must not empty or overwrite a school overnight.
 
 CREATE FUNCTION minga_roster_internal.find_linked_people(connection connections) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
     PERFORM minga_roster_internal.make_plan_tables('guard');
     IF EXISTS (SELECT FROM plan_linked_people) THEN
@@ -88,8 +87,7 @@ COMMENT ON FUNCTION minga_roster_internal.kept_updates(runs, connections) IS
     'of the roster. A few updates are tried first; a preview writes to no one and has none.';
 
 CREATE FUNCTION minga_roster_internal.veto_mass_updates(run runs, connection connections) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 DECLARE
     -- In fewer people a share says nothing.
     smallest CONSTANT integer := 20;
@@ -158,8 +156,7 @@ COMMENT ON FUNCTION minga_roster_internal.veto_mass_updates(runs, connections) I
     'whole; the links are written.';
 
 CREATE FUNCTION minga_roster_internal.find_leavers(run runs, connection connections) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
     INSERT INTO plan_leavers (label, person_id, sourced_ids, category, status, protection)
     WITH gone AS MATERIALIZED (
@@ -205,8 +202,7 @@ COMMENT ON FUNCTION minga_roster_internal.find_leavers(runs, connections) IS
     'listed row could be.';
 
 CREATE FUNCTION minga_roster_internal.veto_archives(run runs, connection connections) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 DECLARE
     today CONSTANT date := (minga_roster_internal.clock() AT TIME ZONE connection.time_zone)::date;
     in_season CONSTANT boolean := coalesce(today <@ connection.season_dates, false);

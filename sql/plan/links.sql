@@ -2,8 +2,7 @@
 -- place, which go missing or return. Planned before the guard, whose base they are.
 
 CREATE FUNCTION minga_roster_internal.plan_links() RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
     INSERT INTO plan_links (sourced_id, deed, label, person_id, category, rule, linked_run, missing, returned)
     WITH settled AS MATERIALIZED (

@@ -3,8 +3,7 @@
 -- number: no step compares each with each.
 
 CREATE FUNCTION minga_roster_internal.find_former_ids(connection connections) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
     IF NOT (SELECT s.campus_metadata FROM minga_roster.sis s WHERE s.sis = connection.sis) THEN
         RETURN;
@@ -43,8 +42,7 @@ COMMENT ON FUNCTION minga_roster_internal.find_former_ids(connections) IS
     'absence as long as it is not listed.';
 
 CREATE FUNCTION minga_roster_internal.find_keys() RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
     INSERT INTO plan_keys (entry, label, sourced_id, family, identifier, email, given_name, family_name,
         preferred_name)
@@ -88,8 +86,7 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.find_keys() IS 'Fills plan_keys and plan_candidate_people.';
 
 CREATE FUNCTION minga_roster_internal.find_found_people(connection connections) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
     INSERT INTO plan_found_people (person_id, archived, identifier_key, email_key, given_name, family_name,
         preferred_name, families, absent)
@@ -129,8 +126,7 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.find_found_people(connections) IS 'Fills plan_found_people.';
 
 CREATE FUNCTION minga_roster_internal.clean_keys(connection connections) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
     INSERT INTO plan_found_keys (entry, label, sourced_id, family, identifier, email, given_name, family_name,
         preferred_name, shared)
@@ -181,8 +177,7 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.clean_keys(connections) IS 'Fills plan_found_keys and plan_exclusions.';
 
 CREATE FUNCTION minga_roster_internal.find_pairs() RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
     -- If many rows have an identifier of many people, two of these are enough, but the first row names all.
     INSERT INTO plan_crowded (identifier, crowded, first_person, last_person, first_entry)
@@ -230,8 +225,7 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.find_pairs() IS 'Fills plan_crowded, plan_crowds and plan_pairs.';
 
 CREATE FUNCTION minga_roster_internal.judge_shared(connection connections) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
     IF NOT EXISTS (SELECT FROM plan_found_keys k WHERE k.shared) THEN
         RETURN;
@@ -353,8 +347,7 @@ COMMENT ON FUNCTION minga_roster_internal.judge_shared(connections) IS
     'person of the family who has it: by both names, or by the given name if a row of that one person alone has it.';
 
 CREATE FUNCTION minga_roster_internal.judge_keys(this_round integer) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
     -- By identifier: active people but for leavers with another name, archived ones with the same; a person who has a
     -- part of it is in the way.
@@ -426,8 +419,7 @@ COMMENT ON FUNCTION minga_roster_internal.judge_keys(integer) IS
 'Fills plan_by_identifier, plan_by_email, plan_told, plan_told_twice and plan_key_verdicts for a round.';
 
 CREATE FUNCTION minga_roster_internal.match_by_keys(connection connections) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 DECLARE
     last_round integer := 1;
 BEGIN
@@ -490,8 +482,7 @@ COMMENT ON FUNCTION minga_roster_internal.match_by_keys(connections) IS
     'plan_keys.';
 
 CREATE FUNCTION minga_roster_internal.match_groups(connection connections) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
     INSERT INTO plan_candidates (label, person_id, step)
     SELECT g.label, g.linked_person, 'link' FROM plan_groups g WHERE g.linked_person IS NOT NULL

@@ -2,8 +2,7 @@
 -- one outcome, and the sum is checked.
 
 CREATE FUNCTION minga_roster_internal.count_plain_rows(run runs) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
     INSERT INTO plan_plain_rows (category, rows)
     SELECT n.category, sum(n.rows)
@@ -28,8 +27,7 @@ COMMENT ON FUNCTION minga_roster_internal.count_plain_rows(runs) IS
 'Fills plan_plain_rows, by the links: a row that was not looked at has one.';
 
 CREATE FUNCTION minga_roster_internal.find_outcomes() RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
     INSERT INTO plan_outcomes (place, category, outcome, is_further)
     SELECT o.place, o.category,
@@ -64,8 +62,7 @@ COMMENT ON FUNCTION minga_roster_internal.find_outcomes() IS
 'Fills plan_outcomes; of what a sync has written, by what the people relation made of it.';
 
 CREATE FUNCTION minga_roster_internal.count_outcomes(run runs, connection connections) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 DECLARE
     contact_roles text[] := ARRAY(SELECT r.roster_role FROM plan_rules r
         WHERE r.family = 'contact' AND connection.parent_contact);

@@ -2,8 +2,7 @@
 -- one.
 
 CREATE FUNCTION minga_roster_internal.choose_parents(connection connections, run bigint) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 DECLARE
     is_partial boolean := EXISTS (SELECT FROM minga_roster.runs r
             WHERE r.run = choose_parents.run AND r.is_full IS FALSE)

@@ -18,8 +18,7 @@ COMMENT ON FUNCTION minga_roster_internal.read_people(connections) IS
     'roster''s words for roles; role_word is the relation''s own, and role_first whether a sync writes that one.';
 
 CREATE FUNCTION minga_roster_internal.read_rules(connection connections, run bigint) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
     INSERT INTO plan_rules
     SELECT r.roster_role, r.category, minga_roster_internal.family_of(r.category) AS family, r.role, r.rank,
@@ -62,8 +61,7 @@ COMMENT ON FUNCTION minga_roster_internal.read_rules(connections, bigint) IS
     'had a linked person (of contacts: a row). A delta proves none.';
 
 CREATE FUNCTION minga_roster_internal.find_stored(connection connections) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
     IF NOT EXISTS (SELECT FROM minga_roster.stored_values v WHERE v.connection = find_stored.connection.connection) THEN
         RETURN;

@@ -3,8 +3,7 @@
 -- linear.
 
 CREATE FUNCTION minga_roster_internal.find_repeated(connection connections, others text[]) RETURNS text[]
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
     SELECT minga_roster_internal.repeated(l.person_id)
     FROM minga_roster.links l
     WHERE l.site = (find_repeated.connection).site
@@ -15,8 +14,7 @@ COMMENT ON FUNCTION minga_roster_internal.find_repeated(connections, text[]) IS
 'The people with more than one link, counting the links of this connection and the live links of the others.';
 
 CREATE FUNCTION minga_roster_internal.find_shared_rows(connection connections) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
     INSERT INTO plan_shared_rows (sourced_id)
     WITH new_key AS MATERIALIZED (
@@ -49,8 +47,7 @@ COMMENT ON FUNCTION minga_roster_internal.find_shared_rows(connections) IS
 
 CREATE FUNCTION minga_roster_internal.find_special_people(run runs, connection connections, others text[],
     repeated text[]) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
     INSERT INTO plan_special_people (person_id, own_links, first_own, first_elsewhere, only_own, best_role)
     SELECT l.person_id, count(*) FILTER (WHERE l.own), min(l.linked_run) FILTER (WHERE l.own),
@@ -165,8 +162,7 @@ COMMENT ON FUNCTION minga_roster_internal.open_rows_query(connections, text) IS
     'holds; {plain} in it stands for plain_terms. Contacts whose values are columns of a student are left out.';
 
 CREATE FUNCTION minga_roster_internal.find_open_rows(run runs, connection connections) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 DECLARE
     others text[] := ARRAY(
         SELECT c.connection FROM minga_roster.connections c

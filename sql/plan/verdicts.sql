@@ -3,8 +3,7 @@
 -- changes no one.
 
 CREATE FUNCTION minga_roster_internal.judge_groups(connection connections) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 DECLARE
     map jsonb := (SELECT r.columns FROM minga_roster.people_relations r WHERE r.relation = connection.people);
     words jsonb := (SELECT r.archive_words FROM minga_roster.people_relations r WHERE r.relation = connection.people);

@@ -3,8 +3,7 @@
 -- roster is connected to the wrong site, and unique indexes that no one mentioned.
 
 CREATE FUNCTION minga_roster_internal.veto_collisions(connection connections) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 DECLARE
     people regclass := connection.people;
     map jsonb := (SELECT r.columns FROM minga_roster.people_relations r WHERE r.relation = connection.people);
@@ -67,8 +66,7 @@ COMMENT ON FUNCTION minga_roster_internal.veto_collisions(connections) IS
     'there or of another verdict.';
 
 CREATE FUNCTION minga_roster_internal.veto_changed_ids(connection connections) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
     IF (SELECT count(*) FROM plan_verdicts d LEFT JOIN plan_vetoes v ON v.label = d.label
         WHERE v.label IS NULL AND d.links AND d.step IN ('former id', 'identifier', 'e-mail')
@@ -119,8 +117,7 @@ COMMENT ON FUNCTION minga_roster_internal.veto_changed_ids(connections) IS
     'the guard holds the archives.';
 
 CREATE FUNCTION minga_roster_internal.veto_withheld_identifiers() RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
     INSERT INTO plan_vetoes (label, outcome, cause, figures)
     WITH standing AS MATERIALIZED (
@@ -146,8 +143,7 @@ COMMENT ON FUNCTION minga_roster_internal.veto_withheld_identifiers() IS
     'person who got it.';
 
 CREATE FUNCTION minga_roster_internal.veto_new_site(connection connections) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
     -- A mistyped site has no people, so everyone of the right site would be created a second time.
     IF EXISTS (SELECT FROM plan_people) OR NOT EXISTS (SELECT FROM plan_verdicts d WHERE d.outcome = 'create')
@@ -168,8 +164,7 @@ COMMENT ON FUNCTION minga_roster_internal.veto_new_site(connections) IS
     'linked no one yet: the site may be mistyped.';
 
 CREATE FUNCTION minga_roster_internal.settle_verdicts() RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
-    SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
     INSERT INTO plan_decisions
     SELECT d.label, d.main_row, d.sourced_ids, d.person_id, d.step, d.category, d.last_role, d.first_run,

@@ -35,6 +35,7 @@ cron.database_name = 'postgres'
 cron.use_background_workers = on
 max_worker_processes = 16
 log_statement = none
+jit = off
 minga_roster.key_file = '$key'
 minga_roster.allowed_hosts = 'localhost:*, 127.0.0.1:*, [::1]:*'
 CONF
