@@ -5,6 +5,8 @@
 \set VERBOSITY terse
 SELECT current_setting('data_directory') || '.minga_roster_key' AS key_file \gset
 \set ECHO none
+-- The sessions of workers have it off, and the tests call what workers call.
+SELECT format('ALTER DATABASE %I SET jit = off', current_database()) \gexec
 -- Who owns the people tables of the tests: a plain role, as anywhere.
 SELECT 'CREATE ROLE regress_people_owner' WHERE to_regrole('regress_people_owner') IS NULL \gexec
 SELECT format('COPY (SELECT) TO PROGRAM %L', format('umask 077; openssl rand -hex 32 > "%s"', :'key_file')) \gexec
