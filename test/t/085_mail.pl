@@ -155,6 +155,8 @@ SELECT change_run($runs{example}, 'archive', 'held', 'teacher', 4, 'gone',
 	'4 of 8 would leave within a week: half or more.');
 SQL
 my ($shown) = slurp_file("$directory/../docs/operations.md") =~ /A mail of a night[^`]*```text\n(.*?)```/s;
+# A mail has a statement on one line, however long; the page folds it.
+$shown =~ s/changes\n +WHERE/changes WHERE/;
 is($shown =~ s/\s+\z//r, 'Subject: ' . $roster->sql("SELECT report_subject($runs{example})") . "\n\n"
 	. $roster->sql("SELECT roster_report($runs{example})") =~ s/$runs{example}/4711/gr =~ s/\s+\z//r,
 	'the example in operations.md is what is mailed');
