@@ -94,7 +94,7 @@ SELECT noted();
 SELECT sums(), (SELECT count(*) FROM people_elsewhere);
 SELECT sourced_ids, category, conflict, given_name, person_id FROM roster_conflicts WHERE connection = 'north'
     ORDER BY 1;
-SELECT regexp_replace(roster_report(last_run()), '\s+', ' ', 'g') ~ 'does not show the new person',
+SELECT regexp_replace(roster_report(last_run()), '\s+', ' ', 'g') ~ 'did not appear among the people',
     roster_report(last_run()) !~ 'Sam';
 -- through a preview as well
 SELECT FROM run_merge('preview');
