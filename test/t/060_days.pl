@@ -32,9 +32,10 @@ sub is_plan
 	return;
 }
 
-# Rows of people and links that were written since the statistics were last asked for.
+# Rows of people and links that were written so far. A worker tells them at the latest when it exits.
 sub rows_written
 {
+	$roster->wait_for("SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'minga_roster'");
 	$roster->sql('SELECT pg_stat_force_next_flush()');
 	return $roster->sql("SELECT string_agg(relname || ' ' || n_tup_ins || '/' || n_tup_upd || '/' || n_tup_del, ' ' "
 		  . "ORDER BY relname) "
