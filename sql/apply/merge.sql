@@ -134,7 +134,7 @@ BEGIN
     SELECT w.change,
         coalesce(
             minga_roster_internal.setting_refusal(w.action, w.after, t, local_columns, missing_columns),
-            (SELECT min(n.code) FROM plan_taken n WHERE n.change = w.change),
+            n.code,
             minga_roster_internal.person_refusal(w.action, p.person_id, p.archived, p.protection),
             CASE
                 WHEN w.action = 'update' AND k.change IS NULL THEN 'link_changed'
@@ -144,6 +144,7 @@ BEGIN
     FROM plan_writes w
     LEFT JOIN minga_roster.toggles t ON t.connection = this.connection AND t.category = w.category
     LEFT JOIN plan_people p ON p.person_id = w.person_id
+    LEFT JOIN (SELECT n.change, min(n.code) AS code FROM plan_taken n GROUP BY n.change) n ON n.change = w.change
     LEFT JOIN (
         SELECT k.person_id, bool_or(k.missed_since IS NULL) FILTER (WHERE k.connection = this.connection) AS listed,
             coalesce(bool_or(k.missed_since IS NULL AND c.retired_at IS NULL)

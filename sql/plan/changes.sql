@@ -51,11 +51,17 @@ DECLARE
 BEGIN
     INSERT INTO plan_changes (change, label, category, person_id, sourced_ids, action, rule, reason, before, after,
         state, state_reason, state_cause, conflict, same_name)
+    WITH sentences AS MATERIALIZED (
+        -- Many changes are held for one reason: its sentence is made once.
+        SELECT h.cause, h.figures, minga_roster_internal.held_reason(h.cause, h.figures) AS sentence
+        FROM (SELECT DISTINCT v.cause, coalesce(v.figures, '{}') AS figures FROM plan_vetoes v
+            WHERE v.outcome = 'held') h
+    )
     SELECT row_number() OVER (ORDER BY n.action, n.category, n.sourced_ids), n.label, n.category, n.person_id,
         n.sourced_ids, n.action, n.rule, n.reason, n.before, n.after,
         CASE WHEN n.cause IS NOT NULL THEN 'held' WHEN n.action IN ('conflict', 'reject', 'protect') THEN 'noted'
             ELSE 'planned' END,
-        CASE WHEN n.cause IS NOT NULL THEN minga_roster_internal.held_reason(n.cause, n.figures)
+        CASE WHEN n.cause IS NOT NULL THEN h.sentence
             WHEN n.figures ? 'person' THEN minga_roster_internal.state_reason('holder', n.figures ->> 'person') END,
         n.cause, n.conflict, n.same_name
     FROM (
@@ -97,7 +103,8 @@ BEGIN
         FROM plan_leavers l
         LEFT JOIN plan_vetoes v ON v.label = l.label
         CROSS JOIN LATERAL (SELECT CASE WHEN l.protection IS NULL THEN 'archive' ELSE 'protect' END) a (action)
-    ) n;
+    ) n
+    LEFT JOIN sentences h ON h.cause = n.cause AND h.figures = coalesce(n.figures, '{}');
     ANALYZE plan_changes (change, label, person_id);
 END
 $$;

@@ -155,7 +155,7 @@ is((merge('approval', q('approve', last_run())))[1], $held, '... and approved');
 $node->safe_psql('postgres', school(<<"SQL"));
 INSERT INTO connections (connection, site, sis, base_url, token_url, auth, client_id, school_id, people,
 	time_zone, unproven)
-VALUES ('second', 'north', 'infinite_campus', 'https://sis.example/y', 'https://sis.example/t', 'oauth2', '1.1',
+VALUES ('second', 'north', 'infinite_campus', 'https://sis.example/y', 'https://sis.example/t', 'oauth2',
 	'client', 'school', 'people', 'UTC', false);
 INSERT INTO toggles (connection, category) SELECT 'second', unnest(categories());
 CREATE UNLOGGED TABLE staged_second PARTITION OF staged_users FOR VALUES IN ('second');
