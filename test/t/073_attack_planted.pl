@@ -544,7 +544,7 @@ refused('postgres', $install, qr/$mine_first.*DETAIL:  It belongs to "db_owner"/
   . 'refused', database => 'bare');
 by_owner('DROP SCHEMA minga_roster', 'bare');
 $node->safe_psql('bare', 'CREATE SCHEMA minga_roster; GRANT CREATE, USAGE ON SCHEMA minga_roster TO db_owner');
-refused('postgres', $install, qr/$mine_first.*DETAIL:  Roles other than its owner may create/s, '... and one where '
+refused('postgres', $install, qr/$mine_first.*DETAIL:  Roles other than its owner can create/s, '... and one where '
   . 'the attacker may create', database => 'bare');
 by_owner('CREATE FUNCTION minga_roster.as_owner(regclass, text, text) RETURNS bigint LANGUAGE sql AS \'SELECT '
   . '1::bigint WHERE trap.sprung($2)\'', 'bare');
