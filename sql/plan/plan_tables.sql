@@ -245,13 +245,29 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.plan_tables() IS
 'The temporary tables of a run''s transaction: what they are made for, name, columns and what a row is.';
 
+CREATE FUNCTION minga_roster_internal.free_temp_name(name text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    -- A multirange goes with its range.
+    planted regtype := (SELECT coalesce(r.rngtypid, y.oid)
+        FROM pg_type y LEFT JOIN pg_range r ON r.rngmultitypid = y.oid
+        WHERE y.typnamespace = pg_my_temp_schema() AND y.typname = free_temp_name.name);
+BEGIN
+    IF planted IS NOT NULL THEN
+        EXECUTE format('DROP TYPE %s CASCADE', planted);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.free_temp_name(text) IS
+'Drops a type that code of a deployment left in the temporary schema of a worker under the name of a table to be made.';
+
 CREATE FUNCTION minga_roster_internal.make_plan_tables(wanted text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     declared record;
 BEGIN
     FOR declared IN
-        SELECT t.name, t.columns, t.row_is, c.oid IS NOT NULL AS is_there,
+        SELECT t.name, t.columns, c.oid IS NOT NULL AS is_there,
             c.relkind = 'r' AND c.relowner = current_user::regrole AS is_ours, pg_get_userbyid(c.relowner) AS owner,
             EXISTS (SELECT FROM pg_type y
                 WHERE y.typnamespace = pg_my_temp_schema() AND y.typname = t.name) AS is_type
@@ -272,10 +288,9 @@ BEGIN
             EXECUTE format('DROP TABLE pg_temp.%I', declared.name);
         ELSIF declared.is_type THEN
             -- Code of a deployment may leave a type in the temporary schema of a worker, but no table.
-            EXECUTE format('DROP TYPE pg_temp.%I CASCADE', declared.name);
+            PERFORM minga_roster_internal.free_temp_name(declared.name);
         END IF;
         EXECUTE format('CREATE TEMP TABLE %I (%s) ON COMMIT DELETE ROWS', declared.name, declared.columns);
-        EXECUTE format('COMMENT ON TABLE pg_temp.%I IS %L', declared.name, declared.row_is);
     END LOOP;
     IF wanted = 'plan' THEN
         IF EXISTS (SELECT FROM plan_people) OR EXISTS (SELECT FROM plan_rules) THEN

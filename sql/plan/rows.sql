@@ -154,12 +154,12 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
         'join_parents', CASE WHEN (connection).parent_contact
             THEN 'LEFT JOIN plan_parents t ON t.sourced_id = s.sourced_id' ELSE '' END,
         'plain', minga_roster_internal.plain_terms(connection),
-        'condition', replace(condition, '{plain}', minga_roster_internal.plain_terms(connection)),
+        'condition', condition,
         'contacts_too', (NOT (connection).parent_contact)::text)
 $$;
 COMMENT ON FUNCTION minga_roster_internal.open_rows_query(connections, text) IS
 'The query that reads plan_open_rows: the full join of stage, links and people, of the rows for which the condition '
-    'holds; {plain} in it stands for plain_terms. Contacts whose values are columns of a student are left out.';
+    'holds. Contacts whose values are columns of a student are left out.';
 
 CREATE FUNCTION minga_roster_internal.find_open_rows(run runs, connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
@@ -177,8 +177,11 @@ DECLARE
 BEGIN
     -- The join tells plain rows of single links by what it has at hand; only the others are looked at closely.
     EXECUTE 'INSERT INTO plan_open_rows ' || minga_roster_internal.open_rows_query(connection,
-        format('({plain} AND (l.role_written IS NULL OR l.role_written = %s) AND l.person_id <> ALL ($1)) IS NOT TRUE',
-            coalesce(due_role, 'NULL'))
+        minga_roster_internal.fill_template(
+            '({plain} AND (l.role_written IS NULL OR l.role_written = {due_role}) AND l.person_id <> ALL ($1)) '
+            'IS NOT TRUE',
+            'plain', minga_roster_internal.plain_terms(connection),
+            'due_role', coalesce(due_role, 'NULL'))
         -- Students whom a delta does not list have not changed.
         || CASE WHEN run.is_full IS FALSE THEN ' AND (s.sourced_id IS NOT NULL OR l.category <> ''student'')'
             ELSE '' END)

@@ -74,7 +74,7 @@ COMMENT ON VIEW roster_listed_twice IS
 'Rows of the latest fetch that share an identifier, username or email address within students or within staff: one '
 'person with several rows, or a mistake in the SIS.';
 COMMENT ON COLUMN roster_listed_twice.shared IS
-'What they share: identifier, username or email. The value is in staged_users.';
+'What they share: identifier, user name or e-mail. The value is in staged_users.';
 COMMENT ON COLUMN roster_listed_twice.known_as_one IS
 'All of the rows are linked to one person. Campus 1.1 lists a person once for each role.';
 

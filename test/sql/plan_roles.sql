@@ -80,5 +80,10 @@ UPDATE people SET email = 'bo@x.example' WHERE given_name = 'Bo';
 SELECT FROM run_merge();
 SELECT * FROM shown();
 SELECT linked();
+-- the name of a role is never taken for a part of a statement
+INSERT INTO role_rules (sis, roster_role, category, role, rank)
+SELECT sis, '{plain}', 'staff', '{plain}', 99 FROM connections WHERE connection = 'north';
+SELECT again();
+DELETE FROM role_rules WHERE roster_role = '{plain}';
 \set ECHO none
 \i :fixture_end

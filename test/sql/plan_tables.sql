@@ -25,7 +25,6 @@ SELECT count(*) = (SELECT count(*) FROM plan_tables()) FROM pg_temp.made();
 CREATE TEMP TABLE before AS SELECT * FROM pg_temp.made();
 SELECT FROM (SELECT DISTINCT made_for FROM plan_tables()) g CROSS JOIN LATERAL make_plan_tables(g.made_for);
 SELECT count(*) FROM (TABLE before EXCEPT SELECT * FROM pg_temp.made()) d;
-SELECT obj_description('pg_temp.plan_people'::regclass);
 
 -- emptied at commit; one run in a transaction
 BEGIN;
@@ -43,13 +42,16 @@ SELECT attname, atttypid::regtype FROM pg_attribute WHERE attrelid = 'pg_temp.pl
 
 -- another role's table is refused, a type of another role makes room
 CREATE ROLE regress_planted;
-DROP TABLE pg_temp.plan_taken, pg_temp.plan_due_links;
+DROP TABLE pg_temp.plan_taken, pg_temp.plan_due_links, pg_temp.plan_undoing;
 SET ROLE regress_planted;
 CREATE TEMP TABLE plan_taken (change integer, reason text);
 CREATE TYPE pg_temp.plan_due_links AS ENUM ();
+CREATE TYPE pg_temp.planted AS RANGE (subtype = integer, multirange_type_name = pg_temp.plan_undoing);
 RESET ROLE;
 SELECT make_plan_tables('approve');
 SELECT make_plan_tables('link');
+SELECT make_plan_tables('undo');
+SELECT to_regtype('pg_temp.planted') IS NULL AS gone;
 SELECT relowner = current_user::regrole FROM pg_class WHERE oid = 'pg_temp.plan_due_links'::regclass;
 DROP TABLE pg_temp.plan_taken;
 DROP ROLE regress_planted;

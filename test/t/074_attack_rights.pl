@@ -419,7 +419,7 @@ DECLARE
 	name text;
 BEGIN
 	FOR name IN SELECT c.relname FROM pg_class c WHERE c.relnamespace = pg_my_temp_schema() AND c.relkind = 'r' UNION
-		SELECT unnest(ARRAY['plan_hits', 'plan_people', 'plan_undoing', 'plan']) LOOP
+		SELECT unnest(ARRAY['plan_hits', 'plan_people', 'plan_undoing', 'plan', 'plan_index_keys']) LOOP
 		BEGIN EXECUTE format('CREATE DOMAIN pg_temp.%I AS integer', name || '_planted'); EXCEPTION WHEN OTHERS
 			THEN NULL; END;
 		BEGIN EXECUTE format('CREATE TYPE pg_temp.%I AS ENUM ()', name); EXCEPTION WHEN OTHERS THEN NULL; END;
