@@ -183,12 +183,7 @@ BEGIN
     UPDATE minga_roster.connections c SET paused_cause = 'run_undone',
         paused_reason = format('run %s was undone', target.run)
     WHERE c.connection = this.connection AND c.automatic;
-    UPDATE minga_roster.runs r
-    SET state = 'canceled', finished_at = minga_roster_internal.clock(), reported = true, sqlstate = '57014',
-        error = 'Automatic Rostering is off or paused'
-    WHERE r.run IN (SELECT q.run FROM minga_roster.runs q
-        WHERE q.connection = this.connection AND q.state = 'queued' AND q.trigger = 'evening'
-        FOR UPDATE SKIP LOCKED);
+    PERFORM minga_roster_internal.cancel_queued_evening(this.connection, 'Automatic Rostering is off or paused');
 
     INSERT INTO minga_roster.run_counts (run, category, action, count)
     SELECT this.run, coalesce(u.category, 'none'), CASE WHEN u.code IS NULL THEN u.action ELSE 'kept' END, count(*)
