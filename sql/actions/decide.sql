@@ -118,8 +118,7 @@ BEGIN
             'Valid decisions are "same person", "never the same", "new person", "skip" and "undecided".',
             'Use "undecided" to remove an earlier decision.');
     END IF;
-    IF sourced_id IS NULL OR (decision IN ('same person', 'never the same')) <> (person_id IS NOT NULL
-        AND decision <> 'undecided') THEN
+    IF sourced_id IS NULL OR (decision IN ('same person', 'never the same')) <> (person_id IS NOT NULL) THEN
         RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed',
             MESSAGE = format('decision "%s" needs a sourcedId%s', decision,
                 CASE WHEN decision IN ('same person', 'never the same') THEN ' and a person_id'

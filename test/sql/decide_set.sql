@@ -58,6 +58,7 @@ SELECT sourced_id, person_id, decision FROM match_decisions WHERE connection = '
 -- One that is refused settles none of the set.
 SELECT refused($$SELECT roster_decide('north', i, 'skip') FROM unnest(ARRAY['s-5', 's-6']) i$$);
 SELECT refused($$SELECT roster_decide('north', 's-6', 'skip', '51')$$);
+SELECT refused($$SELECT roster_decide('north', 's-6', 'undecided', '51')$$);
 SELECT refused($$SELECT roster_decide('north', 's-99', 'skip')$$);
 SELECT stage('g-1', 'guardian', 'Gil', 'One');
 SELECT refused($$SELECT roster_decide('north', 'g-1', 'skip')$$);
