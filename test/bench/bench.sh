@@ -81,6 +81,8 @@ milliseconds() { # COMMAND …: wall clock
 }
 # The least of the rounds: what else the machine does only adds to it.
 repeat() { for _ in $(seq "$rounds"); do "$@"; done | sort -n | head -n 1; }
+# The most of the rounds, for memory: a sample can only miss the peak.
+repeat_for_peak() { for _ in $(seq "$rounds"); do "$@"; done | sort -n | tail -n 1; }
 ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f", a / (b > 0 ? b : 1) }'; }
 
 # --- the table

@@ -117,10 +117,10 @@ four_ms=$(repeat fetch_at_a_time 4)
 check "4 at a time, of that" "$four_ms ms" "$(ratio "$four_ms" "$one_ms")" 0.30
 eight_ms=$(repeat fetch_at_a_time 8)
 check "8 at a time, of that" "$eight_ms ms" "$(ratio "$eight_ms" "$one_ms")" 0.16
-memory_full=$(repeat private_memory full)
+memory_full=$(repeat_for_peak private_memory full)
 check "private memory of the worker, $users users, of 16 MB + 4 pages" "$memory_full KB" \
 	"$(ratio "$memory_full" $((16384 + 4 * page_bytes / 1024)))" 1
-memory_tenth=$(repeat private_memory tenth)
+memory_tenth=$(repeat_for_peak private_memory tenth)
 check "private memory, $users users, of that with a tenth of them" "$memory_tenth KB" \
 	"$(ratio "$memory_full" "$memory_tenth")" 1.10
 value "SELECT FROM roster_sync('full')" >/dev/null

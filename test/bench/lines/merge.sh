@@ -76,7 +76,7 @@ linked="(SELECT l.sourced_id, q.* FROM links l JOIN people_full q ON q.person_id
 
 read -r first_ms first_kb <<< "$(repeat merge full sync)"
 read -r first_fifth_ms _ <<< "$(repeat merge fifth sync)"
-memory_kb=$(repeat memory_of_first)
+memory_kb=$(repeat_for_peak memory_of_first)
 # A hundred rows whose phone the relation refuses
 read -r offenders_ms _ <<< "$(repeat merge full sync "ALTER TABLE people_full ADD CHECK (phone <> 'refused');
 	UPDATE staged_users s SET phone = 'refused' WHERE connection = 'full' AND sourced_id IN (
@@ -145,11 +145,14 @@ peer() { # NAME STATEMENT
 	local ms kb
 	read -r ms kb <<< "$(repeat measure "$2")"
 	line "peer: $1, an unchanged night" "$ms ms" "$(ratio "$ms" "$unchanged_ms")" "" "x of ours, $kb KB of WAL"
+	peer_kb=$kb
 	read -r ms kb <<< "$(repeat measure "$2" "$changed")"
 	line "peer: $1, the 2 %" "$ms ms" "$(ratio "$ms" "$changed_ms")" "" "x of ours, $kb KB of WAL"
 }
 peer "MERGE" "$merge_statement"
 peer "INSERT ... ON CONFLICT DO UPDATE ... WHERE" "$upsert_statement"
+check "WAL of our merge of an unchanged night, of that of ON CONFLICT" "$unchanged_kb KB" \
+	"$(ratio "$unchanged_kb" "$peer_kb")" 1
 
 # --- many of one name at one address
 
