@@ -13,10 +13,9 @@
  *	  where it says who someone is, the row marked damaged (row.c);
  *	- a row without a usable sourcedId (none, too long, mended) is counted and passed over.
  *
- * PostgreSQL's JSON parser does the parsing.  It would copy each key and scalar
- * of a page, character by character; here it only says where they are, and
- * what a row needs is copied from there, into a context that is reset for each
- * row.  So memory is that of one row, whatever a page holds beside its rows.
+ * The scan of the JSON (json_scan.c) only says where things stand, and what a row
+ * needs is copied from there, into memory that the next row takes again.  So
+ * memory is that of one row, whatever a page holds beside its rows.
  */
 #include "postgres.h"
 
@@ -25,6 +24,7 @@
 #include "utils/memutils.h"
 
 #include "base/compat.h"
+#include "base/json_scan.h"
 #include "base/text.h"
 #include "net/http.h"
 #include "oneroster/fault.h"
@@ -35,7 +35,6 @@
 #include "oneroster/row_values.h"
 #include "oneroster/sanitize.h"
 
-#define NESTING_MAX 64
 #define KEYS_SHOWN 5
 #define DESCRIPTION_MAX 200		/* bytes of a server's own words */
 #define REFUSAL_MAX (64 * 1024) /* bytes of an answer that are searched for them */
@@ -52,12 +51,10 @@ typedef enum OutsideKey
 typedef struct PageParse
 {
 	PageReader *reader;
-	JsonLexContext *lex;
 	const MendedPage *page;
 	int			damage_passed;	/* places before the current row */
 	int			depth;
-	bool		too_deep;
-	const char *value;			/* where the current field's or element's value begins */
+	size_t		wrong_place;	/* of JSON that cannot be read */
 
 	/* the object around the rows */
 	const char *envelope;		/* key whose array is read */
@@ -86,18 +83,10 @@ typedef struct PageParse
 	RowMaker	maker;
 } PageParse;
 
-/* Ends the parse at the current token. */
 static void
-stop_parse(PageParse *parse)
+begin_row(PageParse *parse, const char *begin)
 {
-	parse->too_deep = true;
-	parse->lex->input_length = parse->lex->token_terminator - parse->lex->input;
-}
-
-static void
-begin_row(PageParse *parse)
-{
-	int			start = parse->lex->token_start - parse->page->json;
+	int			start = begin - parse->page->json;
 
 	row_begin(&parse->maker);
 	parse->in_row = true;
@@ -126,9 +115,8 @@ count_row(PageParse *parse, const text *sourced_id)
 }
 
 static void
-end_row(PageParse *parse)
+end_row(PageParse *parse, int end)
 {
-	int			end = parse->lex->prev_token_terminator - parse->page->json;
 	PageRow    *row = &parse->maker.row;
 
 	parse->in_row = false;
@@ -150,11 +138,11 @@ at_field(const PageParse *parse)
 	return in_row_depth == 1 || (in_row_depth == 2 && parse->in_list);
 }
 
-/* Whether the object or array that begins here holds nothing, as some servers write an absent value. */
+/* Whether the object or array that begins there holds nothing, as some servers write an absent value. */
 static bool
-is_empty_container(const PageParse *parse)
+is_empty_container(const PageParse *parse, const char *start)
 {
-	const char *next = parse->lex->token_terminator;
+	const char *next = start + 1;
 	const char *end = parse->page->json + parse->page->len;
 
 	while (next < end && (*next == ' ' || *next == '\t' || *next == '\n' || *next == '\r'))
@@ -164,25 +152,23 @@ is_empty_container(const PageParse *parse)
 
 /* An object or array where the current field has no such thing. */
 static void
-misplaced_container(PageParse *parse)
+misplaced_container(PageParse *parse, const char *start)
 {
 	if (parse->maker.field == FIELD_NONE)
 		return;
-	if (is_empty_container(parse))
+	if (is_empty_container(parse, start))
 		row_set_field(&parse->maker, NULL, 0, JSON_TOKEN_NULL);
 	else
 		row_spoil_field(&parse->maker);
 }
 
-static JsonActionResult
-object_start(void *state)
+static void
+object_start(void *state, const char *start)
 {
 	PageParse  *parse = state;
 	int			in_row_depth = parse->depth - parse->rows_depth;	/* 1: a field's value */
 
-	if (parse->depth >= NESTING_MAX)
-		stop_parse(parse);
-	else if (parse->in_row)
+	if (parse->in_row)
 	{
 		if (parse->maker.field == FIELD_ROLES && parse->role_depth == 0 && at_field(parse))
 		{
@@ -192,7 +178,7 @@ object_start(void *state)
 		else if (parse->maker.field == FIELD_METADATA && in_row_depth == 1)
 		{
 			parse->metadata_depth = parse->depth + 1;
-			parse->metadata = parse->value;
+			parse->metadata = start;
 		}
 		else if (at_field(parse))
 		{
@@ -203,17 +189,16 @@ object_start(void *state)
 				row_begin_reference(&parse->maker);
 			}
 			else
-				misplaced_container(parse);
+				misplaced_container(parse, start);
 		}
 	}
 	else if (parse->rows_depth > 0 && in_row_depth == 0)
-		begin_row(parse);
+		begin_row(parse, start);
 	parse->depth++;
-	JSON_ACTION_OK;
 }
 
-static JsonActionResult
-object_end(void *state)
+static void
+object_end(void *state, const char *end)
 {
 	PageParse  *parse = state;
 
@@ -230,12 +215,11 @@ object_end(void *state)
 	else if (parse->metadata_depth == parse->depth)
 	{
 		parse->metadata_depth = 0;
-		row_take_metadata(&parse->maker, parse->metadata, parse->lex->prev_token_terminator - parse->metadata);
+		row_take_metadata(&parse->maker, parse->metadata, end - parse->metadata);
 	}
 	parse->depth--;
 	if (parse->in_row && parse->depth == parse->rows_depth)
-		end_row(parse);
-	JSON_ACTION_OK;
+		end_row(parse, end - parse->page->json);
 }
 
 /* Whether a key around the rows belongs to a status: no rows stand under it. */
@@ -245,20 +229,18 @@ is_of_status(const char *key)
 	return strcmp(key, "statusInfoSet") == 0 || strncmp(key, "imsx_", 5) == 0;
 }
 
-static JsonActionResult
-array_start(void *state)
+static void
+array_start(void *state, const char *start)
 {
 	PageParse  *parse = state;
 	int			in_row_depth = parse->depth - parse->rows_depth;
 
-	if (parse->depth >= NESTING_MAX)
-		stop_parse(parse);
-	else if (parse->in_row)
+	if (parse->in_row)
 	{
 		if (in_row_depth == 1 && row_field_is_list(&parse->maker))
 			parse->in_list = true;
 		else if (at_field(parse))
-			misplaced_container(parse);
+			misplaced_container(parse, start);
 	}
 	else if (parse->rows_depth > 0)
 	{
@@ -278,10 +260,9 @@ array_start(void *state)
 			parse->path_key_found = true;
 	}
 	parse->depth++;
-	JSON_ACTION_OK;
 }
 
-static JsonActionResult
+static void
 array_end(void *state)
 {
 	PageParse  *parse = state;
@@ -291,7 +272,6 @@ array_end(void *state)
 		parse->rows_depth = 0;
 	else if (parse->in_row && parse->depth == parse->rows_depth + 1)
 		parse->in_list = false;
-	JSON_ACTION_OK;
 }
 
 /* Notes a key of the object around the rows. */
@@ -327,123 +307,67 @@ outside_scalar(PageParse *parse, const char *value, int len, JsonTokenType type)
 		parse->envelope_found = parse->envelope_is_null = true;
 }
 
-/*
- * The parser stands at the value of a key: the key is found backwards from the
- * colon.  One with an escape in it is none of ours.
- */
-static const char *
-key_before(PageParse *parse, int *len)
-{
-	const char *end = parse->lex->prev_token_terminator - 1;
-	const char *start;
-
-	while (*end != '"')
-		end--;
-	start = end;
-	while (*--start != '"')
-		;
-	*len = end - start - 1;
-	if (start[-1] == '\\' || memchr(start, '\\', end - start) != NULL)
-		*len = 0;
-	return start + 1;
-}
-
-static JsonActionResult
-object_field_start(void *state, char *name, bool isnull)
+/* Whether the value of the key is of interest.  A key with an escape in it is none of ours. */
+static bool
+field(void *state, const JsonToken *key)
 {
 	PageParse  *parse = state;
-	const char *key;
-	int			len;
+	int			len = key->escaped ? 0 : key->len;
 
-	parse->value = parse->lex->token_start;
 	if (parse->in_row && parse->depth == parse->rows_depth + 1)
-	{
-		key = key_before(parse, &len);
-		row_begin_field(&parse->maker, key, len);
-	}
+		row_begin_field(&parse->maker, key->start, len);
 	else if (parse->in_row && parse->depth == parse->role_depth)
-	{
-		key = key_before(parse, &len);
-		row_begin_role_field(&parse->maker, key, len);
-	}
+		row_begin_role_field(&parse->maker, key->start, len);
 	else if (parse->in_row && parse->depth == parse->reference_depth)
-	{
-		key = key_before(parse, &len);
-		parse->reference_id = (len == 9 && memcmp(key, "sourcedId", 9) == 0);
-	}
+		return len == 9 && memcmp(key->start, "sourcedId", 9) == 0;
 	else if (parse->rows_depth == 0)
 	{
-		key = key_before(parse, &len);
-		outside_field(parse, key, len);
+		outside_field(parse, key->start, len);
+		return true;
 	}
-	JSON_ACTION_OK;
+	else
+		return false;
+	return parse->maker.field != FIELD_NONE;
 }
 
-static JsonActionResult
-array_element_start(void *state, bool isnull)
+static void
+scalar(void *state, const JsonToken *token)
 {
 	PageParse  *parse = state;
-
-	parse->value = parse->lex->token_start;
-	JSON_ACTION_OK;
-}
-
-static JsonActionResult
-scalar(void *state, char *token, JsonTokenType type)
-{
-	PageParse  *parse = state;
-	const char *value = parse->value;
-	int			len = parse->lex->prev_token_terminator - value;
-	int			in_row_depth = parse->depth - parse->rows_depth;
+	const char *value = token->start;
+	int			len = token->len;
 	char	   *unescaped = NULL;
-	bool		wanted;
 
-	if (token != NULL)
-		pfree(token);			/* of a number or a word */
-	if (!parse->in_row && parse->rows_depth > 0 && in_row_depth == 0)
+	if (!parse->in_row && parse->rows_depth > 0 && parse->depth == parse->rows_depth)
 		count_row(parse, NULL);
-	wanted = parse->in_row
-		? parse->maker.field != FIELD_NONE &&
-		(at_field(parse) || (parse->depth == parse->reference_depth && parse->reference_id))
-		: parse->rows_depth == 0;
-	if (!wanted)
-		JSON_ACTION_OK;
+	if (parse->in_row ? parse->maker.field == FIELD_NONE || !(at_field(parse) || parse->depth == parse->reference_depth)
+		: parse->rows_depth > 0)
+		return;
 
-	if (type == JSON_TOKEN_STRING)
+	if (token->escaped)
 	{
-		if (memchr(value, '\\', len) != NULL)
-		{
-			unescaped = compat_json_unescape(value, len);
-			value = unescaped;
-			len = strlen(value);
-		}
-		else
-		{
-			value++;
-			len -= 2;
-		}
+		unescaped = compat_json_unescape(value - 1, len + 2);
+		value = unescaped;
+		len = strlen(value);
 	}
 	if (parse->in_row)
-		row_set_field(&parse->maker, value, len, type);
+		row_set_field(&parse->maker, value, len, token->type);
 	else
-		outside_scalar(parse, value, len, type);
+		outside_scalar(parse, value, len, token->type);
 	if (unescaped != NULL)
 		pfree(unescaped);
-	JSON_ACTION_OK;
 }
 
 /* One pass over the page, reading the array under the key "envelope". */
-static JsonParseErrorType
+static JsonVerdict
 parse_page(PageParse *parse, PageReader *reader, const MendedPage *page, const char *envelope, const char *path_key)
 {
-	JsonSemAction actions = {
-		.semstate = parse,
+	static const JsonActions actions = {
 		.object_start = object_start,
 		.object_end = object_end,
 		.array_start = array_start,
 		.array_end = array_end,
-		.object_field_start = object_field_start,
-		.array_element_start = array_element_start,
+		.field = field,
 		.scalar = scalar,
 	};
 
@@ -460,8 +384,7 @@ parse_page(PageParse *parse, PageReader *reader, const MendedPage *page, const c
 	initStringInfo(&parse->key_names);
 	reader->rows = reader->without_id = 0;
 	reader->ids_hash = 0;
-	parse->lex = compat_json_lex_context_raw(page->json, page->len);
-	return pg_parse_json(parse->lex, &actions);
+	return json_scan(page->json, page->len, &actions, parse, &parse->wrong_place);
 }
 
 static void
@@ -508,18 +431,14 @@ not_json(PageReader *reader, const HttpResponse *response, char first)
 
 /* Where the JSON ends before its time, or is wrong. */
 static RosterFault *
-broken_json(PageReader *reader, PageParse *parse)
+broken_json(PageReader *reader, PageParse *parse, JsonVerdict verdict)
 {
-	int			place;
-
-	if (parse->too_deep)
+	if (verdict == JSON_IS_TOO_DEEP)
 		return fault_make(ERRCODE_INVALID_JSON_TEXT,
 						  psprintf("the SIS answered the request for %s with JSON nested too deep", reader->subject),
-						  psprintf("Objects and arrays are nested more than %d levels.", NESTING_MAX),
+						  psprintf("Objects and arrays are nested more than %d levels.", JSON_NESTING_MAX),
 						  "OneRoster needs six. Ask the SIS vendor what the address sends.");
-	place = parse->lex->token_start != NULL ? parse->lex->token_start - parse->page->json : parse->page->len;
-	if (parse->lex->token_type == JSON_TOKEN_END ||
-		parse->lex->token_terminator >= parse->page->json + parse->page->len)
+	if (verdict == JSON_BREAKS_OFF)
 	{
 		RosterFault *fault = fault_make(ERRCODE_PROTOCOL_VIOLATION,
 										psprintf("the SIS broke off in the middle of its answer to the request for "
@@ -534,7 +453,7 @@ broken_json(PageReader *reader, PageParse *parse)
 	}
 	return fault_make(ERRCODE_PROTOCOL_VIOLATION,
 					  psprintf("the SIS answered the request for %s with invalid JSON", reader->subject),
-					  psprintf("The JSON is wrong at byte %d of %zu.", place + 1, parse->page->len),
+					  psprintf("The JSON is wrong at byte %zu of %zu.", parse->wrong_place + 1, parse->page->len),
 					  "Ask the SIS vendor: its server sends what no JSON parser can read.");
 }
 
@@ -573,7 +492,7 @@ page_description(char *body, size_t len)
 		return NULL;
 	context = AllocSetContextCreate(caller, "minga_roster refusal", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(context);
-	if (mend_page(body, len, &page) && parse_page(&parse, &reader, &page, "users", "") == JSON_SUCCESS &&
+	if (mend_page(body, len, &page) && parse_page(&parse, &reader, &page, "users", "") == JSON_IS_WHOLE &&
 		parse.description != NULL && parse.description[0] != '\0')
 		description = MemoryContextStrdup(caller, parse.description);
 	MemoryContextSwitchTo(caller);
@@ -597,7 +516,7 @@ read_page(PageReader *reader, HttpResponse *response)
 	RosterFault *fault = NULL;
 	MendedPage	page;
 	PageParse	parse;
-	JsonParseErrorType result;
+	JsonVerdict verdict;
 	char	   *path_key;
 	const char *encoding;
 	char		first;
@@ -637,24 +556,24 @@ read_page(PageReader *reader, HttpResponse *response)
 	}
 
 	path_key = last_segment(reader->path);
-	result = parse_page(&parse, reader, &page, reader->envelope[0] != '\0' ? reader->envelope : spec_key, path_key);
-	if (result == JSON_SUCCESS && !parse.envelope_found && !parse.failure)
+	verdict = parse_page(&parse, reader, &page, reader->envelope[0] != '\0' ? reader->envelope : spec_key, path_key);
+	if (verdict == JSON_IS_WHOLE && !parse.envelope_found && !parse.failure)
 	{
 		if (parse.path_key_found)
-			result = parse_page(&parse, reader, &page, path_key, path_key);
+			verdict = parse_page(&parse, reader, &page, path_key, path_key);
 		else if (parse.other_arrays == 1 && (reader->envelope[0] == '\0' || strcmp(parse.other_key, spec_key) == 0))
 		{
 			char	   *other_key = pstrdup(parse.other_key);
 
-			result = parse_page(&parse, reader, &page, other_key, path_key);
+			verdict = parse_page(&parse, reader, &page, other_key, path_key);
 			if (reader->rows > 0 && reader->rows == reader->without_id)
 				parse.envelope_found = false;	/* a list of something else, such as errors */
 		}
 	}
 
 	MemoryContextSwitchTo(caller);
-	if (result != JSON_SUCCESS)
-		fault = broken_json(reader, &parse);
+	if (verdict != JSON_IS_WHOLE)
+		fault = broken_json(reader, &parse, verdict);
 	else if (parse.failure)
 	{
 		fault = fault_make(ERRCODE_PROTOCOL_VIOLATION,

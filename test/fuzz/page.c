@@ -1,16 +1,21 @@
 /*
  * page.c
- *	  Fuzz target: a page of a collection, whatever its bytes are.
+ *	  Fuzz target: a page of a collection, whatever its bytes are.  What is JSON, and
+ *	  what stands in it, is what PostgreSQL's own parser says.
  *
  * The first byte of an input chooses users or orgs, and whether a page was read
  * before under a key of its own.
  */
 #include "backend.h"
 
+#include "common/hashfn.h"
 #include "mb/pg_wchar.h"
 
+#include "base/compat.h"
+#include "base/json_scan.h"
 #include "oneroster/page.h"
 #include "oneroster/row_date.h"
+#include "oneroster/sanitize.h"
 
 static int	taken;
 static int	nameless;			/* agents without an id, of all rows */
@@ -93,6 +98,154 @@ check_fault(const RosterFault *fault)
 		check_readable(fault->words, strlen(fault->words), "the SIS's words are text");
 }
 
+/* What a parser has said, as a hash of it. */
+static void
+note_event(uint64 *events, char what, const char *value, size_t len)
+{
+	*events = *events * 31 + what + hash_bytes_extended((const unsigned char *) value, len, 0);
+}
+
+static void
+note_token(uint64 *events, char what, const JsonToken *token)
+{
+	char	   *unescaped;
+
+	if (!token->escaped)
+	{
+		note_event(events, what, token->start, token->len);
+		return;
+	}
+	unescaped = compat_json_unescape(token->start - 1, token->len + 2);
+	note_event(events, what, unescaped, strlen(unescaped));
+	pfree(unescaped);
+}
+
+static void
+scanned_object_start(void *events, const char *start)
+{
+	check(*start == '{', "an object begins where it is said to");
+	note_event(events, '{', "", 0);
+}
+
+static void
+scanned_object_end(void *events, const char *end)
+{
+	check(end[-1] == '}', "an object ends where it is said to");
+	note_event(events, '}', "", 0);
+}
+
+static void
+scanned_array_start(void *events, const char *start)
+{
+	check(*start == '[', "an array begins where it is said to");
+	note_event(events, '[', "", 0);
+}
+
+static void
+scanned_array_end(void *events)
+{
+	note_event(events, ']', "", 0);
+}
+
+static bool
+scanned_field(void *events, const JsonToken *key)
+{
+	note_token(events, ':', key);
+	return true;
+}
+
+static void
+scanned_scalar(void *events, const JsonToken *value)
+{
+	note_token(events, '0' + value->type, value);
+}
+
+static JsonActionResult
+parsed_object_start(void *events)
+{
+	note_event(events, '{', "", 0);
+	JSON_ACTION_OK;
+}
+
+static JsonActionResult
+parsed_object_end(void *events)
+{
+	note_event(events, '}', "", 0);
+	JSON_ACTION_OK;
+}
+
+static JsonActionResult
+parsed_array_start(void *events)
+{
+	note_event(events, '[', "", 0);
+	JSON_ACTION_OK;
+}
+
+static JsonActionResult
+parsed_array_end(void *events)
+{
+	note_event(events, ']', "", 0);
+	JSON_ACTION_OK;
+}
+
+static JsonActionResult
+parsed_field(void *events, char *name, bool isnull)
+{
+	note_event(events, ':', name, strlen(name));
+	JSON_ACTION_OK;
+}
+
+static JsonActionResult
+parsed_scalar(void *events, char *value, JsonTokenType type)
+{
+	note_event(events, '0' + type, value, strlen(value));
+	JSON_ACTION_OK;
+}
+
+static bool
+passed_field(void *events, const JsonToken *key)
+{
+	return false;
+}
+
+/* The scan of the JSON against PostgreSQL's parser. */
+static void
+compare_parsers(const uint8_t *data, size_t size)
+{
+	char	   *body = malloc(size);	/* its end is the end of what may be read */
+	uint64		scanned = 0;
+	uint64		parsed = 0;
+	uint64		passed = 0;
+	JsonActions actions = {scanned_object_start, scanned_object_end, scanned_array_start, scanned_array_end,
+	scanned_field, scanned_scalar};
+	JsonSemAction parser = {&parsed, parsed_object_start, parsed_object_end, parsed_array_start, parsed_array_end,
+	parsed_field, NULL, NULL, NULL, parsed_scalar};
+	MendedPage	page;
+	JsonVerdict verdict;
+	JsonVerdict verdict_passing;
+	size_t		place;
+	size_t		place_passing;
+	bool		valid;
+
+	memcpy(body, data, size);
+	if (mend_page(body, size, &page))
+	{
+		verdict = json_scan(page.json, page.len, &actions, &scanned, &place);
+		actions.field = passed_field;
+		verdict_passing = json_scan(page.json, page.len, &actions, &passed, &place_passing);
+		check(verdict == verdict_passing && (verdict == JSON_IS_WHOLE || place == place_passing),
+			  "what is passed over is checked");
+		check(verdict == JSON_IS_WHOLE || place <= page.len, "what is wrong is in the page");
+		if (verdict != JSON_IS_TOO_DEEP)
+		{
+			valid = (pg_parse_json(compat_json_lex_context(page.json, page.len), &parser) == JSON_SUCCESS);
+			check((verdict == JSON_IS_WHOLE) == valid, "JSON is what PostgreSQL's parser takes for it");
+			check(!valid || scanned == parsed, "both parsers find the same in it");
+		}
+	}
+	free(body);
+}
+
 /* How often a character comes. */
 static int
 occurrences(const uint8_t *data, size_t size, uint8_t character)
@@ -116,6 +269,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size == 0)
 		return 0;
+	backend_reset();
+	compare_parsers(data + 1, size - 1);
 	backend_reset();
 	taken = nameless = 0;
 	reader.kind = (data[0] & 1) ? PAGE_ORGS : PAGE_USERS;
