@@ -201,7 +201,8 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.remember_school(text) IS
 'Stores the name of the school with its connection, because the stage is empty after a failed fetch and on a standby.';
 
-CREATE FUNCTION minga_roster_internal.settle_stage(run bigint, connection text) RETURNS bigint
+CREATE FUNCTION minga_roster_internal.settle_stage(run bigint, connection text, staged bigint DEFAULT NULL,
+    repeats boolean DEFAULT true, without_role boolean DEFAULT true, several_roles boolean DEFAULT true) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET work_mem = '1MB' SET enable_hashagg = off AS $$
 DECLARE
     partition text := format('minga_roster.%I', format('staged_users_%s',
@@ -210,7 +211,6 @@ DECLARE
         WHERE c.run = settle_stage.run AND c.family = 'contact');
     own text[] := ARRAY(SELECT c.collection FROM minga_roster_internal.collections_to_read(settle_stage.connection) c
         WHERE c.path LIKE '%{school}%');
-    staged bigint;
 BEGIN
     IF to_regclass(partition) IS NULL THEN
         RETURN 0;
@@ -218,64 +218,70 @@ BEGIN
     PERFORM minga_roster_internal.remember_school(settle_stage.connection);
     -- One row for each ID: prefer rows that are not only a contact's, then the latest, then the one from the school's
     -- own endpoint.
-    EXECUTE minga_roster_internal.fill_template($statement$
-        DELETE FROM {stage} s
-        USING (
-            SELECT d.ctid AS place, row_number() OVER (PARTITION BY d.sourced_id
-                ORDER BY d.collection = ANY ($2), d.date_last_modified COLLATE "C" DESC NULLS LAST,
-                    d.collection = ANY ($1) DESC, d.collection, d.ctid) AS nth
-            FROM {stage} d
-            WHERE d.sourced_id IN (SELECT t.sourced_id FROM {stage} t GROUP BY t.sourced_id HAVING count(*) > 1)
-        ) AS duplicate
-        WHERE s.ctid = duplicate.place AND duplicate.nth > 1
-    $statement$, 'stage', partition) USING own, contacts;
+    IF repeats THEN
+        EXECUTE minga_roster_internal.fill_template($statement$
+            DELETE FROM {stage} s
+            USING (
+                SELECT d.ctid AS place, row_number() OVER (PARTITION BY d.sourced_id
+                    ORDER BY d.collection = ANY ($2), d.date_last_modified COLLATE "C" DESC NULLS LAST,
+                        d.collection = ANY ($1) DESC, d.collection, d.ctid) AS nth
+                FROM {stage} d
+                WHERE d.sourced_id IN (SELECT t.sourced_id FROM {stage} t GROUP BY t.sourced_id HAVING count(*) > 1)
+            ) AS duplicate
+            WHERE s.ctid = duplicate.place AND duplicate.nth > 1
+        $statement$, 'stage', partition) USING own, contacts;
+    END IF;
     -- A row without a role gets the role of the school's own list of one category.
-    EXECUTE minga_roster_internal.fill_template($statement$
-        WITH told AS (
-            UPDATE {stage} s SET role = t.role
-            FROM (
-                SELECT c.collection, (SELECT r.roster_role FROM minga_roster.role_rules r
-                    WHERE r.sis = n.sis AND r.category = e.entry -> 'categories' ->> 0 ORDER BY r.rank, r.roster_role
-                    LIMIT 1) AS role
-                FROM minga_roster.connections n
-                JOIN minga_roster.sis k ON k.sis = n.sis
-                CROSS JOIN LATERAL jsonb_array_elements(k.collections) AS e (entry)
-                JOIN minga_roster.collections c ON c.run = $2 AND c.collection = e.entry ->> 'collection'
-                    AND NOT c.fallback
-                WHERE n.connection = $1 AND e.entry ->> 'path' LIKE {school_path:L}
-                    AND jsonb_array_length(e.entry -> 'categories') = 1
-                    AND e.entry ->> 'family' = minga_roster_internal.family_of(e.entry -> 'categories' ->> 0)
-            ) t
-            WHERE s.role IS NULL AND NOT s.damaged AND s.collection = t.collection AND t.role IS NOT NULL
-            RETURNING s.collection
-        ), counted AS (
-            SELECT told.collection, count(*) AS rows FROM told GROUP BY told.collection
-        )
-        UPDATE minga_roster.collections c SET without_role = counted.rows
-        FROM counted
-        WHERE c.run = $2 AND c.collection = counted.collection
-    $statement$, 'stage', partition, 'school_path', '%{school}%') USING settle_stage.connection, settle_stage.run;
+    IF without_role THEN
+        EXECUTE minga_roster_internal.fill_template($statement$
+            WITH told AS (
+                UPDATE {stage} s SET role = t.role
+                FROM (
+                    SELECT c.collection, (SELECT r.roster_role FROM minga_roster.role_rules r
+                        WHERE r.sis = n.sis AND r.category = e.entry -> 'categories' ->> 0
+                        ORDER BY r.rank, r.roster_role LIMIT 1) AS role
+                    FROM minga_roster.connections n
+                    JOIN minga_roster.sis k ON k.sis = n.sis
+                    CROSS JOIN LATERAL jsonb_array_elements(k.collections) AS e (entry)
+                    JOIN minga_roster.collections c ON c.run = $2 AND c.collection = e.entry ->> 'collection'
+                        AND NOT c.fallback
+                    WHERE n.connection = $1 AND e.entry ->> 'path' LIKE {school_path:L}
+                        AND jsonb_array_length(e.entry -> 'categories') = 1
+                        AND e.entry ->> 'family' = minga_roster_internal.family_of(e.entry -> 'categories' ->> 0)
+                ) t
+                WHERE s.role IS NULL AND NOT s.damaged AND s.collection = t.collection AND t.role IS NOT NULL
+                RETURNING s.collection
+            ), counted AS (
+                SELECT told.collection, count(*) AS rows FROM told GROUP BY told.collection
+            )
+            UPDATE minga_roster.collections c SET without_role = counted.rows
+            FROM counted
+            WHERE c.run = $2 AND c.collection = counted.collection
+        $statement$, 'stage', partition, 'school_path', '%{school}%') USING settle_stage.connection, settle_stage.run;
+    END IF;
     -- Of several roles at the school: accounts before contacts, then the family of the first role, then the best rank.
-    EXECUTE minga_roster_internal.fill_template($statement$
-        UPDATE {stage} s SET role = best.role
-        FROM (
-            SELECT DISTINCT ON (h.sourced_id) h.sourced_id, h.role
+    IF several_roles THEN
+        EXECUTE minga_roster_internal.fill_template($statement$
+            UPDATE {stage} s SET role = best.role
             FROM (
-                SELECT t.sourced_id, held.role, held.nth, r.rank, f.family,
-                    first_value(f.family) OVER (PARTITION BY t.sourced_id ORDER BY f.family = 'contact',
-                        held.nth) AS chosen
-                FROM {stage} t
-                CROSS JOIN LATERAL unnest(t.roles) WITH ORDINALITY AS held (role, nth)
-                JOIN minga_roster.role_rules r ON r.roster_role = held.role
-                    AND r.sis = (SELECT c.sis FROM minga_roster.connections c WHERE c.connection = $1)
-                CROSS JOIN LATERAL (SELECT minga_roster_internal.family_of(r.category) AS family) f
-                WHERE t.roles IS NOT NULL
-            ) h
-            WHERE h.family = h.chosen
-            ORDER BY h.sourced_id, h.rank, h.nth
-        ) best
-        WHERE s.sourced_id = best.sourced_id AND s.role IS DISTINCT FROM best.role
-    $statement$, 'stage', partition) USING settle_stage.connection;
+                SELECT DISTINCT ON (h.sourced_id) h.sourced_id, h.role
+                FROM (
+                    SELECT t.sourced_id, held.role, held.nth, r.rank, f.family,
+                        first_value(f.family) OVER (PARTITION BY t.sourced_id ORDER BY f.family = 'contact',
+                            held.nth) AS chosen
+                    FROM {stage} t
+                    CROSS JOIN LATERAL unnest(t.roles) WITH ORDINALITY AS held (role, nth)
+                    JOIN minga_roster.role_rules r ON r.roster_role = held.role
+                        AND r.sis = (SELECT c.sis FROM minga_roster.connections c WHERE c.connection = $1)
+                    CROSS JOIN LATERAL (SELECT minga_roster_internal.family_of(r.category) AS family) f
+                    WHERE t.roles IS NOT NULL
+                ) h
+                WHERE h.family = h.chosen
+                ORDER BY h.sourced_id, h.rank, h.nth
+            ) best
+            WHERE s.sourced_id = best.sourced_id AND s.role IS DISTINCT FROM best.role
+        $statement$, 'stage', partition) USING settle_stage.connection;
+    END IF;
     IF contacts <> '{}' THEN
         EXECUTE minga_roster_internal.fill_template($statement$
             WITH gone AS (
@@ -294,11 +300,13 @@ BEGIN
             WHERE c.run = $1 AND c.collection = counted.collection
         $statement$, 'stage', partition) USING settle_stage.run, contacts;
     END IF;
-    EXECUTE format('SELECT count(*) FROM %s', partition) INTO staged;
+    IF repeats OR contacts <> '{}' OR staged IS NULL THEN
+        EXECUTE format('SELECT count(*) FROM %s', partition) INTO staged;
+    END IF;
     RETURN staged;
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.settle_stage(bigint, text) IS
+COMMENT ON FUNCTION minga_roster_internal.settle_stage(bigint, text, bigint, boolean, boolean, boolean) IS
 'After all collections are read: keeps one row for each sourcedId, gives a row without a role the role of the '
 'school''s own list of one category, gives a row with several roles at the school the one that counts, and keeps only '
 'contacts that a staged student names as agent (the others are counted as elsewhere). Returns the number of staged '

@@ -45,6 +45,7 @@
 #include "oneroster/request.h"
 #include "oneroster/row_values.h"
 #include "oneroster/scope.h"
+#include "oneroster/seen_ids.h"
 #include "oneroster/stage.h"
 
 #define SMALLEST_PAGE 2			/* no longer halved when pages are refused */
@@ -239,7 +240,7 @@ take_page(CollectionRead *read, const PageRequest *request)
 			read->position = request->offset - (request->overlaps ? 1 : 0) + reader->rows;
 		if (read->nids > 0)
 			read->last_id = read->ids[read->nids - 1];
-		read->repeated += count_repeated(read);
+		read->repeated += note_ids(read);
 		read->without_id += reader->without_id;
 		note_nameless_page(read);
 		read->total_reached = (read->total >= 0 && read->rows >= read->total && count_distinct(read) == read->total);
@@ -461,12 +462,13 @@ begin_endpoint(CollectionRead *read, const char *path)
 }
 
 static CollectionRead *
-begin_collection(RosterRead *roster, const RosterCollection *collection)
+begin_collection(RosterRead *roster, const RosterCollection *collection, int number)
 {
 	CollectionRead *read = palloc0(sizeof(CollectionRead));
 	HASHCTL		hash_ctl = {.keysize = sizeof(uint64),.entrysize = sizeof(uint64),.hcxt = CurrentMemoryContext};
 
 	read->roster = roster;
+	read->number = number;
 	read->context = CurrentMemoryContext;
 	read->total = -1;
 	read->judge.school_id = roster->client->connection->school_id;
@@ -583,8 +585,9 @@ read_collections(RosterClient *client, RosterRun *run, Stage *stage, List *colle
 
 	roster.requests = Min(requests, REQUESTS_MAX);
 	roster.page_size = page_size_for(&client->facts);
+	roster.seen = seen_ids_make();
 	foreach(cell, collections)
-		reads = lappend(reads, begin_collection(&roster, lfirst(cell)));
+		reads = lappend(reads, begin_collection(&roster, lfirst(cell), list_length(reads)));
 
 	while (left > 0 && !client->revision_changed && !*filter_ignored)
 	{
@@ -619,5 +622,6 @@ read_collections(RosterClient *client, RosterRun *run, Stage *stage, List *colle
 	}
 	foreach(cell, reads)
 		forget_requests(lfirst(cell));
+	stage_note_repeats(stage, seen_ids_repeat(roster.seen));
 	return readable ? NULL : first_fault;
 }

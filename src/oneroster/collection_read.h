@@ -17,6 +17,7 @@
 #include "oneroster/fault.h"
 #include "oneroster/page.h"
 #include "oneroster/scope.h"
+#include "oneroster/seen_ids.h"
 #include "oneroster/stage.h"
 
 #define REQUESTS_MAX 16
@@ -61,6 +62,7 @@ typedef struct RosterRead
 	RosterClient *client;
 	RosterRun  *run;
 	Stage	   *stage;
+	SeenIds    *seen;
 	int			requests;		/* at a time, if allowed */
 	int			in_flight;
 	Size		bytes_in_flight;	/* at the most */
@@ -83,6 +85,7 @@ typedef struct PageRequest
 typedef struct CollectionRead
 {
 	RosterRead *roster;
+	int			number;			/* of the collection, from 0 */
 	MemoryContext context;
 	RowJudge	judge;
 	PageReader	reader;

@@ -30,6 +30,7 @@
 #include "oneroster/facts.h"
 #include "oneroster/fault.h"
 #include "oneroster/proof.h"
+#include "oneroster/seen_ids.h"
 
 #define ROUND_NUMBER 100
 #define NAMELESS_PAGES_MAX 100	/* in a row, without one usable id: they may be the same one */
@@ -43,11 +44,15 @@ compare_hashes(const void *a, const void *b)
 	return left < right ? -1 : left > right;
 }
 
-/* How many rows of the page that was taken last have the id of another one on it. */
+/* Notes the ids of the page that was taken last; returns how many of its rows have the id of another one on it. */
 int
-count_repeated(CollectionRead *read)
+note_ids(CollectionRead *read)
 {
 	int			repeated = 0;
+
+	if (seen_ids_add(read->roster->seen, read->number, read->ids, read->nids) == 0 &&
+		seen_ids_are_known(read->roster->seen, read->number))
+		return 0;
 
 	qsort(read->ids, read->nids, sizeof(uint64), compare_hashes);
 	for (int i = 1; i < read->nids; i++)
@@ -55,7 +60,7 @@ count_repeated(CollectionRead *read)
 	return repeated;
 }
 
-/* In the open transaction. */
+/* How many different ids the collection has.  In the open transaction. */
 int64
 count_distinct(CollectionRead *read)
 {
@@ -66,6 +71,8 @@ count_distinct(CollectionRead *read)
 
 	if (read->pages == 0)
 		return 0;
+	if (seen_ids_are_known(read->roster->seen, read->number))
+		return seen_ids_count(read->roster->seen, read->number);
 	SPI_execute_with_args("SELECT minga_roster_internal.distinct_staged(connection => $2, collection => $1)",
 						  2, types, values, NULL, false, 1);
 	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
@@ -85,10 +92,13 @@ int64
 count_new(CollectionRead *read, const uint64 *ids, int nids)
 {
 	Oid			types[] = {TEXTOID, TEXTOID, INT8ARRAYOID};
-	Datum	   *elements = palloc(Max(nids, 1) * sizeof(Datum));
+	Datum	   *elements;
 	Datum		values[3];
 	bool		isnull;
 
+	if (seen_ids_are_known(read->roster->seen, read->number))
+		return seen_ids_count_new(read->roster->seen, read->number, ids, nids);
+	elements = palloc(Max(nids, 1) * sizeof(Datum));
 	for (int i = 0; i < nids; i++)
 		elements[i] = Int64GetDatum((int64) ids[i]);
 	values[0] = CStringGetTextDatum(read->roster->client->connection->name);

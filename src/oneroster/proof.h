@@ -12,7 +12,7 @@
 #include "oneroster/collection_read.h"
 #include "oneroster/fault.h"
 
-extern int	count_repeated(CollectionRead *read);
+extern int	note_ids(CollectionRead *read);
 extern int64 count_distinct(CollectionRead *read);
 extern int64 count_new(CollectionRead *read, const uint64 *ids, int nids);
 extern bool is_page_known(CollectionRead *read);

@@ -84,6 +84,7 @@ struct Stage
 	RowBatch   *batch;
 	MemoryContext page;			/* what lives as long as a page */
 	Datum		connection_name;
+	StageContent content;
 
 	/* while a page is open */
 	Relation	relation;
@@ -230,6 +231,8 @@ stage_user(Stage *stage, PageRow *row, bool elsewhere)
 		set_column(stage, USER_OUTCOME, row->roles_over ? stage->ended : stage->elsewhere);
 	else
 	{
+		stage->content.without_role |= (row->texts[ROW_ROLE] == NULL);
+		stage->content.several_roles |= (row->roles.count > 1);
 		for (int i = 0; i < lengthof(texts); i++)
 			set_text_column(stage, texts[i].column, row->texts[texts[i].text]);
 		set_list_column(stage, USER_ORG_IDS, &row->orgs);
@@ -259,6 +262,20 @@ stage_org(Stage *stage, PageRow *row)
 	set_text_column(stage, ORG_PARENT_ID, row->texts[ROW_PARENT_ID]);
 	set_text_column(stage, ORG_STATUS, row->texts[ROW_STATUS]);
 	end_row(stage, caller);
+}
+
+/* Notes whether an id of the collections that were read came twice. */
+void
+stage_note_repeats(Stage *stage, bool repeats)
+{
+	stage->content.repeats |= repeats;
+}
+
+/* What has been staged; rows of pages that were not taken count too. */
+StageContent
+stage_content(const Stage *stage)
+{
+	return stage->content;
 }
 
 /* Writes what is left of the page; the caller commits. */

@@ -12,10 +12,20 @@
 
 typedef struct Stage Stage;
 
+/* What the rows of a fetch have that has to be settled once they are all there. */
+typedef struct StageContent
+{
+	bool		repeats;		/* an id came twice, or may have */
+	bool		without_role;
+	bool		several_roles;
+} StageContent;
+
 extern Stage *stage_open(RosterConnection *connection, bool goes_on_to_plan);
 extern void stage_begin_page(Stage *stage, PageKind kind, const char *collection);
 extern void stage_user(Stage *stage, PageRow *row, bool elsewhere);
 extern void stage_org(Stage *stage, PageRow *row);
 extern void stage_end_page(Stage *stage);
+extern void stage_note_repeats(Stage *stage, bool repeats);
+extern StageContent stage_content(const Stage *stage);
 
 #endif							/* MINGA_ROSTER_STAGE_H */

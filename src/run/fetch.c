@@ -46,16 +46,21 @@ begin_read(RosterRun *run)
 
 /* Sets the stage right and marks the run as a full read, unless it is a delta. */
 static void
-settle(RosterConnection *connection, RosterRun *run)
+settle(RosterConnection *connection, RosterRun *run, StageContent content)
 {
-	Oid			types[] = {INT8OID, TEXTOID};
-	Datum		values[2];
+	Oid			types[] = {INT8OID, TEXTOID, INT8OID, BOOLOID, BOOLOID, BOOLOID};
+	Datum		values[6];
 	bool		isnull;
 
 	begin_worker_transaction();
 	values[0] = Int64GetDatum(run->run);
 	values[1] = CStringGetTextDatum(connection->name);
-	SPI_execute_with_args("SELECT minga_roster_internal.settle_stage($1, $2)", 2, types, values, NULL, false, 0);
+	values[2] = Int64GetDatum(run->rows_staged);
+	values[3] = BoolGetDatum(content.repeats);
+	values[4] = BoolGetDatum(content.without_role);
+	values[5] = BoolGetDatum(content.several_roles);
+	SPI_execute_with_args("SELECT minga_roster_internal.settle_stage($1, $2, $3, $4, $5, $6)",
+						  lengthof(types), types, values, NULL, false, 0);
 	run->rows_staged = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	SPI_execute_with_args("SELECT minga_roster_internal.settle_read($1)", 1, types, values, NULL, false, 0);
 	SPI_execute_with_args("SELECT minga_roster_internal.forget_stale_facts($2)", 2, types, values, NULL, false, 0);
@@ -154,7 +159,7 @@ read_roster(RosterClient *client, RosterRun *run, int requests, bool *begun)
 		return false;
 	if (fault != NULL)
 		fault_raise(fault);
-	settle(connection, run);
+	settle(connection, run, stage_content(stage));
 	return true;
 }
 
