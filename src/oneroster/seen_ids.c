@@ -97,7 +97,7 @@ seen_ids_add(SeenIds *seen, int list, const uint64 *ids, int nids)
 
 	if (!seen_ids_are_known(seen, list))
 	{
-		seen->repeat = true;	/* as far as is known */
+		seen->repeat = true;	/* for all we know */
 		return 0;
 	}
 	make_room(seen, nids);
