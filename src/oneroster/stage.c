@@ -80,7 +80,7 @@ struct Stage
 {
 	RosterConnection *connection;
 	bool		goes_on_to_plan;
-	bool		emptied;		/* of what the fetch before left */
+	bool		emptied;		/* of what the fetch before left, by a page that was taken */
 	RowBatch   *batch;
 	MemoryContext page;			/* what lives as long as a page */
 	Datum		connection_name;
@@ -115,25 +115,31 @@ stage_open(RosterConnection *connection, bool goes_on_to_plan)
 }
 
 /*
+ * Makes the partitions where missing and empties them of what the fetch before left, unless that was done and
+ * committed.  In the caller's transaction, which must have SPI and a snapshot.
+ */
+void
+stage_prepare(Stage *stage)
+{
+	Oid			types[] = {TEXTOID};
+
+	if (!stage->emptied)
+		SPI_execute_with_args("SELECT minga_roster_internal.prepare_stage($1)", 1, types, &stage->connection_name,
+							  NULL, false, 0);
+}
+
+/*
  * Makes ready for the rows of one page of a collection, in the caller's
- * transaction, which must have SPI and a snapshot.  The first page makes the
- * partitions where missing and empties them of what they held before.
+ * transaction, which must have SPI and a snapshot.
  */
 void
 stage_begin_page(Stage *stage, PageKind kind, const char *collection)
 {
 	MemoryContext caller;
-	Oid			types[] = {TEXTOID};
 	char		name[NAMEDATALEN];
 	int			columns = (kind == PAGE_USERS) ? USER_COLUMNS : ORG_COLUMNS;
 
-	if (!stage->emptied)
-	{
-		SPI_execute_with_args("SELECT minga_roster_internal.prepare_stage($1)", 1, types, &stage->connection_name,
-							  NULL, false, 0);
-		stage->emptied = true;
-	}
-
+	stage_prepare(stage);
 	MemoryContextReset(stage->page);
 	caller = MemoryContextSwitchTo(stage->page);
 	snprintf(name, sizeof(name), "%s_%d", kind == PAGE_USERS ? "staged_users" : "staged_orgs",
@@ -285,4 +291,6 @@ stage_end_page(Stage *stage)
 	batch_end(stage->batch);
 	table_close(stage->relation, NoLock);
 	stage->relation = NULL;
+	/* Not before: a page that is not taken rolls back what it did, and that is among it. */
+	stage->emptied = true;
 }

@@ -21,6 +21,7 @@ typedef struct StageContent
 } StageContent;
 
 extern Stage *stage_open(RosterConnection *connection, bool goes_on_to_plan);
+extern void stage_prepare(Stage *stage);
 extern void stage_begin_page(Stage *stage, PageKind kind, const char *collection);
 extern void stage_user(Stage *stage, PageRow *row, bool elsewhere);
 extern void stage_org(Stage *stage, PageRow *row);

@@ -46,13 +46,15 @@ begin_read(RosterRun *run)
 
 /* Sets the stage right and marks the run as a full read, unless it is a delta. */
 static void
-settle(RosterConnection *connection, RosterRun *run, StageContent content)
+settle(RosterConnection *connection, RosterRun *run, Stage *stage)
 {
+	StageContent content = stage_content(stage);
 	Oid			types[] = {INT8OID, TEXTOID, INT8OID, BOOLOID, BOOLOID, BOOLOID};
 	Datum		values[6];
 	bool		isnull;
 
 	begin_worker_transaction();
+	stage_prepare(stage);
 	values[0] = Int64GetDatum(run->run);
 	values[1] = CStringGetTextDatum(connection->name);
 	values[2] = Int64GetDatum(run->rows_staged);
@@ -159,7 +161,7 @@ read_roster(RosterClient *client, RosterRun *run, int requests, bool *begun)
 		return false;
 	if (fault != NULL)
 		fault_raise(fault);
-	settle(connection, run, stage_content(stage));
+	settle(connection, run, stage);
 	return true;
 }
 
