@@ -225,7 +225,7 @@ BEGIN
     FROM plan_open_rows o
     JOIN minga_roster.match_decisions d ON d.connection = find_open_rows.connection.connection
         AND d.decision = 'skip' AND d.sourced_id = o.sourced_id
-    WHERE o.staged AND o.standing <> 'absent' AND NOT o.linked;
+    WHERE o.staged AND o.standing <> 'absent' AND NOT o.linked AND o.family IS DISTINCT FROM 'contact';
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.find_open_rows(runs, connections) IS
