@@ -21,6 +21,23 @@ SELECT CASE minga_roster_internal.readable(content) WHEN 'ab' THEN 'removed' WHE
     range_agg(int4range(c, c + 1)) AS characters
 FROM tried WHERE minga_roster_internal.readable(content) <> content GROUP BY 1 ORDER BY 1;
 
+-- What joins or parts letters, and what chooses a form, stays where a script is written with it, and nowhere else.
+SELECT n, language, minga_roster_internal.readable(content) = content AS stays,
+    length(content) - length(minga_roster_internal.readable(content)) AS removed
+FROM (VALUES
+    (1, 'Persian', U&'\0639\0644\06CC\200C\0631\0636\0627'),
+    (2, 'Hindi', U&'\0936\0930\094D\200D\092E\093E'),
+    (3, 'Sinhala', U&'\0DC1\0DCA\200D\0DBB\0DD3'),
+    (4, 'Malayalam', U&'\0D28\0D4D\200D'),
+    (5, 'Japanese', U&'\8FBB\+0E0100'),
+    (6, 'Mongolian', U&'\1820\180B'),
+    (7, 'emoji', U&'\+01F468\200D\+01F469\200D\+01F467'),
+    (8, 'emoji', U&'\2764\FE0F\200D\+01F525'),
+    (9, 'English', U&'An\200Dna\200C \200CLi\FE0F\+0E0100'),
+    (10, 'Persian', U&'\200C\0639\0644\06CC\200C\200C \200C'),
+    (11, 'Arabic', U&'\0627\202E\0644\200F\FEFF')) AS c (n, language, content)
+ORDER BY n;
+
 -- Clean is clean.
 SELECT bool_and(minga_roster_internal.readable(r.content) = r.content)
 FROM (SELECT minga_roster_internal.readable(E' a' || chr(c) || ' ' || chr(c) || E'b\n ') AS content
