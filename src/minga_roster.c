@@ -110,6 +110,10 @@ _PG_init(void)
 							"Days to keep the changes of runs, which hold names of people.",
 							NULL, &keep_changes, 90, 1, 36500,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("minga_roster.keep_stage",
+							 "Whether the roster of the latest fetch is kept after the run.",
+							 NULL, &roster_keep_stage, true,
+							 PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("minga_roster.test_clock",
 							   "A time to go by instead of the present, for tests.",
 							   NULL, &roster_test_clock, "",

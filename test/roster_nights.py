@@ -53,7 +53,7 @@ EVERYTHING = {'create', 'link', 'update', 'restore', 'archive', 'conflict', 'rej
               'merged', 'contact', 'ignore', 'delta', 'apply', 'apply refused', 'approve', 'approve refused', 'undo',
               'undo kept', 'second connection',
               'parent contact', 'contact cleared', 'local column', 'edited column', 'decided', 'grace', 'season',
-              'freeze', 'unproven', 'held updates', 'approve updates', 'unique index'} | RULES_MET
+              'freeze', 'unproven', 'reduced rows', 'held updates', 'approve updates', 'unique index'} | RULES_MET
 
 
 class ManyIdsChange(Exception):
@@ -413,6 +413,28 @@ class Case:
             psycopg2.extras.execute_values(self.db,
                 f"INSERT INTO staged_users (connection, {', '.join(ROW)}) VALUES %s",
                                            [(connection, *(r[c] for c in ROW)) for r in rows], page_size=1000)
+        self.reduce(connection)
+
+    def reduce(self, connection):
+        """Takes out of the stage what a fetch does not put there (src/oneroster/needs.c). The model knows it all, and
+        has to come to the same."""
+        whole, keys, contacts = self.query('SELECT whole, keys, contacts FROM roles_to_stage(%s)', connection)[0]
+        self.query('SELECT hide_names(%s)', bool(keys))
+        self.query(
+            """UPDATE staged_users SET given_name = clean_name(given_name), family_name = clean_name(family_name),
+                preferred_name = clean_name(preferred_name), middle_name = NULL, phone = NULL, grade = NULL,
+                agent_ids = NULL
+            WHERE connection = %s AND role = ANY (%s)""", connection, keys)
+        self.query(
+            """UPDATE staged_users SET preferred_name = NULL, username = NULL, identifier = NULL, middle_name = NULL,
+                grade = NULL, agent_ids = NULL,
+                given_name = CASE WHEN role = ANY (%s) THEN given_name END,
+                family_name = CASE WHEN role = ANY (%s) THEN family_name END,
+                email = CASE WHEN role = ANY (%s) THEN email END, phone = CASE WHEN role = ANY (%s) THEN phone END
+            WHERE connection = %s AND role <> ALL (%s) AND role <> ALL (%s)""", contacts, contacts, contacts, contacts,
+                   connection, whole, keys)
+        if keys:
+            self.seen.add('reduced rows')
 
     def store_decision(self, connection, decision):
         self.query("INSERT INTO match_decisions (connection, sourced_id, person_id, decision, decided_by, decided_at) "

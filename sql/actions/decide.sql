@@ -20,8 +20,12 @@ BEGIN
     INSERT INTO minga_roster.conflict_pairs
     SELECT p.run, p.change, row_number() OVER (PARTITION BY p.change ORDER BY p.sourced_id COLLATE "C",
         p.person_id COLLATE "C"), p.sourced_id,
-        s.given_name, s.family_name, s.identifier, s.email, s.username, s.role, p.person_id, p.found_by,
-        h.given_name, h.family_name, h.identifier, h.email, h.username, h.role_word, h.archived, a.agrees, a.differs
+        minga_roster_internal.shown_name(s.given_name), minga_roster_internal.shown_name(s.family_name), s.identifier,
+        s.email, s.username, s.role, p.person_id, p.found_by,
+        minga_roster_internal.readable(h.given_name), minga_roster_internal.readable(h.family_name),
+        minga_roster_internal.readable(h.identifier), minga_roster_internal.readable(h.email),
+        minga_roster_internal.readable(h.username), minga_roster_internal.readable(h.role_word), h.archived, a.agrees,
+        a.differs
     FROM (
         WITH candidate AS MATERIALIZED (
             SELECT k.change, k.person_id, string_agg(k.found_by, ', ' ORDER BY k.found_by) AS found_by
@@ -112,6 +116,7 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     known minga_roster.connections := minga_roster_internal.known_connection(connection);
     staged record;
+    is_staged boolean;
 BEGIN
     IF decision IS NULL OR decision NOT IN ('same person', 'never the same', 'new person', 'skip', 'undecided') THEN
         PERFORM minga_roster_internal.refuse_parameter('decision', decision,
@@ -131,10 +136,27 @@ BEGIN
     PERFORM minga_roster_internal.claim_connection(known);
     PERFORM minga_roster_internal.require_full_read(known.connection);
 
+    is_staged := EXISTS (SELECT FROM minga_roster.stages g WHERE g.connection = known.connection);
     SELECT r.category, s.role INTO staged
-    FROM minga_roster.staged_users s
+    FROM (
+        SELECT u.role FROM minga_roster.staged_users u
+        WHERE u.connection = known.connection AND u.sourced_id = do_decide.sourced_id
+        UNION ALL
+        -- Rows in conflict are kept with the plan.
+        SELECT k.role
+        FROM minga_roster_internal.latest_plans l JOIN minga_roster.conflict_pairs k ON k.run = l.run
+        WHERE NOT is_staged AND l.connection = known.connection AND k.sourced_id = do_decide.sourced_id
+    ) s
     LEFT JOIN minga_roster.role_rules r ON r.sis = known.sis AND r.roster_role = s.role AND r.category <> 'contact'
-    WHERE s.connection = known.connection AND s.sourced_id = do_decide.sourced_id;
+    LIMIT 1;
+    IF decision <> 'undecided' AND NOT FOUND AND NOT is_staged THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = format('connection "%s" has no rows to decide about', known.connection),
+            DETAIL = 'The rows of its latest fetch were not kept: minga_roster.keep_stage is off, or the fetch did not '
+                'come to its end. Only rows in conflict can be decided.',
+            HINT = format('Decide about a row of minga_roster.roster_conflicts; or set minga_roster.keep_stage to on '
+                'and run SELECT * FROM minga_roster.roster_fetch(%L).', known.connection);
+    END IF;
     IF decision <> 'undecided' AND NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'undefined_object',
             MESSAGE = format('the latest fetch of connection "%s" has no user with this sourcedId', known.connection),

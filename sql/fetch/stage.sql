@@ -9,23 +9,54 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.fallbacks_of(jsonb) IS
 'The fallback paths of an entry of sis.collections, in order.';
 
+CREATE FUNCTION minga_roster_internal.fields_to_read(connection connections, family text, is_rostered boolean)
+RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT concat_ws(',', 'sourcedId,status,dateLastModified,enabledUser,givenName,familyName',
+        CASE WHEN w.is_account AND w.columns ? 'middle_name' THEN 'middleName' END,
+        CASE WHEN w.is_1_2 THEN 'preferredFirstName,roles' ELSE 'role' END,
+        'username,identifier,email',
+        CASE WHEN family = 'contact' OR (w.is_account AND w.columns ? 'phone') THEN 'sms,phone' END,
+        CASE WHEN w.is_account AND w.columns ? 'grade' THEN 'grades' END,
+        CASE WHEN NOT w.is_1_2 THEN 'orgs' END,
+        CASE WHEN w.contacts AND family = 'student' THEN 'agents' END,
+        CASE WHEN w.has_metadata AND ((w.contacts AND family <> 'staff') OR (w.is_account AND EXISTS (
+            SELECT FROM minga_roster.links l WHERE l.connection = (fields_to_read.connection).connection)))
+            THEN 'metadata' END)
+    FROM (
+        SELECT is_rostered AND family <> 'contact' AS is_account, (connection).base_url LIKE '%/v1p2%' AS is_1_2,
+            is_rostered AND (connection).parent_contact AS contacts,
+            (SELECT s.campus_metadata FROM minga_roster.sis s WHERE s.sis = (connection).sis) AS has_metadata,
+            (SELECT p.columns FROM minga_roster.people_relations p
+                WHERE p.relation = (connection).people) AS columns
+    ) w
+$$;
+COMMENT ON FUNCTION minga_roster_internal.fields_to_read(connections, text, boolean) IS
+'The fields requested of a list: what tells who a row is and what becomes of it; what a column of the people relation '
+'takes, if the list has a rostered category; of contacts how to reach them. Agents are requested for parent contacts '
+'alone, and metadata for these and, once the connection has links, for former IDs.';
+
 CREATE FUNCTION minga_roster_internal.collections_to_read(connection text, since timestamptz DEFAULT NULL,
     OUT "position" integer, OUT collection text, OUT family text, OUT path text, OUT fallbacks text[],
-    OUT roles text[], OUT filtered boolean)
+    OUT roles text[], OUT filtered boolean, OUT is_rostered boolean, OUT fields text)
 RETURNS SETOF record
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     WITH entry AS (
         SELECT c.connection, c.parent_contact, e.position, e.entry->>'collection' AS collection,
-            e.entry->>'family' AS family,
-            ARRAY(SELECT jsonb_array_elements_text(e.entry->'categories')) AS categories,
-            e.entry->>'path' AS path, minga_roster_internal.fallbacks_of(e.entry) AS fallbacks,
-            ARRAY(SELECT lower(r) FROM jsonb_array_elements_text(e.entry->'roles') AS r) AS roles
+            e.entry->>'family' AS family, a.categories, e.entry->>'path' AS path,
+            minga_roster_internal.fallbacks_of(e.entry) AS fallbacks,
+            ARRAY(SELECT lower(r) FROM jsonb_array_elements_text(e.entry->'roles') AS r) AS roles,
+            EXISTS (SELECT FROM minga_roster.toggles t
+                WHERE t.connection = c.connection AND t.roster AND t.category = ANY (a.categories)) AS is_rostered,
+            c AS row
         FROM minga_roster.connections c
         JOIN minga_roster.sis s USING (sis)
         CROSS JOIN LATERAL jsonb_array_elements(s.collections) WITH ORDINALITY AS e (entry, position)
+        CROSS JOIN LATERAL (SELECT ARRAY(SELECT jsonb_array_elements_text(e.entry->'categories')) AS categories) AS a
         WHERE c.connection = collections_to_read.connection
     )
-    SELECT e.position::integer, e.collection, e.family, p.path, p.fallbacks, e.roles, p.path <> e.path
+    SELECT e.position::integer, e.collection, e.family, p.path, p.fallbacks, e.roles, p.path <> e.path, e.is_rostered,
+        minga_roster_internal.fields_to_read(e.row, e.family, e.is_rostered)
     FROM entry e
     -- Which staff rows are one person can be told only from the complete list.
     CROSS JOIN LATERAL (SELECT CASE WHEN e.family = 'staff' THEN NULL ELSE since END AS since) AS wanted
@@ -33,13 +64,10 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
         ARRAY(SELECT minga_roster_internal.with_filter(f.path, wanted.since)
             FROM unnest(e.fallbacks) WITH ORDINALITY AS f (path, nth) ORDER BY f.nth) AS fallbacks) AS p
     WHERE (e.family <> 'contact' OR e.parent_contact)
-        AND EXISTS (
-            SELECT FROM minga_roster.toggles t
-            WHERE t.connection = e.connection AND t.roster
-                AND (t.category = ANY (e.categories)
-                    OR (t.archive AND e.family <> 'contact' AND EXISTS (
-                        SELECT FROM entry other WHERE other.family = e.family
-                            AND t.category = ANY (other.categories)))))
+        AND (e.is_rostered OR (e.family <> 'contact' AND EXISTS (
+            SELECT FROM minga_roster.toggles t JOIN entry other ON other.family = e.family
+                AND t.category = ANY (other.categories)
+            WHERE t.connection = e.connection AND t.roster AND t.archive)))
     ORDER BY e.position
 $$;
 COMMENT ON FUNCTION minga_roster_internal.collections_to_read(text, timestamptz) IS
@@ -47,49 +75,135 @@ COMMENT ON FUNCTION minga_roster_internal.collections_to_read(text, timestamptz)
 'in which a rostered category is archived, because absence is judged by family; contacts if parent contacts are on and '
 'students are rostered. since: for students and contacts, only later changes, if the preset''s filter leaves room for '
 'that; such a collection is filtered. roles: the roles kept from an endpoint that is not the school''s own; NULL for '
-'all.';
+'all. is_rostered: whether one of its categories is. fields: what is requested of each row.';
 
-CREATE FUNCTION minga_roster_internal.prepare_stage(connection text) RETURNS void
+CREATE FUNCTION minga_roster_internal.roles_to_stage(connection text, OUT whole text[], OUT keys text[],
+    OUT contacts text[])
+RETURNS record
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(array_agg(r.roster_role) FILTER (WHERE t.roster), '{}'),
+        coalesce(array_agg(r.roster_role) FILTER (WHERE NOT t.roster), '{}'),
+        coalesce(array_agg(r.roster_role) FILTER (WHERE r.category = 'contact' AND c.parent_contact
+            AND (SELECT s.roster FROM minga_roster.toggles s
+                WHERE s.connection = c.connection AND s.category = 'student')), '{}')
+    FROM minga_roster.connections c
+    JOIN minga_roster.role_rules r ON r.sis = c.sis
+    LEFT JOIN minga_roster.toggles t ON t.connection = c.connection AND t.category = r.category
+    WHERE c.connection = roles_to_stage.connection
+$$;
+COMMENT ON FUNCTION minga_roster_internal.roles_to_stage(text) IS
+'Which roles are staged whole, because their category is rostered; with keys alone, because it is not; and as contacts '
+'of students. Rows of other roles are staged by ID.';
+
+CREATE FUNCTION minga_roster_internal.begin_staging(run bigint, OUT whole text[], OUT keys text[], OUT contacts text[])
+RETURNS record
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    SELECT k.whole, k.keys, k.contacts INTO whole, keys, contacts
+    FROM minga_roster.runs r CROSS JOIN LATERAL minga_roster_internal.roles_to_stage(r.connection) k
+    WHERE r.run = begin_staging.run;
+    UPDATE minga_roster.runs r SET reduced_roles = nullif(keys, '{}')
+    WHERE r.run = begin_staging.run AND r.reduced_roles IS DISTINCT FROM nullif(keys, '{}');
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.begin_staging(bigint) IS
+'roles_to_stage, and remembers those with keys alone in the run, since toggles may change before its plan.';
+
+CREATE FUNCTION minga_roster_internal.stage_partitions(connection text, OUT parent text, OUT partition text)
+RETURNS SETOF record
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT p.parent, format('minga_roster.%I', format('%s_%s', p.parent, c.number))
+    FROM minga_roster.connections c
+    CROSS JOIN (VALUES ('staged_users'), ('staged_orgs')) AS p (parent)
+    WHERE c.connection = stage_partitions.connection
+$$;
+COMMENT ON FUNCTION minga_roster_internal.stage_partitions(text) IS
+'The partitions that the stage of a connection has, or will have.';
+
+CREATE FUNCTION minga_roster_internal.empty_stage(connection text, waits boolean) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET lock_timeout = 0 AS $$
 DECLARE
-    parent text;
     partition text;
 BEGIN
-    FOREACH parent IN ARRAY ARRAY['staged_users', 'staged_orgs']
+    DELETE FROM minga_roster.stages g WHERE g.connection = empty_stage.connection;
+    FOR partition IN
+        SELECT p.partition FROM minga_roster_internal.stage_partitions(empty_stage.connection) p
+        WHERE pg_relation_size(to_regclass(p.partition)) > 0
     LOOP
-        partition := format('%s_%s', parent,
-            (SELECT c.number FROM minga_roster.connections c WHERE c.connection = prepare_stage.connection));
-        IF to_regclass(format('minga_roster.%I', partition)) IS NULL THEN
-            EXECUTE format('CREATE UNLOGGED TABLE minga_roster.%I (LIKE minga_roster.%I)', partition, parent);
-            EXECUTE format('ALTER TABLE minga_roster.%I ATTACH PARTITION minga_roster.%I FOR VALUES IN (%L)',
-                parent, partition, prepare_stage.connection);
-            EXECUTE format('ALTER EXTENSION minga_roster ADD TABLE minga_roster.%I', partition);
-        ELSE
+        BEGIN
+            PERFORM set_config('lock_timeout', '5s', true);
+            EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE %s', partition,
+                CASE WHEN NOT waits THEN 'NOWAIT' END);
+            EXECUTE format('TRUNCATE %s', partition);
+        EXCEPTION WHEN lock_not_available THEN
             BEGIN
-                PERFORM set_config('lock_timeout', '5s', true);
-                EXECUTE format('TRUNCATE minga_roster.%I', partition);
-                PERFORM set_config('lock_timeout', '0', true);
+                EXECUTE format('LOCK TABLE %s IN ROW EXCLUSIVE MODE %s', partition,
+                    CASE WHEN NOT waits THEN 'NOWAIT' END);
+                EXECUTE format('DELETE FROM %s', partition);
             EXCEPTION WHEN lock_not_available THEN
-                EXECUTE format('DELETE FROM minga_roster.%I', partition);
+                IF waits THEN
+                    RAISE;
+                END IF;
             END;
-        END IF;
+        END;
+        PERFORM set_config('lock_timeout', '0', true);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.empty_stage(text, boolean) IS
+'Empties the stage of a connection. While another session reads a partition, its rows are deleted instead of '
+'truncated. waits: 5 seconds for that session to end; else not at all, and what someone has locked is left to '
+'empty_idle_stages.';
+
+CREATE FUNCTION minga_roster_internal.empty_idle_stages() RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    at_once CONSTANT integer := 100; -- since each takes some of the server's locks
+    idle text;
+BEGIN
+    FOR idle IN
+        SELECT c.connection FROM minga_roster.connections c
+        WHERE EXISTS (SELECT FROM minga_roster_internal.stage_partitions(c.connection) p
+                WHERE pg_relation_size(to_regclass(p.partition)) > 0)
+            AND minga_roster_internal.try_run_lock('connection', c.number)
+        LIMIT at_once
+    LOOP
+        PERFORM minga_roster_internal.empty_stage(idle, waits => false);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.empty_idle_stages() IS
+'With minga_roster.keep_stage off: empties what was locked when a run ended, what a run that died left, and what runs '
+'left while the setting was on.';
+
+CREATE FUNCTION minga_roster_internal.prepare_stage(connection text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    part record;
+BEGIN
+    PERFORM minga_roster_internal.empty_stage(prepare_stage.connection, waits => true);
+    FOR part IN
+        SELECT p.* FROM minga_roster_internal.stage_partitions(prepare_stage.connection) p
+        WHERE to_regclass(p.partition) IS NULL
+    LOOP
+        EXECUTE format('CREATE UNLOGGED TABLE %s (LIKE minga_roster.%I)', part.partition, part.parent);
+        EXECUTE format('ALTER TABLE minga_roster.%I ATTACH PARTITION %s FOR VALUES IN (%L)',
+            part.parent, part.partition, prepare_stage.connection);
+        EXECUTE format('ALTER EXTENSION minga_roster ADD TABLE %s', part.partition);
     END LOOP;
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.prepare_stage(text) IS
-'Creates the missing partitions of a connection, unlogged and members of the extension, and empties them. If a session '
-'has been reading one for 5 seconds, its rows are deleted instead of truncated.';
+'Empties the stage of a connection, and creates its missing partitions, unlogged and members of the extension.';
 
 CREATE FUNCTION minga_roster_internal.drop_stage(connection text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     partition regclass;
 BEGIN
+    DELETE FROM minga_roster.stages g WHERE g.connection = drop_stage.connection;
     FOR partition IN
-        SELECT to_regclass(format('minga_roster.%I', format('%s_%s', p.parent, c.number)))
-        FROM minga_roster.connections c
-        CROSS JOIN (VALUES ('staged_users'), ('staged_orgs')) AS p (parent)
-        WHERE c.connection = drop_stage.connection
+        SELECT to_regclass(p.partition) FROM minga_roster_internal.stage_partitions(drop_stage.connection) p
     LOOP
         CONTINUE WHEN partition IS NULL;
         EXECUTE format('ALTER EXTENSION minga_roster DROP TABLE %s', partition);
@@ -211,25 +325,38 @@ DECLARE
         WHERE c.run = settle_stage.run AND c.family = 'contact');
     own text[] := ARRAY(SELECT c.collection FROM minga_roster_internal.collections_to_read(settle_stage.connection) c
         WHERE c.path LIKE '%{school}%');
+    reduced text[] := ARRAY(
+        SELECT c.collection FROM minga_roster_internal.collections_to_read(settle_stage.connection) c
+        WHERE NOT c.is_rostered);
 BEGIN
     IF to_regclass(partition) IS NULL THEN
         RETURN 0;
     END IF;
     PERFORM minga_roster_internal.remember_school(settle_stage.connection);
-    -- One row for each ID: prefer rows that are not only a contact's, then the latest, then the one from the school's
-    -- own endpoint.
+    -- One row for each ID: prefer rows that are not only a contact's, then those of which everything was requested,
+    -- then the latest, then the one from the school's own endpoint. IDs that differed before characters were removed
+    -- are not one: who the row is cannot be told, so it is damaged, and the others count as without an ID.
     IF repeats THEN
         EXECUTE minga_roster_internal.fill_template($statement$
-            DELETE FROM {stage} s
-            USING (
-                SELECT d.ctid AS place, row_number() OVER (PARTITION BY d.sourced_id
-                    ORDER BY d.collection = ANY ($2), d.date_last_modified COLLATE "C" DESC NULLS LAST,
-                        d.collection = ANY ($1) DESC, d.collection, d.ctid) AS nth
+            WITH duplicate AS MATERIALIZED (
+                SELECT d.ctid AS place, d.collection, row_number() OVER (PARTITION BY d.sourced_id
+                    ORDER BY d.collection = ANY ($2), d.collection = ANY ($4),
+                        d.date_last_modified COLLATE "C" DESC NULLS LAST, d.collection = ANY ($1) DESC, d.collection,
+                        d.ctid) AS nth,
+                    min(coalesce(d.id_sent, 0)) OVER same_id <> max(coalesce(d.id_sent, 0)) OVER same_id AS differ
                 FROM {stage} d
                 WHERE d.sourced_id IN (SELECT t.sourced_id FROM {stage} t GROUP BY t.sourced_id HAVING count(*) > 1)
-            ) AS duplicate
-            WHERE s.ctid = duplicate.place AND duplicate.nth > 1
-        $statement$, 'stage', partition) USING own, contacts;
+                WINDOW same_id AS (PARTITION BY d.sourced_id)
+            ), gone AS (
+                DELETE FROM {stage} s USING duplicate d WHERE s.ctid = d.place AND d.nth > 1
+            ), unclear AS (
+                UPDATE {stage} s SET damaged = true, damaged_field = NULL FROM duplicate d
+                WHERE s.ctid = d.place AND d.nth = 1 AND d.differ
+            )
+            UPDATE minga_roster.collections c SET without_id = c.without_id + n.rows
+            FROM (SELECT d.collection, count(*) AS rows FROM duplicate d WHERE d.nth > 1 AND d.differ GROUP BY 1) n
+            WHERE c.run = $3 AND c.collection = n.collection
+        $statement$, 'stage', partition) USING own, contacts, settle_stage.run, reduced;
     END IF;
     -- A row without a role gets the role of the school's own list of one category.
     IF without_role THEN
@@ -281,6 +408,16 @@ BEGIN
             ) best
             WHERE s.sourced_id = best.sourced_id AND s.role IS DISTINCT FROM best.role
         $statement$, 'stage', partition) USING settle_stage.connection;
+        -- ... which may be of a category that is off, while another of the roles had everything staged.
+        EXECUTE minga_roster_internal.fill_template($statement$
+            UPDATE {stage} s SET given_name = minga_roster_internal.clean_name(s.given_name),
+                family_name = minga_roster_internal.clean_name(s.family_name),
+                preferred_name = minga_roster_internal.clean_name(s.preferred_name),
+                middle_name = NULL, phone = NULL, grade = NULL, agent_ids = NULL, legacy_id = NULL, relationships = NULL
+            FROM minga_roster.runs r
+            WHERE r.run = $1 AND s.roles IS NOT NULL AND s.role = ANY (r.reduced_roles)
+                AND NOT s.roles <@ r.reduced_roles
+        $statement$, 'stage', partition) USING settle_stage.run;
     END IF;
     IF contacts <> '{}' THEN
         EXECUTE minga_roster_internal.fill_template($statement$
@@ -303,11 +440,15 @@ BEGIN
     IF repeats OR contacts <> '{}' OR staged IS NULL THEN
         EXECUTE format('SELECT count(*) FROM %s', partition) INTO staged;
     END IF;
+    DELETE FROM minga_roster.stages g WHERE g.connection = settle_stage.connection;
+    INSERT INTO minga_roster.stages (connection, run, is_full, has_contacts)
+    SELECT settle_stage.connection, r.run, r.is_full IS NOT FALSE, contacts <> '{}'
+    FROM minga_roster.runs r WHERE r.run = settle_stage.run;
     RETURN staged;
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.settle_stage(bigint, text, bigint, boolean, boolean, boolean) IS
 'After all collections are read: keeps one row for each sourcedId, gives a row without a role the role of the '
 'school''s own list of one category, gives a row with several roles at the school the one that counts, and keeps only '
-'contacts that a staged student names as agent (the others are counted as elsewhere). Returns the number of staged '
-'users.';
+'contacts that a staged student names as agent (the others are counted as elsewhere). Notes in stages that the stage '
+'is whole, and returns the number of staged users.';

@@ -38,10 +38,26 @@ COMMENT ON FUNCTION minga_roster_internal.role_family(text) IS
     'never writes; NULL where it names none.';
 
 CREATE FUNCTION minga_roster_internal.clean_name(name text) RETURNS text
-LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'roster_clean_name';
+LANGUAGE C STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'roster_clean_name';
 COMMENT ON FUNCTION minga_roster_internal.clean_name(text) IS
 'What of a name is compared: its letters and digits, in lower case after NFKD; NULL where none is left. The same in '
-    'every locale.';
+    'every locale. Between hide_names(true) and hide_names(false), in a form that can only be compared; a name in that '
+    'form stays as it is.';
+
+CREATE FUNCTION minga_roster_internal.plain_name(name text) RETURNS text
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'roster_plain_name';
+COMMENT ON FUNCTION minga_roster_internal.plain_name(text) IS
+'As clean_name, but never hidden, for what is compared with other sessions; NULL for a hidden name.';
+
+CREATE FUNCTION minga_roster_internal.hide_names(are_hidden boolean) RETURNS void
+LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'roster_hide_names';
+COMMENT ON FUNCTION minga_roster_internal.hide_names(boolean) IS
+'Whether clean_name hides names, in this process, from now on: under a key that is new with each call, and stored '
+    'nowhere.';
+
+CREATE FUNCTION minga_roster_internal.shown_name(name text) RETURNS text
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'roster_shown_name';
+COMMENT ON FUNCTION minga_roster_internal.shown_name(text) IS 'The name; NULL if it is hidden (hide_names).';
 
 CREATE FUNCTION minga_roster_internal.given_names_agree(one text, one_preferred text, other text,
     other_preferred text)

@@ -16,8 +16,10 @@ COMMENT ON FUNCTION minga_roster_internal.former_read(runs, connections) IS
 'The last full sync or applied preview that succeeded before the run, of the same address, SIS and school; NULL if '
 'there is none.';
 
-CREATE FUNCTION minga_roster_internal.count_listed(run runs) RETURNS void
+CREATE FUNCTION minga_roster_internal.count_listed(run runs, connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    map jsonb := (SELECT p.columns FROM minga_roster.people_relations p WHERE p.relation = connection.people);
 BEGIN
     INSERT INTO plan_listed_roles
     SELECT s.role, count(*) AS people, count(*) FILTER (WHERE s.status = 'inactive' OR NOT s.enabled) AS inactive,
@@ -34,16 +36,19 @@ BEGIN
     END IF;
     INSERT INTO minga_roster.run_figures (run, category, people, inactive, filled)
     SELECT run.run, r.category, sum(l.people), sum(l.inactive),
-        jsonb_build_object('given_name', sum(l.given_name), 'family_name', sum(l.family_name),
-            'middle_name', sum(l.middle_name), 'preferred_name', sum(l.preferred_name), 'email', sum(l.email),
-            'username', sum(l.username), 'identifier', sum(l.identifier), 'grade', sum(l.grade), 'phone', sum(l.phone),
-            'agents', sum(l.agents))
+        -- What is not requested has not vanished.
+        jsonb_strip_nulls(jsonb_build_object('given_name', sum(l.given_name), 'family_name', sum(l.family_name),
+            'middle_name', CASE WHEN map ? 'middle_name' THEN sum(l.middle_name) END,
+            'preferred_name', sum(l.preferred_name), 'email', sum(l.email), 'username', sum(l.username),
+            'identifier', sum(l.identifier), 'grade', CASE WHEN map ? 'grade' THEN sum(l.grade) END,
+            'phone', CASE WHEN map ? 'phone' THEN sum(l.phone) END,
+            'agents', CASE WHEN connection.parent_contact THEN sum(l.agents) END))
     FROM plan_listed_roles l JOIN plan_rules r ON r.roster_role = l.role
     WHERE r.rostered
     GROUP BY r.category;
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.count_listed(runs) IS
+COMMENT ON FUNCTION minga_roster_internal.count_listed(runs, connections) IS
 'Fills plan_listed_roles: how many rows of each role are listed, are inactive, and have a value in each '
 'field. A full run also keeps these numbers by category for the next run to compare with.';
 
@@ -53,7 +58,7 @@ DECLARE
     roles_named CONSTANT integer := 5;
     before bigint := minga_roster_internal.former_read(run, connection);
 BEGIN
-    PERFORM minga_roster_internal.count_listed(run);
+    PERFORM minga_roster_internal.count_listed(run, connection);
     INSERT INTO minga_roster.run_findings (run, position, finding, category, amount, "of", detail, needs_look)
     WITH read_collections AS MATERIALIZED (
         SELECT c.*, e.entry -> 'categories' AS categories

@@ -20,12 +20,16 @@ COMMENT ON FUNCTION minga_roster_internal.read_people(connections) IS
 CREATE FUNCTION minga_roster_internal.read_rules(connection connections, run bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
+    -- A toggle may have been turned on since the rows were read.
     INSERT INTO plan_rules
     SELECT r.roster_role, r.category, minga_roster_internal.family_of(r.category) AS family, r.role, r.rank,
-        coalesce(t.roster, r.category <> 'contact') AS rostered, coalesce(t.auto_update, false) AS auto_update,
+        coalesce(t.roster, r.category <> 'contact')
+            AND r.roster_role <> ALL (coalesce(this.reduced_roles, '{}')) AS rostered,
+        coalesce(t.auto_update, false) AS auto_update,
         coalesce(t.archive, false) AS archive
     FROM minga_roster.role_rules r
     LEFT JOIN minga_roster.toggles t ON t.connection = connection.connection AND t.category = r.category
+    LEFT JOIN minga_roster.runs this ON this.run = read_rules.run
     WHERE r.sis = connection.sis;
     -- What a category stands for if no row of tonight says more.
     INSERT INTO plan_categories

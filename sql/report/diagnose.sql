@@ -15,7 +15,9 @@ RETURNS SETOF record
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET work_mem = '1MB'
 AS $$
     WITH this AS (
-        SELECT r.run, c.connection, c.sis, c.school_id, c.parent_contact
+        SELECT r.run, c.connection, c.sis, c.school_id, c.parent_contact,
+            coalesce((SELECT p.columns ? 'grade' FROM minga_roster.people_relations p
+                WHERE p.relation = c.people), false) AS has_grade
         FROM minga_roster.runs r JOIN minga_roster.connections c USING (connection)
         WHERE r.run = statistics_of_stage.run
     ), read AS (
@@ -30,7 +32,8 @@ AS $$
                 WHEN l.category IS NOT NULL THEN 'staff' END AS family,
             s.status, s.enabled, s.damaged, s.given_name, s.family_name, s.username, s.identifier,
                 lower(s.email) AS email, s.grade,
-            s.date_last_modified, s.sourced_id, s.org_ids, s.agent_ids, cardinality(s.roles) > 1 AS holds_several
+            s.date_last_modified, s.sourced_id, s.org_ids, s.agent_ids, cardinality(s.roles) > 1 AS holds_several,
+            this.has_grade
         FROM this
         JOIN minga_roster.staged_users s USING (connection)
         LEFT JOIN LATERAL (SELECT r.roster_role AS role, r.category FROM minga_roster.role_rules r
@@ -54,7 +57,7 @@ AS $$
                 'OneRoster requires both. No one is created without a name.'),
             (5, 'without dateLastModified', p.date_last_modified IS NULL, true,
                 'OneRoster requires it. Without it, changes cannot be requested by date.'),
-            (6, 'without grade', CASE WHEN p.family = 'students' THEN p.grade IS NULL END, false, NULL),
+            (6, 'without grade', CASE WHEN p.family = 'students' AND p.has_grade THEN p.grade IS NULL END, false, NULL),
             (7, 'that cannot be read cleanly', p.damaged, true, 'Rows with invalid UTF-8, control characters or fields '
                 'of the wrong type are not used. Ask the SIS vendor.')
         ) AS m (place, what, lacks, strict, hint)
@@ -168,7 +171,7 @@ AS $$
         CASE WHEN s.with_agents > 0 THEN true END, NULL,
         CASE WHEN s.with_agents = 0 THEN 'If primary parent contacts are wanted, the SIS must name guardians as agents '
             'of the students.' END
-    FROM student s WHERE s.whole > 0
+    FROM student s CROSS JOIN this WHERE s.whole > 0 AND this.parent_contact
     UNION ALL
     SELECT 9, 2, 'guardians reachable',
         CASE WHEN this.parent_contact THEN minga_roster_internal.share_in_words(a.found, a.named) ELSE 'not read' END,
@@ -253,8 +256,7 @@ BEGIN
         E'\n' || repeat(' ', 12)) || E'\n', '' ORDER BY f.place)
     INTO facts
     FROM (SELECT c.*, s.title, CASE WHEN t.name IS NULL THEN 'UTC' ELSE c.time_zone END AS zone,
-              (SELECT left(o.name, 80) FROM minga_roster.staged_orgs o
-               WHERE o.connection = c.connection AND o.sourced_id = c.school_id LIMIT 1) AS listed_as
+              left(c.school_name, 80) AS listed_as
           FROM (VALUES (diagnosed.connection)) asked (connection)
           LEFT JOIN minga_roster.connections c USING (connection)
           LEFT JOIN minga_roster.sis s USING (sis)

@@ -1,6 +1,6 @@
 -- Views for reports in SQL: who joined and left, and what is incomplete in the SIS. They show IDs and no names or
 -- addresses, except roster_same_names. Join the people relation to see names. What they show of the SIS is the state at
--- the latest fetch.
+-- the latest fetch, as long as the stage holds it (stages).
 
 CREATE VIEW roster_joiners AS
     SELECT r.connection, c.site, (c.state_at AT TIME ZONE n.time_zone)::date AS day, c.category, c.person_id,
@@ -51,6 +51,7 @@ CREATE VIEW roster_listed_twice AS
             s.sourced_id, s.role,
             s.identifier, s.username, s.email, l.person_id
         FROM minga_roster.staged_users s
+        JOIN minga_roster.stages g ON g.connection = s.connection
         JOIN minga_roster.connections n ON n.connection = s.connection
         JOIN minga_roster.role_rules r ON r.sis = n.sis AND r.roster_role = s.role AND r.category <> 'contact'
         LEFT JOIN minga_roster.links l ON l.connection = s.connection AND l.sourced_id = s.sourced_id
@@ -81,6 +82,7 @@ COMMENT ON COLUMN roster_listed_twice.known_as_one IS
 CREATE VIEW roster_without_email AS
     SELECT s.connection, n.site, r.category, s.role, s.sourced_id::text AS sourced_id, l.person_id
     FROM minga_roster.staged_users s
+    JOIN minga_roster.stages g ON g.connection = s.connection
     JOIN minga_roster.connections n ON n.connection = s.connection
     JOIN minga_roster.role_rules r ON r.sis = n.sis AND r.roster_role = s.role AND r.category <> 'contact'
     LEFT JOIN minga_roster.links l ON l.connection = s.connection AND l.sourced_id = s.sourced_id
@@ -101,6 +103,7 @@ CREATE VIEW roster_students_without_guardian AS
     SELECT s.connection, n.site, s.sourced_id::text AS sourced_id, l.person_id,
         coalesce(cardinality(s.agent_ids), 0) AS agents
     FROM minga_roster.staged_users s
+    JOIN minga_roster.stages g ON g.connection = s.connection AND g.is_full AND g.has_contacts
     JOIN minga_roster.connections n ON n.connection = s.connection AND n.parent_contact
     JOIN minga_roster.role_rules r ON r.sis = n.sis AND r.roster_role = s.role AND r.category = 'student'
     LEFT JOIN minga_roster.links l ON l.connection = s.connection AND l.sourced_id = s.sourced_id

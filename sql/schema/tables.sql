@@ -253,6 +253,7 @@ CREATE TABLE runs (
     reported boolean NOT NULL DEFAULT false,
     modified_since timestamptz,
     incomplete boolean NOT NULL DEFAULT false,
+    reduced_roles text[],
     CHECK ((finished_at IS NOT NULL) = (state IN ('succeeded', 'failed', 'canceled')))
 );
 CREATE UNIQUE INDEX runs_evening ON runs (connection, evening) WHERE state <> 'failed';
@@ -276,6 +277,9 @@ COMMENT ON COLUMN runs.is_full IS
 COMMENT ON COLUMN runs.incomplete IS
 'A list was not proved complete: rows may be missing, so no one of its family is archived. collections says which list '
 'and why.';
+COMMENT ON COLUMN runs.reduced_roles IS
+'Roles of which the fetch staged keys alone, because their category was not rostered when it began. The plan takes '
+'that category as not rostered, even if it is by then. NULL: there are none.';
 COMMENT ON COLUMN runs.modified_since IS
 'What a delta requested: rows with a later dateLastModified. If is_full is true as well, the SIS ignored that, and '
 'everything was read.';
@@ -681,7 +685,8 @@ CREATE TABLE staged_users (
     roles text[],
     damaged_field text,
     legacy_id text COLLATE "C",
-    relationships jsonb
+    relationships jsonb,
+    id_sent bigint
 ) PARTITION BY LIST (connection);
 COMMENT ON TABLE staged_users IS
 'The stage: users as received in the latest fetch of each connection, typed, names in NFC and trimmed, absent and '
@@ -711,10 +716,28 @@ COMMENT ON COLUMN staged_users.date_last_modified IS
 'unreadable.';
 COMMENT ON COLUMN staged_users.agent_ids IS
 'The agents that the row names, in order; an empty string for each one named without an ID.';
+COMMENT ON COLUMN staged_users.id_sent IS
+'If characters were removed from the sourcedId, a hash of it with them: two IDs that differ only in these are not one.';
+COMMENT ON COLUMN staged_users.org_ids IS 'The schools of the user, after a diagnosis; NULL after any other run.';
+COMMENT ON COLUMN staged_users.given_name IS
+'Of a user whose category is not rostered (runs.reduced_roles), as family_name and preferred_name: in a form that only '
+'the run itself could compare. The columns that are no keys are NULL.';
 COMMENT ON COLUMN staged_users.outcome IS
 'What the latest plan made of the user: create, link, update, restore, unchanged, skip, conflict, reject, protect, '
 'merged, contact or ignore. Rows of a run that plans start as unchanged, so that an unchanged night writes none of '
 'them; after a plain fetch it stays NULL.';
+
+CREATE UNLOGGED TABLE stages (
+    connection text NOT NULL PRIMARY KEY,
+    run bigint NOT NULL,
+    is_full boolean NOT NULL,
+    has_contacts boolean NOT NULL
+);
+COMMENT ON TABLE stages IS
+'Which run''s rows the stage of a connection holds. A connection has no row while a run fills the stage, after a fetch '
+'that did not end well, after a crash, and with minga_roster.keep_stage off.';
+COMMENT ON COLUMN stages.is_full IS 'False after a delta: of students and contacts only those who changed are staged.';
+COMMENT ON COLUMN stages.has_contacts IS 'Whether contacts were read.';
 
 CREATE TABLE staged_orgs (
     connection text NOT NULL,

@@ -51,7 +51,7 @@ load_connection(const char *name)
 						  "CASE WHEN c.credentials_expire < "
 						  "(minga_roster_internal.clock() AT TIME ZONE c.time_zone)::date "
 						  "THEN c.credentials_expire END AS credentials_ended, c.school_id, "
-						  "coalesce(c.page_size, s.page_size) AS page_size, s.collections, s.campus_metadata "
+						  "coalesce(c.page_size, s.page_size) AS page_size, s.collections "
 						  "FROM minga_roster_internal.known_connection($1) AS c "
 						  "JOIN minga_roster.sis s USING (sis)",
 						  1, types, values, NULL, true, 1);
@@ -69,7 +69,6 @@ load_connection(const char *name)
 	connection->app_name = column_text(tuple, tupdesc, "app_name", owner);
 	connection->school_id = column_text(tuple, tupdesc, "school_id", owner);
 	connection->page_size = atoi(column_text(tuple, tupdesc, "page_size", owner));
-	connection->campus_metadata = column_text(tuple, tupdesc, "campus_metadata", owner)[0] == 't';
 	connection->collections = column_text(tuple, tupdesc, "collections", owner);
 	if (own_transaction)
 		commit_worker_transaction();

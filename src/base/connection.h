@@ -37,7 +37,6 @@ typedef struct RosterConnection
 	char	   *credentials_ended;	/* credentials_expire where that has passed, else NULL */
 	char	   *app_name;		/* or NULL */
 	char	   *school_id;
-	bool		campus_metadata;	/* as sis.campus_metadata */
 	int			page_size;
 	char	   *collections;	/* jsonb of the preset, as text */
 } RosterConnection;

@@ -22,4 +22,5 @@ int			roster_merge_timeout = 7200;
 char	   *roster_allowed_hosts = NULL;
 int			roster_max_fetch_rows = 5000000;
 int			roster_max_fetch_megabytes = 8192;
+bool		roster_keep_stage = true;
 char	   *roster_test_clock = NULL;

@@ -22,6 +22,7 @@ extern int	roster_merge_timeout;
 extern char *roster_allowed_hosts;
 extern int	roster_max_fetch_rows;
 extern int	roster_max_fetch_megabytes;
+extern bool roster_keep_stage;
 extern char *roster_test_clock;
 
 #endif							/* MINGA_ROSTER_SETTINGS_H */

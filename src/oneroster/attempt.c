@@ -126,7 +126,7 @@ find_out_refusal(RosterClient *client, const PageReader *reader, int wanted, boo
 		RosterFault *fault;
 
 		probe.take_row = take_no_row;
-		fault = get_page(client, reader->path, attempt.limit, 0, attempt.flags, &response);
+		fault = get_page(client, reader->path, reader->fields, attempt.limit, 0, attempt.flags, &response);
 		if (fault == NULL)
 			fault = read_page(&probe, response);
 		answered = is_page_there(&probe, fault, with_rows);

@@ -39,6 +39,7 @@
 #include "oneroster/facts.h"
 #include "oneroster/fault.h"
 #include "oneroster/list_end.h"
+#include "oneroster/needs.h"
 #include "oneroster/page.h"
 #include "oneroster/page_request.h"
 #include "oneroster/proof.h"
@@ -74,6 +75,8 @@ take_user(void *taker, PageRow *row)
 			repalloc_huge(read->ids, read->ids_size * sizeof(uint64));
 	}
 	read->ids[read->nids++] = hash;
+	if (!elsewhere)
+		reduce_row(read->roster->needs, read->judge.collection, row);
 	stage_user(read->roster->stage, row, elsewhere);
 	if (elsewhere)
 	{
@@ -502,7 +505,8 @@ claims_whole_list(CollectionRead *read)
 	context = AllocSetContextCreate(CurrentMemoryContext, "minga_roster total", ALLOCSET_DEFAULT_SIZES);
 	caller = MemoryContextSwitchTo(context);
 	client_wait_for_all(client);
-	as_many = get_page(client, pnstrdup(read->path, strcspn(read->path, "?")), 1, 0, 0, &response) == NULL &&
+	as_many = get_page(client, pnstrdup(read->path, strcspn(read->path, "?")), "sourcedId", 1, 0, 0,
+					   &response) == NULL &&
 		response->total_count == read->total;
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);
@@ -583,6 +587,7 @@ read_collections(RosterClient *client, RosterRun *run, Stage *stage, List *colle
 	bool		ready = false;
 	RosterFault *first_fault = NULL;
 
+	roster.needs = load_needs(run);
 	roster.requests = Min(requests, REQUESTS_MAX);
 	roster.page_size = page_size_for(&client->facts);
 	roster.seen = seen_ids_make();

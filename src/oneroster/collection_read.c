@@ -26,8 +26,8 @@ begin_request(CollectionRead *read, PageRequest *request, int limit, int64 offse
 	RosterRead *roster = read->roster;
 	MemoryContext caller = MemoryContextSwitchTo(read->context);
 
-	request->get = begin_page(roster->client, read->reader.path, limit, offset, flags, request->max_bytes,
-							  request->question == ASK_ROWS && request->limit > SMALL_PAGE);
+	request->get = begin_page(roster->client, read->reader.path, read->reader.fields, limit, offset, flags,
+							  request->max_bytes, request->question == ASK_ROWS && request->limit > SMALL_PAGE);
 	MemoryContextSwitchTo(caller);
 	read->nrequests++;
 	roster->in_flight++;

@@ -15,6 +15,7 @@
 #include "oneroster/client.h"
 #include "oneroster/facts.h"
 #include "oneroster/fault.h"
+#include "oneroster/needs.h"
 #include "oneroster/page.h"
 #include "oneroster/scope.h"
 #include "oneroster/seen_ids.h"
@@ -63,6 +64,7 @@ typedef struct RosterRead
 	RosterRun  *run;
 	Stage	   *stage;
 	SeenIds    *seen;
+	RosterNeeds *needs;
 	int			requests;		/* at a time, if allowed */
 	int			in_flight;
 	Size		bytes_in_flight;	/* at the most */

@@ -24,16 +24,8 @@
 #include "oneroster/page.h"
 #include "oneroster/row_values.h"
 
-/* What is asked for of a user: nothing that is not stored, and never a password. */
-#define USER_FIELDS \
-	"sourcedId,status,dateLastModified,enabledUser,givenName,familyName,middleName,role,username,identifier,email," \
-	"sms,phone,grades,orgs,agents"
-#define USER_FIELDS_1_2 \
-	"sourcedId,status,dateLastModified,enabledUser,givenName,familyName,middleName,preferredFirstName,roles," \
-	"username,identifier,email,sms,phone,grades,agents"
-
 /* The texts of an array, ending with NULL, palloc'd; *count may be left out. */
-static char **
+char **
 text_array(Datum array, int *count)
 {
 	Datum	   *elements;
@@ -64,7 +56,7 @@ load_collections(RosterConnection *connection, const RosterRun *run)
 	begin_worker_transaction();
 	values[0] = CStringGetTextDatum(connection->name);
 	values[1] = Int64GetDatum(run->run);
-	SPI_execute_with_args("SELECT collection, family, path, fallbacks, roles, filtered "
+	SPI_execute_with_args("SELECT collection, family, path, fields, fallbacks, roles, filtered, is_rostered "
 						  "FROM minga_roster_internal.collections_to_read($1, "
 						  "(SELECT modified_since FROM minga_roster.runs WHERE run = $2 AND NOT is_full))",
 						  2, types, values, NULL, true, 0);
@@ -74,7 +66,7 @@ load_collections(RosterConnection *connection, const RosterRun *run)
 		TupleDesc	tupdesc = SPI_tuptable->tupdesc;
 		MemoryContext caller = MemoryContextSwitchTo(owner);
 		RosterCollection *collection = palloc0(sizeof(RosterCollection));
-		char	  **texts[] = {&collection->name, &collection->family, &collection->path};
+		char	  **texts[] = {&collection->name, &collection->family, &collection->path, &collection->fields};
 		bool		isnull;
 
 		for (int column = 1; column <= lengthof(texts); column++)
@@ -83,9 +75,10 @@ load_collections(RosterConnection *connection, const RosterRun *run)
 
 			*texts[column - 1] = value == NULL ? NULL : MemoryContextStrdup(owner, value);
 		}
-		collection->fallbacks = text_array(SPI_getbinval(tuple, tupdesc, 4, &isnull), NULL);
-		collection->roles = text_array(SPI_getbinval(tuple, tupdesc, 5, &isnull), &collection->nroles);
-		collection->filtered = DatumGetBool(SPI_getbinval(tuple, tupdesc, 6, &isnull));
+		collection->fallbacks = text_array(SPI_getbinval(tuple, tupdesc, 5, &isnull), NULL);
+		collection->roles = text_array(SPI_getbinval(tuple, tupdesc, 6, &isnull), &collection->nroles);
+		collection->filtered = DatumGetBool(SPI_getbinval(tuple, tupdesc, 7, &isnull));
+		collection->is_rostered = DatumGetBool(SPI_getbinval(tuple, tupdesc, 8, &isnull));
 		collections = lappend(collections, collection);
 		MemoryContextSwitchTo(caller);
 	}
@@ -154,13 +147,13 @@ collection_path(RosterConnection *connection, const char *path)
  * URL of a path below the root, which may end in a query such as
  * ?filter=role='administrator'.  With a limit it is a page of a collection in
  * stable order, asked for as flags (ASK_...) and what is known of the server
- * say; with limit 0 a single object.  palloc'd.
+ * say; with limit 0 a single object.  fields: those of each row, or NULL for
+ * whatever it has.  palloc'd.
  */
 char *
-endpoint_url(const ServerFacts *facts, const char *path, int limit, int64 offset, int flags)
+endpoint_url(const ServerFacts *facts, const char *path, const char *fields, int limit, int64 offset, int flags)
 {
 	const char *query = strchr(path, '?');
-	const char *last = path;
 	StringInfoData url;
 
 	initStringInfo(&url);
@@ -187,18 +180,49 @@ endpoint_url(const ServerFacts *facts, const char *path, int limit, int64 offset
 		appendStringInfo(&url, "limit=%d&offset=" INT64_FORMAT "&", limit, offset);
 	if (limit > 0 && !facts->no_sort && (flags & ASK_WITHOUT_SORT) == 0)
 		appendStringInfo(&url, "sort=sourcedId&orderBy=%s&", (flags & ASK_FROM_END) ? "desc" : "asc");
-	for (const char *c = path; *c != '\0' && *c != '?'; c++)
-	{
-		if (*c == '/')
-			last = c + 1;
-	}
-	if (limit > 0 && !facts->no_fields && (flags & ASK_WITHOUT_FIELDS) == 0 &&
-		strncmp(last, "orgs", 4) != 0 && strncmp(last, "schools", 7) != 0)
-		appendStringInfo(&url, "fields=%s%s&",
-						 strstr(facts->connection->base_url, "/v1p2") != NULL ? USER_FIELDS_1_2 : USER_FIELDS,
-						 facts->connection->campus_metadata ? ",metadata" : "");
+	if (limit > 0 && fields != NULL && !facts->no_fields && (flags & ASK_WITHOUT_FIELDS) == 0)
+		appendStringInfo(&url, "fields=%s&", fields);
 	url.data[url.len - 1] = '\0';	/* the "?" or "&" left over */
 	return url.data;
+}
+
+/* Whether a field is among those that are asked for. */
+static bool
+is_asked_for(const char *fields, const char *field)
+{
+	int			len = strlen(field);
+
+	for (const char *found = strstr(fields, field); found != NULL; found = strstr(found + 1, field))
+	{
+		if ((found == fields || found[-1] == ',') && (found[len] == ',' || found[len] == '\0'))
+			return true;
+	}
+	return false;
+}
+
+/* The fields that a server may send without having been asked, which are passed over. */
+static uint64
+unwanted_fields(const char *fields)
+{
+	static const struct
+	{
+		const char *name;
+		uint64		fields;
+	}			optional[] = {
+		{"middleName", ROW_FIELD_BIT(ROW_MIDDLE_NAME)},
+		{"phone", ROW_FIELD_BIT(ROW_PHONE) | ROW_FIELD_BIT(ROW_SMS)},
+		{"grades", ROW_FIELD_BIT(FIELD_GRADES)},
+		{"agents", ROW_FIELD_BIT(FIELD_AGENTS) | ROW_FIELD_BIT(FIELD_AGENT_IDS)},
+		{"metadata", ROW_FIELD_BIT(FIELD_METADATA)},
+	};
+	uint64		unwanted = 0;
+
+	for (int i = 0; i < lengthof(optional); i++)
+	{
+		if (!is_asked_for(fields, optional[i].name))
+			unwanted |= optional[i].fields;
+	}
+	return unwanted;
 }
 
 /*
@@ -216,7 +240,8 @@ reader_of_users(PageReader *reader, RosterConnection *connection, const RosterCo
 	reader->kind = PAGE_USERS;
 	reader->subject = collection->name;
 	reader->school_id = connection->school_id;
-	reader->campus_metadata = connection->campus_metadata;
+	reader->fields = collection->fields;
+	reader->unwanted = unwanted_fields(collection->fields == NULL ? "" : collection->fields);
 	j2date(roster_clock_now() / USECS_PER_DAY + POSTGRES_EPOCH_JDATE - 1, &year, &month, &day);
 	snprintf(reader->ended_before, sizeof(reader->ended_before), "%04d-%02d-%02d", year % 10000, month % 100,
 			 day % 100);

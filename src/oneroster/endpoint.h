@@ -29,13 +29,17 @@ typedef struct RosterCollection
 	char	  **roles;			/* kept of a district-wide endpoint */
 	int			nroles;			/* 0: all */
 	bool		filtered;		/* a delta asks for what changed only */
+	bool		is_rostered;	/* one of its categories is */
+	char	   *fields;			/* that are asked for of each row, with commas between; or NULL */
 } RosterCollection;
 
 extern List *load_collections(RosterConnection *connection, const RosterRun *run);
 extern List *load_contact_collections(RosterConnection *connection);
 extern bool is_school_scoped(const char *path);
 extern char *collection_path(RosterConnection *connection, const char *path);
-extern char *endpoint_url(const ServerFacts *facts, const char *path, int limit, int64 offset, int flags);
+extern char *endpoint_url(const ServerFacts *facts, const char *path, const char *fields, int limit, int64 offset,
+						  int flags);
+extern char **text_array(Datum array, int *count);
 extern void reader_of_users(PageReader *reader, RosterConnection *connection, const RosterCollection *collection);
 
 #endif							/* MINGA_ROSTER_ENDPOINT_H */

@@ -379,7 +379,7 @@ parse_page(PageParse *parse, PageReader *reader, const MendedPage *page, const c
 	parse->maker.kind = reader->kind;
 	parse->maker.school_id = reader->school_id;
 	parse->maker.ended_before = reader->ended_before;
-	parse->maker.campus_metadata = reader->campus_metadata;
+	parse->maker.unwanted = reader->unwanted;
 	parse->maker.values = AllocSetContextCreate(CurrentMemoryContext, "minga_roster row", ALLOCSET_DEFAULT_SIZES);
 	initStringInfo(&parse->key_names);
 	reader->rows = reader->without_id = 0;

@@ -30,7 +30,8 @@ typedef struct PageReader
 	void	   *taker;
 	const char *school_id;		/* whose roles count; users only */
 	char		ended_before[11];	/* a role with an endDate before this day is over */
-	bool		campus_metadata;	/* users have that of Infinite Campus */
+	const char *fields;			/* that are asked for of a user, or NULL */
+	uint64		unwanted;		/* fields of a user that are passed over: ROW_FIELD_BIT */
 	char		envelope[NAMEDATALEN];	/* key that held the rows last; "" at the start */
 
 	bool		bare;			/* an object with no rows in it: {}, or a success status alone */

@@ -14,14 +14,14 @@
 #include "oneroster/page_request.h"
 
 /*
- * Begins to ask for a page; client_wait carries it on.  flags: ASK_...  slow_is_final: with a
- * time-out or 504 it ends, for the caller to ask for fewer rows.
+ * Begins to ask for a page; client_wait carries it on.  fields: those of each row, or NULL.  flags: ASK_...
+ * slow_is_final: with a time-out or 504 it ends, for the caller to ask for fewer rows.
  */
 ClientGet *
-begin_page(RosterClient *client, const char *path, int limit, int64 offset, int flags, Size max_bytes,
-		   bool slow_is_final)
+begin_page(RosterClient *client, const char *path, const char *fields, int limit, int64 offset, int flags,
+		   Size max_bytes, bool slow_is_final)
 {
-	char	   *url = endpoint_url(&client->facts, path, limit, offset, flags);
+	char	   *url = endpoint_url(&client->facts, path, fields, limit, offset, flags);
 	ClientGet  *get = client_begin_get(client, url, max_bytes, slow_is_final);
 
 	pfree(url);
@@ -84,9 +84,10 @@ page_fault(RosterClient *client, ClientGet *get)
  * inside a transaction.
  */
 RosterFault *
-get_page(RosterClient *client, const char *path, int limit, int64 offset, int flags, HttpResponse **response)
+get_page(RosterClient *client, const char *path, const char *fields, int limit, int64 offset, int flags,
+		 HttpResponse **response)
 {
-	ClientGet  *get = begin_page(client, path, limit, offset, flags, PAGE_MAX_BYTES, false);
+	ClientGet  *get = begin_page(client, path, fields, limit, offset, flags, PAGE_MAX_BYTES, false);
 
 	while (!client_get_has_ended(get))
 		client_wait(client, true);

@@ -6,9 +6,11 @@
  */
 #include "postgres.h"
 
+#include "common/hashfn.h"
 #include "utils/builtins.h"
 
 #include "base/compat.h"
+#include "base/text.h"
 #include "oneroster/row.h"
 #include "oneroster/row_date.h"
 #include "oneroster/row_roles.h"
@@ -163,6 +165,26 @@ set_date(RowMaker *maker, const char *value, int len)
 				 row_date_to_utc(value, len, date) ? row_text(maker, date, ROW_DATE_LEN, true) : NULL);
 }
 
+/*
+ * Whether characters are taken out of the sourcedId, and a hash of what it is
+ * with them: two ids that differ in these alone are not one (settle_stage).
+ */
+static void
+note_sent_id(RowMaker *maker, const char *value, int len)
+{
+	char	   *cleaned;
+	int			cleaned_len;
+
+	row_trim(&value, &len);
+	cleaned_len = len;
+	cleaned = text_cleaned(value, &cleaned_len, true);
+	maker->row.id_cleaned = (cleaned != NULL);
+	if (cleaned == NULL)
+		return;
+	maker->row.id_sent = (int64) hash_bytes_extended((const unsigned char *) value, len, 0);
+	pfree(cleaned);
+}
+
 /* A scalar as the value of the current field, or as an element of its list. */
 void
 row_set_field(RowMaker *maker, const char *value, int len, JsonTokenType type)
@@ -192,6 +214,8 @@ row_set_field(RowMaker *maker, const char *value, int len, JsonTokenType type)
 		row_set_text(&maker->row.texts[ROW_PARENT_ID], row_text(maker, value, len, true));
 	else
 	{
+		if (maker->field == ROW_SOURCED_ID)
+			note_sent_id(maker, value, len);
 		row_set_text(&maker->row.texts[maker->field],
 					 row_text(maker, value, len, maker->field == ROW_SOURCED_ID));
 		if (maker->field == ROW_STATUS || maker->field == ROW_ROLE)
@@ -235,7 +259,7 @@ void
 row_begin_field(RowMaker *maker, const char *key, int len)
 {
 	maker->field = maker->kind == PAGE_USERS ? user_field(key, len) : org_field(key, len);
-	if (maker->field == FIELD_METADATA && !maker->campus_metadata)
+	if (maker->field != FIELD_NONE && (maker->unwanted & ROW_FIELD_BIT(maker->field)) != 0)
 		maker->field = FIELD_NONE;
 }
 

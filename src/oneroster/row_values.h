@@ -46,6 +46,8 @@ typedef struct RowList
 typedef struct PageRow
 {
 	text	   *texts[ROW_TEXTS];	/* NULL: absent, empty or unreadable */
+	bool		id_cleaned;		/* characters were taken out of the sourcedId */
+	int64		id_sent;		/* then a hash of what it was before */
 	bool		enabled;
 	bool		damaged;
 	const char *damaged_field;	/* the first that cannot be read, static; NULL: characters */
@@ -84,6 +86,8 @@ typedef enum RowField
 	FIELD_ROLE_END
 } RowField;
 
+#define ROW_FIELD_BIT(field) (UINT64CONST(1) << (field))
+
 /* An element of roles. */
 typedef struct RowRole
 {
@@ -98,7 +102,7 @@ typedef struct RowMaker
 	PageKind	kind;
 	const char *school_id;
 	const char *ended_before;
-	bool		campus_metadata;	/* rows have that of Infinite Campus */
+	uint64		unwanted;		/* fields that are passed over: ROW_FIELD_BIT */
 	MemoryContext values;		/* what the row points to */
 	int			field;			/* the one whose value is being read */
 	int			agents_before;	/* how many there were at the begin of the reference */

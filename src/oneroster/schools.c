@@ -139,7 +139,7 @@ read_orgs(RosterClient *client, RosterRun *run, SchoolList *list, const char *pa
 		MemoryContextSwitchTo(context);
 		reader.rows = 0;
 		reader.bare = false;
-		fault = get_page(client, path, (int) asked, offset, 0, &response);
+		fault = get_page(client, path, NULL, (int) asked, offset, 0, &response);
 		if (fault == NULL)
 		{
 			MemoryContextSwitchTo(caller);
@@ -214,7 +214,7 @@ knows_school(RosterClient *client, const char *path)
 	bool		known;
 
 	MemoryContextSwitchTo(context);
-	known = get_page(client, psprintf("%s/%s", path, url_encode(school_id)), 0, 0, 0, &response) == NULL &&
+	known = get_page(client, psprintf("%s/%s", path, url_encode(school_id)), NULL, 0, 0, 0, &response) == NULL &&
 		response->body != NULL && strstr(response->body, psprintf("\"%s\"", school_id)) != NULL;
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);

@@ -58,6 +58,7 @@ typedef enum UserColumn
 	USER_DAMAGED_FIELD,
 	USER_LEGACY_ID,
 	USER_RELATIONSHIPS,
+	USER_ID_SENT,
 	USER_COLUMNS
 } UserColumn;
 
@@ -80,6 +81,7 @@ struct Stage
 {
 	RosterConnection *connection;
 	bool		goes_on_to_plan;
+	bool		keeps_orgs;
 	bool		emptied;		/* of what the fetch before left, by a page that was taken */
 	RowBatch   *batch;
 	MemoryContext page;			/* what lives as long as a page */
@@ -99,15 +101,17 @@ struct Stage
 
 /*
  * The stage of a connection, in the current memory context.  goes_on_to_plan:
- * rows start with the outcome "unchanged".
+ * rows start with the outcome "unchanged".  keeps_orgs: with the schools of each
+ * user, which only a diagnosis looks at.
  */
 Stage *
-stage_open(RosterConnection *connection, bool goes_on_to_plan)
+stage_open(RosterConnection *connection, bool goes_on_to_plan, bool keeps_orgs)
 {
 	Stage	   *stage = palloc0(sizeof(Stage));
 
 	stage->connection = connection;
 	stage->goes_on_to_plan = goes_on_to_plan;
+	stage->keeps_orgs = keeps_orgs;
 	stage->batch = batch_make();
 	stage->page = AllocSetContextCreate(CurrentMemoryContext, "minga_roster staged page", ALLOCSET_DEFAULT_SIZES);
 	stage->connection_name = CStringGetTextDatum(connection->name);
@@ -241,7 +245,10 @@ stage_user(Stage *stage, PageRow *row, bool elsewhere)
 		stage->content.several_roles |= (row->roles.count > 1);
 		for (int i = 0; i < lengthof(texts); i++)
 			set_text_column(stage, texts[i].column, row->texts[texts[i].text]);
-		set_list_column(stage, USER_ORG_IDS, &row->orgs);
+		if (stage->keeps_orgs)
+			set_list_column(stage, USER_ORG_IDS, &row->orgs);
+		if (row->id_cleaned)
+			set_column(stage, USER_ID_SENT, Int64GetDatum(row->id_sent));
 		set_list_column(stage, USER_AGENT_IDS, &row->agents);
 		if (row->damaged_field != NULL)
 			set_column(stage, USER_DAMAGED_FIELD, CStringGetTextDatum(row->damaged_field));

@@ -14,11 +14,13 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
 #include "base/connection.h"
 #include "base/error.h"
+#include "base/name.h"
 #include "base/redact.h"
 #include "base/run_row.h"
 #include "base/settings.h"
@@ -36,6 +38,44 @@ bool		run_is_open = false;
 
 static char *synchronous_commit_before = NULL;
 
+/* Where the stage is not to outlast the run.  In the open transaction. */
+static void
+empty_stage(const RosterRun *run)
+{
+	Oid			types[] = {TEXTOID};
+	Datum		values[1];
+
+	if (roster_keep_stage)
+		return;
+	values[0] = CStringGetTextDatum(run->connection);
+	execute_statement("SELECT minga_roster_internal.empty_stage($1, waits => false)", 1, types, values, NULL);
+}
+
+/* The same for a run that failed.  What cannot be emptied now is by roster_run_due. */
+static void
+empty_stage_of_failed_run(const RosterRun *run)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	if (roster_keep_stage)
+		return;
+	PG_TRY();
+	{
+		begin_worker_transaction();
+		empty_stage(run);
+		commit_worker_transaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		EmitErrorReport();
+		FlushErrorState();
+		AbortOutOfAnyTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+}
+
 /* The one transaction that plans, guards, applies and closes. */
 static void
 merge(RosterRun *run, const RunLocks *locks)
@@ -48,6 +88,7 @@ merge(RosterRun *run, const RunLocks *locks)
 	begin_worker_transaction();
 	run_locks_keep(locks, run->run);
 	execute_statement("SELECT minga_roster_internal.merge_run($1)", 1, types, values, NULL);
+	empty_stage(run);
 	close_run(run->run, "succeeded", NULL, NULL, NULL, NULL);
 	commit_worker_transaction();
 	end_watch();
@@ -96,7 +137,15 @@ work(RosterRun *run, const RunLocks *locks)
 	if (run_kind_reads_roster(run->kind))
 		store_progress(run, true);
 	if (run->kind == RUN_TEST || run->kind == RUN_DIAGNOSE || run->kind == RUN_FETCH || run->kind == RUN_MAIL)
+	{
+		if (run->kind == RUN_DIAGNOSE || run->kind == RUN_FETCH)
+		{
+			begin_worker_transaction();
+			empty_stage(run);
+			commit_worker_transaction();
+		}
 		close_run(run->run, "succeeded", NULL, NULL, NULL, NULL);
+	}
 	else
 		merge(run, locks);
 }
@@ -181,6 +230,8 @@ perform_run(RosterRun *run, const RunLocks *locks)
 		hold_stops();
 		if (run_kind_reads_roster(run->kind))
 			store_progress(run, true);
+		if (run_kind_reads_roster(run->kind))
+			empty_stage_of_failed_run(run);
 		close_failed_run(run, error);
 		catch_stops();
 		ereport(LOG,
@@ -191,6 +242,7 @@ perform_run(RosterRun *run, const RunLocks *locks)
 	/* A cancel that came too late for this run must not hit what follows. */
 	forget_cancel();
 	run_is_open = false;
+	names_hide(false);
 	run_lock_release(LOCK_RUN, run->run);
 	MemoryContextSwitchTo(outer);
 	MemoryContextDelete(run_context);

@@ -73,7 +73,7 @@ probe_page(RosterClient *client, const RosterCollection *collection, const char 
 	reader.take_row = take_user;
 	reader.taker = page;
 	page->wanted_role = wanted_role;
-	page->fault = get_page(client, full_path, 0, 0, 0, &response);
+	page->fault = get_page(client, full_path, NULL, 0, 0, 0, &response);
 	page->denied = page->fault != NULL && request_was_denied(response);
 	page->refused = page->fault != NULL && request_was_refused(response);
 	page->total = response->total_count;

@@ -333,13 +333,14 @@ try_endpoint(ConnectionTest *test, RosterCollection *collection, const char *tem
 	reader->taker = page;
 
 	limit = Min(ROWS_ASKED, page_size_for(&test->client->facts));
-	fault = get_page(test->client, path, limit, 0, 0, &response);
+	fault = get_page(test->client, path, reader->fields, limit, 0, 0, &response);
 	fault = first_page_fault(fault, reader, response);
 	if ((fault != NULL ? request_was_refused(response) : reader->rows == 0) &&
 		find_out_refusal(test->client, reader, limit, fault == NULL))
 	{
 		page->here = 0;
-		fault = get_page(test->client, path, Min(limit, page_size_for(&test->client->facts)), 0, 0, &response);
+		limit = Min(limit, page_size_for(&test->client->facts));
+		fault = get_page(test->client, path, reader->fields, limit, 0, 0, &response);
 		fault = first_page_fault(fault, reader, response);
 	}
 	*denied = (fault != NULL && request_was_denied(response));

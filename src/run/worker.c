@@ -250,6 +250,8 @@ perform_duty(void)
 		return;
 	perform_part_of_duty("SELECT minga_roster_internal.queue_due_runs()");
 	perform_part_of_duty("SELECT minga_roster_internal.apply_retention()");
+	if (!roster_keep_stage)
+		perform_part_of_duty("SELECT minga_roster_internal.empty_idle_stages()");
 	perform_part_of_duty(NULL);
 	run_lock_release(LOCK_DUTY, 1);
 }

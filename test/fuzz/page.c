@@ -274,7 +274,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	backend_reset();
 	taken = nameless = 0;
 	reader.kind = (data[0] & 1) ? PAGE_ORGS : PAGE_USERS;
-	reader.campus_metadata = (data[0] & 4) != 0;
+	reader.unwanted = (data[0] & 4) != 0 ? 0 : ROW_FIELD_BIT(FIELD_METADATA);
 	if (data[0] & 2)
 		strcpy(reader.envelope, "students");
 	response.len = size - 1;

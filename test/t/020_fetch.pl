@@ -49,18 +49,20 @@ sub as_staged
 	my $text = sub { my ($value) = @_; return undef unless defined $value; $value =~ s/^\s+|\s+$//g;
 	return $value eq '' ? undef : NFC($value) };
 	my ($grade) = grep { defined } map { $text->($_) } @{ $row->{grades} // [] };
-	my @orgs = map { $_->{sourcedId} } @{ $row->{orgs} // [] };
+	my $is_contact = $row->{role} =~ /^(?:guardian|parent|relative)$/;
 	my @agents = map { $_->{sourcedId} } @{ $row->{agents} // [] };
 
+	# Not their schools, since no diagnosis asks; of contacts only how to reach them; agents of students alone.
 	return {
 		sourced_id => $row->{sourcedId}, collection => $collection, status => lc $row->{status}, role => $row->{role},
 		enabled => $row->{enabledUser} eq 'true' ? JSON::PP::true : JSON::PP::false, damaged => JSON::PP::false,
 		given_name => $text->($row->{givenName}), family_name => $text->($row->{familyName}),
-		middle_name => $text->($row->{middleName}),
-		preferred_name => undef, username => $text->($row->{username}), identifier => $text->($row->{identifier}),
+		middle_name => $is_contact ? undef : $text->($row->{middleName}),
+		preferred_name => undef, username => $is_contact ? undef : $text->($row->{username}),
+		identifier => $is_contact ? undef : $text->($row->{identifier}), id_sent => undef,
 		email => $text->($row->{email}), phone => $text->($row->{phone}) // $text->($row->{sms}), grade => $grade,
-		date_last_modified => $row->{dateLastModified}, org_ids => @orgs ? \@orgs : undef, agent_ids => @agents
-		  ? \@agents : undef,
+		date_last_modified => $row->{dateLastModified}, org_ids => undef,
+		agent_ids => @agents && !$is_contact ? \@agents : undef,
 		outcome => undef, roles => undef, damaged_field => undef, legacy_id => undef, relationships => undef };
 }
 
