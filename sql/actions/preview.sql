@@ -209,7 +209,7 @@ BEGIN
     FROM plan_refusals f
     WHERE c.run = preview.run AND c.change = f.change AND f.code IS NOT NULL;
 
-    PERFORM minga_roster_internal.open_writes('planned');
+    PERFORM minga_roster_internal.open_writes(connection, 'planned');
     PERFORM minga_roster_internal.write_people(connection);
     -- Links of held creates wait for the approval.
     INSERT INTO plan_link_writes
@@ -262,7 +262,7 @@ BEGIN
             count(*) FILTER (WHERE c.state = 'applied' AND c.action = 'archive') AS archived,
             count(*) FILTER (WHERE c.state = 'held'
                 AND minga_roster_internal.awaits_approval(c.action, c.state_cause)) AS held,
-            (SELECT count(*) FROM plan_writes w WHERE w.code = 'kept' AND NOT w.links) AS kept,
+            (SELECT count(*) FROM plan_written w WHERE w.code = 'kept' AND NOT w.links) AS kept,
             count(*) FILTER (WHERE c.action = 'conflict') AS conflicts,
             count(*) FILTER (WHERE c.action = 'reject') AS rejects
         FROM minga_roster.changes c WHERE c.run = preview.run

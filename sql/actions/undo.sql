@@ -139,15 +139,14 @@ BEGIN
     PERFORM minga_roster_internal.read_people(connection);
     PERFORM minga_roster_internal.find_undo(target);
 
-    INSERT INTO plan_writes (nth, change, action, category, person_id, before, after, done, links)
-    SELECT row_number() OVER (ORDER BY u.nth), u.nth, u.action, u.category, u.person_id, u.before, u.after, false,
-        false
+    INSERT INTO plan_writes (change, action, category, person_id, before, after)
+    SELECT u.nth, u.action, u.category, u.person_id, u.before, u.after
     FROM plan_undoing u
     WHERE u.code IS NULL AND u.action <> 'link';
     ANALYZE plan_writes;
     PERFORM minga_roster_internal.write_people(connection);
     UPDATE plan_undoing u SET code = coalesce(w.code, 'changed_since'), failure = w.failure
-    FROM plan_writes w
+    FROM plan_written w
     WHERE w.change = u.nth AND NOT w.done;
 
     -- Links of kept people stay, and so do links that a later run wrote.

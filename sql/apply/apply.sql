@@ -1,62 +1,54 @@
 -- Apply: the only writer of people. Each person is checked again when written; one who was changed since the plan is
 -- left alone. Then the links, which say who is who, and whether the connection is proven.
 
-CREATE FUNCTION minga_roster_internal.write_range(connection connections, low integer, high integer,
+CREATE FUNCTION minga_roster_internal.write_range(connection connections,
+    statements minga_roster_internal.write_statement[], low integer, high integer,
     OUT hidden integer[], OUT kept integer[])
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     people regclass := connection.people;
     arguments text[] := ARRAY[connection.site, minga_roster_internal.clock()::text, low::text, high::text];
     actions text[] := ARRAY(SELECT DISTINCT w.action FROM plan_writes w
-        WHERE w.nth BETWEEN low AND high AND w.code IS NULL);
-    kind text;
-    written text[];
-    fits text;
-    read_back text;
+        WHERE w.change BETWEEN low AND high AND w.code IS NULL);
+    this minga_roster_internal.write_statement;
 BEGIN
-    FOREACH kind IN ARRAY ARRAY['archive', 'update', 'restore'] LOOP
-        CONTINUE WHEN kind <> ALL (actions);
-        written := ARRAY(SELECT DISTINCT k FROM plan_writes w CROSS JOIN LATERAL jsonb_object_keys(w.after) k
-            WHERE w.action = kind AND w.code IS NULL AND w.nth BETWEEN low AND high AND k <> 'archived_at');
-        fits := minga_roster_internal.fits_terms(people, kind,
-            ARRAY(SELECT DISTINCT k FROM plan_writes w CROSS JOIN LATERAL jsonb_object_keys(w.before) k
-            WHERE w.action = kind AND w.code IS NULL AND w.nth BETWEEN low AND high AND k <> 'archived_at'));
-        PERFORM minga_roster_internal.read_as_owner(people,
-            minga_roster_internal.update_statement(people, kind, written, fits), 'pg_temp.plan_hits',
-            VARIADIC arguments);
-        PERFORM minga_roster_internal.read_as_owner(people,
-            minga_roster_internal.written_query(people, kind, written, fits), 'pg_temp.plan_found', VARIADIC arguments);
-    END LOOP;
-    IF 'create' = ANY (actions) THEN
-        written := ARRAY(SELECT DISTINCT k FROM plan_writes w CROSS JOIN LATERAL jsonb_object_keys(w.after) k
-            WHERE w.action = 'create' AND w.code IS NULL AND w.nth BETWEEN low AND high);
-        read_back := minga_roster_internal.written_query(people, 'create', written, 'true');
-        PERFORM minga_roster_internal.read_as_owner(people,
-            minga_roster_internal.insert_statement(people, written), 'pg_temp.plan_hits', VARIADIC arguments);
-        -- A trigger may have given the person another id.
-        UPDATE plan_writes w SET person_id = h.person_id
-        FROM (SELECT t.change, min(t.person_id) AS person_id FROM plan_hits t GROUP BY t.change HAVING count(*) = 1) h
-        WHERE w.action = 'create' AND w.change = h.change AND w.person_id <> h.person_id;
-        PERFORM minga_roster_internal.read_as_owner(people, read_back, 'pg_temp.plan_found', VARIADIC arguments);
-        hidden := minga_roster_internal.missing_people(connection, low, high);
-        IF hidden <> '{}' THEN
-            PERFORM minga_roster_internal.find_newcomers(connection, hidden);
-            DELETE FROM plan_found f USING plan_writes w WHERE w.change = f.change AND w.action = 'create'
-                AND w.nth BETWEEN low AND high;
-            PERFORM minga_roster_internal.read_as_owner(people, read_back, 'pg_temp.plan_found', VARIADIC arguments);
-            hidden := minga_roster_internal.missing_people(connection, low, high);
-        END IF;
+    IF EXISTS (SELECT FROM plan_found) OR EXISTS (SELECT FROM plan_hits) THEN
+        TRUNCATE plan_found, plan_hits;
     END IF;
+    FOREACH this IN ARRAY statements LOOP
+        CONTINUE WHEN this.action <> ALL (actions);
+        PERFORM minga_roster_internal.read_as_owner(people, this.writes, 'pg_temp.plan_hits', VARIADIC arguments);
+        IF this.action = 'create' AND EXISTS (SELECT FROM plan_hits h JOIN plan_writes w USING (change)
+            WHERE w.action = 'create' AND w.change BETWEEN low AND high AND w.person_id <> h.person_id) THEN
+            -- A trigger gave people other ids.
+            UPDATE plan_writes w SET person_id = h.person_id
+            FROM (SELECT t.change, min(t.person_id) AS person_id FROM plan_hits t
+                GROUP BY t.change HAVING count(*) = 1) h
+            WHERE w.action = 'create' AND w.change BETWEEN low AND high AND w.change = h.change
+                AND w.person_id <> h.person_id;
+        END IF;
+        PERFORM minga_roster_internal.read_as_owner(people, this.reads, 'pg_temp.plan_found', VARIADIC arguments);
+        IF this.action = 'create' THEN
+            hidden := minga_roster_internal.missing_people(connection, low, high);
+            IF hidden <> '{}' THEN
+                PERFORM minga_roster_internal.find_newcomers(connection, hidden);
+                DELETE FROM plan_found f USING plan_writes w WHERE w.change = f.change AND w.action = 'create';
+                PERFORM minga_roster_internal.read_as_owner(people, this.reads, 'pg_temp.plan_found',
+                    VARIADIC arguments);
+                hidden := minga_roster_internal.missing_people(connection, low, high);
+            END IF;
+        END IF;
+    END LOOP;
     IF actions && ARRAY['archive', 'update', 'restore'] THEN
-        SELECT coalesce(hidden, '{}') || coalesce(array_agg(j.nth) FILTER (WHERE NOT j.is_kept), '{}'),
-            array_agg(j.nth) FILTER (WHERE j.is_kept)
+        SELECT coalesce(hidden, '{}') || coalesce(array_agg(j.change) FILTER (WHERE NOT j.is_kept), '{}'),
+            array_agg(j.change) FILTER (WHERE j.is_kept)
         INTO hidden, kept
         FROM (
-            SELECT w.nth, w.action = 'update' AND h.change IS NOT NULL AND f.change IS NOT NULL AS is_kept
+            SELECT w.change, w.action = 'update' AND h.change IS NOT NULL AND f.change IS NOT NULL AS is_kept
             FROM plan_writes w
             LEFT JOIN (SELECT DISTINCT t.change FROM plan_hits t) h ON h.change = w.change
             LEFT JOIN plan_found f ON f.change = w.change
-            WHERE w.action <> 'create' AND w.code IS NULL AND w.nth BETWEEN low AND high
+            WHERE w.action <> 'create' AND w.code IS NULL AND w.change BETWEEN low AND high
                 AND (f.fits OR (h.change IS NOT NULL
                     AND (f.change IS NULL OR (w.action <> 'update' AND f.archived <> (w.action = 'archive')))))
         ) j;
@@ -65,81 +57,132 @@ BEGIN
     kept := coalesce(kept, '{}');
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.write_range(connections, integer, integer) IS
-'Carries out the rows of plan_writes from nth low to high on the people relation, as its owner, and reads back what '
+COMMENT ON FUNCTION minga_roster_internal.write_range(connections, minga_roster_internal.write_statement[], integer,
+    integer) IS
+'Carries out the rows of plan_writes from change low to high on the people relation, as its owner, and reads back what '
     'is there: plan_hits has what was done, plan_found who is there. A person who is not as before says is not hit. '
     'hidden are the rows of which nothing is to be seen, kept the updates after which the person is as before.';
 
-CREATE FUNCTION minga_roster_internal.draw_ids(connection connections) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION minga_roster_internal.note_written(low integer, high integer) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    INSERT INTO plan_written (change, action, category, person_id, done, code, failure, seen, stored, links)
+    SELECT w.change, w.action, w.category, w.person_id,
+        w.code IS NULL AND f.change IS NOT NULL
+            AND (w.action = 'create' OR w.change IN (SELECT h.change FROM plan_hits h)
+                OR (w.action = 'update' AND f.now IS NULL AND NOT f.fits)),
+        w.code, w.failure, CASE WHEN w.code IS NULL THEN f.seen END,
+        CASE
+            WHEN w.code = 'kept' THEN w.before - 'archived_at'
+            WHEN w.code IS NULL AND f.now IS NOT NULL THEN (SELECT jsonb_object_agg(k, f.now -> k)
+                FROM jsonb_object_keys(w.after) k
+                WHERE f.now ? k AND f.now ->> k IS DISTINCT FROM w.after ->> k)
+        END,
+        false
+    FROM plan_writes w
+    LEFT JOIN (SELECT DISTINCT ON (t.change) t.* FROM plan_found t ORDER BY t.change) f ON f.change = w.change
+    WHERE w.change BETWEEN low AND high
+$$;
+COMMENT ON FUNCTION minga_roster_internal.note_written(integer, integer) IS
+'Fills plan_written with what became of a range of writes, by plan_hits and plan_found.';
+
+CREATE FUNCTION minga_roster_internal.split_range(range int4range, failed_at integer) RETURNS int4range[]
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    batch CONSTANT integer := 2000;
+    low CONSTANT integer := lower(range);
+    high CONSTANT integer := upper(range);
+    middle CONSTANT integer := (low + high) / 2;
 BEGIN
-    PERFORM minga_roster_internal.read_as_owner(connection.people,
-        minga_roster_internal.new_ids_query(connection.people), 'pg_temp.plan_drawn_ids');
-    UPDATE plan_writes w SET person_id = d.person_id FROM plan_drawn_ids d WHERE d.change = w.change;
+    IF high - low > batch THEN
+        RETURN ARRAY(SELECT int4range(n, least(n + batch, high))
+            FROM generate_series(low, high - 1, batch) n ORDER BY n);
+    ELSIF failed_at <@ range THEN
+        RETURN ARRAY[int4range(low, failed_at), int4range(failed_at, failed_at + 1), int4range(failed_at + 1, high)];
+    END IF;
+    RETURN ARRAY[int4range(low, middle), int4range(middle, high)];
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.draw_ids(connections) IS
-'Draws the ids of new people by the relation''s own default.';
+COMMENT ON FUNCTION minga_roster_internal.split_range(int4range, integer) IS
+'The ranges in which a range is written again, in order, after an error of one row took it back: batches, so that no '
+    'more than one is written again for each such row; and of a batch that row (failed_at) and what is beside it, or '
+    'two halves if it is not known.';
+
+CREATE FUNCTION minga_roster_internal.index_writes() RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF to_regclass('pg_temp.plan_writes_change') IS NULL THEN
+        CREATE INDEX plan_writes_change ON plan_writes (change);
+        CREATE INDEX plan_written_person ON plan_written (person_id) WHERE done;
+        CREATE INDEX plan_people_person ON plan_people (person_id);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.index_writes() IS
+'Makes the indexes that keep the costs of a range in proportion to it. write_people drops them.';
 
 CREATE FUNCTION minga_roster_internal.write_people(connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     most_offenders CONSTANT integer := 100;
     most_rounds CONSTANT integer := 20;
-    lows integer[] := ARRAY[1];
-    highs integer[] := ARRAY[(SELECT max(w.nth) FROM plan_writes w)];
+    statements minga_roster_internal.write_statement[];
+    ranges int4range[] := ARRAY(SELECT int4range(min(w.change), max(w.change), '[]') FROM plan_writes w);
+    this int4range;
     low integer;
     high integer;
+    failures integer := 0;
     offenders integer := 0;
     rounds integer := 0;
-    again integer[];
+    again int4range;
     unseen record;
     constraint_hit text;
     column_hit text;
     blame record;
 BEGIN
-    IF highs[1] IS NULL THEN
+    IF NOT EXISTS (SELECT FROM plan_writes) THEN
         RETURN;
     END IF;
     PERFORM minga_roster_internal.grant_temp(connection.people, 'plan_writes', 'SELECT');
     PERFORM minga_roster_internal.make_plan_tables('write');
-    IF EXISTS (SELECT FROM plan_writes w WHERE w.action = 'create') THEN
-        PERFORM minga_roster_internal.draw_ids(connection);
-    END IF;
-    WHILE lows <> '{}' LOOP
-        low := lows[cardinality(lows)];
-        high := highs[cardinality(highs)];
-        lows := trim_array(lows, 1);
-        highs := trim_array(highs, 1);
+    statements := ARRAY(SELECT s FROM minga_roster_internal.write_statements(connection.people) s);
+    WHILE ranges <> '{}' LOOP
+        this := ranges[1];
+        ranges := ranges[2:];
+        CONTINUE WHEN isempty(this);
+        low := lower(this);
+        high := upper(this) - 1;
         unseen := NULL;
         BEGIN
-            unseen := minga_roster_internal.write_range(connection, low, high);
+            unseen := minga_roster_internal.write_range(connection, statements, low, high);
             IF unseen.hidden <> '{}' OR unseen.kept <> '{}' THEN
                 RAISE EXCEPTION 'the people relation does not show what was written';
             END IF;
+            unseen := NULL;
+            PERFORM minga_roster_internal.note_written(low, high);
         EXCEPTION
             WHEN OTHERS OR assert_failure THEN
                 GET STACKED DIAGNOSTICS constraint_hit = CONSTRAINT_NAME, column_hit = COLUMN_NAME;
-                SELECT e.of_a_row, e.told INTO blame FROM minga_roster_internal.owner_error() e;
+                SELECT e.of_a_row, e.told, e.at_change INTO blame FROM minga_roster_internal.owner_error() e;
+                PERFORM minga_roster_internal.index_writes();
                 IF unseen IS NOT NULL THEN
                     -- All of it was taken back, and is done again without those.
-                    rounds := CASE WHEN again = ARRAY[low, high] THEN rounds ELSE 0 END + 1;
-                    again := ARRAY[low, high];
+                    rounds := CASE WHEN again = this THEN rounds ELSE 0 END + 1;
+                    again := this;
                     UPDATE plan_writes w
-                    SET code = CASE WHEN w.nth = ANY (unseen.kept) THEN 'kept' ELSE 'not stored' END,
+                    SET code = CASE WHEN w.change = ANY (unseen.kept) THEN 'kept' ELSE 'not stored' END,
                         failure = minga_roster_internal.state_reason(
-                            CASE WHEN w.nth = ANY (unseen.kept) THEN 'kept' ELSE 'not_stored' END, w.action),
-                        stored = CASE WHEN w.nth = ANY (unseen.kept) THEN w.before - 'archived_at' END
-                    WHERE w.nth = ANY (unseen.hidden || unseen.kept)
+                            CASE WHEN w.change = ANY (unseen.kept) THEN 'kept' ELSE 'not_stored' END, w.action)
+                    WHERE w.change = ANY (unseen.hidden || unseen.kept)
                         -- A relation that hides other people each time comes to no end.
-                        OR (rounds > most_rounds AND w.nth BETWEEN low AND high AND w.code IS NULL);
-                    lows := lows || low;
-                    highs := highs || high;
+                        OR (rounds > most_rounds AND w.change BETWEEN low AND high AND w.code IS NULL);
+                    ranges := this || ranges;
                 ELSIF NOT blame.of_a_row THEN
                     RAISE;
                 ELSIF low < high THEN
-                    lows := lows || ARRAY[(low + high) / 2 + 1, low];
-                    highs := highs || ARRAY[high, (low + high) / 2];
+                    failures := failures + 1;
+                    -- A trigger may name any row: one that is often wrong is not asked again.
+                    ranges := minga_roster_internal.split_range(this,
+                        CASE WHEN failures <= 3 * offenders + 10 THEN blame.at_change END) || ranges;
                 ELSE
                     offenders := offenders + 1;
                     IF offenders > most_offenders THEN
@@ -149,36 +192,27 @@ BEGIN
                     SET code = 'refused', failure = minga_roster_internal.state_reason('rejected',
                         concat('SQLSTATE ', SQLSTATE, minga_roster_internal.told_name('constraint', constraint_hit),
                             minga_roster_internal.told_name('column', column_hit), ': ' || blame.told))
-                    WHERE w.nth = low;
+                    WHERE w.change = low;
+                    ranges := this || ranges;
                 END IF;
                 -- For few rows indexes are better than scans.
-                IF to_regclass('pg_temp.plan_writes_nth') IS NULL THEN
-                    CREATE INDEX plan_writes_nth ON plan_writes (nth);
-                END IF;
-                PERFORM set_config('enable_nestloop', CASE WHEN high - low > 2000 THEN 'off' ELSE 'on' END, true);
+                PERFORM set_config('enable_nestloop',
+                    CASE WHEN upper(ranges[1]) - lower(ranges[1]) > 2000 THEN 'off' ELSE 'on' END, true);
         END;
     END LOOP;
-    IF to_regclass('pg_temp.plan_writes_nth') IS NOT NULL THEN
-        DROP INDEX pg_temp.plan_writes_nth;
+    IF to_regclass('pg_temp.plan_writes_change') IS NOT NULL THEN
+        DROP INDEX pg_temp.plan_writes_change, pg_temp.plan_written_person, pg_temp.plan_people_person;
     END IF;
-    UPDATE plan_writes w
-    SET done = w.action = 'create' OR h.change IS NOT NULL OR (w.action = 'update' AND f.now IS NULL AND NOT f.fits),
-        seen = f.seen,
-        stored = CASE WHEN f.now IS NOT NULL THEN (SELECT jsonb_object_agg(k, f.now -> k)
-            FROM jsonb_object_keys(w.after) k
-            WHERE f.now ? k AND f.now ->> k IS DISTINCT FROM w.after ->> k) END
-    FROM plan_found f LEFT JOIN (SELECT DISTINCT t.change FROM plan_hits t) h ON h.change = f.change
-    WHERE w.change = f.change AND w.code IS NULL;
     PERFORM minga_roster_internal.revoke_temp(connection.people, 'plan_writes');
     PERFORM minga_roster_internal.remember_stored(connection);
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.write_people(connections) IS
-'Carries out plan_writes, and marks what was done, and what the relation made of it (stored). Of what is '
-    'not done code says why, where the relation is the cause: "refused", an error that one person may have caused, '
-    'narrowed down by halves, each in a subtransaction, until the offenders stand alone (with more than 100 of them '
-    'the error is raised); "not stored", nothing of it was to be seen; "kept", an update after which the person is '
-    'as before. failure has it in words. All others are written.';
+'Carries out plan_writes, and fills plan_written with what was done and what the relation made of it (stored). Of what '
+    'is not done code says why, where the relation is the cause: "refused", an error that one person may have caused '
+    '(all others are written again in ranges, each in a subtransaction, until the offenders stand alone; with more '
+    'than 100 of them the error is raised); "not stored", nothing of it was to be seen; "kept", an update after which '
+    'the person is as before. failure has it in words. All others are written.';
 
 CREATE FUNCTION minga_roster_internal.load_changes(of_run bigint, of_state text) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -194,19 +228,34 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.load_changes(bigint, text) IS
 'Fills plan_changes with the changes of an earlier run in this state; of held ones, those that wait for an approval.';
 
-CREATE FUNCTION minga_roster_internal.open_writes(of_state text) RETURNS void
+CREATE FUNCTION minga_roster_internal.draw_ids(connection connections, of_state text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    creates integer[] := ARRAY(SELECT c.change FROM plan_changes c WHERE c.state = of_state AND c.action = 'create'
+        AND c.change NOT IN (SELECT f.change FROM plan_refusals f WHERE f.code IS NOT NULL) ORDER BY c.change);
 BEGIN
-    INSERT INTO plan_writes (nth, change, action, category, person_id, sourced_id, before, after, done, links)
-    SELECT row_number() OVER (ORDER BY c.change), c.change, c.action, c.category, c.person_id, c.sourced_ids[1],
-        c.before, c.after, false, false
-    FROM plan_changes c
+    IF creates <> '{}' THEN
+        PERFORM minga_roster_internal.read_as_owner(connection.people,
+            minga_roster_internal.new_ids_query(connection.people), 'pg_temp.plan_drawn_ids', creates::text);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.draw_ids(connections, text) IS
+'Fills plan_drawn_ids: draws the ids of new people by the relation''s own default.';
+
+CREATE FUNCTION minga_roster_internal.open_writes(connection connections, of_state text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off AS $$
+BEGIN
+    PERFORM minga_roster_internal.draw_ids(connection, of_state);
+    INSERT INTO plan_writes (change, action, category, person_id, sourced_id, before, after)
+    SELECT c.change, c.action, c.category, coalesce(d.person_id, c.person_id), c.sourced_ids[1], c.before, c.after
+    FROM plan_changes c LEFT JOIN plan_drawn_ids d ON d.change = c.change
     WHERE c.state = of_state AND c.action IN ('create', 'update', 'restore', 'archive')
         AND c.change NOT IN (SELECT f.change FROM plan_refusals f WHERE f.code IS NOT NULL);
     ANALYZE plan_writes;
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.open_writes(text) IS
+COMMENT ON FUNCTION minga_roster_internal.open_writes(connections, text) IS
 'Fills plan_writes with the changes to people of plan_changes in this state, less those in plan_refusals.';
 
 CREATE FUNCTION minga_roster_internal.open_link_writes() RETURNS void
@@ -263,7 +312,7 @@ BEGIN
     END IF;
     PERFORM minga_roster_internal.make_plan_tables('link');
     -- A person whom the relation keeps as before is linked all the same.
-    UPDATE plan_writes w SET links = true
+    UPDATE plan_written w SET links = true
     FROM plan_link_writes l
     WHERE w.code = 'kept' AND l.change = w.change AND l.deed IN ('insert', 'replace');
     -- What waits for a change that was not carried out is not written.
@@ -275,7 +324,7 @@ BEGIN
             l.returned, CASE WHEN u.change IS NULL THEN l.archived END AS archived
         FROM plan_link_writes l
         LEFT JOIN (
-            SELECT w.change, coalesce(w.code = 'kept', false) AS kept FROM plan_writes w WHERE NOT w.done
+            SELECT w.change, coalesce(w.code = 'kept', false) AS kept FROM plan_written w WHERE NOT w.done
             UNION
             SELECT f.change, false FROM plan_refusals f WHERE f.code IS NOT NULL
         ) u ON u.change = l.change
@@ -298,7 +347,7 @@ BEGIN
     INSERT INTO minga_roster.links (connection, sourced_id, site, person_id, category, role_written, rule, linked_run)
     SELECT run.connection, w.sourced_id, run.site, coalesce(w.person_id, p.person_id), w.category, w.role_written,
         w.rule, coalesce(w.linked_run, run.run)
-    FROM plan_due_links w LEFT JOIN plan_writes p ON p.change = w.change AND p.action = 'create'
+    FROM plan_due_links w LEFT JOIN plan_written p ON p.change = w.change AND p.action = 'create'
     WHERE w.deed IN ('insert', 'replace');
     UPDATE minga_roster.links l
     SET category = coalesce(w.category, l.category), role_written = coalesce(w.role_written, l.role_written),
@@ -322,7 +371,7 @@ BEGIN
         state_cause = s.state_cause, seen = s.seen, done_by = s.done_by, conflict = s.conflict, stored = s.stored
     FROM minga_roster_internal.settled_changes(planned_in, settle_changes.run) s
     WHERE c.run = planned_in AND c.change = s.change AND c.state = 'planned';
-    IF EXISTS (SELECT FROM plan_writes w WHERE w.code = 'not stored' AND w.action = 'create') THEN
+    IF EXISTS (SELECT FROM plan_written w WHERE w.code = 'not stored' AND w.action = 'create') THEN
         PERFORM minga_roster_internal.keep_conflict_pairs(minga_roster_internal.known_run(planned_in));
     END IF;
 END
@@ -354,7 +403,7 @@ DECLARE
     connection minga_roster.connections := minga_roster_internal.known_connection(this.connection);
 BEGIN
     UPDATE minga_roster.runs r SET phase = 'apply' WHERE r.run = this.run;
-    PERFORM minga_roster_internal.open_writes('planned');
+    PERFORM minga_roster_internal.open_writes(connection, 'planned');
     PERFORM minga_roster_internal.write_people(connection);
     PERFORM minga_roster_internal.open_link_writes();
     PERFORM minga_roster_internal.write_links(this);

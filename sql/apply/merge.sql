@@ -41,14 +41,14 @@ CREATE FUNCTION minga_roster_internal.find_taken(approved runs) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
     PERFORM minga_roster_internal.make_plan_tables('approve');
-    IF NOT EXISTS (SELECT FROM plan_writes w WHERE w.action = 'create') THEN
+    IF NOT EXISTS (SELECT FROM plan_changes c WHERE c.action = 'create') THEN
         RETURN;
     END IF;
     PERFORM minga_roster_internal.mark_seen();
     INSERT INTO plan_taken
-    SELECT w.change, 'same_key_person'
-    FROM plan_writes w JOIN plan_sights s ON s.change = w.change
-    WHERE w.action = 'create'
+    SELECT c.change, 'same_key_person'
+    FROM plan_changes c JOIN plan_sights s ON s.change = c.change
+    WHERE c.action = 'create'
     UNION ALL
     SELECT p.change, 'link_changed'
     FROM minga_roster.planned_links p
@@ -128,7 +128,6 @@ BEGIN
 
     PERFORM minga_roster_internal.read_people(connection);
     PERFORM minga_roster_internal.load_changes(approved.run, 'held');
-    PERFORM minga_roster_internal.open_writes('held');
     PERFORM minga_roster_internal.find_taken(approved);
     INSERT INTO plan_refusals (change, code)
     SELECT w.change,
@@ -141,7 +140,7 @@ BEGIN
                 WHEN w.action = 'archive' AND coalesce(l.listed, true) THEN 'listed_again'
                 WHEN w.action = 'archive' AND l.listed_elsewhere THEN 'listed_elsewhere'
             END)
-    FROM plan_writes w
+    FROM plan_changes w
     LEFT JOIN minga_roster.toggles t ON t.connection = this.connection AND t.category = w.category
     LEFT JOIN plan_people p ON p.person_id = w.person_id
     LEFT JOIN (SELECT n.change, min(n.code) AS code FROM plan_taken n GROUP BY n.change) n ON n.change = w.change
@@ -164,7 +163,7 @@ BEGIN
         GROUP BY c.change
         HAVING count(*) = count(o.sourced_id)
     ) k ON k.change = w.change;
-    DELETE FROM plan_writes w USING plan_refusals f WHERE f.change = w.change AND f.code IS NOT NULL;
+    PERFORM minga_roster_internal.open_writes(connection, 'held');
     PERFORM minga_roster_internal.write_people(connection);
 
     UPDATE minga_roster.changes c
@@ -177,22 +176,24 @@ BEGIN
         after = CASE WHEN w.done AND c.action = 'archive' THEN
             jsonb_build_object('archived_at', minga_roster_internal.clock()) || c.after ELSE c.after END,
         seen = w.seen, done_by = CASE WHEN w.done THEN this.run END, stored = w.stored
-    FROM plan_refusals f LEFT JOIN plan_writes w ON w.change = f.change
+    FROM plan_refusals f LEFT JOIN plan_written w ON w.change = f.change
     WHERE c.run = approved.run AND c.change = f.change;
     INSERT INTO minga_roster.link_changes (run, sourced_id, before)
     SELECT this.run, l.sourced_id, to_jsonb(l)
-    FROM plan_writes w JOIN minga_roster.links l ON l.person_id = w.person_id
-    WHERE w.done AND (w.action = 'archive' OR (w.action = 'update' AND w.after ? 'role'))
+    FROM plan_written d
+    JOIN plan_writes w ON w.change = d.change
+    JOIN minga_roster.links l ON l.person_id = d.person_id
+    WHERE d.done AND (w.action = 'archive' OR (w.action = 'update' AND w.after ? 'role'))
         AND l.connection = this.connection AND l.site = this.site;
     UPDATE minga_roster.links l
     SET archived_run = CASE w.action WHEN 'archive' THEN approved.run ELSE l.archived_run END,
         role_written = CASE w.action WHEN 'archive' THEN l.role_written ELSE w.after ->> 'role' END
-    FROM plan_writes w
-    WHERE w.done AND (w.action = 'archive' OR (w.action = 'update' AND w.after ? 'role'))
-        AND l.connection = this.connection AND l.person_id = w.person_id;
+    FROM plan_written d JOIN plan_writes w ON w.change = d.change
+    WHERE d.done AND (w.action = 'archive' OR (w.action = 'update' AND w.after ? 'role'))
+        AND l.connection = this.connection AND l.person_id = d.person_id;
     INSERT INTO minga_roster.links (connection, sourced_id, site, person_id, category, role_written, rule, linked_run)
     SELECT this.connection, l.sourced_id, this.site, w.person_id, l.category, l.role_written, l.rule, this.run
-    FROM plan_writes w JOIN minga_roster.planned_links l ON l.run = approved.run AND l.change = w.change
+    FROM plan_written w JOIN minga_roster.planned_links l ON l.run = approved.run AND l.change = w.change
     WHERE w.done AND w.action = 'create';
     DELETE FROM minga_roster.planned_links l WHERE l.run = approved.run;
     PERFORM minga_roster_internal.remember_written(this.connection);
@@ -200,11 +201,11 @@ BEGIN
         UPDATE minga_roster.connections c SET unproven = false WHERE c.connection = this.connection;
     END IF;
     INSERT INTO minga_roster.run_counts (run, category, action, count)
-    SELECT this.run, w.category, w.action, count(*) FROM plan_writes w WHERE w.done GROUP BY w.category, w.action;
+    SELECT this.run, w.category, w.action, count(*) FROM plan_written w WHERE w.done GROUP BY w.category, w.action;
     UPDATE minga_roster.runs r
-    SET archived = (SELECT count(*) FROM plan_writes w WHERE w.done AND w.action = 'archive'),
-        updated = (SELECT count(*) FROM plan_writes w WHERE w.done AND w.action = 'update'),
-        created = (SELECT count(*) FROM plan_writes w WHERE w.done AND w.action = 'create'),
+    SET archived = (SELECT count(*) FROM plan_written w WHERE w.done AND w.action = 'archive'),
+        updated = (SELECT count(*) FROM plan_written w WHERE w.done AND w.action = 'update'),
+        created = (SELECT count(*) FROM plan_written w WHERE w.done AND w.action = 'create'),
         linked = 0, restored = 0, held = 0, unchanged = 0, skipped = 0, conflicts = 0, rejects = 0
     WHERE r.run = this.run;
 END
@@ -225,8 +226,9 @@ COMMENT ON FUNCTION minga_roster_internal.lock_people(connections) IS
 'Takes the lock for writing to the people relation before anything is read from it. A run that took it later could '
     'deadlock with a session that can read the relation and waits for a stronger lock.';
 
+-- The plan's tables are joined by hashes; a few hundred rows tell how large these become.
 CREATE FUNCTION minga_roster_internal.merge_run(run bigint) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET default_statistics_target = 1 AS $$
 DECLARE
     this minga_roster.runs := minga_roster_internal.known_run(merge_run.run);
 BEGIN

@@ -3,11 +3,12 @@
 -- it cannot see. Must survive relations that hide, move or renumber people: anyone who appears is a new person of this
 -- site, or no one.
 
-CREATE FUNCTION minga_roster_internal.owner_error(OUT of_a_row boolean, OUT told text)
+CREATE FUNCTION minga_roster_internal.owner_error(OUT of_a_row boolean, OUT told text, OUT at_change integer)
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_owner_error';
 COMMENT ON FUNCTION minga_roster_internal.owner_error() IS
 'About the last error of as_owner or read_as_owner: whether a single row may have caused it, so that the other rows '
-'can be written without it, and its message; NULL if the message may quote a person. Superusers only.';
+'can be written without it; its message, NULL if the message may quote a person; and the change of the new person who '
+'was written last, which a trigger may have set as well. Superusers only.';
 
 CREATE FUNCTION minga_roster_internal.told_name(kind text, name text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -31,15 +32,16 @@ RETURNS integer[]
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RETURN ARRAY(
-        SELECT w.nth
+        SELECT w.change
         FROM plan_writes w
         LEFT JOIN (SELECT f.person_id, min(f.change) AS change FROM plan_found f GROUP BY f.person_id
             HAVING count(*) = 1) f ON f.change = w.change
-        LEFT JOIN plan_people p ON p.person_id = f.person_id
-        LEFT JOIN (SELECT DISTINCT l.person_id FROM minga_roster.links l WHERE l.site = connection.site) l
-            ON l.person_id = f.person_id
-        WHERE w.action = 'create' AND w.code IS NULL AND w.nth BETWEEN low AND high
-            AND (f.change IS NULL OR p.person_id IS NOT NULL OR l.person_id IS NOT NULL));
+        WHERE w.action = 'create' AND w.code IS NULL AND w.change BETWEEN low AND high
+            AND (f.change IS NULL
+                OR EXISTS (SELECT FROM plan_people p WHERE p.person_id = f.person_id)
+                OR EXISTS (SELECT FROM plan_written d WHERE d.done AND d.person_id = f.person_id)
+                OR EXISTS (SELECT FROM minga_roster.links l
+                    WHERE l.site = connection.site AND l.person_id = f.person_id)));
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.missing_people(connections, integer, integer) IS
@@ -54,24 +56,24 @@ BEGIN
         minga_roster_internal.newcomers_query(connection.people), 'pg_temp.plan_newcomers', connection.site);
     DELETE FROM plan_newcomers n
     WHERE n.person_id IN (SELECT p.person_id FROM plan_people p)
-        OR n.person_id IN (SELECT f.person_id FROM plan_found f JOIN plan_writes w USING (change)
-            WHERE w.nth <> ALL (missing));
+        OR n.person_id IN (SELECT d.person_id FROM plan_written d WHERE d.done)
+        OR n.person_id IN (SELECT f.person_id FROM plan_found f WHERE f.change <> ALL (missing));
     UPDATE plan_writes w SET person_id = m.person_id
     FROM (
-        SELECT t.nth, t.person_id, count(*) OVER (PARTITION BY t.nth) AS newcomers,
+        SELECT t.change, t.person_id, count(*) OVER (PARTITION BY t.change) AS newcomers,
             count(*) OVER (PARTITION BY t.person_id) AS rows
         FROM (
-            SELECT w.nth, n.person_id
+            SELECT w.change, n.person_id
             FROM plan_writes w
             JOIN plan_newcomers n ON lower(n.given_name) = lower(w.after ->> 'given_name')
                 AND lower(n.family_name) = lower(w.after ->> 'family_name')
-            WHERE w.nth = ANY (missing)
+            WHERE w.change = ANY (missing)
                 AND (lower(n.identifier) <> lower(w.after ->> 'identifier')
                     OR lower(n.email) <> lower(w.after ->> 'email')
                     OR lower(n.username) <> lower(w.after ->> 'username')) IS NOT TRUE
         ) t
     ) m
-    WHERE m.nth = w.nth AND m.newcomers = 1 AND m.rows = 1;
+    WHERE m.change = w.change AND m.newcomers = 1 AND m.rows = 1;
     DELETE FROM plan_newcomers;
 END
 $$;
@@ -85,8 +87,10 @@ BEGIN
     IF EXISTS (SELECT FROM minga_roster.stored_values v WHERE v.connection = remember_stored.connection.connection) THEN
         DELETE FROM minga_roster.stored_values v
         USING (
-            SELECT w.person_id, k.name, w.stored, w.after FROM plan_writes w
-            CROSS JOIN LATERAL jsonb_object_keys(w.after) k (name) WHERE w.done OR w.code = 'kept'
+            SELECT d.person_id, k.name, d.stored, w.after
+            FROM plan_written d JOIN plan_writes w ON w.change = d.change
+            CROSS JOIN LATERAL jsonb_object_keys(w.after) k (name)
+            WHERE d.done OR d.code = 'kept'
         ) n
         WHERE v.connection = remember_stored.connection.connection AND v.person_id = n.person_id
             AND v.column_name = n.name
@@ -94,10 +98,11 @@ BEGIN
                 OR v.sent <> minga_roster_internal.value_hash(n.after ->> n.name));
     END IF;
     INSERT INTO minga_roster.stored_values (connection, person_id, column_name, sent, stored)
-    SELECT remember_stored.connection.connection, w.person_id, k.key,
+    SELECT remember_stored.connection.connection, d.person_id, k.key,
         minga_roster_internal.value_hash(w.after ->> k.key), minga_roster_internal.value_hash(k.value)
-    FROM plan_writes w CROSS JOIN LATERAL jsonb_each_text(w.stored) k
-    WHERE (w.done OR w.code = 'kept') AND w.stored IS NOT NULL
+    FROM plan_written d JOIN plan_writes w ON w.change = d.change
+    CROSS JOIN LATERAL jsonb_each_text(d.stored) k
+    WHERE (d.done OR d.code = 'kept') AND d.stored IS NOT NULL
     ON CONFLICT ON CONSTRAINT stored_values_pkey DO NOTHING;
 END
 $$;

@@ -90,8 +90,9 @@ BEGIN
             w.after AS written
         FROM (SELECT p.* FROM plan_people p WHERE p.person_id IN (SELECT l.person_id FROM minga_roster.links l
             WHERE l.connection = remember_written.connection)) p
-        FULL JOIN (SELECT w.person_id, w.after, w.stored FROM plan_writes w WHERE w.done
-            AND w.after - 'archived_at' <> '{}') w ON w.person_id = p.person_id
+        FULL JOIN (SELECT d.person_id, w.after, d.stored
+            FROM plan_written d JOIN plan_writes w ON w.change = d.change
+            WHERE d.done AND w.after - 'archived_at' <> '{}') w ON w.person_id = p.person_id
     ) s
     CROSS JOIN minga_roster.column_owners o
     WHERE o.connection = remember_written.connection AND o.owner = 'sis unless edited';

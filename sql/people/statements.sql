@@ -1,6 +1,6 @@
 -- All SQL that runs on a people relation is built here; the steps of a run only pass it to as_owner and read_as_owner.
 -- In each statement p is the people relation and w a row of the run's temporary table; $1 is the site, $2 the time of
--- the run, $3 and $4 are the first and last row of plan_writes. A function named ..._terms returns expressions, any
+-- the run, $3 and $4 are the first and last change of plan_writes. A function named ..._terms returns expressions, any
 -- other one a whole statement. Statements are built for each run, because ALTER TABLE may change the relation between
 -- two runs. They name everything with its schema, because the owner, with whose rights they run, may be hostile.
 
@@ -425,11 +425,12 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.words_query(regclass, text) IS
 'The 1,000 most frequent values of a column of the contract in the first million rows, and how many people have each.';
 
--- Statements: writing people. Rows of w without a code, from nth $3 to $4, are written.
+-- Statements: writing people. Rows of w without a code, from change $3 to $4, are written.
 
 CREATE FUNCTION minga_roster_internal.write_terms(kind text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-RETURN format('w.action = %L AND w.code IS NULL AND w.nth BETWEEN $3::pg_catalog.int4 AND $4::pg_catalog.int4', kind);
+RETURN format('w.action = %L AND w.code IS NULL AND w.change BETWEEN $3::pg_catalog.int4 AND $4::pg_catalog.int4',
+    kind);
 COMMENT ON FUNCTION minga_roster_internal.write_terms(text) IS
 'Whether w is one of the writes of this kind to carry out.';
 
@@ -567,7 +568,6 @@ BEGIN
             SELECT {values}
             FROM pg_temp.plan_writes w
             WHERE {of_writes}
-            ORDER BY w.change
             RETURNING pg_catalog.current_setting('roster_write.change')::pg_catalog.int4 AS change,
                 {person_id} AS person_id
         )
@@ -628,12 +628,45 @@ COMMENT ON FUNCTION minga_roster_internal.written_query(regclass, text, text[], 
 'Reads back the people of the writes of this kind: their hash, whether they still fit, whether they are archived, and '
     'the written columns if one of them is not as it was sent.';
 
+CREATE TYPE minga_roster_internal.write_statement AS (
+    action text,
+    writes text,
+    reads text
+);
+COMMENT ON TYPE minga_roster_internal.write_statement IS
+'How a range of writes of this action is carried out, and how its people are read back.';
+
+CREATE FUNCTION minga_roster_internal.write_statements(relation regclass)
+RETURNS SETOF minga_roster_internal.write_statement
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    WITH names AS (
+        SELECT c AS name FROM unnest(minga_roster_internal.written_columns() || 'role'::text) c
+    ), actions AS (
+        SELECT a.action,
+            ARRAY(SELECT n.name FROM names n
+                WHERE EXISTS (SELECT FROM plan_writes w WHERE w.action = a.action AND w.after ? n.name)) AS written,
+            CASE WHEN a.action <> 'create' THEN ARRAY(SELECT n.name FROM names n
+                WHERE EXISTS (SELECT FROM plan_writes w WHERE w.action = a.action AND w.before ? n.name))
+                END AS compared
+        FROM unnest(ARRAY['archive', 'update', 'restore', 'create']) a (action)
+        WHERE EXISTS (SELECT FROM plan_writes w WHERE w.action = a.action)
+    )
+    SELECT a.action,
+        CASE a.action WHEN 'create' THEN minga_roster_internal.insert_statement(relation, a.written)
+            ELSE minga_roster_internal.update_statement(relation, a.action, a.written, f.fits) END,
+        minga_roster_internal.written_query(relation, a.action, a.written, f.fits)
+    FROM actions a
+    CROSS JOIN LATERAL (SELECT CASE a.action WHEN 'create' THEN 'true'
+        ELSE minga_roster_internal.fits_terms(relation, a.action, a.compared) END AS fits) f
+$$;
+COMMENT ON FUNCTION minga_roster_internal.write_statements(regclass) IS
+'The statements for the actions of plan_writes, over the columns that these have.';
+
 CREATE FUNCTION minga_roster_internal.new_ids_query(relation regclass) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT minga_roster_internal.fill_template($template$
         SELECT w.change, (({default})::{type})::pg_catalog.text
-        FROM pg_temp.plan_writes w
-        WHERE w.action = 'create'
+        FROM pg_catalog.unnest($1::pg_catalog.int4[]) w (change)
         $template$,
         'default', minga_roster_internal.column_default(r.relation, r.columns ->> 'person_id'),
         'type', minga_roster_internal.stored_type(r.relation, r.columns ->> 'person_id'))
@@ -641,7 +674,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     WHERE r.relation = new_ids_query.relation
 $$;
 COMMENT ON FUNCTION minga_roster_internal.new_ids_query(regclass) IS
-'Draws an id for each create from the default of the relation.';
+'Draws an id for each of the changes $1 from the default of the relation.';
 
 CREATE FUNCTION minga_roster_internal.lock_statement(relation regclass) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$

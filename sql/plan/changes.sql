@@ -143,7 +143,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_nestloop = 
         CASE WHEN c.state = 'planned' AND (coalesce(w.done, true) OR w.links) THEN (settled_changes.done_by).run END,
         CASE WHEN w.code = 'not stored' AND c.action = 'create' THEN 'not_stored' ELSE c.conflict END,
         c.same_name, w.stored
-    FROM plan_changes c LEFT JOIN plan_writes w ON w.change = c.change
+    FROM plan_changes c LEFT JOIN plan_written w ON w.change = c.change
 $$;
 COMMENT ON FUNCTION minga_roster_internal.settled_changes(bigint, runs) IS
 'The changes at hand as the run done_by, which has carried out the planned ones, leaves them.';

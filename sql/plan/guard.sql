@@ -9,11 +9,13 @@ BEGIN
     IF EXISTS (SELECT FROM plan_linked_people) THEN
         RETURN;
     END IF;
-    -- The links as tonight's run leaves them: tomorrow's base, and so tonight's.
+    -- The links as tonight's run leaves them: tomorrow's base, and so tonight's. Most people have one.
     INSERT INTO plan_linked_people (person_id, category, archived, listed, writable)
-    SELECT DISTINCT ON (l.person_id) l.person_id, l.category, p.archived,
-        bool_or(l.listed) OVER (PARTITION BY l.person_id), p.protection IS NULL
-    FROM (
+    WITH several AS MATERIALIZED (
+        SELECT x.person_id FROM plan_special_people x
+        UNION
+        SELECT w.person_id FROM plan_links w WHERE w.deed IN ('insert', 'replace') AND w.person_id IS NOT NULL
+    ), link AS MATERIALIZED (
         SELECT l.person_id, coalesce(w.category, l.category) AS category,
             (l.missed_since IS NOT NULL OR coalesce(w.missing, false)) AND NOT coalesce(w.returned, false) AS missed,
             l.missed_since,
@@ -27,10 +29,20 @@ BEGIN
         UNION ALL
         SELECT w.person_id, w.category, false, NULL, true
         FROM plan_links w WHERE w.deed IN ('insert', 'replace') AND w.person_id IS NOT NULL
-    ) l
-    JOIN plan_categories c ON c.category = l.category
-    JOIN plan_people p ON p.person_id = l.person_id
-    ORDER BY l.person_id, l.missed, l.missed_since DESC NULLS FIRST, c.rank;
+    ), linked AS (
+        SELECT l.person_id, l.category, l.listed
+        FROM link l
+        JOIN plan_categories c ON c.category = l.category
+        WHERE l.person_id NOT IN (SELECT s.person_id FROM several s)
+        UNION ALL
+        (SELECT DISTINCT ON (l.person_id) l.person_id, l.category, bool_or(l.listed) OVER (PARTITION BY l.person_id)
+        FROM link l
+        JOIN plan_categories c ON c.category = l.category
+        WHERE l.person_id IN (SELECT s.person_id FROM several s)
+        ORDER BY l.person_id, l.missed, l.missed_since DESC NULLS FIRST, c.rank)
+    )
+    SELECT l.person_id, l.category, p.archived, l.listed, p.protection IS NULL
+    FROM linked l JOIN plan_people p ON p.person_id = l.person_id;
     ANALYZE plan_linked_people (person_id);
 END
 $$;
@@ -40,14 +52,13 @@ COMMENT ON FUNCTION minga_roster_internal.find_linked_people(connections) IS
 CREATE FUNCTION minga_roster_internal.kept_among(connection connections, most integer) RETURNS text[]
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    nths integer[];
+    changes integer[];
     kept text[];
 BEGIN
     PERFORM minga_roster_internal.make_plan_tables('write');
     BEGIN
-        INSERT INTO plan_writes (nth, change, action, person_id, sourced_id, before, after, done, links)
-        SELECT row_number() OVER (ORDER BY u.label), row_number() OVER (ORDER BY u.label), u.outcome, u.person_id,
-            u.label, u.before, u.after, false, false
+        INSERT INTO plan_writes (change, action, person_id, sourced_id, before, after)
+        SELECT row_number() OVER (ORDER BY u.label), u.outcome, u.person_id, u.label, u.before, u.after
         FROM (
             SELECT d.*, row_number() OVER (PARTITION BY d.category ORDER BY d.label) AS place
             FROM plan_verdicts d LEFT JOIN plan_vetoes v ON v.label = d.label
@@ -56,9 +67,11 @@ BEGIN
         WHERE u.place <= coalesce(most, u.place);
         ANALYZE plan_writes;
         PERFORM minga_roster_internal.grant_temp(connection.people, 'plan_writes', 'SELECT');
-        SELECT r.kept INTO nths
-        FROM minga_roster_internal.write_range(connection, 1, (SELECT max(w.nth) FROM plan_writes w)) r;
-        kept := ARRAY(SELECT w.sourced_id FROM plan_writes w WHERE w.nth = ANY (nths));
+        SELECT r.kept INTO changes
+        FROM minga_roster_internal.write_range(connection,
+            ARRAY(SELECT s FROM minga_roster_internal.write_statements(connection.people) s),
+            1, (SELECT max(w.change) FROM plan_writes w)) r;
+        kept := ARRAY(SELECT w.sourced_id FROM plan_writes w WHERE w.change = ANY (changes));
         RAISE EXCEPTION 'the relation was only asked';
     EXCEPTION
         WHEN OTHERS OR assert_failure THEN
@@ -96,11 +109,14 @@ DECLARE
     in_season CONSTANT boolean := coalesce(today <@ connection.season_dates, false);
     kept text[];
 BEGIN
+    -- People whose rows are plain are in the base, so that few updates beside them need no look at all links.
     IF NOT EXISTS (
-        SELECT FROM plan_verdicts d LEFT JOIN plan_vetoes v ON v.label = d.label
+        SELECT FROM plan_verdicts d
+        LEFT JOIN plan_vetoes v ON v.label = d.label
+        LEFT JOIN plan_plain_rows n ON n.category = d.category
         WHERE d.outcome = 'update' AND v.label IS NULL
-        GROUP BY d.category
-        HAVING count(*) * 100 > percent * smallest)
+        GROUP BY d.category, n.rows
+        HAVING count(*) * 100 > percent * greatest(smallest, n.rows))
     THEN
         RETURN;
     END IF;

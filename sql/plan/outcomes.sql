@@ -49,7 +49,7 @@ BEGIN
     FROM plan_rows o
     LEFT JOIN plan_decisions d ON d.label = o.label
     LEFT JOIN plan_changes c ON c.label = d.label AND c.state = 'planned' AND c.action = d.outcome
-    LEFT JOIN plan_writes w ON w.change = c.change
+    LEFT JOIN plan_written w ON w.change = c.change
     WHERE o.staged
     UNION ALL
     SELECT t.place, t.category, CASE WHEN t.is_main THEN 'unchanged' ELSE 'merged' END, false
@@ -100,7 +100,7 @@ BEGIN
     END IF;
     INSERT INTO minga_roster.run_counts (run, category, action, count)
     SELECT run.run, coalesce(w.category, 'none'), 'refused archive', count(*)
-    FROM plan_writes w
+    FROM plan_written w
     WHERE w.action = 'archive' AND w.code IS NOT NULL
     GROUP BY 2;
 

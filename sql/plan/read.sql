@@ -2,7 +2,7 @@
 -- relation whose owner is hostile: it is read in one statement, with the owner's rights.
 
 CREATE FUNCTION minga_roster_internal.read_people(connection connections) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET default_statistics_target = 1 AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM minga_roster_internal.make_plan_tables('plan');
     -- A deferred trigger could not fire inside the restricted operation; from here to the end of the transaction none

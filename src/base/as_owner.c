@@ -51,9 +51,15 @@ typedef struct RowReceiver
 	RowBatch   *batch;
 } RowReceiver;
 
-/* What the last statement ran into, for owner_error: told is empty where its text may quote a person. */
+/*
+ * What the last statement ran into, for owner_error: told is empty where its
+ * text may quote a person, and row is what the statement last set the setting
+ * to, the change of the row that it was writing.
+ */
 static bool error_of_a_row = false;
 static char error_told[256] = "";
+static char error_row[16] = "";
+#define ROW_SETTING "roster_write.change"
 
 volatile sig_atomic_t as_owner_stop = false;
 volatile sig_atomic_t as_owner_runs = false;
@@ -325,6 +331,7 @@ run_as_owner(Oid relation, const char *statement, ArrayType *arguments, DestRece
 
 	error_of_a_row = false;
 	error_told[0] = '\0';
+	error_row[0] = '\0';
 	owner = people_owner(relation);
 	context = AllocSetContextCreate(caller, "minga_roster statement", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(context);
@@ -354,10 +361,13 @@ run_as_owner(Oid relation, const char *statement, ArrayType *arguments, DestRece
 	PG_CATCH();
 	{
 		ErrorData  *edata;
+		const char *row = GetConfigOption(ROW_SETTING, true, false);
 
 		as_owner_runs = false;
 		MemoryContextSwitchTo(caller);
 		edata = CopyErrorData();
+		if (row != NULL)
+			strlcpy(error_row, row, sizeof(error_row));
 		AtEOXact_GUC(false, guc_level);
 		SetUserIdAndSecContext(saved_user, saved_context);
 		/* A cancel or shutdown is no fault of the relation, but a trigger may use its SQLSTATE. */
@@ -473,7 +483,7 @@ roster_read_as_owner(PG_FUNCTION_ARGS)
 				 errmsg("table with OID %u does not exist", PG_GETARG_OID(2)),
 				 errhint("Name a temporary table of this session.")));
 	if (rows->target->rd_rel->relkind != RELKIND_RELATION || !rows->target->rd_islocaltemp ||
-		rows->target->rd_rel->relhasindex)
+		RelationGetIndexList(rows->target) != NIL)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is not a temporary table", RelationGetRelationName(rows->target)),
@@ -487,15 +497,17 @@ roster_read_as_owner(PG_FUNCTION_ARGS)
 }
 
 /*
- * owner_error(): whether one row may have caused the error that the last statement ran into, and what may be told
- * of it.
+ * owner_error(): whether one row may have caused the error that the last statement ran into, what may be told of
+ * it, and which row was written last; NULL where that is no number.
  */
 Datum
 roster_owner_error(PG_FUNCTION_ARGS)
 {
 	TupleDesc	descriptor;
-	Datum		values[2];
-	bool		nulls[2] = {false, false};
+	Datum		values[3] = {0};
+	bool		nulls[3] = {false, false, true};
+	char	   *end;
+	long		row = strtol(error_row, &end, 10);
 
 	refuse_call(fcinfo, 0);
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
@@ -505,5 +517,10 @@ roster_owner_error(PG_FUNCTION_ARGS)
 	values[0] = BoolGetDatum(error_of_a_row);
 	values[1] = CStringGetTextDatum(error_told);
 	nulls[1] = error_told[0] == '\0';
+	if (row > 0 && row <= PG_INT32_MAX && *end == '\0')
+	{
+		values[2] = Int32GetDatum((int32) row);
+		nulls[2] = false;
+	}
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(descriptor, values, nulls)));
 }

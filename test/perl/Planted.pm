@@ -24,7 +24,8 @@ my @plan = qw(
   plan_nodes plan_open_rows plan_outcomes plan_pairs plan_parents plan_people plan_plain_rows plan_proved_families
   plan_refusals plan_returned_people plan_rows plan_rules plan_seen_people plan_seen_values plan_settled_rows
   plan_shared_rows plan_shared_verdicts plan_sights plan_skipped_rows plan_special_people plan_taken plan_told
-  plan_told_ids plan_told_twice plan_undo_links plan_undoing plan_values plan_verdicts plan_vetoes plan_writes);
+  plan_told_ids plan_told_twice plan_undo_links plan_undoing plan_values plan_verdicts plan_vetoes plan_writes
+  plan_written);
 
 my $trap = <<'SQL';
 CREATE SCHEMA trap;
