@@ -57,7 +57,7 @@ typedef struct Passage
 	int			nnames;
 	char	  **names;			/* of its arguments */
 	Oid		   *types;
-	int			secret;			/* argument that is one, or -1 */
+	bool		is_private;		/* an argument is a secret, or an ID of a person */
 	int			people;			/* argument that names a relation, or -1 */
 } Passage;
 
@@ -77,6 +77,9 @@ typedef struct PassedCall
 	FunctionCallInfo inner;
 	bool		gathers;		/* its arguments go on as one */
 } PassedCall;
+
+/* Arguments that no statement shows: secrets, and IDs of people. */
+static const char *const private_arguments[] = {"secret", "client_secret", "person_id", "sourced_id"};
 
 /* Whom the extension acts for, InvalidOid outside the door. */
 static Oid	current_caller = InvalidOid;
@@ -276,9 +279,8 @@ find_passage(FunctionCallInfo fcinfo, bool to_people)
 	char	   *behind;
 
 	describe(function, passage, &passage->types, &count);
-	passage->secret = argument_named(passage, "secret");
-	if (passage->secret < 0)
-		passage->secret = argument_named(passage, "client_secret");
+	for (int i = 0; i < lengthof(private_arguments); i++)
+		passage->is_private |= argument_named(passage, private_arguments[i]) >= 0;
 	passage->people = to_people ? argument_named(passage, "people") : -1;
 	behind = passage->name;
 	if (strncmp(behind, "roster_", strlen("roster_")) == 0)
@@ -407,7 +409,7 @@ pass(FunctionCallInfo fcinfo, bool to_people)
 
 	if (passage == NULL)
 		passage = fcinfo->flinfo->fn_extra = find_passage(fcinfo, to_people);
-	if (passage->secret >= 0)
+	if (passage->is_private)
 	{
 		hide_statement(passage->name, fcinfo->args[0].isnull ? NULL : TextDatumGetCString(fcinfo->args[0].value));
 		/* A function that calls this one would quote its statement in the context of an error. */
