@@ -46,6 +46,7 @@ SQL_PARTS = \
 	sql/apply/merge.sql \
 	sql/actions/relink.sql \
 	sql/actions/decide.sql \
+	sql/privacy/forget.sql \
 	sql/report/report.sql \
 	sql/report/report_facts.sql \
 	sql/report/report_decisions.sql \

@@ -28,6 +28,8 @@ PG_MODULE_MAGIC;
 
 static int	keep_runs = 400;
 static int	keep_changes = 90;
+static int	keep_archived = 400;
+static int	keep_audit = 1095;
 
 PGDLLEXPORT void _PG_init(void);
 
@@ -114,6 +116,14 @@ _PG_init(void)
 							 "Whether the roster of the latest fetch is kept after the run.",
 							 NULL, &roster_keep_stage, true,
 							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("minga_roster.keep_archived",
+							"Days to keep the values of archived people in changes.",
+							NULL, &keep_archived, 400, 1, 36500,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("minga_roster.keep_audit",
+							"Days to keep the record of who called what.",
+							NULL, &keep_audit, 1095, 1, 36500,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("minga_roster.test_clock",
 							   "A time to go by instead of the present, for tests.",
 							   NULL, &roster_test_clock, "",

@@ -141,6 +141,7 @@ BEGIN
     FROM (
         SELECT u.role FROM minga_roster.staged_users u
         WHERE u.connection = known.connection AND u.sourced_id = do_decide.sourced_id
+            AND u.outcome IS DISTINCT FROM 'forgotten'
         UNION ALL
         -- Rows in conflict are kept with the plan.
         SELECT k.role

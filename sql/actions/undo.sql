@@ -89,6 +89,7 @@ BEGIN
             ELSE c.after || coalesce(c.stored, '{}') END,
         CASE c.action WHEN 'create' THEN '{}' ELSE c.before END,
         coalesce(
+            CASE WHEN c.sourced_ids = '{}' THEN 'erased' END,
             minga_roster_internal.person_refusal(NULL, p.person_id, p.archived, p.protection),
             CASE
                 WHEN later.run IS NOT NULL THEN 'changed_by_run'

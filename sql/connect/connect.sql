@@ -399,11 +399,11 @@ BEGIN
             DETAIL = 'Required are connection, url, client_id (except with auth "bearer"), school_id and people.',
             HINT = 'Ask the school for the URL, Client ID and School ID; people is the name of the people relation.';
     END IF;
-    IF octet_length(made.connection) > 63 OR made.connection = 'smtp' OR made.connection ~ '^\s|\s$'
+    IF octet_length(made.connection) > 63 OR made.connection IN ('smtp', 'forgotten') OR made.connection ~ '^\s|\s$'
         OR minga_roster_internal.readable(made.connection) <> made.connection THEN
         PERFORM minga_roster_internal.refuse_parameter('connection', made.connection,
-            'It must be a name of 1 to 63 bytes, without whitespace around it or control characters, and not "smtp", '
-                'which is the name of the mail password.',
+            'It must be a name of 1 to 63 bytes, without whitespace around it or control characters, and not "smtp" or '
+                '"forgotten", which are names of other secrets.',
             'Use a short name of the school, such as "mesa-high".');
     END IF;
     preset := minga_roster_internal.known_sis(coalesce(made.sis, 'infinite_campus'));

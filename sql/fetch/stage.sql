@@ -358,6 +358,7 @@ BEGIN
             WHERE c.run = $3 AND c.collection = n.collection
         $statement$, 'stage', partition) USING own, contacts, settle_stage.run, reduced;
     END IF;
+    PERFORM minga_roster_internal.blank_forgotten(settle_stage.connection);
     -- A row without a role gets the role of the school's own list of one category.
     IF without_role THEN
         EXECUTE minga_roster_internal.fill_template($statement$

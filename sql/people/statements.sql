@@ -408,6 +408,31 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.person_query(regclass) IS
 'One row if the site has the person with the person_id $2.';
 
+CREATE FUNCTION minga_roster_internal.person_keys_query(relation regclass) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    terms record := minga_roster_internal.people_terms(relation);
+BEGIN
+    RETURN minga_roster_internal.fill_template($template$
+        SELECT {given_name},
+            {family_name},
+            {identifier},
+            {email}
+        FROM {people} p
+        WHERE {of_site} AND {person_id} = $2
+        $template$,
+        'given_name', minga_roster_internal.value_terms(terms.map, 'given_name'),
+        'family_name', minga_roster_internal.value_terms(terms.map, 'family_name'),
+        'identifier', minga_roster_internal.value_terms(terms.map, 'identifier'),
+        'email', minga_roster_internal.value_terms(terms.map, 'email'),
+        'people', terms.people,
+        'of_site', terms.of_site,
+        'person_id', terms.person_id);
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.person_keys_query(regclass) IS
+'Reads the names and keys of the person of the site who has the person_id $2.';
+
 CREATE FUNCTION minga_roster_internal.words_query(relation regclass, "column" text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT minga_roster_internal.fill_template($template$

@@ -29,7 +29,7 @@ BEGIN
         count(s.agent_ids) AS agents
     FROM minga_roster.staged_users s
     WHERE s.connection = run.connection AND s.status IS DISTINCT FROM 'tobedeleted'
-        AND NOT (s.damaged AND s.role IS NULL)
+        AND NOT (s.damaged AND s.role IS NULL) AND s.outcome IS DISTINCT FROM 'forgotten'
     GROUP BY s.role;
     IF run.is_full IS FALSE THEN
         RETURN;

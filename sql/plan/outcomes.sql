@@ -55,7 +55,7 @@ BEGIN
     SELECT t.place, t.category, CASE WHEN t.is_main THEN 'unchanged' ELSE 'merged' END, false
     FROM plan_settled_rows t
     UNION ALL
-    SELECT k.place, k.category, 'skip', false FROM plan_skipped_rows k;
+    SELECT k.place, k.category, k.outcome, false FROM plan_skipped_rows k;
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.find_outcomes() IS

@@ -129,6 +129,7 @@ DECLARE
         WHEN 'decided_person' THEN 'roster_decide said in the meantime that a roster row is the person.'
         WHEN 'decided_not' THEN 'roster_decide said that the roster row is not this person.'
         WHEN 'gone' THEN 'The person no longer exists.'
+        WHEN 'erased' THEN 'The data of the person was erased.'
         WHEN 'archived_already' THEN 'The person is already archived.'
         WHEN 'archived_since' THEN 'The person was archived in the meantime.'
         WHEN 'not_archived' THEN 'The person is no longer archived.'

@@ -219,9 +219,16 @@ BEGIN
     ) j
     WHERE j.settled;
 
-    -- Rows for which someone decided "skip" are matched and grouped with no one.
-    INSERT INTO plan_skipped_rows (sourced_id, place, category)
-    SELECT o.sourced_id, o.place, o.category
+    -- Rows for which someone decided "skip" are matched and grouped with no one, nor are those of forgotten people.
+    IF EXISTS (SELECT FROM minga_roster.forgotten_people f WHERE f.site = connection.site) THEN
+        INSERT INTO plan_skipped_rows (sourced_id, place, category, outcome)
+        SELECT o.sourced_id, o.place, o.category, 'forgotten'
+        FROM plan_open_rows o
+        JOIN minga_roster.staged_users s ON s.connection = find_open_rows.connection.connection
+            AND s.outcome = 'forgotten' AND s.sourced_id = o.sourced_id;
+    END IF;
+    INSERT INTO plan_skipped_rows (sourced_id, place, category, outcome)
+    SELECT o.sourced_id, o.place, o.category, 'skip'
     FROM plan_open_rows o
     JOIN minga_roster.match_decisions d ON d.connection = find_open_rows.connection.connection
         AND d.decision = 'skip' AND d.sourced_id = o.sourced_id

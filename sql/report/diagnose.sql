@@ -38,6 +38,8 @@ AS $$
         JOIN minga_roster.staged_users s USING (connection)
         LEFT JOIN LATERAL (SELECT r.roster_role AS role, r.category FROM minga_roster.role_rules r
                            WHERE r.sis = this.sis AND r.roster_role = s.role) l ON true
+        -- Rows of forgotten people are not as the SIS sent them.
+        WHERE s.outcome IS DISTINCT FROM 'forgotten'
     ), by_org AS MATERIALIZED (
         SELECT org.id, p.shown_role, count(*) AS people
         FROM person p CROSS JOIN LATERAL (SELECT DISTINCT unnest(p.org_ids) COLLATE "C" AS id) org

@@ -37,7 +37,8 @@ AS $$
             (12, 'reject', 'Rejected rows', (facts.run).rejects),
             (13, 'contact', 'Parents and guardians', NULL),
             (14, 'ignore', 'Deleted or not rostered', NULL),
-            (15, 'kept', 'Not undone', NULL)
+            (15, 'forgotten', 'Left out, erased on request', NULL),
+            (16, 'kept', 'Not undone', NULL)
     ), waiting AS (
         -- People on hold whose row the run skipped count only as on hold.
         SELECT h.category, count(*) AS number

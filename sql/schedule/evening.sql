@@ -646,8 +646,22 @@ BEGIN
         LIMIT batch / 10);
 
     DELETE FROM minga_roster.audit a
-    WHERE a.entry IN (SELECT o.entry FROM minga_roster.audit o WHERE o.called_at < runs_before ORDER BY o.called_at
+    WHERE a.entry IN (SELECT o.entry FROM minga_roster.audit o
+        WHERE o.called_at < now - make_interval(days => greatest(8,
+            minga_roster_internal.setting('keep_audit')::integer))
+        ORDER BY o.called_at LIMIT batch);
+
+    -- A retired connection ends with the last of its runs: first its links, then what else hangs on it.
+    DELETE FROM minga_roster.links l
+    WHERE (l.connection, l.sourced_id) IN (
+        SELECT o.connection, o.sourced_id
+        FROM minga_roster.links o JOIN minga_roster.connections c ON c.connection = o.connection
+        WHERE c.retired_at < runs_before
         LIMIT batch);
+    DELETE FROM minga_roster.connections c
+    WHERE c.retired_at < runs_before
+        AND NOT EXISTS (SELECT FROM minga_roster.runs r WHERE r.connection = c.connection)
+        AND NOT EXISTS (SELECT FROM minga_roster.links l WHERE l.connection = c.connection);
 
     DELETE FROM minga_roster.outbox o
     WHERE o.mail IN (SELECT s.mail FROM minga_roster.outbox s
@@ -661,6 +675,10 @@ BEGIN
             last_error = 'minga_roster.smtp_url was not set for five days'
         WHERE o.state = 'waiting' AND o.created_at < now - interval '5 days'
             AND o.origin = minga_roster_internal.server_origin();
+    END IF;
+
+    IF extract(minute FROM now) = 0 THEN
+        PERFORM minga_roster_internal.erase_archived();
     END IF;
 
     -- pg_cron keeps the details of every run forever, without an index to find ours: trimmed once an hour.
@@ -677,7 +695,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.apply_retention() IS
-'Deletes changes and stored link data older than minga_roster.keep_changes days (at least 8), runs and mail older than '
-'keep_runs days (at least 8), and pg_cron''s details of the extension''s job older than a day; at most 10,000 rows of '
-'each per call. Gives up mail that waited five days for minga_roster.smtp_url. Keeps held changes that can still be '
-'approved.';
+'Deletes changes and stored link data older than minga_roster.keep_changes days (at least 8), runs, mail, and '
+'connections that were retired with their links, older than keep_runs days (at least 8), audit older than keep_audit '
+'days (at least 8), and pg_cron''s details of the extension''s job older than a day; at most 10,000 rows of each per '
+'call. Once an hour erase_archived. Gives up mail that waited five days for minga_roster.smtp_url. Keeps held changes '
+'that can still be approved.';

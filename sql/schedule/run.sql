@@ -219,6 +219,11 @@ BEGIN
             'Wait for it; see SELECT * FROM minga_roster.roster_status.'
         FROM minga_roster_internal.known_connection(insert_run.connection) AS c;
     END IF;
+    -- What changes accounts outlasts the row of the run.
+    IF insert_run.kind IN ('sync', 'approve', 'apply', 'undo') THEN
+        INSERT INTO minga_roster.audit (role, function, connection, run, given)
+        VALUES (insert_run.requested_by, 'roster_' || insert_run.kind, insert_run.connection, insert_run.of_run, '{}');
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.insert_run(bigint, text, text, bigint, text, name) IS
@@ -257,12 +262,18 @@ COMMENT ON FUNCTION minga_roster_internal.queued_runs() IS
 CREATE FUNCTION minga_roster_internal.close_run(run bigint, state text, failure_sqlstate text, error text, detail text,
     hint text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    closed minga_roster.runs;
 BEGIN
     UPDATE minga_roster.runs r
     SET state = close_run.state, finished_at = clock_timestamp(), pid = NULL,
         sqlstate = close_run.failure_sqlstate, error = close_run.error, detail = close_run.detail, hint = close_run.hint
-    WHERE r.run = close_run.run AND r.state IN ('queued', 'running');
+    WHERE r.run = close_run.run AND r.state IN ('queued', 'running')
+    RETURNING * INTO closed;
     IF FOUND THEN
+        IF close_run.state <> 'succeeded' AND closed.started_at IS NOT NULL THEN
+            PERFORM minga_roster_internal.blank_unfinished_stage(closed);
+        END IF;
         PERFORM minga_roster_internal.post_report(close_run.run);
     END IF;
 END

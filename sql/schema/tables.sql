@@ -76,7 +76,8 @@ COMMENT ON COLUMN people_relations.archive_words IS
 'to a status column; {} if it is a timestamp.';
 
 CREATE TABLE connections (
-    connection text NOT NULL PRIMARY KEY CHECK (octet_length(connection) BETWEEN 1 AND 63 AND connection <> 'smtp'),
+    connection text NOT NULL PRIMARY KEY CHECK (octet_length(connection) BETWEEN 1 AND 63 AND connection NOT IN ('smtp',
+        'forgotten')),
     site text NOT NULL CHECK (site <> ''),
     district text,
     sis text NOT NULL REFERENCES sis,
@@ -181,8 +182,8 @@ CREATE TABLE secrets (
     sealed bytea NOT NULL
 );
 COMMENT ON TABLE secrets IS
-'Client secrets, and the SMTP password under the name "smtp": AES-256-GCM, sealed with the key of '
-'minga_roster.key_file and bound to "binding".';
+'Client secrets, the SMTP password under the name "smtp", and under "forgotten" the key by which forgotten people are '
+'known again: AES-256-GCM, sealed with the key of minga_roster.key_file and bound to "binding".';
 
 CREATE TABLE tokens (
     connection text NOT NULL PRIMARY KEY REFERENCES connections ON DELETE CASCADE,
@@ -294,9 +295,9 @@ CREATE TABLE run_counts (
 );
 COMMENT ON TABLE run_counts IS
 'For each run and category: the outcomes of its staged users (create, link, update, restore, unchanged, skip, '
-'conflict, reject, protect, merged, contact, ignore); a conflict counts once, its further rows as merged. Also '
-'archive, held (archives, updates and creates), and refused archive (by the people relation); for an undo what was '
-'done to people, and kept. Rows whose role has no rule are in category "none", guardians in "contact".';
+'conflict, reject, protect, merged, contact, ignore, forgotten); a conflict counts once, its further rows as merged. '
+'Also archive, held (archives, updates and creates), and refused archive (by the people relation); for an undo what '
+'was done to people, and kept. Rows whose role has no rule are in category "none", guardians in "contact".';
 
 CREATE TABLE run_steps (
     run bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
@@ -430,6 +431,9 @@ CREATE TABLE changes (
 CREATE INDEX changes_person ON changes (site, person_id);
 CREATE INDEX changes_held ON changes (run) WHERE state = 'held';
 COMMENT ON TABLE changes IS 'The plan: each intended change of a run, and what was not done and why.';
+COMMENT ON COLUMN changes.sourced_ids IS
+'The roster rows of the person. Empty once the person''s data was erased, by roster_forget or after '
+'minga_roster.keep_archived; then before and after are empty too, and the change cannot be undone.';
 COMMENT ON COLUMN changes.before IS 'Old values of the written columns.';
 COMMENT ON COLUMN changes.after IS 'New values of the written columns.';
 COMMENT ON COLUMN changes.state_reason IS
@@ -438,7 +442,8 @@ COMMENT ON COLUMN changes.state_cause IS
 'The same as a code, which logic goes by. Held: unproven, frozen, season_percent, half, percent (archives), '
     'mass_update (updates), ids_changed (links and creates), new_site (creates). Carried out later: approved, '
     'relinked. Expired: superseded (a later run judged), run_undone. Undone: undone. Not taken by the people '
-    'relation: refused_by_people, not_stored, kept_by_people. NULL where nothing goes by it.';
+    'relation: refused_by_people, not_stored, kept_by_people. Refused: erased (by roster_forget). NULL where nothing '
+    'goes by it.';
 COMMENT ON COLUMN changes.seen IS
 'A hash of the person as the run that carried out the change left them; its undo must find them so. Until then, in a '
 'preview, a hash of the person as the plan saw them, or for a create of the people with the same identifier or email '
@@ -470,6 +475,7 @@ CREATE TABLE links (
     PRIMARY KEY (connection, sourced_id)
 );
 CREATE INDEX links_person ON links (site, person_id);
+CREATE INDEX links_archived ON links (archived_run) WHERE archived_run IS NOT NULL;
 COMMENT ON TABLE links IS 'Which person each SIS row is. Presence is not recorded; absence is recorded once.';
 COMMENT ON COLUMN links.category IS
 'Category of the row with this sourcedId; a person''s category is the best rank among the rows seen last.';
@@ -655,11 +661,23 @@ CREATE TABLE audit (
 );
 CREATE INDEX audit_called_at ON audit (called_at);
 COMMENT ON TABLE audit IS
-'Who called a function that changes settings, decides or cancels, when, and for which connection or run; '
-'runs.requested_by says who requested a run. Kept for minga_roster.keep_runs days.';
+'Who called a function that changes settings, decides, cancels or forgets, or requested a sync, apply, approval or '
+'undo; when, and for which connection or run. runs.requested_by says who requested any other run. Kept for '
+'minga_roster.keep_audit days.';
 COMMENT ON COLUMN audit.role IS 'The role with whose rights the function was called.';
 COMMENT ON COLUMN audit.given IS
 'The names of the arguments that were not NULL, including defaults, without their values.';
+
+CREATE TABLE forgotten_people (
+    site text NOT NULL,
+    erasure uuid NOT NULL,
+    hash bytea NOT NULL,
+    PRIMARY KEY (site, hash, erasure)
+);
+COMMENT ON TABLE forgotten_people IS
+'Who was erased by roster_forget: keyed hashes (HMAC-SHA-256) of what a roster row of the person may have, so that no '
+'sync creates the person again. Without the sealed key, which secrets has, they tell nothing.';
+COMMENT ON COLUMN forgotten_people.erasure IS 'The same for the hashes of one person.';
 
 CREATE TABLE staged_users (
     connection text NOT NULL,
@@ -724,8 +742,8 @@ COMMENT ON COLUMN staged_users.given_name IS
 'the run itself could compare. The columns that are no keys are NULL.';
 COMMENT ON COLUMN staged_users.outcome IS
 'What the latest plan made of the user: create, link, update, restore, unchanged, skip, conflict, reject, protect, '
-'merged, contact or ignore. Rows of a run that plans start as unchanged, so that an unchanged night writes none of '
-'them; after a plain fetch it stays NULL.';
+'merged, contact, ignore or forgotten. Rows of a run that plans start as unchanged, so that an unchanged night writes '
+'none of them; after a plain fetch it stays NULL.';
 
 CREATE UNLOGGED TABLE stages (
     connection text NOT NULL PRIMARY KEY,
@@ -759,7 +777,7 @@ BEGIN
         'run_counts', 'run_steps', 'findings', 'run_figures', 'run_findings', 'collections', 'changes',
         'conflict_candidates', 'conflict_pairs', 'match_decisions',
         'column_owners', 'written_values', 'server_facts', 'stored_values', 'links', 'planned_links', 'link_changes',
-        'recipients', 'outbox', 'outbox_mail_seq', 'audit', 'audit_entry_seq']
+        'recipients', 'outbox', 'outbox_mail_seq', 'audit', 'audit_entry_seq', 'forgotten_people']
     LOOP
         PERFORM pg_catalog.pg_extension_config_dump(('minga_roster.' || config)::regclass, '');
     END LOOP;

@@ -169,7 +169,7 @@ sub is_complete
 		WHERE c.relnamespace = 'minga_roster'::regnamespace AND c.relkind IN ('r', 'p', 'v') AND NOT c.relispartition
 			AND NOT a.attisdropped
 			AND c.relname NOT IN ('secrets', 'tokens', 'written_values', 'stored_values', 'planned_links',
-				'link_changes', 'conflict_pairs')
+				'link_changes', 'conflict_pairs', 'forgotten_people')
 		ORDER BY 1, 2}))
 	{
 		my ($object, $name) = split /\|/, $row;
@@ -332,6 +332,7 @@ begin('reference');
 $roster->set(smtp_url => 'smtp://localhost:9');
 $roster->set(smtp_from => 'roster@mesa.example');
 %stands_for = (
+	"'31007'" => '(SELECT min(person_id::text) FROM public.people WHERE site = \'mesa-high\')',
 	'4711' => "(SELECT max(run) FROM minga_roster.runs WHERE kind = 'preview')",
 	'4712' => "(SELECT max(done_by) FROM minga_roster.changes WHERE state = 'applied')",
 	'4713' => "(SELECT max(run) FROM minga_roster.changes WHERE state = 'held' AND action = 'archive')",
@@ -361,6 +362,7 @@ is_complete('docs/reference.md');
 begin('operations');
 $roster->sql('DROP EXTENSION minga_roster; DROP ROLE people_owner');
 %stands_for = (
+	"'31007'" => '(SELECT min(person_id::text) FROM public.people WHERE site = \'mesa-high\')',
 	'4711' => "(SELECT max(run) FROM minga_roster.runs WHERE kind = 'preview')",
 	'4712' => "(SELECT max(done_by) FROM minga_roster.changes WHERE state = 'applied')",
 	'4713' => "(SELECT max(run) FROM minga_roster.changes WHERE state = 'held' AND action = 'archive')",
