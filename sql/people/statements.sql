@@ -165,6 +165,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT minga_roster_internal.fill_template($template$
         CASE
             {words}
+            WHEN {word} IN ('student', 'student_leader', 'teacher', 'staff', 'admin') THEN {word}
             WHEN pg_catalog.lower({word} COLLATE pg_catalog."C") IN ('owner', 'manager')
                 THEN pg_catalog.lower({word} COLLATE pg_catalog."C")
             WHEN {word} = 'other' THEN '(other)'

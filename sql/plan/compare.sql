@@ -20,6 +20,13 @@ LANGUAGE C IMMUTABLE AS 'MODULE_PATHNAME', 'roster_agrees';
 COMMENT ON FUNCTION minga_roster_internal.agrees("any") IS
 'Whether of each pair of texts the first is NULL or, byte for byte, the second.';
 
+CREATE FUNCTION minga_roster_internal.changed_values(columns text[], cleared text[], VARIADIC pairs "any",
+    OUT before jsonb, OUT after jsonb)
+LANGUAGE C IMMUTABLE AS 'MODULE_PATHNAME', 'roster_changed_values';
+COMMENT ON FUNCTION minga_roster_internal.changed_values(text[], text[], "any") IS
+'Of pairs of texts, what is there now and what is due, those that differ byte for byte. columns has a name for each '
+    'pair, NULL for one that is left out; a NULL that is due counts only in cleared columns.';
+
 CREATE FUNCTION minga_roster_internal.family_of(category text) RETURNS text
 LANGUAGE sql IMMUTABLE
 RETURN CASE category WHEN 'student' THEN 'student' WHEN 'contact' THEN 'contact' WHEN NULL THEN NULL ELSE 'staff' END;

@@ -8,6 +8,16 @@ DECLARE
     map jsonb := (SELECT r.columns FROM minga_roster.people_relations r WHERE r.relation = connection.people);
     words jsonb := (SELECT r.archive_words FROM minga_roster.people_relations r WHERE r.relation = connection.people);
     local_columns text[] := minga_roster_internal.local_columns(connection.connection);
+    -- The columns of the values below, in their order; NULL: one that is not written.
+    columns_of_new text[] := ARRAY(SELECT CASE WHEN map ? c.name THEN c.name END
+        FROM unnest(ARRAY['given_name', 'family_name', 'middle_name', 'preferred_name', 'email', 'username',
+            'identifier', 'grade', 'phone', 'parent_name', 'parent_email', 'parent_phone', 'parent_rule'])
+            WITH ORDINALITY c (name, nth) ORDER BY c.nth);
+    columns_of_known text[] := ARRAY(
+        SELECT CASE WHEN minga_roster_internal.ownership_unit(c.name) <> ALL (local_columns) THEN c.name END
+        FROM unnest(columns_of_new) WITH ORDINALITY c (name, nth) ORDER BY c.nth);
+    columns_of_parent text[] := ARRAY(SELECT c FROM unnest(columns_of_new) c WHERE c LIKE 'parent\_%');
+    none text[] := array_fill(NULL::text, ARRAY[cardinality(columns_of_new)]);
 BEGIN
     INSERT INTO plan_verdicts
     WITH kept_rank AS MATERIALIZED (
@@ -45,7 +55,7 @@ BEGIN
         WHERE w.connection = judge_groups.connection.connection
             AND w.hash IS DISTINCT FROM minga_roster_internal.written_hash(w.column_name, to_jsonb(p))
         GROUP BY p.person_id
-    ), matched AS MATERIALIZED (
+    ), matched AS (
         SELECT g.*, c.person_id, c.step, k.conflict, n.person_id AS named_person,
             coalesce(g.role_written, v.role_written) AS last_role, v.linked_run AS first_run,
             CASE WHEN h.rank < g.rank AND h.rostered THEN h.category ELSE g.category END AS due_category,
@@ -64,13 +74,15 @@ BEGIN
             AND h.role_written = coalesce(g.role_written, v.role_written,
                 CASE WHEN c.person_id IS NULL THEN g.role ELSE '' END)
         WHERE g.usable
-    ), faced AS MATERIALIZED (
+        -- As it is, no part of it is computed twice, and none of it is kept.
+        OFFSET 0
+    ), faced AS (
         SELECT m.*, r.auto_update AND NOT m.owned_elsewhere AS auto_update,
             p.archived, p.protection, p.status AS status_now, p.archived_at AS archived_at_now,
-            coalesce(d.before, '{}')
-                || CASE WHEN writes_role THEN jsonb_build_object('role', p.role) ELSE '{}' END AS before,
-            coalesce(d.after, '{}')
-                || CASE WHEN writes_role THEN jsonb_build_object('role', m.due_role) ELSE '{}' END AS after
+            CASE WHEN writes_role THEN (v.before - k.names) || jsonb_build_object('role', p.role)
+                ELSE v.before - k.names END AS before,
+            CASE WHEN writes_role THEN (v.after - k.names) || jsonb_build_object('role', m.due_role)
+                ELSE v.after - k.names END AS after
         FROM matched m
         JOIN plan_categories r ON r.category = m.due_category
         LEFT JOIN plan_candidate_people p ON p.person_id = m.person_id
@@ -85,23 +97,25 @@ BEGIN
                     OR z.sent ->> 'role' = minga_roster_internal.value_hash(m.last_role)::text)
                 AND (z.sent ->> 'role') IS DISTINCT FROM minga_roster_internal.value_hash(m.due_role)::text)
         ) w (writes_role)
-        CROSS JOIN LATERAL (
-            SELECT jsonb_object_agg(v.name, v.now) AS before, jsonb_object_agg(v.name, v.due) AS after
-            FROM (VALUES ('given_name', p.given_name, m.given_name), ('family_name', p.family_name, m.family_name),
-                ('middle_name', p.middle_name, m.middle_name),
-                ('preferred_name', p.preferred_name, m.preferred_name),
-                ('email', p.email, m.email), ('username', p.username, m.username),
-                ('identifier', p.identifier, m.identifier), ('grade', p.grade, m.grade), ('phone', p.phone, m.phone),
-                ('parent_name', p.parent_name, m.parent_name), ('parent_email', p.parent_email, m.parent_email),
-                ('parent_phone', p.parent_phone, m.parent_phone), ('parent_rule', p.parent_rule, m.parent_rule)
-            ) AS v (name, now, due)
-            WHERE (m.active OR p.person_id IS NOT NULL) AND map ? v.name AND v.due IS DISTINCT FROM v.now
-                AND (z.sent ->> v.name) IS DISTINCT FROM minga_roster_internal.value_hash(v.due)::text
-                AND (v.due IS NOT NULL
-                    OR ((m.parent_name IS NOT NULL OR gone.sourced_id IS NOT NULL) AND v.name LIKE 'parent\_%'))
-                AND (p.person_id IS NULL OR minga_roster_internal.ownership_unit(v.name)
-                    <> ALL (local_columns || coalesce(e.columns, '{}')))
-        ) d
+        CROSS JOIN LATERAL minga_roster_internal.changed_values(
+            CASE
+                WHEN p.person_id IS NULL AND NOT m.active THEN none
+                WHEN p.person_id IS NULL THEN columns_of_new
+                WHEN e.columns IS NULL THEN columns_of_known
+                ELSE ARRAY(
+                    SELECT CASE WHEN minga_roster_internal.ownership_unit(c.name) <> ALL (e.columns) THEN c.name END
+                    FROM unnest(columns_of_known) WITH ORDINALITY c (name, nth) ORDER BY c.nth)
+            END,
+            CASE WHEN m.parent_name IS NOT NULL OR gone.sourced_id IS NOT NULL THEN columns_of_parent END,
+            p.given_name, m.given_name, p.family_name, m.family_name, p.middle_name, m.middle_name,
+            p.preferred_name, m.preferred_name, p.email, m.email, p.username, m.username, p.identifier, m.identifier,
+            p.grade, m.grade, p.phone, m.phone, p.parent_name, m.parent_name, p.parent_email, m.parent_email,
+            p.parent_phone, m.parent_phone, p.parent_rule, m.parent_rule) v
+        -- What the relation made of a value that it was sent is as it should be.
+        CROSS JOIN LATERAL (SELECT CASE WHEN z.sent IS NULL OR v.after = '{}' THEN '{}'
+            ELSE ARRAY(SELECT k.key FROM jsonb_each_text(v.after) k
+                WHERE z.sent ->> k.key = minga_roster_internal.value_hash(k.value)::text) END::text[]) k (names)
+        OFFSET 0
     ), judged AS MATERIALIZED (
         SELECT f.*,
             CASE
