@@ -19,6 +19,7 @@ SQL_PARTS = \
 	sql/people/obstacles.sql \
 	sql/people/ownership.sql \
 	sql/connect/connect.sql \
+	sql/connect/secrets.sql \
 	sql/schedule/run.sql \
 	sql/fetch/stage.sql \
 	sql/fetch/delta.sql \

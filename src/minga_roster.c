@@ -53,6 +53,10 @@ _PG_init(void)
 	define_text("minga_roster.key_file",
 				"File with the key that seals client secrets, outside the data directory, mode 0600.",
 				&roster_key_file);
+	DefineCustomStringVariable("minga_roster.secret_directory",
+							   "Directory of the files that roster_set_secret_from_file reads and removes.",
+							   NULL, &roster_secret_directory, "",
+							   PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
 	define_text("minga_roster.smtp_url",
 				"Mail server, smtp://host:587 (STARTTLS) or smtps://host.",
 				&roster_smtp_url);

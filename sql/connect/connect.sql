@@ -152,23 +152,7 @@ COMMENT ON FUNCTION minga_roster_internal.clean_token_url(text) IS
 'repeat the value, because it may contain credentials.';
 
 CREATE FUNCTION minga_roster_internal.clean_secret(secret text) RETURNS text
-LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    IF secret IS NULL OR secret = '' THEN
-        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
-            MESSAGE = 'the secret is empty',
-            HINT = 'Copy the client secret as the student information system shows it (for the mail server, the '
-                'password).';
-    END IF;
-    IF secret ~ '^\s|\s$|[[:cntrl:]]' THEN
-        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
-            MESSAGE = 'the secret has whitespace around it or control characters in it',
-            DETAIL = format('It has %s characters.', length(secret)),
-            HINT = 'Copy it again, without spaces or a line end.';
-    END IF;
-    RETURN secret;
-END
-$$;
+LANGUAGE C IMMUTABLE AS 'MODULE_PATHNAME', 'roster_clean_secret';
 COMMENT ON FUNCTION minga_roster_internal.clean_secret(text) IS
 'The secret unchanged; 22023 for an empty one, and for one with whitespace around it, which is a pasting mistake.';
 
@@ -273,23 +257,41 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.check_settings(connections) IS
 'Raises 22023 (42704 for the SIS) if a setting of a connection is out of range, with the range in the detail.';
 
+CREATE FUNCTION minga_roster_internal.origins_of(connection text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN coalesce((SELECT minga_roster_internal.secret_origins(c.base_url, c.token_url)
+        FROM minga_roster.connections c WHERE c.connection = origins_of.connection), '');
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.origins_of(text) IS
+'Where the secret of a connection goes now, as secret_origins has it; empty for "smtp".';
+
+CREATE FUNCTION minga_roster_internal.store_sealed(connection text, row_id uuid, sealed bytea) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO minga_roster.secrets (connection, binding, sealed)
+    VALUES (store_sealed.connection, row_id, store_sealed.sealed)
+    ON CONFLICT ON CONSTRAINT secrets_pkey DO UPDATE SET binding = excluded.binding, sealed = excluded.sealed;
+    DELETE FROM minga_roster.tokens t WHERE t.connection = store_sealed.connection;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.store_sealed(text, uuid, bytea) IS
+'Stores a sealed secret, and forgets the token obtained with the old one. Callers lock the table secrets before the '
+'key is read: roster_rotate_key waits for them, so that nothing is sealed with the former key behind it.';
+
 CREATE FUNCTION minga_roster_internal.store_secret(connection text, secret text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     row_id uuid := gen_random_uuid();
-    origins text := coalesce((SELECT minga_roster_internal.secret_origins(c.base_url, c.token_url)
-        FROM minga_roster.connections c WHERE c.connection = store_secret.connection), '');
 BEGIN
-    INSERT INTO minga_roster.secrets (connection, binding, sealed)
-    VALUES (store_secret.connection, row_id, minga_roster_internal.seal(row_id, store_secret.connection, origins,
-        minga_roster_internal.clean_secret(secret)))
-    ON CONFLICT ON CONSTRAINT secrets_pkey DO UPDATE SET binding = excluded.binding, sealed = excluded.sealed;
-    DELETE FROM minga_roster.tokens t WHERE t.connection = store_secret.connection;
+    LOCK TABLE minga_roster.secrets IN ROW EXCLUSIVE MODE;
+    PERFORM minga_roster_internal.store_sealed(connection, row_id, minga_roster_internal.seal(row_id, connection,
+        minga_roster_internal.origins_of(connection), minga_roster_internal.clean_secret(secret)));
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.store_secret(text, text) IS
-'Seals and stores the secret of a connection for the servers that it goes to now, or the mail password under "smtp", '
-'and forgets the token obtained with the old secret.';
+'Seals and stores the secret of a connection for the servers that it goes to now, or the mail password under "smtp".';
 
 CREATE FUNCTION minga_roster_internal.forget_secret(former connections, changed connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -738,7 +740,8 @@ COMMENT ON FUNCTION roster_set_secret(text, text) IS
 'Seals and stores the client secret of a connection, or the password of the mail server under the name "smtp", '
 'replacing the old one; the current token is forgotten. It opens only with the key of minga_roster.key_file and cannot '
 'be read with SQL. 42704 for an unknown connection, 22023 for an empty secret or one with whitespace around it, F0000 '
-'without a good key file. As for roster_connect, log_statement and log_min_duration_statement would log it.';
+'without a good key file. As for roster_connect, log_statement and log_min_duration_statement would log it: '
+'roster_set_secret_from_file and roster_set_sealed_secret pass no SQL text.';
 
 CREATE FUNCTION minga_roster_internal.do_notify(connection text, email text, send text, manual boolean)
 RETURNS void

@@ -197,6 +197,17 @@ COMMENT ON COLUMN tokens.sent_as IS
 'How the credentials were sent for it, which is tried first the next time: with HTTP Basic as they are, in the form '
 'body, or with HTTP Basic form-encoded.';
 
+CREATE TABLE key_pairs (
+    only_one boolean NOT NULL PRIMARY KEY DEFAULT true CHECK (only_one),
+    binding uuid NOT NULL,
+    public_key text NOT NULL,
+    sealed bytea NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE key_pairs IS
+'The key pair with which clients seal secrets for this server: one row, made by the first roster_public_key(). The '
+'private key is sealed like secrets, for this row and this public key.';
+
 CREATE TABLE server_facts (
     connection text NOT NULL REFERENCES connections ON DELETE CASCADE,
     fact text NOT NULL CHECK (fact IN ('fields', 'limit', 'order', 'overlap', 'paging', 'sort')),
@@ -773,7 +784,7 @@ DECLARE
     config text;
 BEGIN
     FOREACH config IN ARRAY ARRAY['people_relations', 'connections', 'connections_number_seq', 'toggles', 'secrets',
-        'runs', 'runs_run_seq',
+        'key_pairs', 'runs', 'runs_run_seq',
         'run_counts', 'run_steps', 'findings', 'run_figures', 'run_findings', 'collections', 'changes',
         'conflict_candidates', 'conflict_pairs', 'match_decisions',
         'column_owners', 'written_values', 'server_facts', 'stored_values', 'links', 'planned_links', 'link_changes',

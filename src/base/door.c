@@ -79,7 +79,7 @@ typedef struct PassedCall
 } PassedCall;
 
 /* Arguments that no statement shows: secrets, and IDs of people. */
-static const char *const private_arguments[] = {"secret", "client_secret", "person_id", "sourced_id"};
+static const char *const private_arguments[] = {"secret", "client_secret", "sealed", "person_id", "sourced_id"};
 
 /* Whom the extension acts for, InvalidOid outside the door. */
 static Oid	current_caller = InvalidOid;

@@ -1,12 +1,13 @@
 /*
  * seal.c
- *	  Seals secrets with AES-256-GCM.
+ *	  Seals secrets with AES-256-GCM, and opens what a client sealed with RSA for
+ *	  this server.
  *
- * The only file that sees OpenSSL.  The key lives in the file that
- * minga_roster.key_file names, is read for each use and wiped afterwards, so
- * that a new key needs no restart and no core dump holds it for long.  A
- * sealed value must be useless without that file, and in any row but its own;
- * neither key nor clear text may reach an error text.
+ * The only file that sees OpenSSL.  The keys come from the key file for each use
+ * and are wiped after it (key_file.c).  A sealed value must be useless without
+ * that file, and in any row but its own; neither key nor clear text may reach an
+ * error text, and what a client sends must not tell its sender more than that it
+ * does not open.
  *
  * Layout of a sealed value: version (1 byte), key id (8), nonce (12),
  * ciphertext (as long as the value), tag (16).  The header and the binding are
@@ -15,25 +16,28 @@
  */
 #include "postgres.h"
 
-#include <ctype.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
+#include <openssl/bio.h>
 #include <openssl/crypto.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/opensslv.h>
+#include <openssl/pem.h>
 #include <openssl/rand.h>
+#include <openssl/rsa.h>
 
-#include "miscadmin.h"
-#include "storage/fd.h"
+#include "utils/memutils.h"
 
 #include "base/error.h"
+#include "base/key_file.h"
+#include "base/memory.h"
 #include "base/seal.h"
 #include "base/settings.h"
 
+#if OPENSSL_VERSION_NUMBER < 0x30000000L
+#error "minga_roster needs OpenSSL 3.0 or later"
+#endif
+
 #define SEAL_VERSION 2
-#define KEY_LEN 32
 #define KEY_ID_LEN 8
 #define NONCE_LEN 12
 #define TAG_LEN 16
@@ -82,154 +86,38 @@ key_id(const unsigned char *key, unsigned char *id)
 	return true;
 }
 
-/* 64 hexadecimal digits with white space after them, as bytes; false for anything else. */
+/* Whether the value was sealed with that key; what it holds may yet have been altered. */
 static bool
-key_from_hex(const char *digits, ssize_t len, unsigned char *key)
+is_sealed_with(const unsigned char *key, const unsigned char *sealed)
 {
-	int			i;
+	unsigned char id[KEY_ID_LEN];
 
-	while (len > 0 && isspace((unsigned char) digits[len - 1]))
-		len--;
-	if (len != 2 * KEY_LEN)
-		return false;
-	for (i = 0; i < len; i++)
-	{
-		char		c = digits[i];
-		unsigned char digit;
-
-		if (c >= '0' && c <= '9')
-			digit = c - '0';
-		else if (c >= 'a' && c <= 'f')
-			digit = c - 'a' + 10;
-		else if (c >= 'A' && c <= 'F')
-			digit = c - 'A' + 10;
-		else
-			return false;
-		key[i / 2] = (i % 2 == 0) ? digit << 4 : key[i / 2] | digit;
-	}
-	return true;
+	return key_id(key, id) && memcmp(id, sealed + 1, KEY_ID_LEN) == 0;
 }
 
 /*
- * Reads the key, or throws with what is wrong with the file.  What is opened
- * is what was resolved, and what is checked is what was opened.
- */
-static void
-load_key(unsigned char *key)
-{
-	char		path[PATH_MAX];
-	char		data_directory[PATH_MAX];
-	char		digits[2 * KEY_LEN + 64];
-	struct stat st;
-	Size		data_len;
-	ssize_t		len;
-	bool		ok;
-	int			fd;
-
-	if (roster_key_file == NULL || roster_key_file[0] == '\0')
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIG_FILE_ERROR),
-				 errmsg("no key file is set"),
-				 errdetail("Secrets are stored sealed with a key, and minga_roster.key_file names no file that holds "
-						   "one."),
-				 errhint("Make one as the operating system user of the server, outside the data directory: umask 077; "
-						 "openssl rand -hex 32 > /etc/postgresql/minga_roster.key. Then: ALTER SYSTEM SET "
-						 "minga_roster.key_file = '/etc/postgresql/minga_roster.key'; SELECT pg_reload_conf();")));
-
-	if (realpath(roster_key_file, path) == NULL)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not open key file \"%s\": %m", roster_key_file),
-				 errhint("minga_roster.key_file must name a file that the operating system user of the server can "
-						 "read.")));
-
-	if (realpath(DataDir, data_directory) == NULL)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not resolve path \"%s\": %m", DataDir)));
-	data_len = strlen(data_directory);
-	if (strncmp(path, data_directory, data_len) == 0 && path[data_len] == '/')
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIG_FILE_ERROR),
-				 errmsg("key file \"%s\" is inside the data directory", roster_key_file),
-				 errdetail("A backup of the data directory would hold the key beside what it seals."),
-				 errhint("Move the file elsewhere and name its new, absolute path in minga_roster.key_file.")));
-
-	fd = OpenTransientFile(path, O_RDONLY | O_NONBLOCK | PG_BINARY);
-	if (fd < 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not open key file \"%s\": %m", roster_key_file),
-				 errhint("minga_roster.key_file must name a file that the operating system user of the server can "
-						 "read.")));
-	if (fstat(fd, &st) != 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not stat key file \"%s\": %m", roster_key_file)));
-	if (!S_ISREG(st.st_mode))
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIG_FILE_ERROR),
-				 errmsg("key file \"%s\" is not a regular file", roster_key_file),
-				 errhint("minga_roster.key_file must name a file with 64 hexadecimal digits.")));
-	if (st.st_uid != geteuid() && st.st_uid != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIG_FILE_ERROR),
-				 errmsg("key file \"%s\" belongs to another user", roster_key_file),
-				 errdetail("Its owner is the user with id %u; the operating system user of the server or root must "
-						   "own it.",
-						   (unsigned int) st.st_uid),
-				 errhint("Change its owner, and make a new key if you do not trust that user.")));
-	if (st.st_mode & (S_IRWXG | S_IRWXO))
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIG_FILE_ERROR),
-				 errmsg("key file \"%s\" is open to group or others", roster_key_file),
-				 errdetail("Its mode is %04o; 0600 or less is needed.", (unsigned int) (st.st_mode & 07777)),
-				 errhint("Run chmod 0600 on it. If someone may have read it, make a new key and set each secret again "
-						 "with roster_set_secret.")));
-
-	len = read(fd, digits, sizeof(digits));
-	if (len < 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not read key file \"%s\": %m", roster_key_file)));
-	CloseTransientFile(fd);
-	ok = key_from_hex(digits, len, key);
-	OPENSSL_cleanse(digits, sizeof(digits));
-	if (!ok)
-	{
-		OPENSSL_cleanse(key, KEY_LEN);
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIG_FILE_ERROR),
-				 errmsg("key file \"%s\" holds no key", roster_key_file),
-				 errdetail("64 hexadecimal digits are expected, and nothing else."),
-				 errhint("Make a key as the operating system user of the server: umask 077; openssl rand -hex 32 > "
-						 "\"%s\".",
-						 roster_key_file)));
-	}
-}
-
-/*
- * Seals value for what binding names.  The result is palloc'd; its
- * length goes to *sealed_len.  Throws when there is no good key file.
+ * Seals value for what binding names, with the first key of the file.  The result
+ * is palloc'd; its length goes to *sealed_len.  Throws when there is no good key
+ * file.
  */
 char *
 seal_value(const char *binding, const char *value, Size *sealed_len)
 {
 	Size		len = strlen(value);
-	unsigned char key[KEY_LEN];
+	KeyRing		ring;
 	unsigned char *sealed;
 	bool		ok;
 
 	*sealed_len = HEADER_LEN + len + TAG_LEN;
 	sealed = palloc(*sealed_len);
-	load_key(key);
+	key_ring_load(&ring);
 
 	sealed[0] = SEAL_VERSION;
-	ok = key_id(key, sealed + 1) &&
+	ok = key_id(ring.keys[0], sealed + 1) &&
 		RAND_bytes(sealed + 1 + KEY_ID_LEN, NONCE_LEN) == 1 &&
-		gcm(true, key, sealed, binding, (const unsigned char *) value, (int) len,
+		gcm(true, ring.keys[0], sealed, binding, (const unsigned char *) value, (int) len,
 			sealed + HEADER_LEN, sealed + HEADER_LEN + len);
-	OPENSSL_cleanse(key, sizeof(key));
+	key_ring_wipe(&ring);
 	if (!ok)
 		ereport(ERROR,
 				(errcode(ERRCODE_INTERNAL_ERROR),
@@ -239,54 +127,24 @@ seal_value(const char *binding, const char *value, Size *sealed_len)
 	return (char *) sealed;
 }
 
-/* A secret in memory that ends with its context. */
-typedef struct HeldSecret
-{
-	MemoryContextCallback end;
-	char	   *value;
-	Size		size;
-} HeldSecret;
-
-static void
-wipe_held_secret(void *arg)
-{
-	HeldSecret *held = arg;
-
-	OPENSSL_cleanse(held->value, held->size);
-}
-
-/*
- * Wipes memory of the current memory context when that ends, also by an error
- * or a cancel before the caller could.  It must not be freed or moved before.
- */
-void
-wipe_with_context(char *value, Size size)
-{
-	HeldSecret *held = palloc(sizeof(HeldSecret));
-
-	held->value = value;
-	held->size = size;
-	held->end.func = wipe_held_secret;
-	held->end.arg = held;
-	MemoryContextRegisterResetCallback(CurrentMemoryContext, &held->end);
-}
-
 /*
  * The value that was sealed for what binding names, palloc'd.  Throws
- * when there is no good key file, when the value was sealed with another key,
- * or when it was altered or taken from another row; the last two give NULL
- * instead where or_null.  The caller wipes the value with explicit_bzero once it
- * is used, and does not free it; its memory context does so else.
+ * when there is no good key file, when the value was sealed with a key that is
+ * not in it, or when it was altered or taken from another row; the last two give
+ * NULL instead where or_null.  The caller wipes the value with explicit_bzero once
+ * it is used, and does not free it; its memory context does so else.
  */
 char *
 unseal_value(const char *binding, const char *sealed, Size sealed_len, bool or_null)
 {
 	const unsigned char *bytes = (const unsigned char *) sealed;
-	unsigned char key[KEY_LEN];
-	unsigned char id[KEY_ID_LEN];
+	KeyRing		ring;
 	unsigned char tag[TAG_LEN];
 	char	   *value;
 	int			len;
+	int			with = 0;
+	bool		known;
+	bool		ok;
 
 	if (sealed_len < HEADER_LEN + TAG_LEN || bytes[0] != SEAL_VERSION)
 	{
@@ -303,34 +161,168 @@ unseal_value(const char *binding, const char *sealed, Size sealed_len, bool or_n
 	len = (int) (sealed_len - HEADER_LEN - TAG_LEN);
 	value = palloc0(len + 1);
 	wipe_with_context(value, len);
-	load_key(key);
-	if (!key_id(key, id) || memcmp(id, bytes + 1, KEY_ID_LEN) != 0)
-	{
-		OPENSSL_cleanse(key, sizeof(key));
-		if (or_null)
-			return NULL;
+	memcpy(tag, bytes + HEADER_LEN + len, TAG_LEN);
+	key_ring_load(&ring);
+	while (with < ring.count && !is_sealed_with(ring.keys[with], bytes))
+		with++;
+	known = with < ring.count;
+	ok = known && gcm(false, ring.keys[with], bytes, binding, bytes + HEADER_LEN, len, (unsigned char *) value, tag);
+	key_ring_wipe(&ring);
+	if (!ok)
+		explicit_bzero(value, len);
+	if (!ok && or_null)
+		return NULL;
+	if (!known)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIG_FILE_ERROR),
 				 errmsg("a secret was sealed with another key"),
-				 errdetail("Key file \"%s\" holds a key other than the one that the secret was sealed with.",
+				 errdetail("Key file \"%s\" does not hold the key that the secret was sealed with.",
 						   roster_key_file),
-				 errhint("Put the former key file back, or set each secret again with roster_set_secret.")));
-	}
-	memcpy(tag, bytes + HEADER_LEN + len, TAG_LEN);
-	if (!gcm(false, key, bytes, binding, bytes + HEADER_LEN, len,
-			 (unsigned char *) value, tag))
-	{
-		OPENSSL_cleanse(key, sizeof(key));
-		OPENSSL_cleanse(value, len);
-		if (or_null)
-			return NULL;
+				 errhint("Put the former key into the file, on a line below the present one, or set each secret again "
+						 "with roster_set_secret.")));
+	if (!ok)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("a sealed secret cannot be opened"),
 				 errdetail("It was altered, or was given for another connection or another server."),
 				 errhint("Set it again with roster_set_secret.")));
-	}
-	OPENSSL_cleanse(key, sizeof(key));
-	value[len] = '\0';
 	return value;
+}
+
+/*
+ * The value sealed with the first key of the file: the same bytes where it is so
+ * already.  palloc'd; NULL where it does not open.
+ */
+char *
+reseal_value(const char *binding, const char *sealed, Size sealed_len, Size *resealed_len)
+{
+	char	   *value = unseal_value(binding, sealed, sealed_len, true);
+	char	   *resealed;
+	KeyRing		ring;
+	bool		is_current;
+
+	if (value == NULL)
+		return NULL;
+	key_ring_load(&ring);
+	is_current = is_sealed_with(ring.keys[0], (const unsigned char *) sealed);
+	key_ring_wipe(&ring);
+	if (is_current)
+	{
+		resealed = palloc(sealed_len);
+		memcpy(resealed, sealed, sealed_len);
+		*resealed_len = sealed_len;
+	}
+	else
+		resealed = seal_value(binding, value, resealed_len);
+	explicit_bzero(value, strlen(value));
+	return resealed;
+}
+
+/*
+ * What was written into a BIO, as a text, palloc'd; NULL where that fails, so that
+ * nothing is thrown while OpenSSL's objects wait to be freed.
+ */
+static char *
+bio_text(BIO *bio)
+{
+	char	   *data;
+	long		len = BIO_get_mem_data(bio, &data);
+	char	   *text = len <= 0 ? NULL : palloc_extended(len + 1, MCXT_ALLOC_NO_OOM);
+
+	if (text == NULL)
+		return NULL;
+	memcpy(text, data, len);
+	text[len] = '\0';
+	return text;
+}
+
+/*
+ * Makes a key pair: the private key in PEM, which is wiped with the current memory
+ * context, and the public one in *public_key, palloc'd.  Takes about a second.
+ */
+char *
+key_pair_make(char **public_key)
+{
+	EVP_PKEY   *pair = EVP_RSA_gen(KEY_PAIR_BYTES * 8);
+	BIO		   *public_pem = BIO_new(BIO_s_mem());
+	BIO		   *private_pem = BIO_new(BIO_s_mem());
+	char	   *private_key = NULL;
+
+	*public_key = NULL;
+	if (pair != NULL && public_pem != NULL && private_pem != NULL &&
+		PEM_write_bio_PUBKEY(public_pem, pair) == 1 &&
+		PEM_write_bio_PKCS8PrivateKey(private_pem, pair, NULL, NULL, 0, NULL, NULL) == 1)
+	{
+		*public_key = bio_text(public_pem);
+		private_key = bio_text(private_pem);
+	}
+	EVP_PKEY_free(pair);		/* wipes, as freeing a BIO does */
+	BIO_free(public_pem);
+	BIO_free(private_pem);
+	ERR_clear_error();
+	if (private_key == NULL || *public_key == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not make a key pair"),
+				 errdetail("OpenSSL offers no RSA or no random numbers, or there is no memory."),
+				 errhint("Check the OpenSSL configuration of the database server.")));
+	wipe_with_context(private_key, strlen(private_key));
+	return private_key;
+}
+
+/* The bytes of base64 with white space anywhere in it; false where there are not as many as RSA makes. */
+static bool
+sent_bytes(const char *sent, unsigned char *bytes)
+{
+	/* EVP_DecodeBlock writes whole groups of three, and counts what stands for none. */
+	unsigned char text[(KEY_PAIR_BYTES + 2) / 3 * 4 + 1];
+	int			len = 0;
+
+	for (; *sent != '\0'; sent++)
+	{
+		if (strchr(" \t\r\n", *sent) != NULL)
+			continue;
+		if (len == sizeof(text) - 1)
+			return false;
+		text[len++] = *sent;
+	}
+	return len == sizeof(text) - 1 && text[len - 1] == '=' && text[len - 2] != '=' &&
+		EVP_DecodeBlock(bytes, text, len) == KEY_PAIR_BYTES + 1;
+}
+
+/*
+ * What a client sealed for the key pair: RSA with OAEP, SHA-256 in both its places,
+ * in base64.  palloc'd, with its length in *opened_len, and wiped with the current
+ * memory context; NULL for anything that does not open, without a reason.
+ */
+char *
+key_pair_open(const char *private_key, const char *sent, Size *opened_len)
+{
+	unsigned char bytes[KEY_PAIR_BYTES + 1];
+	char	   *opened = palloc0(KEY_PAIR_BYTES + 1);
+	BIO		   *pem;
+	EVP_PKEY   *pair = NULL;
+	EVP_PKEY_CTX *context = NULL;
+	bool		ok;
+
+	wipe_with_context(opened, KEY_PAIR_BYTES);
+	if (!sent_bytes(sent, bytes))
+		return NULL;
+	*opened_len = KEY_PAIR_BYTES;
+	pem = BIO_new_mem_buf(private_key, -1);
+	if (pem != NULL)
+		pair = PEM_read_bio_PrivateKey(pem, NULL, NULL, "");
+	if (pair != NULL)
+		context = EVP_PKEY_CTX_new(pair, NULL);
+	ok = context != NULL &&
+		EVP_PKEY_decrypt_init(context) == 1 &&
+		EVP_PKEY_CTX_set_rsa_padding(context, RSA_PKCS1_OAEP_PADDING) == 1 &&
+		EVP_PKEY_CTX_set_rsa_oaep_md(context, EVP_sha256()) == 1 &&
+		EVP_PKEY_CTX_set_rsa_mgf1_md(context, EVP_sha256()) == 1 &&
+		EVP_PKEY_decrypt(context, (unsigned char *) opened, opened_len, bytes, KEY_PAIR_BYTES) == 1;
+	EVP_PKEY_CTX_free(context);
+	EVP_PKEY_free(pair);
+	BIO_free(pem);
+	ERR_clear_error();
+	return ok ? opened : NULL;
 }

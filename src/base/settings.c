@@ -9,6 +9,7 @@
 
 int			roster_max_workers = 2;
 char	   *roster_key_file = NULL;
+char	   *roster_secret_directory = NULL;
 char	   *roster_smtp_url = NULL;
 char	   *roster_smtp_user = NULL;
 char	   *roster_smtp_from = NULL;

@@ -9,6 +9,7 @@
 
 extern int	roster_max_workers;
 extern char *roster_key_file;
+extern char *roster_secret_directory;
 extern char *roster_smtp_url;
 extern char *roster_smtp_user;
 extern char *roster_smtp_from;

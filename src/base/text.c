@@ -154,6 +154,18 @@ fate_at(const char *place, const char *start, const char *end)
 	return takes(utf8_to_unicode((const unsigned char *) end), fate) ? STAYS : IS_REMOVED;
 }
 
+/* Whether each character of a text, which is valid UTF-8, stays. */
+bool
+text_is_clean(const char *value, int len)
+{
+	const char *end = value + len;
+	const char *at = value;
+
+	while (at < end && fate_at(at, value, at) == STAYS)
+		at++;
+	return at == end;
+}
+
 /*
  * The value, which is valid UTF-8, without the characters that are unfit, with
  * its new length: palloc'd and NUL-terminated, or NULL where it has none.  What

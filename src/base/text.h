@@ -7,6 +7,7 @@
 
 #include "postgres.h"
 
+extern bool text_is_clean(const char *value, int len);
 extern char *text_cleaned(const char *value, int *len, bool is_id);
 extern const char *text_wide_encoding(const char *bytes, size_t len);
 extern char *text_without_secrets(const char *words);

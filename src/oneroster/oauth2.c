@@ -22,6 +22,7 @@
 #include "base/compat.h"
 #include "base/connection.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/seal.h"
 #include "base/secrets.h"
 #include "base/text.h"

@@ -41,6 +41,7 @@
 #include "base/compat.h"
 #include "base/connection.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/run_row.h"
 #include "base/session.h"
 #include "base/settings.h"
@@ -321,6 +322,7 @@ roster_worker_main(Datum main_arg)
 	WorkerOrder order;
 	RunLocks	locks = {0};
 
+	never_dump_core();
 	memcpy(&order, MyBgworkerEntry->bgw_extra, sizeof(order));
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	catch_stops();

@@ -22,6 +22,8 @@ INSERT INTO calls (function, call) VALUES
         site => 'value', time_zone => 'UTC')$$),
     ('roster_configure', $$roster_configure('audited', district => 'value', guard_floor => 77)$$),
     ('roster_set_secret', $$roster_set_secret('audited', 'value')$$),
+    ('roster_public_key', $$roster_public_key()$$),
+    ('roster_rotate_key', $$roster_rotate_key()$$),
     ('roster_toggle', $$roster_toggle('audited', 'student', archive => true)$$),
     ('roster_set_column_owner', $$roster_set_column_owner('audited', 'phone', 'local')$$),
     ('roster_notify', $$roster_notify('audited', 'value@x.example')$$),
@@ -65,7 +67,8 @@ SELECT insert_run(nextval('minga_roster.runs_run_seq'), 'north', kind, CASE WHEN
 FROM unnest(ARRAY['test', 'diagnose', 'fetch', 'preview', 'sync', 'approve', 'apply', 'undo']) kind;
 SELECT role, function, connection, run IS NOT NULL AS has_run, given FROM audit WHERE entry > :before ORDER BY entry;
 
--- All other functions read, or start the runs above. A new function has to be called here or be in this list.
+-- All other functions read, start the runs above, or take a secret from elsewhere (test/t/038_secret_ways.pl). A new
+-- function has to be called here or be in this list.
 SELECT DISTINCT p.proname FROM pg_proc p WHERE p.pronamespace = 'minga_roster'::regnamespace
 EXCEPT SELECT function FROM calls ORDER BY 1;
 

@@ -59,7 +59,9 @@ my @bad = (
 	[ '63 digits', key('short', substr($good, 1), 0600), qr/F0000: .*holds no key/s ],
 	[ '65 digits', key('long', $good . '0', 0600), qr/F0000: .*holds no key/s ],
 	[ 'letters that are no digits', key('letters', 'g' x 64, 0600), qr/F0000: .*holds no key/s ],
-	[ 'two lines', key('lines', "$good\n$good\n", 0600), qr/F0000: .*holds no key/s ],
+	[ 'two keys on one line', key('joined', "$good$good\n", 0600), qr/F0000: .*holds no key/s ],
+	[ 'a second line that is no key', key('lines', "$good\nformer\n", 0600), qr/F0000: .*holds no key/s ],
+	[ 'more than 16 lines', key('many', "$good\n" x 17, 0600), qr/F0000: .*holds no key.*at most 16/s ],
 	[ 'a large one', key('large', '0' x 100000, 0600), qr/F0000: .*holds no key/s ]);
 # The superuser of the operating system reads everything.
 push @bad, [ 'one that the server cannot read', key('closed', $good, 0000),

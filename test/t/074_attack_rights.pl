@@ -84,7 +84,7 @@ SQL
 
 # A call of each with arguments that are good enough to come to the door.
 my %value = (connection => "'mesa'", run => newest(), relation => "'public.people'", email => "'x\@evil.example'",
-	secret => "'planted'", sourced_id => "'s'",
+	secret => "'planted'", sealed => "'planted'", name => "'mesa'", sourced_id => "'s'", site => "'mesa'",
 	decision => "'ignore'", column_name => "'phone'", owner => "'roster'");
 my @calls;
 foreach my $line (split /\n/,

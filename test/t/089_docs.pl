@@ -137,10 +137,10 @@ sub inline_code_is_right
 		while ($code =~ /\b(roster_\w+)\(([^()]*)/g)
 		{
 			my ($function, $arguments) = ($1, $2);
-			my $known = $roster->sql("SELECT string_agg(array_to_string(proargnames, ' '), ' ') FROM pg_proc WHERE "
-				  . "pronamespace = 'minga_roster'::regnamespace AND proname = '$function'");
+			my $known = $roster->sql("SELECT string_agg(coalesce(array_to_string(proargnames, ' '), '-'), ' ') FROM "
+				  . "pg_proc WHERE pronamespace = 'minga_roster'::regnamespace AND proname = '$function'");
 
-			push @wrong, $code if $known eq '' && $function ne 'roster_run_due';
+			push @wrong, $code if $known eq '';
 			push @wrong, $code if grep { " $known " !~ / $_ / } $arguments =~ /(\w+) =>/g;
 		}
 	}
@@ -168,7 +168,7 @@ sub is_complete
 		SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
 		WHERE c.relnamespace = 'minga_roster'::regnamespace AND c.relkind IN ('r', 'p', 'v') AND NOT c.relispartition
 			AND NOT a.attisdropped
-			AND c.relname NOT IN ('secrets', 'tokens', 'written_values', 'stored_values', 'planned_links',
+			AND c.relname NOT IN ('secrets', 'tokens', 'key_pairs', 'written_values', 'stored_values', 'planned_links',
 				'link_changes', 'conflict_pairs', 'forgotten_people')
 		ORDER BY 1, 2}))
 	{
