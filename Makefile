@@ -9,6 +9,7 @@ OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
 # The install script is these files, one after the other: tables first, then a file for each step of a run.
 SQL_PARTS = \
 	sql/schema/prologue.sql \
+	sql/schema/role.sql \
 	sql/schema/settings.sql \
 	sql/schema/words.sql \
 	sql/schema/tables.sql \

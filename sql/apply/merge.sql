@@ -234,6 +234,7 @@ DECLARE
 BEGIN
     PERFORM minga_roster_internal.check_people_relation(
         (minga_roster_internal.known_connection(this.connection)).people);
+    PERFORM minga_roster_internal.require_temporary();
     PERFORM minga_roster_internal.check_event_triggers();
     IF this.kind <> 'preview' THEN
         PERFORM minga_roster_internal.lock_people(minga_roster_internal.known_connection(this.connection));

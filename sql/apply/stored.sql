@@ -138,7 +138,10 @@ EXCEPTION
                 array_to_string(names, '", "')),
             DETAIL = format('Its message: %s', SQLERRM),
             HINT = format('Make its function skip temporary tables (schema_name "pg_temp" in '
-                'pg_event_trigger_ddl_commands()), or disable it: ALTER EVENT TRIGGER %I DISABLE.', names[1]);
+                'pg_event_trigger_ddl_commands()), or disable it: ALTER EVENT TRIGGER %I DISABLE.%s', names[1],
+                CASE WHEN SQLSTATE = '42501' THEN
+                    format(' The function runs with the rights of "%s"; if it needs more, make it SECURITY DEFINER.',
+                        current_user) END);
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.check_event_triggers() IS

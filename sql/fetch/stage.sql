@@ -77,6 +77,12 @@ COMMENT ON FUNCTION minga_roster_internal.collections_to_read(text, timestamptz)
 'that; such a collection is filtered. roles: the roles kept from an endpoint that is not the school''s own; NULL for '
 'all. is_rostered: whether one of its categories is. fields: what is requested of each row.';
 
+CREATE FUNCTION minga_roster_internal.make_member(partition regclass, is_member boolean) RETURNS void
+LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'roster_make_member';
+COMMENT ON FUNCTION minga_roster_internal.make_member(regclass, boolean) IS
+'Makes a partition of the stage a member of the extension, so that it is not dumped, or no longer one. ALTER EXTENSION '
+'would need the rights of the extension''s owner.';
+
 CREATE FUNCTION minga_roster_internal.roles_to_stage(connection text, OUT whole text[], OUT keys text[],
     OUT contacts text[])
 RETURNS record
@@ -112,7 +118,7 @@ COMMENT ON FUNCTION minga_roster_internal.begin_staging(bigint) IS
 CREATE FUNCTION minga_roster_internal.stage_partitions(connection text, OUT parent text, OUT partition text)
 RETURNS SETOF record
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT p.parent, format('minga_roster.%I', format('%s_%s', p.parent, c.number))
+    SELECT p.parent, format('minga_roster_internal.%I', format('%s_%s', p.parent, c.number))
     FROM minga_roster.connections c
     CROSS JOIN (VALUES ('staged_users'), ('staged_orgs')) AS p (parent)
     WHERE c.connection = stage_partitions.connection
@@ -177,7 +183,7 @@ COMMENT ON FUNCTION minga_roster_internal.empty_idle_stages() IS
 'left while the setting was on.';
 
 CREATE FUNCTION minga_roster_internal.prepare_stage(connection text) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET default_tablespace = '' AS $$
 DECLARE
     part record;
 BEGIN
@@ -189,7 +195,7 @@ BEGIN
         EXECUTE format('CREATE UNLOGGED TABLE %s (LIKE minga_roster.%I)', part.partition, part.parent);
         EXECUTE format('ALTER TABLE minga_roster.%I ATTACH PARTITION %s FOR VALUES IN (%L)',
             part.parent, part.partition, prepare_stage.connection);
-        EXECUTE format('ALTER EXTENSION minga_roster ADD TABLE %s', part.partition);
+        PERFORM minga_roster_internal.make_member(part.partition::regclass, true);
     END LOOP;
 END
 $$;
@@ -206,7 +212,7 @@ BEGIN
         SELECT to_regclass(p.partition) FROM minga_roster_internal.stage_partitions(drop_stage.connection) p
     LOOP
         CONTINUE WHEN partition IS NULL;
-        EXECUTE format('ALTER EXTENSION minga_roster DROP TABLE %s', partition);
+        PERFORM minga_roster_internal.make_member(partition, false);
         EXECUTE format('DROP TABLE %s', partition);
     END LOOP;
 END
@@ -319,7 +325,7 @@ CREATE FUNCTION minga_roster_internal.settle_stage(run bigint, connection text, 
     repeats boolean DEFAULT true, without_role boolean DEFAULT true, several_roles boolean DEFAULT true) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET work_mem = '1MB' SET enable_hashagg = off AS $$
 DECLARE
-    partition text := format('minga_roster.%I', format('staged_users_%s',
+    partition text := format('minga_roster_internal.%I', format('staged_users_%s',
         (SELECT c.number FROM minga_roster.connections c WHERE c.connection = settle_stage.connection)));
     contacts text[] := ARRAY(SELECT c.collection FROM minga_roster.collections c
         WHERE c.run = settle_stage.run AND c.family = 'contact');

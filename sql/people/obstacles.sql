@@ -161,7 +161,9 @@ CREATE FUNCTION minga_roster_internal.count_words(relation regclass, "column" te
 RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    CREATE TEMP TABLE "minga_roster words" (word text, people bigint) ON COMMIT DROP;
+    PERFORM minga_roster_internal.require_temporary();
+    PERFORM minga_roster_internal.make_temp_table('minga_roster words', ARRAY['word', 'people'],
+        ARRAY['text', 'bigint']::regtype[], ARRAY[-1, -1], ARRAY['default'::regcollation, 0]);
     PERFORM minga_roster_internal.read_as_owner(relation,
         minga_roster_internal.words_query(relation, "column"), 'pg_temp."minga_roster words"');
     RETURN QUERY SELECT w.word, w.people FROM pg_temp."minga_roster words" w;

@@ -118,24 +118,28 @@ COMMENT ON FUNCTION minga_roster_internal.require_people_owner(regclass) IS
 'connects a SIS to them decides what is written to them.';
 
 CREATE FUNCTION minga_roster_internal.more_than_plain(role oid) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT CASE
-            WHEN r.oid <> more_than_plain.role THEN
-                format('"%s", a member of "%s"', pg_get_userbyid(more_than_plain.role), r.rolname)
-            WHEN r.rolsuper THEN format('superuser "%s"', r.rolname)
-            ELSE format('"%s", which has CREATEROLE', r.rolname)
-        END
-    FROM pg_roles r
-    WHERE pg_has_role(more_than_plain.role, r.oid, 'MEMBER')
-        AND (r.rolsuper OR r.rolname IN ('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files')
-            -- Before PostgreSQL 16 such a role could make itself a member of those roles.
-            OR (r.rolcreaterole AND current_setting('server_version_num')::integer < 160000))
-    ORDER BY r.oid = more_than_plain.role DESC, r.rolsuper DESC, r.rolname
-    LIMIT 1
-$$;
+LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'roster_more_than_plain';
 COMMENT ON FUNCTION minga_roster_internal.more_than_plain(oid) IS
-'Why a role is or can become a superuser, in words: it is one, is a member of one or of a predefined role that allows '
-'it, or can grant itself such a membership; NULL for a plain role.';
+'Why a role is or can become more than a plain role, in words: it is a superuser or the role that the extension acts '
+'with, is a member of one or of a predefined role that allows it, or can grant itself such a membership (CREATEROLE '
+'before PostgreSQL 16); NULL for a plain role.';
+
+CREATE FUNCTION minga_roster_internal.require_temporary() RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NOT has_database_privilege(current_database(), 'TEMPORARY') THEN
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
+            MESSAGE = format('role "%s" cannot create temporary tables in database "%s"',
+                current_user, current_database()),
+            DETAIL = 'A run reads people into temporary tables, with the rights of the role that owns the extension''s '
+                'objects.',
+            HINT = format('GRANT TEMPORARY ON DATABASE %I TO %I.', current_database(), current_user);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.require_temporary() IS
+'42501 unless the extension''s role may create temporary tables. CREATE EXTENSION grants that, and the owner of the '
+'database can revoke it.';
 
 CREATE FUNCTION minga_roster_internal.check_people_relation(relation regclass) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -165,7 +169,7 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
             MESSAGE = format('relation "%s" belongs to %s', class.title, class.more_than_plain),
             DETAIL = 'A sync runs the triggers, defaults and policies of the relation with its owner''s rights, so '
-                'every role that can create one could become a superuser.',
+                'every role that can create one gets these rights.',
             HINT = format('Give it a plain owner (if there is none, CREATE ROLE people_owner NOLOGIN): ALTER %s %s '
                 'OWNER TO people_owner.',
                 CASE class.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, relation);
@@ -482,6 +486,16 @@ END;
 COMMENT ON FUNCTION minga_roster_internal.known_roles() IS
 'Roles that a roster writes, and those that it protects (owner, manager).';
 
+CREATE FUNCTION minga_roster_internal.relation_named(schema_name name, relation_name name) RETURNS regclass
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT c.oid FROM pg_class c
+    WHERE c.relname = relation_named.relation_name
+        AND c.relnamespace = CASE relation_named.schema_name WHEN 'pg_temp' THEN pg_my_temp_schema()
+            ELSE to_regnamespace(quote_ident(relation_named.schema_name))::oid END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.relation_named(name, name) IS
+'The relation of that name, in a schema that the extension''s role may be unable to use; NULL if there is none.';
+
 CREATE FUNCTION minga_roster_internal.check_new_people(schema_name name, relation_name name, owner name) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -493,7 +507,7 @@ BEGIN
             MESSAGE = format('schema "%s" does not exist', schema_name),
             HINT = format('Name an existing schema, or create it: CREATE SCHEMA %I.', schema_name);
     END IF;
-    IF to_regclass(qualified) IS NOT NULL THEN
+    IF minga_roster_internal.relation_named(schema_name, relation_name) IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'duplicate_table',
             MESSAGE = format('relation "%s.%s" already exists', schema_name, relation_name),
             HINT = format('Check and attach it: SELECT minga_roster.roster_attach_people(%L).',
@@ -509,7 +523,7 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
             MESSAGE = format('people cannot belong to %s', more_than_plain),
             DETAIL = 'A sync runs the triggers, defaults and policies of the relation with its owner''s rights, so '
-                'every role that can create one could become a superuser.',
+                'every role that can create one gets these rights.',
             HINT = format('Name a plain owner: CREATE ROLE people_owner NOLOGIN; '
                 'SELECT minga_roster.roster_create_people(%L, owner => ''people_owner'');', qualified);
     END IF;
@@ -587,7 +601,7 @@ CREATE FUNCTION minga_roster_internal.attach_new_people(schema_name name, relati
 RETURNS regclass
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    made regclass := format('%I.%I', schema_name, relation_name)::regclass;
+    made regclass := minga_roster_internal.relation_named(schema_name, relation_name);
 BEGIN
     PERFORM minga_roster_internal.do_attach_people(made, '{}', '{}', '{}');
     RETURN made;

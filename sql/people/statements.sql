@@ -91,7 +91,9 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT coalesce(
         pg_get_expr(d.adbin, d.adrelid),
         CASE WHEN a.attidentity <> '' THEN
-            format('nextval(%L::regclass)', pg_get_serial_sequence(relation::text, a.attname)) END,
+            (SELECT format('nextval(%L::regclass)', d.objid::regclass) FROM pg_depend d
+                WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
+                    AND d.refobjid = a.attrelid AND d.refobjsubid = a.attnum AND d.deptype = 'i') END,
         pg_get_expr(t.typdefaultbin, 0))
     FROM pg_attribute a
     JOIN pg_type t ON t.oid = a.atttypid
@@ -722,7 +724,9 @@ COMMENT ON FUNCTION minga_roster_internal.lock_statement(regclass) IS
 CREATE TYPE minga_roster_internal.unique_key AS (
     index_name text,
     expressions text[],
-    types text[],
+    types oid[],
+    modifiers integer[],
+    collation_oids oid[],
     collations text[],
     operators text[],
     predicate text,
@@ -736,7 +740,7 @@ COMMENT ON TYPE minga_roster_internal.unique_key IS
 
 CREATE FUNCTION minga_roster_internal.unique_keys(relation regclass) RETURNS SETOF minga_roster_internal.unique_key
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT c.relname::text, k.expressions, k.types, k.collations, k.operators,
+    SELECT c.relname::text, k.expressions, k.types, k.modifiers, k.collation_oids, k.collations, k.operators,
         coalesce('(' || pg_get_expr(i.indpred, i.indrelid) || ')', 'true'), i.indnullsnotdistinct,
         u.key_columns, u.attributes
     FROM pg_index i
@@ -744,8 +748,10 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     CROSS JOIN LATERAL (
         SELECT array_agg(pg_get_indexdef(i.indexrelid, n, true) ORDER BY n) AS expressions,
             -- An index stores a name as cstring, which a table cannot.
-            array_agg(CASE WHEN a.atttypid = 'cstring'::regtype THEN 'name'
-                ELSE format_type(a.atttypid, a.atttypmod) END ORDER BY n) AS types,
+            array_agg(CASE WHEN a.atttypid = 'cstring'::regtype THEN 'name'::regtype ELSE a.atttypid END::oid
+                ORDER BY n) AS types,
+            array_agg(a.atttypmod ORDER BY n) AS modifiers,
+            array_agg(i.indcollation[n - 1] ORDER BY n) AS collation_oids,
             array_agg(CASE WHEN l.oid IS NULL THEN ''
                 ELSE format(' COLLATE %I.%I', ls.nspname, l.collname) END ORDER BY n) AS collations,
             array_agg(format('OPERATOR(%I.%s)', s.nspname, o.oprname) ORDER BY n) AS operators,
@@ -778,11 +784,10 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.unique_keys(regclass) IS
 'The unique indexes of a relation that can be checked before anything is written; none over generated columns.';
 
-CREATE FUNCTION minga_roster_internal.key_terms(index minga_roster_internal.unique_key, OUT keys text, OUT types text,
+CREATE FUNCTION minga_roster_internal.key_terms(index minga_roster_internal.unique_key, OUT keys text,
     OUT names text, OUT equal text, OUT comparable text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT string_agg(format('%s%s AS k%s', u.expression, u."collation", u.nth), ', ' ORDER BY u.nth),
-        string_agg(format('k%s %s%s', u.nth, u.type, u."collation"), ', ' ORDER BY u.nth),
         string_agg(format('k%s', u.nth), ', ' ORDER BY u.nth),
         CASE WHEN (index).nulls_equal
             -- Rows as a whole are equal if both have NULL.
@@ -790,12 +795,23 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
             ELSE string_agg(format('q.k%s %s k.k%s', u.nth, u.operator, u.nth), ' AND ' ORDER BY u.nth) END,
         CASE WHEN (index).nulls_equal THEN 'true'
             ELSE string_agg(format('k%s IS NOT NULL', u.nth), ' AND ' ORDER BY u.nth) END
-    FROM unnest((index).expressions, (index).types, (index).collations, (index).operators)
-        WITH ORDINALITY u (expression, type, "collation", operator, nth)
+    FROM unnest((index).expressions, (index).collations, (index).operators)
+        WITH ORDINALITY u (expression, "collation", operator, nth)
 $$;
 COMMENT ON FUNCTION minga_roster_internal.key_terms(minga_roster_internal.unique_key) IS
-'The keys of an index as columns k1, k2 …: their expressions, their types, their names, when those of q and k are '
-    'equal, and when keys can be equal at all.';
+'The keys of an index as columns k1, k2 …: their expressions, their names, when those of q and k are equal, and when '
+    'keys can be equal at all.';
+
+CREATE FUNCTION minga_roster_internal.make_key_table(index minga_roster_internal.unique_key) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT minga_roster_internal.make_temp_table('plan_index_keys',
+        ARRAY['label', 'person_id'] || array_agg('k' || n.nth ORDER BY n.nth),
+        ARRAY['text'::regtype, 'text'::regtype]::oid[] || (index).types, ARRAY[-1, -1] || (index).modifiers,
+        ARRAY['"C"'::regcollation, 'default'::regcollation]::oid[] || (index).collation_oids)
+    FROM generate_subscripts((index).types, 1) n (nth)
+$$;
+COMMENT ON FUNCTION minga_roster_internal.make_key_table(minga_roster_internal.unique_key) IS
+'Makes plan_index_keys, with the keys of an index as columns k1, k2 …, for the rest of the transaction.';
 
 CREATE FUNCTION minga_roster_internal.planned_terms(relation regclass, attribute text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$

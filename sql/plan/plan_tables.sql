@@ -248,20 +248,16 @@ COMMENT ON FUNCTION minga_roster_internal.plan_tables() IS
 'The temporary tables of a run''s transaction: what they are made for, name, columns and what a row is.';
 
 CREATE FUNCTION minga_roster_internal.free_temp_name(name text) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    -- A multirange goes with its range.
-    planted regtype := (SELECT coalesce(r.rngtypid, y.oid)
-        FROM pg_type y LEFT JOIN pg_range r ON r.rngmultitypid = y.oid
-        WHERE y.typnamespace = pg_my_temp_schema() AND y.typname = free_temp_name.name);
-BEGIN
-    IF planted IS NOT NULL THEN
-        EXECUTE format('DROP TYPE %s CASCADE', planted);
-    END IF;
-END
-$$;
+LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'roster_free_temp_name';
 COMMENT ON FUNCTION minga_roster_internal.free_temp_name(text) IS
 'Drops a type that code of a deployment left in the temporary schema of a worker under the name of a table to be made.';
+
+CREATE FUNCTION minga_roster_internal.make_temp_table(name text, columns text[], types oid[], modifiers integer[],
+    collations oid[]) RETURNS regclass
+LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'roster_make_temp_table';
+COMMENT ON FUNCTION minga_roster_internal.make_temp_table(text, text[], oid[], integer[], oid[]) IS
+'Creates a temporary table that is dropped at the end of the transaction, also behind the door and with types that the '
+'extension''s role may not use. Drops a type of that name first.';
 
 CREATE FUNCTION minga_roster_internal.make_plan_tables(wanted text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$

@@ -30,10 +30,7 @@ BEGIN
         CONTINUE WHEN NOT FOUND;
         BEGIN
             -- The only table that is made for a run: its columns are the index's.
-            PERFORM minga_roster_internal.free_temp_name('plan_index_keys');
-            EXECUTE format(
-                'CREATE TEMP TABLE plan_index_keys (label text COLLATE "C", person_id text, %s) ON COMMIT DROP',
-                (minga_roster_internal.key_terms(index)).types);
+            PERFORM minga_roster_internal.make_key_table(index);
             PERFORM minga_roster_internal.grant_temp(people, 'plan_index_keys', 'SELECT, INSERT');
             PERFORM minga_roster_internal.grant_temp(people, 'plan_values', 'SELECT');
             PERFORM minga_roster_internal.as_owner(people,

@@ -140,8 +140,10 @@ CREATE FUNCTION minga_roster_internal.find_person(relation regclass, site text, 
     OUT given_name text, OUT family_name text, OUT identifier text, OUT email text) RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    CREATE TEMP TABLE "minga_roster person" (given_name text, family_name text, identifier text, email text)
-        ON COMMIT DROP;
+    PERFORM minga_roster_internal.require_temporary();
+    PERFORM minga_roster_internal.make_temp_table('minga_roster person',
+        ARRAY['given_name', 'family_name', 'identifier', 'email'], array_fill('text'::regtype::oid, ARRAY[4]),
+        array_fill(-1, ARRAY[4]), array_fill('default'::regcollation::oid, ARRAY[4]));
     PERFORM minga_roster_internal.read_as_owner(relation, minga_roster_internal.person_keys_query(relation),
         'pg_temp."minga_roster person"', site, person_id);
     RETURN QUERY SELECT p.* FROM pg_temp."minga_roster person" p;

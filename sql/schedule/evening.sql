@@ -274,7 +274,7 @@ DECLARE
 BEGIN
     -- Nothing here waits for a caller's transaction: an open one would stop the evenings of all connections.
     IF minga_roster_internal.try_lock_evenings() THEN
-        PERFORM minga_roster_internal.renew_cron_command();
+        PERFORM minga_roster_internal.cron('renew');
     END IF;
     PERFORM minga_roster_internal.pause_restored_connections();
     PERFORM minga_roster_internal.cancel_stale_runs();
@@ -304,50 +304,26 @@ COMMENT ON FUNCTION minga_roster_internal.lock_evenings() IS
 'Taken until the end of the transaction by functions that turn evenings on or off or change the pg_cron job.';
 
 CREATE FUNCTION minga_roster_internal.cron_command() RETURNS text
-LANGUAGE sql IMMUTABLE
-RETURN 'DO $do$ BEGIN '
-    -- Call only the extension's function, not another one created under its name after it was dropped.
-    'IF EXISTS (SELECT FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e ON e.oid OPERATOR(pg_catalog.=) '
-        'd.refobjid '
-    'WHERE d.classid OPERATOR(pg_catalog.=) ''pg_catalog.pg_proc''::pg_catalog.regclass '
-    'AND d.objid OPERATOR(pg_catalog.=) pg_catalog.to_regprocedure(''minga_roster.roster_run_due()'') '
-    'AND d.refclassid OPERATOR(pg_catalog.=) ''pg_catalog.pg_extension''::pg_catalog.regclass '
-    'AND d.deptype OPERATOR(pg_catalog.=) ''e'' AND e.extname OPERATOR(pg_catalog.=) ''minga_roster'') '
-    'THEN PERFORM minga_roster.roster_run_due(); '
-    'ELSE PERFORM cron.unschedule(''minga_roster''); END IF; END $do$';
+LANGUAGE C IMMUTABLE AS 'MODULE_PATHNAME', 'roster_cron_command';
 COMMENT ON FUNCTION minga_roster_internal.cron_command() IS
 'The command of the pg_cron job. It is a single statement, because pg_cron''s background workers accept only one. It '
 'qualifies every name, and removes the job when the extension is gone.';
 
-CREATE FUNCTION minga_roster_internal.cron_is_here() RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT EXISTS (
-        SELECT FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
-        WHERE e.extname = 'pg_cron' AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
-            AND d.classid = 'pg_class'::regclass AND d.objid = to_regclass('cron.job'))
-$$;
-COMMENT ON FUNCTION minga_roster_internal.cron_is_here() IS
-'Whether pg_cron is installed in this database, and cron.job belongs to it.';
+CREATE FUNCTION minga_roster_internal.cron(deed text, OUT installed boolean, OUT job bigint, OUT active boolean,
+    OUT command text, OUT other_job bigint, OUT last_failure text) RETURNS record
+LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'roster_cron';
+COMMENT ON FUNCTION minga_roster_internal.cron(text) IS
+'Does one thing with the extension''s pg_cron job as the owner of the extension, and returns what there is then: '
+'look, schedule, unschedule, activate, renew (its command, if an earlier version wrote it) and trim (the details of '
+'its runs older than a day, 10,000 at most). The job is recognized by its owner (the extension''s owner) and its '
+'command. Its name is not enough, because any role can create a job of that name: other_job is one of the owner''s. '
+'All NULL without pg_cron, except installed. Only for the role that the extension acts with.';
 
-CREATE FUNCTION minga_roster_internal.cron_job(OUT job bigint, OUT active boolean, OUT command text) RETURNS record
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    -- pg_cron may be missing when this function is created, so it is named only at run time. Earlier versions also used
-    -- a DO command.
-    EXECUTE $statement$
-        SELECT j.jobid, j.active, j.command FROM cron.job j
-        WHERE j.username = $1 AND j.database = current_database() AND j.jobname = 'minga_roster'
-            AND (j.command = $2 OR j.command ~ '^DO .*minga_roster\.roster_run_due\(\)')
-        ORDER BY j.active DESC, j.jobid LIMIT 1
-        $statement$
-        INTO job, active, command
-        USING (SELECT pg_get_userbyid(e.extowner)::text FROM pg_extension e WHERE e.extname = 'minga_roster'),
-            minga_roster_internal.cron_command();
-END
-$$;
-COMMENT ON FUNCTION minga_roster_internal.cron_job() IS
-'The extension''s pg_cron job, recognized by its owner (the extension''s owner) and its command. Its name is not '
-'enough, because any role can create a job of that name. NULLs if there is none. Requires pg_cron.';
+CREATE FUNCTION minga_roster_internal.server_setting(name text) RETURNS text
+LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'roster_server_setting';
+COMMENT ON FUNCTION minga_roster_internal.server_setting(text) IS
+'A setting that pg_cron needs, or that says where to set it, which only superusers see in pg_settings; NULL if the '
+'server does not know it, 22023 for any other setting.';
 
 CREATE FUNCTION minga_roster_internal.cron_facts(OUT preloaded boolean, OUT database_name text,
     OUT background_workers boolean, OUT installed boolean,
@@ -355,79 +331,41 @@ CREATE FUNCTION minga_roster_internal.cron_facts(OUT preloaded boolean, OUT data
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    SELECT s.setting INTO database_name FROM pg_settings s WHERE s.name = 'cron.database_name';
-    preloaded := FOUND;
-    SELECT s.setting = 'on' INTO background_workers FROM pg_settings s WHERE s.name = 'cron.use_background_workers';
-    installed := minga_roster_internal.cron_is_here();
-    IF installed THEN
-        SELECT j.job, j.active INTO job, job_active FROM minga_roster_internal.cron_job() j;
-        EXECUTE $statement$
-            SELECT d.return_message
-            FROM (
-                SELECT r.status, r.return_message
-                FROM cron.job_run_details r
-                WHERE r.jobid = $1 AND r.status IN ('succeeded', 'failed')
-                ORDER BY r.runid DESC LIMIT 1
-            ) d
-            WHERE d.status = 'failed'
-            $statement$ INTO last_failure USING job;
-    END IF;
+    database_name := minga_roster_internal.server_setting('cron.database_name');
+    preloaded := database_name IS NOT NULL;
+    background_workers := minga_roster_internal.server_setting('cron.use_background_workers') = 'on';
+    SELECT c.installed, c.job, c.active, c.last_failure INTO installed, job, job_active, last_failure
+    FROM minga_roster_internal.cron('look') c;
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.cron_facts() IS
 'The state of pg_cron as seen from this database: whether it is preloaded, for which database, with background '
 'workers, and installed here; the extension''s job; and the message of its latest run if that failed.';
 
-CREATE FUNCTION minga_roster_internal.renew_cron_command() RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    ours record;
-BEGIN
-    IF minga_roster_internal.cron_is_here() THEN
-        SELECT * INTO ours FROM minga_roster_internal.cron_job();
-        IF ours.command <> minga_roster_internal.cron_command() THEN
-            EXECUTE 'SELECT cron.alter_job($1, command := $2)' USING ours.job, minga_roster_internal.cron_command();
-        END IF;
-    END IF;
-END
-$$;
-COMMENT ON FUNCTION minga_roster_internal.renew_cron_command() IS
-'Replaces the command of a job created by an earlier version.';
-
 CREATE FUNCTION minga_roster_internal.arrange_cron_job() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    wanted boolean;
-    ours record;
-    other bigint;
+    there record;
+    owner name := (SELECT pg_get_userbyid(e.extowner) FROM pg_extension e WHERE e.extname = 'minga_roster');
 BEGIN
     PERFORM minga_roster_internal.lock_evenings();
-    IF NOT minga_roster_internal.cron_is_here() THEN
+    there := minga_roster_internal.cron('renew');
+    IF NOT EXISTS (SELECT FROM minga_roster.connections WHERE automatic AND retired_at IS NULL) THEN
+        PERFORM minga_roster_internal.cron('unschedule') WHERE there.job IS NOT NULL;
+    ELSIF NOT there.installed THEN
         RETURN;
-    END IF;
-    PERFORM minga_roster_internal.renew_cron_command();
-    wanted := EXISTS (SELECT FROM minga_roster.connections WHERE automatic AND retired_at IS NULL);
-    SELECT * INTO ours FROM minga_roster_internal.cron_job();
-    IF NOT wanted THEN
-        IF ours.job IS NOT NULL THEN
-            EXECUTE 'SELECT cron.unschedule($1)' USING ours.job;
-        END IF;
-    ELSIF ours.job IS NULL THEN
-        EXECUTE 'SELECT min(j.jobid) FROM cron.job j WHERE j.username = current_user AND j.jobname = ''minga_roster'''
-            INTO other;
-        IF other IS NOT NULL THEN
-            RAISE EXCEPTION USING ERRCODE = 'duplicate_object',
-                MESSAGE = 'there is another pg_cron job named "minga_roster"',
-                DETAIL = format('Job %s of "%s" has another command or database, so it was not changed.',
-                    other, current_user),
-                HINT = format('Remove it with SELECT cron.unschedule(%s), and schedule it again under another name.',
-                    other);
-        END IF;
-        EXECUTE 'SELECT cron.schedule(''minga_roster'', ''* * * * *'', $1)' USING minga_roster_internal.cron_command();
-    ELSIF NOT ours.active THEN
-        EXECUTE 'SELECT cron.alter_job($1, active := true)' USING ours.job;
+    ELSIF there.job IS NOT NULL THEN
+        PERFORM minga_roster_internal.cron('activate') WHERE NOT there.active;
+    ELSIF there.other_job IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'duplicate_object',
+            MESSAGE = 'there is another pg_cron job named "minga_roster"',
+            DETAIL = format('Job %s of "%s" has another command or database, so it was not changed.',
+                there.other_job, owner),
+            HINT = format('Remove it with SELECT cron.unschedule(%s), and schedule it again under another name.',
+                there.other_job);
+    ELSE
+        PERFORM minga_roster_internal.cron('schedule');
     END IF;
 END
 $$;
@@ -447,8 +385,8 @@ BEGIN
     IF NOT facts.preloaded THEN
         problems := problems || 'pg_cron is not preloaded.'::text;
         settings := settings || format('shared_preload_libraries = %L', (
-            SELECT concat_ws(', ', nullif(p.setting, ''), 'pg_cron') FROM pg_settings p
-            WHERE p.name = 'shared_preload_libraries'));
+            SELECT concat_ws(', ', nullif(minga_roster_internal.server_setting('shared_preload_libraries'), ''),
+                'pg_cron')));
     END IF;
     IF facts.database_name IS DISTINCT FROM current_database() THEN
         IF facts.preloaded THEN
@@ -467,7 +405,7 @@ BEGIN
     IF settings <> '{}' THEN
         steps := steps || format('set %s in postgresql.conf (%s) and restart PostgreSQL',
             array_to_string(settings, ' and '),
-            coalesce((SELECT p.setting FROM pg_settings p WHERE p.name = 'config_file'), 'SHOW config_file'));
+            coalesce(minga_roster_internal.server_setting('config_file'), 'SHOW config_file'));
     END IF;
     IF NOT facts.installed THEN
         problems := problems || format('The extension pg_cron is not installed in database "%s".', current_database());
@@ -679,18 +617,8 @@ BEGIN
 
     IF extract(minute FROM now) = 0 THEN
         PERFORM minga_roster_internal.erase_archived();
-    END IF;
-
-    -- pg_cron keeps the details of every run forever, without an index to find ours: trimmed once an hour.
-    IF extract(minute FROM now) = 0 AND minga_roster_internal.cron_is_here() THEN
-        EXECUTE 'DELETE FROM cron.job_run_details d
-                 WHERE d.runid IN (SELECT o.runid FROM cron.job_run_details o
-                                   WHERE o.jobid = $2
-                                       AND coalesce(o.end_time, o.start_time,
-                                           ''-infinity'') < now() - interval ''1 day''
-                                       AND o.status NOT IN (''starting'', ''running'', ''connecting'', ''sending'')
-                                   ORDER BY o.runid LIMIT $1)'
-            USING batch, (SELECT j.job FROM minga_roster_internal.cron_job() j);
+        -- Once an hour, because it reads all details that pg_cron keeps.
+        PERFORM minga_roster_internal.cron('trim');
     END IF;
 END
 $$;

@@ -80,17 +80,19 @@ LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'roster_try_run_lock';
 COMMENT ON FUNCTION minga_roster_internal.try_run_lock(text, bigint) IS
 'Takes the lock of a run ("run" and its number), of a connection ("connection" and connections.number) or of the '
 'evenings ("evenings" and 1) until the end of the transaction; returns false if another session has it. No other SQL '
-'function can take these locks. Superusers only.';
+'function can take these locks. Only for the role that the extension acts with.';
 
 CREATE FUNCTION minga_roster_internal.wait_for_run_lock(kind text, number bigint) RETURNS void
 LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'roster_wait_for_run_lock';
 COMMENT ON FUNCTION minga_roster_internal.wait_for_run_lock(text, bigint) IS
-'Takes such a lock until the end of the transaction, waiting for it if needed. Superusers only.';
+'Takes such a lock until the end of the transaction, waiting for it if needed. Only for the role that the extension '
+'acts with.';
 
-CREATE FUNCTION minga_roster_internal.run_lock_holder(kind text, number bigint) RETURNS integer
-LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'roster_run_lock_holder';
-COMMENT ON FUNCTION minga_roster_internal.run_lock_holder(text, bigint) IS
-'The process that holds such a lock; NULL if there is none. Superusers only.';
+CREATE FUNCTION minga_roster_internal.cancel_worker(run bigint) RETURNS boolean
+LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'roster_cancel_worker';
+COMMENT ON FUNCTION minga_roster_internal.cancel_worker(bigint) IS
+'Cancels what the process that holds the lock of this run is doing; false if there is none. pg_cancel_backend would '
+'need a superuser''s rights, because a worker connects as a superuser. Only for the role that the extension acts with.';
 
 CREATE FUNCTION minga_roster_internal.known_run(run bigint) RETURNS runs
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -148,7 +150,6 @@ CREATE FUNCTION minga_roster_internal.do_cancel(run bigint) RETURNS runs
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     target minga_roster.runs := minga_roster_internal.known_run(do_cancel.run);
-    worker integer;
 BEGIN
     IF target.state = 'queued' THEN
         -- While the row is locked, no worker can claim the run.
@@ -162,10 +163,7 @@ BEGIN
         IF minga_roster_internal.try_run_lock('run', target.run) THEN
             PERFORM minga_roster_internal.close_dead_run(target.run);
         ELSE
-            worker := minga_roster_internal.run_lock_holder('run', target.run);
-            IF worker IS NOT NULL THEN
-                PERFORM pg_cancel_backend(worker);
-            END IF;
+            PERFORM minga_roster_internal.cancel_worker(target.run);
         END IF;
     ELSE
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',

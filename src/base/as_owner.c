@@ -39,7 +39,9 @@
 #include "base/as_owner.h"
 #include "base/batch.h"
 #include "base/compat.h"
+#include "base/dba.h"
 #include "base/error.h"
+#include "base/plain_role.h"
 #include "base/redact.h"
 #include "base/session.h"
 
@@ -77,9 +79,9 @@ relation_name(Oid relation)
 
 /*
  * The owner of a people relation, with whose rights statements run.  Throws
- * where it is gone, and where it belongs to a superuser, whose rights everyone
- * would get who may write a trigger or a default there.  What else is no
- * relation for people is check_people_relation's to say.
+ * where it is gone, and where it belongs to a superuser or a role that can become
+ * one, whose rights everyone would get who may write a trigger or a default there.
+ * What else is no relation for people is check_people_relation's to say.
  */
 static Oid
 people_owner(Oid relation)
@@ -87,6 +89,7 @@ people_owner(Oid relation)
 	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
 	Oid			owner;
 	bool		is_view;
+	char	   *found;
 
 	if (!HeapTupleIsValid(tuple))
 		ereport(ERROR,
@@ -98,12 +101,12 @@ people_owner(Oid relation)
 	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
 	is_view = ((Form_pg_class) GETSTRUCT(tuple))->relkind == RELKIND_VIEW;
 	ReleaseSysCache(tuple);
-	if (superuser_arg(owner))
+	found = more_than_plain(owner);
+	if (found != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("relation \"%s\" belongs to superuser \"%s\"", relation_name(relation),
-						GetUserNameFromId(owner, false)),
-				 errdetail("Its triggers, defaults and policies would run with a superuser's rights."),
+				 errmsg("relation \"%s\" belongs to %s", relation_name(relation), found),
+				 errdetail("Its triggers, defaults and policies would run with that role's rights."),
 				 errhint("Give it a plain owner (if there is none, CREATE ROLE people_owner NOLOGIN): ALTER %s %s "
 						 "OWNER TO people_owner.",
 						 is_view ? "VIEW" : "TABLE", relation_name(relation))));
@@ -392,12 +395,7 @@ run_as_owner(Oid relation, const char *statement, ArrayType *arguments, DestRece
 static void
 refuse_call(FunctionCallInfo fcinfo, int required)
 {
-	if (!superuser())
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied for function %s", get_func_name(fcinfo->flinfo->fn_oid)),
-				 errdetail("Runs call it, and their worker is a superuser."),
-				 errhint("Use the functions whose names begin with \"roster_\".")));
+	require_dba(fcinfo);
 	for (int i = 0; i < required; i++)
 	{
 		if (PG_ARGISNULL(i))

@@ -3,7 +3,7 @@
  *	  The door of the extension.  What people call are C functions that run with
  *	  their caller's rights (SECURITY INVOKER).  Here it is decided, by the current
  *	  user at the call and nothing else, whether the caller may; then the
- *	  extension acts with its owner's rights, in settings of its own.
+ *	  extension acts with the rights of its role (dba.c), in settings of its own.
  *
  * roster_door stands in front of a function of SQL: roster_toggle(...) in front
  * of do_toggle(...), which has the same arguments.  The functions that wait for a
@@ -38,6 +38,7 @@
 #include "utils/syscache.h"
 
 #include "base/compat.h"
+#include "base/dba.h"
 #include "base/door.h"
 #include "base/error.h"
 #include "base/session.h"
@@ -109,16 +110,6 @@ function_tuple(Oid function)
 	return tuple;
 }
 
-static Oid
-owner_of_function(Oid function)
-{
-	HeapTuple	tuple = function_tuple(function);
-	Oid			owner = ((Form_pg_proc) GETSTRUCT(tuple))->proowner;
-
-	ReleaseSysCache(tuple);
-	return owner;
-}
-
 /* Lets the current user in, or throws 42501. */
 static void
 door_open(Door *door, FunctionCallInfo fcinfo)
@@ -140,7 +131,8 @@ door_open(Door *door, FunctionCallInfo fcinfo)
 	door->caller_before = current_caller;
 	GetUserIdAndSecContext(&door->saved_user, &door->saved_context);
 	door->guc_level = NewGUCNestLevel();
-	SetUserIdAndSecContext(owner_of_function(function), door->saved_context | SECURITY_LOCAL_USERID_CHANGE);
+	SetUserIdAndSecContext(dba_role(),
+						   door->saved_context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
 	session_pin();
 	current_caller = caller;
 }
@@ -155,8 +147,7 @@ door_close(const Door *door)
 
 /*
  * Lets the current user in, or throws 42501, and returns what "act" does for
- * them, with the rights of the owner of the function that was called and with
- * settings of its own.
+ * them, with the rights of the extension's role and with settings of its own.
  */
 Datum
 door_pass(FunctionCallInfo fcinfo, BehindDoor act, void *arg)

@@ -188,6 +188,18 @@ session_settle(void)
 	set_for_good(of_worker, lengthof(of_worker));
 }
 
+/*
+ * For a worker outside of a transaction: the session is that of the role.  Code
+ * of a deployment could take that back by SET SESSION AUTHORIZATION, as the
+ * bootstrap superuser has logged in; a transaction keeps it from that
+ * (transaction.c).
+ */
+void
+session_become(Oid role)
+{
+	SetSessionAuthorization(role, false);
+}
+
 static void
 set_for_now(const char *name, const char *value)
 {

@@ -9,6 +9,7 @@
 
 extern void session_note_server(void);
 extern void session_settle(void);
+extern void session_become(Oid role);
 extern void session_pin(void);
 extern void session_give_back(Oid owner);
 

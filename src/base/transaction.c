@@ -1,9 +1,11 @@
 /*
  * transaction.c
- *	  The short transactions in which a worker reads and writes.
+ *	  The short transactions in which a worker reads and writes, with the rights
+ *	  of the extension's role.
  *
  * What they must survive: being begun inside a transaction as well as outside of
- * one, and DROP EXTENSION between two of them.
+ * one, DROP EXTENSION between two of them, and code of a deployment that would
+ * be another role.
  */
 #include "postgres.h"
 
@@ -22,10 +24,12 @@
 #include "utils/inval.h"
 #include "utils/snapmgr.h"
 
+#include "base/dba.h"
 #include "base/error.h"
 #include "base/transaction.h"
 
 static MemoryContext context_outside = NULL;
+static Oid	user_outside = InvalidOid;
 
 /*
  * Whether someone who holds the extension's lock may drop it: any role can take it, by ALTER FUNCTION ... DEPENDS ON
@@ -72,6 +76,18 @@ lock_extension(void)
 	return get_extension_oid("minga_roster", true) == extension;
 }
 
+/*
+ * Until the end of the transaction, deferred triggers included, all that runs
+ * has the rights of the extension's role, and can take no others by SET ROLE or
+ * SET SESSION AUTHORIZATION.
+ */
+static void
+act_as_dba(void)
+{
+	user_outside = GetUserId();
+	SetUserIdAndSecContext(dba_role(), SECURITY_LOCAL_USERID_CHANGE);
+}
+
 /* The same as begin_worker_transaction, unless the extension is not there: false, and no transaction is open. */
 bool
 try_begin_worker_transaction(void)
@@ -90,6 +106,7 @@ try_begin_worker_transaction(void)
 		MemoryContextSwitchTo(context_outside);
 		return false;
 	}
+	act_as_dba();
 	SPI_connect();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	return true;
@@ -126,6 +143,8 @@ commit_worker_transaction(void)
 	SPI_finish();
 	PopActiveSnapshot();
 	CommitTransactionCommand();
+	/* an abort does so by itself */
+	SetUserIdAndSecContext(user_outside, 0);
 	pgstat_report_stat(false);
 	MemoryContextSwitchTo(context_outside);
 }

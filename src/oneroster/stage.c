@@ -148,12 +148,12 @@ stage_begin_page(Stage *stage, PageKind kind, const char *collection)
 	caller = MemoryContextSwitchTo(stage->page);
 	snprintf(name, sizeof(name), "%s_%d", kind == PAGE_USERS ? "staged_users" : "staged_orgs",
 			 stage->connection->number);
-	stage->relation = table_openrv(makeRangeVar("minga_roster", pstrdup(name), -1), RowExclusiveLock);
+	stage->relation = table_openrv(makeRangeVar("minga_roster_internal", pstrdup(name), -1), RowExclusiveLock);
 	stage->tupdesc = CreateTupleDescCopy(RelationGetDescr(stage->relation));
 	if (stage->tupdesc->natts != columns)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("table \"minga_roster.%s\" does not have the columns that the library writes", name),
+				 errmsg("table \"minga_roster_internal.%s\" does not have the columns that the library writes", name),
 				 errdetail("It has %d columns; %d are expected.", stage->tupdesc->natts, columns),
 				 errhint("The library and the extension have different versions: ask the DBA to run ALTER EXTENSION "
 						 "minga_roster UPDATE.")));

@@ -11,12 +11,15 @@
  */
 #include "postgres.h"
 
+#include <signal.h>
+
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
 #include "utils/builtins.h"
 
 #include "base/compat.h"
+#include "base/dba.h"
 #include "base/error.h"
 #include "base/settings.h"
 #include "run/run_locks.h"
@@ -27,7 +30,7 @@
 
 ROSTER_FUNCTION(roster_try_run_lock);
 ROSTER_FUNCTION(roster_wait_for_run_lock);
-ROSTER_FUNCTION(roster_run_lock_holder);
+ROSTER_FUNCTION(roster_cancel_worker);
 
 static void
 make_tag(LOCKTAG *tag, RunLockKind kind, int64 number)
@@ -168,12 +171,7 @@ kind_argument(FunctionCallInfo fcinfo)
 {
 	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 
-	if (!superuser())
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied for the locks of runs"),
-				 errdetail("They keep runs apart, and only the extension takes them."),
-				 errhint("Use the functions whose names begin with \"roster_\".")));
+	require_dba(fcinfo);
 	if (strcmp(name, "run") == 0)
 		return LOCK_RUN;
 	if (strcmp(name, "connection") == 0)
@@ -207,22 +205,21 @@ roster_wait_for_run_lock(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* run_lock_holder(kind, number): the process that holds the lock, NULL where none does. */
+/* cancel_worker(run): cancels what the process that holds the run's lock is doing; whether one does. */
 Datum
-roster_run_lock_holder(PG_FUNCTION_ARGS)
+roster_cancel_worker(PG_FUNCTION_ARGS)
 {
 	LOCKTAG		tag;
 	LockData   *data;
 	int			holder = 0;
 
-	make_tag(&tag, kind_argument(fcinfo), PG_GETARG_INT64(1));
+	require_dba(fcinfo);
+	make_tag(&tag, LOCK_RUN, PG_GETARG_INT64(0));
 	data = GetLockStatusData();
 	for (int i = 0; i < data->nelements && holder == 0; i++)
 	{
 		if (memcmp(&data->locks[i].locktag, &tag, sizeof(tag)) == 0 && data->locks[i].holdMask != 0)
 			holder = data->locks[i].pid;
 	}
-	if (holder == 0)
-		PG_RETURN_NULL();
-	PG_RETURN_INT32(holder);
+	PG_RETURN_BOOL(holder != 0 && kill(holder, SIGINT) == 0);
 }

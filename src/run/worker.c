@@ -16,16 +16,16 @@
  *	  locks again after it queued its row, so one of the two sees the other;
  *	- DROP EXTENSION while it starts: there is nothing to write to, it ends.
  *
- * The worker connects as the bootstrap superuser, with settings of its own
- * (session.c); what it does to the people relation it does as that relation's
- * owner (as_owner.c).
+ * The worker connects as the bootstrap superuser, since a role that cannot log in
+ * may not connect before PostgreSQL 17, with settings of its own (session.c).
+ * From its first transaction on it is the extension's role (transaction.c); what
+ * it does to the people relation it does as that relation's owner (as_owner.c).
  */
 #include "postgres.h"
 
 #include <signal.h>
 
 #include "access/xact.h"
-#include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -240,7 +240,7 @@ perform_part_of_duty(const char *statement)
 				 errmsg("minga_roster could not do a part of its minute's duty"),
 				 errdetail("\"%s\" failed with SQLSTATE %s.", statement != NULL ? statement : "sending mail",
 						   unpack_sql_state(sqlstate)),
-				 errhint("Run it by hand to see why. The other parts go on.")));
+				 errhint("Run it by hand, after SET ROLE minga_roster_dba, to see why. The other parts go on.")));
 }
 
 /* What roster_run_due starts: one worker at a time, the next minute brings another. */
@@ -298,7 +298,7 @@ hand_on_queue(void)
 static void
 leave_run(int code, Datum arg)
 {
-	WorkerOrder order = {.kind = RUN_DUTY,.database = MyDatabaseId,.requested_by = BOOTSTRAP_SUPERUSERID};
+	WorkerOrder order = {.kind = RUN_DUTY,.database = MyDatabaseId,.requested_by = GetSessionUserId()};
 	BackgroundWorkerHandle *handle;
 
 	if (!run_is_open)
@@ -307,12 +307,17 @@ leave_run(int code, Datum arg)
 	(void) launch_worker(&order, &handle);
 }
 
+/* Becomes the extension's role for good; false where the extension is not there. */
 static bool
-extension_is_there(void)
+become_dba(void)
 {
+	Oid			role;
+
 	if (!try_begin_worker_transaction())
 		return false;
+	role = GetUserId();
 	commit_worker_transaction();
+	session_become(role);
 	return true;
 }
 
@@ -335,7 +340,7 @@ roster_worker_main(Datum main_arg)
 	limit_lock_waits();
 	prepare_watch();
 
-	if (!extension_is_there())
+	if (!become_dba())
 		return;
 	if (order.kind == RUN_CANCEL)
 	{

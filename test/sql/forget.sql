@@ -14,18 +14,21 @@ DECLARE
     found boolean;
 BEGIN
     FOR place IN
-        SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
-        WHERE c.relnamespace = 'minga_roster'::regnamespace AND c.relkind = 'r' AND NOT a.attisdropped ORDER BY 1, 2
+        SELECT c.oid::regclass AS relation, c.relname, a.attname
+        FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
+        WHERE c.relnamespace IN ('minga_roster'::regnamespace, 'minga_roster_internal'::regnamespace)
+            AND c.relkind = 'r' AND NOT a.attisdropped
+        ORDER BY 2, 3
     LOOP
-        EXECUTE format('SELECT EXISTS (SELECT FROM minga_roster.%I t WHERE position($1 IN lower(t.%I::text)) > 0)',
-            place.relname, place.attname) INTO found USING word;
+        EXECUTE format('SELECT EXISTS (SELECT FROM %s t WHERE position($1 IN lower(t.%I::text)) > 0)',
+            place.relation, place.attname) INTO found USING word;
         IF found THEN
             RETURN NEXT regexp_replace(place.relname, '_\d+$', '') || '.' || place.attname;
         END IF;
     END LOOP;
     RETURN QUERY SELECT 'statistics of ' || regexp_replace(s.tablename, '_\d+$', '') || '.' || s.attname
         FROM pg_stats s
-        WHERE s.schemaname = 'minga_roster'
+        WHERE s.schemaname IN ('minga_roster', 'minga_roster_internal')
             AND position(word IN lower(concat(s.most_common_vals, s.histogram_bounds, s.most_common_elems))) > 0
         ORDER BY 1;
 END
@@ -34,13 +37,14 @@ $$;
 CREATE FUNCTION rows_without(word text DEFAULT 'needle') RETURNS TABLE (relation text, content text)
 LANGUAGE plpgsql AS $$
 DECLARE
-    this text;
+    this record;
 BEGIN
-    FOR this IN SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'minga_roster'::regnamespace
-        AND c.relkind = 'r' ORDER BY 1
+    FOR this IN SELECT c.oid::regclass AS relation, c.relname FROM pg_class c
+        WHERE c.relnamespace IN ('minga_roster'::regnamespace, 'minga_roster_internal'::regnamespace)
+            AND c.relkind = 'r' ORDER BY 2
     LOOP
-        RETURN QUERY EXECUTE format('SELECT %L, t::text FROM minga_roster.%1$I t '
-            'WHERE position($1 IN lower(t::text)) = 0', this) USING word;
+        RETURN QUERY EXECUTE format('SELECT %L, t::text FROM %s t WHERE position($1 IN lower(t::text)) = 0',
+            this.relname, this.relation) USING word;
     END LOOP;
 END
 $$;
@@ -133,7 +137,8 @@ SELECT DISTINCT places() ORDER BY 1;
 -- Columns of text in which the extension keeps nothing of a person. A new column has to be in one of the two lists.
 SELECT DISTINCT regexp_replace(c.relname, '_\d+$', '') || '.' || a.attname AS place
 FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
-WHERE c.relnamespace = 'minga_roster'::regnamespace AND c.relkind = 'r' AND NOT a.attisdropped
+WHERE c.relnamespace IN ('minga_roster'::regnamespace, 'minga_roster_internal'::regnamespace) AND c.relkind = 'r'
+    AND NOT a.attisdropped
     AND a.atttypid IN ('text'::regtype, 'text[]'::regtype, 'jsonb'::regtype, 'json'::regtype, 'name'::regtype,
         'varchar'::regtype, 'bytea'::regtype)
 EXCEPT SELECT places() ORDER BY 1;

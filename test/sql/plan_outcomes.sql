@@ -53,7 +53,7 @@ INSERT INTO collections (run, collection, family, complete, proof, rows, distinc
 SELECT last_run(), c, f, true, 'total', 20, 19, w
     FROM (VALUES ('students', 'student', 1), ('teachers', 'staff', 0), ('administrators', 'staff', 0)) v (c, f, w);
 SELECT unstage('s1', 't1', 'i1');
-SELECT FROM merge_run(last_run());
+SELECT FROM merge_as_worker(last_run());
 SELECT ids, action FROM shown() WHERE action = 'archive';
 SELECT rejects, (SELECT sum(count) FROM run_counts c WHERE c.run = r.run AND c.action = 'reject') FROM runs r
     WHERE run = last_run();

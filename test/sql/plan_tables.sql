@@ -11,7 +11,7 @@ SELECT count(*) = count(DISTINCT name), bool_and(name LIKE 'plan\_%'), bool_and(
 \set page `cat $PG_ABS_SRCDIR/../docs/plan.md`
 SELECT length(:'page') > 1000;
 SELECT name FROM plan_tables() WHERE position('`' || name || '`' IN :'page') = 0;
--- no other function makes temporary tables, but for an index, for a look at roles and for event triggers
+-- no other function makes temporary tables by a command, but for event triggers
 SELECT proname FROM pg_proc WHERE pronamespace = 'minga_roster_internal'::regnamespace AND prosrc LIKE '%CREATE TEMP%'
     ORDER BY 1;
 

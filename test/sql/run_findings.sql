@@ -120,7 +120,7 @@ INSERT INTO runs (connection, site, kind, trigger, state, requested_by, is_full)
 INSERT INTO collections (run, collection, family, complete, proof, rows, distinct_ids, claimed_total, weak_cause)
 VALUES (last_run(), 'students', 'student', false, 'weak', 1, 1, 2497, 'total_larger'),
     (last_run(), 'teachers', 'staff', true, 'total', 1, 1, 1, NULL);
-SELECT merge_run(last_run());
+SELECT merge_as_worker(last_run());
 UPDATE runs SET state = 'succeeded', finished_at = clock_timestamp() WHERE run = last_run();
 SELECT found();
 SELECT f.detail FROM minga_roster.run_findings f WHERE f.run = last_run();
@@ -148,7 +148,7 @@ VALUES (last_run(), 'students', 'student', true, 'total', 3, 3, 0, 0),
 SELECT settle_stage(last_run(), 'north');
 SELECT sourced_id, role FROM staged_users WHERE connection = 'north' ORDER BY 1;
 SELECT collection, without_role FROM collections WHERE run = last_run() ORDER BY 1;
-SELECT merge_run(last_run());
+SELECT merge_as_worker(last_run());
 SELECT found();
 SELECT action, ids FROM shown();
 \set ECHO none

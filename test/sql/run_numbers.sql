@@ -42,7 +42,7 @@ INSERT INTO runs (connection, site, kind, trigger, state, requested_by, is_full)
 INSERT INTO collections (run, collection, family, complete, proof, rows, distinct_ids, without_id)
 VALUES (last_run(), 'students', 'student', false, 'total', 7, 5, 2), (last_run(), 'teachers', 'staff', true, 'total', 1,
     1, 0), (last_run(), 'administrators', 'staff', true, 'total', 1, 1, 0);
-SELECT merge_run(last_run());
+SELECT merge_as_worker(last_run());
 UPDATE runs SET state = 'succeeded', finished_at = clock_timestamp() WHERE run = last_run();
 SELECT * FROM numbers() WHERE what IN ('conflict', 'reject');
 SELECT f.finding, f.amount, f.detail FROM minga_roster.run_findings f WHERE f.run = last_run() ORDER BY f.position;

@@ -242,7 +242,8 @@ $roster->sql('ALTER TABLE changes DROP CONSTRAINT no_changes');
 # A second cancel, while the run is closed because of the first and something has failed and been caught there
 hang();
 $first = start_hanging('one');
-$roster->sql("CREATE TABLE dawdling AS SELECT; CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS \$\$ BEGIN "
+$roster->sql("CREATE TABLE dawdling AS SELECT; GRANT SELECT ON dawdling TO minga_roster_dba; "
+	  . "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS \$\$ BEGIN "
 	  . "BEGIN PERFORM 1 / 0; EXCEPTION WHEN division_by_zero THEN NULL; END; "
 	  . "WHILE EXISTS (SELECT FROM public.dawdling) LOOP PERFORM pg_sleep(0.1); END LOOP; RETURN NEW; END \$\$");
 $roster->sql("CREATE TRIGGER dawdle BEFORE UPDATE ON runs FOR EACH ROW WHEN (NEW.state = 'canceled') EXECUTE "
