@@ -15,7 +15,7 @@
 
 #include "base/batch.h"
 
-#define BATCH_ROWS 1000
+#define BATCH_ROWS 200			/* so many stay in the processor's caches */
 #define BATCH_BYTES (1024 * 1024)
 
 struct RowBatch
@@ -40,7 +40,7 @@ batch_make(void)
 	RowBatch   *batch = palloc0(sizeof(RowBatch));
 
 	batch->tuples = AllocSetContextCreate(CurrentMemoryContext, "minga_roster batch",
-										  BATCH_BYTES, ALLOCSET_DEFAULT_INITSIZE, ALLOCSET_DEFAULT_MAXSIZE);
+										  BATCH_BYTES / 8, ALLOCSET_DEFAULT_INITSIZE, ALLOCSET_DEFAULT_MAXSIZE);
 	batch->table = AllocSetContextCreate(CurrentMemoryContext, "minga_roster batch of a table", ALLOCSET_DEFAULT_SIZES);
 	return batch;
 }

@@ -161,7 +161,7 @@ set_date(RowMaker *maker, const char *value, int len)
 	char		date[ROW_DATE_LEN + 1];
 
 	row_trim(&value, &len);
-	row_set_text(&maker->row.texts[maker->field],
+	row_set_text(maker, &maker->row.texts[maker->field],
 				 row_date_to_utc(value, len, date) ? row_text(maker, date, ROW_DATE_LEN, true) : NULL);
 }
 
@@ -198,7 +198,7 @@ row_set_field(RowMaker *maker, const char *value, int len, JsonTokenType type)
 	else if (type == JSON_TOKEN_NULL)
 	{
 		if (maker->field < ROW_TEXTS)
-			row_set_text(&maker->row.texts[maker->field], NULL);
+			row_set_text(maker, &maker->row.texts[maker->field], NULL);
 	}
 	else if (type != JSON_TOKEN_STRING && (type != JSON_TOKEN_NUMBER || maker->field == ROW_EMAIL))
 		row_spoil_field(maker);
@@ -211,12 +211,12 @@ row_set_field(RowMaker *maker, const char *value, int len, JsonTokenType type)
 	else if (maker->field == ROW_DATE_LAST_MODIFIED)
 		set_date(maker, value, len);
 	else if (maker->field == FIELD_PARENT)
-		row_set_text(&maker->row.texts[ROW_PARENT_ID], row_text(maker, value, len, true));
+		row_set_text(maker, &maker->row.texts[ROW_PARENT_ID], row_text(maker, value, len, true));
 	else
 	{
 		if (maker->field == ROW_SOURCED_ID)
 			note_sent_id(maker, value, len);
-		row_set_text(&maker->row.texts[maker->field],
+		row_set_text(maker, &maker->row.texts[maker->field],
 					 row_text(maker, value, len, maker->field == ROW_SOURCED_ID));
 		if (maker->field == ROW_STATUS || maker->field == ROW_ROLE)
 			lower_case(maker->row.texts[maker->field]);
@@ -247,6 +247,7 @@ void
 row_begin(RowMaker *maker)
 {
 	MemoryContextReset(maker->values);
+	maker->arena_used = 0;
 	maker->roles = NULL;
 	maker->roles_count = maker->roles_size = 0;
 	memset(&maker->row, 0, sizeof(PageRow));

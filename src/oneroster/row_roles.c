@@ -34,9 +34,8 @@ row_begin_role(RowMaker *maker)
 	if (maker->roles_count == maker->roles_size)
 	{
 		maker->roles_size = Max(4, maker->roles_size * 2);
-		maker->roles = maker->roles == NULL
-			? MemoryContextAlloc(maker->values, maker->roles_size * sizeof(RowRole))
-			: repalloc(maker->roles, maker->roles_size * sizeof(RowRole));
+		maker->roles = row_enlarge(maker, maker->roles, maker->roles_count * sizeof(RowRole),
+								   maker->roles_size * sizeof(RowRole));
 	}
 	memset(&maker->roles[maker->roles_count++], 0, sizeof(RowRole));
 	maker->field = FIELD_NONE;

@@ -16,11 +16,43 @@
 
 #define FIELD_MAX_BYTES 1024
 
+/* Memory that lives until the next row. */
+void *
+row_alloc(RowMaker *maker, Size size)
+{
+	char	   *block = (char *) maker->arena + maker->arena_used;
+
+	if (MAXALIGN(size) > sizeof(maker->arena) - maker->arena_used)
+		return MemoryContextAlloc(maker->values, size);
+	maker->arena_used += MAXALIGN(size);
+	return block;
+}
+
+static bool
+is_in_arena(const RowMaker *maker, const void *block)
+{
+	return (const int64 *) block >= maker->arena && (const int64 *) block < maker->arena + lengthof(maker->arena);
+}
+
+/* The block, NULL or of that size, with room for more; where it was it is no longer. */
+void *
+row_enlarge(RowMaker *maker, void *block, Size size, Size new_size)
+{
+	void	   *larger;
+
+	if (block != NULL && !is_in_arena(maker, block))
+		return repalloc(block, new_size);
+	larger = row_alloc(maker, new_size);
+	if (block != NULL)
+		memcpy(larger, block, size);
+	return larger;
+}
+
 /* Puts a value in the place of another one. */
 void
-row_set_text(text **place, text *value)
+row_set_text(RowMaker *maker, text **place, text *value)
 {
-	if (*place != NULL)
+	if (*place != NULL && !is_in_arena(maker, *place))
 		pfree(*place);
 	*place = value;
 }
@@ -62,7 +94,7 @@ field_name(const RowMaker *maker)
 text *
 row_empty_text(RowMaker *maker)
 {
-	text	   *empty = MemoryContextAlloc(maker->values, VARHDRSZ);
+	text	   *empty = row_alloc(maker, VARHDRSZ);
 
 	SET_VARSIZE(empty, VARHDRSZ);
 	return empty;
@@ -119,6 +151,26 @@ row_trim(const char **value, int *len)
 	*len = end - start;
 }
 
+/* Whether the value is of ASCII's visible characters and spaces alone, which are clean and in NFC as they are. */
+static bool
+is_plain(const char *value, int len)
+{
+	const uint64 each_byte = UINT64CONST(0x0101010101010101);
+	uint64		odd = 0;
+
+	for (; len >= 8; value += 8, len -= 8)
+	{
+		uint64		bytes;
+
+		memcpy(&bytes, value, 8);
+		/* the high bit of a byte that has it, is below a space, or is DEL */
+		odd |= bytes | (bytes - each_byte * ' ') | (bytes + each_byte);
+	}
+	for (; len > 0; value++, len--)
+		odd |= ((unsigned char) *value < ' ' || (unsigned char) *value >= 0x7F) ? each_byte * 0x80 : 0;
+	return (odd & each_byte * 0x80) == 0;
+}
+
 /* The value in NFC, palloc'd, or NULL where it is so already. */
 static char *
 normalize(const char *value, int len)
@@ -127,12 +179,6 @@ normalize(const char *value, int len)
 	pg_wchar   *composed;
 	char	   *result;
 	char	   *end;
-	bool		ascii = true;
-
-	for (int i = 0; i < len && ascii; i++)
-		ascii = ((unsigned char) value[i] < 0x80);
-	if (ascii)
-		return NULL;
 
 	characters = palloc((len + 1) * sizeof(pg_wchar));
 	pg_encoding_mb2wchar_with_len(PG_UTF8, value, characters, len);
@@ -172,9 +218,7 @@ row_add_to_list(RowMaker *maker, RowList *list, text *value)
 	if (list->count == list->size)
 	{
 		list->size = Max(4, list->size * 2);
-		list->ids = list->ids == NULL
-			? MemoryContextAlloc(maker->values, list->size * sizeof(Datum))
-			: repalloc(list->ids, list->size * sizeof(Datum));
+		list->ids = row_enlarge(maker, list->ids, list->count * sizeof(Datum), list->size * sizeof(Datum));
 	}
 	list->ids[list->count++] = PointerGetDatum(value);
 }
@@ -194,7 +238,7 @@ row_spoil_field(RowMaker *maker)
 	if (is_dispensable(maker))
 	{
 		if (maker->field < ROW_TEXTS)
-			row_set_text(&maker->row.texts[maker->field], NULL);
+			row_set_text(maker, &maker->row.texts[maker->field], NULL);
 		return;
 	}
 	if (maker->field == FIELD_AGENTS || maker->field == FIELD_AGENT_IDS)
@@ -221,7 +265,8 @@ row_spoil_field(RowMaker *maker)
 text *
 row_text(RowMaker *maker, const char *value, int len, bool is_id)
 {
-	char	   *cleaned = text_cleaned(value, &len, is_id);
+	bool		plain = is_plain(value, len);
+	char	   *cleaned = plain ? NULL : text_cleaned(value, &len, is_id);
 	char	   *composed = NULL;
 	text	   *result = NULL;
 
@@ -232,12 +277,12 @@ row_text(RowMaker *maker, const char *value, int len, bool is_id)
 		row_spoil_field(maker);
 	else if (len > 0)
 	{
-		if (!is_id && (composed = normalize(value, len)) != NULL)
+		if (!plain && !is_id && (composed = normalize(value, len)) != NULL)
 		{
 			value = composed;
 			len = strlen(composed);
 		}
-		result = MemoryContextAlloc(maker->values, VARHDRSZ + len);
+		result = row_alloc(maker, VARHDRSZ + len);
 		SET_VARSIZE(result, VARHDRSZ + len);
 		memcpy(VARDATA(result), value, len);
 	}

@@ -10,6 +10,11 @@
 #define FIELD_NONE (-1)			/* a field that is not stored */
 #define LIST_MAX 1000			/* orgs, agents or roles of one user */
 
+/* Most rows fit in; more is allocated as such. */
+#ifndef ROW_ARENA_BYTES
+#define ROW_ARENA_BYTES 8192
+#endif
+
 /* Text fields of a row.  Users and orgs share the first three. */
 typedef enum RowText
 {
@@ -103,16 +108,20 @@ typedef struct RowMaker
 	const char *school_id;
 	const char *ended_before;
 	uint64		unwanted;		/* fields that are passed over: ROW_FIELD_BIT */
-	MemoryContext values;		/* what the row points to */
+	MemoryContext values;		/* what the row points to, where the arena is full */
 	int			field;			/* the one whose value is being read */
 	int			agents_before;	/* how many there were at the begin of the reference */
 	RowRole    *roles;
 	int			roles_count;
 	int			roles_size;
 	PageRow		row;
+	Size		arena_used;
+	int64		arena[ROW_ARENA_BYTES / sizeof(int64)];
 } RowMaker;
 
-extern void row_set_text(text **place, text *value);
+extern void *row_alloc(RowMaker *maker, Size size);
+extern void *row_enlarge(RowMaker *maker, void *block, Size size, Size new_size);
+extern void row_set_text(RowMaker *maker, text **place, text *value);
 extern text *row_empty_text(RowMaker *maker);
 extern void row_trim(const char **value, int *len);
 extern text *row_text(RowMaker *maker, const char *value, int len, bool is_id);
