@@ -66,17 +66,6 @@ compat_json_lex_context(char *json, size_t len)
 #endif
 }
 
-/* The same for a parse that copies neither keys nor strings. */
-static inline JsonLexContext *
-compat_json_lex_context_raw(char *json, size_t len)
-{
-#if PG_VERSION_NUM >= 170000
-	return makeJsonLexContextCstringLen(NULL, json, len, PG_UTF8, false);
-#else
-	return makeJsonLexContextCstringLen(json, len, PG_UTF8, false);
-#endif
-}
-
 /* What a JSON string, quotes included, stands for; the parser has found it valid.  palloc'd. */
 static inline char *
 compat_json_unescape(const char *string, size_t len)

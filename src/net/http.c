@@ -85,8 +85,8 @@ receive_body(char *data, size_t size, size_t count, void *arg)
 		{
 			body->sized = true;
 			curl_easy_getinfo(body->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &announced);
-			if (announced > 0 && (Size) announced <= body->max_bytes)
-				wanted = Max(wanted, (Size) announced + 1);
+			if (announced > (curl_off_t) body->len && (Size) announced <= body->max_bytes)
+				wanted = (Size) announced + 1;
 		}
 		while (wanted < body->len + len + 1)
 			wanted *= 2;
@@ -210,6 +210,11 @@ http_begin(TransferPool *pool, const HttpRequest *request)
 
 	transfer->body.max_bytes = request->max_bytes;
 	transfer->body.easy = easy;
+	if (pool->nspares > 0)
+	{
+		transfer->body.data = pool->spares[--pool->nspares].data;
+		transfer->body.allocated = pool->spares[pool->nspares].allocated;
+	}
 	transfer_prepare(transfer, request->url, roster_ca_file, url_is_insecure(request->url) ? "http,https" : "https");
 	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_2TLS);
 	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
@@ -338,17 +343,26 @@ http_end(TransferPool *pool, Transfer *transfer, HttpResponse *response)
 	log_fault(transfer, response->fault);
 	if (response->fault != TRANSFER_OK && !is_for_the_log(response->fault))
 		response->fault_text = transfer_fault_text(transfer);
-	response->body = transfer->body.data;
-	response->len = transfer->body.len;
-	transfer->body.data = NULL;
+	if (transfer->body.len > 0)
+	{
+		response->body = transfer->body.data;
+		response->len = transfer->body.len;
+		response->allocated = transfer->body.allocated;
+		response->pool = pool;
+		transfer->body.data = NULL;
+	}
 	transfer_put_back(pool, transfer);
 }
 
-/* Frees the body; the rest of a response goes with its memory context. */
+/*
+ * Gives the body back to its pool, which has to be there still; the rest of a response goes with its memory
+ * context.
+ */
 void
 http_release(HttpResponse *response)
 {
-	free(response->body);
+	if (response->body != NULL)
+		transfer_spare_body(response->pool, response->body, response->allocated);
 	response->body = NULL;
 	response->len = 0;
 }

@@ -28,6 +28,8 @@ typedef struct HttpResponse
 	int			proxy_status;	/* of a proxy's answer to CONNECT, 0: none */
 	char	   *body;			/* NUL-terminated; malloc'd, see http_release */
 	Size		len;
+	Size		allocated;
+	TransferPool *pool;			/* that the body's memory goes back to */
 	char	   *content_type;	/* or NULL */
 	char	   *location;		/* of a redirect (never followed), or NULL; any bytes */
 	int64		total_count;	/* X-Total-Count, -1 if absent or no number */

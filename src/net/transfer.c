@@ -48,6 +48,8 @@
 #define LOW_SPEED_BYTES 100		/* fewer in each second of that share is a time-out */
 #define WAIT_MAX_MS 1000
 
+#define SPARE_MAX_BYTES (2 * 1024 * 1024)
+
 static bool curl_is_ready = false;
 
 /* --- called by libcurl: must not ereport, must not palloc --- */
@@ -118,6 +120,8 @@ release_pool(void *arg)
 		ReleaseExternalFD();
 	}
 	pool->transfers = NULL;
+	while (pool->nspares > 0)
+		free(pool->spares[--pool->nspares].data);
 	if (pool->multi != NULL)
 		curl_multi_cleanup(pool->multi);
 	pool->multi = NULL;
@@ -209,6 +213,19 @@ transfer_take(TransferPool *pool)
 	return transfer;
 }
 
+/* Takes the memory of a body that is no longer read, malloc'd, or NULL. */
+void
+transfer_spare_body(TransferPool *pool, char *data, Size allocated)
+{
+	if (data == NULL || pool->nspares == SPARES_MAX || allocated > SPARE_MAX_BYTES)
+	{
+		free(data);
+		return;
+	}
+	pool->spares[pool->nspares].data = data;
+	pool->spares[pool->nspares++].allocated = allocated;
+}
+
 /*
  * Ends a transfer where it is under way, and leaves nothing of it behind: no
  * credentials, no pointers.  What the caller keeps of it, it has taken out.
@@ -224,7 +241,7 @@ transfer_put_back(TransferPool *pool, Transfer *transfer)
 	curl_easy_reset(transfer->easy);
 	curl_slist_free_all(transfer->headers);
 	restore_signals(&saved);
-	free(transfer->body.data);
+	transfer_spare_body(pool, transfer->body.data, transfer->body.allocated);
 	memset(&transfer->body, 0, sizeof(transfer->body));
 	transfer->headers = NULL;
 	transfer->in_multi = false;

@@ -22,6 +22,7 @@
 #include "net/transfer.h"
 
 #define MAX_SOCKETS 64
+#define SPARES_MAX 4
 
 /* A body on its way; malloc'd. */
 typedef struct Body
@@ -72,10 +73,17 @@ struct TransferPool
 	}			sockets[MAX_SOCKETS];
 	bool		timer_set;
 	TimestampTz timer_at;
+	struct
+	{
+		char	   *data;
+		Size		allocated;
+	}			spares[SPARES_MAX]; /* of bodies, to be filled again: fresh memory costs more than what goes into it */
+	int			nspares;
 };
 
 extern void transfer_prepare(Transfer *transfer, const char *url, const char *ca_file, const char *protocols);
 extern Transfer *transfer_take(TransferPool *pool);
+extern void transfer_spare_body(TransferPool *pool, char *data, Size allocated);
 extern void transfer_start(TransferPool *pool, Transfer *transfer);
 extern TransferFault transfer_fault(CURLcode result);
 extern char *transfer_fault_text(const Transfer *transfer);

@@ -21,7 +21,6 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "common/hashfn.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -56,14 +55,12 @@ static void
 take_user(void *taker, PageRow *row)
 {
 	CollectionRead *read = taker;
-	const text *id = row->texts[ROW_SOURCED_ID];
-	uint64		hash = hash_bytes_extended((const unsigned char *) VARDATA_ANY(id), VARSIZE_ANY_EXHDR(id), 0);
 	bool		elsewhere = is_elsewhere(&read->judge, row);
 
 	if (read->overlap_is_due)
 	{
 		read->overlap_is_due = false;
-		read->overlap_came = (hash == read->last_id);
+		read->overlap_came = (row->id_hash == read->last_id);
 		if (read->overlap_came)
 			return;
 	}
@@ -74,7 +71,7 @@ take_user(void *taker, PageRow *row)
 		read->ids = read->ids == NULL ? MemoryContextAllocHuge(read->context, read->ids_size * sizeof(uint64)) :
 			repalloc_huge(read->ids, read->ids_size * sizeof(uint64));
 	}
-	read->ids[read->nids++] = hash;
+	read->ids[read->nids++] = row->id_hash;
 	if (!elsewhere)
 		reduce_row(read->roster->needs, read->judge.collection, row);
 	stage_user(read->roster->stage, row, elsewhere);

@@ -9,8 +9,6 @@
  */
 #include "postgres.h"
 
-#include "common/hashfn.h"
-
 #include "base/compat.h"
 #include "base/transaction.h"
 #include "net/http.h"
@@ -131,11 +129,9 @@ static void
 take_answer_row(void *taker, PageRow *row)
 {
 	CollectionRead *read = taker;
-	const text *id = row->texts[ROW_SOURCED_ID];
 
 	if (read->nanswer_ids < ANSWER_IDS)
-		read->answer_ids[read->nanswer_ids++] =
-			hash_bytes_extended((const unsigned char *) VARDATA_ANY(id), VARSIZE_ANY_EXHDR(id), 0);
+		read->answer_ids[read->nanswer_ids++] = row->id_hash;
 }
 
 /* How many of the answer's first rows have not been staged. */

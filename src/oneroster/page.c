@@ -101,8 +101,10 @@ begin_row(PageParse *parse, const char *begin)
 
 /* A row, with or without an id, is over. */
 static void
-count_row(PageParse *parse, const text *sourced_id)
+count_row(PageParse *parse, PageRow *row)
 {
+	const text *sourced_id = row == NULL ? NULL : row->texts[ROW_SOURCED_ID];
+
 	PageReader *reader = parse->reader;
 
 	CHECK_FOR_INTERRUPTS();
@@ -110,8 +112,11 @@ count_row(PageParse *parse, const text *sourced_id)
 	if (sourced_id == NULL)
 		reader->without_id++;
 	else
-		reader->ids_hash += hash_bytes_extended((const unsigned char *) VARDATA_ANY(sourced_id),
-												VARSIZE_ANY_EXHDR(sourced_id), 0);
+	{
+		row->id_hash = hash_bytes_extended((const unsigned char *) VARDATA_ANY(sourced_id),
+										   VARSIZE_ANY_EXHDR(sourced_id), 0);
+		reader->ids_hash += row->id_hash;
+	}
 }
 
 static void
@@ -122,7 +127,7 @@ end_row(PageParse *parse, int end)
 	parse->in_row = false;
 	row_end(&parse->maker, parse->damage_passed < parse->page->places_count &&
 			parse->page->places[parse->damage_passed] < end);
-	count_row(parse, row->texts[ROW_SOURCED_ID]);
+	count_row(parse, row);
 	if (row->texts[ROW_SOURCED_ID] != NULL)
 		parse->reader->take_row(parse->reader->taker, row);
 }

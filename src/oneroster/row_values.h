@@ -51,6 +51,7 @@ typedef struct RowList
 typedef struct PageRow
 {
 	text	   *texts[ROW_TEXTS];	/* NULL: absent, empty or unreadable */
+	uint64		id_hash;		/* of the sourcedId */
 	bool		id_cleaned;		/* characters were taken out of the sourcedId */
 	int64		id_sent;		/* then a hash of what it was before */
 	bool		enabled;
