@@ -73,7 +73,7 @@ is_hex_digit(char c)
 }
 
 /* Takes the string whose first quote is the next byte; false where it is none, or not whole. */
-static inline bool
+static pg_attribute_always_inline bool
 take_string(Scan *scan, JsonToken *string)
 {
 	const char *c = scan->next + 1;

@@ -83,6 +83,16 @@ take_offset(DateText *date, int *offset)
 	return true;
 }
 
+/* Writes a number of so many digits, and the character behind it; returns where the next one goes. */
+static char *
+put_number(char *to, int number, int digits, char behind)
+{
+	for (int i = digits - 1; i >= 0; i--, number /= 10)
+		to[i] = '0' + number % 10;
+	to[digits] = behind;
+	return to + digits + 1;
+}
+
 static int
 days_of_month(int year, int month)
 {
@@ -151,7 +161,13 @@ row_date_to_utc(const char *value, int len, char *result)
 	}
 	if (year < 1 || year > 9999)
 		return false;
-	snprintf(result, ROW_DATE_LEN + 1, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ",
-			 year, month, day, minute / 60, minute % 60, second, millisecond);
+	result = put_number(result, year, 4, '-');
+	result = put_number(result, month, 2, '-');
+	result = put_number(result, day, 2, 'T');
+	result = put_number(result, minute / 60, 2, ':');
+	result = put_number(result, minute % 60, 2, ':');
+	result = put_number(result, second, 2, '.');
+	result = put_number(result, millisecond, 3, 'Z');
+	*result = '\0';
 	return true;
 }
