@@ -47,7 +47,8 @@ give_to_postgres() {
 	[ "$(id -u)" -ne 0 ] || chown -R postgres: "$1"
 }
 
-# copy_checkout DIRECTORY: the files that git knows or does not ignore; all of them where there is no git.
+# copy_checkout DIRECTORY: the files that git knows or does not ignore; where there is no git, all but those of tests
+# that may be running.
 copy_checkout() {
 	mkdir -p "$1"
 	if git -C "$top" rev-parse --git-dir >/dev/null 2>&1; then
@@ -58,7 +59,7 @@ copy_checkout() {
 				tar -cf - --null -T -
 		) | tar -xf - -C "$1"
 	else
-		cp -a "$top/." "$1"
+		tar -C "$top" --exclude=./tmp_check --exclude=./results -cf - . | tar -xf - -C "$1"
 	fi
 }
 

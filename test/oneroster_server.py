@@ -545,7 +545,7 @@ def plan_arguments(text):
 def main():
     parser = argparse.ArgumentParser(description="OneRoster 1.1 test server in the shape of Infinite Campus")
     parser.add_argument("--people", type=int, default=500,
-        help="people of the first school, 10 to 200000; each other school has a tenth")
+        help="people of the first school, 10 to 1000000; each other school has a tenth")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--schools", type=int, default=3, help="schools of the district")
     parser.add_argument("--day", type=int, default=0, help="the day to start at")
@@ -569,8 +569,8 @@ def main():
     parser.add_argument("--page-size", type=int, default=1000, help="rows of an exported page")
     parser.add_argument("--guardians", action="store_true", help="export guardians too")
     args = parser.parse_args()
-    if not (10 <= args.people <= 200000 and args.schools >= 1 and args.day >= 0 and args.page_size >= 1):
-        parser.error("--people goes from 10 to 200000, --schools and --page-size from 1, --day from 0")
+    if not (10 <= args.people <= 1000000 and args.schools >= 1 and args.day >= 0 and args.page_size >= 1):
+        parser.error("--people goes from 10 to 1000000, --schools and --page-size from 1, --day from 0")
     district = District(args.people, args.seed, args.schools)
     if args.print_plan is not None:
         json.dump(expected_plan(district, plan_arguments(args.print_plan)), sys.stdout, ensure_ascii=False, indent=1)

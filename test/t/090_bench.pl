@@ -8,7 +8,9 @@ use Test::More;
 
 my $top = getcwd();
 # Groups of lines with one line of each that is only there if all of it was measured.
-my %last_line = (merge => qr/^merge of \d+ rows and people of one name, .* \d+ ms +\d/m);
+my %last_line = (
+	fetch => qr/^its WAL, of 2 MB +\d+ KB +\d/m,
+	merge => qr/^merge of \d+ rows and people of one name, .* \d+ ms +\d/m);
 
 foreach my $group (sort keys %last_line)
 {
