@@ -226,9 +226,10 @@ COMMENT ON FUNCTION minga_roster_internal.lock_people(connections) IS
 'Takes the lock for writing to the people relation before anything is read from it. A run that took it later could '
     'deadlock with a session that can read the relation and waits for a stronger lock.';
 
--- The plan's tables are joined by hashes; a few hundred rows tell how large these become.
+-- The plan's tables are joined by hashes, without sorts; a few hundred rows tell how large these become.
 CREATE FUNCTION minga_roster_internal.merge_run(run bigint) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET default_statistics_target = 1 AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET default_statistics_target = 1
+    SET enable_mergejoin = off AS $$
 DECLARE
     this minga_roster.runs := minga_roster_internal.known_run(merge_run.run);
 BEGIN
