@@ -212,6 +212,10 @@ roster_changed_values(PG_FUNCTION_ARGS)
 		fcinfo->flinfo->fn_extra = descriptor = BlessTupleDesc(descriptor);
 		MemoryContextSwitchTo(caller);
 	}
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("argument %d of %s is NULL", 1, "changed_values")));
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false, TYPALIGN_INT, &names, &left_out, &count);
 	if (count != (PG_NARGS() - 2) / 2)
 		ereport(ERROR,
