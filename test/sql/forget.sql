@@ -250,7 +250,7 @@ SELECT c.action, c.sourced_ids, c.state, c.state_cause, c.state_reason FROM chan
 SELECT count(*) FROM people WHERE given_name = 'Needle-nora';
 SELECT place, erased FROM roster_forget('north', sourced_id => 'needle-new') WHERE erased > 0;
 
--- A guardian: the student has no contact any more.
+-- A guardian: the student then has no contact.
 SELECT stage('s3', 'student', 'Sam3', 'Day', identifier => '3', email => 'sam3@x.example', agents => '{g3}'),
     stage('g3', 'guardian', 'Gina', 'Day', email => 'gina@x.example');
 SELECT stage('s1', 'student', 'Sam1', 'Day', identifier => '1', email => 'sam1@x.example', agents => '{needle-g2}'),
