@@ -13,14 +13,17 @@ SQL_PARTS = \
 	sql/schema/settings.sql \
 	sql/schema/words.sql \
 	sql/schema/tables.sql \
+	sql/access/levels.sql \
 	sql/schema/presets.sql \
 	sql/schema/template.sql \
 	sql/people/people.sql \
 	sql/people/statements.sql \
 	sql/people/obstacles.sql \
 	sql/people/ownership.sql \
+	sql/access/people.sql \
 	sql/connect/connect.sql \
 	sql/connect/secrets.sql \
+	sql/access/grant.sql \
 	sql/schedule/run.sql \
 	sql/fetch/stage.sql \
 	sql/fetch/delta.sql \

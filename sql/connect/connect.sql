@@ -417,7 +417,8 @@ BEGIN
     END IF;
 
     made.site := coalesce(btrim(made.site), made.connection);
-    made.district := nullif(btrim(made.district), '');
+    made.district := coalesce(nullif(btrim(made.district), ''), minga_roster_internal.district_of(made.site));
+    PERFORM minga_roster_internal.check_place('roster_connect', made.site, made.district);
     made.sis := preset.sis;
     made.auth := coalesce(made.auth, preset.auth);
     made.client_id := nullif(btrim(made.client_id), '');
@@ -432,7 +433,7 @@ BEGIN
     PERFORM minga_roster_internal.check_settings(made);
     made.token_url := minga_roster_internal.settle_token_url(made.auth, given ->> 'token_url', made.token_url, preset);
 
-    PERFORM minga_roster_internal.require_people_owner(made.people);
+    PERFORM minga_roster_internal.require_people(made.people, made.site, made.district);
     IF NOT EXISTS (SELECT FROM minga_roster.people_relations p WHERE p.relation = made.people) THEN
         PERFORM minga_roster_internal.do_attach_people(made.people, '{}', '{}', '{}');
     ELSE
@@ -453,6 +454,7 @@ BEGIN
             MESSAGE = format('connection "%s" already exists', given ->> 'connection'),
             HINT = 'Change it with roster_configure and roster_set_secret, or use another name.';
     END IF;
+    PERFORM minga_roster_internal.set_district(made.site, made.district);
     INSERT INTO minga_roster.toggles (connection, category)
     SELECT made.connection, c FROM unnest(minga_roster_internal.categories()) c;
     IF given ? 'client_secret' THEN
@@ -503,6 +505,15 @@ BEGIN
     changed.school_id := minga_roster_internal.clean_school_id(changed.school_id);
     changed.site := btrim(changed.site);
     changed.district := nullif(btrim(changed.district), '');
+    IF changed.site <> former.site AND NOT given ? 'district' THEN
+        -- The district is that of the new site; a new site stays in the district for those who manage it.
+        changed.district := CASE WHEN NOT minga_roster_internal.is_new_site(changed.site)
+            OR NOT minga_roster_internal.manages(minga_roster_internal.caller(), former.district)
+            THEN minga_roster_internal.district_of(changed.site) ELSE former.district END;
+    END IF;
+    IF (changed.site, changed.district) IS DISTINCT FROM (former.site, former.district) THEN
+        PERFORM minga_roster_internal.check_place('roster_configure', changed.site, changed.district);
+    END IF;
     IF NOT given ? 'auth' AND changed.sis <> former.sis THEN
         changed.auth := (SELECT s.auth FROM minga_roster.sis s WHERE s.sis = changed.sis);
     END IF;
@@ -560,7 +571,7 @@ BEGIN
     IF (changed.people, changed.site, changed.base_url, changed.sis, changed.school_id)
         <> (former.people, former.site, former.base_url, former.sis, former.school_id)
     THEN
-        PERFORM minga_roster_internal.require_people_owner(changed.people);
+        PERFORM minga_roster_internal.require_people(changed.people, changed.site, changed.district);
     END IF;
     IF changed.people <> former.people THEN
         IF NOT EXISTS (SELECT FROM minga_roster.people_relations p WHERE p.relation = changed.people) THEN
@@ -624,6 +635,7 @@ BEGIN
                           THEN minga_roster_internal.clock() ELSE c.enabled_at END
     WHERE c.connection = former.connection
     RETURNING * INTO changed;
+    PERFORM minga_roster_internal.set_district(changed.site, changed.district);
     IF (changed.people, changed.site) <> (former.people, former.site) THEN
         PERFORM minga_roster_internal.tell_site(changed);
     END IF;

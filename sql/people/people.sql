@@ -1,12 +1,6 @@
 -- The people relation: created for deployments without one, checked and attached for the others. Only its shape is
 -- checked here; obstacles.sql finds what else would stop a sync.
 
-CREATE FUNCTION minga_roster_internal.caller() RETURNS name
-LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'roster_caller';
-COMMENT ON FUNCTION minga_roster_internal.caller() IS
-'The role for which the extension acts: the current user when the public function was called; otherwise the current '
-'user.';
-
 CREATE FUNCTION minga_roster_internal.people_columns(OUT "position" integer, OUT "column" text, OUT type text,
     OUT required boolean, OUT may_be_empty boolean, OUT written text)
 RETURNS SETOF record

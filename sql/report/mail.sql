@@ -37,13 +37,13 @@ BEGIN
             WHEN minga_roster_internal.is_problem(facts) OR facts.recovered THEN ARRAY['problems', 'changes']
             WHEN facts.done <> '[]' THEN ARRAY['changes'] ELSE '{}' END;
         INSERT INTO minga_roster.outbox (run, connection, email, subject, body_text, body_html, next_attempt_at,
-            created_at, origin)
+            created_at, origin, site)
         SELECT reported.run, reported.connection, p.email, m.subject,
             minga_roster_internal.readable_lines(m.report || E'\n-- \n'
                 || array_to_string(minga_roster_internal.wrapped(p.footer, 78), E'\n') || E'\n'),
             minga_roster_internal.readable_lines(minga_roster_internal.html_page(m.subject, m.body,
                 minga_roster_internal.html_escaped(p.footer))),
-            minga_roster_internal.clock(), minga_roster_internal.clock(), m.origin
+            minga_roster_internal.clock(), minga_roster_internal.clock(), m.origin, reported.site
         FROM (SELECT r.email, minga_roster_internal.mail_footer(facts, r) AS footer
               FROM minga_roster.recipients r
               JOIN minga_roster.connections c USING (connection)
@@ -128,12 +128,12 @@ BEGIN
     END IF;
     body := format('This is a test mail. Roster reports for "%s" will reach this address.', this.connection);
     INSERT INTO minga_roster.outbox (run, connection, email, subject, body_text, body_html, next_attempt_at,
-        created_at, origin)
+        created_at, origin, site)
     SELECT this.run, this.connection, r.email, subject, body || E'\n',
         minga_roster_internal.readable_lines(minga_roster_internal.html_page(subject,
             minga_roster_internal.html_text(body), '')),
         -- Ahead of other mail: the caller waits for the result.
-        '-infinity', minga_roster_internal.clock(), minga_roster_internal.server_origin()
+        '-infinity', minga_roster_internal.clock(), minga_roster_internal.server_origin(), this.site
     FROM minga_roster.recipients r
     WHERE r.connection = this.connection AND r.send <> 'never';
     IF NOT FOUND THEN

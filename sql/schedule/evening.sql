@@ -184,14 +184,14 @@ DECLARE
     lookback CONSTANT integer := 14;
 BEGIN
     INSERT INTO minga_roster.runs (connection, site, kind, trigger, evening, state, state_cause, requested_by,
-        queued_at, finished_at, sqlstate, error, detail, hint)
+        queued_at, finished_at, sqlstate, error, detail, hint, district)
     SELECT c.connection, c.site, 'sync', 'evening', m.evening, 'failed', 'evening_missed', current_user,
         now, now, '55000', 'evening missed',
         format('No sync of "%s" began between %s and %s (%s).', c.connection,
             minga_roster_internal.local_minute(w.opens, c.time_zone),
             minga_roster_internal.local_minute(w.closes, c.time_zone), c.time_zone),
         format('PostgreSQL or pg_cron was not running; see its log. To sync now: SELECT minga_roster.roster_sync(%L).',
-            c.connection)
+            c.connection), c.district
     FROM minga_roster_internal.evenings() e
     JOIN minga_roster.connections c USING (connection)
     CROSS JOIN LATERAL (SELECT e.evening - (now < e.closes)::integer AS evening) past
@@ -220,14 +220,16 @@ DECLARE
 BEGIN
     -- A connection whose settings are being changed waits for the next minute.
     WITH due AS (
-        SELECT c.connection, c.site, e.evening, e.opens, c.number
+        SELECT c.connection, c.site, c.district, e.evening, e.opens, c.number
         FROM minga_roster_internal.evenings() e
         JOIN minga_roster.connections c USING (connection)
         WHERE e.is_due AND c.automatic AND c.retired_at IS NULL
         FOR UPDATE OF c SKIP LOCKED
     )
-    INSERT INTO minga_roster.runs (connection, site, kind, trigger, evening, state, requested_by, queued_at)
-    SELECT d.connection, d.site, 'sync', 'evening', d.evening, 'queued', current_user, minga_roster_internal.clock()
+    INSERT INTO minga_roster.runs (connection, site, kind, trigger, evening, state, requested_by, queued_at,
+        district)
+    SELECT d.connection, d.site, 'sync', 'evening', d.evening, 'queued', current_user, minga_roster_internal.clock(),
+        d.district
     FROM due d
     ORDER BY d.opens, d.number
     ON CONFLICT (connection, evening) WHERE state <> 'failed' DO NOTHING;

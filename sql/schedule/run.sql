@@ -201,20 +201,22 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     is_running boolean := insert_run.state = 'running';
 BEGIN
-    INSERT INTO minga_roster.runs (run, connection, site, kind, trigger, of_run, state, requested_by, started_at, pid)
+    INSERT INTO minga_roster.runs (run, connection, site, kind, trigger, of_run, state, requested_by, started_at, pid,
+        district)
     SELECT insert_run.run, c.connection, c.site, insert_run.kind, 'manual', insert_run.of_run, insert_run.state,
         insert_run.requested_by,
-        CASE WHEN is_running THEN clock_timestamp() END, CASE WHEN is_running THEN pg_backend_pid() END
+        CASE WHEN is_running THEN clock_timestamp() END, CASE WHEN is_running THEN pg_backend_pid() END,
+        c.district
     FROM minga_roster_internal.known_connection(insert_run.connection) AS c
     ON CONFLICT (connection, kind, coalesce(of_run, 0)) WHERE state = 'queued' AND trigger = 'manual' DO NOTHING;
     IF NOT FOUND THEN
         INSERT INTO minga_roster.runs (run, connection, site, kind, trigger, of_run, state, requested_by, finished_at,
-            reported, sqlstate, error, hint)
+            reported, sqlstate, error, hint, district)
         SELECT insert_run.run, c.connection, c.site, insert_run.kind, 'manual', insert_run.of_run, 'canceled',
             insert_run.requested_by,
             clock_timestamp(), true, '55006', format('connection "%s" already has a queued %s', c.connection,
                 insert_run.kind),
-            'Wait for it; see SELECT * FROM minga_roster.roster_status.'
+            'Wait for it; see SELECT * FROM minga_roster.roster_status.', c.district
         FROM minga_roster_internal.known_connection(insert_run.connection) AS c;
     END IF;
     -- What changes accounts outlasts the row of the run.

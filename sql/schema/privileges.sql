@@ -1,4 +1,5 @@
--- Nothing is granted to PUBLIC; docs/operations.md says what to grant to whom.
+-- PUBLIC may call what asks for a level; docs/operations.md says how to give one. Without USAGE on the schema, which
+-- roster_grant gives, no role comes that far. The rest is granted by the DBA.
 
 REVOKE ALL ON ALL TABLES IN SCHEMA minga_roster FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA minga_roster_internal FROM PUBLIC;
@@ -56,3 +57,19 @@ GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA minga_roster TO minga_roster_dba WITH G
 GRANT USAGE, CREATE ON SCHEMA minga_roster_internal TO minga_roster_dba;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA minga_roster_internal TO minga_roster_dba;
 GRANT EXECUTE ON FUNCTION minga_roster_internal.connection_status TO minga_roster_dba WITH GRANT OPTION;
+
+GRANT EXECUTE ON FUNCTION minga_roster_internal.sites_of, minga_roster_internal.sees_all TO PUBLIC;
+DO $$
+DECLARE
+    function regprocedure;
+BEGIN
+    FOR function IN
+        SELECT p.oid FROM pg_catalog.pg_proc p
+        JOIN minga_roster_internal.function_levels f ON f.function OPERATOR(pg_catalog.=) p.proname
+        WHERE p.pronamespace IN ('minga_roster'::regnamespace, 'minga_roster_internal'::regnamespace)
+            AND f.level OPERATOR(pg_catalog.<>) 'dba'
+    LOOP
+        EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO PUBLIC', function);
+    END LOOP;
+END
+$$;

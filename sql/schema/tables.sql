@@ -124,6 +124,7 @@ CREATE TABLE connections (
     CHECK ((token_url IS NOT NULL) = (auth = 'oauth2')),
     CHECK (client_id IS NOT NULL OR auth = 'bearer')
 );
+CREATE INDEX connections_site ON connections (site, retired_at DESC NULLS FIRST, number DESC);
 COMMENT ON TABLE connections IS 'How one site reaches one SIS. Written through roster_connect and roster_configure.';
 COMMENT ON COLUMN connections.token_url IS 'Where tokens come from, on any host; NULL if auth needs none.';
 COMMENT ON COLUMN connections.client_id IS 'NULL only if the client secret is the token (auth bearer).';
@@ -266,6 +267,7 @@ CREATE TABLE runs (
     modified_since timestamptz,
     incomplete boolean NOT NULL DEFAULT false,
     reduced_roles text[],
+    district text,
     CHECK ((finished_at IS NOT NULL) = (state IN ('succeeded', 'failed', 'canceled')))
 );
 CREATE UNIQUE INDEX runs_evening ON runs (connection, evening) WHERE state <> 'failed';
@@ -295,6 +297,7 @@ COMMENT ON COLUMN runs.reduced_roles IS
 COMMENT ON COLUMN runs.modified_since IS
 'What a delta requested: rows with a later dateLastModified. If is_full is true as well, the SIS ignored that, and '
 'everything was read.';
+COMMENT ON COLUMN runs.district IS 'The district of the site when the run was requested.';
 COMMENT ON COLUMN runs.skipped IS 'Staged users with the outcome skip.';
 
 CREATE TABLE run_counts (
@@ -654,11 +657,13 @@ CREATE TABLE outbox (
     created_at timestamptz NOT NULL,
     sent_at timestamptz,
     origin text NOT NULL,
+    site text,
     UNIQUE (run, email)
 );
 CREATE INDEX outbox_connection ON outbox (connection, mail);
 CREATE INDEX outbox_waiting ON outbox (next_attempt_at) WHERE state = 'waiting';
 COMMENT ON TABLE outbox IS 'Mail to recipients. If the mail server is down, mail is delayed and not lost.';
+COMMENT ON COLUMN outbox.site IS 'The site of the run.';
 COMMENT ON COLUMN outbox.origin IS 'server_origin() where the mail was written; a restored copy sends none of it.';
 
 CREATE TABLE audit (
@@ -668,7 +673,8 @@ CREATE TABLE audit (
     function name NOT NULL,
     connection text,
     run bigint,
-    given text[] NOT NULL
+    given text[] NOT NULL,
+    site text
 );
 CREATE INDEX audit_called_at ON audit (called_at);
 COMMENT ON TABLE audit IS
@@ -676,6 +682,7 @@ COMMENT ON TABLE audit IS
 'undo; when, and for which connection or run. runs.requested_by says who requested any other run. Kept for '
 'minga_roster.keep_audit days.';
 COMMENT ON COLUMN audit.role IS 'The role with whose rights the function was called.';
+COMMENT ON COLUMN audit.site IS 'The site that the call was about; NULL for none.';
 COMMENT ON COLUMN audit.given IS
 'The names of the arguments that were not NULL, including defaults, without their values.';
 

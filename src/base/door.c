@@ -2,7 +2,7 @@
  * door.c
  *	  The door of the extension.  What people call are C functions that run with
  *	  their caller's rights (SECURITY INVOKER).  Here it is decided, by the current
- *	  user at the call and nothing else, whether the caller may; then the
+ *	  user at the call and nothing else, whether the caller may (level.c); then the
  *	  extension acts with the rights of its role (dba.c), in settings of its own.
  *
  * roster_door stands in front of a function of SQL: roster_toggle(...) in front
@@ -41,6 +41,7 @@
 #include "base/dba.h"
 #include "base/door.h"
 #include "base/error.h"
+#include "base/level.h"
 #include "base/session.h"
 
 #define SHOWN_STATEMENT_MAX 128
@@ -85,11 +86,7 @@ static const char *const private_arguments[] = {"secret", "client_secret", "seal
 /* Whom the extension acts for, InvalidOid outside the door. */
 static Oid	current_caller = InvalidOid;
 
-/*
- * The one predicate: whether the role may call the function.  EXECUTE counts,
- * granted to the role itself or to one that it is a member of; nothing is
- * granted to PUBLIC.
- */
+/* Whether the role may call the function: it, a role that it is a member of, or PUBLIC has EXECUTE. */
 static bool
 may_call(Oid function, Oid role)
 {
@@ -146,8 +143,10 @@ door_close(const Door *door)
 }
 
 /*
- * Lets the current user in, or throws 42501, and returns what "act" does for
- * them, with the rights of the extension's role and with settings of its own.
+ * Lets the current user in who has EXECUTE and the level that the function
+ * requires at the site of its arguments (level.c), or throws 42501; returns what
+ * "act" does for them, with the rights of the extension's role and with settings
+ * of its own.
  */
 Datum
 door_pass(FunctionCallInfo fcinfo, BehindDoor act, void *arg)
@@ -158,6 +157,7 @@ door_pass(FunctionCallInfo fcinfo, BehindDoor act, void *arg)
 	door_open(&door, fcinfo);
 	PG_TRY();
 	{
+		level_check(fcinfo, door_caller());
 		result = act(fcinfo, arg);
 	}
 	PG_FINALLY();
@@ -304,13 +304,14 @@ resolve_relation(text *name, Oid *relation)
 static void
 record_call(const Passage *passage, FunctionCallInfo fcinfo)
 {
-	Oid			types[] = {NAMEOID, NAMEOID, TEXTOID, INT8OID, TEXTARRAYOID};
-	Datum		values[5];
-	char		nulls[] = "     ";
+	Oid			types[] = {NAMEOID, NAMEOID, TEXTOID, INT8OID, TEXTARRAYOID, TEXTOID};
+	Datum		values[6];
+	char		nulls[] = "      ";
 	Datum	   *given = palloc(Max(passage->nnames, 1) * sizeof(Datum));
 	int			ngiven = 0;
 	int			connection = argument_named(passage, "connection");
 	int			run = argument_named(passage, "run");
+	int			site = argument_named(passage, "site");
 
 	for (int i = 0; i < passage->nnames; i++)
 	{
@@ -324,10 +325,14 @@ record_call(const Passage *passage, FunctionCallInfo fcinfo)
 	nulls[3] = run < 0 || fcinfo->args[run].isnull ? 'n' : ' ';
 	values[3] = nulls[3] == 'n' ? (Datum) 0 : fcinfo->args[run].value;
 	values[4] = PointerGetDatum(construct_array(given, ngiven, TEXTOID, -1, false, TYPALIGN_INT));
+	nulls[5] = site < 0 || fcinfo->args[site].isnull ? 'n' : ' ';
+	values[5] = nulls[5] == 'n' ? (Datum) 0 : fcinfo->args[site].value;
 	SPI_connect();
-	SPI_execute_with_args("INSERT INTO minga_roster.audit (role, function, connection, run, given) "
-						  "VALUES ($1, $2, $3, $4, $5)",
-						  5, types, values, nulls, false, 0);
+	SPI_execute_with_args("INSERT INTO minga_roster.audit (role, function, connection, run, given, site) "
+						  "VALUES ($1, $2, $3, $4, $5, coalesce("
+						  "(SELECT c.site FROM minga_roster.connections c WHERE c.connection = $3), "
+						  "(SELECT r.site FROM minga_roster.runs r WHERE r.run = $4), $6))",
+						  lengthof(types), types, values, nulls, false, 0);
 	SPI_finish();
 }
 
