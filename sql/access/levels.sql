@@ -186,8 +186,8 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
         MESSAGE = format('permission denied for %s', what),
-        DETAIL = format('%s requires the level "%s" there, or it does not exist. You are "%s".', function, level,
-            minga_roster_internal.caller()),
+        DETAIL = format('Either it does not exist, or "%s" lacks the level "%s" there, which %s requires.',
+            minga_roster_internal.caller(), level, function),
         HINT = format('Ask the district manager or the DBA for the level: SELECT minga_roster.roster_grant(%L, %L, %s).',
             minga_roster_internal.caller(), level,
             CASE level WHEN 'district_manager' THEN 'district => ''...''' ELSE 'site => ''...''' END);

@@ -116,7 +116,7 @@ BEGIN
             ORDER BY f.position) AS findings
         FROM minga_roster.run_findings f WHERE f.run = l.run
     ) n
-    WHERE c.retired_at IS NULL;
+    WHERE c.retired_at IS NULL AND c.site IN (SELECT minga_roster_internal.caller_sites());
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.do_connection_status() IS 'Implements connection_status.';

@@ -9,8 +9,7 @@
 SELECT toggle(auto_update => true, archive => true);
 -- The operator of docs/operations.md: the view and the function are all that it takes.
 CREATE ROLE regress_decider;
-GRANT USAGE ON SCHEMA minga_roster TO regress_decider;
-GRANT EXECUTE ON FUNCTION roster_decide TO regress_decider;
+SELECT roster_grant('regress_decider', 'owner', site => (SELECT site FROM connections WHERE connection = 'north'));
 GRANT SELECT ON roster_conflicts, match_decisions TO regress_decider;
 SELECT coalesce(max(entry), 0) AS entry FROM audit \gset
 -- The worked example of docs/operations.md.
@@ -33,6 +32,7 @@ SELECT roster_decide(connection, sourced_id, 'skip') FROM roster_conflicts WHERE
     AND sourced_id = 's-4';
 SELECT sourced_id, person_id, decision, decided_by FROM match_decisions WHERE connection = 'north' ORDER BY 1;
 RESET ROLE;
+SELECT roster_revoke('regress_decider', 'owner', site => (SELECT site FROM connections WHERE connection = 'north'));
 DROP OWNED BY regress_decider;
 DROP ROLE regress_decider;
 SELECT function, connection, given FROM audit WHERE function = 'roster_decide' AND entry > :entry ORDER BY entry;

@@ -106,15 +106,13 @@ UPDATE minga_roster.connections SET time_zone = 'Nowhere/Else' WHERE connection 
 SELECT next_evening, blocked_reason FROM minga_roster.roster_status WHERE connection = 's-high';
 ROLLBACK;
 
--- The view and its function, and nothing else, let a role read it.
+-- The level reader, and nothing else, lets a role read it.
 CREATE ROLE regress_roster_watcher;
 GRANT USAGE ON SCHEMA minga_roster TO regress_roster_watcher;
-GRANT SELECT ON minga_roster.roster_status TO regress_roster_watcher;
 SET ROLE regress_roster_watcher;
 SELECT count(*) FROM minga_roster.roster_status WHERE connection LIKE 's-%';
 RESET ROLE;
-GRANT EXECUTE ON FUNCTION minga_roster_internal.connection_status(), minga_roster.roster_report(bigint),
-    minga_roster.roster_report_html(bigint) TO regress_roster_watcher;
+SELECT minga_roster.roster_grant('regress_roster_watcher', 'reader', site => 's-site');
 INSERT INTO minga_roster.runs (run, connection, site, kind, trigger, state, requested_by)
     VALUES (910000007, 's-high', 's-site', 'sync', 'manual', 'queued', 'postgres');
 SET ROLE regress_roster_watcher;
@@ -123,6 +121,7 @@ SELECT split_part(minga_roster.roster_report(910000007), E'\n', 1),
     left(minga_roster.roster_report_html(910000007), 15);
 SELECT minga_roster_internal.post_report(910000007);
 RESET ROLE;
+SELECT minga_roster.roster_revoke('regress_roster_watcher', 'reader', site => 's-site');
 DROP OWNED BY regress_roster_watcher;
 DROP ROLE regress_roster_watcher;
 
