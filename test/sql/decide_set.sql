@@ -7,7 +7,7 @@
 \set ECHO all
 
 SELECT toggle(auto_update => true, archive => true);
--- The operator of docs/operations.md: the view and the function are all that it takes.
+-- The owner of the site, as in docs/operations.md.
 CREATE ROLE regress_decider;
 SELECT roster_grant('regress_decider', 'owner', site => (SELECT site FROM connections WHERE connection = 'north'));
 GRANT SELECT ON roster_conflicts, match_decisions TO regress_decider;

@@ -1,4 +1,4 @@
--- Without a grant no one calls or reads anything; with EXECUTE on the functions a role needs no right on the tables.
+-- Without a level no one calls or reads anything; with one a role needs no right on the tables.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/refusal.sql'
 \i :fixture
@@ -14,8 +14,8 @@ SELECT pg_temp.refusal('SELECT minga_roster.roster_run_due()');
 SELECT pg_temp.refusal('TABLE minga_roster.connections');
 RESET ROLE;
 
--- Also where someone was let into the schema: no table, view or sequence is open, and no function but those that do no
--- more than their caller could (roster_create_people calls them).
+-- Also where someone was let into the schema: no table, view or sequence is open, and no function but those that ask for
+-- a level.
 GRANT USAGE ON SCHEMA minga_roster TO regress_roster_visitor;
 SELECT p.oid::regprocedure FROM pg_proc p
     WHERE p.pronamespace IN ('minga_roster'::regnamespace, 'minga_roster_internal'::regnamespace)
@@ -36,12 +36,10 @@ SELECT pg_temp.refusal($$SELECT minga_roster_internal.seal(gen_random_uuid(), 'x
 SELECT pg_temp.refusal($$SELECT minga_roster.roster_toggle('x')$$);
 RESET ROLE;
 
--- A role that manages rosters.
-GRANT USAGE ON SCHEMA minga_roster TO regress_roster_manager;
-GRANT EXECUTE ON FUNCTION minga_roster.roster_create_people, minga_roster.roster_attach_people,
-    minga_roster.roster_connect, minga_roster.roster_configure, minga_roster.roster_toggle,
-    minga_roster.roster_set_secret, minga_roster.roster_notify,
-    minga_roster.roster_disconnect TO regress_roster_manager;
+-- The owner of a site, who may create and attach relations as well.
+SELECT minga_roster.roster_grant('regress_roster_manager', 'owner', site => 'granted');
+GRANT EXECUTE ON FUNCTION minga_roster.roster_create_people, minga_roster.roster_attach_people
+    TO regress_roster_manager;
 SELECT minga_roster.roster_create_people('grants.others', owner => 'regress_people_owner');
 DELETE FROM minga_roster.people_relations WHERE relation = 'grants.others'::regclass;
 SET ROLE regress_roster_manager;
@@ -59,11 +57,12 @@ SELECT pg_temp.refusal($$SELECT minga_roster.roster_attach_people('others')$$);
 SELECT pg_temp.refusal($$SELECT minga_roster.roster_configure('granted', people => 'others')$$);
 SELECT pg_temp.refusal($$SELECT minga_roster.roster_connect('granted2',
     'https://sis.example/campus/api/oneroster/v1p1/minga', 'c', school_id => '1', people => 'others',
-    time_zone => 'America/Denver')$$);
+    site => 'granted', time_zone => 'America/Denver')$$);
 SELECT minga_roster.roster_disconnect('granted');
 RESET ROLE;
 RESET search_path;
 
+SELECT minga_roster.roster_revoke('regress_roster_manager', 'owner', site => 'granted');
 DELETE FROM minga_roster.connections WHERE connection = 'granted';
 DELETE FROM minga_roster.people_relations WHERE relation = 'grants.people'::regclass;
 SET client_min_messages = warning;

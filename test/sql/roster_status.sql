@@ -109,6 +109,7 @@ ROLLBACK;
 -- The level reader, and nothing else, lets a role read it.
 CREATE ROLE regress_roster_watcher;
 GRANT USAGE ON SCHEMA minga_roster TO regress_roster_watcher;
+GRANT SELECT ON minga_roster.roster_status TO regress_roster_watcher;
 SET ROLE regress_roster_watcher;
 SELECT count(*) FROM minga_roster.roster_status WHERE connection LIKE 's-%';
 RESET ROLE;
