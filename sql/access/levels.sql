@@ -154,6 +154,20 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.sites_of_role(name, text) IS
 'The sites at which has_level() holds through role_levels.';
 
+CREATE FUNCTION minga_roster_internal.districts_of_role(role name, level text) RETURNS SETOF text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT l.district FROM minga_roster.role_levels l
+    WHERE l.district IS NOT NULL
+        AND minga_roster_internal.level_rank(l.level) >= minga_roster_internal.level_rank(districts_of_role.level)
+        AND pg_has_role(districts_of_role.role, minga_roster_internal.holder(l.role, l.role_oid, l.origin), 'USAGE')
+    UNION
+    SELECT d.district FROM minga_roster_internal.site_districts d
+    WHERE d.district IS NOT NULL
+        AND d.site IN (SELECT minga_roster_internal.sites_of_role(districts_of_role.role, districts_of_role.level))
+$$;
+COMMENT ON FUNCTION minga_roster_internal.districts_of_role(name, text) IS
+'The districts for which the role has the level, and those of the sites at which it has it.';
+
 CREATE FUNCTION minga_roster_internal.caller_sees(site text, level text DEFAULT 'reader') RETURNS boolean
 LANGUAGE sql STABLE
 RETURN minga_roster_internal.has_level(minga_roster_internal.caller(), level, site);
@@ -176,6 +190,11 @@ LANGUAGE C STABLE STRICT ROWS 100 PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'ros
 COMMENT ON FUNCTION minga_roster_internal.sites_of(text) IS
 'The sites at which the current user has the level, for policies and views. It answers for the current user alone, so '
 'it may be called inside a security-restricted operation too.';
+
+CREATE FUNCTION minga_roster_internal.districts_of(level text) RETURNS SETOF text
+LANGUAGE C STABLE STRICT ROWS 10 PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'roster_districts_of';
+COMMENT ON FUNCTION minga_roster_internal.districts_of(text) IS
+'districts_of_role() for the current user, as sites_of().';
 
 CREATE FUNCTION minga_roster_internal.sees_all() RETURNS boolean
 LANGUAGE C STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'roster_sees_all';

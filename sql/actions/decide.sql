@@ -76,15 +76,15 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.keep_conflict_pairs(runs) IS
 'Stores both sides of the plan''s conflicts for roster_conflicts, replacing those of the connection''s previous plan.';
 
-CREATE VIEW minga_roster_internal.latest_plans AS
+CREATE VIEW minga_roster_internal.latest_plans WITH (security_invoker = true) AS
     SELECT DISTINCT ON (r.connection) r.connection, r.run
     FROM minga_roster.runs r
-    JOIN minga_roster.connections n ON n.connection = r.connection AND n.retired_at IS NULL
+    JOIN minga_roster.connections n ON n.connection = r.connection AND n.site = r.site AND n.retired_at IS NULL
     WHERE r.kind IN ('preview', 'sync') AND r.state = 'succeeded'
     ORDER BY r.connection, r.run DESC;
 COMMENT ON VIEW minga_roster_internal.latest_plans IS 'The newest successful preview or sync of each connection.';
 
-CREATE VIEW roster_conflicts AS
+CREATE VIEW roster_conflicts WITH (security_invoker = true) AS
     SELECT l.connection, c.site, c.run, c.category, k.sourced_id, k.person_id, c.conflict, c.reason, k.found_by,
         k.given_name, k.family_name, k.identifier, k.email, k.username, k.role,
         k.person_given_name, k.person_family_name, k.person_identifier, k.person_email, k.person_username,

@@ -1,21 +1,22 @@
 -- Views for reports in SQL: who joined and left, and what is incomplete in the SIS. They show IDs and no names or
 -- addresses, except roster_same_names. Join the people relation to see names. What they show of the SIS is the state at
--- the latest fetch, as long as the stage holds it (stages).
+-- the latest fetch, as long as the stage holds it (stages). They read tables with the rights of who reads them, so that
+-- policies apply; roster_changes_by_day alone, which counts people for readers, does not.
 
-CREATE VIEW roster_joiners AS
-    SELECT r.connection, c.site, (c.state_at AT TIME ZONE n.time_zone)::date AS day, c.category, c.person_id,
+CREATE VIEW roster_joiners WITH (security_invoker = true) AS
+    SELECT r.connection, c.site, (c.state_at AT TIME ZONE coalesce(n.time_zone, 'UTC'))::date AS day, c.category, c.person_id,
         c.sourced_ids,
         c.action = 'restore' AS came_back, c.state_at AS joined_at, c.run
     FROM minga_roster.changes c
     JOIN minga_roster.runs r ON r.run = c.run
-    JOIN minga_roster.connections n ON n.connection = r.connection
+    LEFT JOIN minga_roster.connections n ON n.connection = r.connection AND n.site = c.site
     WHERE c.action IN ('create', 'restore') AND c.state = 'applied';
 COMMENT ON VIEW roster_joiners IS
 'People whom runs created or restored, as long as changes are kept. day is local to the connection''s time zone.';
 COMMENT ON COLUMN roster_joiners.came_back IS 'The person was archived here before, and was restored.';
 
-CREATE VIEW roster_leavers AS
-    SELECT r.connection, c.site, (c.state_at AT TIME ZONE n.time_zone)::date AS day, c.category, c.person_id,
+CREATE VIEW roster_leavers WITH (security_invoker = true) AS
+    SELECT r.connection, c.site, (c.state_at AT TIME ZONE coalesce(n.time_zone, 'UTC'))::date AS day, c.category, c.person_id,
         c.sourced_ids,
         c.state AS state, c.reason, c.state_reason, CASE c.state WHEN 'applied' THEN c.state_at END AS left_at,
         c.state = 'applied' AND EXISTS (SELECT FROM minga_roster.links l
@@ -24,7 +25,7 @@ CREATE VIEW roster_leavers AS
         c.run
     FROM minga_roster.changes c
     JOIN minga_roster.runs r ON r.run = c.run
-    JOIN minga_roster.connections n ON n.connection = r.connection
+    LEFT JOIN minga_roster.connections n ON n.connection = r.connection AND n.site = c.site
     WHERE c.action = 'archive' AND c.state IN ('applied', 'held');
 COMMENT ON VIEW roster_leavers IS
 'People whom runs archived, or whose archive is held, as long as changes are kept. day is local to the connection''s '
@@ -33,19 +34,20 @@ COMMENT ON COLUMN roster_leavers.state IS 'applied; or held, until roster_approv
 COMMENT ON COLUMN roster_leavers.still_archived IS
 'The person is still archived by this run; false once a run found the person restored, by a roster or by hand.';
 
-CREATE VIEW roster_changes_by_day AS
-    SELECT r.connection, c.site, (c.state_at AT TIME ZONE n.time_zone)::date AS day, c.category, c.action,
+CREATE VIEW roster_changes_by_day WITH (security_barrier = true) AS
+    SELECT r.connection, c.site, (c.state_at AT TIME ZONE coalesce(n.time_zone, 'UTC'))::date AS day, c.category, c.action,
         count(*) AS people
     FROM minga_roster.changes c
     JOIN minga_roster.runs r ON r.run = c.run
-    JOIN minga_roster.connections n ON n.connection = r.connection
-    WHERE c.state = 'applied'
-    GROUP BY r.connection, c.site, (c.state_at AT TIME ZONE n.time_zone)::date, c.category, c.action;
+    LEFT JOIN minga_roster.connections n ON n.connection = r.connection AND n.site = c.site
+    WHERE c.state = 'applied' AND ((SELECT minga_roster_internal.sees_all())
+        OR c.site = ANY (ARRAY(SELECT minga_roster_internal.sites_of('reader'))))
+    GROUP BY r.connection, c.site, (c.state_at AT TIME ZONE coalesce(n.time_zone, 'UTC'))::date, c.category, c.action;
 COMMENT ON VIEW roster_changes_by_day IS
 'How many people were created, linked, updated, restored and archived on each local day, by category, as long as '
 'changes are kept.';
 
-CREATE VIEW roster_listed_twice AS
+CREATE VIEW roster_listed_twice WITH (security_invoker = true) AS
     WITH listed AS (
         SELECT s.connection, n.site, CASE r.category WHEN 'student' THEN 'student' ELSE 'staff' END AS family,
             s.sourced_id, s.role,
@@ -79,7 +81,7 @@ COMMENT ON COLUMN roster_listed_twice.shared IS
 COMMENT ON COLUMN roster_listed_twice.known_as_one IS
 'All of the rows are linked to one person. Campus 1.1 lists a person once for each role.';
 
-CREATE VIEW roster_without_email AS
+CREATE VIEW roster_without_email WITH (security_invoker = true) AS
     SELECT s.connection, n.site, r.category, s.role, s.sourced_id::text AS sourced_id, l.person_id
     FROM minga_roster.staged_users s
     JOIN minga_roster.stages g ON g.connection = s.connection
@@ -90,7 +92,7 @@ CREATE VIEW roster_without_email AS
 COMMENT ON VIEW roster_without_email IS
 'Active users of the latest fetch without an email address in the SIS; person_id if they are linked.';
 
-CREATE VIEW roster_students_without_guardian AS
+CREATE VIEW roster_students_without_guardian WITH (security_invoker = true) AS
     WITH reachable AS (
         SELECT DISTINCT s.connection, s.sourced_id
         FROM minga_roster.staged_users s
@@ -115,7 +117,7 @@ COMMENT ON VIEW roster_students_without_guardian IS
 COMMENT ON COLUMN roster_students_without_guardian.agents IS
 'How many agents the SIS names for the student; 0 for none.';
 
-CREATE VIEW roster_same_names AS
+CREATE VIEW roster_same_names WITH (security_invoker = true) AS
     SELECT l.connection, c.site, c.run, c.category, c.sourced_ids, c.after ->> 'given_name' AS given_name,
         c.after ->> 'family_name' AS family_name,
         c.after ->> 'identifier' AS identifier, c.after ->> 'email' AS email, c.person_id, n.id AS same_name, c.state

@@ -29,6 +29,7 @@
 #include "base/session.h"
 
 ROSTER_FUNCTION(roster_sites_of);
+ROSTER_FUNCTION(roster_districts_of);
 ROSTER_FUNCTION(roster_sees_all);
 
 /* The arguments that name a site, or what belongs to one. */
@@ -99,37 +100,39 @@ level_check(FunctionCallInfo fcinfo, Oid caller)
 	SPI_finish();
 }
 
-/* Adds the sites at which the role has the level to the result.  With the extension's rights and settings. */
+/*
+ * Adds what the query returns for the role and the level to the result.  With the
+ * extension's rights and settings.  *plan is kept for the session.
+ */
 static void
-collect_sites(ReturnSetInfo *rsinfo, Oid role, Datum level)
+collect(ReturnSetInfo *rsinfo, const char *query, SPIPlanPtr *plan, Oid role, Datum level)
 {
-	static SPIPlanPtr plan = NULL;
 	Oid			types[] = {NAMEOID, TEXTOID};
 	Datum		values[2];
 
 	values[0] = DirectFunctionCall1(namein, CStringGetDatum(GetUserNameFromId(role, false)));
 	values[1] = level;
 	SPI_connect();
-	if (plan == NULL)
+	if (*plan == NULL)
 	{
-		SPIPlanPtr	made = SPI_prepare("SELECT minga_roster_internal.sites_of_role($1, $2)", lengthof(types), types);
+		SPIPlanPtr	made = SPI_prepare(query, lengthof(types), types);
 
 		SPI_keepplan(made);
-		plan = made;
+		*plan = made;
 	}
-	SPI_execute_plan(plan, values, NULL, true, 0);
+	SPI_execute_plan(*plan, values, NULL, true, 0);
 	for (uint64 i = 0; i < SPI_processed; i++)
 		tuplestore_puttuple(rsinfo->setResult, SPI_tuptable->vals[i]);
 	SPI_finish();
 }
 
 /*
- * sites_of(level): the sites at which the current user has the level.  The door
- * is not asked, and nobody but the current user matters: not the caller whom the
- * extension acts for when it reads people through a view of the deployment.
+ * Answers for the current user.  The door is not asked, and nobody but the
+ * current user matters: not the caller whom the extension acts for when it reads
+ * people through a view of the deployment.
  */
-Datum
-roster_sites_of(PG_FUNCTION_ARGS)
+static Datum
+answer(FunctionCallInfo fcinfo, const char *query, SPIPlanPtr *plan)
 {
 	Oid			role = GetUserId();
 	Oid			saved_user;
@@ -143,7 +146,7 @@ roster_sites_of(PG_FUNCTION_ARGS)
 	{
 		SetUserIdAndSecContext(dba_role(), saved_context | SECURITY_LOCAL_USERID_CHANGE);
 		session_pin();
-		collect_sites((ReturnSetInfo *) fcinfo->resultinfo, role, PG_GETARG_DATUM(0));
+		collect((ReturnSetInfo *) fcinfo->resultinfo, query, plan, role, PG_GETARG_DATUM(0));
 	}
 	PG_FINALLY();
 	{
@@ -152,6 +155,24 @@ roster_sites_of(PG_FUNCTION_ARGS)
 	}
 	PG_END_TRY();
 	return (Datum) 0;
+}
+
+/* sites_of(level): the sites at which the current user has the level. */
+Datum
+roster_sites_of(PG_FUNCTION_ARGS)
+{
+	static SPIPlanPtr plan = NULL;
+
+	return answer(fcinfo, "SELECT minga_roster_internal.sites_of_role($1, $2)", &plan);
+}
+
+/* districts_of(level): the districts that have such a site, or that the level was granted for. */
+Datum
+roster_districts_of(PG_FUNCTION_ARGS)
+{
+	static SPIPlanPtr plan = NULL;
+
+	return answer(fcinfo, "SELECT minga_roster_internal.districts_of_role($1, $2)", &plan);
 }
 
 /* sees_all(): whether the current user has the DBA level. */
