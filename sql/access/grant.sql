@@ -170,3 +170,17 @@ COMMENT ON FUNCTION roster_revoke(name, text, text, text) IS
 'Takes a level back that roster_grant gave; the last one takes USAGE on schema minga_roster back, if roster_grant gave '
 'it. Works for a role that was dropped, by the name that it had. The DBA may revoke each level, a district_manager '
 'owner and reader in the district; others get 42501. 42704 if the role does not have the level there.';
+
+CREATE VIEW roster_access WITH (security_invoker = true) AS
+    SELECT coalesce(r.rolname, l.role) AS role, l.level, l.site, l.district, r.rolname IS NOT NULL AS role_exists,
+        l.granted_at, l.granted_by
+    FROM minga_roster.role_levels l
+    LEFT JOIN pg_catalog.pg_roles r ON r.oid = minga_roster_internal.holder(l.role, l.role_oid, l.origin);
+COMMENT ON VIEW roster_access IS
+'Who was given which level, where, when and by whom. Owners see the levels at their sites and in the districts of '
+'these, managers those of their districts, everyone their own. Members of a role have its levels too, and members of '
+'the role that owns the tables have the DBA level.';
+COMMENT ON COLUMN roster_access.role IS 'The role by its name today; that at the grant if it was dropped.';
+COMMENT ON COLUMN roster_access.site IS 'The site; NULL if the level is for each site of the district.';
+COMMENT ON COLUMN roster_access.role_exists IS
+'Whether the role still exists. If not, no one has the level: roster_revoke removes the row.';

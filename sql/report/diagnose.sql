@@ -260,7 +260,7 @@ BEGIN
     FROM (SELECT c.*, s.title, CASE WHEN t.name IS NULL THEN 'UTC' ELSE c.time_zone END AS zone,
               left(c.school_name, 80) AS listed_as
           FROM (VALUES (diagnosed.connection)) asked (connection)
-          LEFT JOIN minga_roster.connections c USING (connection)
+          LEFT JOIN minga_roster.connections c ON c.connection = asked.connection AND c.site = diagnosed.site
           LEFT JOIN minga_roster.sis s USING (sis)
           LEFT JOIN pg_timezone_names t ON t.name = c.time_zone) c
     CROSS JOIN LATERAL (VALUES

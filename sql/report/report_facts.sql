@@ -149,7 +149,8 @@ DECLARE
     here minga_roster.connections;
     facts minga_roster_internal.report_facts;
 BEGIN
-    SELECT * INTO here FROM minga_roster.connections c WHERE c.connection = this.connection;
+    -- The name may be another site's today.
+    SELECT * INTO here FROM minga_roster.connections c WHERE c.connection = this.connection AND c.site = this.site;
     facts.run := this;
     facts.school := here;
     facts.place := minga_roster_internal.readable(minga_roster_internal.cut(coalesce(here.school_name, this.connection),
@@ -189,12 +190,13 @@ BEGIN
     SELECT s.step INTO facts.failed_step FROM minga_roster.run_steps s WHERE s.run = this.run AND NOT s.ok
         ORDER BY s.position LIMIT 1;
     facts.is_first := this.kind = 'sync' AND this.state = 'succeeded' AND NOT EXISTS (SELECT FROM minga_roster.runs r
-        WHERE r.connection = this.connection AND r.kind IN ('sync', 'apply') AND r.state = 'succeeded'
+        WHERE r.connection = this.connection AND r.site = this.site AND r.kind IN ('sync', 'apply')
+            AND r.state = 'succeeded'
             AND r.run < this.run);
     facts.recovered := this.evening IS NOT NULL AND this.state = 'succeeded'
         AND coalesce((SELECT r.state = 'failed' FROM minga_roster.runs r
-        WHERE r.connection = this.connection AND r.kind = 'sync' AND r.run < this.run AND r.evening IS DISTINCT
-            FROM this.evening
+        WHERE r.connection = this.connection AND r.site = this.site AND r.kind = 'sync' AND r.run < this.run
+            AND r.evening IS DISTINCT FROM this.evening
             AND r.state IN ('succeeded', 'failed', 'canceled')
         ORDER BY r.run DESC LIMIT 1), false);
 
@@ -208,7 +210,8 @@ BEGIN
         facts.cause := CASE WHEN this.kind IN ('approve', 'apply', 'undo') AND this.sqlstate = '55000' THEN 'time'
             ELSE minga_roster_internal.failure_cause(this.sqlstate, this.phase) END;
         SELECT count(*) INTO facts.tries FROM minga_roster.runs r
-        WHERE r.connection = this.connection AND r.evening = this.evening AND r.state = 'failed' AND r.run <= this.run;
+        WHERE r.connection = this.connection AND r.site = this.site AND r.evening = this.evening
+            AND r.state = 'failed' AND r.run <= this.run;
         IF this.evening IS NOT NULL THEN
             SELECT e.retry_at INTO facts.retry_at FROM minga_roster_internal.evenings() e
             WHERE e.connection = this.connection AND e.evening = this.evening AND e.last_try = this.run;

@@ -86,7 +86,8 @@ AS $$
                 0) + coalesce(r.archived, 0) AS number,
             coalesce(r.held, 0) AS held
         FROM minga_roster.runs r
-        WHERE r.connection = (facts.run).connection AND r.evening IS NOT NULL AND r.run <= (facts.run).run
+        WHERE r.connection = (facts.run).connection AND r.site = (facts.run).site AND r.evening IS NOT NULL
+            AND r.run <= (facts.run).run
         ORDER BY r.evening, r.state = 'succeeded' DESC, r.run DESC
     ), last AS (
         SELECT coalesce((facts.run).evening, max(k.evening)) AS evening FROM known k

@@ -139,7 +139,7 @@ DECLARE
 BEGIN
     SELECT r.run INTO latest
     FROM minga_roster.runs r
-    WHERE r.connection = known.connection AND r.finished_at IS NOT NULL
+    WHERE r.connection = known.connection AND r.site = known.site AND r.finished_at IS NOT NULL
         AND (r.trigger = 'evening' OR r.kind IN ('sync', 'approve', 'apply', 'undo'))
     ORDER BY r.run DESC LIMIT 1;
     IF NOT FOUND THEN

@@ -26,8 +26,8 @@ COMMENT ON FUNCTION minga_roster_internal.newest_held(text) IS
 'The newest sync or applied preview of a connection that holds changes: how many wait for roster_approve and what they '
 'are, and how many links wait for roster_relink.';
 
-CREATE FUNCTION minga_roster_internal.do_connection_status(OUT connection text, OUT site text, OUT automatic boolean,
-    OUT state text, OUT run bigint, OUT phase text, OUT pages integer, OUT rows_staged bigint, OUT rows_expected bigint,
+CREATE FUNCTION minga_roster_internal.do_connection_status(OUT connection text, OUT site text, OUT district text,
+    OUT automatic boolean, OUT state text, OUT run bigint, OUT phase text, OUT pages integer, OUT rows_staged bigint, OUT rows_expected bigint,
     OUT last_run bigint, OUT last_state text, OUT last_finished_at timestamptz, OUT last_error text,
     OUT next_evening timestamptz, OUT blocked_reason text, OUT held bigint, OUT waiting_mail bigint,
     OUT unproven boolean, OUT credentials_expire date, OUT mail_error text, OUT findings text)
@@ -38,7 +38,7 @@ DECLARE
     here CONSTANT text := minga_roster_internal.server_origin();
 BEGIN
     RETURN QUERY
-    SELECT c.connection, c.site, c.automatic,
+    SELECT c.connection, c.site, c.district, c.automatic,
         CASE o.state
             WHEN 'running' THEN
                 format('running %s since %s', o.kind, minga_roster_internal.local_minute(o.started_at, s.zone))
@@ -106,7 +106,10 @@ BEGIN
         WHERE b.connection = c.connection AND b.state = 'waiting' AND b.origin = here
     ) m
     LEFT JOIN LATERAL (
-        SELECT b.last_error FROM minga_roster.outbox b
+        -- A mail server quotes the address.
+        SELECT CASE WHEN b.last_error IS NULL OR c.site IN (SELECT minga_roster_internal.caller_sites('owner'))
+            THEN b.last_error ELSE 'the mail server reported a fault, which owners of the site see' END AS last_error
+        FROM minga_roster.outbox b
         WHERE b.connection = c.connection AND b.attempts > 0 AND b.origin = here
         ORDER BY b.mail DESC LIMIT 1
     ) b ON true
@@ -121,8 +124,8 @@ END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.do_connection_status() IS 'Implements connection_status.';
 
-CREATE FUNCTION minga_roster_internal.connection_status(OUT connection text, OUT site text, OUT automatic boolean,
-    OUT state text, OUT run bigint, OUT phase text, OUT pages integer, OUT rows_staged bigint, OUT rows_expected bigint,
+CREATE FUNCTION minga_roster_internal.connection_status(OUT connection text, OUT site text, OUT district text,
+    OUT automatic boolean, OUT state text, OUT run bigint, OUT phase text, OUT pages integer, OUT rows_staged bigint, OUT rows_expected bigint,
     OUT last_run bigint, OUT last_state text, OUT last_finished_at timestamptz, OUT last_error text,
     OUT next_evening timestamptz, OUT blocked_reason text, OUT held bigint, OUT waiting_mail bigint,
     OUT unproven boolean, OUT credentials_expire date, OUT mail_error text, OUT findings text)
@@ -132,14 +135,14 @@ COMMENT ON FUNCTION minga_roster_internal.connection_status() IS
 'The rows of the view roster_status, read with the rights of the extension''s owner, so that readers of the view need '
 'no rights on runs or pg_cron.';
 
-CREATE VIEW roster_status AS
-    SELECT connection, site, automatic, state, run, phase, pages, rows_staged, rows_expected, last_run, last_state,
+CREATE VIEW roster_status WITH (security_invoker = true) AS
+    SELECT connection, site, district, automatic, state, run, phase, pages, rows_staged, rows_expected, last_run, last_state,
         last_finished_at, last_error,
         next_evening, blocked_reason, held, waiting_mail, unproven, credentials_expire, mail_error, findings
     FROM minga_roster_internal.connection_status();
 COMMENT ON VIEW roster_status IS
-'For each connection: what it is doing, what comes next and when, and what blocks it. Requires SELECT on the view and '
-'EXECUTE on connection_status().';
+'For each connection at whose site the current user has a level: what it is doing, what comes next and when, and what '
+'blocks it.';
 COMMENT ON COLUMN roster_status.state IS
 '"idle", "sync queued since ..." or "running sync since ...", local to the connection''s time zone.';
 COMMENT ON COLUMN roster_status.run IS
@@ -159,4 +162,49 @@ COMMENT ON COLUMN roster_status.held IS
 'Held archives, updates and creates of the newest sync or applied preview that has any.';
 COMMENT ON COLUMN roster_status.waiting_mail IS 'Mail not yet sent.';
 COMMENT ON COLUMN roster_status.mail_error IS
-'Why the newest mail that was tried could not be sent; NULL if it was sent.';
+'Why the newest mail that was tried could not be sent; NULL if it was sent. Only owners see the words of the mail '
+'server, which may quote an address.';
+
+CREATE VIEW roster_district_status WITH (security_invoker = true) AS
+    SELECT s.district, s.site, count(*) AS connections,
+        CASE WHEN bool_or(o.state = 'running') THEN 'running' WHEN bool_or(o.state = 'queued') THEN 'queued'
+            ELSE 'idle' END AS state,
+        max(g.finished_at) AS last_success,
+        CASE WHEN bool_or(l.state = 'failed') THEN 'failed' WHEN bool_or(l.state = 'canceled') THEN 'canceled'
+            WHEN bool_or(l.state = 'succeeded') THEN 'succeeded' END AS last_state,
+        sum(s.held)::bigint AS held, coalesce(sum(p.conflicts), 0)::bigint AS conflicts,
+        min(s.next_evening) AS next_evening,
+        CASE count(*) WHEN 1 THEN min(s.blocked_reason)
+            ELSE string_agg(s.connection || ': ' || s.blocked_reason, '; ' ORDER BY s.connection) END AS blocked_reason
+    FROM minga_roster.roster_status s
+    LEFT JOIN minga_roster.runs o ON o.run = s.run
+    LEFT JOIN minga_roster.runs l ON l.run = s.last_run
+    LEFT JOIN LATERAL (
+        SELECT r.finished_at FROM minga_roster.runs r
+        WHERE r.connection = s.connection AND r.site = s.site AND r.kind = 'sync' AND r.state = 'succeeded'
+        ORDER BY r.run DESC LIMIT 1
+    ) g ON true
+    LEFT JOIN LATERAL (
+        SELECT r.conflicts FROM minga_roster.runs r
+        WHERE r.connection = s.connection AND r.site = s.site AND r.kind IN ('preview', 'sync')
+            AND r.state = 'succeeded'
+        ORDER BY r.run DESC LIMIT 1
+    ) p ON true
+    GROUP BY s.district, s.site;
+COMMENT ON VIEW roster_district_status IS
+'roster_status with one line for each site, for those who look after a district: the sites at which the current user '
+'has a level.';
+COMMENT ON COLUMN roster_district_status.connections IS 'How many connections the site has that are not retired.';
+COMMENT ON COLUMN roster_district_status.state IS
+'running, queued or idle: what the site''s connections are doing.';
+COMMENT ON COLUMN roster_district_status.last_success IS 'When the last successful sync of the site ended.';
+COMMENT ON COLUMN roster_district_status.last_state IS
+'How the last syncs ended: failed or canceled if that of any connection did, otherwise succeeded; NULL before the '
+'first.';
+COMMENT ON COLUMN roster_district_status.held IS 'Changes that wait for roster_approve.';
+COMMENT ON COLUMN roster_district_status.conflicts IS
+'Conflicts in the latest plans; roster_conflicts shows them to owners.';
+COMMENT ON COLUMN roster_district_status.next_evening IS 'When the next evening run of the site is due.';
+COMMENT ON COLUMN roster_district_status.blocked_reason IS
+'What blocks the site; with the name of each connection where there are several.';
+
