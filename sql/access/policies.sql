@@ -1,6 +1,6 @@
--- Who sees which rows. Each table is named once, with the least level that reads it and the column that says whose a row
--- is. PUBLIC may read the tables: without USAGE on the schema, which roster_grant gives, no role comes that far, and row
--- by row the policies ask for the level. No level writes to a table.
+-- Who sees which rows. Each table is named once, with the least level that reads it and the column that says whose a
+-- row is. PUBLIC may read the tables: without USAGE on the schema, which roster_grant gives, no role comes that far, and
+-- row by row the policies ask for the level. No level writes to a table.
 
 CREATE TABLE minga_roster_internal.table_levels (
     relation name NOT NULL PRIMARY KEY,
@@ -59,7 +59,8 @@ CREATE POLICY levels ON people_releases FOR SELECT USING (
     district = ANY (ARRAY(SELECT minga_roster_internal.districts_of('owner')))
     OR pg_has_role((SELECT p.relowner FROM pg_class p WHERE p.oid = relation), 'USAGE'));
 CREATE POLICY levels ON people_relations FOR SELECT USING (
-    relation IN (SELECT c.people FROM minga_roster.connections c UNION SELECT r.relation FROM minga_roster.people_releases r)
+    relation IN (SELECT c.people FROM minga_roster.connections c
+        UNION SELECT r.relation FROM minga_roster.people_releases r)
     OR pg_has_role((SELECT p.relowner FROM pg_class p WHERE p.oid = relation), 'USAGE'));
 
 -- The sites are found once for a query. Rows of a connection or run are found by what their own policies show.

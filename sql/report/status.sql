@@ -27,7 +27,8 @@ COMMENT ON FUNCTION minga_roster_internal.newest_held(text) IS
 'are, and how many links wait for roster_relink.';
 
 CREATE FUNCTION minga_roster_internal.do_connection_status(OUT connection text, OUT site text, OUT district text,
-    OUT automatic boolean, OUT state text, OUT run bigint, OUT phase text, OUT pages integer, OUT rows_staged bigint, OUT rows_expected bigint,
+    OUT automatic boolean, OUT state text, OUT run bigint, OUT phase text, OUT pages integer, OUT rows_staged bigint,
+    OUT rows_expected bigint,
     OUT last_run bigint, OUT last_state text, OUT last_finished_at timestamptz, OUT last_error text,
     OUT next_evening timestamptz, OUT blocked_reason text, OUT held bigint, OUT waiting_mail bigint,
     OUT unproven boolean, OUT credentials_expire date, OUT mail_error text, OUT findings text)
@@ -125,7 +126,8 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.do_connection_status() IS 'Implements connection_status.';
 
 CREATE FUNCTION minga_roster_internal.connection_status(OUT connection text, OUT site text, OUT district text,
-    OUT automatic boolean, OUT state text, OUT run bigint, OUT phase text, OUT pages integer, OUT rows_staged bigint, OUT rows_expected bigint,
+    OUT automatic boolean, OUT state text, OUT run bigint, OUT phase text, OUT pages integer, OUT rows_staged bigint,
+    OUT rows_expected bigint,
     OUT last_run bigint, OUT last_state text, OUT last_finished_at timestamptz, OUT last_error text,
     OUT next_evening timestamptz, OUT blocked_reason text, OUT held bigint, OUT waiting_mail bigint,
     OUT unproven boolean, OUT credentials_expire date, OUT mail_error text, OUT findings text)
@@ -136,8 +138,8 @@ COMMENT ON FUNCTION minga_roster_internal.connection_status() IS
 'no rights on runs or pg_cron.';
 
 CREATE VIEW roster_status WITH (security_invoker = true) AS
-    SELECT connection, site, district, automatic, state, run, phase, pages, rows_staged, rows_expected, last_run, last_state,
-        last_finished_at, last_error,
+    SELECT connection, site, district, automatic, state, run, phase, pages, rows_staged, rows_expected,
+        last_run, last_state, last_finished_at, last_error,
         next_evening, blocked_reason, held, waiting_mail, unproven, credentials_expire, mail_error, findings
     FROM minga_roster_internal.connection_status();
 COMMENT ON VIEW roster_status IS

@@ -1,0 +1,266 @@
+-- Which rows each level sees: of every table and view, of other sites, and of the former tenant of a name that was
+-- retired and taken again.
+-- Planted: rows of each table for each tenant, as runs would write them.
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set fixture :abs_srcdir '/fixtures/refusal.sql'
+\set ECHO none
+\i :fixture
+SET client_min_messages = warning;
+SET TimeZone = 'UTC';
+SET DateStyle = 'ISO';
+CREATE SCHEMA rows;
+SET search_path = rows, minga_roster;
+CREATE TABLE people (site text, person_id text DEFAULT gen_random_uuid(), role text, given_name text, family_name text,
+    archived_at timestamptz);
+ALTER TABLE people OWNER TO regress_people_owner;
+GRANT USAGE ON SCHEMA rows TO regress_people_owner;
+SELECT roster_attach_people('people');
+CREATE FUNCTION connect(connection text, site text, district text) RETURNS SETOF void LANGUAGE sql AS $$
+    SELECT FROM roster_connect(connect.connection, 'https://sis.example/campus/api/oneroster/v1p1/app', 'client',
+        'secret', school_id => 'school', people => 'rows.people', site => connect.site, district => connect.district,
+        time_zone => 'UTC');
+    SELECT minga_roster_internal.prepare_stage(connect.connection);
+    UPDATE connections c SET parent_contact = true WHERE c.connection = connect.connection;
+$$;
+-- What marks a row as whose: its site, connection or run.
+CREATE TABLE tenants (tenant text, connection text, run bigint, key text);
+CREATE FUNCTION plant(tenant text, connection text, run bigint) RETURNS SETOF void LANGUAGE sql AS $$
+    INSERT INTO tenants VALUES (tenant, connection, run, 'rows-' || tenant), (tenant, connection, run, run::text);
+    INSERT INTO runs (run, connection, site, district, kind, trigger, state, requested_by, queued_at, started_at,
+        finished_at, is_full, conflicts)
+    SELECT plant.run + n, plant.connection, 'rows-' || tenant, 'mesa', k, 'manual', 'succeeded', 'test', now(), now(),
+        now(), true, 1
+    FROM (VALUES (0, 'sync'), (-1, 'diagnose')) v (n, k);
+    INSERT INTO run_counts VALUES (run, 'student', 'create', 1);
+    INSERT INTO run_steps VALUES (run, 1, 'url', true);
+    INSERT INTO findings VALUES (run, 1, 'rows', '1', true), (run - 1, 1, 'rows', '1', true);
+    INSERT INTO collections (run, collection, family, complete, proof)
+        VALUES (run, 'students', 'student', true, 'total');
+    INSERT INTO run_figures VALUES (run, 'student', 1, 0, '{}');
+    INSERT INTO run_findings (run, position, finding, category, amount, detail, needs_look)
+        VALUES (run, 1, 'no_role', 'student', 1, '{"subject": "students", "collections": ["students"]}', true);
+    INSERT INTO changes (run, change, site, category, person_id, sourced_ids, action, rule, reason, after, state,
+        state_at, conflict, same_name)
+    SELECT plant.run, n, 'rows-' || tenant, 'student', 'pid-1', '{sid-1}', a, 'new', 'a reason',
+        '{"given_name": "Zelda", "email": "zelda@mesa.example"}', s, now(), c, m
+    FROM (VALUES (1, 'create', 'applied', NULL, '{pid-2}'::text[]), (2, 'archive', 'applied', NULL, NULL),
+        (3, 'conflict', 'noted', 'names_differ', NULL)) v (n, a, s, c, m);
+    INSERT INTO conflict_candidates VALUES (run, 3, 'pid-1', 'identifier');
+    INSERT INTO conflict_pairs (run, change, pair, sourced_id, given_name) VALUES (run, 3, 1, 'sid-1', 'Zelda');
+    INSERT INTO planned_links (run, sourced_id, deed, missing, returned) VALUES (run, 'sid-1', 'insert', false, false);
+    INSERT INTO link_changes (run, sourced_id) VALUES (run, 'sid-1');
+    INSERT INTO outbox (run, connection, site, email, subject, body_text, body_html, state, attempts, next_attempt_at,
+        created_at, last_error, origin)
+    VALUES (run, connection, 'rows-' || tenant, 'it@mesa.example', '', '', '', 'sent', 1, now(), now(),
+        '550 it@mesa.example is unknown', minga_roster_internal.server_origin());
+    INSERT INTO tokens VALUES (connection, gen_random_uuid(), '\x00', now());
+    INSERT INTO server_facts VALUES (connection, 'sort', 'x', run, now());
+    INSERT INTO links (connection, sourced_id, site, person_id, category, rule, linked_run)
+        VALUES (connection, 'sid-1', 'rows-' || tenant, 'pid-1', 'student', 'new', run);
+    INSERT INTO match_decisions VALUES (connection, 'sid-2', NULL, 'skip', 'test', now());
+    INSERT INTO column_owners VALUES (connection, 'email', 'sis unless edited');
+    INSERT INTO written_values VALUES (connection, 'email', 'pid-1', 1);
+    INSERT INTO stored_values VALUES (connection, 'pid-1', 'email', 1, 2);
+    INSERT INTO recipients (connection, email) VALUES (connection, 'it@mesa.example');
+    INSERT INTO staged_users (connection, sourced_id, collection, role, enabled, damaged, identifier)
+    SELECT plant.connection, 'sid-' || n, 'students', 'student', true, false, 'id-1' FROM generate_series(1, 2) n;
+    INSERT INTO staged_orgs (connection, sourced_id) VALUES (connection, 'org');
+$$;
+\set ECHO all
+-- The name rows-n was that of site rows-gone.
+SELECT connect('rows-n', 'rows-gone', 'mesa');
+SELECT plant('gone', 'rows-n', 920000002);
+SELECT roster_disconnect('rows-n');
+SELECT connect('rows-n', 'rows-north', 'mesa'), connect('rows-s', 'rows-south', 'mesa'),
+    connect('rows-w', 'rows-west', 'far');
+SELECT plant('north', 'rows-n', 920000004), plant('south', 'rows-s', 920000006), plant('west', 'rows-w', 920000008);
+INSERT INTO tenants SELECT tenant, connection, run, connection FROM tenants WHERE tenant <> 'gone';
+SELECT DISTINCT site FROM minga_roster.audit WHERE site LIKE 'rows-%' ORDER BY 1;
+
+CREATE TABLE roles (place serial, label text, role name);
+INSERT INTO roles (label, role) SELECT l, 'regress_rows_' || l FROM unnest(ARRAY['nobody', 'reader', 'readers', 'owner',
+    'west', 'gone', 'manager', 'member', 'guest']) l;
+SELECT format('CREATE ROLE %I %s', role, CASE label WHEN 'guest' THEN 'NOINHERIT' END) FROM roles ORDER BY place \gexec
+SELECT roster_grant('regress_rows_reader', 'reader', site => 'rows-north'),
+    roster_grant('regress_rows_readers', 'reader', district => 'mesa'),
+    roster_grant('regress_rows_owner', 'owner', site => 'rows-north'),
+    roster_grant('regress_rows_west', 'owner', site => 'rows-west'),
+    roster_grant('regress_rows_gone', 'owner', site => 'rows-gone'),
+    roster_grant('regress_rows_manager', 'district_manager', district => 'mesa');
+GRANT USAGE ON SCHEMA minga_roster TO regress_rows_nobody, regress_rows_guest;
+-- A member of a role has its level; one that does not inherit has it after SET ROLE.
+GRANT regress_rows_owner TO regress_rows_member, regress_rows_guest;
+SELECT format('CREATE ROLE regress_rows_dba IN ROLE %I', pg_get_userbyid(relowner)) FROM pg_class
+    WHERE oid = 'role_levels'::regclass \gexec
+INSERT INTO roles (label, role) VALUES ('dba', 'regress_rows_dba');
+GRANT USAGE ON SCHEMA rows TO PUBLIC;
+GRANT SELECT ON ALL TABLES IN SCHEMA rows TO PUBLIC;
+
+-- What a query of one text returns for a role.
+CREATE FUNCTION asked(role name, query text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    found text;
+BEGIN
+    PERFORM set_config('role', asked.role, true);
+    EXECUTE query INTO found;
+    PERFORM set_config('role', 'none', true);
+    RETURN coalesce(found, '-');
+EXCEPTION WHEN insufficient_privilege THEN
+    RETURN 'refused';
+END
+$$;
+CREATE TABLE relations AS
+    SELECT relation, coalesce(keyed_by, 'connection') AS key FROM minga_roster_internal.table_levels
+    WHERE level <> 'everyone' AND relation NOT IN ('people_relations', 'people_releases', 'role_levels')
+    UNION ALL
+    SELECT viewname, 'site' FROM pg_views WHERE schemaname = 'minga_roster' AND viewname <> 'roster_access';
+GRANT SELECT ON relations TO PUBLIC;
+-- The tenants whose rows each role sees, by their first letters.
+CREATE TABLE seen AS
+SELECT relation, label, asked(role, format('SELECT string_agg(DISTINCT left(t.tenant, 1), '''' ORDER BY '
+    'left(t.tenant, 1)) FROM minga_roster.%I x JOIN rows.tenants t ON t.key = x.%I::text', relation, key)) AS tenants
+FROM relations, roles;
+SELECT 'relation', string_agg(label, ' ' ORDER BY place) FROM roles;
+SELECT relation, string_agg(tenants, ' ' ORDER BY place) FROM seen JOIN roles USING (label)
+GROUP BY relation ORDER BY relation COLLATE "C";
+SET ROLE regress_rows_guest;
+SELECT count(*) FROM minga_roster.connections;
+SET ROLE regress_rows_owner;
+SELECT connection, site FROM minga_roster.connections;
+RESET ROLE;
+-- No table is missing above.
+SELECT c.relname FROM pg_class c
+WHERE c.relnamespace = 'minga_roster'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+    AND c.relname NOT IN (SELECT t.relation FROM minga_roster_internal.table_levels t);
+SELECT p.tablename, p.policyname, p.permissive, p.roles, p.cmd FROM pg_policies p
+WHERE p.schemaname LIKE 'minga_roster%' AND (p.policyname, p.permissive, p.roles, p.cmd)
+    <> ('levels', 'PERMISSIVE', '{public}', 'SELECT');
+
+-- What has no policy is about no site. Partitions of the stage are read through it or not at all, and nothing is
+-- written.
+SELECT format('%I.%I', c.relnamespace::regnamespace, c.relname) AS partition FROM pg_class c
+WHERE c.relname = format('staged_users_%s', (SELECT number FROM connections WHERE connection = 'rows-n')) \gset
+SET ROLE regress_rows_owner;
+SELECT count(*) > 0 AS all_see FROM minga_roster.sis JOIN minga_roster.role_rules USING (sis);
+SELECT regexp_replace(pg_temp.refusal('TABLE ' || :'partition'), '_\d+|_internal', '', 'g');
+SELECT pg_temp.refusal('DELETE FROM minga_roster.runs'),
+    pg_temp.refusal('UPDATE minga_roster.toggles SET roster = true'),
+    pg_temp.refusal('TRUNCATE minga_roster.staged_users'), pg_temp.refusal('TABLE minga_roster.secrets');
+SELECT pg_temp.refusal('SET row_security = off; TABLE minga_roster.runs');
+RESET ROLE;
+
+-- A function that tells what it is given is asked after the policy.
+CREATE FUNCTION leak(value text) RETURNS boolean LANGUAGE plpgsql COST 0.0001 AS $$
+BEGIN
+    RAISE WARNING 'sees %', value;
+    RETURN true;
+END
+$$;
+CREATE OPERATOR ~~~> (FUNCTION = leak, RIGHTARG = text);
+SET ROLE regress_rows_reader;
+SELECT count(*) FROM minga_roster.runs WHERE leak(site);
+SELECT count(*) FROM minga_roster.run_counts WHERE leak(run::text);
+SELECT count(*) FROM minga_roster.changes WHERE leak(after::text);
+SELECT DISTINCT site FROM minga_roster.roster_changes_by_day WHERE leak(site) AND ~~~> connection;
+SELECT count(*) FROM minga_roster.roster_access WHERE leak(role);
+SELECT count(*) FROM minga_roster.people_relations WHERE leak(relation::text);
+SET ROLE regress_rows_west;
+SELECT count(*) FROM minga_roster.links WHERE ~~~> site;
+SELECT count(*) FROM minga_roster.staged_users WHERE leak(connection) AND sourced_id = 'sid-1';
+SELECT count(*) FROM minga_roster.roster_conflicts WHERE leak(site);
+SELECT count(*) FROM minga_roster.roster_access WHERE leak(role);
+-- One's own view on top changes nothing, nor does another role's.
+RESET ROLE;
+GRANT CREATE ON SCHEMA rows TO regress_rows_owner;
+SET ROLE regress_rows_owner;
+CREATE VIEW rows.of_owner AS SELECT site FROM minga_roster.runs;
+CREATE VIEW rows.of_invoker WITH (security_invoker = true) AS SELECT site FROM minga_roster.runs;
+GRANT SELECT ON rows.of_owner, rows.of_invoker TO regress_rows_west;
+SET ROLE regress_rows_west;
+SELECT DISTINCT site FROM rows.of_owner;
+SELECT DISTINCT site FROM rows.of_invoker;
+RESET ROLE;
+-- A plan that was made for one role is not kept for another.
+PREPARE sites AS SELECT DISTINCT site FROM minga_roster.runs ORDER BY 1;
+SET plan_cache_mode = force_generic_plan;
+SET ROLE regress_rows_owner;
+EXECUTE sites;
+SET ROLE regress_rows_west;
+EXECUTE sites;
+SET ROLE regress_rows_manager;
+EXECUTE sites;
+RESET ROLE;
+RESET plan_cache_mode;
+
+-- Relations and releases: for their owner, and where they are used or released.
+SELECT roster_release_people('people', 'mesa', ARRAY['rows-north']);
+SELECT label,
+    asked(role, 'SELECT count(*) FROM minga_roster.people_relations WHERE relation = ''rows.people''::regclass'),
+    asked(role, 'SELECT count(*) FROM minga_roster.people_releases WHERE relation = ''rows.people''::regclass')
+FROM roles ORDER BY place;
+GRANT USAGE ON SCHEMA minga_roster TO regress_people_owner;
+SET ROLE regress_people_owner;
+SELECT relation FROM minga_roster.people_relations WHERE relation = 'rows.people'::regclass;
+SELECT relation, district, site FROM minga_roster.people_releases WHERE relation = 'rows.people'::regclass;
+RESET ROLE;
+REVOKE USAGE ON SCHEMA minga_roster FROM regress_people_owner;
+
+-- A reader gets reports with numbers and no person: neither in them nor in any table or view.
+CREATE FUNCTION personal(content text) RETURNS boolean LANGUAGE sql
+RETURN content ~ 'Zelda|sid-|pid-|id-1|[[:alnum:]]@[[:alnum:]]';
+CREATE FUNCTION personal_in(relation name) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    found bigint;
+BEGIN
+    EXECUTE format('SELECT count(*) FROM minga_roster.%I x WHERE rows.personal(x::text)', relation) INTO found;
+    RETURN found;
+END
+$$;
+SET ROLE regress_rows_reader;
+SELECT rows.personal(minga_roster.roster_report(920000004)), rows.personal(minga_roster.roster_report('rows-n')),
+    rows.personal(minga_roster.roster_report_html(920000004)), rows.personal(minga_roster.roster_diagnosis(920000003));
+SELECT relation, rows.personal_in(relation) FROM rows.relations
+    WHERE relation NOT IN ('secrets', 'tokens') AND rows.personal_in(relation) > 0;
+SELECT connection, site, district, mail_error FROM minga_roster.roster_status;
+SET ROLE regress_rows_owner;
+SELECT connection, site, district, mail_error FROM minga_roster.roster_status;
+SELECT count(*) FROM rows.relations WHERE relation NOT IN ('secrets', 'tokens') AND rows.personal_in(relation) > 0;
+RESET ROLE;
+-- The former tenant's report says nothing of the present one, nor the other way round.
+UPDATE connections SET school_name = 'North High' WHERE connection = 'rows-n';
+SET ROLE regress_rows_gone;
+SELECT minga_roster.roster_report(920000002) ~ 'North High|rows-north' AS tells;
+SELECT minga_roster.roster_diagnosis(920000001) ~ 'sis.example' AS tells;
+SELECT pg_temp.refusal('SELECT minga_roster.roster_report(''rows-n'')');
+RESET ROLE;
+DELETE FROM runs WHERE run IN (920000003, 920000004);
+SET ROLE regress_rows_owner;
+SELECT pg_temp.refusal('SELECT minga_roster.roster_report(''rows-n'')');
+RESET ROLE;
+
+-- Who has which level: owners see those at their site and in its district, managers those of the district.
+SELECT label, asked(role, 'SELECT string_agg(replace(role, ''regress_rows_'', ''''), '' '' ORDER BY role) '
+    'FROM minga_roster.roster_access WHERE role LIKE ''regress_rows_%''')
+FROM roles ORDER BY place;
+DROP OWNED BY regress_rows_reader;
+DROP ROLE regress_rows_reader;
+SELECT role, level, site, district, role_exists, granted_by FROM roster_access WHERE role LIKE 'regress_rows_%'
+    ORDER BY role;
+SELECT roster_revoke('regress_rows_reader', 'reader', site => 'rows-north');
+
+-- A publication of all tables publishes updates of each.
+SELECT c.oid::regclass FROM pg_class c
+WHERE c.relnamespace IN ('minga_roster'::regnamespace, 'minga_roster_internal'::regnamespace) AND c.relkind = 'r'
+    AND c.relpersistence = 'p' AND c.relreplident <> 'f' AND NOT EXISTS (
+        SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary);
+
+SELECT roster_disconnect(c) FROM unnest(ARRAY['rows-n', 'rows-s', 'rows-w']) c;
+DELETE FROM connections WHERE connection LIKE 'rows-%';
+DELETE FROM runs WHERE connection LIKE 'rows-%';
+DELETE FROM outbox WHERE connection LIKE 'rows-%';
+DELETE FROM role_levels WHERE role LIKE 'regress_rows_%';
+DELETE FROM people_relations WHERE relation = 'rows.people'::regclass;
+SELECT string_agg(role, ', ' ORDER BY place) AS roles FROM roles WHERE label <> 'reader' \gset
+DROP SCHEMA rows CASCADE;
+DROP OWNED BY :roles;
+DROP ROLE :roles;
