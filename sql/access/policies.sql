@@ -1,6 +1,6 @@
 -- Who sees which rows. Each table is named once, with the least level that reads it and the column that says whose a
--- row is. PUBLIC may read the tables: without USAGE on the schema, which roster_grant gives, no role comes that far, and
--- row by row the policies ask for the level. No level writes to a table.
+-- row is. PUBLIC may read the tables: without USAGE on the schema, which roster_grant gives, no role comes that far,
+-- and row by row the policies ask for the level. No level writes to a table.
 
 CREATE TABLE minga_roster_internal.table_levels (
     relation name NOT NULL PRIMARY KEY,
