@@ -78,8 +78,10 @@ BEGIN
                     t.relation, CASE t.level WHEN 'owner' THEN ' AND r.' || sees_site ELSE '' END)
             END)
         FROM minga_roster_internal.table_levels t
-        CROSS JOIN LATERAL pg_catalog.format('site = ANY (ARRAY(SELECT minga_roster_internal.sites_of(%L)))', t.level)
-            AS sees_site
+        -- An array finds rows by an index on the site, a hashed subquery is faster where there is none.
+        CROSS JOIN LATERAL pg_catalog.format(CASE WHEN t.relation IN ('changes', 'links')
+            THEN 'site = ANY (ARRAY(SELECT minga_roster_internal.sites_of(%L)))'
+            ELSE 'site IN (SELECT minga_roster_internal.sites_of(%L))' END, t.level) AS sees_site
         WHERE t.keyed_by IN ('site', 'connection', 'run')
         UNION ALL
         SELECT pg_catalog.format('ALTER TABLE minga_roster.%I ENABLE ROW LEVEL SECURITY', t.relation)

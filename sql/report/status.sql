@@ -171,10 +171,11 @@ CREATE VIEW roster_district_status WITH (security_invoker = true) AS
     SELECT s.district, s.site, count(*) AS connections,
         CASE WHEN bool_or(o.state = 'running') THEN 'running' WHEN bool_or(o.state = 'queued') THEN 'queued'
             ELSE 'idle' END AS state,
-        max(g.finished_at) AS last_success,
+        max(CASE l.state WHEN 'succeeded' THEN l.finished_at ELSE g.finished_at END) AS last_success,
         CASE WHEN bool_or(l.state = 'failed') THEN 'failed' WHEN bool_or(l.state = 'canceled') THEN 'canceled'
             WHEN bool_or(l.state = 'succeeded') THEN 'succeeded' END AS last_state,
-        sum(s.held)::bigint AS held, coalesce(sum(p.conflicts), 0)::bigint AS conflicts,
+        sum(s.held)::bigint AS held,
+        coalesce(sum(CASE l.state WHEN 'succeeded' THEN l.conflicts ELSE g.conflicts END), 0)::bigint AS conflicts,
         min(s.next_evening) AS next_evening,
         CASE count(*) WHEN 1 THEN min(s.blocked_reason)
             ELSE string_agg(s.connection || ': ' || s.blocked_reason, '; ' ORDER BY s.connection) END AS blocked_reason
@@ -182,16 +183,10 @@ CREATE VIEW roster_district_status WITH (security_invoker = true) AS
     LEFT JOIN minga_roster.runs o ON o.run = s.run
     LEFT JOIN minga_roster.runs l ON l.run = s.last_run
     LEFT JOIN LATERAL (
-        SELECT r.finished_at FROM minga_roster.runs r
-        WHERE r.connection = s.connection AND r.site = s.site AND r.kind = 'sync' AND r.state = 'succeeded'
+        SELECT r.site, r.finished_at, r.conflicts FROM minga_roster.runs r
+        WHERE l.state <> 'succeeded' AND r.connection = s.connection AND r.kind = 'sync' AND r.state = 'succeeded'
         ORDER BY r.run DESC LIMIT 1
-    ) g ON true
-    LEFT JOIN LATERAL (
-        SELECT r.conflicts FROM minga_roster.runs r
-        WHERE r.connection = s.connection AND r.site = s.site AND r.kind IN ('preview', 'sync')
-            AND r.state = 'succeeded'
-        ORDER BY r.run DESC LIMIT 1
-    ) p ON true
+    ) g ON g.site = s.site
     GROUP BY s.district, s.site;
 COMMENT ON VIEW roster_district_status IS
 'roster_status with one line for each site, for those who look after a district: the sites at which the current user '
@@ -205,7 +200,7 @@ COMMENT ON COLUMN roster_district_status.last_state IS
 'first.';
 COMMENT ON COLUMN roster_district_status.held IS 'Changes that wait for roster_approve.';
 COMMENT ON COLUMN roster_district_status.conflicts IS
-'Conflicts in the latest plans; roster_conflicts shows them to owners.';
+'Conflicts that the last successful syncs found; roster_conflicts shows them to owners.';
 COMMENT ON COLUMN roster_district_status.next_evening IS 'When the next evening run of the site is due.';
 COMMENT ON COLUMN roster_district_status.blocked_reason IS
 'What blocks the site; with the name of each connection where there are several.';

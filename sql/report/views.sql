@@ -41,7 +41,7 @@ CREATE VIEW roster_changes_by_day WITH (security_barrier = true) AS
     JOIN minga_roster.runs r ON r.run = c.run
     LEFT JOIN minga_roster.connections n ON n.connection = r.connection AND n.site = c.site
     WHERE c.state = 'applied' AND ((SELECT minga_roster_internal.sees_all())
-        OR c.site = ANY (ARRAY(SELECT minga_roster_internal.sites_of('reader'))))
+        OR c.site IN (SELECT minga_roster_internal.sites_of('reader')))
     GROUP BY r.connection, c.site, (c.state_at AT TIME ZONE coalesce(n.time_zone, 'UTC'))::date, c.category, c.action;
 COMMENT ON VIEW roster_changes_by_day IS
 'How many people were created, linked, updated, restored and archived on each local day, by category, as long as '
