@@ -5,7 +5,7 @@
  *
  * What it must survive: a current user with any search_path and settings; a
  * policy that is evaluated inside a security-restricted operation or a parallel
- * query.  The answer is the current user's own, so that it tells nobody more.
+ * query.  The answer is the current user's own, so that it tells no one more.
  */
 #include "postgres.h"
 
@@ -95,8 +95,8 @@ level_check(FunctionCallInfo fcinfo, Oid caller)
 		}
 	}
 	SPI_connect();
-	SPI_execute_with_args("SELECT minga_roster_internal.check_level($1, $2, $3, $4, $5)", lengthof(types), types, values,
-						  nulls, true, 0);
+	SPI_execute_with_args("SELECT minga_roster_internal.check_level($1, $2, $3, $4, $5)", lengthof(types), types,
+						  values, nulls, true, 0);
 	SPI_finish();
 }
 
@@ -127,7 +127,7 @@ collect(ReturnSetInfo *rsinfo, const char *query, SPIPlanPtr *plan, Oid role, Da
 }
 
 /*
- * Answers for the current user.  The door is not asked, and nobody but the
+ * Answers for the current user.  The door is not asked, and no one but the
  * current user matters: not the caller whom the extension acts for when it reads
  * people through a view of the deployment.
  */
