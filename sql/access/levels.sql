@@ -19,7 +19,8 @@ CREATE TABLE role_levels (
     granted_at timestamptz NOT NULL DEFAULT now(),
     UNIQUE NULLS NOT DISTINCT (role_oid, origin, level, site, district),
     CHECK ((site IS NULL) <> (district IS NULL)),
-    CHECK (CASE level WHEN 'owner' THEN site IS NOT NULL WHEN 'district_manager' THEN district IS NOT NULL ELSE true END)
+    CHECK (CASE level WHEN 'owner' THEN site IS NOT NULL WHEN 'district_manager' THEN district IS NOT NULL ELSE true
+        END)
 );
 CREATE INDEX role_levels_site ON role_levels (site);
 CREATE INDEX role_levels_district ON role_levels (district);
@@ -42,7 +43,7 @@ CREATE TABLE minga_roster_internal.function_levels (
 );
 COMMENT ON TABLE minga_roster_internal.function_levels IS
 'The least level for each function that people call. reader, owner and district_manager: PUBLIC has EXECUTE, and the '
-'door asks for the level at the site of the argument connection, run or site. dba: EXECUTE is granted by the DBA alone.';
+'door asks for the level at the site of the argument connection, run or site. dba: only the DBA grants EXECUTE.';
 COMMENT ON COLUMN minga_roster_internal.function_levels.checks_itself IS
 'The function asks for the level itself, because its arguments do not name one existing site, or shows only what the '
 'caller may see.';
@@ -207,7 +208,8 @@ BEGIN
         MESSAGE = format('permission denied for %s', what),
         DETAIL = format('Either it does not exist, or "%s" lacks the level "%s" there, which %s requires.',
             minga_roster_internal.caller(), level, function),
-        HINT = format('Ask the district manager or the DBA for the level: SELECT minga_roster.roster_grant(%L, %L, %s).',
+        HINT = format(
+            'Ask the district manager or the DBA for the level: SELECT minga_roster.roster_grant(%L, %L, %s).',
             minga_roster_internal.caller(), level,
             CASE level WHEN 'district_manager' THEN 'district => ''...''' ELSE 'site => ''...''' END);
 END
@@ -221,6 +223,7 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     rule minga_roster_internal.function_levels;
     asked text := site;
+    place text;
 BEGIN
     SELECT * INTO rule FROM minga_roster_internal.function_levels f WHERE f.function = check_level.function;
     IF NOT FOUND THEN
@@ -238,7 +241,14 @@ BEGIN
         IF run IS NULL THEN
             PERFORM minga_roster_internal.known_run(NULL);
         END IF;
-        SELECT r.site INTO asked FROM minga_roster.runs r WHERE r.run = check_level.run;
+        SELECT r.site, c.site INTO asked, place
+        FROM minga_roster.runs r LEFT JOIN minga_roster.connections c ON c.connection = r.connection
+        WHERE r.run = check_level.run;
+        -- The connection that would act may be another site's by now.
+        IF rule.level <> 'reader' AND place <> asked
+            AND NOT minga_roster_internal.has_level(minga_roster_internal.caller(), rule.level, place) THEN
+            asked := NULL;
+        END IF;
     ELSIF site IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed',
             MESSAGE = 'no site was given',

@@ -63,7 +63,8 @@ BEGIN
             IS NOT DISTINCT FROM (do_release_people.relation, do_release_people.district, s.site));
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.do_release_people(regclass, text, text[]) IS 'Implements roster_release_people.';
+COMMENT ON FUNCTION minga_roster_internal.do_release_people(regclass, text, text[]) IS
+'Implements roster_release_people.';
 
 CREATE FUNCTION roster_release_people(relation regclass, district text, sites text[] DEFAULT NULL) RETURNS void
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door';
@@ -106,8 +107,8 @@ COMMENT ON FUNCTION minga_roster_internal.do_withdraw_people(regclass, text, tex
 CREATE FUNCTION roster_withdraw_people(relation regclass, district text, sites text[] DEFAULT NULL) RETURNS void
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_withdraw_people(regclass, text, text[]) IS
-'Takes back what roster_release_people released to a district, for the sites named or all of it. No one of the district '
-'can connect an SIS to the relation any more, or change the address, SIS, school or site of a connection. Existing '
+'Takes back what roster_release_people released to a district, for the sites named or all of it. Then no one of the '
+'district can connect an SIS to the relation, or change the address, SIS, school or site of a connection. Existing '
 'connections go on, and a NOTICE names them. Requires a member of the relation''s owner, or a superuser (42501); 42704 '
 'if there is no such release.';
 

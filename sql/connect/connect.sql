@@ -817,7 +817,8 @@ BEGIN
     END IF;
     -- Waiting mail was meant for them too.
     DELETE FROM minga_roster.outbox o
-    WHERE o.connection = known.connection AND lower(o.email) = lower(do_remove_recipient.email) AND o.state = 'waiting';
+    WHERE o.connection = known.connection AND o.site = known.site AND lower(o.email) = lower(do_remove_recipient.email)
+        AND o.state = 'waiting';
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.do_remove_recipient(text, text) IS 'Implements roster_remove_recipient.';

@@ -47,7 +47,7 @@ BEGIN
         FROM (SELECT r.email, minga_roster_internal.mail_footer(facts, r) AS footer
               FROM minga_roster.recipients r
               JOIN minga_roster.connections c USING (connection)
-              WHERE r.connection = reported.connection AND r.send = ANY (wants)
+              WHERE r.connection = reported.connection AND c.site = reported.site AND r.send = ANY (wants)
                   AND (reported.trigger = 'evening' OR r.manual)
                   AND coalesce(c.enabled_origin,
                       minga_roster_internal.server_origin()) = minga_roster_internal.server_origin()) p

@@ -17,6 +17,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
         GROUP BY c.run
     ) h
     JOIN minga_roster.runs r ON r.run = h.run
+    JOIN minga_roster.connections n ON n.connection = r.connection AND n.site = r.site
     WHERE r.connection = newest_held.connection
         AND minga_roster_internal.carried_out_by(r) IS NOT NULL
     ORDER BY h.run DESC
@@ -89,12 +90,12 @@ BEGIN
     CROSS JOIN LATERAL (SELECT CASE WHEN e.evening IS NULL THEN 'UTC' ELSE c.time_zone END AS zone) s
     LEFT JOIN LATERAL (
         SELECT * FROM minga_roster.runs r
-        WHERE r.connection = c.connection AND r.state IN ('queued', 'running')
+        WHERE r.connection = c.connection AND r.site = c.site AND r.state IN ('queued', 'running')
         ORDER BY r.state = 'running' DESC, r.run LIMIT 1
     ) o ON true
     LEFT JOIN LATERAL (
         SELECT * FROM minga_roster.runs r
-        WHERE r.connection = c.connection AND r.kind = 'sync' AND r.finished_at IS NOT NULL
+        WHERE r.connection = c.connection AND r.site = c.site AND r.kind = 'sync' AND r.finished_at IS NOT NULL
         ORDER BY r.run DESC LIMIT 1
     ) l ON true
     LEFT JOIN LATERAL minga_roster_internal.newest_held(c.connection) h ON true
@@ -104,14 +105,14 @@ BEGIN
     ) k
     CROSS JOIN LATERAL (
         SELECT count(*) AS waiting FROM minga_roster.outbox b
-        WHERE b.connection = c.connection AND b.state = 'waiting' AND b.origin = here
+        WHERE b.connection = c.connection AND b.site = c.site AND b.state = 'waiting' AND b.origin = here
     ) m
     LEFT JOIN LATERAL (
         -- A mail server quotes the address.
         SELECT CASE WHEN b.last_error IS NULL OR c.site IN (SELECT minga_roster_internal.caller_sites('owner'))
             THEN b.last_error ELSE 'the mail server reported a fault, which owners of the site see' END AS last_error
         FROM minga_roster.outbox b
-        WHERE b.connection = c.connection AND b.attempts > 0 AND b.origin = here
+        WHERE b.connection = c.connection AND b.site = c.site AND b.attempts > 0 AND b.origin = here
         ORDER BY b.mail DESC LIMIT 1
     ) b ON true
     CROSS JOIN LATERAL (

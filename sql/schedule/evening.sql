@@ -89,14 +89,15 @@ AS $$
     ) a
     CROSS JOIN LATERAL (
         SELECT EXISTS (SELECT FROM minga_roster.runs t
-            WHERE t.connection = c.connection AND t.evening = e.evening AND t.state <> 'failed') AS is_taken
+            WHERE t.connection = c.connection AND t.site = c.site AND t.evening = e.evening
+                AND t.state <> 'failed') AS is_taken
     ) t
     CROSS JOIN LATERAL (
         SELECT count(*)::integer AS tries, max(t.run) AS last_try, max(t.finished_at) AS finished_at,
             coalesce(bool_or(t.state_cause = 'evening_missed' OR left(t.sqlstate, 2) IN ('22', '28', '42')), false)
                 AS is_final
         FROM minga_roster.runs t
-        WHERE t.connection = c.connection AND t.evening = e.evening AND t.state = 'failed'
+        WHERE t.connection = c.connection AND t.site = c.site AND t.evening = e.evening AND t.state = 'failed'
     ) f
     CROSS JOIN LATERAL (
         SELECT CASE WHEN a.runs_here AND NOT t.is_taken AND f.tries BETWEEN 1 AND 2 AND NOT f.is_final
@@ -197,7 +198,7 @@ BEGIN
     CROSS JOIN LATERAL (SELECT e.evening - (now < e.closes)::integer AS evening) past
     LEFT JOIN LATERAL (
         SELECT r.evening FROM minga_roster.runs r
-        WHERE r.connection = c.connection AND r.trigger = 'evening'
+        WHERE r.connection = c.connection AND r.site = c.site AND r.trigger = 'evening'
         ORDER BY r.run DESC LIMIT 1
     ) known ON true
     CROSS JOIN LATERAL generate_series(greatest(known.evening + 1, past.evening - lookback + 1)::timestamp,
@@ -232,7 +233,7 @@ BEGIN
         d.district
     FROM due d
     ORDER BY d.opens, d.number
-    ON CONFLICT (connection, evening) WHERE state <> 'failed' DO NOTHING;
+    ON CONFLICT (connection, evening, site) WHERE state <> 'failed' DO NOTHING;
     GET DIAGNOSTICS queued = ROW_COUNT;
     RETURN queued;
 END

@@ -270,7 +270,7 @@ CREATE TABLE runs (
     district text,
     CHECK ((finished_at IS NOT NULL) = (state IN ('succeeded', 'failed', 'canceled')))
 );
-CREATE UNIQUE INDEX runs_evening ON runs (connection, evening) WHERE state <> 'failed';
+CREATE UNIQUE INDEX runs_evening ON runs (connection, evening, site) WHERE state <> 'failed';
 CREATE UNIQUE INDEX runs_queued ON runs (connection, kind, (coalesce(of_run, 0))) WHERE state = 'queued'
     AND trigger = 'manual';
 CREATE INDEX runs_evening_failed ON runs (connection, evening) WHERE state = 'failed' AND evening IS NOT NULL;

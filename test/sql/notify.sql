@@ -40,8 +40,9 @@ SELECT pg_temp.refusal($$SELECT roster_notify('nobody', 'x@mesa.example')$$);
 SELECT count(*) FROM recipients WHERE connection = 'notified';
 
 -- A recipient is removed, with the mail that waits for it and no other.
-INSERT INTO outbox (run, connection, email, subject, body_text, body_html, state, next_attempt_at, created_at, origin)
-SELECT -n, 'notified', e, '', '', '', s, now(), now(), ''
+INSERT INTO outbox (run, connection, site, email, subject, body_text, body_html, state, next_attempt_at, created_at,
+    origin)
+SELECT -n, 'notified', 'notified', e, '', '', '', s, now(), now(), ''
 FROM (VALUES (1, 'it@mesa.example', 'waiting'), (2, 'it@mesa.example', 'sent'),
     (3, 'principal@mesa.example', 'waiting')) AS v (n, e, s);
 SELECT roster_remove_recipient('notified', 'IT@mesa.example');

@@ -54,6 +54,8 @@ CREATE ROLE attacker LOGIN;
 GRANT USAGE ON SCHEMA attack, minga_roster TO attacker;
 GRANT INSERT ON attack.outcomes TO attacker;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA minga_roster TO attacker;
+SELECT minga_roster.roster_grant('attacker', 'owner', site => 'x');
+SELECT minga_roster.roster_grant('attacker', 'district_manager', district => 'x');
 
 CREATE SCHEMA odd;
 GRANT USAGE ON SCHEMA odd TO PUBLIC;

@@ -104,15 +104,7 @@ sub springs
 
 sub reset_counter { $roster->sql('ALTER SEQUENCE trap.ran RESTART'); return; }
 
-# The roles of docs/operations.md, the owner of people, and the attacker
-my $reads = 'minga_roster_internal.connection_status, minga_roster.roster_report(bigint), '
-	  . 'minga_roster.roster_report(text), '
-	  . 'minga_roster.roster_report_html, '
-  . 'minga_roster.roster_diagnosis';
-my $manages = join ', ', map { "minga_roster.roster_$_" }
-  qw(connect configure toggle set_column_owner set_secret notify enable disable disconnect create_people attach_people);
-my $operates = join ', ', map { "minga_roster.roster_$_" }
-  qw(test_connection diagnose preview sync fetch start cancel approve apply undo relink decide);
+# Owners of the sites, of whom the manager may act as people's owner, that owner, and the attacker
 my $shown = join ', ', map { "minga_roster.$_" } qw(
   roster_status runs run_counts run_steps findings collections changes links roster_conflicts roster_same_names
   roster_joiners roster_leavers roster_changes_by_day roster_listed_twice roster_without_email
@@ -123,12 +115,10 @@ CREATE ROLE operator LOGIN;
 CREATE ROLE manager LOGIN;
 ALTER ROLE people_owner LOGIN;
 GRANT people_owner TO manager;
-GRANT USAGE ON SCHEMA minga_roster TO operator, manager, people_owner;
-GRANT EXECUTE ON FUNCTION $operates TO operator;
-GRANT EXECUTE ON FUNCTION $reads TO operator;
-GRANT SELECT ON $shown TO operator;
-GRANT EXECUTE ON FUNCTION $manages TO manager;
-GRANT EXECUTE ON FUNCTION minga_roster.roster_create_people, minga_roster.roster_attach_people TO people_owner;
+GRANT USAGE ON SCHEMA minga_roster TO people_owner;
+SELECT roster_grant(r, 'owner', site => s) FROM unnest('{operator,manager}'::text[]) r,
+	unnest('{mesa,odd,seven}'::text[]) s;
+GRANT EXECUTE ON FUNCTION minga_roster.roster_create_people, minga_roster.roster_attach_people TO manager, people_owner;
 CREATE SCHEMA extras;
 GRANT USAGE ON SCHEMA extras TO PUBLIC;
 CREATE EXTENSION citext SCHEMA extras;

@@ -60,11 +60,14 @@ is($roster->sql(
 		AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (p.proconfig), false)}), '',
 	'each function of SQL pins search_path or was parsed when it was made');
 is($roster->sql(
-	q{SELECT string_agg(p.oid::regprocedure::text, ', ') FROM pg_proc p
+	q{SELECT string_agg(p.proname, ' ' ORDER BY p.proname) FROM pg_proc p
 	WHERE p.pronamespace IN ('minga_roster'::regnamespace, 'minga_roster_internal'::regnamespace)
-	AND has_function_privilege('public', p.oid, 'EXECUTE')}), '', 'none can be called by PUBLIC');
+	AND has_function_privilege('public', p.oid, 'EXECUTE')
+	AND p.proname NOT IN (SELECT f.function FROM function_levels f WHERE f.level <> 'dba')}),
+	'districts_of holder sees_all server_origin sites_of', 'PUBLIC can call what asks for a level, and what policies call');
 
-# Roles: may_all may call all that people call, and owns nothing of people; owner_too may besides act as people's owner.
+# Roles: may_all may call all that people call, is owner of the sites, and owns nothing of people; owner_too may besides
+# act as people's owner.
 my $public = q{p.pronamespace IN ('minga_roster'::regnamespace, 'minga_roster_internal'::regnamespace) }
 	  . q{AND (p.proname LIKE 'roster\_%' OR p.proname = }
 	  . q{'connection_status')};
@@ -79,13 +82,16 @@ DO \$\$ DECLARE f regprocedure; BEGIN
 	FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE $public LOOP
 		EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO may_all, people_owner, definer_of, owner_too', f);
 	END LOOP; END \$\$;
-GRANT SELECT ON roster_status TO may_all;
+SELECT roster_grant(r, 'owner', site => s) FROM unnest('{may_all,owner_too,definer_of}'::text[]) r,
+	unnest('{mesa,west}'::text[]) s;
 SQL
 
 # A call of each with arguments that are good enough to come to the door.
 my %value = (connection => "'mesa'", run => newest(), relation => "'public.people'", email => "'x\@evil.example'",
 	secret => "'planted'", sealed => "'planted'", name => "'mesa'", sourced_id => "'s'", site => "'mesa'",
 	decision => "'ignore'", column_name => "'phone'", owner => "'roster'");
+	secret => "'planted'", sourced_id => "'s'",
+	decision => "'ignore'", role => "'may_all'", level => "'owner'", district => "'mesa'", column_name => "'phone'", owner => "'roster'");
 my @calls;
 foreach my $line (split /\n/,
 	$roster->sql("SELECT p.proname, p.pronargs - p.pronargdefaults, coalesce(array_to_string(p.proargnames, ' '), '') "
@@ -220,7 +226,7 @@ my $not_owner = qr/ERROR:  42501: must be owner of relation "app\.of_another"/;
 refused($superuser, "SET ROLE may_all; SELECT minga_roster.roster_attach_people('app.of_another')", $not_owner,
 	'a superuser who has set a role is that role');
 refused($superuser, "SET ROLE nobody_much; SELECT minga_roster.roster_toggle('mesa', roster => false)",
-	qr/ERROR:  42501: permission denied for function roster_toggle/, '... also where that role may call nothing');
+	qr/ERROR:  42501: permission denied for connection "mesa"/, '... also where that role may call nothing');
 refused($superuser, "SET SESSION AUTHORIZATION may_all; SELECT minga_roster.roster_attach_people('app.of_another')",
 	$not_owner, 'so is one who has set the session\'s');
 refused($superuser,
@@ -458,8 +464,8 @@ is($roster->sql("SELECT state FROM roster_sync('mesa')"), 'succeeded', 'the stat
 my $evil = OneRosterServer->new(people => 10, seed => 9, certs => $server->certs);
 $roster->sql(<<'SQL');
 CREATE ROLE manager LOGIN;
-GRANT USAGE ON SCHEMA minga_roster, app TO manager;
-GRANT EXECUTE ON FUNCTION roster_connect, roster_configure, roster_set_secret, roster_sync, roster_toggle TO manager;
+GRANT USAGE ON SCHEMA app TO manager;
+SELECT roster_grant('manager', 'owner', site => s) FROM unnest('{east,mesa,elsewhere}'::text[]) s;
 SQL
 $roster->connect_school('east', $server, site => 'east');
 $before = settings();
@@ -534,8 +540,7 @@ like(said('owner_too',
 }
 
 # A flood of runs
-$roster->sql("CREATE ROLE starter LOGIN; GRANT USAGE ON SCHEMA minga_roster TO starter; GRANT EXECUTE ON FUNCTION "
-	  . "roster_start, roster_sync TO starter");
+$roster->sql("CREATE ROLE starter LOGIN; SELECT roster_grant('starter', 'owner', site => 'mesa')");
 $server->faults({ hang => { path => 'students' } });
 my $hanging = $roster->sql("SELECT roster_start('mesa', 'sync')");
 $roster->wait_for("SELECT state = 'running' AND phase = 'fetch' FROM runs WHERE run = $hanging");
@@ -657,7 +662,8 @@ is($roster->sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"), '0
 
 # What is on record of calls
 $roster->sql("CREATE ROLE audited LOGIN IN ROLE people_owner; GRANT USAGE ON SCHEMA minga_roster TO audited; GRANT "
-	  . "USAGE, CREATE ON SCHEMA app TO audited");
+	  . "USAGE, CREATE ON SCHEMA app TO audited; SELECT roster_grant('audited', 'owner', site => s) FROM "
+	  . "unnest('{audited,mesa}'::text[]) s");
 $roster->sql("DO \$\$ DECLARE f regprocedure; BEGIN FOR f IN SELECT p.oid::regprocedure FROM pg_proc p "
 	  . "WHERE $public LOOP EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO audited', f); END LOOP; END \$\$");
 my $student = $roster->sql("SELECT sourced_id FROM staged_users WHERE connection = 'mesa' AND collection = 'students' "
@@ -703,7 +709,7 @@ $server->clear_faults;
 $roster->wait_for("SELECT count(*) = 0 FROM runs WHERE state IN ('queued', 'running')");
 is($roster->sql("SELECT count(*) FROM audit a WHERE a::text ~ 'hush|localhost|planted'"), '0', 'no value is on record');
 my $audit = $roster->sql('SELECT count(*) FROM audit');
-refused('audited', "BEGIN; SELECT minga_roster.roster_toggle('nowhere', archive => true); COMMIT;", qr/ERROR:  42704/,
+refused('audited', "BEGIN; SELECT minga_roster.roster_toggle('nowhere', archive => true); COMMIT;", qr/ERROR:  42501/,
 	'a call that fails');
 is($roster->sql('SELECT count(*) FROM audit'), $audit, '... is not');
 

@@ -53,8 +53,7 @@ $roster->connect_school('mesa', $server);
 	$roster->sql("SELECT base_url, token_url FROM connections WHERE connection = 'mesa'");
 $roster->sql(<<'SQL');
 CREATE ROLE attacker LOGIN; CREATE ROLE owner_too LOGIN IN ROLE people_owner;
-GRANT USAGE ON SCHEMA minga_roster TO attacker, owner_too;
-GRANT EXECUTE ON FUNCTION roster_configure, roster_test_connection TO attacker, owner_too;
+SELECT roster_grant('attacker', 'owner', site => 'mesa'), roster_grant('owner_too', 'owner', site => 'mesa');
 SQL
 is(outcome(), 'succeeded', 'a fetch before');
 is(tokens_there(), '1', '... which keeps its token');
@@ -254,8 +253,7 @@ set_secret();
 
 # Calls that fail with a secret in them
 $roster->sql("CREATE SCHEMA closed; CREATE TABLE closed.people (LIKE public.people INCLUDING ALL); CREATE ROLE caller "
-	  . "LOGIN; GRANT USAGE ON SCHEMA minga_roster TO caller; GRANT EXECUTE ON FUNCTION roster_connect, "
-	  . "roster_set_secret TO caller");
+	  . "LOGIN; SELECT roster_grant('caller', 'owner', site => s) FROM unnest('{mesa,new,smtp}'::text[]) s");
 my $hush = 'hush-hush-' . 4711;
 my $connect = "url => 'https://sis.example/campus/api/oneroster/v1p1/minga', client_id => 'c', school_id => '1', "
 	  . "time_zone => 'UTC'";
