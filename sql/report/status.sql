@@ -90,14 +90,14 @@ BEGIN
     CROSS JOIN LATERAL (SELECT CASE WHEN e.evening IS NULL THEN 'UTC' ELSE c.time_zone END AS zone) s
     LEFT JOIN LATERAL (
         SELECT * FROM minga_roster.runs r
-        WHERE r.connection = c.connection AND r.site = c.site AND r.state IN ('queued', 'running')
+        WHERE r.connection = c.connection AND r.state IN ('queued', 'running')
         ORDER BY r.state = 'running' DESC, r.run LIMIT 1
-    ) o ON true
+    ) o ON o.site = c.site
     LEFT JOIN LATERAL (
         SELECT * FROM minga_roster.runs r
-        WHERE r.connection = c.connection AND r.site = c.site AND r.kind = 'sync' AND r.finished_at IS NOT NULL
+        WHERE r.connection = c.connection AND r.kind = 'sync' AND r.finished_at IS NOT NULL
         ORDER BY r.run DESC LIMIT 1
-    ) l ON true
+    ) l ON l.site = c.site
     LEFT JOIN LATERAL minga_roster_internal.newest_held(c.connection) h ON true
     CROSS JOIN LATERAL (
         SELECT count(*) AS running, max(r.run) FILTER (WHERE r.site = c.site) AS site_run

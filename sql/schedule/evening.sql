@@ -197,10 +197,10 @@ BEGIN
     JOIN minga_roster.connections c USING (connection)
     CROSS JOIN LATERAL (SELECT e.evening - (now < e.closes)::integer AS evening) past
     LEFT JOIN LATERAL (
-        SELECT r.evening FROM minga_roster.runs r
-        WHERE r.connection = c.connection AND r.site = c.site AND r.trigger = 'evening'
+        SELECT r.evening, r.site FROM minga_roster.runs r
+        WHERE r.connection = c.connection AND r.trigger = 'evening'
         ORDER BY r.run DESC LIMIT 1
-    ) known ON true
+    ) known ON known.site = c.site
     CROSS JOIN LATERAL generate_series(greatest(known.evening + 1, past.evening - lookback + 1)::timestamp,
         past.evening::timestamp, '1 day') AS day
     CROSS JOIN LATERAL (SELECT day::date AS evening) m

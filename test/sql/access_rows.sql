@@ -8,64 +8,8 @@
 SET client_min_messages = warning;
 SET TimeZone = 'UTC';
 SET DateStyle = 'ISO';
-CREATE SCHEMA rows;
-SET search_path = rows, minga_roster;
-CREATE TABLE people (site text, person_id text DEFAULT gen_random_uuid(), role text, given_name text, family_name text,
-    archived_at timestamptz);
-ALTER TABLE people OWNER TO regress_people_owner;
-GRANT USAGE ON SCHEMA rows TO regress_people_owner;
-SELECT roster_attach_people('people');
-CREATE FUNCTION connect(connection text, site text, district text) RETURNS SETOF void LANGUAGE sql AS $$
-    SELECT FROM roster_connect(connect.connection, 'https://sis.example/campus/api/oneroster/v1p1/app', 'client',
-        'secret', school_id => 'school', people => 'rows.people', site => connect.site, district => connect.district,
-        time_zone => 'UTC');
-    SELECT minga_roster_internal.prepare_stage(connect.connection);
-    UPDATE connections c SET parent_contact = true WHERE c.connection = connect.connection;
-$$;
--- What marks a row as whose: its site, connection or run.
-CREATE TABLE tenants (tenant text, connection text, run bigint, key text);
-CREATE FUNCTION plant(tenant text, connection text, run bigint) RETURNS SETOF void LANGUAGE sql AS $$
-    INSERT INTO tenants VALUES (tenant, connection, run, 'rows-' || tenant), (tenant, connection, run, run::text);
-    INSERT INTO runs (run, connection, site, district, kind, trigger, state, requested_by, queued_at, started_at,
-        finished_at, is_full, conflicts)
-    SELECT plant.run + n, plant.connection, 'rows-' || tenant, 'mesa', k, 'manual', 'succeeded', 'test', now(), now(),
-        now(), true, 1
-    FROM (VALUES (0, 'sync'), (-1, 'diagnose')) v (n, k);
-    INSERT INTO run_counts VALUES (run, 'student', 'create', 1);
-    INSERT INTO run_steps VALUES (run, 1, 'url', true);
-    INSERT INTO findings VALUES (run, 1, 'rows', '1', true), (run - 1, 1, 'rows', '1', true);
-    INSERT INTO collections (run, collection, family, complete, proof)
-        VALUES (run, 'students', 'student', true, 'total');
-    INSERT INTO run_figures VALUES (run, 'student', 1, 0, '{}');
-    INSERT INTO run_findings (run, position, finding, category, amount, detail, needs_look)
-        VALUES (run, 1, 'no_role', 'student', 1, '{"subject": "students", "collections": ["students"]}', true);
-    INSERT INTO changes (run, change, site, category, person_id, sourced_ids, action, rule, reason, after, state,
-        state_at, conflict, same_name)
-    SELECT plant.run, n, 'rows-' || tenant, 'student', 'pid-1', '{sid-1}', a, 'new', 'a reason',
-        '{"given_name": "Zelda", "email": "zelda@mesa.example"}', s, now(), c, m
-    FROM (VALUES (1, 'create', 'applied', NULL, '{pid-2}'::text[]), (2, 'archive', 'applied', NULL, NULL),
-        (3, 'conflict', 'noted', 'names_differ', NULL)) v (n, a, s, c, m);
-    INSERT INTO conflict_candidates VALUES (run, 3, 'pid-1', 'identifier');
-    INSERT INTO conflict_pairs (run, change, pair, sourced_id, given_name) VALUES (run, 3, 1, 'sid-1', 'Zelda');
-    INSERT INTO planned_links (run, sourced_id, deed, missing, returned) VALUES (run, 'sid-1', 'insert', false, false);
-    INSERT INTO link_changes (run, sourced_id) VALUES (run, 'sid-1');
-    INSERT INTO outbox (run, connection, site, email, subject, body_text, body_html, state, attempts, next_attempt_at,
-        created_at, last_error, origin)
-    VALUES (run, connection, 'rows-' || tenant, 'it@mesa.example', '', '', '', 'sent', 1, now(), now(),
-        '550 it@mesa.example is unknown', minga_roster_internal.server_origin());
-    INSERT INTO tokens VALUES (connection, gen_random_uuid(), '\x00', now());
-    INSERT INTO server_facts VALUES (connection, 'sort', 'x', run, now());
-    INSERT INTO links (connection, sourced_id, site, person_id, category, rule, linked_run)
-        VALUES (connection, 'sid-1', 'rows-' || tenant, 'pid-1', 'student', 'new', run);
-    INSERT INTO match_decisions VALUES (connection, 'sid-2', NULL, 'skip', 'test', now());
-    INSERT INTO column_owners VALUES (connection, 'email', 'sis unless edited');
-    INSERT INTO written_values VALUES (connection, 'email', 'pid-1', 1);
-    INSERT INTO stored_values VALUES (connection, 'pid-1', 'email', 1, 2);
-    INSERT INTO recipients (connection, email) VALUES (connection, 'it@mesa.example');
-    INSERT INTO staged_users (connection, sourced_id, collection, role, enabled, damaged, identifier)
-    SELECT plant.connection, 'sid-' || n, 'students', 'student', true, false, 'id-1' FROM generate_series(1, 2) n;
-    INSERT INTO staged_orgs (connection, sourced_id) VALUES (connection, 'org');
-$$;
+\set fixture :abs_srcdir '/fixtures/tenants.sql'
+\i :fixture
 \set ECHO all
 -- The name rows-n was that of site rows-gone.
 SELECT connect('rows-n', 'rows-gone', 'mesa');
