@@ -64,8 +64,8 @@ UPDATE minga_roster.changes SET state = 'expired' WHERE run >= 910000001;
 -- Mail, while no mail server is set; that of another server is not ours.
 INSERT INTO minga_roster.outbox (run, connection, site, email, subject, body_text, body_html, state, next_attempt_at,
     created_at, origin)
-SELECT 910000002, 's-high', 's-site', n || '@mesa.example', '', '', '', CASE n WHEN 4 THEN 'sent' ELSE 'waiting' END, now(),
-    now(), CASE n WHEN 3 THEN '1/1' ELSE minga_roster_internal.server_origin() END
+SELECT 910000002, 's-high', 's-site', n || '@mesa.example', '', '', '', CASE n WHEN 4 THEN 'sent' ELSE 'waiting' END,
+    now(), now(), CASE n WHEN 3 THEN '1/1' ELSE minga_roster_internal.server_origin() END
 FROM generate_series(1, 4) n;
 SELECT * FROM status;
 UPDATE minga_roster.outbox SET state = 'sent' WHERE connection = 's-high';

@@ -117,7 +117,7 @@ ALTER ROLE people_owner LOGIN;
 GRANT people_owner TO manager;
 GRANT USAGE ON SCHEMA minga_roster TO people_owner;
 SELECT roster_grant(r, 'owner', site => s) FROM unnest('{operator,manager}'::text[]) r,
-	unnest('{mesa,odd,seven}'::text[]) s;
+	unnest('{mesa,odd,seven}'::text[] || ARRAY(SELECT 'made_' || n FROM generate_series(1, 20) n)) s;
 GRANT EXECUTE ON FUNCTION minga_roster.roster_create_people, minga_roster.roster_attach_people TO manager, people_owner;
 CREATE SCHEMA extras;
 GRANT USAGE ON SCHEMA extras TO PUBLIC;
