@@ -44,6 +44,7 @@ INSERT INTO minga_roster_internal.table_levels (relation, level, keyed_by) VALUE
     ('sis', 'everyone', NULL),
     ('staged_orgs', 'owner', 'connection'),
     ('staged_users', 'owner', 'connection'),
+    ('stages', 'owner', 'connection'),
     ('stored_values', 'owner', 'connection'),
     ('toggles', 'owner', 'connection'),
     ('tokens', 'dba', NULL),
