@@ -369,6 +369,10 @@ $roster->sql('DROP EXTENSION minga_roster; DROP ROLE people_owner');
 	'4714' => "(SELECT max(run) FROM minga_roster.changes WHERE state = 'held' AND action = 'link')",
 	'4717' => "(SELECT max(run) FROM minga_roster.changes WHERE state = 'held' AND state_cause = 'new_site')");
 walk_through('docs/operations.md', before => [
+	qr/roster_(?:preview|conflicts)\b/ => sub {
+		$roster->sql("CREATE ROLE guided; SELECT roster_grant('guided', 'owner', site => 'mesa-high'); "
+			  . 'GRANT SELECT ON public.people TO guided');
+	},
 	# No mail server is at the address of the example.
 	qr/roster_send_test_mail/ => sub { $roster->set(smtp_url => 'smtp://localhost:9'); },
 	qr/WHERE c\.run = 4713/ => \&hold_archives,
@@ -387,7 +391,14 @@ walk_through('docs/operations.md', before => [
 		$roster->sql('CREATE EXTENSION minga_roster');
 		$roster->connect_school('mesa-high', $server);
 		$roster->sql("SELECT roster_sync('mesa-high'); SELECT roster_notify('mesa-high', 'it\@mesa.example')");
-	} ]);
+	} ],
+	as => [
+		qr/^-- As mesa_district/ => 'mesa_district', qr/^-- As mesa_office/ => 'mesa_office',
+		qr/^-- As mesa_reports/ => 'mesa_reports',
+		# Of a site that is mistyped at first, so that no one could have a level there.
+		qr/mesa-west|4717/ => '',
+		# What the guide shows to everyone who may decide, an owner does.
+		qr/roster_(?:conflicts|decide|approve|preview|apply|undo|relink)\b/ => 'guided' ]);
 
 walk_through($_) foreach 'docs/develop.md', 'docs/architecture.md';
 
@@ -399,22 +410,23 @@ done_testing();
 # The roles of the guide do what it says that they may.
 sub with_the_roles_of_the_guide
 {
-	$roster->sql("SELECT roster_set_secret('mesa-high', " . RosterCluster::quote($server->client_secret) . ')');
+	$roster->sql("SELECT roster_set_secret('mesa-high', " . RosterCluster::quote($server->client_secret) . '); '
+		  . "SELECT roster_grant('mesa_reports', 'reader', site => 'mesa-high')");
 	foreach my $call (
-		[ 'roster_reader', 'SELECT * FROM roster_status' ],
-		[ 'roster_reader',
+		[ 'mesa_reports', 'SELECT * FROM roster_status' ],
+		[ 'mesa_reports',
 			"SELECT roster_report('mesa-high'), roster_report_html(max(run)) FROM runs WHERE kind = 'sync'" ],
-		[ 'roster_operator', "SELECT * FROM roster_test_connection('mesa-high')" ],
-		[ 'roster_operator', "SELECT * FROM roster_diagnose('mesa-high')" ],
-		[ 'roster_operator', "SELECT roster_diagnosis(max(run)) FROM runs WHERE kind = 'diagnose'" ],
-		[ 'roster_operator', "SELECT * FROM roster_preview('mesa-high')" ],
-		[ 'roster_operator', "SELECT * FROM roster_sync('mesa-high')" ],
-		[ 'roster_operator', 'SELECT * FROM roster_conflicts' ],
-		[ 'roster_manager', "SELECT roster_toggle('mesa-high', archive => true)" ],
-		[ 'roster_manager', "SELECT roster_configure('mesa-high', sync_at => '20:00')" ],
-		[ 'roster_manager', "SELECT roster_notify('mesa-high', 'it\@mesa.example')" ],
-		[ 'roster_manager', "SELECT * FROM roster_send_test_mail('mesa-high')" ],
-		[ 'roster_manager', "SELECT roster_remove_recipient('mesa-high', 'it\@mesa.example')" ])
+		[ 'mesa_office', "SELECT * FROM roster_test_connection('mesa-high')" ],
+		[ 'mesa_office', "SELECT * FROM roster_diagnose('mesa-high')" ],
+		[ 'mesa_reports', "SELECT roster_diagnosis(max(run)) FROM runs WHERE kind = 'diagnose'" ],
+		[ 'mesa_office', "SELECT * FROM roster_preview('mesa-high')" ],
+		[ 'mesa_office', "SELECT * FROM roster_sync('mesa-high')" ],
+		[ 'mesa_office', 'SELECT * FROM roster_conflicts' ],
+		[ 'mesa_district', "SELECT roster_toggle('mesa-high', archive => true)" ],
+		[ 'mesa_district', "SELECT roster_configure('mesa-high', sync_at => '20:00')" ],
+		[ 'mesa_office', "SELECT roster_notify('mesa-high', 'it\@mesa.example')" ],
+		[ 'mesa_office', "SELECT * FROM roster_send_test_mail('mesa-high')" ],
+		[ 'mesa_office', "SELECT roster_remove_recipient('mesa-high', 'it\@mesa.example')" ])
 	{
 		my ($role, $statement) = @$call;
 		my ($rc, $stdout, $stderr) = $node->psql('postgres', "SET ROLE $role;\n$statement");
