@@ -30,8 +30,8 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
             MESSAGE = format('level "%s" is given for %s', level, CASE level WHEN 'owner' THEN 'one site'
                 WHEN 'district_manager' THEN 'one district' ELSE 'one site or one district' END),
-            DETAIL = format('Given: site %s, district %s.', coalesce(format('"%s"', site), 'NULL'),
-                coalesce(format('"%s"', district), 'NULL')),
+            DETAIL = format('Given: site %s, district %s.', coalesce('"' || site || '"', 'NULL'),
+                coalesce('"' || district || '"', 'NULL')),
             HINT = CASE level WHEN 'district_manager' THEN 'Name the district: district => ''...''.'
                 WHEN 'owner' THEN 'Name the site: site => ''...''.'
                 ELSE 'Name one of them: site => ''...'' or district => ''...''.' END;

@@ -221,8 +221,9 @@ BEGIN
     END IF;
     -- What changes accounts outlasts the row of the run.
     IF insert_run.kind IN ('sync', 'approve', 'apply', 'undo') THEN
-        INSERT INTO minga_roster.audit (role, function, connection, run, given)
-        VALUES (insert_run.requested_by, 'roster_' || insert_run.kind, insert_run.connection, insert_run.of_run, '{}');
+        INSERT INTO minga_roster.audit (role, function, connection, run, given, site)
+        SELECT insert_run.requested_by, 'roster_' || insert_run.kind, c.connection, insert_run.of_run, '{}', c.site
+        FROM minga_roster_internal.known_connection(insert_run.connection) AS c;
     END IF;
 END
 $$;

@@ -54,7 +54,8 @@ EXCEPTION WHEN insufficient_privilege THEN
 END
 $$;
 CREATE TABLE relations AS
-    SELECT relation, coalesce(keyed_by, 'connection') AS key FROM minga_roster_internal.table_levels
+    SELECT relation, coalesce(keyed_by, CASE relation WHEN 'forgotten_people' THEN 'site' ELSE 'connection' END) AS key
+    FROM minga_roster_internal.table_levels
     WHERE level <> 'everyone' AND relation NOT IN ('people_relations', 'people_releases', 'role_levels')
     UNION ALL
     SELECT viewname, 'site' FROM pg_views WHERE schemaname = 'minga_roster' AND viewname <> 'roster_access';
@@ -164,11 +165,12 @@ SET ROLE regress_rows_reader;
 SELECT rows.personal(minga_roster.roster_report(920000004)), rows.personal(minga_roster.roster_report('rows-n')),
     rows.personal(minga_roster.roster_report_html(920000004)), rows.personal(minga_roster.roster_diagnosis(920000003));
 SELECT relation, rows.personal_in(relation) FROM rows.relations
-    WHERE relation NOT IN ('secrets', 'tokens') AND rows.personal_in(relation) > 0;
+    WHERE relation NOT IN ('secrets', 'tokens', 'forgotten_people') AND rows.personal_in(relation) > 0;
 SELECT connection, site, district, mail_error FROM minga_roster.roster_status;
 SET ROLE regress_rows_owner;
 SELECT connection, site, district, mail_error FROM minga_roster.roster_status;
-SELECT count(*) FROM rows.relations WHERE relation NOT IN ('secrets', 'tokens') AND rows.personal_in(relation) > 0;
+SELECT count(*) FROM rows.relations WHERE relation NOT IN ('secrets', 'tokens', 'forgotten_people')
+    AND rows.personal_in(relation) > 0;
 RESET ROLE;
 -- The former tenant's report says nothing of the present one, nor the other way round.
 UPDATE connections SET school_name = 'North High' WHERE connection = 'rows-n';
@@ -202,6 +204,7 @@ SELECT roster_disconnect(c) FROM unnest(ARRAY['rows-n', 'rows-s', 'rows-w']) c;
 DELETE FROM connections WHERE connection LIKE 'rows-%';
 DELETE FROM runs WHERE connection LIKE 'rows-%';
 DELETE FROM outbox WHERE connection LIKE 'rows-%';
+DELETE FROM forgotten_people WHERE site LIKE 'rows-%';
 DELETE FROM role_levels WHERE role LIKE 'regress_rows_%';
 DELETE FROM people_relations WHERE relation = 'rows.people'::regclass;
 SELECT string_agg(role, ', ' ORDER BY place) AS roles FROM roles WHERE label <> 'reader' \gset

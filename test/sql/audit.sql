@@ -19,7 +19,11 @@ INSERT INTO calls (function, call) VALUES
     ('roster_attach_people', $$roster_attach_people('school.value_people', roles => '{"student": ["value"]}')$$),
     ('roster_connect', $$roster_connect('audited', url => 'https://value.example/campus/api/oneroster/v1p1/value',
         client_id => 'value', client_secret => 'value', school_id => 'value', people => 'school.value_people',
-        site => 'value', time_zone => 'UTC')$$),
+        site => 'audited', time_zone => 'UTC')$$),
+    ('roster_release_people', $$roster_release_people('school.value_people', 'value')$$),
+    ('roster_withdraw_people', $$roster_withdraw_people('school.value_people', 'value')$$),
+    ('roster_grant', $$roster_grant('regress_people_owner', 'reader', site => 'audited')$$),
+    ('roster_revoke', $$roster_revoke('regress_people_owner', 'reader', site => 'audited')$$),
     ('roster_configure', $$roster_configure('audited', district => 'value', guard_floor => 77)$$),
     ('roster_set_secret', $$roster_set_secret('audited', 'value')$$),
     ('roster_public_key', $$roster_public_key()$$),
@@ -39,7 +43,7 @@ INSERT INTO calls (function, call) VALUES
 INSERT INTO runs (connection, site, kind, trigger, state, requested_by)
 VALUES ('north', 'north', 'fetch', 'manual', 'queued', 'test');
 CREATE FUNCTION audited(call text) RETURNS TABLE (function name, role_is_caller boolean, connection text,
-    has_run boolean, given text[])
+    has_run boolean, site text, given text[])
 LANGUAGE plpgsql AS $$
 DECLARE
     before bigint := (SELECT coalesce(max(entry), 0) FROM audit);
@@ -47,9 +51,11 @@ BEGIN
     BEGIN
         EXECUTE 'SELECT ' || call;
     EXCEPTION WHEN OTHERS THEN
-        RETURN QUERY SELECT ('failed: ' || left(SQLERRM, 50))::name, NULL::boolean, NULL, NULL::boolean, NULL::text[];
+        RETURN QUERY SELECT ('failed: ' || left(SQLERRM, 50))::name, NULL::boolean, NULL, NULL::boolean, NULL,
+            NULL::text[];
     END;
-    RETURN QUERY SELECT a.function, a.role = current_user, a.connection, a.run IS NOT NULL, a.given FROM audit a
+    RETURN QUERY SELECT a.function, a.role = current_user, a.connection, a.run IS NOT NULL, a.site, a.given
+        FROM audit a
         WHERE a.entry > before;
 END
 $$;
@@ -65,7 +71,8 @@ SELECT max(entry) AS before FROM audit \gset
 SELECT insert_run(nextval('minga_roster.runs_run_seq'), 'north', kind, CASE WHEN kind IN ('approve', 'apply', 'undo')
     THEN last_run() END, 'queued', 'asker')
 FROM unnest(ARRAY['test', 'diagnose', 'fetch', 'preview', 'sync', 'approve', 'apply', 'undo']) kind;
-SELECT role, function, connection, run IS NOT NULL AS has_run, given FROM audit WHERE entry > :before ORDER BY entry;
+SELECT role, function, connection, run IS NOT NULL AS has_run, site, given FROM audit WHERE entry > :before
+    ORDER BY entry;
 
 -- All other functions read, start the runs above, or take a secret from elsewhere (test/t/038_secret_ways.pl). A new
 -- function has to be called here or be in this list.

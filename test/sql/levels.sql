@@ -86,7 +86,7 @@ ALTER FUNCTION levels.count_toggles() SECURITY INVOKER;
 SET ROLE regress_levels_other;
 SELECT pg_temp.refusal('SELECT levels.count_toggles()');
 RESET ROLE;
--- Whoever has the rights of the role that owns the tables has the DBA level, and EXECUTE alone is no level.
+-- The rights of the role that owns the tables are the DBA level, and EXECUTE alone is no level.
 SELECT format('GRANT %I TO regress_levels_other', pg_get_userbyid(relowner)) FROM pg_class
     WHERE oid = 'role_levels'::regclass \gexec
 SET ROLE regress_levels_other;
@@ -147,7 +147,8 @@ SELECT roster_revoke('regress_levels_reader', 'reader', site => 'l-west');
 -- A SIS writes to a relation that the caller owns, or that was released to the district of the site.
 SET ROLE regress_levels_owner;
 SELECT pg_temp.refusal($$SELECT levels.connect('l-n2', 'l-north')$$);
-SELECT pg_temp.refusal($$SELECT minga_roster.roster_configure('l-n', url => 'https://own.example/oneroster')$$);
+SELECT pg_temp.refusal($$SELECT minga_roster.roster_configure('l-n',
+    url => 'https://own.example/campus/api/oneroster/v1p1/app')$$);
 RESET ROLE;
 SELECT pg_temp.refusal(c) FROM unnest(ARRAY[$$SELECT minga_roster.roster_release_people('levels.people', ' ')$$,
     $$SELECT minga_roster.roster_release_people('levels.people', 'mesa', '{}')$$,
@@ -172,7 +173,8 @@ SELECT minga_roster.roster_release_people('levels.people', 'mesa');
 SELECT minga_roster.roster_release_people('levels.people', 'far', '{l-far}');
 SET ROLE regress_levels_owner;
 SELECT levels.connect('l-n2', 'l-north');
-SELECT connection, district FROM minga_roster.roster_configure('l-n2', url => 'https://sis.example/oneroster');
+SELECT connection, district FROM minga_roster.roster_configure('l-n2',
+    url => 'https://sis.example/campus/api/oneroster/v1p1/other');
 -- A new site: for a manager of its district alone, unless it is released to another one by name.
 SELECT pg_temp.refusal($$SELECT levels.connect('l-x', 'l-new')$$);
 SELECT pg_temp.refusal($$SELECT minga_roster.roster_configure('l-n2', site => 'l-new')$$);
@@ -185,7 +187,8 @@ SET ROLE regress_people_owner;
 SELECT minga_roster.roster_withdraw_people('levels.people', 'mesa', '{l-south}');
 SELECT minga_roster.roster_withdraw_people('levels.people', 'mesa');
 SET ROLE regress_levels_owner;
-SELECT pg_temp.refusal($$SELECT minga_roster.roster_configure('l-n', url => 'https://own.example/oneroster')$$);
+SELECT pg_temp.refusal($$SELECT minga_roster.roster_configure('l-n',
+    url => 'https://own.example/campus/api/oneroster/v1p1/app')$$);
 RESET ROLE;
 
 -- The district is the site's: only a manager of both changes it, and for all of its connections.
@@ -210,7 +213,8 @@ RESET ROLE;
 SELECT roster_disconnect('l-n2');
 SELECT levels.connect('l-n2', 'l-west');
 INSERT INTO runs (run, connection, site, kind, trigger, state, requested_by, queued_at, started_at, finished_at)
-    VALUES (930000001, 'l-n2', 'l-north', 'sync', 'manual', 'succeeded', 'test', now() - interval '1 day', now(), now());
+    VALUES (930000001, 'l-n2', 'l-north', 'sync', 'manual', 'succeeded', 'test', now() - interval '1 day', now(),
+        now());
 SET ROLE regress_levels_owner;
 SELECT split_part(minga_roster.roster_report(930000001), E'\n', 1);
 SELECT pg_temp.refusal('SELECT minga_roster.roster_relink(930000001)');
@@ -224,7 +228,8 @@ SELECT pg_temp.refusal($$SELECT minga_roster.roster_report('l-n2')$$);
 SELECT last_run FROM minga_roster.roster_status WHERE connection = 'l-n2';
 RESET ROLE;
 
-SELECT DISTINCT site FROM audit WHERE function IN ('roster_configure', 'roster_disconnect') AND site LIKE 'l-%' ORDER BY 1;
+SELECT DISTINCT site FROM audit WHERE function IN ('roster_configure', 'roster_disconnect') AND site LIKE 'l-%'
+    ORDER BY 1;
 SET client_min_messages = warning;
 SELECT roster_disconnect(connection) FROM connections WHERE connection LIKE 'l-%';
 DELETE FROM connections WHERE connection LIKE 'l-%';
