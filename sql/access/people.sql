@@ -35,6 +35,24 @@ COMMENT ON FUNCTION minga_roster_internal.require_people(regclass, text, text) I
 'Raises 42501 unless the caller is a member of the relation''s owner, or the relation is released to the district for '
 'the site.';
 
+CREATE FUNCTION minga_roster_internal.require_attaching(relation regclass) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    attaching CONSTANT regprocedure := 'minga_roster.roster_attach_people(regclass, jsonb, jsonb, jsonb)'::regprocedure;
+BEGIN
+    IF NOT minga_roster_internal.is_dba(minga_roster_internal.caller())
+        AND NOT has_function_privilege(minga_roster_internal.caller(), attaching, 'EXECUTE') THEN
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
+            MESSAGE = format('permission denied for function %s', 'roster_attach_people'),
+            DETAIL = format('Relation "%s" is not attached yet, and no level lets "%s" attach it.', relation,
+                minga_roster_internal.caller()),
+            HINT = format('Ask the DBA to attach it: SELECT minga_roster.roster_attach_people(%L).', relation);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.require_attaching(regclass) IS
+'Raises 42501 unless the caller may attach relations: a connection to one that is not attached attaches it.';
+
 CREATE FUNCTION minga_roster_internal.do_release_people(relation regclass, district text, sites text[]) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

@@ -435,6 +435,7 @@ BEGIN
 
     PERFORM minga_roster_internal.require_people(made.people, made.site, made.district);
     IF NOT EXISTS (SELECT FROM minga_roster.people_relations p WHERE p.relation = made.people) THEN
+        PERFORM minga_roster_internal.require_attaching(made.people);
         PERFORM minga_roster_internal.do_attach_people(made.people, '{}', '{}', '{}');
     ELSE
         PERFORM minga_roster_internal.tell_obstacles(made.people);
@@ -575,6 +576,7 @@ BEGIN
     END IF;
     IF changed.people <> former.people THEN
         IF NOT EXISTS (SELECT FROM minga_roster.people_relations p WHERE p.relation = changed.people) THEN
+            PERFORM minga_roster_internal.require_attaching(changed.people);
             PERFORM minga_roster_internal.do_attach_people(changed.people, '{}', '{}', '{}');
         ELSE
             PERFORM minga_roster_internal.tell_obstacles(changed.people);

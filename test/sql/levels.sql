@@ -144,6 +144,19 @@ DROP OWNED BY regress_levels_reader;
 DROP ROLE regress_levels_reader;
 SELECT roster_revoke('regress_levels_reader', 'reader', site => 'l-west');
 
+-- An owner attaches no relation, not even an own one, unless the DBA lets the role.
+GRANT CREATE ON SCHEMA levels TO regress_levels_owner;
+SET ROLE regress_levels_owner;
+CREATE TABLE levels.own (site text, person_id text DEFAULT gen_random_uuid(), role text, given_name text,
+    family_name text, archived_at timestamptz);
+SELECT pg_temp.refusal($$SELECT minga_roster.roster_configure('l-n', people => 'levels.own')$$);
+RESET ROLE;
+GRANT EXECUTE ON FUNCTION roster_attach_people TO regress_levels_owner;
+BEGIN;
+SET ROLE regress_levels_owner;
+SELECT people FROM minga_roster.roster_configure('l-n', people => 'levels.own');
+ROLLBACK;
+REVOKE EXECUTE ON FUNCTION roster_attach_people FROM regress_levels_owner;
 -- A SIS writes to a relation that the caller owns, or that was released to the district of the site.
 SET ROLE regress_levels_owner;
 SELECT pg_temp.refusal($$SELECT levels.connect('l-n2', 'l-north')$$);
