@@ -26,6 +26,7 @@ INSERT INTO minga_roster_internal.table_levels (relation, level, keyed_by) VALUE
     ('findings', 'reader', 'run'),
     ('link_changes', 'owner', 'run'),
     ('forgotten_people', 'dba', NULL),
+    ('key_pairs', 'dba', NULL),
     ('links', 'owner', 'site'),
     ('match_decisions', 'owner', 'connection'),
     ('outbox', 'owner', 'site'),

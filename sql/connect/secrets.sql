@@ -40,12 +40,6 @@ COMMENT ON FUNCTION minga_roster_internal.secret_label(text) IS
 'What a secret from outside SQL says that it is for: "connection@host", with the port if it is not 443, and with '
 '"+host" if tokens come from another host; "smtp" for the mail password.';
 
-CREATE FUNCTION minga_roster_internal.is_dba(role name) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = is_dba.role
-$$;
-COMMENT ON FUNCTION minga_roster_internal.is_dba(name) IS 'Whether the role has the DBA level: superusers.';
-
 CREATE FUNCTION minga_roster_internal.do_set_secret_from_file(connection text, name text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

@@ -90,8 +90,6 @@ SQL
 # A call of each with arguments that are good enough to come to the door.
 my %value = (connection => "'mesa'", run => newest(), relation => "'public.people'", email => "'x\@evil.example'",
 	secret => "'planted'", sealed => "'planted'", name => "'mesa'", sourced_id => "'s'", site => "'mesa'",
-	decision => "'ignore'", column_name => "'phone'", owner => "'roster'");
-	secret => "'planted'", sourced_id => "'s'",
 	decision => "'ignore'", role => "'may_all'", level => "'owner'", district => "'mesa'",
 	column_name => "'phone'", owner => "'roster'");
 my @calls;
