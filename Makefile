@@ -63,8 +63,8 @@ SQL_PARTS = \
 	sql/report/diagnose.sql \
 	sql/report/status.sql \
 	sql/report/views.sql \
-	sql/schema/privileges.sql \
-	sql/access/policies.sql
+	sql/access/policies.sql \
+	sql/schema/privileges.sql
 
 DATA_built = sql/minga_roster--$(EXTVERSION).sql
 EXTRA_CLEAN = sql/minga_roster--$(EXTVERSION).sql $(OBJS:.o=.d)

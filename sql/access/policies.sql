@@ -90,21 +90,8 @@ BEGIN
         SELECT pg_catalog.format('ALTER TABLE minga_roster.%I ENABLE ROW LEVEL SECURITY', t.relation)
         FROM minga_roster_internal.table_levels t
         WHERE t.level <> 'everyone'
-        UNION ALL
-        SELECT pg_catalog.format('GRANT SELECT ON minga_roster.%I TO PUBLIC', t.relation)
-        FROM minga_roster_internal.table_levels t
-        WHERE t.level <> 'dba'
-        UNION ALL
-        SELECT pg_catalog.format('GRANT SELECT ON %s TO PUBLIC', c.oid::regclass)
-        FROM pg_catalog.pg_class c
-        WHERE c.relkind = 'v' AND c.relnamespace = 'minga_roster'::regnamespace
     LOOP
         EXECUTE command;
     END LOOP;
 END
 $$;
--- What views of schema minga_roster read.
-GRANT SELECT ON minga_roster_internal.latest_plans TO PUBLIC;
--- Policies and views call them for anyone. They tell no more than what the current user may know.
-GRANT EXECUTE ON FUNCTION minga_roster_internal.districts_of, minga_roster_internal.holder,
-    minga_roster_internal.server_origin TO PUBLIC;

@@ -58,18 +58,30 @@ GRANT USAGE, CREATE ON SCHEMA minga_roster_internal TO minga_roster_dba;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA minga_roster_internal TO minga_roster_dba;
 GRANT EXECUTE ON FUNCTION minga_roster_internal.connection_status TO minga_roster_dba WITH GRANT OPTION;
 
-GRANT EXECUTE ON FUNCTION minga_roster_internal.sites_of, minga_roster_internal.sees_all TO PUBLIC;
+-- What asks for a level, what policies let rows through of, and what views and policies call for anyone: the latter tell
+-- no more than what the current user may know.
 DO $$
 DECLARE
-    function regprocedure;
+    command text;
 BEGIN
-    FOR function IN
-        SELECT p.oid FROM pg_catalog.pg_proc p
-        JOIN minga_roster_internal.function_levels f ON f.function OPERATOR(pg_catalog.=) p.proname
+    FOR command IN
+        SELECT format('GRANT EXECUTE ON FUNCTION %s TO PUBLIC', p.oid::regprocedure)
+        FROM pg_proc p JOIN minga_roster_internal.function_levels f ON f.function = p.proname
         WHERE p.pronamespace IN ('minga_roster'::regnamespace, 'minga_roster_internal'::regnamespace)
-            AND f.level OPERATOR(pg_catalog.<>) 'dba'
+            AND f.level <> 'dba'
+        UNION ALL
+        SELECT format('GRANT SELECT ON minga_roster.%I TO PUBLIC', t.relation)
+        FROM minga_roster_internal.table_levels t
+        WHERE t.level <> 'dba'
+        UNION ALL
+        SELECT format('GRANT SELECT ON %s TO PUBLIC', c.oid::regclass)
+        FROM pg_class c
+        WHERE c.relkind = 'v' AND c.relnamespace = 'minga_roster'::regnamespace
     LOOP
-        EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO PUBLIC', function);
+        EXECUTE command;
     END LOOP;
 END
 $$;
+GRANT SELECT ON minga_roster_internal.latest_plans TO PUBLIC;
+GRANT EXECUTE ON FUNCTION minga_roster_internal.sites_of, minga_roster_internal.sees_all,
+    minga_roster_internal.districts_of, minga_roster_internal.holder, minga_roster_internal.server_origin TO PUBLIC;

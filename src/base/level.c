@@ -10,20 +10,18 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "catalog/namespace.h"
-#include "catalog/pg_class.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
-#include "utils/lsyscache.h"
 #include "utils/syscache.h"
 #include "utils/tuplestore.h"
 
 #include "base/compat.h"
+#include "base/dba.h"
 #include "base/error.h"
 #include "base/level.h"
 #include "base/session.h"
@@ -34,30 +32,6 @@ ROSTER_FUNCTION(roster_sees_all);
 
 /* The arguments that name a site, or what belongs to one. */
 static const char *const places[] = {"connection", "run", "site"};
-
-/* The role that owns the tables: who has its rights has the DBA level.  InvalidOid when the extension is gone. */
-static Oid
-dba_role(void)
-{
-	Oid			namespace = get_namespace_oid("minga_roster", true);
-	Oid			table = OidIsValid(namespace) ? get_relname_relid("role_levels", namespace) : InvalidOid;
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(table));
-	Oid			owner;
-
-	if (!HeapTupleIsValid(tuple))
-		return InvalidOid;
-	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	ReleaseSysCache(tuple);
-	return owner;
-}
-
-static bool
-is_dba(Oid role)
-{
-	Oid			owner = dba_role();
-
-	return superuser_arg(role) || (OidIsValid(owner) && has_privs_of_role(role, owner));
-}
 
 /*
  * Throws 42501 unless the caller has the level that the called function requires
@@ -144,7 +118,7 @@ answer(FunctionCallInfo fcinfo, const char *query, SPIPlanPtr *plan)
 	guc_level = NewGUCNestLevel();
 	PG_TRY();
 	{
-		SetUserIdAndSecContext(dba_role(), saved_context | SECURITY_LOCAL_USERID_CHANGE);
+		SetUserIdAndSecContext(dba_role(), saved_context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
 		session_pin();
 		collect((ReturnSetInfo *) fcinfo->resultinfo, query, plan, role, PG_GETARG_DATUM(0));
 	}
