@@ -56,7 +56,7 @@ $$;
 CREATE TABLE relations AS
     SELECT relation, coalesce(keyed_by, CASE relation WHEN 'forgotten_people' THEN 'site' ELSE 'connection' END) AS key
     FROM minga_roster_internal.table_levels
-    WHERE level <> 'everyone' AND relation NOT IN ('people_relations', 'people_releases', 'role_levels')
+    WHERE level <> 'everyone' AND relation NOT IN ('people_relations', 'people_releases', 'role_levels', 'key_pairs')
     UNION ALL
     SELECT viewname, 'site' FROM pg_views WHERE schemaname = 'minga_roster' AND viewname <> 'roster_access';
 GRANT SELECT ON relations TO PUBLIC;
@@ -188,6 +188,10 @@ RESET ROLE;
 SELECT label, asked(role, 'SELECT string_agg(replace(role, ''regress_rows_'', ''''), '' '' ORDER BY role) '
     'FROM minga_roster.roster_access WHERE role LIKE ''regress_rows_%''')
 FROM roles ORDER BY place;
+-- roster_grant granted it, as that role.
+SET ROLE minga_roster_dba;
+REVOKE USAGE ON SCHEMA minga_roster FROM regress_rows_reader;
+RESET ROLE;
 DROP OWNED BY regress_rows_reader;
 DROP ROLE regress_rows_reader;
 SELECT role, level, site, district, role_exists, granted_by FROM roster_access WHERE role LIKE 'regress_rows_%'
@@ -205,7 +209,7 @@ DELETE FROM connections WHERE connection LIKE 'rows-%';
 DELETE FROM runs WHERE connection LIKE 'rows-%';
 DELETE FROM outbox WHERE connection LIKE 'rows-%';
 DELETE FROM forgotten_people WHERE site LIKE 'rows-%';
-DELETE FROM role_levels WHERE role LIKE 'regress_rows_%';
+SELECT count(roster_revoke(role, level, site, district)::text) FROM role_levels WHERE role LIKE 'regress_rows_%';
 DELETE FROM people_relations WHERE relation = 'rows.people'::regclass;
 SELECT string_agg(role, ', ' ORDER BY place) AS roles FROM roles WHERE label <> 'reader' \gset
 DROP SCHEMA rows CASCADE;
