@@ -31,6 +31,9 @@ SELECT roster_set_secret('smtp', 'mail-hush');
 SELECT roster_toggle('mesa-high', 'student', auto_update => true, archive => true);
 SELECT roster_configure('mesa-high', sync_at => '19:30', guard_percent => 7);
 SELECT roster_notify('mesa-high', 'it\@mesa.example', 'problems');
+CREATE ROLE mesa_reader;
+SELECT roster_grant('mesa_reader', 'reader', site => 'mesa');
+SELECT roster_release_people('public.people', 'north');
 INSERT INTO people (site, role, given_name, family_name) VALUES ('mesa', 'student', 'Ada', 'L'),
 	('mesa', 'teacher', 'Bob', 'M');
 INSERT INTO links (connection, sourced_id, site, person_id, category, rule, linked_run) SELECT 'mesa-high',
@@ -72,7 +75,7 @@ command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('
 # The same rows on both sides
 foreach my $table (
 	qw(people_relations connections toggles secrets runs run_counts run_steps findings collections changes links
-		recipients outbox sis role_rules))
+		recipients outbox sis role_rules role_levels people_releases))
 {
 	my $rows = "SET search_path = pg_catalog; SELECT t FROM minga_roster.$table t ORDER BY t::text";
 	my $here = $node->safe_psql('school', $rows);
@@ -83,6 +86,14 @@ is($node->safe_psql('restored', 'SELECT count(*) FROM minga_roster.tokens'), '0'
 is($node->safe_psql('restored', 'SELECT count(*) FROM minga_roster.staged_users'), '0', 'no stage');
 is($node->safe_psql('restored', 'SELECT count(*) FROM public.people JOIN minga_roster.links ON links.person_id = '
 	  . 'people.person_id::text'), '2', 'people and their links');
+
+# A level is that of the role of its name, and the copy has the same policies.
+foreach my $database ('school', 'restored')
+{
+	is($node->safe_psql($database,
+		'SET ROLE mesa_reader; SELECT count(*), (SELECT count(*) FROM minga_roster.links) FROM minga_roster.runs'), '41|0',
+		"a reader reads the same rows in database $database");
+}
 
 # Numbers go on where they were
 foreach my $column ([ 'runs', 'run' ], [ 'outbox', 'mail' ], [ 'connections', 'number' ])
