@@ -202,6 +202,7 @@ my %hostile = (
 	'time without time zone' => [ map { "'$_'" } '00:00', '24:00', '02:30', '23:59:59.999999' ],
 	interval => [
 		map { "'$_'" } '0', '-1 day', '178000000 years', '-178000000 years', '2147483647 days', '1 month -31 days' ],
+	int4range => [ map { "'$_'" } 'empty', '(,)', '[-2147483648,2147483646]', '[1,2)', '(,0)' ],
 	daterange => [
 		map { "'$_'" } 'empty', '(,)', '[-infinity,infinity]', '[2026-01-01,2026-01-02)', '(,2026-01-01)' ],
 	inet => [
@@ -244,7 +245,11 @@ sub values_of
 	if (!$values{$kind})
 	{
 		my @values = @{ $hostile{$kind} // [] };
-		if (!@values)
+		if (!@values && $type =~ /^(.*)\[\]$/)
+		{
+			@values = ("'{}'", map { "ARRAY[$_]" } values_of($1, ''));
+		}
+		elsif (!@values)
 		{
 			my @columns = columns_of($type) or die "no hostile values are known for type $type";
 			@values = ("jsonb_populate_record(NULL::$type, '{}')", "(SELECT r FROM $type r LIMIT 1)");
