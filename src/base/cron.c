@@ -70,6 +70,7 @@ static const struct Deed
 	const char *name;
 	const char *statement;
 }			deeds[] =
+
 {
 	{"look", NULL},
 	{"schedule", "SELECT cron.schedule('minga_roster', '* * * * *', $2) WHERE $1 IS NOT NULL"},
@@ -81,7 +82,7 @@ static const struct Deed
 		"SELECT r.runid FROM " OURS " JOIN cron.job_run_details r ON r.jobid = o.job "
 		"WHERE coalesce(r.end_time, r.start_time, '-infinity') < now() - interval '1 day' "
 		"AND r.status NOT IN ('starting', 'running', 'connecting', 'sending') "
-		"ORDER BY r.runid LIMIT 10000)"},
+	"ORDER BY r.runid LIMIT 10000)"},
 };
 
 /* What there is: our job, another one of its owner and name, and what the latest run of ours failed with. */
