@@ -58,8 +58,8 @@ GRANT USAGE, CREATE ON SCHEMA minga_roster_internal TO minga_roster_dba;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA minga_roster_internal TO minga_roster_dba;
 GRANT EXECUTE ON FUNCTION minga_roster_internal.connection_status TO minga_roster_dba WITH GRANT OPTION;
 
--- What asks for a level, what policies let rows through of, and what views and policies call for anyone: the latter tell
--- no more than what the current user may know.
+-- What asks for a level, what policies let rows through of, and what views and policies call for anyone: the latter
+-- tell no more than what the current user may know.
 DO $$
 DECLARE
     command text;

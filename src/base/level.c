@@ -118,7 +118,8 @@ answer(FunctionCallInfo fcinfo, const char *query, SPIPlanPtr *plan)
 	guc_level = NewGUCNestLevel();
 	PG_TRY();
 	{
-		SetUserIdAndSecContext(dba_role(), saved_context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+		SetUserIdAndSecContext(dba_role(),
+							   saved_context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
 		session_pin();
 		collect((ReturnSetInfo *) fcinfo->resultinfo, query, plan, role, PG_GETARG_DATUM(0));
 	}
