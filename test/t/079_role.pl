@@ -97,7 +97,8 @@ like(said_in('postgres', "${as_member}SELECT category, archive FROM minga_roster
 	  . 'archive => true)'), qr/^student\|t$/, 'a member of the role may call each function');
 unlike(said_in('postgres', $as_member . 'GRANT USAGE ON SCHEMA minga_roster TO operator; GRANT EXECUTE ON FUNCTION '
 	  . 'minga_roster.roster_toggle, minga_roster_internal.connection_status TO operator; GRANT SELECT ON '
-	  . 'minga_roster.roster_status, minga_roster.runs TO operator'), qr/ERROR|WARNING/, '... and grant it to others');
+	  . 'minga_roster.roster_status, minga_roster.runs TO operator; SELECT FROM minga_roster.roster_grant('
+	  . q{'operator', 'reader', site => 'mesa')}), qr/ERROR|WARNING/, '... and grant it to others');
 is(said_in('postgres', "SET SESSION AUTHORIZATION operator;\nSELECT connection FROM minga_roster.roster_status"),
 	'mesa', '... who can use it');
 foreach my $case (
