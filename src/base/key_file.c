@@ -50,19 +50,20 @@ hex_digit(char c)
 static bool
 read_keys(const char *text, ssize_t len, KeyRing *ring)
 {
-	const char *end = text + len;
+	const char *end = text +len;
 
 	ring->count = 0;
-	while (text < end)
+	while (text <end)
 	{
 		if (isspace((unsigned char) *text))
 		{
-			text++;
+			text	  ++;
+
 			continue;
 		}
-		if (ring->count == MAX_KEYS || end - text < 2 * KEY_LEN)
+		if (ring->count == MAX_KEYS || end - text <2 * KEY_LEN)
 			return false;
-		for (int i = 0; i < KEY_LEN; i++, text += 2)
+		for (int i = 0; i < KEY_LEN; i++, text +=2)
 		{
 			int			high = hex_digit(text[0]);
 			int			low = hex_digit(text[1]);
@@ -71,7 +72,7 @@ read_keys(const char *text, ssize_t len, KeyRing *ring)
 				return false;
 			ring->keys[ring->count][i] = high << 4 | low;
 		}
-		if (text < end && !isspace((unsigned char) *text))
+		if (text <end && !isspace((unsigned char) *text))
 			return false;
 		ring->count++;
 	}

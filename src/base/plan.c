@@ -151,7 +151,7 @@ roster_agrees(PG_FUNCTION_ARGS)
 
 /* Adds a name with its value, a text or NULL, to the object that is being built. */
 static void
-push_pair(JsonbParseState **state, const text *name, const text *value)
+push_pair(JsonbParseState * *state, const text *name, const text *value)
 {
 	JsonbValue	item;
 

@@ -223,7 +223,7 @@ reseal_value(const char *binding, const char *sealed, Size sealed_len, Size *res
  * nothing is thrown while OpenSSL's objects wait to be freed.
  */
 static char *
-bio_text(BIO *bio)
+bio_text(BIO * bio)
 {
 	char	   *data;
 	long		len = BIO_get_mem_data(bio, &data);
@@ -232,7 +232,7 @@ bio_text(BIO *bio)
 	if (text == NULL)
 		return NULL;
 	memcpy(text, data, len);
-	text[len] = '\0';
+	text[		len] = '\0';
 	return text;
 }
 
@@ -284,10 +284,10 @@ sent_bytes(const char *sent, unsigned char *bytes)
 			continue;
 		if (len == sizeof(text) - 1)
 			return false;
-		text[len++] = *sent;
+		text[		len++] = *sent;
 	}
 	return len == sizeof(text) - 1 && text[len - 1] == '=' && text[len - 2] != '=' &&
-		EVP_DecodeBlock(bytes, text, len) == KEY_PAIR_BYTES + 1;
+	EVP_DecodeBlock(bytes, text, len) == KEY_PAIR_BYTES + 1;
 }
 
 /*

@@ -155,8 +155,8 @@ find_directory(char *path)
 {
 	struct stat st;
 	const char *hint = "Make one for the operating system user of the server, outside the data directory: install -d "
-		"-m 0700 -o postgres /etc/postgresql/minga_roster.secrets. Then: ALTER SYSTEM SET "
-		"minga_roster.secret_directory = '/etc/postgresql/minga_roster.secrets'; SELECT pg_reload_conf();";
+	"-m 0700 -o postgres /etc/postgresql/minga_roster.secrets. Then: ALTER SYSTEM SET "
+	"minga_roster.secret_directory = '/etc/postgresql/minga_roster.secrets'; SELECT pg_reload_conf();";
 
 	if (roster_secret_directory == NULL || roster_secret_directory[0] == '\0')
 		ereport(ERROR,
@@ -254,7 +254,7 @@ static void
 refuse_file(FileFault fault, const char *name, const struct stat *st)
 {
 	const char *as_server = "Write it as the operating system user of the server, into the directory that "
-		"minga_roster.secret_directory names: umask 077; cat > FILE.";
+	"minga_roster.secret_directory names: umask 077; cat > FILE.";
 
 	switch (fault)
 	{

@@ -118,9 +118,9 @@ is_space(pg_wchar character)
 static bool
 has_space_around(const char *text, int len)
 {
-	const char *last = text + len - 1;
+	const char *last = text +len - 1;
 
-	while (last > text && ((unsigned char) *last & 0xC0) == 0x80)
+	while (last > text &&((unsigned char) *last & 0xC0) == 0x80)
 		last--;
 	return is_space(utf8_to_unicode((const unsigned char *) text)) ||
 		is_space(utf8_to_unicode((const unsigned char *) last));

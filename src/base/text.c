@@ -61,7 +61,7 @@ fate_of(pg_wchar character)
 		{0x061C, 0x061C, IS_REMOVED},	/* marks, embeddings, overrides and isolates of direction */
 		{0x115F, 0x1160, IS_REMOVED},	/* fillers of Hangul, which look like nothing */
 		{0x17B4, 0x17B5, IS_REMOVED},	/* vowels of Khmer that are never seen */
-		{0x180B, 0x180F, STAYS_AS_VARIANT},	/* of Mongolian */
+		{0x180B, 0x180F, STAYS_AS_VARIANT}, /* of Mongolian */
 		{0x200B, 0x200B, IS_REMOVED},
 		{0x200C, 0x200D, STAYS_AS_JOINER},
 		{0x200E, 0x200F, IS_REMOVED},

@@ -25,7 +25,7 @@
 #include "oneroster/row_values.h"
 
 /* The texts of an array, ending with NULL, palloc'd; *count may be left out. */
-char **
+char	  **
 text_array(Datum array, int *count)
 {
 	Datum	   *elements;

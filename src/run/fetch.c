@@ -139,7 +139,7 @@ read_roster(RosterClient *client, RosterRun *run, int requests, bool *begun)
 {
 	RosterConnection *connection = client->connection;
 	Stage	   *stage = stage_open(connection, run->kind == RUN_PREVIEW || run->kind == RUN_SYNC,
-									run->kind == RUN_DIAGNOSE);
+								   run->kind == RUN_DIAGNOSE);
 	SchoolList	schools;
 	RosterFault *fault;
 	bool		filter_ignored;
