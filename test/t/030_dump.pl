@@ -91,7 +91,8 @@ is($node->safe_psql('restored', 'SELECT count(*) FROM public.people JOIN minga_r
 foreach my $database ('school', 'restored')
 {
 	is($node->safe_psql($database,
-		'SET ROLE mesa_reader; SELECT count(*), (SELECT count(*) FROM minga_roster.links) FROM minga_roster.runs'), '41|0',
+		'SET ROLE mesa_reader; SELECT count(*), (SELECT count(*) FROM minga_roster.links) FROM minga_roster.runs'),
+	'41|0',
 		"a reader reads the same rows in database $database");
 }
 

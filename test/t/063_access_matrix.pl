@@ -55,7 +55,7 @@ my %call = (
 	roster_grant => "roster_grant('target', 'reader', site => 'rows-north')",
 	roster_revoke => "roster_revoke('target', 'reader', site => 'rows-north')",
 	# An owner names the file that is for the connection.
-	roster_set_secret_from_file => "roster_set_secret_from_file('rows-n', 'rows-n')",
+	roster_set_secret_from_file => "roster_set_secret_from_file('rows-n', 'rows-n\@127.0.0.1:9')",
 	roster_diagnosis => 'roster_diagnosis(920000003)');
 # Called last, since the others find nothing after them.
 my %last = (roster_disconnect => 1, roster_forget => 1);
