@@ -687,7 +687,6 @@ class Model:
                 for r in rows]
             self.conflict(best(ranked) if group['conflict'] else self.place(rows, person_id)[0],
                 group.get('overruled', group['people']), ids)
-            self.changes[-1]['beside'] = group.get('certain', set())
             return
         category, role = self.place(rows, person_id)
         self.outcome.update({i: 'merged' for i in ids})

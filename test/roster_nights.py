@@ -147,20 +147,7 @@ class Case:
     def compare_plan(self, what, expected, found):
         """Conflicts are compared row by row: whether two rows that contradict each other are one conflict or two, and
         of which category, is not of the rules."""
-        self.compare(what, list(self.by_row(expected)), self.found_by_row(expected, found))
-
-    def found_by_row(self, expected, found):
-        """What a run found, row by row. Of many whose rows a row contradicts it names some, and whom the keys of
-        further rows name it may tell beside these alone: as the model has them, where it names them."""
-        due = {i: c for c in expected if c['action'] == 'conflict' for i in c['ids'] if c['beside'] and c['people']}
-        found = list(self.by_row(found))
-        told = {p for one in found for p in one.get('people') or ()}
-        for one in found:
-            conflict = due.get(one.get('conflict'))
-            if conflict and one['people'] and conflict['beside'] & set(one['people']):
-                others = told if len(conflict['beside']) > 2 else set()
-                one['people'] = sorted(set(one['people']) | conflict['beside'] | set(conflict['people']) & others)
-        return found
+        self.compare(what, list(self.by_row(expected)), list(self.by_row(found)))
 
     @staticmethod
     def by_row(changes):

@@ -42,7 +42,7 @@ class Shrinker:
             model = Model(self.connection, rows, before, self.unread, self.is_full).plan()
             run = case.merge(self.connection, 'preview', is_full=self.is_full)
             due, found = (sorted(json.dumps(e, sort_keys=True) for e in changes) for changes
-                          in (case.by_row(model.changes), case.found_by_row(model.changes, case.changes(run))))
+                          in (case.by_row(model.changes), case.by_row(case.changes(run))))
             if due != found:
                 return [f'the model: {d}' for d in due if d not in found] + [f'the run:   {f}' for f in found
                     if f not in due]

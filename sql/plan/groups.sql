@@ -52,13 +52,12 @@ BEGIN
         RETURN;
     END IF;
 
-    -- Different roles of staff. Rows of a class, of one role with the same keys, have the same neighbors; two people of
-    -- a class are enough.
+    -- Different roles of staff. Rows of a class, of one role with the same keys, have the same neighbors: one row of
+    -- the class has them, and leads to the others.
     INSERT INTO plan_edges (a, b)
     WITH classes AS MATERIALIZED (
         SELECT n.class, n.role, n.username, n.identifier, bool_or(n.person IS NOT NULL) AS known,
-            bool_or(n.decided) AS decided, min(n.sourced_id) AS sourced_id,
-            min(n.person) AS first_person, max(n.person) AS last_person
+            bool_or(n.decided) AS decided, min(n.sourced_id) AS sourced_id, min(n.person) AS first_person
         FROM plan_nodes n WHERE n.shares AND n.family = 'staff'
         GROUP BY n.class, n.role, n.username, n.identifier
     ), alike AS MATERIALIZED (
@@ -75,7 +74,7 @@ BEGIN
             AND NOT (a.known AND b.known)
     ), pairs AS MATERIALIZED (
         SELECT n.class AS new_class, n.sourced_id, n.decided, o.class AS other_class, o.known,
-            o.sourced_id AS other_id, o.first_person, o.last_person
+            o.sourced_id AS other_id, o.first_person
         FROM (SELECT a, b FROM alike UNION SELECT b, a FROM alike) p
         JOIN classes n ON n.class = p.a AND NOT n.known
         JOIN classes o ON o.class = p.b
@@ -85,8 +84,11 @@ BEGIN
     SELECT p.sourced_id, k.sourced_id FROM pairs p JOIN plan_known_rows k ON k.person = p.first_person
     WHERE p.known AND NOT p.decided
     UNION
-    SELECT p.sourced_id, k.sourced_id FROM pairs p JOIN plan_known_rows k ON k.person = p.last_person
-    WHERE p.known AND NOT p.decided
+    SELECT f.sourced_id, k.sourced_id
+    FROM (SELECT DISTINCT other_class, first_person FROM pairs WHERE known AND NOT decided) p
+    JOIN plan_nodes n ON n.class = p.other_class AND n.person <> p.first_person
+    JOIN plan_known_rows f ON f.person = p.first_person
+    JOIN plan_known_rows k ON k.person = n.person
     UNION
     SELECT p.sourced_id, k.sourced_id
     FROM pairs p
@@ -124,10 +126,9 @@ BEGIN
     LEFT JOIN parted x ON x.role = m.role AND x.kind = m.kind AND x.key = m.key AND x.person_id = m.person_id
     WHERE x.person_id IS NULL;
 
-    INSERT INTO plan_equals (kind, role, key, sourced_id, first_person, last_person, agree)
+    INSERT INTO plan_equals (kind, role, key, sourced_id, agree)
     WITH shared AS MATERIALIZED (
         SELECT m.kind, m.role, m.key, min(m.sourced_id) FILTER (WHERE m.person IS NULL) AS sourced_id,
-            min(m.person) AS first_person, max(m.person) AS last_person,
             CASE m.kind
                 -- All of them share the identifier too, which tells whether they are one.
                 WHEN 'username' THEN CASE WHEN count(m.identifier) < count(*)
@@ -159,17 +160,17 @@ BEGIN
             AND NOT minga_roster_internal.given_names_agree(a.given_name, a.preferred_name, b.given_name,
                 b.preferred_name)
     )
-    SELECT e.kind, e.role, e.key, e.sourced_id, e.first_person, e.last_person, e.agree AND d.key IS NULL
+    SELECT e.kind, e.role, e.key, e.sourced_id, e.agree AND d.key IS NULL
     FROM shared e LEFT JOIN differing d ON e.kind = 'identifier' AND d.role = e.role AND d.key = e.key;
     INSERT INTO plan_edges (a, b)
     SELECT m.sourced_id, e.sourced_id
     FROM plan_members m JOIN plan_equals e ON e.kind = m.kind AND e.role = m.role AND e.key = m.key
     WHERE m.person IS NULL AND m.sourced_id <> e.sourced_id AND e.agree IS NOT NULL
     UNION
-    SELECT e.sourced_id, k.sourced_id FROM plan_equals e JOIN plan_known_rows k ON k.person = e.first_person
-    WHERE e.agree IS NOT NULL
-    UNION
-    SELECT e.sourced_id, k.sourced_id FROM plan_equals e JOIN plan_known_rows k ON k.person = e.last_person
+    SELECT e.sourced_id, k.sourced_id
+    FROM plan_members m
+    JOIN plan_equals e ON e.kind = m.kind AND e.role = m.role AND e.key = m.key
+    JOIN plan_known_rows k ON k.person = m.person
     WHERE e.agree IS NOT NULL;
 END
 $$;

@@ -327,10 +327,13 @@ BEGIN
     ), named AS (
         SELECT v.entry, v.label, v.person_id, v.verdict FROM verdict v
         UNION ALL
-        -- A row that could be one of them could be another of the same name; very many are named by the first row
-        -- alone.
+        -- A row that has both names of one of them could be another of the same names; very many are named by the
+        -- first row alone.
         SELECT v.entry, v.label, p.person_id, v.verdict
-        FROM (SELECT t.*, min(t.entry) OVER (PARTITION BY t.person_id) AS first_entry FROM verdict t) v
+        FROM (
+            SELECT t.*, min(t.entry) OVER (PARTITION BY t.person_id) AS first_entry
+            FROM verdict t WHERE t.entry IN (SELECT s.entry FROM plan_namesakes s)
+        ) v
         JOIN plan_found_keys k ON k.entry = v.entry
         JOIN plan_holders h ON h.person_id = v.person_id AND h.family = k.family AND h.email = k.email
             AND h.people > 1

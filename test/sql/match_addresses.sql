@@ -187,6 +187,16 @@ SELECT FROM run_merge();
 SELECT told();
 SELECT count(*) FROM people WHERE family_name ~ 'Roe|Ray';
 
+-- a row that could be a listed person with another family name is not taken for a leaver of that person's names
+SELECT fresh();
+SELECT stage('s1', 'student', 'Ana', 'Lee', email => 'ana@x.example'),
+    stage('s2', 'student', 'Ana', 'Lee', email => 'ana@x.example'),
+    stage('s3', 'student', 'Bo', 'Ray'), stage('s4', 'student', 'Cy', 'Dow');
+SELECT FROM run_merge();
+SELECT unstage('s2');
+SELECT stage('s5', 'student', 'Ana', 'Fox', email => 'ana@x.example');
+SELECT FROM run_merge();
+SELECT told();
 -- archived people: by the address with both names, unless numbers differ
 SELECT fresh();
 SELECT stay();

@@ -147,6 +147,25 @@ SELECT stage('s2', 'student', 'Bo', 'Lee', username => 'one'), stage('s3', 'stud
 SELECT FROM (SELECT roster_decide('north', s, 'never the same', 'P1') FROM unnest(ARRAY['s2', 's3']) s) d;
 SELECT FROM run_merge();
 SELECT told();
+-- a row that shares a key with rows of several people, and second rows of some of them: one conflict that names all
+SELECT fresh();
+SELECT stage('s' || n, 'student', 'Ana' || n, 'Lee', identifier => n::text) FROM generate_series(1, 3) n;
+SELECT FROM run_merge();
+SELECT stage('s' || n, 'student', 'Ana' || n, 'Lee', identifier => n::text, username => 'x')
+    FROM generate_series(1, 3) n;
+SELECT stage('new', 'student', 'Bo', 'Ray', username => 'x'),
+    stage('second', 'student', 'Ana2', 'Lee', identifier => '2');
+SELECT FROM run_merge();
+SELECT told();
+-- the same with other roles
+SELECT fresh();
+SELECT stage('t' || n, 'teacher', 'Ana' || n, 'Lee', identifier => n::text) FROM generate_series(1, 3) n;
+SELECT stage('z2', 'administrator', 'Ana2', 'Lee', identifier => '2');
+SELECT FROM run_merge();
+SELECT stage('t' || n, 'teacher', 'Ana' || n, 'Lee', username => 'x') FROM generate_series(1, 3) n;
+SELECT stage('new', 'aide', 'Ana1', 'Lee', username => 'x'), stage('second', 'aide', 'Ana2', 'Lee', identifier => '2');
+SELECT FROM run_merge();
+SELECT told();
 -- thousands of rows with one number
 SELECT fresh();
 SELECT stage('s' || n, 'student', 'Sam' || n, 'Day', identifier => 'none') FROM generate_series(1, 5000) n;
