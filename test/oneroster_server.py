@@ -190,6 +190,10 @@ class Tokens:
             self.given[token] = [time.monotonic() + seconds, 0]
         return token
 
+    def all_given(self):
+        with self.lock:
+            return list(self.given)
+
     def use(self, token, most):
         with self.lock:
             known = self.given.get(token)
@@ -476,7 +480,7 @@ class ControlHandler(Handler):
                 return self.reply(200, list(context.log))
             if url.path == "/state":
                 return self.reply(200, {"day": context.roster.day, "concurrent_max": context.most,
-                    "concurrent": context.active,
+                    "concurrent": context.active, "tokens": context.tokens.all_given(),
                                         "requests": len(context.log), "faults": context.roster.faults})
         if url.path == "/expected":
             return self.attempt(lambda: expected_plan(context.roster.district, args))
