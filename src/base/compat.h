@@ -20,6 +20,10 @@
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
+#if PG_VERSION_NUM < 150000
+#error "minga_roster needs PostgreSQL 15 or later"
+#endif
+
 #if PG_VERSION_NUM >= 180000
 #include "storage/waiteventset.h"
 #endif

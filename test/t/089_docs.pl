@@ -400,7 +400,7 @@ walk_through('docs/operations.md', before => [
 		# What the guide shows to everyone who may decide, an owner does.
 		qr/roster_(?:conflicts|decide|approve|preview|apply|undo|relink)\b/ => 'guided' ]);
 
-walk_through($_) foreach 'docs/develop.md', 'docs/architecture.md';
+walk_through($_) foreach 'docs/security.md', 'docs/develop.md', 'docs/architecture.md';
 
 inline_code_is_right($_) foreach grep { $_ ne 'CHANGELOG.md' } @documents;
 is(join(', ', grep { !$walked{$_} && slurp_file("$top/$_") =~ /^\s*```sql$/m } @documents), '',
