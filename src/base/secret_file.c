@@ -10,7 +10,8 @@
  * What it must survive: a name that leads out of the directory; a link, a device,
  * a pipe, a file of someone else's, or one that others can read; a directory in
  * which others can put files; a file that is exchanged between the read and its
- * removal; an error at each step, with nothing of the content in its text.
+ * removal; synchronous_commit = off; an error at each step, with nothing of the
+ * content in its text.
  */
 #include "postgres.h"
 
@@ -126,6 +127,8 @@ remove_at_commit(const char *directory, const char *name, const struct stat *st)
 	Size		size = strlen(directory) + strlen(name) + 2;
 	TakenFile  *file = MemoryContextAlloc(TopTransactionContext, offsetof(TakenFile, path) + size);
 
+	/* Else a crash could take back the commit after the file is gone. */
+	ForceSyncCommit();
 	if (!registered)
 	{
 		RegisterXactCallback(at_transaction_end, NULL);

@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -293,6 +294,8 @@ roster_reseal(PG_FUNCTION_ARGS)
 
 	if (resealed == NULL)
 		PG_RETURN_NULL();
+	/* Else a crash could bring back what was sealed with a key that is no longer in the file. */
+	ForceSyncCommit();
 	PG_RETURN_BYTEA_P(bytes_of(resealed, len));
 }
 

@@ -173,6 +173,15 @@ foreach my $case (
 	is(is_there('target'), $file, "$title: the file is $file");
 	is(works(), $state, "... a fetch $state");
 }
+forget();
+secret_file('target');
+$roster->sql("ALTER SYSTEM SET wal_writer_delay = '10s'; ALTER SYSTEM SET synchronous_commit = off");
+$node->restart;
+$node->psql('postgres', "$from_file('mesa', 'target')");
+$node->stop('immediate');
+is(is_there('target'), 'gone', 'commits are not waited for, and the server crashes: the file is gone');
+$node->start;
+is($roster->sql('SELECT count(*) FROM secrets'), '1', '... and the secret is there');
 like($roster->error("BEGIN; $from_file('mesa', '" . secret_file('target') . "'); PREPARE TRANSACTION 'p'"),
 	qr/0A000: .*read a secret file cannot be prepared/, 'a transaction that read one cannot be prepared');
 
@@ -414,6 +423,17 @@ $node->start;
 $session->quit;
 is(works(), 'succeeded', 'after a crash in the middle everything opens');
 is($roster->sql($rotate), '2', '... and is sealed again by the next call');
+
+keys_are($lines[1], $lines[0]);
+$node->psql('postgres', $rotate);
+$node->stop('immediate');
+$node->start;
+keys_are($lines[1]);
+is(works(), 'succeeded', 'commits are not waited for, and the server crashes: no former key is needed');
+keys_are($lines[0], $lines[1]);
+$roster->sql($rotate);
+$roster->sql('ALTER SYSTEM RESET wal_writer_delay; ALTER SYSTEM RESET synchronous_commit');
+$node->restart;
 
 # A secret that is being set with the former key while it works
 $session = $node->background_psql('postgres');
