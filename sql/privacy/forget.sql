@@ -289,6 +289,49 @@ BEGIN
     identifiers := ARRAY(SELECT DISTINCT n FROM unnest(identifiers) n WHERE n <> '');
     addresses := ARRAY(SELECT DISTINCT n FROM unnest(addresses) n WHERE n <> '');
 
+    -- Rows that no link tells of, such as those of a preview from before the account was there: by the values that
+    -- blank_forgotten compares.
+    SELECT own_connections || coalesce(array_agg(n.connection), '{}'),
+        own_ids || coalesce(array_agg(n.sourced_id), '{}')
+    INTO own_connections, own_ids
+    FROM (
+        SELECT DISTINCT v.connection, v.sourced_id
+        FROM (
+            SELECT s.connection, s.sourced_id, s.given_name, s.family_name, s.identifier, s.email
+            FROM minga_roster.staged_users s
+            WHERE s.connection IN (SELECT c.connection FROM minga_roster.connections c
+                WHERE c.site = wanted_site AND c.retired_at IS NULL)
+            UNION ALL
+            SELECT r.connection, i.id COLLATE "C", c.after ->> 'given_name', c.after ->> 'family_name',
+                c.after ->> 'identifier', c.after ->> 'email'
+            FROM minga_roster.changes c JOIN minga_roster.runs r ON r.run = c.run
+            CROSS JOIN LATERAL unnest(c.sourced_ids) i (id)
+            WHERE c.site = wanted_site AND c.action = 'create' AND c.person_id IS NULL
+        ) v
+        CROSS JOIN LATERAL (SELECT
+            minga_roster_internal.plain_name(v.given_name) = ANY (ARRAY(
+                SELECT minga_roster_internal.plain_name(g) FROM unnest(given_names) g)) AS given,
+            minga_roster_internal.plain_name(v.family_name) = ANY (ARRAY(
+                SELECT minga_roster_internal.plain_name(f) FROM unnest(family_names) f)) AS family) same
+        WHERE (lower(v.identifier COLLATE "C") = ANY (ARRAY(SELECT lower(i COLLATE "C") FROM unnest(identifiers) i))
+                AND (same.given OR same.family))
+            OR (lower(v.email COLLATE "C") = ANY (ARRAY(SELECT lower(a COLLATE "C") FROM unnest(addresses) a))
+                AND same.given AND same.family)
+    ) n
+    LEFT JOIN minga_roster.links other ON other.connection = n.connection AND other.site = wanted_site
+        AND other.sourced_id = n.sourced_id AND other.person_id IS DISTINCT FROM person
+    WHERE other.connection IS NULL
+        AND NOT EXISTS (SELECT FROM unnest(own_connections, own_ids) o (connection, id)
+            WHERE o.connection = n.connection AND o.id = n.sourced_id);
+    -- With these rows too.
+    SELECT coalesce(array_agg(c.run), '{}'), coalesce(array_agg(c.change), '{}') INTO about_runs, about_changes
+    FROM minga_roster.changes c JOIN minga_roster.runs r ON r.run = c.run
+    WHERE c.site = wanted_site
+        AND ((c.person_id = person AND c.action <> 'conflict')
+            OR (c.sourced_ids <> '{}' AND c.sourced_ids <@ ARRAY(
+                SELECT o.id FROM unnest(own_connections, own_ids) o (connection, id)
+                WHERE o.connection = r.connection)));
+
     -- The hashes by which the person is known from now on.
     PERFORM minga_roster_internal.make_hash_key();
     INSERT INTO minga_roster.forgotten_people (site, erasure, hash)
