@@ -140,12 +140,17 @@ COMMENT ON FUNCTION minga_roster_internal.is_new_site(text) IS
 'Whether nothing is known of the site yet: no connection, run or level.';
 
 CREATE FUNCTION minga_roster_internal.check_place(function name, site text, district text) RETURNS void
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     caller CONSTANT name := minga_roster_internal.caller();
-    former text := minga_roster_internal.district_of(site);
+    former text;
     barred text;
 BEGIN
+    -- Of two who connect a new site at once, the second finds the first one's.
+    IF NOT EXISTS (SELECT FROM minga_roster.connections c WHERE c.site = check_place.site) THEN
+        LOCK TABLE minga_roster.role_levels IN SHARE ROW EXCLUSIVE MODE;
+    END IF;
+    former := minga_roster_internal.district_of(site);
     IF NOT minga_roster_internal.has_level(caller, 'owner', site)
         AND NOT (district IS NOT NULL AND minga_roster_internal.manages(caller, district)
             AND minga_roster_internal.is_new_site(site)) THEN
