@@ -309,9 +309,9 @@ BEGIN
             WHERE c.site = wanted_site AND c.action = 'create' AND c.person_id IS NULL
         ) v
         CROSS JOIN LATERAL (SELECT
-            minga_roster_internal.plain_name(v.given_name) = ANY (ARRAY(
+            nullif(minga_roster_internal.plain_name(v.given_name), '') = ANY (ARRAY(
                 SELECT minga_roster_internal.plain_name(g) FROM unnest(given_names) g)) AS given,
-            minga_roster_internal.plain_name(v.family_name) = ANY (ARRAY(
+            nullif(minga_roster_internal.plain_name(v.family_name), '') = ANY (ARRAY(
                 SELECT minga_roster_internal.plain_name(f) FROM unnest(family_names) f)) AS family) same
         WHERE (lower(v.identifier COLLATE "C") = ANY (ARRAY(SELECT lower(i COLLATE "C") FROM unnest(identifiers) i))
                 AND (same.given OR same.family))

@@ -272,16 +272,21 @@ SELECT stage('needle-v' || n, 'student', 'Needle-vic' || n, 'Tims', identifier =
     email => 'needle-v@x.example', connection => CASE n WHEN 1 THEN 'north' ELSE 'second' END)
     FROM generate_series(1, 2) n;
 SELECT stage('needle-v3', 'student', 'Needle-vic1', 'Tims', identifier => 'NEEDLE-v1', connection => 'second');
+-- A name without a letter agrees with none.
+SELECT stage('needle-v4', 'student', '.', 'Tims', identifier => 'needle-v4'),
+    stage('needle-v5', 'student', '-', 'Lims', identifier => 'needle-v4', connection => 'second');
 SELECT FROM run_merge('preview', connection => 'second');
 SELECT last_run() AS preview \gset
 SELECT FROM run_merge();
 SELECT place, erased FROM roster_forget('north', (SELECT person_id FROM people WHERE given_name = 'Needle-vic1'))
 WHERE erased > 0;
-DELETE FROM people WHERE given_name = 'Needle-vic1';
+SELECT place, erased FROM roster_forget('north', (SELECT person_id FROM people WHERE given_name = '.'))
+WHERE erased > 0;
+DELETE FROM people WHERE given_name IN ('Needle-vic1', '.');
 SELECT FROM run_merge('apply', :preview, connection => 'second');
 SELECT c.sourced_ids, c.state, c.state_cause, c.after ->> 'given_name' FROM changes c
 WHERE c.run = :preview AND c.action = 'create' ORDER BY c.sourced_ids;
-SELECT given_name FROM people WHERE family_name = 'Tims' ORDER BY 1;
+SELECT given_name FROM people WHERE family_name IN ('Tims', 'Lims') ORDER BY 1;
 
 -- What is refused.
 SELECT refused($$SELECT roster_forget('north')$$);
