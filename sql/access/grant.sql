@@ -23,7 +23,7 @@ BEGIN
     IF level IS NULL OR level NOT IN ('reader', 'owner', 'district_manager') THEN
         PERFORM minga_roster_internal.refuse_parameter('level', coalesce(level, 'NULL'),
             'Valid levels are "reader" and "owner" of a site, and "reader" and "district_manager" of a district.',
-            'For the DBA level, make the role a member of the role that owns the extension''s tables.');
+            'For the DBA level: GRANT minga_roster_dba TO the role, as a superuser.');
     END IF;
     IF (site IS NULL) = (district IS NULL) OR (level = 'owner' AND site IS NULL)
         OR (level = 'district_manager' AND district IS NULL) THEN

@@ -788,8 +788,9 @@ BEGIN
         RAISE WARNING USING
             MESSAGE = 'mail cannot be sent yet',
             DETAIL = format('Not set: %s.', unset),
-            HINT = 'Run ALTER SYSTEM SET minga_roster.smtp_url = ''smtp://mail.mesa.example:587''; ALTER SYSTEM SET '
-                'minga_roster.smtp_from = ''roster@mesa.example''; SELECT pg_reload_conf().';
+            HINT = 'Run LOAD ''minga_roster''; ALTER SYSTEM SET minga_roster.smtp_url = '
+                '''smtp://mail.mesa.example:587''; ALTER SYSTEM SET minga_roster.smtp_from = '
+                '''roster@mesa.example''; SELECT pg_reload_conf().';
     END IF;
 END
 $$;

@@ -116,8 +116,9 @@ key_ring_load(KeyRing *ring)
 				 errdetail("Secrets are stored sealed with a key, and minga_roster.key_file names no file that holds "
 						   "one."),
 				 errhint("Make one as the operating system user of the server, outside the data directory: umask 077; "
-						 "openssl rand -hex 32 > /etc/postgresql/minga_roster.key. Then: ALTER SYSTEM SET "
-						 "minga_roster.key_file = '/etc/postgresql/minga_roster.key'; SELECT pg_reload_conf();")));
+						 "openssl rand -hex 32 > /etc/postgresql/minga_roster.key. Then: LOAD 'minga_roster'; ALTER "
+						 "SYSTEM SET minga_roster.key_file = '/etc/postgresql/minga_roster.key'; SELECT "
+						 "pg_reload_conf();")));
 
 	if (realpath(roster_key_file, path) == NULL)
 		ereport(ERROR,

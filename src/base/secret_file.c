@@ -158,7 +158,7 @@ find_directory(char *path)
 {
 	struct stat st;
 	const char *hint = "Make one for the operating system user of the server, outside the data directory: install -d "
-	"-m 0700 -o postgres /etc/postgresql/minga_roster.secrets. Then: ALTER SYSTEM SET "
+	"-m 0700 -o postgres /etc/postgresql/minga_roster.secrets. Then: LOAD 'minga_roster'; ALTER SYSTEM SET "
 	"minga_roster.secret_directory = '/etc/postgresql/minga_roster.secrets'; SELECT pg_reload_conf();";
 
 	if (roster_secret_directory == NULL || roster_secret_directory[0] == '\0')
