@@ -667,15 +667,15 @@ COMMENT ON TYPE minga_roster_internal.write_statement IS
 CREATE FUNCTION minga_roster_internal.write_statements(relation regclass)
 RETURNS SETOF minga_roster_internal.write_statement
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-    WITH names AS (
-        SELECT c AS name FROM unnest(minga_roster_internal.written_columns() || 'role'::text) c
+    WITH named AS (
+        SELECT DISTINCT w.action, n.is_new, k.name
+        FROM plan_writes w
+        CROSS JOIN LATERAL (VALUES (true, w.after), (false, w.before)) n (is_new, people)
+        CROSS JOIN LATERAL jsonb_object_keys(n.people) k (name)
+        WHERE k.name = ANY (minga_roster_internal.written_columns() || 'role'::text)
     ), actions AS (
-        SELECT a.action,
-            ARRAY(SELECT n.name FROM names n
-                WHERE EXISTS (SELECT FROM plan_writes w WHERE w.action = a.action AND w.after ? n.name)) AS written,
-            CASE WHEN a.action <> 'create' THEN ARRAY(SELECT n.name FROM names n
-                WHERE EXISTS (SELECT FROM plan_writes w WHERE w.action = a.action AND w.before ? n.name))
-                END AS compared
+        SELECT a.action, ARRAY(SELECT n.name FROM named n WHERE n.action = a.action AND n.is_new) AS written,
+            ARRAY(SELECT n.name FROM named n WHERE n.action = a.action AND NOT n.is_new) AS compared
         FROM unnest(ARRAY['archive', 'update', 'restore', 'create']) a (action)
         WHERE EXISTS (SELECT FROM plan_writes w WHERE w.action = a.action)
     )
