@@ -48,12 +48,13 @@ def broken(connection, rows, links, before, after, changes, decisions):
         yield 'more people are created than there are rows without a link'
 
     goes_on = {own[i] for c in applied for i in c['ids'] if i in own and c['action'] != 'archive'}
-    # A row that is one person with a linked row goes on as that one does, be the linked row unreadable itself.
+    # A row that is one person with a linked row goes on as that one does, be the linked row unreadable or its category
+    # off.
     for row in listed:
-        if row['damaged'] or row['status'] == 'pending':
+        if row['sourced_id'] in own:
             sharing = {r['sourced_id'] for r in listed for k in ('identifier', 'username')
                 if r['role'] in RULES and row[k] and r[k] and key(r[k]) == key(row[k])}
-            goes_on |= {c['person'] for c in applied if c['person'] == own.get(row['sourced_id'])
+            goes_on |= {c['person'] for c in applied if c['person'] == own[row['sourced_id']]
                 and sharing & set(c['ids'])}
     for change in changes:
         for person_id in change.get('people') or ():
