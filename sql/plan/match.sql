@@ -179,19 +179,22 @@ COMMENT ON FUNCTION minga_roster_internal.clean_keys(connections) IS 'Fills plan
 CREATE FUNCTION minga_roster_internal.find_pairs() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
-    -- If many rows have an identifier of many people, two of these are enough, but the first row names all.
-    INSERT INTO plan_crowded (identifier, crowded, first_person, last_person, first_entry)
-    SELECT k.identifier, k.entries * p.people > 10000, p.first_person, p.last_person, k.first_entry
-    FROM (SELECT identifier, count(*) AS entries, min(entry) AS first_entry FROM plan_found_keys
-        WHERE identifier IS NOT NULL GROUP BY identifier) k
-    JOIN (SELECT identifier_key, count(*) AS people, min(person_id) FILTER (WHERE NOT archived) AS first_person,
-            max(person_id) FILTER (WHERE NOT archived) AS last_person
-        FROM plan_found_people WHERE identifier_key IS NOT NULL GROUP BY identifier_key) p
-        ON p.identifier_key = k.identifier;
+    -- If many rows of a family have an identifier of many people, two of these are enough, but the first row names all.
+    INSERT INTO plan_crowded (identifier, family, crowded, first_person, last_person, first_entry)
+    SELECT k.identifier, k.family, k.entries * p.people > 10000, p.first_person, p.last_person, k.first_entry
+    FROM (SELECT identifier, family, count(*) AS entries, min(entry) AS first_entry FROM plan_found_keys
+        WHERE identifier IS NOT NULL GROUP BY identifier, family) k
+    JOIN (SELECT f.identifier_key, r.family, count(*) AS people,
+            min(f.person_id) FILTER (WHERE NOT f.archived) AS first_person,
+            max(f.person_id) FILTER (WHERE NOT f.archived) AS last_person
+        FROM plan_found_people f CROSS JOIN unnest(ARRAY['student', 'staff']) r (family)
+        WHERE f.identifier_key IS NOT NULL AND (r.family = ANY (f.families) OR f.families[1] IS NULL)
+        GROUP BY f.identifier_key, r.family) p
+        ON p.identifier_key = k.identifier AND p.family = k.family;
     INSERT INTO plan_crowds (entry, label, person_id)
     SELECT k.entry, k.label, p.person_id
     FROM plan_found_keys k
-    JOIN plan_crowded c ON c.identifier = k.identifier AND c.crowded
+    JOIN plan_crowded c ON c.identifier = k.identifier AND c.family = k.family AND c.crowded
     JOIN plan_found_people p ON p.identifier_key = k.identifier AND NOT p.archived
         AND (k.entry = c.first_entry OR p.person_id IN (c.first_person, c.last_person))
     LEFT JOIN plan_exclusions x ON x.entry = k.entry AND coalesce(x.person_id, p.person_id) = p.person_id
@@ -204,7 +207,7 @@ BEGIN
         minga_roster_internal.given_names_agree(k.given_name, k.preferred_name, p.given_name, p.preferred_name),
         k.family_name = p.family_name, false, p.absent, false
     FROM plan_found_keys k
-    JOIN plan_crowded c ON c.identifier = k.identifier AND NOT c.crowded
+    JOIN plan_crowded c ON c.identifier = k.identifier AND c.family = k.family AND NOT c.crowded
     JOIN plan_found_people p ON p.identifier_key = k.identifier
     LEFT JOIN plan_exclusions x ON x.entry = k.entry AND coalesce(x.person_id, p.person_id) = p.person_id
     WHERE (k.family = ANY (p.families) OR p.families[1] IS NULL) AND x.entry IS NULL

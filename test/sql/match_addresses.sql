@@ -247,5 +247,16 @@ SELECT FROM run_merge();
 SELECT action, conflict, count(*), sum(cardinality(sourced_ids)) FROM changes WHERE run = last_run() GROUP BY 1, 2
     ORDER BY 1, 2;
 SELECT count(DISTINCT person_id) FROM conflict_candidates WHERE run = last_run();
+-- one number of thousands of students, and of the first and the last account, which are of staff
+SELECT fresh();
+INSERT INTO people (site, role, given_name, family_name, identifier)
+SELECT 'north', CASE WHEN n IN (1, 10010) THEN 'teacher' ELSE 'student' END, 'Sam' || n, 'Day', 'none'
+    FROM generate_series(1, 10010) n;
+UPDATE people SET person_id = 'Z' WHERE given_name = 'Sam10010';
+SELECT stage('a1', 'teacher', 'Cy', 'Dow', identifier => 'none'),
+    stage('s1', 'student', 'Bo', 'Ray', identifier => 'none');
+SELECT FROM run_merge();
+SELECT c.sourced_ids, c.action, c.conflict, count(*) FROM changes c JOIN conflict_candidates k USING (run, change)
+    WHERE run = last_run() GROUP BY 1, 2, 3 ORDER BY 1;
 \set ECHO none
 \i :fixture_end
