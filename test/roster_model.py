@@ -304,8 +304,8 @@ class Model:
             return 'identifier', {p['person_id'] for p in alike}, True
 
         # By e-mail. An address that is not unique on both sides is no key; but no one is made of a row beside someone
-        # of the same names there, or of the same given name whose own row has the address: that one may have been
-        # renamed, and the row be the same human once more.
+        # of the same names there, or of the same given name whose own row has the address, or is of a role that
+        # has none in the stage: that one may have been renamed, and the row be the same human once more.
         active, archived = self.at_address(values, known, gone)
         found = active + archived
         if len(found) > 1 or not self.is_own_address(rows, values, speaking):
@@ -313,8 +313,8 @@ class Model:
             here = [p for p in active if p['person_id'] not in self.leavers]
             if not agreeing and len(here) == 1 and here[0]['person_id'] not in never and given_names(here[0],
                     values) is True and any(
-                    self.linked_to(r) == here[0]['person_id'] and same(r['email'], values['email']) and self.readable(r)
-                    for r in speaking):
+                    self.linked_to(r) == here[0]['person_id'] and self.readable(r)
+                    and (same(r['email'], values['email']) or r['role'] not in RULES) for r in speaking):
                 agreeing = {here[0]['person_id']}
             self.met.add('shared address, same names' if agreeing else 'shared address')
             return ('e-mail', agreeing, True) if agreeing else (None, set(), False)

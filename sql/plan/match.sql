@@ -292,14 +292,16 @@ BEGIN
         AND (x.person_id IS NULL OR (x.person_id = f.person_id AND h.people = 1))
     WHERE x.entry IS NULL;
 
-    -- The person who alone has the address, and whose own row of the roster has it too.
+    -- The person who alone has the address, and whose own row of the roster has it too, or is of a role whose
+    -- addresses are not staged.
     INSERT INTO plan_listed_holders (family, email, person_id)
     SELECT DISTINCT a.family, a.email, a.person_id
     FROM plan_addresses a
     JOIN minga_roster.links l ON l.connection = judge_shared.connection.connection AND l.person_id = a.person_id
     JOIN minga_roster.staged_users s ON s.connection = l.connection AND s.sourced_id = l.sourced_id
-        AND lower(s.email COLLATE "C") = a.email
-    WHERE a.people = 1 AND NOT s.damaged AND coalesce(s.status, 'active') IN ('active', 'inactive');
+    LEFT JOIN plan_rules r ON r.roster_role = s.role
+    WHERE a.people = 1 AND NOT s.damaged AND coalesce(s.status, 'active') IN ('active', 'inactive')
+        AND (lower(s.email COLLATE "C") = a.email OR (r.family IN ('student', 'staff')) IS NOT TRUE);
 
     INSERT INTO plan_shared_verdicts (entry, label, person_id, verdict)
     WITH verdict AS MATERIALIZED (

@@ -137,7 +137,7 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
         person_id text, archived boolean, people bigint, identifiers_differ boolean',
         'An entry with holders of its address whose names agree with its own.'),
     ('address', 'plan_listed_holders', 'family text, email text COLLATE "C", person_id text',
-        'The only holder of an address, whose own row has it too.'),
+        'The only holder of an address, whose own row has it too, or is of a role without one in the stage.'),
     ('match', 'plan_shared_verdicts', 'entry bigint, label text COLLATE "C", person_id text, verdict text',
         'What an address that several rows have tells of an entry.'),
     ('match', 'plan_by_identifier', 'round integer, entry bigint, label text COLLATE "C", person_id text,

@@ -197,6 +197,15 @@ SELECT unstage('s2');
 SELECT stage('s5', 'student', 'Ana', 'Fox', email => 'ana@x.example');
 SELECT FROM run_merge();
 SELECT told();
+-- a person whose own row became a guardian's, of whom no address is staged, still has the address
+SELECT fresh();
+SELECT stage('s1', 'aide', 'Ana', 'Lee', email => 'ana@x.example');
+SELECT FROM run_merge();
+SELECT stage('s1', 'guardian', NULL, NULL),
+    stage('s2', 'aide', 'Ana', 'Fox', email => 'ana@x.example'),
+    stage('s3', 'proctor', 'Ana', 'Fox', email => 'ana@x.example');
+SELECT FROM run_merge();
+SELECT told();
 -- archived people: by the address with both names, unless numbers differ
 SELECT fresh();
 SELECT stay();
