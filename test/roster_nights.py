@@ -472,7 +472,8 @@ class Case:
         in conflict and inactive ones that it linked to no one, people named in a conflict, and updates that were held:
         whom it created or restored counts for the share now."""
         second = self.model(self.connection, self.rows, self.unread, self.is_full)
-        due = [c for c in second.changes if c['state'] == 'planned']
+        due = [c for c in second.changes if c['state'] == 'planned'
+            or (c['action'] == 'protect' and any(i not in second.links for i in c['ids']))]
         in_conflict = [c for c in model.changes if c['action'] == 'conflict']
         rows, people = {i for c in in_conflict for i in c['ids']}, {p for c in in_conflict for p in c['people'] or ()}
         rows |= {i for i, o in model.outcome.items() if o == 'skip' and i not in model.links}
