@@ -366,7 +366,15 @@ my $gcore = (grep { -x "$_/gcore" } split /:/, $ENV{PATH})[0];
 my $cores = (slurp_file('/proc/sys/kernel/core_pattern') // '') =~ m{^core}
   && IPC::Run::run([ 'prlimit', '--pid', $postmaster, '--core=unlimited' ], '>&', \my $said);
 sub core_files { return glob($node->data_dir . '/core*'); }
-sub is_up { wait_for('SELECT true'); return; }
+
+# Waits until the server, of which a process has died, has started again: until it notices, it still answers.
+my $restarted = 0;
+sub is_up
+{
+	$restarted = $node->wait_for_log(qr/all server processes terminated; reinitializing/, $restarted);
+	wait_for('SELECT true');
+	return;
+}
 SKIP:
 {
 	skip 'no gcore', 1 if !defined $gcore;
