@@ -1,10 +1,13 @@
 # minga_roster: PGXS build, and the commands of the README (test, demo, stop-demo, bench).
 
+# The checkout, where it is not the directory of the build: make -f ../Makefile, or VPATH=.. as pg_buildext has it.
+TOP := $(patsubst %/,%,$(or $(VPATH),$(dir $(firstword $(MAKEFILE_LIST)))))
+
 EXTENSION = minga_roster
-EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" minga_roster.control)
+EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(TOP)/minga_roster.control)
 
 MODULE_big = minga_roster
-OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
+OBJS = $(patsubst $(TOP)/%.c,%.o,$(sort $(wildcard $(TOP)/src/*.c $(TOP)/src/*/*.c)))
 
 # The install script is these files, one after the other: tables first, then a file for each step of a run.
 SQL_PARTS = \
@@ -68,12 +71,12 @@ SQL_PARTS = \
 
 DATA_built = sql/minga_roster--$(EXTVERSION).sql
 EXTRA_CLEAN = sql/minga_roster--$(EXTVERSION).sql $(OBJS:.o=.d)
-DOCS = $(sort $(wildcard docs/*.md))
+DOCS = $(patsubst $(TOP)/%,%,$(sort $(wildcard $(TOP)/docs/*.md)))
 
 # PostgreSQL's own headers have unused parameters and compare signed with unsigned. Of the library's symbols only the
 # SQL functions and the worker's entry are seen by others (PGDLLEXPORT). Each object notes in a .d file what it depends
 # on.
-PG_CPPFLAGS = -Isrc
+PG_CPPFLAGS = -I$(TOP)/src
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -fvisibility=hidden -MMD -MP
 SHLIB_LINK = -lcurl -lcrypto
 
@@ -87,7 +90,7 @@ PG_CFLAGS += -O0 -g3 -Wno-cpp
 endif
 
 # setup makes the key file and the settings that the others need, teardown takes them back.
-REGRESS = setup $(filter-out setup teardown,$(sort $(basename $(notdir $(wildcard test/sql/*.sql))))) teardown
+REGRESS = setup $(filter-out setup teardown,$(sort $(basename $(notdir $(wildcard $(TOP)/test/sql/*.sql))))) teardown
 REGRESS_OPTS = --inputdir=test --load-extension=pg_cron --load-extension=minga_roster
 ISOLATION = $(sort $(basename $(notdir $(wildcard test/specs/*.spec))))
 ISOLATION_OPTS = --inputdir=test --outputdir=.
@@ -108,13 +111,18 @@ all install installcheck:
 endif
 
 sql/minga_roster--$(EXTVERSION).sql: $(SQL_PARTS) minga_roster.control
-	cat $(SQL_PARTS) > $@
+	cat $(filter %.sql,$^) > $@
 
 -include $(wildcard $(OBJS:.o=.d))
 # Bitcode for the JIT compiler, where the server has one, is compiled apart and changes with the object.
 $(OBJS:.o=.bc): %.bc: %.o
 
 .DELETE_ON_ERROR:
+
+# The objects of a build in a directory of its own. Not a rule: make would find the directories of the checkout.
+ifneq ($(TOP),.)
+$(shell mkdir -p $(sort $(dir $(OBJS) $(DATA_built))))
+endif
 
 # PGXS looks for the documents where their sources are.
 uninstall: uninstall-docs
