@@ -69,8 +69,13 @@ SQL_PARTS = \
 	sql/access/policies.sql \
 	sql/schema/privileges.sql
 
-DATA_built = sql/minga_roster--$(EXTVERSION).sql
-EXTRA_CLEAN = sql/minga_roster--$(EXTVERSION).sql $(OBJS:.o=.d)
+# Released versions, which never change, and the scripts that update each of them to this one.
+RELEASES = $(patsubst $(TOP)/%,%,$(sort $(wildcard $(TOP)/sql/releases/minga_roster--*.sql)))
+UPDATES = $(patsubst sql/releases/minga_roster--%.sql,sql/minga_roster--%--$(EXTVERSION).sql,$(RELEASES))
+
+DATA = $(RELEASES)
+DATA_built = sql/minga_roster--$(EXTVERSION).sql $(UPDATES)
+EXTRA_CLEAN = $(DATA_built) $(OBJS:.o=.d)
 DOCS = $(patsubst $(TOP)/%,%,$(sort $(wildcard $(TOP)/docs/*.md)))
 
 # PostgreSQL's own headers have unused parameters and compare signed with unsigned. Of the library's symbols only the
@@ -112,6 +117,10 @@ endif
 
 sql/minga_roster--$(EXTVERSION).sql: $(SQL_PARTS) minga_roster.control
 	cat $(filter %.sql,$^) > $@
+
+$(UPDATES): sql/minga_roster--%--$(EXTVERSION).sql: sql/releases/minga_roster--%.sql sql/updates/%--$(EXTVERSION).sql \
+		sql/updates/before.sql tools/update_script.pl $(SQL_PARTS) minga_roster.control
+	perl $(filter %.pl,$^) $< $(filter-out %/before.sql,$(filter %.sql,$(wordlist 2,$(words $^),$^))) > $@
 
 -include $(wildcard $(OBJS:.o=.d))
 # Bitcode for the JIT compiler, where the server has one, is compiled apart and changes with the object.

@@ -54,7 +54,8 @@ find({ no_chdir => 1, wanted => sub {
 	{
 		$File::Find::prune = 1;
 	}
-	elsif (-f && $file =~ /\.(?:md|sql|[ch]|p[lmy]|sh|spec|yml|control)$|(?:^|\/)Makefile$/ && $file !~ /--\d/)
+	elsif (-f && $file =~ /\.(?:md|sql|[ch]|p[lmy]|sh|spec|yml|control)$|(?:^|\/)Makefile$/
+		&& $file !~ m{^sql/(?:releases/)?[^/]*--\d})
 	{
 		push @files, $file;
 	}

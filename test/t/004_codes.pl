@@ -56,7 +56,7 @@ File::Find::find({ no_chdir => 1, wanted => sub {
 		my ($language) = $file =~ /\.(sql|c|py)$/ or return;
 
 		# what make puts together of the files
-		return if $file =~ m{^sql/[^/]*$};
+		return if $file =~ m{^sql/(?:releases/)?[^/]*$};
 		$files++;
 		my @lines = split /\n/, slurp_file($File::Find::name);
 		push @found, map { "$file:$_->[0]: $_->[1]" }

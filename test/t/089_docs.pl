@@ -75,7 +75,7 @@ sub words_of_the_code
 {
 	my %words;
 
-	foreach my $file (map { glob "$top/$_" } qw(sql/*/*.sql src/*/*.[ch] src/*.c test/*.* test/*/*.* Makefile))
+	foreach my $file (grep { !m{/sql/releases/} } map { glob "$top/$_" } qw(sql/*/*.sql src/*/*.[ch] src/*.c test/*.* test/*/*.* Makefile))
 	{
 		my ($name) = $file =~ m{([^/]+?)\.[^/]+$};
 		$words{$name} = 1 if defined $name;
@@ -191,7 +191,7 @@ sub has_each_message
 	my $text = slurp_file("$top/$document") =~ s/\*\*//gr =~ s/\*[^*\n]+\*/%/gr =~ s/\s+/ /gr;
 	my @messages;
 
-	foreach my $file (glob("$top/sql/*/*.sql"))
+	foreach my $file (grep { !m{/sql/releases/} } glob("$top/sql/*/*.sql"))
 	{
 		my $sql = slurp_file($file);
 		while ($sql =~ /MESSAGE\s*=\s*(?:format\()?((?:'(?:[^']|'')*'\s*)+)/g)

@@ -1,0 +1,2 @@
+-- From 0.1.0 to 0.2.0: what changes in tables that 0.1.0 has, and in their rows. New tables, functions, views,
+-- comments, policies and privileges come from the install script by themselves.
