@@ -75,7 +75,8 @@ sub words_of_the_code
 {
 	my %words;
 
-	foreach my $file (grep { !m{/sql/releases/} } map { glob "$top/$_" } qw(sql/*/*.sql src/*/*.[ch] src/*.c test/*.* test/*/*.* Makefile))
+	foreach my $file (grep { !m{/sql/releases/} }
+		map { glob "$top/$_" } qw(sql/*/*.sql src/*/*.[ch] src/*.c test/*.* test/*/*.* Makefile))
 	{
 		my ($name) = $file =~ m{([^/]+?)\.[^/]+$};
 		$words{$name} = 1 if defined $name;
