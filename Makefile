@@ -24,6 +24,7 @@ SQL_PARTS = \
 	sql/people/obstacles.sql \
 	sql/people/ownership.sql \
 	sql/access/people.sql \
+	sql/connect/time_zone.sql \
 	sql/connect/connect.sql \
 	sql/connect/secrets.sql \
 	sql/access/grant.sql \
@@ -64,6 +65,7 @@ SQL_PARTS = \
 	sql/report/mail.sql \
 	sql/schedule/evening.sql \
 	sql/report/diagnose.sql \
+	sql/report/health.sql \
 	sql/report/status.sql \
 	sql/report/views.sql \
 	sql/access/policies.sql \

@@ -66,6 +66,7 @@ INSERT INTO minga_roster_internal.function_levels (function, level, checks_itsel
     ('roster_fetch', 'owner', false),
     ('roster_forget', 'owner', false),
     ('roster_grant', 'district_manager', true),
+    ('roster_health', 'dba', false),
     ('roster_notify', 'owner', false),
     ('roster_preview', 'owner', false),
     ('roster_public_key', 'owner', true),

@@ -83,11 +83,12 @@ BEGIN
                 'daylight-saving time.',
             HINT = 'List the names: SELECT name FROM pg_timezone_names ORDER BY name.';
     END IF;
-    RETURN found_name;
+    RETURN minga_roster_internal.lasting_zone(found_name);
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.known_time_zone(text) IS
-'A time zone by its name in pg_timezone_names, in any letter case; 22023 for anything else, including offsets.';
+'A time zone by its name in pg_timezone_names, in any letter case, by its lasting name; 22023 for anything else, '
+'including offsets.';
 
 CREATE FUNCTION minga_roster_internal.warn_of_time_zone(connection text, time_zone text, given boolean) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$

@@ -257,12 +257,11 @@ BEGIN
     SELECT string_agg(rpad(f.label || ':', 12) || array_to_string(minga_roster_internal.wrapped(f.value, width - 12),
         E'\n' || repeat(' ', 12)) || E'\n', '' ORDER BY f.place)
     INTO facts
-    FROM (SELECT c.*, s.title, CASE WHEN t.name IS NULL THEN 'UTC' ELSE c.time_zone END AS zone,
+    FROM (SELECT c.*, s.title, minga_roster_internal.usable_zone(c.time_zone) AS zone,
               left(c.school_name, 80) AS listed_as
           FROM (VALUES (diagnosed.connection)) asked (connection)
           LEFT JOIN minga_roster.connections c ON c.connection = asked.connection AND c.site = diagnosed.site
-          LEFT JOIN minga_roster.sis s USING (sis)
-          LEFT JOIN pg_timezone_names t ON t.name = c.time_zone) c
+          LEFT JOIN minga_roster.sis s USING (sis)) c
     CROSS JOIN LATERAL (VALUES
         (1, 'Server', substring(c.base_url FROM '^[a-z]+://([^/?#@]+)(?:[/?#]|$)')),
         (2, 'Product', format('%s (preset "%s")', c.title, c.sis)),

@@ -155,7 +155,7 @@ BEGIN
     facts.school := here;
     facts.place := minga_roster_internal.readable(minga_roster_internal.cut(coalesce(here.school_name, this.connection),
         80));
-    facts.zone := coalesce(here.time_zone, 'UTC');
+    facts.zone := minga_roster_internal.usable_zone(here.time_zone);
     facts.planned_in := minga_roster_internal.planned_in(this);
     facts.is_missed := coalesce(this.state_cause = 'evening_missed', false);
     facts.done := CASE WHEN this.state = 'succeeded' THEN minga_roster_internal.done_to_people(this) ELSE '[]' END;

@@ -32,7 +32,7 @@ CREATE FUNCTION minga_roster_internal.do_connection_status(OUT connection text, 
     OUT rows_expected bigint,
     OUT last_run bigint, OUT last_state text, OUT last_finished_at timestamptz, OUT last_error text,
     OUT next_evening timestamptz, OUT blocked_reason text, OUT held bigint, OUT waiting_mail bigint,
-    OUT unproven boolean, OUT credentials_expire date, OUT mail_error text, OUT findings text)
+    OUT unproven boolean, OUT credentials_expire date, OUT mail_error text, OUT findings text, OUT blocked_code text)
 RETURNS SETOF record
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -50,42 +50,13 @@ BEGIN
         o.run, o.phase, o.pages, o.rows_staged, o.rows_expected,
         l.run, l.state || CASE WHEN l.incomplete THEN ', incomplete' ELSE '' END, l.finished_at, l.error,
         CASE WHEN e.runs_here THEN coalesce(e.retry_at, CASE WHEN e.is_due THEN e.opens ELSE e.next_opens END) END,
-        CASE
-            WHEN o.state = 'running' THEN NULL
-            WHEN o.state = 'queued' AND k.site_run IS NOT NULL THEN
-                format('run %s for the same site is running', k.site_run)
-            WHEN o.state = 'queued' AND k.running = 0 THEN 'queued: no worker is running'
-            WHEN o.state = 'queued' THEN
-                format('queued: %s running, minga_roster.max_workers is %s',
-                    minga_roster_internal.figures(k.running, 'run is', 'runs are'),
-                    minga_roster_internal.setting('max_workers'))
-            WHEN NOT c.automatic THEN 'Automatic Rostering is off'
-            WHEN c.paused_cause IS NOT NULL OR c.enabled_origin IS DISTINCT FROM here THEN
-                'paused: ' || coalesce(c.paused_reason, 'restored')
-            WHEN NOT f.preloaded THEN 'pg_cron is not preloaded'
-            WHEN f.database_name IS DISTINCT FROM current_database() THEN
-                format('pg_cron runs jobs in database "%s" (cron.database_name)', f.database_name)
-            WHEN NOT f.installed THEN 'pg_cron is not installed in this database'
-            WHEN f.job IS NULL THEN 'pg_cron has no job'
-            WHEN NOT f.job_active THEN format('pg_cron job %s is not active', f.job)
-            WHEN f.last_failure IS NOT NULL THEN 'the pg_cron job fails: ' || f.last_failure
-            WHEN NOT EXISTS (SELECT FROM minga_roster.secrets t WHERE t.connection = c.connection) THEN
-                'no client secret'
-            WHEN minga_roster_internal.setting('key_file') = '' THEN 'no key file'
-            WHEN e.evening IS NULL THEN format('time zone "%s" does not exist', c.time_zone)
-            WHEN h.moves > 0 THEN format('run %s found changed IDs, held until roster_relink', h.run)
-            WHEN h.held > 0 THEN format('run %s holds %s until roster_approve', h.run, h.words)
-            WHEN m.waiting > 0 AND minga_roster_internal.setting('smtp_url') = '' THEN
-                minga_roster_internal.figures(m.waiting, 'mail is', 'mails are')
-                    || ' waiting: minga_roster.smtp_url is not set'
-            WHEN m.waiting > 0 AND b.last_error IS NOT NULL THEN
-                format('%s waiting: %s', minga_roster_internal.figures(m.waiting, 'mail is', 'mails are'), b.last_error)
-            WHEN e.retry_at IS NOT NULL THEN format('run %s failed and will be tried again', e.last_try)
-            WHEN NOT e.is_due THEN 'waiting for the evening window'
-        END,
-        coalesce(h.held, 0), m.waiting, c.unproven, c.credentials_expire, b.last_error, n.findings
+        w.why[2],
+        coalesce(h.held, 0), m.waiting, c.unproven, c.credentials_expire, b.last_error, n.findings, w.why[1]
     FROM minga_roster.connections c
-    CROSS JOIN minga_roster_internal.cron_facts() f
+    LEFT JOIN (
+        SELECT k."check" AS code, k.detail AS reason FROM minga_roster_internal.cron_checks() WITH ORDINALITY k
+        WHERE NOT k.ok ORDER BY k.ordinality LIMIT 1
+    ) f ON true
     JOIN minga_roster_internal.evenings() e USING (connection)
     CROSS JOIN LATERAL (SELECT CASE WHEN e.evening IS NULL THEN 'UTC' ELSE c.time_zone END AS zone) s
     LEFT JOIN LATERAL (
@@ -121,6 +92,40 @@ BEGIN
             ORDER BY f.position) AS findings
         FROM minga_roster.run_findings f WHERE f.run = l.run
     ) n
+    CROSS JOIN LATERAL (
+        -- OFFSET: found once for the code and the words.
+        SELECT CASE
+            WHEN o.state = 'running' THEN NULL
+            WHEN o.state = 'queued' AND k.site_run IS NOT NULL THEN
+                ARRAY['site_busy', format('run %s for the same site is running', k.site_run)]
+            WHEN o.state = 'queued' AND k.running = 0 THEN ARRAY['no_worker', 'queued: no worker is running']
+            WHEN o.state = 'queued' THEN
+                ARRAY['workers_busy', format('queued: %s running, minga_roster.max_workers is %s',
+                    minga_roster_internal.figures(k.running, 'run is', 'runs are'),
+                    minga_roster_internal.setting('max_workers'))]
+            WHEN NOT c.automatic THEN ARRAY['off', 'Automatic Rostering is off']
+            WHEN c.paused_cause IS NOT NULL OR c.enabled_origin IS DISTINCT FROM here THEN
+                ARRAY['paused', 'paused: ' || coalesce(c.paused_reason, 'restored')]
+            WHEN f.code IS NOT NULL THEN ARRAY[f.code, f.reason]
+            WHEN NOT EXISTS (SELECT FROM minga_roster.secrets t WHERE t.connection = c.connection) THEN
+                ARRAY['secret', 'no client secret']
+            WHEN minga_roster_internal.setting('key_file') = '' THEN ARRAY['key_file', 'no key file']
+            WHEN e.evening IS NULL THEN ARRAY['time_zone', format('time zone "%s" does not exist', c.time_zone)]
+            WHEN h.moves > 0 THEN
+                ARRAY['ids_changed', format('run %s found changed IDs, held until roster_relink', h.run)]
+            WHEN h.held > 0 THEN ARRAY['held', format('run %s holds %s until roster_approve', h.run, h.words)]
+            WHEN m.waiting > 0 AND minga_roster_internal.setting('smtp_url') = '' THEN
+                ARRAY['mail', minga_roster_internal.figures(m.waiting, 'mail is', 'mails are')
+                    || ' waiting: minga_roster.smtp_url is not set']
+            WHEN m.waiting > 0 AND b.last_error IS NOT NULL THEN
+                ARRAY['mail', format('%s waiting: %s', minga_roster_internal.figures(m.waiting, 'mail is', 'mails are'),
+                    b.last_error)]
+            WHEN e.retry_at IS NOT NULL THEN
+                ARRAY['retry', format('run %s failed and will be tried again', e.last_try)]
+            WHEN NOT e.is_due THEN ARRAY['window', 'waiting for the evening window']
+        END AS why
+        OFFSET 0
+    ) w
     WHERE c.retired_at IS NULL AND c.site IN (SELECT minga_roster_internal.caller_sites());
 END
 $$;
@@ -131,7 +136,7 @@ CREATE FUNCTION minga_roster_internal.connection_status(OUT connection text, OUT
     OUT rows_expected bigint,
     OUT last_run bigint, OUT last_state text, OUT last_finished_at timestamptz, OUT last_error text,
     OUT next_evening timestamptz, OUT blocked_reason text, OUT held bigint, OUT waiting_mail bigint,
-    OUT unproven boolean, OUT credentials_expire date, OUT mail_error text, OUT findings text)
+    OUT unproven boolean, OUT credentials_expire date, OUT mail_error text, OUT findings text, OUT blocked_code text)
 RETURNS SETOF record
 LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION minga_roster_internal.connection_status() IS
@@ -141,7 +146,8 @@ COMMENT ON FUNCTION minga_roster_internal.connection_status() IS
 CREATE VIEW roster_status WITH (security_invoker = true) AS
     SELECT connection, site, district, automatic, state, run, phase, pages, rows_staged, rows_expected,
         last_run, last_state, last_finished_at, last_error,
-        next_evening, blocked_reason, held, waiting_mail, unproven, credentials_expire, mail_error, findings
+        next_evening, blocked_reason, held, waiting_mail, unproven, credentials_expire, mail_error, findings,
+        blocked_code
     FROM minga_roster_internal.connection_status();
 COMMENT ON VIEW roster_status IS
 'For each connection at whose site the current user has a level: what it is doing, what comes next and when, and what '
@@ -161,6 +167,10 @@ COMMENT ON COLUMN roster_status.next_evening IS
 'run.';
 COMMENT ON COLUMN roster_status.blocked_reason IS
 'What blocks the connection: the first reason found; NULL while a run is running or about to be queued.';
+COMMENT ON COLUMN roster_status.blocked_code IS
+'blocked_reason as a code. off, paused, window and retry are no fault; site_busy, no_worker and workers_busy are why a '
+'run is queued; held and ids_changed need a decision; cron_... and heartbeat are the check of that name of '
+'roster_health; secret, key_file, time_zone and mail say what is missing.';
 COMMENT ON COLUMN roster_status.held IS
 'Held archives, updates and creates of the newest sync or applied preview that has any.';
 COMMENT ON COLUMN roster_status.waiting_mail IS 'Mail not yet sent.';

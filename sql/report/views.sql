@@ -4,8 +4,8 @@
 -- policies apply; roster_changes_by_day alone, which counts people for readers, does not.
 
 CREATE VIEW roster_joiners WITH (security_invoker = true) AS
-    SELECT r.connection, c.site, (c.state_at AT TIME ZONE coalesce(n.time_zone, 'UTC'))::date AS day, c.category,
-        c.person_id, c.sourced_ids,
+    SELECT r.connection, c.site, (c.state_at AT TIME ZONE minga_roster_internal.usable_zone(n.time_zone))::date AS day,
+        c.category, c.person_id, c.sourced_ids,
         c.action = 'restore' AS came_back, c.state_at AS joined_at, c.run
     FROM minga_roster.changes c
     JOIN minga_roster.runs r ON r.run = c.run
@@ -16,8 +16,8 @@ COMMENT ON VIEW roster_joiners IS
 COMMENT ON COLUMN roster_joiners.came_back IS 'The person was archived here before, and was restored.';
 
 CREATE VIEW roster_leavers WITH (security_invoker = true) AS
-    SELECT r.connection, c.site, (c.state_at AT TIME ZONE coalesce(n.time_zone, 'UTC'))::date AS day, c.category,
-        c.person_id, c.sourced_ids,
+    SELECT r.connection, c.site, (c.state_at AT TIME ZONE minga_roster_internal.usable_zone(n.time_zone))::date AS day,
+        c.category, c.person_id, c.sourced_ids,
         c.state AS state, c.reason, c.state_reason, CASE c.state WHEN 'applied' THEN c.state_at END AS left_at,
         c.state = 'applied' AND EXISTS (SELECT FROM minga_roster.links l
             WHERE l.connection = r.connection AND l.site = c.site AND l.person_id = c.person_id
@@ -35,14 +35,15 @@ COMMENT ON COLUMN roster_leavers.still_archived IS
 'The person is still archived by this run; false once a run found the person restored, by a roster or by hand.';
 
 CREATE VIEW roster_changes_by_day WITH (security_barrier = true) AS
-    SELECT r.connection, c.site, (c.state_at AT TIME ZONE coalesce(n.time_zone, 'UTC'))::date AS day, c.category,
-        c.action, count(*) AS people
+    SELECT r.connection, c.site, (c.state_at AT TIME ZONE minga_roster_internal.usable_zone(n.time_zone))::date AS day,
+        c.category, c.action, count(*) AS people
     FROM minga_roster.changes c
     JOIN minga_roster.runs r ON r.run = c.run
     LEFT JOIN minga_roster.connections n ON n.connection = r.connection AND n.site = c.site
     WHERE c.state = 'applied' AND ((SELECT minga_roster_internal.sees_all())
         OR c.site IN (SELECT minga_roster_internal.sites_of('reader')))
-    GROUP BY r.connection, c.site, (c.state_at AT TIME ZONE coalesce(n.time_zone, 'UTC'))::date, c.category, c.action;
+    GROUP BY r.connection, c.site,
+        (c.state_at AT TIME ZONE minga_roster_internal.usable_zone(n.time_zone))::date, c.category, c.action;
 COMMENT ON VIEW roster_changes_by_day IS
 'How many people were created, linked, updated, restored and archived on each local day, by category, as long as '
 'changes are kept.';

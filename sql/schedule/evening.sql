@@ -345,6 +345,14 @@ COMMENT ON FUNCTION minga_roster_internal.cron_facts() IS
 'The state of pg_cron as seen from this database: whether it is preloaded, for which database, with background '
 'workers, and installed here; the extension''s job; and the message of its latest run if that failed.';
 
+CREATE FUNCTION minga_roster_internal.beat() RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    UPDATE minga_roster_internal.heartbeat h SET beat_at = now()
+    WHERE h.only_one IN (SELECT b.only_one FROM minga_roster_internal.heartbeat b FOR UPDATE SKIP LOCKED)
+$$;
+COMMENT ON FUNCTION minga_roster_internal.beat() IS
+'Notes that roster_run_due was called, and that its worker began. Never waits.';
+
 CREATE FUNCTION minga_roster_internal.arrange_cron_job() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -359,7 +367,9 @@ BEGIN
     ELSIF NOT there.installed THEN
         RETURN;
     ELSIF there.job IS NOT NULL THEN
-        PERFORM minga_roster_internal.cron('activate') WHERE NOT there.active;
+        IF NOT there.active THEN
+            PERFORM minga_roster_internal.cron('activate'), minga_roster_internal.beat();
+        END IF;
     ELSIF there.other_job IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'duplicate_object',
             MESSAGE = 'there is another pg_cron job named "minga_roster"',
@@ -368,7 +378,7 @@ BEGIN
             HINT = format('Remove it with SELECT cron.unschedule(%s), and schedule it again under another name.',
                 there.other_job);
     ELSE
-        PERFORM minga_roster_internal.cron('schedule');
+        PERFORM minga_roster_internal.cron('schedule'), minga_roster_internal.beat();
     END IF;
 END
 $$;

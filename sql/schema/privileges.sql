@@ -84,4 +84,5 @@ END
 $$;
 GRANT SELECT ON minga_roster_internal.latest_plans TO PUBLIC;
 GRANT EXECUTE ON FUNCTION minga_roster_internal.sites_of, minga_roster_internal.sees_all,
-    minga_roster_internal.districts_of, minga_roster_internal.holder, minga_roster_internal.server_origin TO PUBLIC;
+    minga_roster_internal.districts_of, minga_roster_internal.holder, minga_roster_internal.server_origin,
+    minga_roster_internal.usable_zone TO PUBLIC;

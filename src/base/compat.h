@@ -15,6 +15,7 @@
 #include "storage/latch.h"
 #include "storage/lock.h"
 #include "utils/acl.h"
+#include "utils/backend_status.h"
 #include "utils/guc.h"
 #include "utils/guc_tables.h"
 #include "utils/memutils.h"
@@ -143,6 +144,19 @@ compat_executor_run(QueryDesc *query)
 #else
 	ExecutorRun(query, ForwardScanDirection, 0, true);
 #endif
+}
+
+/* The status of a backend by its index, from 1 to pgstat_fetch_stat_numbackends(). */
+static inline const PgBackendStatus *
+compat_backend_status(int index)
+{
+#if PG_VERSION_NUM >= 160000
+	LocalPgBackendStatus *local = pgstat_get_local_beentry_by_index(index);
+#else
+	LocalPgBackendStatus *local = pgstat_fetch_stat_local_beentry(index);
+#endif
+
+	return local == NULL ? NULL : &local->backendStatus;
 }
 
 #endif							/* MINGA_ROSTER_COMPAT_H */

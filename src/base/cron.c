@@ -242,12 +242,13 @@ roster_cron(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(descriptor, values, nulls)));
 }
 
-/* server_setting(name): of settings that the extension's role may not see those that setting up pg_cron is about. */
+/* server_setting(name): of settings that the extension's role may not see those that pg_cron goes by. */
 Datum
 roster_server_setting(PG_FUNCTION_ARGS)
 {
 	static const char *const shown[] = {
-		"config_file", "cron.database_name", "cron.use_background_workers", "shared_preload_libraries"
+		"config_file", "cron.database_name", "cron.enable_superuser_jobs", "cron.launch_active_jobs", "cron.log_run",
+		"cron.max_running_jobs", "cron.use_background_workers", "shared_preload_libraries"
 	};
 	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 

@@ -23,7 +23,9 @@
 #include "utils/lsyscache.h"
 
 #include "base/compat.h"
+#include "base/dba.h"
 #include "base/error.h"
+#include "base/key_file.h"
 #include "base/memory.h"
 #include "base/seal.h"
 #include "base/secret_file.h"
@@ -36,6 +38,8 @@ ROSTER_FUNCTION(roster_seal_file);
 ROSTER_FUNCTION(roster_seal_sent);
 ROSTER_FUNCTION(roster_reseal);
 ROSTER_FUNCTION(roster_make_key_pair);
+ROSTER_FUNCTION(roster_opens);
+ROSTER_FUNCTION(roster_read_key_file);
 
 /* What a secret or token of a connection is bound to, beside the id of its row; palloc'd. */
 char *
@@ -297,6 +301,33 @@ roster_reseal(PG_FUNCTION_ARGS)
 	/* Else a crash could bring back what was sealed with a key that is no longer in the file. */
 	ForceSyncCommit();
 	PG_RETURN_BYTEA_P(bytes_of(resealed, len));
+}
+
+/* opens(row_id, connection, origins, sealed) */
+Datum
+roster_opens(PG_FUNCTION_ARGS)
+{
+	bytea	   *sealed = PG_GETARG_BYTEA_PP(3);
+	char	   *value;
+
+	require_dba(fcinfo);
+	value = unseal_value(binding_of_arguments(fcinfo, 0), VARDATA_ANY(sealed), VARSIZE_ANY_EXHDR(sealed), true);
+	if (value == NULL)
+		PG_RETURN_BOOL(false);
+	explicit_bzero(value, strlen(value));
+	PG_RETURN_BOOL(true);
+}
+
+/* read_key_file() */
+Datum
+roster_read_key_file(PG_FUNCTION_ARGS)
+{
+	KeyRing		ring;
+
+	require_dba(fcinfo);
+	key_ring_load(&ring);
+	key_ring_wipe(&ring);
+	PG_RETURN_VOID();
 }
 
 /* make_key_pair(pair_id, OUT public_key, OUT private_key) */

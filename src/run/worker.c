@@ -33,6 +33,7 @@
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timeout.h"
@@ -207,12 +208,12 @@ execute_alone(const char *statement)
 }
 
 /*
- * A part of the duty: a statement, or the mail where that is NULL.  Its failure
- * is logged, by its SQLSTATE alone since its text may quote people, and the
- * parts behind it go on.  Throws on a cancel alone.
+ * Does a part of the duty: a statement in a transaction of its own, or the mail
+ * where that is NULL.  Returns the SQLSTATE of its failure, 0 for none.  Throws on a
+ * cancel alone.
  */
-static void
-perform_part_of_duty(const char *statement)
+static int
+try_part(const char *statement, int nargs, Oid *types, Datum *values)
 {
 	MemoryContext outer = CurrentMemoryContext;
 	volatile int sqlstate = 0;
@@ -220,7 +221,11 @@ perform_part_of_duty(const char *statement)
 	PG_TRY();
 	{
 		if (statement != NULL)
-			execute_alone(statement);
+		{
+			begin_worker_transaction();
+			execute_statement(statement, nargs, types, values, NULL);
+			commit_worker_transaction();
+		}
 		else
 			send_waiting_mail();
 	}
@@ -234,13 +239,32 @@ perform_part_of_duty(const char *statement)
 		MemoryContextSwitchTo(outer);
 	}
 	PG_END_TRY();
-	if (sqlstate != 0)
-		ereport(LOG,
-				(errcode(sqlstate),
-				 errmsg("minga_roster could not do a part of its minute's duty"),
-				 errdetail("\"%s\" failed with SQLSTATE %s.", statement != NULL ? statement : "sending mail",
-						   unpack_sql_state(sqlstate)),
-				 errhint("Run it by hand, after SET ROLE minga_roster_dba, to see why. The other parts go on.")));
+	return sqlstate;
+}
+
+/*
+ * A part of the duty.  Its failure is logged and noted for roster_health, by its
+ * SQLSTATE alone since its text may quote people, and the parts behind it go on.
+ */
+static void
+perform_part_of_duty(const char *statement)
+{
+	const char *part = statement != NULL ? statement : "sending mail";
+	int			sqlstate = try_part(statement, 0, NULL, NULL);
+	Oid			types[] = {TEXTOID, TEXTOID};
+	Datum		values[2];
+
+	if (sqlstate == 0)
+		return;
+	ereport(LOG,
+			(errcode(sqlstate),
+			 errmsg("minga_roster could not do a part of its minute's duty"),
+			 errdetail("\"%s\" failed with SQLSTATE %s.", part, unpack_sql_state(sqlstate)),
+			 errhint("Run it by hand, after SET ROLE minga_roster_dba, to see why. The other parts go on.")));
+	values[0] = CStringGetTextDatum(part);
+	values[1] = CStringGetTextDatum(unpack_sql_state(sqlstate));
+	(void) try_part("UPDATE minga_roster_internal.heartbeat SET failed_part = $1, failed_sqlstate = $2, "
+					"failed_at = now()", 2, types, values);
 }
 
 /* What roster_run_due starts: one worker at a time, the next minute brings another. */
@@ -347,6 +371,8 @@ roster_worker_main(Datum main_arg)
 		perform_cancel(order.run);
 		return;
 	}
+	if (order.kind == RUN_DUTY)
+		execute_alone("SELECT minga_roster_internal.beat()");
 	execute_alone("SELECT minga_roster_internal.close_dead_runs()");
 	if (order.kind == RUN_DUTY)
 		perform_duty();

@@ -18,8 +18,10 @@ SELECT v.connection, 's-site', 'infinite_campus', 'https://sis.example', 'https:
 FROM (VALUES ('s-high', NULL), ('s-off', NULL), ('s-retired', timestamptz '2026-08-01')) v (connection, retired_at);
 \set clock '2026-09-02 00:30:00+00'
 \i :set_clock
+-- The job below is no longer the extension's to make.
+SELECT minga_roster_internal.beat();
 CREATE VIEW status AS SELECT state, run - (SELECT min(run) FROM minga_roster.runs WHERE connection LIKE 's-%') AS run,
-    next_evening, blocked_reason, held, waiting_mail
+    next_evening, blocked_reason, blocked_code AS code, held, waiting_mail
     FROM minga_roster.roster_status WHERE connection = 's-high';
 SELECT * FROM minga_roster.roster_status WHERE connection LIKE 's-%' ORDER BY connection;
 -- One obstacle after the other is removed.
@@ -44,6 +46,15 @@ INSERT INTO cron.job_run_details (jobid, runid, status, return_message) VALUES (
 SELECT * FROM status;
 INSERT INTO cron.job_run_details (jobid, runid, status, return_message) VALUES (:job, 1000004, 'succeeded', 'fine');
 SELECT * FROM status;
+-- The server has just been started, so it is not known yet whether it is called; a time to come tells nothing.
+UPDATE minga_roster_internal.heartbeat SET beat_at = '2026-09-01 20:00+00';
+SELECT blocked_code IS DISTINCT FROM 'heartbeat'
+    OR pg_postmaster_start_time() < now() - interval '5 minutes' AS ok FROM minga_roster.roster_status
+    WHERE connection = 's-high';
+UPDATE minga_roster_internal.heartbeat SET beat_at = now() + interval '1 year';
+SELECT blocked_code, regexp_replace(blocked_reason, '\d{4}-.*', '(then)') FROM minga_roster.roster_status
+    WHERE connection = 's-high';
+SELECT minga_roster_internal.beat();
 INSERT INTO minga_roster.secrets VALUES ('s-high', gen_random_uuid(), '\x00');
 SELECT * FROM status;
 -- Held archives, of the newest sync that has any.
