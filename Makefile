@@ -83,7 +83,7 @@ DOCS = $(patsubst $(TOP)/%,%,$(sort $(wildcard $(TOP)/docs/*.md)))
 # PostgreSQL's own headers have unused parameters and compare signed with unsigned. Of the library's symbols only the
 # SQL functions and the worker's entry are seen by others (PGDLLEXPORT). Each object notes in a .d file what it depends
 # on.
-PG_CPPFLAGS = -I$(TOP)/src
+PG_CPPFLAGS = -I$(TOP)/src -DROSTER_VERSION='"$(EXTVERSION)"'
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -fvisibility=hidden -MMD -MP
 SHLIB_LINK = -lcurl -lcrypto
 
@@ -125,6 +125,8 @@ $(UPDATES): sql/minga_roster--%--$(EXTVERSION).sql: sql/releases/minga_roster--%
 	perl $(filter %.pl,$^) $< $(filter-out %/before.sql,$(filter %.sql,$(wordlist 2,$(words $^),$^))) > $@
 
 -include $(wildcard $(OBJS:.o=.d))
+# The one file that has the version in it.
+src/base/version.o: minga_roster.control
 # Bitcode for the JIT compiler, where the server has one, is compiled apart and changes with the object.
 $(OBJS:.o=.bc): %.bc: %.o
 

@@ -1,11 +1,7 @@
 -- PUBLIC may call what asks for a level; docs/operations.md says how to give one. Without USAGE on the schema, which
 -- roster_grant gives, no role comes that far. The rest is granted by the DBA.
-
-REVOKE ALL ON ALL TABLES IN SCHEMA minga_roster FROM PUBLIC;
-REVOKE ALL ON ALL TABLES IN SCHEMA minga_roster_internal FROM PUBLIC;
-REVOKE ALL ON ALL SEQUENCES IN SCHEMA minga_roster FROM PUBLIC;
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA minga_roster FROM PUBLIC;
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA minga_roster_internal FROM PUBLIC;
+-- An update runs this too: of what it finds, it changes only what is not right. For what a script grants is what an
+-- installation brings, with all that others were granted on the same object, and dumps would leave that out.
 
 -- Tables, sequences, types and internal functions belong to minga_roster_dba. What may run with the rights of others,
 -- or as machine code, stays with the superuser who creates the extension, so that no member of that role can replace
@@ -14,24 +10,36 @@ DO $$
 DECLARE
     command text;
 BEGIN
+    CREATE TEMPORARY TABLE created_members ON COMMIT DROP AS
+        SELECT d.classid, d.objid
+        FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+        WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname = 'minga_roster'
+            AND d.xmin = pg_current_xact_id()::xid;
     FOR command IN
-        WITH members AS (
-            SELECT d.classid, d.objid
-            FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
-            WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname = 'minga_roster'
-        )
+        SELECT format('REVOKE ALL ON %s %s FROM PUBLIC', CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END,
+            c.oid::regclass)
+        FROM pg_temp.created_members m JOIN pg_class c ON c.oid = m.objid
+        WHERE m.classid = 'pg_class'::regclass AND c.relkind IN ('r', 'p', 'v', 'S')
+        UNION ALL
+        SELECT format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', m.objid::regprocedure)
+        FROM pg_temp.created_members m
+        WHERE m.classid = 'pg_proc'::regclass
+    LOOP
+        EXECUTE command;
+    END LOOP;
+    FOR command IN
         -- Sequences and row types go with their tables.
         SELECT format('ALTER TABLE %I.%I OWNER TO minga_roster_dba', n.nspname, c.relname)
-        FROM members m JOIN pg_class c ON c.oid = m.objid JOIN pg_namespace n ON n.oid = c.relnamespace
+        FROM pg_temp.created_members m JOIN pg_class c ON c.oid = m.objid JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE m.classid = 'pg_class'::regclass AND c.relkind IN ('r', 'p')
         UNION ALL
         SELECT format('ALTER TYPE %I.%I OWNER TO minga_roster_dba', n.nspname, t.typname)
-        FROM members m JOIN pg_type t ON t.oid = m.objid JOIN pg_namespace n ON n.oid = t.typnamespace
+        FROM pg_temp.created_members m JOIN pg_type t ON t.oid = m.objid JOIN pg_namespace n ON n.oid = t.typnamespace
             LEFT JOIN pg_class c ON c.oid = t.typrelid
         WHERE m.classid = 'pg_type'::regclass AND t.typelem = 0 AND (c.oid IS NULL OR c.relkind = 'c')
         UNION ALL
         SELECT format('ALTER ROUTINE %s OWNER TO minga_roster_dba', p.oid::regprocedure)
-        FROM members m JOIN pg_proc p ON p.oid = m.objid JOIN pg_namespace n ON n.oid = p.pronamespace
+        FROM pg_temp.created_members m JOIN pg_proc p ON p.oid = m.objid JOIN pg_namespace n ON n.oid = p.pronamespace
             JOIN pg_language l ON l.oid = p.prolang
         WHERE m.classid = 'pg_proc'::regclass AND n.nspname = 'minga_roster_internal' AND l.lanname <> 'c'
             AND p.proname <> 'make_people'
@@ -41,22 +49,30 @@ BEGIN
     LOOP
         EXECUTE command;
     END LOOP;
+    -- Members of the role grant others what these may call and read. Partitions of the stage are made in the internal
+    -- schema.
     FOR command IN
-        SELECT format('GRANT SELECT ON %I.%I TO minga_roster_dba WITH GRANT OPTION', n.nspname, c.relname)
-        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE n.nspname IN ('minga_roster', 'minga_roster_internal') AND c.relkind = 'v'
+        SELECT format('GRANT SELECT ON %s TO minga_roster_dba WITH GRANT OPTION', c.oid::regclass)
+        FROM pg_temp.created_members m JOIN pg_class c ON c.oid = m.objid
+        WHERE m.classid = 'pg_class'::regclass AND c.relkind = 'v'
+        UNION ALL
+        SELECT format('GRANT EXECUTE ON ROUTINE %s TO minga_roster_dba%s', p.oid::regprocedure,
+            CASE WHEN p.pronamespace = 'minga_roster'::regnamespace OR p.proname = 'connection_status'
+                THEN ' WITH GRANT OPTION' END)
+        FROM pg_temp.created_members m JOIN pg_proc p ON p.oid = m.objid
+        WHERE m.classid = 'pg_proc'::regclass
+        UNION ALL
+        SELECT 'GRANT USAGE ON SCHEMA minga_roster TO minga_roster_dba WITH GRANT OPTION'
+        WHERE NOT has_schema_privilege('minga_roster_dba', 'minga_roster', 'USAGE WITH GRANT OPTION')
+        UNION ALL
+        SELECT 'GRANT USAGE, CREATE ON SCHEMA minga_roster_internal TO minga_roster_dba'
+        WHERE NOT has_schema_privilege('minga_roster_dba', 'minga_roster_internal', 'CREATE')
     LOOP
         EXECUTE command;
     END LOOP;
+    DROP TABLE pg_temp.created_members;
 END
 $$;
--- Members of the role grant others what these may call and read.
-GRANT USAGE ON SCHEMA minga_roster TO minga_roster_dba WITH GRANT OPTION;
-GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA minga_roster TO minga_roster_dba WITH GRANT OPTION;
--- Partitions of the stage are made there.
-GRANT USAGE, CREATE ON SCHEMA minga_roster_internal TO minga_roster_dba;
-GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA minga_roster_internal TO minga_roster_dba;
-GRANT EXECUTE ON FUNCTION minga_roster_internal.connection_status TO minga_roster_dba WITH GRANT OPTION;
 
 -- What asks for a level, what policies let rows through of, and what views and policies call for anyone: the latter
 -- tell no more than what the current user may know.
@@ -65,24 +81,33 @@ DECLARE
     command text;
 BEGIN
     FOR command IN
-        SELECT format('GRANT EXECUTE ON FUNCTION %s TO PUBLIC', p.oid::regprocedure)
-        FROM pg_proc p JOIN minga_roster_internal.function_levels f ON f.function = p.proname
-        WHERE p.pronamespace IN ('minga_roster'::regnamespace, 'minga_roster_internal'::regnamespace)
-            AND f.level <> 'dba'
-        UNION ALL
-        SELECT format('GRANT SELECT ON minga_roster.%I TO PUBLIC', t.relation)
-        FROM minga_roster_internal.table_levels t
-        WHERE t.level <> 'dba'
-        UNION ALL
-        SELECT format('GRANT SELECT ON %s TO PUBLIC', c.oid::regclass)
-        FROM pg_class c
-        WHERE c.relkind = 'v' AND c.relnamespace = 'minga_roster'::regnamespace
+        WITH members AS (
+            SELECT d.classid, d.objid
+            FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+            WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname = 'minga_roster'
+        ), objects (kind, name, privilege, acl, is_public) AS (
+            SELECT 'ROUTINE', p.oid::regprocedure::text, 'EXECUTE', p.proacl,
+                coalesce(f.level <> 'dba', false) OR (p.pronamespace = 'minga_roster_internal'::regnamespace
+                    AND p.proname IN ('sites_of', 'sees_all', 'districts_of', 'holder', 'server_origin', 'usable_zone'))
+            FROM members m JOIN pg_proc p ON p.oid = m.objid
+                LEFT JOIN minga_roster_internal.function_levels f ON f.function = p.proname
+            WHERE m.classid = 'pg_proc'::regclass
+            UNION ALL
+            SELECT 'TABLE', c.oid::regclass::text, 'SELECT', c.relacl, CASE c.relkind
+                WHEN 'v' THEN c.relnamespace = 'minga_roster'::regnamespace OR c.relname = 'latest_plans'
+                ELSE coalesce(t.level <> 'dba', false) END
+            FROM members m JOIN pg_class c ON c.oid = m.objid
+                LEFT JOIN minga_roster_internal.table_levels t ON t.relation = c.relname
+                    AND c.relnamespace = 'minga_roster'::regnamespace
+            WHERE m.classid = 'pg_class'::regclass AND c.relkind IN ('r', 'p', 'v') AND NOT c.relispartition
+        )
+        SELECT format(CASE WHEN o.is_public THEN 'GRANT %s ON %s %s TO PUBLIC' ELSE 'REVOKE %s ON %s %s FROM PUBLIC'
+            END, o.privilege, o.kind, o.name)
+        FROM objects o
+        WHERE o.is_public <> EXISTS (SELECT FROM aclexplode(o.acl) a
+            WHERE a.grantee = 0 AND a.privilege_type = o.privilege)
     LOOP
         EXECUTE command;
     END LOOP;
 END
 $$;
-GRANT SELECT ON minga_roster_internal.latest_plans TO PUBLIC;
-GRANT EXECUTE ON FUNCTION minga_roster_internal.sites_of, minga_roster_internal.sees_all,
-    minga_roster_internal.districts_of, minga_roster_internal.holder, minga_roster_internal.server_origin,
-    minga_roster_internal.usable_zone TO PUBLIC;

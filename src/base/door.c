@@ -43,6 +43,7 @@
 #include "base/error.h"
 #include "base/level.h"
 #include "base/session.h"
+#include "base/version.h"
 
 #define SHOWN_STATEMENT_MAX 128
 
@@ -124,6 +125,7 @@ door_open(Door *door, FunctionCallInfo fcinfo)
 				 errhint("Call it in a statement of its own.")));
 	if (!may_call(function, caller))
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FUNCTION, get_func_name(function));
+	version_check();
 
 	door->caller_before = current_caller;
 	GetUserIdAndSecContext(&door->saved_user, &door->saved_context);

@@ -47,6 +47,7 @@
 #include "base/session.h"
 #include "base/settings.h"
 #include "base/transaction.h"
+#include "base/version.h"
 #include "run/order.h"
 #include "run/outbox.h"
 #include "run/perform.h"
@@ -331,7 +332,7 @@ leave_run(int code, Datum arg)
 	(void) launch_worker(&order, &handle);
 }
 
-/* Becomes the extension's role for good; false where the extension is not there. */
+/* Becomes the extension's role for good; false where the extension is not there. Throws where it is another version. */
 static bool
 become_dba(void)
 {
@@ -339,6 +340,7 @@ become_dba(void)
 
 	if (!try_begin_worker_transaction())
 		return false;
+	version_check();
 	role = GetUserId();
 	commit_worker_transaction();
 	session_become(role);
