@@ -59,8 +59,8 @@ version_check(void)
 				 errmsg("the library of minga_roster is version %s, and its schema is version %s", ROSTER_VERSION,
 						version),
 				 errdetail("They must be of one version. Nothing was done."),
-				 errhint("After an upgrade of the package: ALTER EXTENSION minga_roster UPDATE. If that was done, connect "
-						 "again: a session keeps the library that it has loaded.")));
+				 errhint("After an upgrade of the package: ALTER EXTENSION minga_roster UPDATE. If that was done, "
+						 "connect again: a session keeps the library that it has loaded.")));
 	if (version != NULL)
 		pfree(version);
 }

@@ -63,8 +63,8 @@ sub play
 		refuse => { path => 'students', where => 'sort', answer => 422 },
 		add_rows => [
 			map {
-				{ sourcedId => "new-$_", status => 'active', role => 'student', givenName => 'Ana', familyName => "Doe$_",
-					identifier => "n-$_", username => "ana$_", enabledUser => 'true', grades => ['10'],
+				{ sourcedId => "new-$_", status => 'active', role => 'student', givenName => 'Ana',
+					familyName => "Doe$_", identifier => "n-$_", username => "ana$_", enabledUser => 'true', grades => ['10'],
 					orgs => [ { sourcedId => $server->school_id, type => 'org' } ] }
 			} 1 .. 4 ] });
 	return;
