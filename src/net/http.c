@@ -28,7 +28,6 @@
 #include "net/url.h"
 
 #define RECEIVE_BUFFER (512 * 1024L)
-#define PERMISSION_REVISION_MAX 200
 #define RETRY_AFTER_MAX_S (24 * 3600)
 #define HEADERS_MAX_BYTES (256 * 1024)
 
@@ -55,11 +54,63 @@ open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 	return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 }
 
+/* Whether a line is of that header, and the bounds of its value. */
+static bool
+header_value(const char *line, size_t len, const char *name, const char **value, size_t *value_len)
+{
+	size_t		start = strlen(name);
+
+	if (len <= start || line[start] != ':' || pg_strncasecmp(line, name, start) != 0)
+		return false;
+	start++;
+	while (start < len && (line[start] == ' ' || line[start] == '\t'))
+		start++;
+	*value = line + start;
+	*value_len = len - start;
+	return true;
+}
+
+/* Notes the last value of a header; one that is too long is as none. */
+static void
+note_value(char *kept, const char *value, size_t len)
+{
+	if (len > HEADER_VALUE_MAX)
+		len = 0;
+	memcpy(kept, value, len);
+	kept[len] = '\0';
+}
+
+/* Notes a line of headers: of the last answer, since interim ones and those of a proxy come before it. */
+static void
+note_header(SeenHeaders *seen, const char *line, size_t len)
+{
+	const char *value;
+	size_t		value_len;
+
+	while (len > 0 && strchr("\r\n \t", line[len - 1]) != NULL)
+		len--;
+	if (len == 0)
+		seen->ended = true;
+	else if (len > 5 && strncmp(line, "HTTP/", 5) == 0)
+		memset(seen, 0, sizeof(*seen));
+	else if (seen->ended)
+		return;
+	else if (header_value(line, len, "Retry-After", &value, &value_len))
+		seen->retry_after = true;
+	else if (header_value(line, len, "Date", &value, &value_len))
+		note_value(seen->date, value, value_len);
+	else if (header_value(line, len, "X-Total-Count", &value, &value_len))
+		note_value(seen->total_count, value, value_len);
+	else if (header_value(line, len, "x-perm-rev", &value, &value_len))
+		note_value(seen->permission_revision, value, value_len);
+}
+
 static size_t
 receive_header(char *data, size_t size, size_t count, void *arg)
 {
 	Transfer   *transfer = arg;
 
+	note_header(&transfer->seen, data, size * count);
 	transfer->header_bytes += size * count;
 	return transfer->header_bytes > HEADERS_MAX_BYTES ? 0 : size * count;
 }
@@ -105,9 +156,8 @@ receive_body(char *data, size_t size, size_t count, void *arg)
 /* --- end of what libcurl calls --- */
 
 static void
-response_headers(CURL *easy, HttpResponse *response)
+response_headers(CURL *easy, const SeenHeaders *seen, HttpResponse *response)
 {
-	struct curl_header *header;
 	char	   *text = NULL;
 	char	   *end;
 	long		status = 0;
@@ -127,19 +177,19 @@ response_headers(CURL *easy, HttpResponse *response)
 
 	/* Seconds or a date, made seconds by libcurl; 0 where there is none. */
 	curl_easy_getinfo(easy, CURLINFO_RETRY_AFTER, &retry_after);
-	if (curl_easy_header(easy, "Retry-After", 0, CURLH_HEADER, -1, &header) == CURLHE_OK)
+	if (seen->retry_after)
 		response->retry_after_ms = (int) Min(retry_after, RETRY_AFTER_MAX_S) * 1000;
-	if (curl_easy_header(easy, "Date", 0, CURLH_HEADER, -1, &header) == CURLHE_OK)
-		response->server_time = curl_getdate(header->value, NULL);
-	if (curl_easy_header(easy, "X-Total-Count", 0, CURLH_HEADER, -1, &header) == CURLHE_OK)
+	if (seen->date[0] != '\0')
+		response->server_time = curl_getdate(seen->date, NULL);
+	if (seen->total_count[0] != '\0')
 	{
 		errno = 0;
-		response->total_count = strtoll(header->value, &end, 10);
-		if (errno != 0 || end == header->value || *end != '\0' || response->total_count < 0)
+		response->total_count = strtoll(seen->total_count, &end, 10);
+		if (errno != 0 || *end != '\0' || response->total_count < 0)
 			response->total_count = -1;
 	}
-	if (curl_easy_header(easy, "x-perm-rev", 0, CURLH_HEADER, -1, &header) == CURLHE_OK)
-		response->permission_revision = pnstrdup(header->value, PERMISSION_REVISION_MAX);
+	if (seen->permission_revision[0] != '\0')
+		response->permission_revision = pstrdup(seen->permission_revision);
 }
 
 static void
@@ -183,6 +233,7 @@ may_start(Transfer *transfer, const char *url)
 	transfer->refused = false;
 	transfer->refused_address[0] = '\0';
 	transfer->header_bytes = 0;
+	memset(&transfer->seen, 0, sizeof(transfer->seen));
 	if (!url_parse(url, &parts, &why))
 	{
 		/* libcurl would take some of these, such as a zone of IPv6 */
@@ -337,7 +388,7 @@ http_end(TransferPool *pool, Transfer *transfer, HttpResponse *response)
 	response->total_count = -1;
 	response->retry_after_ms = -1;
 	response->server_time = -1;
-	response_headers(transfer->easy, response);
+	response_headers(transfer->easy, &transfer->seen, response);
 	response_times(transfer->easy, response);
 	response->fault = http_fault(transfer, response);
 	log_fault(transfer, response->fault);

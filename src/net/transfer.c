@@ -400,8 +400,8 @@ transfer_prepare(Transfer *transfer, const char *url, const char *ca_file, const
 	curl_easy_setopt(easy, CURLOPT_URL, url);
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	/* Else ending a transfer would wait, with signals blocked, for a resolver that hangs. */
-	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
-	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, protocols);
+	compat_leave_resolver(easy);
+	compat_set_protocols(easy, protocols);
 	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
 	/* Else the environment of the server would choose a proxy, and what goes around it. */
 	curl_easy_setopt(easy, CURLOPT_PROXY, "");

@@ -8,21 +8,17 @@
 
 #include <netinet/in.h>
 
-#include <curl/curl.h>
-
-#if LIBCURL_VERSION_NUM < 0x075700
-#error "minga_roster needs libcurl 7.87.0 or later (CURLOPT_QUICK_EXIT)"
-#endif
-
 #include "datatype/timestamp.h"
 #include "storage/latch.h"
 #include "utils/palloc.h"
 
 #include "base/compat.h"
+#include "net/curl_compat.h"
 #include "net/transfer.h"
 
 #define MAX_SOCKETS 64
 #define SPARES_MAX 4
+#define HEADER_VALUE_MAX 200
 
 /* A body on its way; malloc'd. */
 typedef struct Body
@@ -35,6 +31,16 @@ typedef struct Body
 	bool		sized;
 	CURL	   *easy;
 } Body;
+
+/* What an answer's headers say, without those of interim answers, of a proxy, and after the body. */
+typedef struct SeenHeaders
+{
+	bool		ended;
+	bool		retry_after;
+	char		date[HEADER_VALUE_MAX + 1];
+	char		total_count[HEADER_VALUE_MAX + 1];
+	char		permission_revision[HEADER_VALUE_MAX + 1];
+} SeenHeaders;
 
 /* A handle of a pool, used again and again. */
 struct Transfer
@@ -52,6 +58,7 @@ struct Transfer
 	bool		refused;		/* ... or would have been, where none may go */
 	char		refused_address[INET6_ADDRSTRLEN];	/* for the DBA; empty where the URL itself tells it */
 	Size		header_bytes;
+	SeenHeaders seen;
 	Body		body;
 	struct curl_slist *headers;
 };

@@ -5,12 +5,11 @@
  */
 #include "postgres.h"
 
-#include <curl/curl.h>
-
 #include "mb/pg_wchar.h"
 
 #include "base/error.h"
 #include "base/settings.h"
+#include "net/curl_compat.h"
 #include "net/url.h"
 
 static void

@@ -19,13 +19,13 @@ sub contents
 
 # What the compiler asks for, as a version.
 my ($postgresql) = contents('src/base/compat.h') =~ /^#if PG_VERSION_NUM < (\d+)0000\n#error/m;
-my ($curl) = contents('src/net/transfer_internal.h') =~ /^#if LIBCURL_VERSION_NUM < 0x([0-9a-fA-F]{6})\n#error/m;
+my ($curl) = contents('src/net/curl_compat.h') =~ /^#if LIBCURL_VERSION_NUM < 0x([0-9a-fA-F]{6})\n#error/m;
 my ($openssl) = contents('src/base/seal.c') =~ /^#if OPENSSL_VERSION_NUMBER < 0x([0-9a-fA-F]{8})L\n#error/m;
 my %minimum = (
 	PostgreSQL => $postgresql, libcurl => join('.', (map { hex } $curl =~ /../g)[ 0, 1 ]),
 	OpenSSL => join('.', map { hex } $openssl =~ /^(.)(..)/),
 	pg_cron => contents('META.json') =~ /"pg_cron": "(\d+\.\d+)\.0"/ ? $1 : 'none');
-is(join(' ', map { "$_ $minimum{$_}" } sort keys %minimum), 'OpenSSL 3.0 PostgreSQL 15 libcurl 7.87 pg_cron 1.4',
+is(join(' ', map { "$_ $minimum{$_}" } sort keys %minimum), 'OpenSSL 3.0 PostgreSQL 15 libcurl 7.76 pg_cron 1.4',
 	'the minimum versions');
 like(contents('META.json'), qr/"PostgreSQL": "$minimum{PostgreSQL}\.0\.0"/, 'META.json: PostgreSQL');
 
