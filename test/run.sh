@@ -13,7 +13,7 @@ set -euo pipefail
 top=$(cd "$(dirname "$0")/.." && pwd)
 . "$top/test/environment.sh"
 require_packages "${postgresql_packages[@]}" libcurl4-openssl-dev libssl-dev \
-	libipc-run-perl python3-aiosmtpd python3-oauthlib python3-psycopg2 codespell openssl curl make gcc nginx-light
+	libipc-run-perl python3-aiosmtpd python3-oauthlib python3-psycopg2 codespell openssl curl make gcc git nginx-light
 
 what=${1:-all}
 [ $# -eq 0 ] || shift
@@ -32,6 +32,14 @@ copy_checkout "$work/src"
 make -s -C "$work/src" PG_CONFIG="$pg_config" WERROR=1 all
 make -s -C "$work/src" PG_CONFIG="$pg_config" install
 give_to_postgres "$work"
+# Key files of root's, of each of these modes, for test/t/031_secret.pl.
+if [ "$(id -u)" -eq 0 ]; then
+	export KEYS_OF_ROOT=$work/keys_of_root
+	mkdir "$KEYS_OF_ROOT"
+	for mode in 0640 0644 0660; do
+		install -g postgres -m "$mode" <(openssl rand -hex 32) "$KEYS_OF_ROOT/$mode"
+	done
+fi
 
 make_cluster "$work/data" "$work"
 start_cluster "$work/data"

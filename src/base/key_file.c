@@ -158,13 +158,15 @@ key_ring_load(KeyRing *ring)
 						   "own it.",
 						   (unsigned int) st.st_uid),
 				 errhint("Change its owner, and make a new key if you do not trust that user.")));
-	if (st.st_mode & (S_IRWXG | S_IRWXO))
+	/* As the server takes ssl_key_file: a file of root's, such as a container's secret, may be readable by a group. */
+	if (st.st_mode & (st.st_uid == geteuid() ? S_IRWXG | S_IRWXO : S_IWGRP | S_IXGRP | S_IRWXO))
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIG_FILE_ERROR),
 				 errmsg("key file \"%s\" is open to group or others", roster_key_file),
-				 errdetail("Its mode is %04o; 0600 or less is needed.", (unsigned int) (st.st_mode & 07777)),
-				 errhint("Run chmod 0600 on it. If someone may have read it, put a new key into its first line and "
-						 "call roster_rotate_key().")));
+				 errdetail("Its mode is %04o; 0600 or less is needed, or 0640 or less if root owns it.",
+						   (unsigned int) (st.st_mode & 07777)),
+				 errhint("Run chmod %s on it. If someone may have read it, put a new key into its first line and "
+						 "call roster_rotate_key().", st.st_uid == geteuid() ? "0600" : "0640")));
 
 	never_dump_core();
 	len = read(fd, digits, sizeof(digits));

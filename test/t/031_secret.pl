@@ -63,6 +63,12 @@ my @bad = (
 	[ 'a second line that is no key', key('lines', "$good\nformer\n", 0600), qr/F0000: .*holds no key/s ],
 	[ 'more than 16 lines', key('many', "$good\n" x 17, 0600), qr/F0000: .*holds no key.*at most 16/s ],
 	[ 'a large one', key('large', '0' x 100000, 0600), qr/F0000: .*holds no key/s ]);
+# Of root's, as the secrets of a container are: made by test/run.sh, which runs as root where it can.
+my $of_root = $ENV{KEYS_OF_ROOT};
+push @bad,
+	[ "one of root's that group can write", "$of_root/0660", qr/open to group or others.*0660.*HINT: .*chmod 0640/s ],
+	[ "one of root's that others can read", "$of_root/0644", qr/open to group or others.*0644.*HINT: .*chmod 0640/s ]
+	if $of_root;
 # The superuser of the operating system reads everything.
 push @bad, [ 'one that the server cannot read', key('closed', $good, 0000),
 	qr/42501: .*could not open key file ".*closed": Permission denied.*HINT: /s ] if $> != 0;
@@ -90,6 +96,15 @@ key('good', "\U$good\n", 0400);
 $roster->set(key_file => "$keys/link");
 $roster->sql("SELECT roster_set_secret('without', 'hush-hush')");
 like($roster->sql(q{SELECT length(sealed) FROM secrets WHERE connection = 'without'}), qr/^46$/, 'a good key seals');
+SKIP:
+{
+	skip 'needs a key file of root', 1 if !$of_root;
+	$roster->set(key_file => "$of_root/0640");
+	is($roster->sql(q{SELECT count(*) FROM roster_set_secret('without', 'hush-hush')}), '1',
+		"one of root's that the group may read seals");
+	$roster->set(key_file => "$keys/link");
+	$roster->sql("SELECT roster_set_secret('without', 'hush-hush')");
+}
 
 # Opened with its key and in its row only
 like($roster->error("SELECT roster_fetch('mesa')"),
