@@ -1,4 +1,4 @@
-# minga_roster: PGXS build, and the commands of the README (test, demo, stop-demo, bench).
+# minga_roster: PGXS build, and the commands of docs/develop.md (test, demo, dist, bench and more).
 
 # The checkout, where it is not the directory of the build: make -f ../Makefile, or VPATH=.. as pg_buildext has it.
 TOP := $(patsubst %/,%,$(or $(VPATH),$(dir $(firstword $(MAKEFILE_LIST)))))
@@ -132,8 +132,12 @@ $(OBJS:.o=.bc): %.bc: %.o
 
 .DELETE_ON_ERROR:
 
-# The objects of a build in a directory of its own. Not a rule: make would find the directories of the checkout.
-ifneq ($(TOP),.)
+# For the objects of a build in a directory of its own. Not by a rule: make would find the checkout's directories, as it
+# would its objects.
+ifneq ($(realpath $(TOP)),$(realpath .))
+ifneq ($(wildcard $(addprefix $(TOP)/,$(OBJS))),)
+$(error $(TOP) has a build of its own: run make clean there first)
+endif
 $(shell mkdir -p $(sort $(dir $(OBJS) $(DATA_built))))
 endif
 
@@ -157,6 +161,14 @@ test:
 .PHONY: indent
 indent:
 	@tools/indent.sh
+
+# The archive of a release, and the packages of Debian made from it and tried in fresh systems.
+.PHONY: dist package-test
+dist:
+	@tools/dist.sh
+
+package-test:
+	@test/packages.sh
 
 .PHONY: demo stop-demo bench
 demo:

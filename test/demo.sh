@@ -1,9 +1,10 @@
 #!/bin/bash
 # Walks through Minga's set-up guide with real SQL on a throw-away cluster, against the test servers.
 #
-#   test/demo.sh         leaves cluster and servers running, says how to look around, exits non-zero if anything is not
-#                        as expected
-#   test/demo.sh stop    stops them and removes what the demo made; installed packages stay
+#   test/demo.sh            leaves cluster and servers running, says how to look around, exits non-zero if anything is
+#                           not as expected
+#   test/demo.sh installed  the same with the minga_roster that a package installed, without a build
+#   test/demo.sh stop       stops them and removes what the demo made; installed packages stay
 set -euo pipefail
 
 top=$(cd "$(dirname "$0")/.." && pwd)
@@ -33,8 +34,13 @@ if [ "${1:-}" = stop ]; then
 	exit 0
 fi
 
-require_packages "${postgresql_packages[@]}" libcurl4-openssl-dev libssl-dev python3-aiosmtpd python3-oauthlib openssl \
-	curl make gcc
+packages=(python3-aiosmtpd python3-oauthlib openssl curl)
+if [ "${1:-}" = installed ]; then
+	packages+=("postgresql-$major" "postgresql-$major-cron")
+else
+	packages+=("${postgresql_packages[@]}" libcurl4-openssl-dev libssl-dev make gcc)
+fi
+require_packages "${packages[@]}"
 [ ! -d "$demo" ] || stop_demo
 mkdir -p "$demo"
 trap 'echo; echo "The demo failed. Its files are in $demo (make stop-demo removes them)." >&2' ERR
@@ -104,9 +110,9 @@ expect_plan() {
 		UNION ALL (TABLE planned EXCEPT ALL TABLE expected)) AS difference" 0
 }
 
-step "Building and starting a cluster, a OneRoster server and a mail server"
+step "Starting a cluster, a OneRoster server and a mail server"
 copy_checkout "$demo/src"
-make -s -C "$demo/src" PG_CONFIG="$pg_config" all install >/dev/null
+[ "${1:-}" = installed ] || make -s -C "$demo/src" PG_CONFIG="$pg_config" all install >/dev/null
 give_to_postgres "$demo"
 as_postgres "$demo/src/test/make_certs.sh" "$demo/certs" >/dev/null 2>&1
 start_server oneroster control /usr/bin/python3 "$demo/src/test/oneroster_server.py" --people 400 --seed 11 \
