@@ -64,7 +64,8 @@ sub play
 		add_rows => [
 			map {
 				{ sourcedId => "new-$_", status => 'active', role => 'student', givenName => 'Ana',
-					familyName => "Doe$_", identifier => "n-$_", username => "ana$_", enabledUser => 'true', grades => ['10'],
+					familyName => "Doe$_", identifier => "n-$_",
+					username => "ana$_", enabledUser => 'true', grades => ['10'],
 					orgs => [ { sourcedId => $server->school_id, type => 'org' } ] }
 			} 1 .. 4 ] });
 	return;
