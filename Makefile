@@ -68,6 +68,7 @@ SQL_PARTS = \
 	sql/report/health.sql \
 	sql/report/status.sql \
 	sql/report/views.sql \
+	sql/schema/dependents.sql \
 	sql/access/policies.sql \
 	sql/schema/privileges.sql
 

@@ -69,7 +69,7 @@ sub subject
 		[ of_table => qr/CREATE (?:UNIQUE )?INDEX [a-z_]+ ON $name/ ],
 		[ of_table => qr/ALTER TABLE $name/ ],
 		[ of_table => qr/INSERT INTO $name/ ],
-		[ again => qr/(?:COMMENT ON|CREATE POLICY|GRANT|REVOKE|DO) (?<name>\S+)/ ],
+		[ again => qr/(?:COMMENT ON|CREATE POLICY|CREATE TRIGGER|GRANT|REVOKE|DO) (?<name>\S+)/ ],
 		[ again => qr/SELECT (?<name>pg_catalog\.pg_extension_config_dump)\(/ ]);
 	foreach my $kind (@kinds)
 	{

@@ -2,7 +2,7 @@
 -- site's district. And at which site and in which district a connection may be.
 
 CREATE TABLE people_releases (
-    relation regclass NOT NULL REFERENCES people_relations ON DELETE CASCADE,
+    relation regclass NOT NULL,
     district text NOT NULL CHECK (district <> ''),
     site text CHECK (site <> ''),
     released_by name NOT NULL,

@@ -5,7 +5,7 @@
 
 -- Tables, sequences, types and internal functions belong to minga_roster_dba. What may run with the rights of others,
 -- or as machine code, stays with the superuser who creates the extension, so that no member of that role can replace
--- it: the schemas, functions in C (the door is one), views, what views and policies call, and make_people.
+-- it: the schemas, functions in C (the door is one), views, what views, policies and triggers call, and make_people.
 DO $$
 DECLARE
     command text;
@@ -45,7 +45,7 @@ BEGIN
             AND p.proname <> 'make_people'
             AND NOT EXISTS (SELECT FROM pg_depend d
                 WHERE d.refclassid = 'pg_proc'::regclass AND d.refobjid = p.oid
-                    AND d.classid IN ('pg_rewrite'::regclass, 'pg_policy'::regclass))
+                    AND d.classid IN ('pg_rewrite'::regclass, 'pg_policy'::regclass, 'pg_trigger'::regclass))
     LOOP
         EXECUTE command;
     END LOOP;

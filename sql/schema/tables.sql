@@ -1,5 +1,5 @@
 -- The tables of the extension. Tables that a dump must carry are marked with pg_extension_config_dump; the stage and
--- the tokens are not.
+-- the tokens are not. None has a foreign key: see dependents.sql.
 
 CREATE TABLE sis (
     sis text NOT NULL PRIMARY KEY,
@@ -45,7 +45,7 @@ COMMENT ON COLUMN sis.campus_metadata IS
 COMMENT ON COLUMN sis.max_requests_limit IS 'The largest number of concurrent requests that the vendor allows.';
 
 CREATE TABLE role_rules (
-    sis text NOT NULL REFERENCES sis ON DELETE CASCADE,
+    sis text NOT NULL,
     roster_role text NOT NULL CHECK (roster_role = lower(roster_role)),
     category text NOT NULL CHECK (category IN ('student', 'teacher', 'staff', 'admin', 'contact')),
     role text CHECK ((role IS NULL) = (category = 'contact')) CHECK (role <> 'other'),
@@ -80,14 +80,14 @@ CREATE TABLE connections (
         'forgotten')),
     site text NOT NULL CHECK (site <> ''),
     district text,
-    sis text NOT NULL REFERENCES sis,
+    sis text NOT NULL,
     base_url text NOT NULL,
     token_url text,
     auth text NOT NULL CHECK (auth IN ('oauth2', 'oauth1_sha256', 'oauth1_sha1', 'bearer')),
     client_id text,
     app_name text,
     school_id text NOT NULL,
-    people regclass NOT NULL REFERENCES people_relations,
+    people regclass NOT NULL,
     time_zone text NOT NULL,
     sync_at time NOT NULL DEFAULT '19:00',
     window_end time NOT NULL DEFAULT '06:00' CHECK (window_end <> sync_at),
@@ -166,7 +166,7 @@ COMMENT ON COLUMN connections.filter_unusable IS
 'roster_configure(delta => true) tries it again.';
 
 CREATE TABLE toggles (
-    connection text NOT NULL REFERENCES connections ON DELETE CASCADE,
+    connection text NOT NULL,
     category text NOT NULL CHECK (category IN ('student', 'teacher', 'staff', 'admin')),
     roster boolean NOT NULL DEFAULT true,
     auto_update boolean NOT NULL DEFAULT false,
@@ -187,7 +187,7 @@ COMMENT ON TABLE secrets IS
 'known again: AES-256-GCM, sealed with the key of minga_roster.key_file and bound to "binding".';
 
 CREATE TABLE tokens (
-    connection text NOT NULL PRIMARY KEY REFERENCES connections ON DELETE CASCADE,
+    connection text NOT NULL PRIMARY KEY,
     binding uuid NOT NULL,
     sealed bytea NOT NULL,
     expires_at timestamptz NOT NULL,
@@ -210,7 +210,7 @@ COMMENT ON TABLE key_pairs IS
 'private key is sealed like secrets, for this row and this public key.';
 
 CREATE TABLE server_facts (
-    connection text NOT NULL REFERENCES connections ON DELETE CASCADE,
+    connection text NOT NULL,
     fact text NOT NULL CHECK (fact IN ('fields', 'limit', 'order', 'overlap', 'paging', 'sort')),
     value text NOT NULL,
     learned_run bigint NOT NULL,
@@ -280,7 +280,7 @@ CREATE INDEX runs_queued_at ON runs (queued_at);
 COMMENT ON TABLE runs IS
 'One row for each run, written by the worker in its own transactions, so that a failed run is recorded.';
 COMMENT ON COLUMN runs.of_run IS
-'The run that an approve, apply or undo is about. Not a foreign key, because retention may delete that run.';
+'The run that an approve, apply or undo is about. Retention may delete that run.';
 COMMENT ON COLUMN runs.state_cause IS
 'evening_missed: the evening ended before a sync of it began. NULL: sqlstate tells why the run ended as it did.';
 COMMENT ON COLUMN runs.pid IS 'Process of the worker while the run is running.';
@@ -301,7 +301,7 @@ COMMENT ON COLUMN runs.district IS 'The district of the site when the run was re
 COMMENT ON COLUMN runs.skipped IS 'Staged users with the outcome skip.';
 
 CREATE TABLE run_counts (
-    run bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
+    run bigint NOT NULL,
     category text NOT NULL,
     action text NOT NULL,
     count integer NOT NULL,
@@ -314,7 +314,7 @@ COMMENT ON TABLE run_counts IS
 'was done to people, and kept. Rows whose role has no rule are in category "none", guardians in "contact".';
 
 CREATE TABLE run_steps (
-    run bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
+    run bigint NOT NULL,
     position integer NOT NULL,
     step text NOT NULL,
     ok boolean,
@@ -327,7 +327,7 @@ COMMENT ON TABLE run_steps IS
 'The results of a connection test, step by step; ok is NULL for steps that were not reached.';
 
 CREATE TABLE findings (
-    run bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
+    run bigint NOT NULL,
     position integer NOT NULL,
     finding text NOT NULL,
     value text NOT NULL,
@@ -341,7 +341,7 @@ COMMENT ON TABLE findings IS
 COMMENT ON COLUMN findings.ok IS 'Whether this is as OneRoster specifies; NULL for information.';
 
 CREATE TABLE collections (
-    run bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
+    run bigint NOT NULL,
     collection text NOT NULL,
     family text NOT NULL CHECK (family IN ('student', 'staff', 'contact')),
     complete boolean NOT NULL DEFAULT false,
@@ -383,7 +383,7 @@ COMMENT ON COLUMN collections.without_role IS
 'Rows without a role that got the role of their list: the school''s own, of one category.';
 
 CREATE TABLE run_figures (
-    run bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
+    run bigint NOT NULL,
     category text NOT NULL,
     people bigint NOT NULL,
     inactive bigint NOT NULL,
@@ -396,7 +396,7 @@ COMMENT ON COLUMN run_figures.inactive IS 'Rows with status inactive or enabledU
 COMMENT ON COLUMN run_figures.filled IS 'For each field, how many rows have a value.';
 
 CREATE TABLE run_findings (
-    run bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
+    run bigint NOT NULL,
     position integer NOT NULL,
     finding text NOT NULL CHECK (finding IN ('inactive_some', 'inactive_all', 'category_empty', 'field_vanished',
         'roles_ended', 'no_role',
@@ -418,7 +418,7 @@ COMMENT ON COLUMN run_findings.needs_look IS
 'Needs a look. A lasting finding needs one only in the run that found it first.';
 
 CREATE TABLE changes (
-    run bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
+    run bigint NOT NULL,
     change integer NOT NULL,
     site text NOT NULL,
     category text,
@@ -475,7 +475,7 @@ COMMENT ON COLUMN changes.done_by IS
 'The run that carried out the change: the sync itself, the apply of a preview, or the approval of a held change.';
 
 CREATE TABLE links (
-    connection text NOT NULL REFERENCES connections ON DELETE CASCADE,
+    connection text NOT NULL,
     sourced_id text COLLATE "C" NOT NULL,
     site text NOT NULL,
     person_id text NOT NULL,
@@ -504,8 +504,7 @@ CREATE TABLE conflict_candidates (
     change integer NOT NULL,
     person_id text NOT NULL,
     found_by text NOT NULL CHECK (found_by IN ('link', 'row', 'former id', 'identifier', 'e-mail', 'unique index')),
-    PRIMARY KEY (run, change, person_id, found_by),
-    FOREIGN KEY (run, change) REFERENCES changes ON DELETE CASCADE
+    PRIMARY KEY (run, change, person_id, found_by)
 );
 COMMENT ON TABLE conflict_candidates IS 'For each conflict of a plan, who could be meant and what points to them.';
 
@@ -531,8 +530,7 @@ CREATE TABLE conflict_pairs (
     person_archived boolean,
     agrees text[],
     differs text[],
-    PRIMARY KEY (run, change, pair),
-    FOREIGN KEY (run, change) REFERENCES changes ON DELETE CASCADE
+    PRIMARY KEY (run, change, pair)
 );
 COMMENT ON TABLE conflict_pairs IS
 'The conflicts of a connection''s latest plan as roster_conflicts shows them: each roster row with each person it '
@@ -542,7 +540,7 @@ COMMENT ON COLUMN conflict_pairs.agrees IS
 'that is empty on either side is neither here nor in differs.';
 
 CREATE TABLE match_decisions (
-    connection text NOT NULL REFERENCES connections ON DELETE CASCADE,
+    connection text NOT NULL,
     sourced_id text COLLATE "C" NOT NULL,
     person_id text,
     decision text NOT NULL CHECK (CASE decision WHEN 'never the same' THEN person_id IS NOT NULL
@@ -563,7 +561,7 @@ COMMENT ON COLUMN match_decisions.decision IS
 'never the same: the row is not this person; new person: it is no one at the site; skip: it is ignored.';
 
 CREATE TABLE column_owners (
-    connection text NOT NULL REFERENCES connections ON DELETE CASCADE,
+    connection text NOT NULL,
     column_name text NOT NULL,
     owner text NOT NULL CHECK (owner IN ('local', 'sis unless edited')),
     PRIMARY KEY (connection, column_name)
@@ -577,15 +575,14 @@ CREATE TABLE written_values (
     column_name text NOT NULL,
     person_id text NOT NULL,
     hash bigint,
-    PRIMARY KEY (connection, column_name, person_id),
-    FOREIGN KEY (connection, column_name) REFERENCES column_owners ON DELETE CASCADE
+    PRIMARY KEY (connection, column_name, person_id)
 );
 COMMENT ON TABLE written_values IS
 'For columns owned by the SIS unless edited: a hash of the value that a sync wrote last, or found at first. If the '
 'value differs now, it was edited here.';
 
 CREATE TABLE stored_values (
-    connection text NOT NULL REFERENCES connections ON DELETE CASCADE,
+    connection text NOT NULL,
     person_id text NOT NULL,
     column_name text NOT NULL,
     sent bigint NOT NULL,
@@ -597,7 +594,7 @@ COMMENT ON TABLE stored_values IS
 'the person has the stored value, the sent value counts as equal. Emptied by roster_attach_people.';
 
 CREATE TABLE planned_links (
-    run bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
+    run bigint NOT NULL,
     sourced_id text COLLATE "C" NOT NULL,
     deed text NOT NULL CHECK (deed IN ('insert', 'replace', 'update', 'delete')),
     change integer,
@@ -622,7 +619,7 @@ COMMENT ON COLUMN planned_links.archived IS 'Whether archived_run is set or clea
 COMMENT ON COLUMN planned_links.seen IS 'A hash of the link as the plan saw it; NULL if there was none.';
 
 CREATE TABLE link_changes (
-    run bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
+    run bigint NOT NULL,
     sourced_id text COLLATE "C" NOT NULL,
     before jsonb,
     PRIMARY KEY (run, sourced_id)
@@ -634,7 +631,7 @@ COMMENT ON TABLE link_changes IS
 COMMENT ON COLUMN link_changes.before IS 'The row of links; NULL if there was none.';
 
 CREATE TABLE recipients (
-    connection text NOT NULL REFERENCES connections ON DELETE CASCADE,
+    connection text NOT NULL,
     email text NOT NULL,
     send text NOT NULL DEFAULT 'always' CHECK (send IN ('always', 'problems', 'changes', 'never')),
     manual boolean NOT NULL DEFAULT false,

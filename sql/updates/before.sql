@@ -126,9 +126,9 @@ BEGIN
 END
 $$;
 
--- What the new version makes again is taken away: policies, internal functions, types, views and tables of rights.
--- Views of users depend on views of the extension, so these stay, for the moment with nothing behind their columns.
--- Nothing of the extension is called before it is new.
+-- What the new version makes again is taken away: policies, triggers, internal functions, types, views and tables of
+-- rights. Views of users depend on views of the extension, so these stay, for the moment with nothing behind their
+-- columns. Nothing of the extension is called before it is new.
 DO $$
 DECLARE
     changed_functions CONSTANT name[] := ARRAY['@CHANGED@']::name[];
@@ -157,6 +157,10 @@ BEGIN
             JOIN pg_namespace n ON n.oid = c.relnamespace
             JOIN pg_policy p ON p.polrelid = c.oid
         WHERE m.classid = 'pg_class'::regclass AND p.polname = 'levels'
+        UNION ALL
+        SELECT format('DROP TRIGGER %I ON %s', t.tgname, t.tgrelid::regclass)
+        FROM pg_temp.minga_roster_members m JOIN pg_trigger t ON t.tgfoid = m.objid
+        WHERE m.classid = 'pg_proc'::regclass AND NOT t.tgisinternal
     LOOP
         EXECUTE command;
     END LOOP;
