@@ -13,7 +13,6 @@
 #include <limits.h>
 
 #include "access/xact.h"
-#include "access/xlog.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -34,7 +33,6 @@ static int	keep_audit = 1095;
 PGDLLEXPORT void _PG_init(void);
 
 ROSTER_FUNCTION(roster_setting);
-ROSTER_FUNCTION(roster_server_origin);
 
 static void
 define_text(const char *name, const char *description, char **variable)
@@ -135,23 +133,10 @@ _PG_init(void)
 	MarkGUCPrefixReserved("minga_roster");
 }
 
-/* Identity of this database, palloc'd: "system identifier/oid". */
-static char *
-server_origin(void)
-{
-	return psprintf(UINT64_FORMAT "/%u", GetSystemIdentifier(), MyDatabaseId);
-}
-
 Datum
 roster_setting(PG_FUNCTION_ARGS)
 {
 	char	   *name = psprintf("minga_roster.%s", text_to_cstring(PG_GETARG_TEXT_PP(0)));
 
 	PG_RETURN_TEXT_P(cstring_to_text(GetConfigOptionByName(name, NULL, false)));
-}
-
-Datum
-roster_server_origin(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_TEXT_P(cstring_to_text(server_origin()));
 }

@@ -129,4 +129,5 @@ my $before = contents(dirname($by_hand) . '/before.sql');
 $before =~ s/\@OLD\@/$old/g;
 $before =~ s/\@NEW\@/$new/g;
 $before =~ s/'\@CHANGED\@'/$gone/g;
-print $before, "\n", contents($by_hand), "\n", map { "$_\n" } @again;
+my ($tables, $afterwards) = split(/^-- Afterwards\b[^\n]*\n/m, contents($by_hand));
+print $before, "\n", $tables, "\n", map({ "$_\n" } @again), $afterwards // '';

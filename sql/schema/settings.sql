@@ -11,11 +11,20 @@ COMMENT ON FUNCTION minga_roster_internal.clock() IS
 'The time used for evenings, retries and retention: the start of the transaction, or minga_roster.test_clock if a test '
 'has set it.';
 
+CREATE TABLE minga_roster_internal.origin (
+    only_one boolean NOT NULL PRIMARY KEY DEFAULT true CHECK (only_one),
+    token uuid NOT NULL DEFAULT gen_random_uuid()
+);
+INSERT INTO minga_roster_internal.origin DEFAULT VALUES;
+COMMENT ON TABLE minga_roster_internal.origin IS
+'One row, drawn by CREATE EXTENSION: tells this database from its copies. Never dumped, so that a restored copy has '
+'its own; pg_upgrade keeps it.';
+
 CREATE FUNCTION minga_roster_internal.server_origin() RETURNS text
 LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'roster_server_origin';
 COMMENT ON FUNCTION minga_roster_internal.server_origin() IS
-'The system identifier of the cluster and the OID of the database, "7301…/16384": tells a restored copy from the '
-'original database.';
+'The token of table origin and the OID of the database, "6f1c…/16384": tells a restored copy from the original '
+'database.';
 
 CREATE FUNCTION minga_roster_internal.readable(content text) RETURNS text
 LANGUAGE C IMMUTABLE STRICT AS 'MODULE_PATHNAME', 'roster_readable';

@@ -16,3 +16,18 @@ BEGIN
     END LOOP;
 END
 $$;
+
+-- Afterwards, with all that is new there.
+
+-- The database is told from its copies by a token, and no longer by the system identifier, which pg_upgrade changes.
+DO $$
+DECLARE
+    old_origin CONSTANT text := format('%s/%s', (SELECT p.system_identifier FROM pg_control_system() p),
+        (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()));
+    new_origin CONSTANT text := minga_roster_internal.server_origin();
+BEGIN
+    UPDATE minga_roster.connections c SET enabled_origin = new_origin WHERE c.enabled_origin = old_origin;
+    UPDATE minga_roster.outbox o SET origin = new_origin WHERE o.origin = old_origin;
+    UPDATE minga_roster.role_levels l SET origin = new_origin WHERE l.origin = old_origin;
+END
+$$;

@@ -19,6 +19,7 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
@@ -374,6 +375,18 @@ given_arguments(const Passage *passage, FunctionCallInfo fcinfo)
 							   PointerGetDatum(construct_array(values, given, TEXTOID, -1, false, TYPALIGN_INT)));
 }
 
+/* Throws 25006 on a standby, before anything fails there that says less. */
+void
+refuse_on_standby(const char *function)
+{
+	if (RecoveryInProgress())
+		ereport(ERROR,
+				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+				 errmsg("cannot execute %s during recovery", function),
+				 errdetail("This server is a standby."),
+				 errhint("Call it on the primary server.")));
+}
+
 /* Calls the function behind the door, and puts the call on record where it may write. */
 static Datum
 call_behind(FunctionCallInfo fcinfo, void *arg)
@@ -381,6 +394,8 @@ call_behind(FunctionCallInfo fcinfo, void *arg)
 	PassedCall *call = arg;
 	Datum		result;
 
+	if (call->passage->writes)
+		refuse_on_standby(call->passage->name);
 	if (call->gathers)
 	{
 		call->inner->args[0].value = given_arguments(call->passage, fcinfo);

@@ -18,7 +18,6 @@
 
 #include "access/transam.h"
 #include "access/xact.h"
-#include "access/xlog.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -51,17 +50,6 @@ ROSTER_FUNCTION(roster_run_due);
 
 /* The id that drawing a run number assigned to the current transaction. */
 static TransactionId drawn_transaction_id = InvalidTransactionId;
-
-static void
-refuse_on_standby(const char *function)
-{
-	if (RecoveryInProgress())
-		ereport(ERROR,
-				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
-				 errmsg("cannot execute %s during recovery", function),
-				 errdetail("This server is a standby."),
-				 errhint("Call it on the primary server.")));
-}
 
 static void
 refuse_in_transaction(const char *function)
