@@ -12,5 +12,5 @@ cron.use_background_workers = on
 minga_roster.key_file = '${MINGA_ROSTER_KEY_FILE:-/run/secrets/minga_roster.key}'
 CONF
 pg_ctl -D "$PGDATA" -m fast -w restart
-psql -v ON_ERROR_STOP=1 --no-psqlrc --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" \
+PGHOST='' PGHOSTADDR='' psql -v ON_ERROR_STOP=1 --no-psqlrc --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" \
 	-c 'CREATE EXTENSION pg_cron' -c 'CREATE EXTENSION minga_roster'

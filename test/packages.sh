@@ -6,7 +6,8 @@
 #                                     builds the packages in one fresh system, runs lintian, installs them in another,
 #                                     walks through the set-up guide there (test/demo.sh), removes them, and looks for
 #                                     what stays
-#   test/packages.sh docker [SUITE]   carries out the steps of the Dockerfile on a fresh system with PostgreSQL
+#   test/packages.sh docker [SUITE]   carries out the steps of the Dockerfile on a fresh system with PostgreSQL, which
+#                                     stands for the official image, and starts what comes out as its entrypoint would
 #
 # PACKAGES_KEEP=DIRECTORY keeps the archive, the packages and the logs there.
 set -euo pipefail
@@ -48,6 +49,8 @@ base() {
 	# No package starts a service or makes a cluster.
 	printf '#!/bin/sh\nexit 101\n' > "$work/base-$1/usr/sbin/policy-rc.d"
 	chmod +x "$work/base-$1/usr/sbin/policy-rc.d"
+	# What is thrown away need not reach the disk.
+	echo force-unsafe-io > "$work/base-$1/etc/dpkg/dpkg.cfg.d/unsafe-io"
 	mkdir -p "$work/base-$1/etc/postgresql-common"
 	echo 'create_main_cluster = false' > "$work/base-$1/etc/postgresql-common/createcluster.conf"
 }
@@ -141,14 +144,44 @@ try_suite() {
 	echo "nothing stays"
 }
 
+# try_dockerfile SUITE
+try_dockerfile() {
+	local suite=$1 major root
+	base "$suite"
+	system image "$work/base-$suite"
+	install_packages image postgresql
+	major=$(basename "$work/image/root/usr/lib/postgresql"/*)
+	say "PostgreSQL $major: the steps of the Dockerfile"
+	"$top/test/run_dockerfile.py" "$source" "$work/image/root" "$work" "$major" > "$work/docker.out" \
+		2> "$work/docker.log" ||
+		{ tail -n 20 "$work/docker.log" >&2; return 1; }
+	root=$(cat "$work/docker.out")
+
+	say "PostgreSQL $major: start"
+	system container "$root"
+	root=$work/container/root
+	install -D -m 0640 <(openssl rand -hex 32) "$root/run/secrets/minga_roster.key"
+	inside container sh -ec "chown root:postgres /run/secrets/minga_roster.key
+		install -d -o postgres /var/lib/postgresql/data /var/run/postgresql"
+	inside container runuser -u postgres -- bash -ec "
+		export PATH=/usr/lib/postgresql/$major/bin:\$PATH PGDATA=/var/lib/postgresql/data POSTGRES_USER=postgres
+		export POSTGRES_DB=school
+		cd
+		initdb --username=postgres --encoding=UTF8 --auth=trust > initdb.log
+		pg_ctl -l first.log -o \"-c listen_addresses=''\" -w start > /dev/null
+		createdb school
+		/docker-entrypoint-initdb.d/50-minga-roster.sh > init.log
+		pg_ctl -m fast -w stop > /dev/null
+		pg_ctl -l server.log -w start > /dev/null
+		psql -X -v ON_ERROR_STOP=1 school -c 'SELECT extname, extversion FROM pg_extension ORDER BY 1' \\
+			-c \"SELECT minga_roster.roster_set_secret('smtp', 'mail password')\"
+		pg_ctl -m fast -w stop > /dev/null"
+}
+
 # Only the archive is made once.
 archive
 if [ "${1:-}" = docker ]; then
-	base "${2:-bookworm}"
-	system image "$work/base-${2:-bookworm}"
-	install_packages image postgresql postgresql-common
-	say "The steps of the Dockerfile"
-	"$top/test/run_dockerfile.py" "$source" "$work"
+	try_dockerfile "${2:-bookworm}"
 else
 	for suite in "${@:-bookworm}"; do try_suite "$suite"; done
 fi

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Makes the archive of a release for PGXN, minga_roster-VERSION.zip: what is committed, without the files of git and CI.
+# Makes the archive of a release for PGXN, minga_roster-VERSION.zip: what is committed, without the files of CI.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
