@@ -54,6 +54,7 @@ SQL_PARTS = \
 	sql/actions/undo.sql \
 	sql/apply/merge.sql \
 	sql/actions/relink.sql \
+	sql/actions/links.sql \
 	sql/actions/decide.sql \
 	sql/privacy/forget.sql \
 	sql/report/report.sql \

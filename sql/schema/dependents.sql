@@ -37,8 +37,8 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation',
             MESSAGE = format('%s "%s" is used by connection "%s"',
                 CASE TG_TABLE_NAME WHEN 'sis' THEN 'preset' ELSE 'people relation' END, name, used_by),
-            HINT = 'Move its connections with minga_roster.roster_configure first. Retired ones go minga_roster.keep_runs '
-                'days after roster_disconnect.';
+            HINT = 'Move its connections with minga_roster.roster_configure first. Retired ones go '
+                'minga_roster.keep_runs days after roster_disconnect.';
     END IF;
     IF TG_TABLE_NAME = 'sis' THEN
         DELETE FROM minga_roster.role_rules r WHERE r.sis = OLD.sis;

@@ -83,7 +83,8 @@ typedef struct PassedCall
 } PassedCall;
 
 /* Arguments that no statement shows: secrets, and IDs of people. */
-static const char *const private_arguments[] = {"secret", "client_secret", "sealed", "person_id", "sourced_id"};
+static const char *const private_arguments[] = {"secret", "client_secret", "sealed", "person_id", "sourced_id",
+"links"};
 
 /* Whom the extension acts for, InvalidOid outside the door. */
 static Oid	current_caller = InvalidOid;

@@ -32,6 +32,8 @@ INSERT INTO calls (function, call) VALUES
     ('roster_set_column_owner', $$roster_set_column_owner('audited', 'phone', 'local')$$),
     ('roster_notify', $$roster_notify('audited', 'value@x.example')$$),
     ('roster_remove_recipient', $$roster_remove_recipient('audited', 'value@x.example')$$),
+    ('roster_import_links', $$roster_import_links('audited', '{"site": "audited", "school_id": "value", "links": [],
+        "decisions": []}')$$),
     ('roster_enable', $$roster_enable('audited')$$),
     ('roster_disable', $$roster_disable('audited')$$),
     ('roster_disconnect', $$roster_disconnect('audited')$$),

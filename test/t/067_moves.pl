@@ -1,0 +1,212 @@
+# A database moves: by pg_dump and a parallel restore, from the dump of a release, by pg_upgrade, to a standby that is
+# promoted, by logical replication of people, and through DROP EXTENSION with saved links. Each table has rows, they
+# come along, and a sync afterwards changes nothing.
+# RELEASE_DATA=FILE writes the rows for sql/releases (docs/develop.md).
+
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+
+use Catalog;
+use Cwd qw(getcwd);
+use FullDatabase;
+use OneRosterServer;
+use RosterCluster;
+use Test::More;
+
+my $top = getcwd();
+my $server = OneRosterServer->new(FullDatabase::school());
+my $roster = RosterCluster->new('moves', init => { allows_streaming => 'logical' });
+my $node = $roster->node;
+my $files = PostgreSQL::Test::Utils::tempdir();
+
+FullDatabase::use_key($roster);
+FullDatabase::fill($roster, $server);
+is(join(' ', FullDatabase::empty_tables($node, 'postgres')), '', 'each table has rows');
+FullDatabase::write_file($roster, $ENV{RELEASE_DATA}) if $ENV{RELEASE_DATA};
+$roster->sql("SELECT roster_enable('mesa-high')");
+
+# The rows of the tables that a dump carries, in the columns that both versions have.
+sub dumped_rows
+{
+	my ($here, $database, $columns) = @_;
+	my @tables = split /\n/, $here->safe_psql($database, 'SET search_path = pg_catalog; SELECT u.config::regclass '
+		  . "FROM pg_extension e CROSS JOIN unnest(e.extconfig) u (config) JOIN pg_class c ON c.oid = u.config "
+		  . "WHERE e.extname = 'minga_roster' AND c.relkind = 'r' ORDER BY 1");
+	my %rows;
+
+	foreach my $table (@tables)
+	{
+		$columns->{$table} //= $here->safe_psql($database, "SELECT string_agg(quote_ident(attname), ', ' ORDER BY "
+			  . "attnum) FROM pg_attribute WHERE attrelid = '$table'::regclass AND attnum > 0 AND NOT attisdropped");
+		$rows{$table} = $here->safe_psql($database,
+			"SET search_path = pg_catalog; SELECT row($columns->{$table})::text FROM $table ORDER BY 1");
+	}
+	return \%rows;
+}
+
+# The names of the tables whose rows are not the same.
+sub different
+{
+	my ($rows, $others) = @_;
+	return join ' ', grep { !defined $others->{$_} || $rows->{$_} ne $others->{$_} } sort keys %$rows;
+}
+
+# What a sync does where nothing changed in the SIS.
+sub sync
+{
+	my ($here, $database) = @_;
+	return $here->safe_psql($database, 'SELECT state, created, linked, updated, restored, archived, held FROM '
+		  . "minga_roster.roster_sync('mesa-high')");
+}
+my $unchanged = 'succeeded|0|0|0|0|0|0';
+
+# pg_dump and pg_restore -j
+my %columns;
+my $rows = dumped_rows($node, 'postgres', \%columns);
+cmp_ok(scalar keys %$rows, '>', 25, 'a dump carries tables');
+command_ok([ 'pg_dump', '-Fd', '-d', $node->connstr('postgres'), '-f', "$files/dump" ], 'pg_dump');
+my ($list) = run_command([ 'pg_restore', '-l', "$files/dump" ]);
+append_to_file("$files/list", join "\n", (grep { !/ cron | pg_cron/ } split /\n/, $list), '');
+foreach my $jobs (1, 4)
+{
+	my $copy = "copy_$jobs";
+	$node->safe_psql('postgres', "CREATE DATABASE $copy TEMPLATE template0");
+	command_ok([ 'pg_restore', '-e', '-j', $jobs, '-L', "$files/list", '-d', $node->connstr($copy), "$files/dump" ],
+		"pg_restore -j $jobs");
+	is(different($rows, dumped_rows($node, $copy, \%columns)), '', '... has the same rows');
+	is(join("\n", Catalog::differences('the copy', [ Catalog::facts($node, $copy) ], 'the original',
+		[ Catalog::facts($node, 'postgres') ])), '', '... and the same catalog');
+	like($node->safe_psql($copy,
+		"SELECT blocked_reason FROM minga_roster.roster_status WHERE connection = 'mesa-high'"),
+		qr/copy|restored/i, '... and is known for a copy');
+}
+is(sync($node, 'copy_4'), $unchanged, 'a sync of the copy changes nothing');
+
+# The dump of a release, restored where the present version is installed
+my ($release) = map { m{--([^/]*)\.sql$} } sort glob("$top/sql/releases/*.sql");
+$node->safe_psql('postgres', "CREATE DATABASE former TEMPLATE template0");
+$node->safe_psql('postgres', 'CREATE DATABASE present TEMPLATE template0');
+FullDatabase::load($node, 'former', $release, "$top/test/releases/$release.dump");
+my %former;
+my $former_rows = dumped_rows($node, 'former', \%former);
+command_ok([ 'pg_dump', '-Fd', '-d', $node->connstr('former'), '-f', "$files/former" ], "pg_dump of $release");
+command_ok([ 'pg_restore', '-e', '-j', 4, '-d', $node->connstr('present'), "$files/former" ],
+	"pg_restore of a dump of $release");
+is(different($former_rows, dumped_rows($node, 'present', \%former)), '', '... has the same rows');
+isnt($node->safe_psql('present', "SELECT extversion FROM pg_extension WHERE extname = 'minga_roster'"), $release,
+	'... in the present version');
+FullDatabase::meet($node, 'present', $server);
+is(sync($node, 'present'), $unchanged, '... and a sync changes nothing');
+
+# A standby reads, and refuses in one way what writes; promoted, it goes on.
+$node->backup('base');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($node, 'base', has_streaming => 1);
+$standby->append_conf('postgresql.conf', "cron.database_name = 'nowhere'");
+$standby->start;
+$node->wait_for_catchup($standby);
+like($standby->safe_psql('postgres', 'SELECT minga_roster.roster_report(max(run)) FROM minga_roster.runs '
+	  . "WHERE kind = 'sync'"), qr/Mesa|school/i, 'a standby reports');
+is($standby->safe_psql('postgres', 'SELECT count(*) FROM minga_roster.roster_status'), '2', '... shows the status');
+isnt($standby->safe_psql('postgres', 'SELECT count(*) FROM minga_roster.roster_health()'), '0', '... and its health');
+foreach my $call ("roster_toggle('mesa-high', 'student', archive => true)", "roster_sync('mesa-high')",
+	"roster_configure('mesa-high', guard_percent => 5)", "roster_enable('mesa-high')", "roster_run_due()",
+	"roster_set_secret('mesa-high', 'x')", "roster_notify('mesa-high', 'a\@b.example')",
+	"roster_decide('mesa-high', 'new-2', 'skip')", "roster_forget('mesa', sourced_id => 'new-2')",
+	"roster_grant('mesa_reader', 'owner', site => 'mesa')", 'roster_rotate_key()')
+{
+	my ($name) = $call =~ /^(\w+)/;
+	like(($standby->psql('postgres', "\\set VERBOSITY verbose\nSELECT minga_roster.$call"))[2],
+		RosterCluster::in_order(qr/ERROR:  25006: cannot execute $name during recovery/,
+			qr/HINT:  Call it on the primary server/), "... and refuses $name");
+}
+
+# People are replicated: a subscriber gets what a sync changes.
+my $subscriber = PostgreSQL::Test::Cluster->new('subscriber');
+$subscriber->init;
+$subscriber->start;
+my ($definition) = run_command([ 'pg_dump', '-s', '-t', 'public.people', '-d', $node->connstr('postgres') ]);
+$definition = join "\n", grep { !/^\\|OWNER TO|^(?:CREATE TRIGGER|SELECT pg_catalog\.set_config)/ }
+  split /\n/, $definition;
+$subscriber->safe_psql('postgres', $definition);
+$roster->sql('CREATE PUBLICATION people FOR TABLE public.people');
+$subscriber->safe_psql('postgres', 'CREATE SUBSCRIPTION people CONNECTION '
+	  . RosterCluster::quote($node->connstr('postgres')) . ' PUBLICATION people');
+$subscriber->wait_for_subscription_sync($node, 'people');
+FullDatabase::play($server, 4);
+my $changed = $roster->sql("SELECT created + updated + archived FROM roster_sync('mesa-high')");
+cmp_ok($changed, '>', 5, 'a sync changes people');
+$node->wait_for_catchup('people');
+my $people = 'SELECT md5(string_agg(p::text, \',\' ORDER BY person_id)) FROM public.people p';
+is($subscriber->safe_psql('postgres', $people), $roster->sql($people), '... and the subscriber has them so');
+$subscriber->safe_psql('postgres', 'DROP SUBSCRIPTION people');
+$subscriber->stop;
+
+$node->wait_for_catchup($standby);
+$standby->promote;
+is(sync($standby, 'postgres'), $unchanged, 'a promoted standby goes on');
+is($standby->safe_psql('postgres', "SELECT c.enabled_origin = minga_roster_internal.server_origin() "
+	  . "FROM minga_roster.connections c WHERE connection = 'mesa-high'"), 't', '... with its evenings');
+$standby->stop;
+
+# pg_upgrade, to another version with UPGRADE_BINDIR
+my $key_file = $roster->key_file;
+my $new_bindir = $ENV{UPGRADE_BINDIR} // $node->config_data('--bindir');
+$roster->sql('DROP PUBLICATION people');
+$node->safe_psql('postgres', "DROP DATABASE $_") foreach qw(copy_1 copy_4 former present);
+$node->stop;
+my $new = PostgreSQL::Test::Cluster->new('upgraded', $ENV{UPGRADE_BINDIR} ? (install_path => "$new_bindir/..") : ());
+$new->init(extra => [ '--encoding=UTF8', '--locale=C.UTF-8' ]);
+my $settings = join "\n", grep { /^(?:shared_preload|cron\.|max_worker|jit|minga_roster\.)/ } split /\n/,
+  slurp_file($node->data_dir . '/postgresql.conf');
+$new->append_conf('postgresql.conf', "$settings\n");
+$new->append_conf('postgresql.conf', "minga_roster.ca_file = '" . $server->ca_file . "'\n");
+{
+	chdir($files) or die "could not change to $files: $!";
+	command_ok([ "$new_bindir/pg_upgrade", '-b', $node->config_data('--bindir'), '-B', $new_bindir, '-d',
+		$node->data_dir, '-D', $new->data_dir, '-s', $new->host, '-p', $node->port, '-P', $new->port ], 'pg_upgrade');
+	chdir($top) or die "could not change to $top: $!";
+}
+$new->start;
+is($new->safe_psql('postgres', "SELECT paused_cause IS NULL AND c.enabled_origin = "
+	  . "minga_roster_internal.server_origin() FROM minga_roster.connections c WHERE connection = 'mesa-high'"), 't',
+	'evenings go on after pg_upgrade');
+is(sync($new, 'postgres'), $unchanged, '... and a sync changes nothing');
+
+# DROP EXTENSION, and create it again with the links that were saved
+my $m = 'SET search_path = public, minga_roster;';
+my ($secret, $url) = map { RosterCluster::quote($_) } $server->client_secret, $server->url;
+my $reconnect = "$m SELECT roster_attach_people('public.people'); SELECT roster_connect('mesa-high', url => $url, "
+  . "client_id => '@{[$server->client_id]}', client_secret => $secret, app_name => 'minga', school_id => "
+  . "'@{[$server->school_id]}', people => 'public.people', site => 'mesa', time_zone => 'America/Denver'); "
+  . "SELECT roster_toggle('mesa-high', auto_update => true, archive => true); "
+  . "SELECT roster_configure('mesa-high', parent_contact => true, guard_percent => 100);";
+$new->safe_psql('postgres', "$m CREATE TABLE saved_links AS SELECT connection, roster_export_links(connection) "
+	  . 'AS links FROM connections; UPDATE people SET identifier = NULL, email = NULL WHERE person_id = (SELECT p.person_id FROM '
+	  . "people p JOIN links l ON l.person_id = p.person_id::text WHERE l.connection = 'mesa-high' "
+	  . "AND p.archived_at IS NULL AND p.role = 'student' ORDER BY 1 LIMIT 1)");
+my $links = $new->safe_psql('postgres', "SELECT count(*) FROM minga_roster.links");
+$new->safe_psql('postgres', 'DROP EXTENSION minga_roster; CREATE EXTENSION minga_roster');
+$new->safe_psql('postgres', $reconnect);
+like(($new->psql('postgres', "\\set VERBOSITY verbose\nSELECT minga_roster.roster_import_links('mesa-high', "
+		  . "jsonb_set(links, '{site}', '\"elsewhere\"')) FROM saved_links WHERE connection = 'mesa-high'"))[2],
+	qr/ERROR:  22023: invalid value for links: "site elsewhere, /, 'links of another site are refused');
+like(($new->psql('postgres', "\\set VERBOSITY verbose\nSELECT minga_roster.roster_import_links('mesa-high', '{}')"))[2],
+	qr/ERROR:  22023: invalid value for links: "\{\}"/, '... and what is no export');
+is($new->safe_psql('postgres', "SELECT minga_roster.roster_import_links(connection, links) FROM saved_links "
+	  . "WHERE connection = 'mesa-high'"), $links, 'the links are imported');
+like(($new->psql('postgres', "\\set VERBOSITY verbose\nSELECT minga_roster.roster_import_links(connection, links) "
+		  . "FROM saved_links WHERE connection = 'mesa-high'"))[2],
+	qr/ERROR:  55000: connection "mesa-high" has links already/, '... once');
+# Who was forgotten is not in an export, and is known by identifier now.
+is(sync($new, 'postgres'), 'succeeded|0|1|1|0|0|0',
+	'a sync creates no one, and gives the student back what the SIS has');
+is($new->safe_psql('postgres', 'SELECT sourced_id FROM minga_roster.links WHERE linked_run > 0'), 'new-4',
+	'... and links only who was forgotten');
+
+$new->stop;
+$server->stop;
+done_testing();
