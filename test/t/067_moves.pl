@@ -185,7 +185,8 @@ my $reconnect = "$m SELECT roster_attach_people('public.people'); SELECT roster_
   . "SELECT roster_toggle('mesa-high', auto_update => true, archive => true); "
   . "SELECT roster_configure('mesa-high', parent_contact => true, guard_percent => 100);";
 $new->safe_psql('postgres', "$m CREATE TABLE saved_links AS SELECT connection, roster_export_links(connection) "
-	  . 'AS links FROM connections; UPDATE people SET identifier = NULL, email = NULL WHERE person_id = (SELECT p.person_id FROM '
+	  . 'AS links FROM connections; UPDATE people SET identifier = NULL, email = NULL '
+	  . 'WHERE person_id = (SELECT p.person_id FROM '
 	  . "people p JOIN links l ON l.person_id = p.person_id::text WHERE l.connection = 'mesa-high' "
 	  . "AND p.archived_at IS NULL AND p.role = 'student' ORDER BY 1 LIMIT 1)");
 my $links = $new->safe_psql('postgres', "SELECT count(*) FROM minga_roster.links");
