@@ -17,8 +17,13 @@ BEGIN
     END IF;
     FOREACH this IN ARRAY statements LOOP
         CONTINUE WHEN this.action <> ALL (actions);
-        PERFORM minga_roster_internal.read_as_owner(people, this.writes, 'pg_temp.plan_hits', VARIADIC arguments);
-        IF this.action = 'create' AND EXISTS (SELECT FROM plan_hits h JOIN plan_writes w USING (change)
+        IF this.keeps_ids THEN
+            PERFORM minga_roster_internal.as_owner(people, this.writes, VARIADIC arguments);
+        ELSE
+            PERFORM minga_roster_internal.read_as_owner(people, this.writes, 'pg_temp.plan_hits', VARIADIC arguments);
+        END IF;
+        IF this.action = 'create' AND NOT this.keeps_ids AND EXISTS (
+            SELECT FROM plan_hits h JOIN plan_writes w USING (change)
             WHERE w.action = 'create' AND w.change BETWEEN low AND high AND w.person_id <> h.person_id) THEN
             -- A trigger gave people other ids.
             UPDATE plan_writes w SET person_id = h.person_id
@@ -60,8 +65,9 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.write_range(connections, minga_roster_internal.write_statement[], integer,
     integer) IS
 'Carries out the rows of plan_writes from change low to high on the people relation, as its owner, and reads back what '
-    'is there: plan_hits has what was done, plan_found who is there. A person who is not as before says is not hit. '
-    'hidden are the rows of which nothing is to be seen, kept the updates after which the person is as before.';
+    'is there: plan_hits has what was done, but for creates that keep their ids; plan_found who is there. A person who '
+    'is not as before says is not hit. hidden are the rows of which nothing is to be seen, kept the updates after '
+    'which the person is as before.';
 
 CREATE FUNCTION minga_roster_internal.note_written(low integer, high integer) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -204,6 +210,7 @@ BEGIN
         DROP INDEX pg_temp.plan_writes_change, pg_temp.plan_written_person, pg_temp.plan_people_person;
     END IF;
     PERFORM minga_roster_internal.revoke_temp(connection.people, 'plan_writes');
+    ANALYZE plan_written (change, person_id);
     PERFORM minga_roster_internal.remember_stored(connection);
 END
 $$;
@@ -237,6 +244,7 @@ BEGIN
     IF creates <> '{}' THEN
         PERFORM minga_roster_internal.read_as_owner(connection.people,
             minga_roster_internal.new_ids_query(connection.people), 'pg_temp.plan_drawn_ids', creates::text);
+        ANALYZE plan_drawn_ids (change);
     END IF;
 END
 $$;
@@ -244,7 +252,7 @@ COMMENT ON FUNCTION minga_roster_internal.draw_ids(connections, text) IS
 'Fills plan_drawn_ids: draws the ids of new people by the relation''s own default.';
 
 CREATE FUNCTION minga_roster_internal.open_writes(connection connections, of_state text) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '24MB' AS $$
 BEGIN
     PERFORM minga_roster_internal.draw_ids(connection, of_state);
     INSERT INTO plan_writes (change, action, category, person_id, sourced_id, before, after)
@@ -259,7 +267,7 @@ COMMENT ON FUNCTION minga_roster_internal.open_writes(connections, text) IS
 'Fills plan_writes with the changes to people of plan_changes in this state, less those in plan_refusals.';
 
 CREATE FUNCTION minga_roster_internal.open_link_writes() RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '24MB' AS $$
 BEGIN
     INSERT INTO plan_link_writes (sourced_id, deed, change, person_id, category, role_written, rule, linked_run,
         missing, returned, archived)
@@ -315,7 +323,7 @@ BEGIN
     UPDATE plan_written w SET links = true
     FROM plan_link_writes l
     WHERE w.code = 'kept' AND l.change = w.change AND l.deed IN ('insert', 'replace');
-    -- What waits for a change that was not carried out is not written.
+    -- What waits for a change that was not carried out is not written. Plain new links need no copy.
     INSERT INTO plan_due_links
     SELECT d.*
     FROM (
@@ -328,7 +336,8 @@ BEGIN
             UNION
             SELECT f.change, false FROM plan_refusals f WHERE f.code IS NOT NULL
         ) u ON u.change = l.change
-        WHERE u.change IS NULL OR u.kept OR l.deed = 'update'
+        WHERE (u.change IS NULL OR u.kept OR l.deed = 'update')
+            AND (l.deed <> 'insert' OR l.linked_run IS NOT NULL)
     ) d
     WHERE d.deed <> 'update' OR d.category IS NOT NULL OR d.role_written IS NOT NULL OR d.missing OR d.returned
         OR d.archived IS NOT NULL;
@@ -347,8 +356,19 @@ BEGIN
     INSERT INTO minga_roster.links (connection, sourced_id, site, person_id, category, role_written, rule, linked_run)
     SELECT run.connection, w.sourced_id, run.site, coalesce(w.person_id, p.person_id), w.category, w.role_written,
         w.rule, coalesce(w.linked_run, run.run)
-    FROM plan_due_links w LEFT JOIN plan_written p ON p.change = w.change AND p.action = 'create'
-    WHERE w.deed IN ('insert', 'replace');
+    FROM (
+        SELECT d.sourced_id, d.change, d.person_id, d.category, d.role_written, d.rule, d.linked_run
+        FROM plan_due_links d WHERE d.deed IN ('insert', 'replace')
+        UNION ALL
+        SELECT l.sourced_id, l.change, l.person_id, l.category, l.role_written, l.rule, NULL::bigint
+        FROM plan_link_writes l
+        WHERE l.deed = 'insert' AND l.linked_run IS NULL
+            AND (l.change IS NULL OR l.change NOT IN (
+                SELECT t.change FROM plan_written t WHERE NOT t.done AND t.code IS DISTINCT FROM 'kept'
+                UNION ALL
+                SELECT f.change FROM plan_refusals f WHERE f.code IS NOT NULL))
+    ) w
+    LEFT JOIN plan_written p ON p.change = w.change AND p.action = 'create';
     UPDATE minga_roster.links l
     SET category = coalesce(w.category, l.category), role_written = coalesce(w.role_written, l.role_written),
         missed_since = CASE WHEN w.missing THEN moment WHEN NOT w.returned THEN l.missed_since END,
@@ -365,12 +385,17 @@ COMMENT ON FUNCTION minga_roster_internal.write_links(runs) IS
 CREATE FUNCTION minga_roster_internal.settle_changes(run runs, planned_in bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
-    UPDATE minga_roster.changes c
-    SET person_id = s.person_id, action = s.action, rule = s.rule, reason = s.reason, before = s.before,
-        after = s.after, state = s.state, state_at = s.state_at, state_reason = s.state_reason,
-        state_cause = s.state_cause, seen = s.seen, done_by = s.done_by, conflict = s.conflict, stored = s.stored
-    FROM minga_roster_internal.settled_changes(planned_in, settle_changes.run) s
-    WHERE c.run = planned_in AND c.change = s.change AND c.state = 'planned';
+    EXECUTE minga_roster_internal.fill_template($template$
+        UPDATE minga_roster.changes c
+        SET person_id = s.person_id, action = s.action, rule = s.rule, reason = s.reason, before = s.before,
+            after = s.after, state = s.state, state_at = s.state_at, state_reason = s.state_reason,
+            state_cause = s.state_cause, seen = s.seen, done_by = s.done_by, conflict = s.conflict,
+            stored = s.stored
+        FROM ({settled}) s (run, change, site, category, person_id, sourced_ids, action, rule, reason, before, after,
+            state, state_at, state_reason, state_cause, seen, done_by, conflict, same_name, stored)
+        WHERE c.run = $1 AND c.change = s.change AND c.state = 'planned'
+        $template$, 'settled', minga_roster_internal.settled_changes_query())
+    USING planned_in, settle_changes.run, minga_roster_internal.clock();
     IF EXISTS (SELECT FROM plan_written w WHERE w.code = 'not stored' AND w.action = 'create') THEN
         PERFORM minga_roster_internal.keep_conflict_pairs(minga_roster_internal.known_run(planned_in));
     END IF;

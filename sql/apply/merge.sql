@@ -226,10 +226,11 @@ COMMENT ON FUNCTION minga_roster_internal.lock_people(connections) IS
 'Takes the lock for writing to the people relation before anything is read from it. A run that took it later could '
     'deadlock with a session that can read the relation and waits for a stronger lock.';
 
--- The plan's tables are joined by hashes, without sorts; a few hundred rows tell how large these become.
+-- The plan's tables are joined by hashes, without sorts; a few hundred rows tell how large these become. The hash table
+-- of a very large school goes to files rather than to twice the memory of a sort.
 CREATE FUNCTION minga_roster_internal.merge_run(run bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET default_statistics_target = 1
-    SET enable_mergejoin = off AS $$
+    SET enable_mergejoin = off SET hash_mem_multiplier = 1 AS $$
 DECLARE
     this minga_roster.runs := minga_roster_internal.known_run(merge_run.run);
 BEGIN

@@ -30,14 +30,24 @@ COMMENT ON FUNCTION minga_roster_internal.value_hash(text) IS 'The hash of a val
 CREATE FUNCTION minga_roster_internal.missing_people(connection connections, low integer, high integer)
 RETURNS integer[]
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    twice text[] := (SELECT minga_roster_internal.repeated(f.person_id) FROM plan_found f);
 BEGIN
+    -- The first people of a site can be no one else.
+    IF twice = '{}' AND NOT EXISTS (SELECT FROM plan_people) AND NOT EXISTS (SELECT FROM plan_written d WHERE d.done)
+        AND NOT EXISTS (SELECT FROM minga_roster.links l WHERE l.site = connection.site)
+        AND (SELECT count(*) FROM plan_found f) = (SELECT count(*) FROM plan_writes w
+            WHERE w.action = 'create' AND w.code IS NULL AND w.change BETWEEN low AND high)
+    THEN
+        RETURN '{}';
+    END IF;
     RETURN ARRAY(
         SELECT w.change
         FROM plan_writes w
-        LEFT JOIN (SELECT f.person_id, min(f.change) AS change FROM plan_found f GROUP BY f.person_id
-            HAVING count(*) = 1) f ON f.change = w.change
+        LEFT JOIN plan_found f ON f.change = w.change
         WHERE w.action = 'create' AND w.code IS NULL AND w.change BETWEEN low AND high
             AND (f.change IS NULL
+                OR f.person_id = ANY (twice)
                 OR EXISTS (SELECT FROM plan_people p WHERE p.person_id = f.person_id)
                 OR EXISTS (SELECT FROM plan_written d WHERE d.done AND d.person_id = f.person_id)
                 OR EXISTS (SELECT FROM minga_roster.links l

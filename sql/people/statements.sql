@@ -552,12 +552,23 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.update_statement(regclass, text, text[], text) IS
 'Archives, updates or restores the people who fit, and returns which writes reached a person.';
 
+CREATE FUNCTION minga_roster_internal.keeps_ids(relation regclass) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT c.relkind = 'r' AND NOT c.relhasrules
+        AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal)
+    FROM pg_class c
+    WHERE c.oid = relation
+$$;
+COMMENT ON FUNCTION minga_roster_internal.keeps_ids(regclass) IS
+'Whether new people have the ids that they are written with: in a table whose owner has given it no trigger or rule.';
+
 CREATE FUNCTION minga_roster_internal.insert_statement(relation regclass, written text[]) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     terms record := minga_roster_internal.people_terms(relation);
     attributes text;
     new_values text;
+    new_people text;
 BEGIN
     SELECT string_agg(quote_ident(terms.map ->> v.name), ', ' ORDER BY v.nth, v.name),
         string_agg(v.value, E',\n' ORDER BY v.nth, v.name)
@@ -590,26 +601,33 @@ BEGIN
         FROM minga_roster_internal.archive_terms(relation) a
         WHERE a.as_created IS NOT NULL
     ) v (nth, name, value);
+    new_people := minga_roster_internal.fill_template($template$
+        INSERT INTO {people} AS p ({attributes}) OVERRIDING SYSTEM VALUE
+        SELECT {values}
+        FROM pg_temp.plan_writes w
+        WHERE {of_writes}
+        $template$,
+        'people', terms.people,
+        'attributes', attributes,
+        'values', new_values,
+        'of_writes', minga_roster_internal.write_terms('create'));
+    IF minga_roster_internal.keeps_ids(relation) THEN
+        RETURN new_people;
+    END IF;
     RETURN minga_roster_internal.fill_template($template$
         WITH hit AS (
-            INSERT INTO {people} AS p ({attributes}) OVERRIDING SYSTEM VALUE
-            SELECT {values}
-            FROM pg_temp.plan_writes w
-            WHERE {of_writes}
+            {new_people}
             RETURNING pg_catalog.current_setting('roster_write.change')::pg_catalog.int4 AS change,
                 {person_id} AS person_id
         )
         SELECT h.change, h.person_id FROM hit h
         $template$,
-        'people', terms.people,
-        'attributes', attributes,
-        'values', new_values,
-        'of_writes', minga_roster_internal.write_terms('create'),
+        'new_people', new_people,
         'person_id', terms.person_id);
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.insert_statement(regclass, text[]) IS
-'Creates people with these columns, and returns which person each write became.';
+'Creates people with these columns, and returns which person each write became, unless that is known before.';
 
 CREATE FUNCTION minga_roster_internal.written_query(relation regclass, kind text, written text[], fits text)
 RETURNS text
@@ -659,33 +677,39 @@ COMMENT ON FUNCTION minga_roster_internal.written_query(regclass, text, text[], 
 CREATE TYPE minga_roster_internal.write_statement AS (
     action text,
     writes text,
-    reads text
+    reads text,
+    keeps_ids boolean
 );
 COMMENT ON TYPE minga_roster_internal.write_statement IS
-'How a range of writes of this action is carried out, and how its people are read back.';
+'How a range of writes of this action is carried out, and how its people are read back; keeps_ids: the first returns '
+    'nothing, since new people have the ids that they are written with.';
 
 CREATE FUNCTION minga_roster_internal.write_statements(relation regclass)
 RETURNS SETOF minga_roster_internal.write_statement
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-    WITH named AS (
-        SELECT DISTINCT w.action, n.is_new, k.name
-        FROM plan_writes w
-        CROSS JOIN LATERAL (VALUES (true, w.after), (false, w.before)) n (is_new, people)
-        CROSS JOIN LATERAL jsonb_object_keys(n.people) k (name)
-        WHERE k.name = ANY (minga_roster_internal.written_columns() || 'role'::text)
-    ), actions AS (
-        SELECT a.action, ARRAY(SELECT n.name FROM named n WHERE n.action = a.action AND n.is_new) AS written,
-            ARRAY(SELECT n.name FROM named n WHERE n.action = a.action AND NOT n.is_new) AS compared
-        FROM unnest(ARRAY['archive', 'update', 'restore', 'create']) a (action)
-        WHERE EXISTS (SELECT FROM plan_writes w WHERE w.action = a.action)
+    WITH actions AS (
+        SELECT w.action, n.written, n.compared
+        FROM (
+            SELECT w.action, minga_roster_internal.names_of(w.after) AS named_after,
+                minga_roster_internal.names_of(w.before) AS named_before
+            FROM plan_writes w
+            GROUP BY w.action
+        ) w
+        CROSS JOIN LATERAL (
+            SELECT array_agg(c) FILTER (WHERE c = ANY (w.named_after)),
+                array_agg(c) FILTER (WHERE c = ANY (w.named_before))
+            FROM unnest(minga_roster_internal.written_columns() || 'role'::text) c
+        ) n (written, compared)
     )
     SELECT a.action,
         CASE a.action WHEN 'create' THEN minga_roster_internal.insert_statement(relation, a.written)
             ELSE minga_roster_internal.update_statement(relation, a.action, a.written, f.fits) END,
-        minga_roster_internal.written_query(relation, a.action, a.written, f.fits)
+        minga_roster_internal.written_query(relation, a.action, a.written, f.fits),
+        a.action = 'create' AND minga_roster_internal.keeps_ids(relation)
     FROM actions a
     CROSS JOIN LATERAL (SELECT CASE a.action WHEN 'create' THEN 'true'
         ELSE minga_roster_internal.fits_terms(relation, a.action, a.compared) END AS fits) f
+    ORDER BY array_position(ARRAY['archive', 'update', 'restore', 'create'], a.action)
 $$;
 COMMENT ON FUNCTION minga_roster_internal.write_statements(regclass) IS
 'The statements for the actions of plan_writes, over the columns that these have.';

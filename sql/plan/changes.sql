@@ -4,7 +4,8 @@
 
 CREATE FUNCTION minga_roster_internal.same_names(connection connections, OUT label text, OUT people text[])
 RETURNS SETOF record
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
+LANGUAGE sql STABLE ROWS 1
+SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
     WITH created AS MATERIALIZED (
         SELECT d.label FROM plan_decisions d WHERE 'create' IN (d.outcome, d.held_as)
     ), keyless AS MATERIALIZED (
@@ -44,7 +45,7 @@ COMMENT ON FUNCTION minga_roster_internal.same_names(connections) IS
     'address, and whom no listed row is; a hundred at most.';
 
 CREATE FUNCTION minga_roster_internal.plan_changes(connection connections) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '40MB' AS $$
 DECLARE
     word text := (SELECT r.archive_words ->> 'archived' FROM minga_roster.people_relations r
         WHERE r.relation = connection.people);
@@ -56,15 +57,7 @@ BEGIN
         SELECT h.cause, h.figures, minga_roster_internal.held_reason(h.cause, h.figures) AS sentence
         FROM (SELECT DISTINCT v.cause, coalesce(v.figures, '{}') AS figures FROM plan_vetoes v
             WHERE v.outcome = 'held') h
-    )
-    SELECT row_number() OVER (ORDER BY n.action, n.category, n.sourced_ids), n.label, n.category, n.person_id,
-        n.sourced_ids, n.action, n.rule, n.reason, n.before, n.after,
-        CASE WHEN n.cause IS NOT NULL THEN 'held' WHEN n.action IN ('conflict', 'reject', 'protect') THEN 'noted'
-            ELSE 'planned' END,
-        CASE WHEN n.cause IS NOT NULL THEN h.sentence
-            WHEN n.figures ? 'person' THEN minga_roster_internal.state_reason('holder', n.figures ->> 'person') END,
-        n.cause, n.conflict, n.same_name
-    FROM (
+    ), planned AS (
         SELECT d.label, d.category, d.person_id, d.sourced_ids, coalesce(d.held_as, d.outcome) AS action, d.rule,
             CASE WHEN d.conflict = 'not_unique' THEN minga_roster_internal.unique_index_reason(d.figures ->> 'index',
                     d.figures ? 'person', coalesce((d.figures -> 'absent')::boolean, false))
@@ -103,50 +96,69 @@ BEGIN
         FROM plan_leavers l
         LEFT JOIN plan_vetoes v ON v.label = l.label
         CROSS JOIN LATERAL (SELECT CASE WHEN l.protection IS NULL THEN 'archive' ELSE 'protect' END) a (action)
+    )
+    SELECT row_number() OVER (ORDER BY n.place, n.sourced_ids), n.label, n.category, n.person_id,
+        n.sourced_ids, n.action, n.rule, n.reason, n.before, n.after,
+        CASE WHEN n.cause IS NOT NULL THEN 'held' WHEN n.action IN ('conflict', 'reject', 'protect') THEN 'noted'
+            ELSE 'planned' END,
+        CASE WHEN n.cause IS NOT NULL THEN h.sentence
+            WHEN n.figures ? 'person' THEN minga_roster_internal.state_reason('holder', n.figures ->> 'person') END,
+        n.cause, n.conflict, n.same_name
+    FROM (
+        -- By action, category and first row, as one key: of thousands of new students it differs in its first bytes.
+        SELECT p.*, (CASE p.action WHEN 'archive' THEN '1' WHEN 'conflict' THEN '2' WHEN 'create' THEN '3'
+                WHEN 'link' THEN '4' WHEN 'protect' THEN '5' WHEN 'reject' THEN '6' WHEN 'restore' THEN '7' ELSE '8' END
+            || CASE p.category WHEN 'admin' THEN '1' WHEN 'contact' THEN '2' WHEN 'staff' THEN '3'
+                WHEN 'student' THEN '4' WHEN 'teacher' THEN '5' ELSE '6' END
+            || coalesce(p.sourced_ids[1], '')) COLLATE "C" AS place
+        FROM planned p
     ) n
     LEFT JOIN sentences h ON h.cause = n.cause AND h.figures = coalesce(n.figures, '{}');
-    ANALYZE plan_changes (change, label, person_id);
+    ANALYZE plan_changes (change, label, person_id, action, state);
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.plan_changes(connections) IS
 'Fills plan_changes with the decisions, the unreadable rows and the leavers.';
 
-CREATE FUNCTION minga_roster_internal.settled_changes(planned_in bigint, done_by runs) RETURNS SETOF changes
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
-    SELECT settled_changes.planned_in, c.change, (settled_changes.done_by).site, c.category,
-        CASE WHEN c.state <> 'planned' OR c.action <> 'create' THEN c.person_id WHEN w.done THEN w.person_id END,
-        c.sourced_ids,
-        CASE WHEN w.code = 'kept' THEN CASE WHEN w.links THEN 'link' ELSE c.action END
-            WHEN w.code = 'not stored' AND c.action = 'create' THEN 'conflict'
-            WHEN w.code IS NOT NULL THEN 'reject'
-            ELSE c.action END,
-        CASE w.code WHEN 'refused' THEN 'refused by people' WHEN 'not stored' THEN 'not stored' ELSE c.rule END,
-        CASE WHEN w.code IN ('refused', 'not stored') THEN w.failure ELSE c.reason END,
-        CASE WHEN w.links THEN '{}' ELSE c.before END,
-        CASE WHEN c.action = 'archive' AND w.done
-                THEN jsonb_build_object('archived_at', minga_roster_internal.clock()) || c.after
-            WHEN w.links THEN '{}'
-            ELSE c.after END,
-        CASE WHEN c.state <> 'planned' THEN c.state
-            WHEN w.code IN ('refused', 'not stored') THEN 'noted'
-            WHEN coalesce(w.done, true) OR w.links THEN 'applied'
-            ELSE 'refused' END,
-        minga_roster_internal.clock(),
-        CASE WHEN c.state <> 'planned' THEN c.state_reason
-            WHEN w.code = 'kept' THEN w.failure
-            WHEN w.code IS NULL AND NOT coalesce(w.done, true)
-                THEN minga_roster_internal.state_reason('changed_since', NULL) END,
-        CASE WHEN c.state <> 'planned' THEN c.state_cause
-            ELSE CASE w.code WHEN 'refused' THEN 'refused_by_people' WHEN 'not stored' THEN 'not_stored'
-                WHEN 'kept' THEN 'kept_by_people' END END,
-        coalesce(w.seen, c.seen),
-        CASE WHEN c.state = 'planned' AND (coalesce(w.done, true) OR w.links) THEN (settled_changes.done_by).run END,
-        CASE WHEN w.code = 'not stored' AND c.action = 'create' THEN 'not_stored' ELSE c.conflict END,
-        c.same_name, w.stored
-    FROM plan_changes c LEFT JOIN plan_written w ON w.change = c.change
-$$;
-COMMENT ON FUNCTION minga_roster_internal.settled_changes(bigint, runs) IS
-'The changes at hand as the run done_by, which has carried out the planned ones, leaves them.';
+CREATE FUNCTION minga_roster_internal.settled_changes_query() RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $query$
+    SELECT $template$
+        SELECT $1, c.change, ($2).site, c.category,
+            CASE WHEN c.state <> 'planned' OR c.action <> 'create' THEN c.person_id WHEN w.done THEN w.person_id END,
+            c.sourced_ids,
+            CASE WHEN w.code = 'kept' THEN CASE WHEN w.links THEN 'link' ELSE c.action END
+                WHEN w.code = 'not stored' AND c.action = 'create' THEN 'conflict'
+                WHEN w.code IS NOT NULL THEN 'reject'
+                ELSE c.action END,
+            CASE w.code WHEN 'refused' THEN 'refused by people' WHEN 'not stored' THEN 'not stored' ELSE c.rule END,
+            CASE WHEN w.code IN ('refused', 'not stored') THEN w.failure ELSE c.reason END,
+            CASE WHEN w.links THEN '{}' ELSE c.before END,
+            CASE WHEN c.action = 'archive' AND w.done
+                    THEN jsonb_build_object('archived_at', $3) || c.after
+                WHEN w.links THEN '{}'
+                ELSE c.after END,
+            CASE WHEN c.state <> 'planned' THEN c.state
+                WHEN w.code IN ('refused', 'not stored') THEN 'noted'
+                WHEN coalesce(w.done, true) OR w.links THEN 'applied'
+                ELSE 'refused' END,
+            $3,
+            CASE WHEN c.state <> 'planned' THEN c.state_reason
+                WHEN w.code = 'kept' THEN w.failure
+                WHEN w.code IS NULL AND NOT coalesce(w.done, true)
+                    THEN minga_roster_internal.state_reason('changed_since', NULL) END,
+            CASE WHEN c.state <> 'planned' THEN c.state_cause
+                ELSE CASE w.code WHEN 'refused' THEN 'refused_by_people' WHEN 'not stored' THEN 'not_stored'
+                    WHEN 'kept' THEN 'kept_by_people' END END,
+            coalesce(w.seen, c.seen),
+            CASE WHEN c.state = 'planned' AND (coalesce(w.done, true) OR w.links) THEN ($2).run END,
+            CASE WHEN w.code = 'not stored' AND c.action = 'create' THEN 'not_stored' ELSE c.conflict END,
+            c.same_name, w.stored
+        FROM plan_changes c LEFT JOIN plan_written w ON w.change = c.change
+    $template$
+$query$;
+COMMENT ON FUNCTION minga_roster_internal.settled_changes_query() IS
+'A query over the changes at hand, planned in the run $1, as the run $2 (a row of runs), which has carried out the '
+    'planned ones by the time $3, leaves them. As a part of a statement it keeps no row; a function would keep all.';
 
 CREATE FUNCTION minga_roster_internal.keep_changes(run runs) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
@@ -158,8 +170,9 @@ BEGIN
             c.before, c.after, c.state, minga_roster_internal.clock(), c.state_reason, c.state_cause, s.seen,
             c.conflict, c.same_name
         FROM plan_changes c LEFT JOIN plan_sights s ON s.change = c.change;
-    ELSE
-        INSERT INTO minga_roster.changes SELECT * FROM minga_roster_internal.settled_changes(run.run, run);
+    ELSIF EXISTS (SELECT FROM plan_changes) THEN
+        EXECUTE 'INSERT INTO minga_roster.changes ' || minga_roster_internal.settled_changes_query()
+        USING run.run, run, minga_roster_internal.clock();
     END IF;
     INSERT INTO minga_roster.conflict_candidates (run, change, person_id, found_by)
     SELECT DISTINCT run.run, c.change, k.person_id, k.step

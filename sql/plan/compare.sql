@@ -15,17 +15,68 @@ COMMENT ON AGGREGATE minga_roster_internal.repeated(text) IS
 'The values that come more than once, each at least once, byte for byte; an empty array where there are none. Two '
     'values of one 64-bit hash count as one that came twice.';
 
+CREATE FUNCTION minga_roster_internal.key_set_add(internal, text, text) RETURNS internal
+LANGUAGE C IMMUTABLE AS 'MODULE_PATHNAME', 'roster_key_set_add';
+COMMENT ON FUNCTION minga_roster_internal.key_set_add(internal, text, text) IS
+'Transition function of the aggregate key_set.';
+
+CREATE FUNCTION minga_roster_internal.key_set_keys(internal) RETURNS bytea
+LANGUAGE C IMMUTABLE AS 'MODULE_PATHNAME', 'roster_key_set_keys';
+COMMENT ON FUNCTION minga_roster_internal.key_set_keys(internal) IS 'Final function of the aggregate key_set.';
+
+CREATE AGGREGATE minga_roster_internal.key_set(text, text) (SFUNC = minga_roster_internal.key_set_add,
+    STYPE = internal, SSPACE = 8388608, FINALFUNC = minga_roster_internal.key_set_keys);
+COMMENT ON AGGREGATE minga_roster_internal.key_set(text, text) IS
+'A set of two kinds of keys for in_key_set, ASCII letters in any case; NULL where there is none. Two keys of one '
+    '64-bit hash count as one.';
+
+CREATE FUNCTION minga_roster_internal.in_key_set(keys bytea, one text, other text) RETURNS boolean
+LANGUAGE C IMMUTABLE AS 'MODULE_PATHNAME', 'roster_in_key_set';
+COMMENT ON FUNCTION minga_roster_internal.in_key_set(bytea, text, text) IS
+'Whether the set has one of these keys of the first or of the second kind. To find the few rows of many that a join '
+    'would find.';
+
+CREATE FUNCTION minga_roster_internal.tally_add(internal, VARIADIC "any") RETURNS internal
+LANGUAGE C IMMUTABLE AS 'MODULE_PATHNAME', 'roster_tally_add';
+COMMENT ON FUNCTION minga_roster_internal.tally_add(internal, "any") IS
+'Transition function of the aggregate tally.';
+
+CREATE FUNCTION minga_roster_internal.tally_rows(internal) RETURNS jsonb
+LANGUAGE C IMMUTABLE AS 'MODULE_PATHNAME', 'roster_tally_rows';
+COMMENT ON FUNCTION minga_roster_internal.tally_rows(internal) IS 'Final function of the aggregate tally.';
+
+CREATE AGGREGATE minga_roster_internal.tally(VARIADIC "any") (SFUNC = minga_roster_internal.tally_add,
+    STYPE = internal, SSPACE = 65536, FINALFUNC = minga_roster_internal.tally_rows);
+COMMENT ON AGGREGATE minga_roster_internal.tally("any") IS
+'For each first argument, a text, an array: it, the number of its rows, and of those in which each further argument is '
+    'not NULL. As GROUP BY and count(...), beside other aggregates of all rows.';
+
+CREATE FUNCTION minga_roster_internal.names_add(internal, jsonb) RETURNS internal
+LANGUAGE C IMMUTABLE AS 'MODULE_PATHNAME', 'roster_names_add';
+COMMENT ON FUNCTION minga_roster_internal.names_add(internal, jsonb) IS
+'Transition function of the aggregate names_of.';
+
+CREATE FUNCTION minga_roster_internal.names(internal) RETURNS text[]
+LANGUAGE C IMMUTABLE AS 'MODULE_PATHNAME', 'roster_names';
+COMMENT ON FUNCTION minga_roster_internal.names(internal) IS 'Final function of the aggregate names_of.';
+
+CREATE AGGREGATE minga_roster_internal.names_of(jsonb) (SFUNC = minga_roster_internal.names_add, STYPE = internal,
+    SSPACE = 8192, FINALFUNC = minga_roster_internal.names);
+COMMENT ON AGGREGATE minga_roster_internal.names_of(jsonb) IS
+'The names that the objects have, each once; an empty array where there are none.';
+
 CREATE FUNCTION minga_roster_internal.agrees(VARIADIC pairs "any") RETURNS boolean
 LANGUAGE C IMMUTABLE AS 'MODULE_PATHNAME', 'roster_agrees';
 COMMENT ON FUNCTION minga_roster_internal.agrees("any") IS
 'Whether of each pair of texts the first is NULL or, byte for byte, the second.';
 
-CREATE FUNCTION minga_roster_internal.changed_values(columns text[], cleared text[], VARIADIC pairs "any",
-    OUT before jsonb, OUT after jsonb)
+CREATE FUNCTION minga_roster_internal.changed_values(columns text[], cleared text[], role text, due_role text,
+    VARIADIC pairs "any", OUT before jsonb, OUT after jsonb)
 LANGUAGE C IMMUTABLE AS 'MODULE_PATHNAME', 'roster_changed_values';
-COMMENT ON FUNCTION minga_roster_internal.changed_values(text[], text[], "any") IS
+COMMENT ON FUNCTION minga_roster_internal.changed_values(text[], text[], text, text, "any") IS
 'Of pairs of texts, what is there now and what is due, those that differ byte for byte. columns has a name for each '
-    'pair, NULL for one that is left out; a NULL that is due counts only in cleared columns.';
+    'pair, NULL for one that is left out; a NULL that is due counts only in cleared columns. A role that is due is in '
+    'both in any case.';
 
 CREATE FUNCTION minga_roster_internal.family_of(category text) RETURNS text
 LANGUAGE sql IMMUTABLE

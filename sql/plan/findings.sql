@@ -16,21 +16,11 @@ COMMENT ON FUNCTION minga_roster_internal.former_read(runs, connections) IS
 'The last full sync or applied preview that succeeded before the run, of the same address, SIS and school; NULL if '
 'there is none.';
 
-CREATE FUNCTION minga_roster_internal.count_listed(run runs, connection connections) RETURNS void
+CREATE FUNCTION minga_roster_internal.keep_figures(run runs, connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     map jsonb := (SELECT p.columns FROM minga_roster.people_relations p WHERE p.relation = connection.people);
 BEGIN
-    INSERT INTO plan_listed_roles
-    SELECT s.role, count(*) AS people, count(*) FILTER (WHERE s.status = 'inactive' OR NOT s.enabled) AS inactive,
-        count(s.given_name) AS given_name, count(s.family_name) AS family_name, count(s.middle_name) AS middle_name,
-        count(s.preferred_name) AS preferred_name, count(s.email) AS email, count(s.username) AS username,
-        count(s.identifier) AS identifier, count(s.grade) AS grade, count(s.phone) AS phone,
-        count(s.agent_ids) AS agents
-    FROM minga_roster.staged_users s
-    WHERE s.connection = run.connection AND s.status IS DISTINCT FROM 'tobedeleted'
-        AND NOT (s.damaged AND s.role IS NULL) AND s.outcome IS DISTINCT FROM 'forgotten'
-    GROUP BY s.role;
     IF run.is_full IS FALSE THEN
         RETURN;
     END IF;
@@ -44,13 +34,13 @@ BEGIN
             'phone', CASE WHEN map ? 'phone' THEN sum(l.phone) END,
             'agents', CASE WHEN connection.parent_contact THEN sum(l.agents) END))
     FROM plan_listed_roles l JOIN plan_rules r ON r.roster_role = l.role
-    WHERE r.rostered
+    WHERE r.rostered AND l.people > 0
     GROUP BY r.category;
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.count_listed(runs, connections) IS
-'Fills plan_listed_roles: how many rows of each role are listed, are inactive, and have a value in each '
-'field. A full run also keeps these numbers by category for the next run to compare with.';
+COMMENT ON FUNCTION minga_roster_internal.keep_figures(runs, connections) IS
+'Of a full run, keeps in run_figures for the next run to compare with: how many rows of each category are listed, are '
+'inactive, and have a value in each field.';
 
 CREATE FUNCTION minga_roster_internal.note_findings(run runs, connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off AS $$
@@ -58,7 +48,7 @@ DECLARE
     roles_named CONSTANT integer := 5;
     before bigint := minga_roster_internal.former_read(run, connection);
 BEGIN
-    PERFORM minga_roster_internal.count_listed(run, connection);
+    PERFORM minga_roster_internal.keep_figures(run, connection);
     INSERT INTO minga_roster.run_findings (run, position, finding, category, amount, "of", detail, needs_look)
     WITH read_collections AS MATERIALIZED (
         SELECT c.*, e.entry -> 'categories' AS categories
@@ -70,14 +60,14 @@ BEGIN
         SELECT o.category, count(DISTINCT p.person_id) AS people
         FROM plan_rows o
         LEFT JOIN plan_decisions d ON d.label = o.label
-        JOIN plan_people p ON p.person_id = coalesce(o.person_id, d.person_id) AND NOT p.archived
+        JOIN plan_candidate_people p ON p.person_id = coalesce(o.person_id, d.person_id) AND NOT p.archived
         WHERE o.standing = 'inactive'
         GROUP BY o.category
     ), unknown AS MATERIALIZED (
         SELECT left(l.role, 40) AS role, sum(l.people) AS people,
             row_number() OVER (ORDER BY sum(l.people) DESC, left(l.role, 40)) AS nth
         FROM plan_listed_roles l LEFT JOIN plan_rules r ON r.roster_role = l.role
-        WHERE l.role IS NOT NULL AND r.roster_role IS NULL
+        WHERE l.role IS NOT NULL AND l.people > 0 AND r.roster_role IS NULL
         GROUP BY left(l.role, 40)
     ), found AS (
         SELECT 1 AS place, CASE WHEN f.inactive = f.people THEN 'inactive_all' ELSE 'inactive_some' END AS finding,
@@ -121,7 +111,7 @@ BEGIN
                 WHERE s.connection = note_findings.run.connection AND s.role IS NULL AND NOT s.damaged
                     AND s.status IS DISTINCT FROM 'tobedeleted')), true
         FROM plan_listed_roles l
-        WHERE l.role IS NULL
+        WHERE l.role IS NULL AND l.people > 0
         UNION ALL
         SELECT 7, 'unknown_role', NULL, sum(u.people), NULL,
             CASE WHEN u.nth <= roles_named THEN jsonb_build_object('subject', min(u.role))

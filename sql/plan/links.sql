@@ -4,16 +4,22 @@
 CREATE FUNCTION minga_roster_internal.plan_links() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
+    IF (SELECT count(*) FROM plan_verdicts) > 1000 THEN
+        ANALYZE plan_vetoes (label);
+    END IF;
     INSERT INTO plan_links (sourced_id, deed, label, person_id, category, rule, linked_run, missing, returned)
-    WITH settled AS MATERIALIZED (
-        SELECT d.label, d.person_id, d.links AND v.label IS NULL AS links, d.step, d.rule, d.first_run
+    SELECT o.sourced_id, CASE WHEN o.linked THEN 'replace' ELSE 'insert' END, d.label, d.person_id, o.category, d.rule,
+        d.first_run, false, false
+    FROM plan_verdicts d
+    JOIN plan_rows o ON o.label = d.label
+    LEFT JOIN plan_vetoes v ON v.label = d.label
+    WHERE d.links AND d.outcome NOT IN ('conflict', 'reject') AND v.label IS NULL AND o.usable
+        AND o.person_id IS NULL;
+    INSERT INTO plan_links (sourced_id, deed, label, person_id, category, rule, linked_run, missing, returned)
+    WITH settled AS (
+        SELECT d.label, d.person_id, d.links AND v.label IS NULL AS links, d.step
         FROM plan_verdicts d LEFT JOIN plan_vetoes v ON v.label = d.label
         WHERE d.outcome NOT IN ('conflict', 'reject') AND v.outcome IS DISTINCT FROM 'conflict'
-    ), come AS MATERIALIZED (
-        SELECT o.sourced_id, CASE WHEN o.linked THEN 'replace' ELSE 'insert' END AS deed, s.label, s.person_id,
-            o.category, s.rule, s.first_run
-        FROM settled s JOIN plan_rows o ON o.label = s.label
-        WHERE s.links AND o.usable AND o.person_id IS NULL
     ), gone AS MATERIALIZED (
         -- A link moves from an absent sourcedId to the one that took its place.
         SELECT o.sourced_id, min(s.label) AS label
@@ -31,11 +37,9 @@ BEGIN
         FROM plan_rows o LEFT JOIN settled s ON s.label = o.label
         WHERE o.linked
             AND o.sourced_id NOT IN (SELECT g.sourced_id FROM gone g)
-            AND o.sourced_id NOT IN (SELECT c.sourced_id FROM come c)
+            AND o.sourced_id NOT IN (SELECT n.sourced_id FROM plan_links n)
     )
-    SELECT c.sourced_id, c.deed, c.label, c.person_id, c.category, c.rule, c.first_run, false, false FROM come c
-    UNION ALL
-    SELECT g.sourced_id, 'delete', g.label, NULL, NULL, NULL, NULL, false, false FROM gone g
+    SELECT g.sourced_id, 'delete', g.label, NULL, NULL, NULL, NULL::bigint, false, false FROM gone g
     UNION ALL
     SELECT k.sourced_id, 'update', NULL, NULL, k.category, NULL, NULL, k.missing, k.returned FROM kept k
     WHERE k.category IS NOT NULL OR k.missing OR k.returned;

@@ -43,7 +43,27 @@ COMMENT ON FUNCTION minga_roster_internal.find_former_ids(connections) IS
 
 CREATE FUNCTION minga_roster_internal.find_keys() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
+DECLARE
+    row_keys bytea;
+    people_keys bytea;
 BEGIN
+    IF NOT EXISTS (SELECT FROM plan_people) THEN
+        RETURN;
+    END IF;
+    row_keys := (
+        SELECT minga_roster_internal.key_set(o.identifier, o.email)
+        FROM plan_rows o
+        WHERE o.person_id IS NULL AND o.standing <> 'absent' AND o.family IN ('student', 'staff'));
+    INSERT INTO plan_candidate_people
+    SELECT p.*, lower(p.identifier COLLATE "C"), lower(p.email COLLATE "C")
+    FROM plan_people p
+    WHERE minga_roster_internal.in_key_set(row_keys, p.identifier, p.email)
+        OR p.person_id IN (SELECT c.person_id FROM plan_candidates c);
+    ANALYZE plan_candidate_people;
+    people_keys := (SELECT minga_roster_internal.key_set(p.identifier, p.email) FROM plan_candidate_people p);
+    IF row_keys IS NULL OR people_keys IS NULL THEN
+        RETURN;
+    END IF;
     INSERT INTO plan_keys (entry, label, sourced_id, family, identifier, email, given_name, family_name,
         preferred_name)
     SELECT row_number() OVER (), k.*
@@ -54,7 +74,7 @@ BEGIN
             g.match_preferred_name AS preferred_name
         FROM plan_groups g
         WHERE g.linked_person IS NULL AND g.family IN ('student', 'staff')
-            AND (g.match_identifier IS NOT NULL OR g.match_email IS NOT NULL)
+            AND minga_roster_internal.in_key_set(people_keys, g.match_identifier, g.match_email)
             AND g.label NOT IN (SELECT c.label FROM plan_contradictions c)
             AND g.label NOT IN (SELECT f.label FROM plan_candidates f WHERE f.step = 'former id')
         UNION ALL
@@ -63,6 +83,7 @@ BEGIN
         FROM plan_groups g
         JOIN plan_rows o ON o.label = g.label AND lower(o.email COLLATE "C") <> lower(g.match_email COLLATE "C")
         WHERE g.linked_person IS NULL AND g.family IN ('student', 'staff') AND o.standing <> 'absent'
+            AND minga_roster_internal.in_key_set(people_keys, g.match_identifier, o.email)
             AND g.label NOT IN (SELECT c.label FROM plan_contradictions c)
             AND g.label NOT IN (SELECT f.label FROM plan_candidates f WHERE f.step = 'former id')
         UNION ALL
@@ -70,17 +91,9 @@ BEGIN
             o.given_name, o.family_name, o.preferred_name
         FROM plan_contradictions c JOIN plan_rows o ON o.label = c.label
         WHERE o.standing <> 'absent' AND o.family IN ('student', 'staff')
-            AND (o.identifier IS NOT NULL OR o.email IS NOT NULL)
+            AND minga_roster_internal.in_key_set(people_keys, o.identifier, o.email)
     ) k;
     ANALYZE plan_keys;
-    INSERT INTO plan_candidate_people
-    SELECT p.*, lower(p.identifier COLLATE "C"), lower(p.email COLLATE "C")
-    FROM plan_people p
-    WHERE (EXISTS (SELECT FROM plan_keys) OR EXISTS (SELECT FROM plan_candidates))
-        AND (lower(p.identifier COLLATE "C") IN (SELECT k.identifier FROM plan_keys k WHERE k.identifier IS NOT NULL)
-            OR lower(p.email COLLATE "C") IN (SELECT k.email FROM plan_keys k WHERE k.email IS NOT NULL)
-            OR p.person_id IN (SELECT c.person_id FROM plan_candidates c));
-    ANALYZE plan_candidate_people;
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.find_keys() IS 'Fills plan_keys and plan_candidate_people.';
@@ -534,6 +547,11 @@ BEGIN
     INSERT INTO plan_conflicts (label, conflict)
     SELECT DISTINCT ON (f.label) f.label, f.conflict FROM plan_found_conflicts f
     ORDER BY f.label, f.priority, f.conflict;
+    -- Of a table that it does not know the planner takes for possible that a join is better off with the other side in
+    -- memory: that is a large one here.
+    IF (SELECT count(*) FROM plan_groups) > 1000 THEN
+        ANALYZE plan_conflicts (label);
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.match_groups(connections) IS

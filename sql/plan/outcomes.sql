@@ -7,13 +7,7 @@ BEGIN
     INSERT INTO plan_plain_rows (category, rows)
     SELECT n.category, sum(n.rows)
     FROM (
-        SELECT l.category, count(*) AS rows
-        FROM minga_roster.links l
-        WHERE l.connection = count_plain_rows.run.connection
-            AND (count_plain_rows.run.is_full IS NOT FALSE
-                OR l.sourced_id IN (SELECT u.sourced_id FROM minga_roster.staged_users u
-                    WHERE u.connection = count_plain_rows.run.connection))
-        GROUP BY l.category
+        SELECT l.category, l.rows FROM plan_linked_rows l
         UNION ALL
         SELECT o.link_category, -count(*) FROM plan_rows o
         WHERE o.linked AND (o.staged OR run.is_full IS NOT FALSE) GROUP BY o.link_category
@@ -48,8 +42,11 @@ BEGIN
         d.outcome = 'conflict' AND o.sourced_id <> d.main_row
     FROM plan_rows o
     LEFT JOIN plan_decisions d ON d.label = o.label
-    LEFT JOIN plan_changes c ON c.label = d.label AND c.state = 'planned' AND c.action = d.outcome
-    LEFT JOIN plan_written w ON w.change = c.change
+    LEFT JOIN (
+        SELECT c.label, c.action, t.code, t.links
+        FROM plan_written t JOIN plan_changes c ON c.change = t.change AND c.state = 'planned'
+        WHERE t.code IS NOT NULL
+    ) w ON w.label = d.label AND w.action = d.outcome
     WHERE o.staged
     UNION ALL
     SELECT t.place, t.category, CASE WHEN t.is_main THEN 'unchanged' ELSE 'merged' END, false
@@ -70,9 +67,9 @@ DECLARE
     contacts bigint;
     counted bigint;
 BEGIN
-    SELECT count(*), count(*) FILTER (WHERE s.role = ANY (contact_roles)) INTO listed, contacts
-    FROM minga_roster.staged_users s
-    WHERE s.connection = count_outcomes.run.connection;
+    SELECT coalesce(sum(l.rows), 0), coalesce(sum(l.rows) FILTER (WHERE l.role = ANY (contact_roles)), 0)
+    INTO listed, contacts
+    FROM plan_listed_roles l;
     INSERT INTO minga_roster.run_counts (run, category, action, count)
     SELECT run.run, n.category, n.outcome, sum(n.rows)
     FROM (

@@ -2,36 +2,101 @@
 -- unchanged night that is almost none. Must survive a roster as large as a district's: no step here is more than
 -- linear.
 
-CREATE FUNCTION minga_roster_internal.find_repeated(connection connections, others text[]) RETURNS text[]
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
-    SELECT minga_roster_internal.repeated(l.person_id)
-    FROM minga_roster.links l
-    WHERE l.site = (find_repeated.connection).site
-        AND (l.connection = (find_repeated.connection).connection
-            OR (l.connection = ANY (others) AND l.missed_since IS NULL))
-$$;
-COMMENT ON FUNCTION minga_roster_internal.find_repeated(connections, text[]) IS
-'The people with more than one link, counting the links of this connection and the live links of the others.';
-
-CREATE FUNCTION minga_roster_internal.find_shared_rows(connection connections) RETURNS void
+CREATE FUNCTION minga_roster_internal.read_links(run runs, connection connections, others text[]) RETURNS text[]
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
+DECLARE
+    repeated text[];
+    categories jsonb;
 BEGIN
-    INSERT INTO plan_shared_rows (sourced_id)
-    WITH new_key AS MATERIALIZED (
-        SELECT lower(o.username COLLATE "C") AS username, lower(o.identifier COLLATE "C") AS identifier
+    SELECT minga_roster_internal.repeated(l.person_id),
+        minga_roster_internal.tally(l.category) FILTER (WHERE l.connection = read_links.connection.connection)
+    INTO repeated, categories
+    FROM minga_roster.links l
+    WHERE l.site = connection.site
+        AND (l.connection = read_links.connection.connection
+            OR (l.connection = ANY (others) AND l.missed_since IS NULL));
+    IF run.is_full IS NOT FALSE THEN
+        INSERT INTO plan_linked_rows (category, rows)
+        SELECT c.counts ->> 0, (c.counts ->> 1)::bigint FROM jsonb_array_elements(categories) c (counts);
+    ELSE
+        INSERT INTO plan_linked_rows (category, rows)
+        SELECT l.category, count(*)
+        FROM minga_roster.links l
+        JOIN minga_roster.staged_users u ON u.connection = l.connection AND u.sourced_id = l.sourced_id
+        WHERE l.connection = read_links.connection.connection
+        GROUP BY l.category;
+    END IF;
+    RETURN repeated;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.read_links(runs, connections, text[]) IS
+'The people with more than one link, counting the links of this connection and the live links of the others. Fills '
+    'plan_linked_rows in the same pass.';
+
+CREATE FUNCTION minga_roster_internal.read_stage(connection connections) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
+DECLARE
+    mostly_new boolean := (SELECT count(*) FROM plan_open_rows o WHERE o.person_id IS NULL)
+        > (SELECT coalesce(sum(l.rows), 0) FROM plan_linked_rows l);
+    new_keys bytea;
+    usernames text[];
+    identifiers text[];
+    shared_keys bytea;
+    roles jsonb;
+    listed jsonb;
+BEGIN
+    IF NOT mostly_new THEN
+        new_keys := (
+            SELECT minga_roster_internal.key_set(o.username, o.identifier)
+            FROM plan_open_rows o
+            WHERE o.person_id IS NULL AND o.standing <> 'absent' AND o.family IN ('student', 'staff'));
+    END IF;
+    SELECT minga_roster_internal.tally(s.role),
+        minga_roster_internal.tally(s.role, CASE WHEN s.status = 'inactive' OR NOT s.enabled THEN true END,
+            s.given_name, s.family_name, s.middle_name, s.preferred_name, s.email, s.username, s.identifier, s.grade,
+            s.phone, s.agent_ids)
+            FILTER (WHERE s.status IS DISTINCT FROM 'tobedeleted' AND NOT (s.damaged AND s.role IS NULL)
+                AND s.outcome IS DISTINCT FROM 'forgotten'),
+        -- Keys of new rows that another row has too. Where most rows are new, all repeated ones: a set would hold all.
+        minga_roster_internal.repeated(lower(s.username COLLATE "C"))
+            FILTER (WHERE s.status IS DISTINCT FROM 'tobedeleted'
+                AND (mostly_new OR minga_roster_internal.in_key_set(new_keys, s.username, NULL))),
+        minga_roster_internal.repeated(lower(s.identifier COLLATE "C"))
+            FILTER (WHERE s.status IS DISTINCT FROM 'tobedeleted'
+                AND (mostly_new OR minga_roster_internal.in_key_set(new_keys, NULL, s.identifier)))
+    INTO roles, listed, usernames, identifiers
+    FROM minga_roster.staged_users s
+    WHERE s.connection = read_stage.connection.connection;
+    INSERT INTO plan_listed_roles
+    SELECT a.counts ->> 0, coalesce(l.counts[1], 0), coalesce(l.counts[2], 0), l.counts[3], l.counts[4], l.counts[5],
+        l.counts[6], l.counts[7], l.counts[8], l.counts[9], l.counts[10], l.counts[11], l.counts[12],
+        (a.counts ->> 1)::bigint
+    FROM jsonb_array_elements(roles) a (counts)
+    LEFT JOIN (
+        SELECT c.counts -> 0 AS role, ARRAY(SELECT n.number::bigint
+            FROM jsonb_array_elements_text(c.counts - 0) WITH ORDINALITY n (number, nth) ORDER BY n.nth) AS counts
+        FROM jsonb_array_elements(listed) c (counts)
+    ) l ON l.role = a.counts -> 0;
+
+    shared_keys := (
+        SELECT minga_roster_internal.key_set(k.username, k.identifier)
+        FROM unnest(usernames, identifiers) k (username, identifier));
+    new_keys := (
+        SELECT minga_roster_internal.key_set(o.username, o.identifier)
         FROM plan_open_rows o
         WHERE o.person_id IS NULL AND o.standing <> 'absent' AND o.family IN ('student', 'staff')
-            AND (o.username IS NOT NULL OR o.identifier IS NOT NULL)
-    ), keyed AS MATERIALIZED (
+            AND minga_roster_internal.in_key_set(shared_keys, o.username, o.identifier));
+    IF new_keys IS NULL THEN
+        RETURN;
+    END IF;
+    INSERT INTO plan_shared_rows (sourced_id)
+    WITH keyed AS MATERIALIZED (
         SELECT s.sourced_id, r.family, lower(s.username COLLATE "C") AS username,
             lower(s.identifier COLLATE "C") AS identifier
         FROM minga_roster.staged_users s JOIN plan_rules r ON r.roster_role = s.role
             AND r.family IN ('student', 'staff')
-        WHERE s.connection = find_shared_rows.connection.connection AND s.status IS DISTINCT FROM 'tobedeleted'
-            AND EXISTS (SELECT FROM new_key)
-            AND (lower(s.username COLLATE "C") IN (SELECT k.username FROM new_key k WHERE k.username IS NOT NULL)
-                OR lower(s.identifier COLLATE "C") IN (SELECT k.identifier FROM new_key k
-                    WHERE k.identifier IS NOT NULL))
+        WHERE s.connection = read_stage.connection.connection AND s.status IS DISTINCT FROM 'tobedeleted'
+            AND minga_roster_internal.in_key_set(new_keys, s.username, s.identifier)
     )
     SELECT k.sourced_id FROM keyed k
     WHERE (k.family, k.username) IN (
@@ -42,8 +107,8 @@ BEGIN
     ANALYZE plan_shared_rows;
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.find_shared_rows(connections) IS
-'Fills plan_shared_rows.';
+COMMENT ON FUNCTION minga_roster_internal.read_stage(connections) IS
+'Fills plan_listed_roles and plan_shared_rows, by one pass over the stage and, where keys are shared, another.';
 
 CREATE FUNCTION minga_roster_internal.find_special_people(run runs, connection connections, others text[],
     repeated text[]) RETURNS void
@@ -168,7 +233,7 @@ DECLARE
         SELECT c.connection FROM minga_roster.connections c
         WHERE c.site = connection.site AND c.people = connection.people AND c.retired_at IS NULL
             AND c.connection <> find_open_rows.connection.connection);
-    repeated text[] := minga_roster_internal.find_repeated(connection, others);
+    repeated text[] := minga_roster_internal.read_links(run, connection, others);
     due_role text := (SELECT 'CASE s.role ' || string_agg(format('WHEN %L THEN %L', r.roster_role, r.role), ' '
         ORDER BY r.rank, r.roster_role) || ' END'
         FROM plan_rules r);
@@ -187,7 +252,9 @@ BEGIN
             ELSE '' END)
     USING repeated;
 
-    SELECT count(*) - count(DISTINCT o.sourced_id) INTO twice FROM plan_open_rows o;
+    SELECT CASE WHEN minga_roster_internal.repeated(o.sourced_id) <> '{}'
+        THEN count(*) - (SELECT count(DISTINCT t.sourced_id) FROM plan_open_rows t) END
+    INTO twice FROM plan_open_rows o;
     IF twice > 0 THEN
         RAISE EXCEPTION USING ERRCODE = 'internal_error',
             MESSAGE = 'the stage lists users twice',
@@ -197,7 +264,7 @@ BEGIN
     END IF;
 
     -- A row that shares a key with a new row is looked at together with it.
-    PERFORM minga_roster_internal.find_shared_rows(connection);
+    PERFORM minga_roster_internal.read_stage(connection);
     unopened := ARRAY(SELECT h.sourced_id FROM plan_shared_rows h
         LEFT JOIN plan_open_rows o ON o.sourced_id = h.sourced_id WHERE o.sourced_id IS NULL);
     IF unopened <> '{}' THEN
@@ -236,5 +303,6 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.find_open_rows(runs, connections) IS
-'Fills plan_open_rows and plan_shared_rows, plan_special_people, and plan_settled_rows and plan_skipped_rows, the open '
-    'rows that later steps leave out. XX000 if the stage lists a user twice.';
+'Fills plan_open_rows, plan_linked_rows, plan_listed_roles, plan_shared_rows, plan_special_people, and '
+    'plan_settled_rows and plan_skipped_rows, the open rows that later steps leave out. XX000 if the stage lists '
+    'a user twice.';

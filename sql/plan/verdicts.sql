@@ -76,13 +76,31 @@ BEGIN
         WHERE g.usable
         -- As it is, no part of it is computed twice, and none of it is kept.
         OFFSET 0
-    ), faced AS (
+    ), compared AS (
         SELECT m.*, r.auto_update AND NOT m.owned_elsewhere AS auto_update,
             p.archived, p.protection, p.status AS status_now, p.archived_at AS archived_at_now,
-            CASE WHEN writes_role THEN (v.before - k.names) || jsonb_build_object('role', p.role)
-                ELSE v.before - k.names END AS before,
-            CASE WHEN writes_role THEN (v.after - k.names) || jsonb_build_object('role', m.due_role)
-                ELSE v.after - k.names END AS after
+            z.sent,
+            minga_roster_internal.changed_values(
+                CASE
+                    WHEN p.person_id IS NULL AND NOT m.active THEN none
+                    WHEN p.person_id IS NULL THEN columns_of_new
+                    WHEN e.columns IS NULL THEN columns_of_known
+                    ELSE ARRAY(
+                        SELECT CASE WHEN minga_roster_internal.ownership_unit(c.name) <> ALL (e.columns) THEN c.name
+                            END
+                        FROM unnest(columns_of_known) WITH ORDINALITY c (name, nth) ORDER BY c.nth)
+                END,
+                CASE WHEN m.parent_name IS NOT NULL OR gone.sourced_id IS NOT NULL THEN columns_of_parent END,
+                p.role,
+                CASE WHEN p.person_id IS NULL OR (m.last_role IS NOT NULL AND m.due_role <> m.last_role
+                    AND ((p.role = m.last_role AND p.role_first)
+                        OR z.sent ->> 'role' = minga_roster_internal.value_hash(m.last_role)::text)
+                    AND (z.sent ->> 'role') IS DISTINCT FROM minga_roster_internal.value_hash(m.due_role)::text)
+                    THEN m.due_role END,
+                p.given_name, m.given_name, p.family_name, m.family_name, p.middle_name, m.middle_name,
+                p.preferred_name, m.preferred_name, p.email, m.email, p.username, m.username, p.identifier,
+                m.identifier, p.grade, m.grade, p.phone, m.phone, p.parent_name, m.parent_name, p.parent_email,
+                m.parent_email, p.parent_phone, m.parent_phone, p.parent_rule, m.parent_rule) AS v
         FROM matched m
         JOIN plan_categories r ON r.category = m.due_category
         LEFT JOIN plan_candidate_people p ON p.person_id = m.person_id
@@ -91,32 +109,17 @@ BEGIN
         -- A contact with a rule beside it was written by a roster; any other is the school's own.
         LEFT JOIN plan_parents gone ON gone.sourced_id = m.main_row AND gone.parent_name IS NULL
             AND p.parent_rule IS NOT NULL
-        CROSS JOIN LATERAL (SELECT p.person_id IS NULL
-            OR (m.last_role IS NOT NULL AND m.due_role <> m.last_role
-                AND ((p.role = m.last_role AND p.role_first)
-                    OR z.sent ->> 'role' = minga_roster_internal.value_hash(m.last_role)::text)
-                AND (z.sent ->> 'role') IS DISTINCT FROM minga_roster_internal.value_hash(m.due_role)::text)
-        ) w (writes_role)
-        CROSS JOIN LATERAL minga_roster_internal.changed_values(
-            CASE
-                WHEN p.person_id IS NULL AND NOT m.active THEN none
-                WHEN p.person_id IS NULL THEN columns_of_new
-                WHEN e.columns IS NULL THEN columns_of_known
-                ELSE ARRAY(
-                    SELECT CASE WHEN minga_roster_internal.ownership_unit(c.name) <> ALL (e.columns) THEN c.name END
-                    FROM unnest(columns_of_known) WITH ORDINALITY c (name, nth) ORDER BY c.nth)
-            END,
-            CASE WHEN m.parent_name IS NOT NULL OR gone.sourced_id IS NOT NULL THEN columns_of_parent END,
-            p.given_name, m.given_name, p.family_name, m.family_name, p.middle_name, m.middle_name,
-            p.preferred_name, m.preferred_name, p.email, m.email, p.username, m.username, p.identifier, m.identifier,
-            p.grade, m.grade, p.phone, m.phone, p.parent_name, m.parent_name, p.parent_email, m.parent_email,
-            p.parent_phone, m.parent_phone, p.parent_rule, m.parent_rule) v
-        -- What the relation made of a value that it was sent is as it should be.
-        CROSS JOIN LATERAL (SELECT CASE WHEN z.sent IS NULL OR v.after = '{}' THEN '{}'
-            ELSE ARRAY(SELECT k.key FROM jsonb_each_text(v.after) k
-                WHERE z.sent ->> k.key = minga_roster_internal.value_hash(k.value)::text) END::text[]) k (names)
+        -- As a function in FROM it would keep what it returns.
         OFFSET 0
-    ), judged AS MATERIALIZED (
+    ), faced AS (
+        SELECT c.*, (c.v).before - k.names AS before, (c.v).after - k.names AS after
+        FROM compared c
+        -- What the relation made of a value that it was sent is as it should be.
+        CROSS JOIN LATERAL (SELECT CASE WHEN c.sent IS NULL OR (c.v).after = '{}' THEN '{}'
+            ELSE ARRAY(SELECT a.key FROM jsonb_each_text((c.v).after - 'role') a
+                WHERE c.sent ->> a.key = minga_roster_internal.value_hash(a.value)::text) END::text[]) k (names)
+        OFFSET 0
+    ), judged AS (
         SELECT f.*,
             CASE
                 WHEN f.conflict IS NOT NULL THEN 'conflict'
@@ -135,26 +138,31 @@ BEGIN
     ), restored AS MATERIALIZED (
         -- The status before a run archived the person, else the word for active. An archive by a time says nothing of a
         -- status.
-        SELECT DISTINCT ON (d.person_id) d.person_id,
+        SELECT DISTINCT ON (p.person_id) p.person_id,
             CASE WHEN c.run IS NULL THEN words ->> 'active' ELSE c.before ->> 'archived_at' END AS status
-        FROM judged d
-        LEFT JOIN minga_roster.links l ON l.site = connection.site AND l.person_id = d.person_id
+        FROM plan_candidate_people p
+        LEFT JOIN minga_roster.links l ON l.site = connection.site AND l.person_id = p.person_id
             AND l.archived_run IS NOT NULL
-        LEFT JOIN minga_roster.changes c ON c.site = connection.site AND c.person_id = d.person_id
+        LEFT JOIN minga_roster.changes c ON c.site = connection.site AND c.person_id = p.person_id
             AND c.action = 'archive' AND c.state = 'applied' AND l.archived_run IN (c.run, c.done_by)
             AND c.after ->> 'archived_at' = words ->> 'archived'
-        WHERE d.outcome = 'restore' AND words <> '{}'
-        ORDER BY d.person_id, c.run DESC NULLS LAST
+        WHERE p.archived AND words <> '{}'
+        ORDER BY p.person_id, c.run DESC NULLS LAST
     )
     SELECT d.label, d.main_row, d.sourced_ids, coalesce(d.person_id, d.named_person), d.step, d.due_category,
         d.due_role, d.last_role, d.first_run, d.outcome,
         d.joins AND d.outcome IN ('create', 'protect', 'restore', 'update', 'link'),
-        CASE WHEN d.outcome IN ('update', 'restore') AND d.auto_update THEN d.before ELSE '{}' END
-            || CASE WHEN d.outcome = 'restore' THEN jsonb_build_object('archived_at',
-                coalesce(to_jsonb(d.status_now), to_jsonb(d.archived_at_now))) ELSE '{}' END,
-        CASE WHEN d.outcome = 'create' OR (d.outcome IN ('update', 'restore') AND d.auto_update) THEN d.after
-            ELSE '{}' END
-            || CASE WHEN d.outcome = 'restore' THEN jsonb_build_object('archived_at', r.status) ELSE '{}' END,
+        CASE d.outcome
+            WHEN 'update' THEN d.before
+            WHEN 'restore' THEN CASE WHEN d.auto_update THEN d.before ELSE '{}' END
+                || jsonb_build_object('archived_at', coalesce(to_jsonb(d.status_now), to_jsonb(d.archived_at_now)))
+            ELSE '{}' END,
+        CASE d.outcome
+            WHEN 'create' THEN d.after
+            WHEN 'update' THEN d.after
+            WHEN 'restore' THEN CASE WHEN d.auto_update THEN d.after ELSE '{}' END
+                || jsonb_build_object('archived_at', r.status)
+            ELSE '{}' END,
         CASE
             WHEN d.outcome = 'conflict' THEN 'conflict'
             WHEN d.outcome = 'reject' THEN 'incomplete'

@@ -16,9 +16,45 @@ SELECT agrees('a'::text, 'a'::text, NULL::text, 'b'::text, 'c'::text, 'c'::text)
     agrees('a'::text, 'a'::text, NULL::text, 'b'::text, 'c'::text, 'd'::text);
 SELECT agrees(repeat('x', 5000), a) FROM (VALUES (repeat('x', 5000)), (repeat('x', 4999))) AS v (a);
 
+-- Two kinds of keys, in any case of ASCII letters; as many as there are people.
+SELECT n, in_key_set(k, one, other)
+FROM (SELECT key_set(a, b) AS k FROM (VALUES ('Ann', '17'), (NULL, 'X2'), ('Ö', NULL), ('ann', '')) AS x (a, b)) s
+CROSS JOIN (VALUES (1, 'ANN', NULL), (2, NULL, 'ANN'), (3, '17', NULL), (4, 'bob', '17'), (5, 'bob', 'x2'),
+    (6, 'bob', 'x'), (7, 'ö', NULL), (8, 'Ö', NULL), (9, NULL, NULL), (10, '', NULL), (11, NULL, ''))
+    AS y (n, one, other)
+ORDER BY n;
+SELECT key_set(a, b) IS NULL, in_key_set(key_set(a, b), 'a', 'b') FROM (VALUES (NULL::text, NULL::text)) AS x (a, b);
+SELECT count(*) FILTER (WHERE in_key_set(k, 'S' || n, NULL)), count(*) FILTER (WHERE in_key_set(k, NULL, 'S' || n)),
+    count(*) FILTER (WHERE in_key_set(k, repeat('s', 300) || n, n::text))
+FROM (SELECT key_set('s' || n, n::text) AS k FROM generate_series(1, 10000) n) s, generate_series(1, 20000) n;
+SELECT in_key_set(key_set(repeat('Long', 100), NULL), repeat('lonG', 100), NULL);
+
+-- Rows and values by kind, beside other aggregates.
+SELECT tally(k, a, b) FROM (VALUES ('s', 1, 'x'), ('s', NULL, 'y'), ('s', 2, NULL)) AS x (k, a, b);
+SELECT tally(k, a) FROM (VALUES (NULL, 1), (NULL, NULL)) AS x (k, a);
+SELECT tally('a'::text) FROM (SELECT WHERE false) x;
+SELECT jsonb_array_length(t), t @> '[["k7", 3]]', t @> '[["k8", 2]]', n
+FROM (SELECT tally('k' || n % 700) FILTER (WHERE n % 700 < 600) AS t, count(*) AS n FROM generate_series(1, 2000) n) s;
+
+-- Names of objects, in whatever order they come.
+SELECT names_of(t::jsonb) FROM (VALUES ('{"a": 1, "b": {"c": 2}}'), ('{"b": null}'), (NULL), ('[1]'), ('{}'),
+    ('{"d": [3], "a": 1}')) AS x (t);
+SELECT names_of('{}'), names_of(NULL) FROM generate_series(1, 2);
+SELECT cardinality(names_of(jsonb_build_object('n' || n % 50, 1, 'always', 2))) FROM generate_series(1, 300) n;
+
+-- What differs: a value that is due where none is, and one that differs; no value clears only where it is to; a role
+-- that is due is in any case.
+SELECT changed_values(ARRAY['a', 'b', NULL, 'd'], NULL, 'student', NULL, '1'::text, '2'::text, NULL::text, '3'::text,
+    '4'::text, '5'::text, '6'::text, NULL::text);
+SELECT changed_values(ARRAY['a', 'b'], ARRAY['b'], 'student', 'student', '1'::text, '1'::text, '2'::text, NULL::text);
+SELECT changed_values(ARRAY['a'], NULL, NULL, 'staff', '1'::text, NULL::text);
+
 \set VERBOSITY terse
 \set SHOW_CONTEXT never
 SELECT agrees('a'::text, 1);
+SELECT tally(1);
+SELECT in_key_set('\x00', 'a', 'b');
+SELECT changed_values(ARRAY['a'], NULL, NULL, NULL, '1'::text, '2'::text, '3'::text, '4'::text);
 SELECT agrees('a'::text, 'a'::text, 'b'::text);
 CREATE TABLE no_temp_table (a text);
 SELECT roster_create_people('public.people_read', owner => 'regress_people_owner');

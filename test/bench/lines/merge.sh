@@ -1,9 +1,11 @@
 # Lines of the merge: plan, guard and apply of one large school whose stage is filled without a network, beside the
 # plain statements that do no more than they must. CPU times of the one backend that works; each measured statement is
-# rolled back.
+# rolled back. A worker makes its temporary tables and plans once for all the runs that it merges; so each session here
+# merges a small school before, and what that saves has a line of its own.
 
 export_users full "$users"
 export_users fifth $((users / 5))
+export_users small 200
 # stage_users NAME: a connection of this name with the users of the export in its stage
 stage_users() {
 	value "SELECT roster_create_people('public.people_$1', owner => 'people_owner');
@@ -22,6 +24,7 @@ stage_users() {
 }
 stage_users full
 stage_users fifth
+stage_users small
 
 # A run of the connection, :run to psql, which has read all collections.
 run_of() { # NAME KIND
@@ -37,12 +40,25 @@ run_of() { # NAME KIND
 	SQL
 }
 merge_run="SELECT FROM minga_roster_internal.merge_run(:run)"
+# A sync of the connection that stays.
+sync_of() { # NAME
+	cat <<-SQL
+		BEGIN;
+		$(run_of "$1" sync)
+		$merge_run;
+		SELECT FROM minga_roster_internal.close_run(:run, 'succeeded', NULL, NULL, NULL, NULL);
+		COMMIT;
+	SQL
+}
+first_sync() { value "$(sync_of "$1")" >/dev/null; }
 cpu="(split_part(pg_read_file('/proc/self/schedstat'), ' ', 1)::numeric / 1000000)"
-# measure STATEMENT [PREPARATION]: milliseconds of CPU, and KB of WAL, after the preparation.
+# measure STATEMENT [PREPARATION [SESSION]]: milliseconds of CPU, and KB of WAL, after the preparation; SESSION is what
+# the session did before, in transactions of its own.
 measure() {
 	value "VACUUM people_full, people_fifth, minga_roster.links, minga_roster.changes, minga_roster.staged_users;
 		CHECKPOINT" >/dev/null
-	value "BEGIN;
+	value "${3:-}
+		BEGIN;
 		${2:-}
 		CREATE TEMP TABLE t AS SELECT $cpu AS cpu, pg_current_wal_insert_lsn() AS lsn;
 		$1;
@@ -50,12 +66,16 @@ measure() {
 		ROLLBACK" | sed -n 's/^measured //p'
 }
 merge() { # NAME KIND [PREPARATION]
-	measure "$merge_run" "${3:-} $(run_of "$1" "$2")"
+	measure "$merge_run" "${3:-} $(run_of "$1" "$2")" "$(sync_of small)"
+}
+merge_in_new_session() { # NAME KIND
+	measure "$merge_run" "$(run_of "$1" "$2")"
 }
 # Peak of the private memory of the backend in KB, sampled while it merges a first sync.
 memory_of_first() {
 	local pid= peak=0 now
-	value "SET application_name = 'bench merge'; BEGIN; $(run_of full sync) $merge_run; ROLLBACK" >/dev/null &
+	value "SET application_name = 'bench merge'; $(sync_of small) BEGIN; $(run_of full sync) $merge_run; ROLLBACK" \
+		>/dev/null &
 	while [ -z "$pid" ]; do pid=$(value "SELECT pid FROM pg_stat_activity WHERE application_name = 'bench merge'"); done
 	while now=$(awk '/^RssAnon/ { print $2 }' "/proc/$pid/status" 2>/dev/null) && [ -n "$now" ]; do
 		[ "$now" -le "$peak" ] || peak=$now
@@ -74,6 +94,7 @@ linked="(SELECT l.sourced_id, q.* FROM links l JOIN people_full q ON q.person_id
 
 # --- the first sync
 
+first_sync small
 read -r first_ms first_kb <<< "$(repeat merge full sync)"
 read -r first_fifth_ms _ <<< "$(repeat merge fifth sync)"
 memory_kb=$(repeat_for_peak memory_of_first)
@@ -81,13 +102,6 @@ memory_kb=$(repeat_for_peak memory_of_first)
 read -r offenders_ms _ <<< "$(repeat merge full sync "ALTER TABLE people_full ADD CHECK (phone <> 'refused');
 	UPDATE staged_users s SET phone = 'refused' WHERE connection = 'full' AND sourced_id IN (
 		SELECT sourced_id FROM staged_users WHERE connection = 'full' ORDER BY hashtext(sourced_id) LIMIT 100);")"
-first_sync() {
-	value "BEGIN;
-		$(run_of "$1" sync)
-		$merge_run;
-		SELECT FROM minga_roster_internal.close_run(:run, 'succeeded', NULL, NULL, NULL, NULL);
-		COMMIT" >/dev/null
-}
 first_sync full
 # The same people, links and changes by plain INSERTs; then they are there as if they had come by them.
 value "CREATE TABLE first_people AS SELECT * FROM people_full;
