@@ -63,6 +63,7 @@ SQL_PARTS = \
 	sql/report/report_parts.sql \
 	sql/report/report_text.sql \
 	sql/report/report_html.sql \
+	sql/schedule/clock.sql \
 	sql/report/mail.sql \
 	sql/schedule/evening.sql \
 	sql/report/diagnose.sql \

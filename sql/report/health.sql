@@ -347,6 +347,8 @@ BEGIN
                     minga_roster_internal.local_minute(queue.oldest, 'UTC')) END,
             format('%s running, %s queued', queue.running, queue.queued),
             'Call SELECT minga_roster.roster_run_due(): it closes dead runs and works the queue.'),
+        ('clock', minga_roster_internal.clock_doubt(), 'the clock of the server has not jumped',
+            'Check the clock, and what sets it. Nothing has to be done here: the doubt ends by itself.'),
         ('locks', CASE WHEN locks.runs > 0 THEN format('%s for a lock since %s UTC: %s',
             minga_roster_internal.figures(locks.runs, 'run waits', 'runs wait'),
             minga_roster_internal.local_minute(locks.since, 'UTC'),

@@ -94,7 +94,8 @@ CREATE FUNCTION minga_roster_internal.mark_mail(mail bigint, is_sent boolean, is
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
     UPDATE minga_roster.outbox o
     SET state = CASE WHEN is_sent THEN 'sent'
-                     WHEN is_refused OR o.created_at < minga_roster_internal.clock() - interval '5 days' THEN 'failed'
+                     WHEN is_refused OR (o.created_at < minga_roster_internal.clock() - interval '5 days'
+                         AND minga_roster_internal.clock_holds()) THEN 'failed'
                      ELSE 'waiting' END,
         sent_at = CASE WHEN is_sent THEN minga_roster_internal.clock() END,
         last_error = mark_mail.error

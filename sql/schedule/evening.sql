@@ -7,13 +7,17 @@ AS $$
 DECLARE
     instant timestamptz := local_time AT TIME ZONE time_zone;
     lookback CONSTANT interval := '3 hours';
+    -- A zone that changes its side of the date line skips a day.
+    longest_skip CONSTANT interval := '25 hours';
 BEGIN
     IF instant AT TIME ZONE time_zone = local_time
         AND (instant - lookback) AT TIME ZONE time_zone = local_time - lookback THEN
         RETURN instant;
     END IF;
     -- The clocks change near this time: it does not exist, or it exists twice.
-    RETURN (SELECT min(minute) FROM generate_series(instant - lookback, instant, '1 minute') AS minute
+    RETURN (SELECT min(minute)
+            FROM generate_series(instant - CASE WHEN (instant - lookback) AT TIME ZONE time_zone < local_time
+                THEN lookback ELSE longest_skip END, instant, '1 minute') AS minute
             WHERE minute AT TIME ZONE time_zone >= local_time);
 END
 $$;
@@ -29,6 +33,12 @@ DECLARE
     local_closes timestamp := evening + (window_end <= sync_at)::integer + window_end;
 BEGIN
     opens := minga_roster_internal.first_instant(local_opens, time_zone);
+    -- The evening of a day that the zone skips would be another day's.
+    IF opens AT TIME ZONE time_zone >= evening + 1
+        AND minga_roster_internal.first_instant(evening, time_zone) AT TIME ZONE time_zone >= evening + 1 THEN
+        opens := NULL;
+        RETURN;
+    END IF;
     closes := minga_roster_internal.first_instant(local_closes, time_zone);
     IF closes <= opens THEN
         -- The clocks skipped the whole window: it keeps its length.
@@ -38,7 +48,7 @@ END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.evening_window(date, time, time, text) IS
 'An evening is named by the local date on which it begins. It lasts from sync_at to window_end, past midnight if '
-'window_end is earlier.';
+'window_end is earlier. NULLs for a date that the time zone skips (Pacific/Apia had no 2011-12-30).';
 
 CREATE FUNCTION minga_roster_internal.latest_evening(sync_at time, window_end time, time_zone text, at timestamptz,
     OUT evening date, OUT opens timestamptz, OUT closes timestamptz, OUT next_opens timestamptz)
@@ -48,14 +58,18 @@ BEGIN
     evening := (at AT TIME ZONE time_zone)::date;
     SELECT w.opens, w.closes INTO opens, closes FROM minga_roster_internal.evening_window(evening, sync_at, window_end,
         time_zone) w;
+    -- The day before or after may be one that the time zone skips.
     IF opens <= at THEN
-        SELECT w.opens INTO next_opens FROM minga_roster_internal.evening_window(evening + 1, sync_at, window_end,
-            time_zone) w;
+        SELECT w.opens INTO next_opens
+        FROM generate_series(1, 2) AS days
+        CROSS JOIN LATERAL minga_roster_internal.evening_window(evening + days, sync_at, window_end, time_zone) w
+        WHERE w.opens IS NOT NULL ORDER BY days LIMIT 1;
     ELSE
         next_opens := opens;
-        evening := evening - 1;
-        SELECT w.opens, w.closes INTO opens, closes FROM minga_roster_internal.evening_window(evening, sync_at,
-            window_end, time_zone) w;
+        SELECT evening - days, w.opens, w.closes INTO evening, opens, closes
+        FROM generate_series(1, 2) AS days
+        CROSS JOIN LATERAL minga_roster_internal.evening_window(evening - days, sync_at, window_end, time_zone) w
+        WHERE w.opens IS NOT NULL ORDER BY days LIMIT 1;
     END IF;
 EXCEPTION
     -- One connection with an unknown time zone must not stop the others.
@@ -279,9 +293,15 @@ BEGIN
     IF minga_roster_internal.try_lock_evenings() THEN
         PERFORM minga_roster_internal.cron('renew');
     END IF;
+    -- A clock that was set wrong is often put right within the hour: until then no evening begins or was missed.
+    IF minga_roster_internal.clock_was_set('1 hour') THEN
+        RETURN 0;
+    END IF;
     PERFORM minga_roster_internal.pause_restored_connections();
     PERFORM minga_roster_internal.cancel_stale_runs();
-    PERFORM minga_roster_internal.record_missed_evenings();
+    IF NOT minga_roster_internal.clock_was_set('1 day') THEN
+        PERFORM minga_roster_internal.record_missed_evenings();
+    END IF;
     queued := minga_roster_internal.queue_open_evenings();
     PERFORM minga_roster_internal.post_evening_reports();
     RETURN queued;
@@ -547,6 +567,9 @@ DECLARE
     changes_before CONSTANT timestamptz := minga_roster_internal.changes_kept_since();
     needed bigint[];
 BEGIN
+    IF NOT minga_roster_internal.clock_holds() THEN
+        RETURN;
+    END IF;
     -- Held changes that can still be approved.
     SELECT coalesce(array_agg(newest.run), '{}') INTO needed
     FROM (SELECT max(r.run) AS run
@@ -640,4 +663,4 @@ COMMENT ON FUNCTION minga_roster_internal.apply_retention() IS
 'connections that were retired with their links, older than keep_runs days (at least 8), audit older than keep_audit '
 'days (at least 8), and pg_cron''s details of the extension''s job older than a day; at most 10,000 rows of each per '
 'call. Once an hour erase_archived. Gives up mail that waited five days for minga_roster.smtp_url. Keeps held changes '
-'that can still be approved.';
+'that can still be approved. Removes nothing while the clock is in doubt (clock_holds).';

@@ -30,6 +30,18 @@ SELECT w.* FROM pg_temp.show_window('2026-10-03', '23:45', '02:15', 'Australia/L
 SELECT * FROM minga_roster_internal.latest_evening('19:00', '06:00', 'America/Denver', '2026-09-02 00:59:59+00');
 SELECT * FROM minga_roster_internal.latest_evening('19:00', '06:00', 'America/Denver', '2026-09-02 01:00:00+00');
 SELECT * FROM minga_roster_internal.latest_evening('19:00', '06:00', 'Nowhere/Else', '2026-09-02 01:00:00+00');
+-- Days that time zones skipped have no evening; the night before ends when the day would have begun, and the next
+-- evening is that of the day after.
+SELECT n.zone, n.evening, w.*
+FROM (VALUES (1, 'Pacific/Apia', date '2011-12-29'), (2, 'Pacific/Apia', '2011-12-30'),
+    (3, 'Pacific/Apia', '2011-12-31'), (4, 'Pacific/Fakaofo', '2011-12-30'), (5, 'Pacific/Kwajalein', '1993-08-20'),
+    (6, 'Pacific/Kwajalein', '1993-08-21'), (7, 'America/Sao_Paulo', '2018-11-04')) n (place, zone, evening)
+CROSS JOIN LATERAL pg_temp.show_window(n.evening, CASE n.place WHEN 7 THEN '00:00' ELSE '19:30' END::time, '05:00',
+    n.zone) w
+ORDER BY n.place;
+SELECT * FROM minga_roster_internal.latest_evening('19:30', '05:00', 'Pacific/Apia', '2011-12-30 06:00:00+00');
+SELECT * FROM minga_roster_internal.latest_evening('19:30', '05:00', 'Pacific/Apia', '2011-12-30 10:00:00+00');
+SELECT * FROM minga_roster_internal.latest_evening('19:30', '05:00', 'Pacific/Apia', '2011-12-31 05:30:00+00');
 
 -- Connections of several zones, one that is off, one that came here in a copy, one retired.
 CREATE TABLE evening_people (site text, person_id text, role text, given_name text, family_name text,
