@@ -71,7 +71,9 @@ BEGIN
     ) l ON l.site = c.site
     LEFT JOIN LATERAL minga_roster_internal.newest_held(c.connection) h ON true
     CROSS JOIN LATERAL (
-        SELECT count(*) AS running, max(r.run) FILTER (WHERE r.site = c.site) AS site_run
+        SELECT count(*) AS running, max(r.run) FILTER (WHERE r.site = c.site) AS site_run,
+            CASE WHEN o.state = 'queued'
+                THEN (SELECT p.waiting_run FROM minga_roster_internal.people_state(c.connection) p) END AS people_run
         FROM minga_roster.runs r WHERE r.state = 'running'
     ) k
     CROSS JOIN LATERAL (
@@ -98,6 +100,8 @@ BEGIN
             WHEN o.state = 'running' THEN NULL
             WHEN o.state = 'queued' AND k.site_run IS NOT NULL THEN
                 ARRAY['site_busy', format('run %s for the same site is running', k.site_run)]
+            WHEN o.state = 'queued' AND k.people_run IS NOT NULL THEN
+                ARRAY['people_locked', format('run %s waits for a lock on %s', k.people_run, c.people)]
             WHEN o.state = 'queued' AND k.running = 0 THEN ARRAY['no_worker', 'queued: no worker is running']
             WHEN o.state = 'queued' THEN
                 ARRAY['workers_busy', format('queued: %s running, minga_roster.max_workers is %s',

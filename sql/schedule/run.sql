@@ -231,6 +231,40 @@ COMMENT ON FUNCTION minga_roster_internal.insert_run(bigint, text, text, bigint,
 'Inserts the row of a manual run, queued or running in this process. If a run of the same kind is already queued, the '
 'new one is recorded as canceled.';
 
+CREATE FUNCTION minga_roster_internal.is_locked(relation regclass) RETURNS boolean
+LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'roster_is_locked';
+COMMENT ON FUNCTION minga_roster_internal.is_locked(regclass) IS
+'Whether a statement that writes to the relation would have to wait for a lock of another session now. Only for the '
+'role that the extension acts with.';
+
+CREATE FUNCTION minga_roster_internal.people_state(connection text, OUT people regclass, OUT state text,
+    OUT waiting_run bigint)
+LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    working bigint[];
+BEGIN
+    state := 'free';
+    SELECT c.people INTO people FROM minga_roster.connections c WHERE c.connection = people_state.connection;
+    SELECT array_agg(r.run) INTO working
+    FROM minga_roster.runs r JOIN minga_roster.connections c USING (connection)
+    WHERE r.state = 'running' AND c.people = people_state.people AND c.connection <> people_state.connection;
+    IF working IS NOT NULL THEN
+        SELECT min(r.run) INTO waiting_run
+        FROM minga_roster.runs r JOIN pg_locks l USING (pid)
+        WHERE r.run = ANY (working) AND NOT l.granted;
+    END IF;
+    IF waiting_run IS NOT NULL THEN
+        state := 'waited';
+    ELSIF minga_roster_internal.is_locked(people) THEN
+        state := CASE WHEN working IS NULL THEN 'locked' ELSE 'waited' END;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.people_state(text) IS
+'Whether a run of the connection could write to its people now. free; locked: another session''s lock is in the way; '
+'waited: so it is, and a run of another connection waits for it or is about to. One worker that waits is enough: the '
+'others go on with schools of other relations.';
+
 CREATE FUNCTION minga_roster_internal.claim_run(run bigint) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

@@ -41,6 +41,7 @@
 #include "base/compat.h"
 #include "base/dba.h"
 #include "base/error.h"
+#include "base/lock_wait.h"
 #include "base/plain_role.h"
 #include "base/redact.h"
 #include "base/session.h"
@@ -172,6 +173,7 @@ static void
 rethrow(Oid relation, bool reading, bool has_begun, ErrorData *edata)
 {
 	char	   *name = relation_name(relation);
+	char	   *waited = edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ? lock_wait_detail() : NULL;
 	StringInfoData found;
 
 	error_of_a_row = may_be_of_a_row(edata, has_begun);
@@ -191,6 +193,8 @@ rethrow(Oid relation, bool reading, bool has_begun, ErrorData *edata)
 		appendStringInfoString(&found, " No partition takes the row.");
 		strlcpy(error_told, "no partition takes the person", sizeof(error_told));
 	}
+	if (waited != NULL)
+		appendStringInfo(&found, " %s", waited);
 	/* a function may give a person's name for one of these */
 	if (edata->constraint_name && !error_is_from_within(edata))
 		appendStringInfo(&found, " Constraint \"%s\".", edata->constraint_name);
@@ -206,6 +210,8 @@ rethrow(Oid relation, bool reading, bool has_begun, ErrorData *edata)
 			 errdetail_internal("%s", found.data),
 			 lacks_partition(edata) ? errhint("No people were changed. Ask the DBA to create the partition for the "
 											  "site.")
+			 : waited != NULL ? errhint("No people were changed. Ask the DBA to end the transaction that holds the "
+										"lock, or to raise minga_roster.lock_timeout. An evening is tried again.")
 			 : errhint("No people were changed. Ask the DBA to check the relation, its triggers, constraints, "
 					   "policies and the rights of its owner."),
 			 edata->schema_name ? err_generic_string(PG_DIAG_SCHEMA_NAME, edata->schema_name) : 0,

@@ -3,8 +3,7 @@
  *	  The row of a run: what kinds there are, how a worker puts it on record, tells
  *	  how far it is, and closes it.
  *
- * What it must survive: a cancel while a run is being closed (it has to be closed
- * all the same).
+ * What it must survive: a lock on the extension's tables.
  */
 #include "postgres.h"
 
@@ -54,6 +53,13 @@ bool
 run_kind_holds_site(RunKind kind)
 {
 	return kind != RUN_TEST && kind != RUN_MAIL;
+}
+
+/* Whether runs of the kind read and write people as the last of their steps. */
+bool
+run_kind_writes_people(RunKind kind)
+{
+	return run_kind_holds_site(kind) && kind != RUN_DIAGNOSE && kind != RUN_FETCH;
 }
 
 /*
@@ -106,8 +112,8 @@ set_phase(RosterRun *run, const char *phase)
 }
 
 /*
- * Closes the run's row.  In the open transaction, or in one of its own that a
- * cancel does not interrupt.
+ * Closes the run's row.  In the open transaction, or in one of its own.  Holds no
+ * cancels, since a lock could then be waited for without an end.
  */
 void
 close_run(int64 run, const char *state, const char *sqlstate, const char *error, const char *detail, const char *hint)
@@ -118,7 +124,6 @@ close_run(int64 run, const char *state, const char *sqlstate, const char *error,
 	Datum		values[6];
 	char		nulls[] = "      ";
 
-	HOLD_CANCEL_INTERRUPTS();
 	own_transaction = begin_worker_transaction_if_none();
 	values[0] = Int64GetDatum(run);
 	for (int i = 1; i < 6; i++)
@@ -131,7 +136,6 @@ close_run(int64 run, const char *state, const char *sqlstate, const char *error,
 	execute_statement("SELECT minga_roster_internal.close_run($1, $2, $3, $4, $5, $6)", 6, types, values, nulls);
 	if (own_transaction)
 		commit_worker_transaction();
-	RESUME_CANCEL_INTERRUPTS();
 }
 
 /* Whether a row of that run is there; a caller in need puts a run in the queue itself. */

@@ -49,6 +49,7 @@ extern const char *run_kind_name(RunKind kind);
 extern bool run_kind_of(const char *name, RunKind *kind);
 extern bool run_kind_reads_roster(RunKind kind);
 extern bool run_kind_holds_site(RunKind kind);
+extern bool run_kind_writes_people(RunKind kind);
 extern void store_progress(RosterRun *run, bool force);
 extern void set_phase(RosterRun *run, const char *phase);
 extern void close_run(int64 run, const char *state, const char *sqlstate, const char *error, const char *detail,

@@ -20,6 +20,7 @@
 
 #include "base/connection.h"
 #include "base/error.h"
+#include "base/lock_wait.h"
 #include "base/name.h"
 #include "base/redact.h"
 #include "base/run_row.h"
@@ -30,11 +31,16 @@
 #include "run/fetch.h"
 #include "run/outbox.h"
 #include "run/perform.h"
+#include "run/queue.h"
 #include "run/run_locks.h"
 #include "run/stop.h"
 #include "run/test_connection.h"
 
+/* So long a run waits for people that another one waits for as well: one worker at a time is enough for that. */
+#define SECOND_WAIT_S 30
+
 bool		run_is_open = false;
+bool		run_met_a_lock = false;
 
 static char *synchronous_commit_before = NULL;
 
@@ -82,11 +88,14 @@ merge(RosterRun *run, const RunLocks *locks)
 {
 	Oid			types[] = {INT8OID};
 	Datum		values[] = {Int64GetDatum(run->run)};
+	Oid			people;
 
 	set_phase(run, run_kind_reads_roster(run->kind) ? "plan" : "apply");
 	begin_watch();
 	begin_worker_transaction();
 	run_locks_keep(locks, run->run);
+	if (read_people_state(run->connection, run->kind, &people) == PEOPLE_WAITED)
+		lock_wait_limit(Min(roster_lock_timeout, SECOND_WAIT_S));
 	execute_statement("SELECT minga_roster_internal.merge_run($1)", 1, types, values, NULL);
 	empty_stage(run);
 	close_run(run->run, "succeeded", NULL, NULL, NULL, NULL);
@@ -127,12 +136,12 @@ work(RosterRun *run, const RunLocks *locks)
 	else if (run_kind_reads_roster(run->kind))
 	{
 		/* The stage can be fetched again: its commits need not reach the disk. */
-		SetConfigOption("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION);
+		commit_by("off");
 		if (run->kind == RUN_DIAGNOSE)
 			diagnose_connection(connection, run);
 		else
 			fetch_roster(connection, run);
-		SetConfigOption("synchronous_commit", synchronous_commit_before, PGC_USERSET, PGC_S_SESSION);
+		commit_by(synchronous_commit_before);
 	}
 	if (run_kind_reads_roster(run->kind))
 		store_progress(run, true);
@@ -150,6 +159,21 @@ work(RosterRun *run, const RunLocks *locks)
 		merge(run, locks);
 }
 
+/* Who has the lock that was waited for in vain; palloc'd, or NULL.  In a transaction of its own. */
+static char *
+who_blocked(void)
+{
+	MemoryContext outer = CurrentMemoryContext;
+	char	   *detail;
+
+	begin_worker_transaction();
+	detail = lock_wait_detail();
+	if (detail != NULL)
+		detail = MemoryContextStrdup(outer, detail);
+	commit_worker_transaction();
+	return detail;
+}
+
 /*
  * Closes a run after an error.  The error's own text is kept, unless it may
  * hold data of people; where the worker was told to end, or the run to stop,
@@ -159,6 +183,7 @@ static void
 close_failed_run(RosterRun *run, ErrorData *error)
 {
 	const char *sqlstate = unpack_sql_state(error->sqlerrcode);
+	char	   *waited = merge_is_late || error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ? who_blocked() : NULL;
 
 	if (worker_terminated)
 		close_run(run->run, "failed", "57P01", "the worker was terminated by an administrator",
@@ -168,9 +193,14 @@ close_failed_run(RosterRun *run, ErrorData *error)
 		close_run(run->run, "canceled", "57014", "canceled while running", NULL, NULL);
 	else if (merge_is_late)
 		close_run(run->run, "failed", "57014", "the merge took too long",
-				  psprintf("minga_roster.merge_timeout is %d s.", roster_merge_timeout),
+				  psprintf("minga_roster.merge_timeout is %d s.%s%s", roster_merge_timeout,
+						   waited != NULL ? " " : "", waited != NULL ? waited : ""),
 				  "No people were changed. Ask the DBA to check what the people relation's triggers do and which "
 				  "sessions hold locks on it; for a very large school, raise minga_roster.merge_timeout.");
+	else if (waited != NULL)
+		close_run(run->run, "failed", sqlstate, "a lock was waited for too long", waited,
+				  "No people were changed. Ask the DBA to end the transaction that holds the lock, or to raise "
+				  "minga_roster.lock_timeout. An evening is tried again.");
 	else if (error_may_be_stored(error))
 		close_run(run->run, "failed", sqlstate, error->message, fault_detail_of_error(error), error->hint);
 	else
@@ -199,10 +229,11 @@ perform_run(RosterRun *run, const RunLocks *locks)
 														GetConfigOption("synchronous_commit", false, false));
 	run->rows_expected = -1;
 	run_is_open = true;
+	run_met_a_lock = false;
 	MemoryContextSwitchTo(run_context);
 	PG_TRY();
 	{
-		RESUME_CANCEL_INTERRUPTS();
+		let_cancels_act();
 		CHECK_FOR_INTERRUPTS();
 		work(run, locks);
 	}
@@ -216,7 +247,7 @@ perform_run(RosterRun *run, const RunLocks *locks)
 		run_locks_retake(locks, run->run);
 		MemoryContextSwitchTo(run_context);
 		end_watch();
-		SetConfigOption("synchronous_commit", synchronous_commit_before, PGC_USERSET, PGC_S_SESSION);
+		commit_by(synchronous_commit_before);
 		RESUME_CANCEL_INTERRUPTS();
 	}
 	PG_END_TRY();
@@ -228,6 +259,7 @@ perform_run(RosterRun *run, const RunLocks *locks)
 		 * closed.
 		 */
 		hold_stops();
+		run_met_a_lock = error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE || merge_is_late;
 		if (run_kind_reads_roster(run->kind))
 			store_progress(run, true);
 		if (run_kind_reads_roster(run->kind))

@@ -22,7 +22,16 @@ typedef struct QueuedRun
 	char	   *site;
 } QueuedRun;
 
+/* Whether a run could read and write people now. */
+typedef enum PeopleState
+{
+	PEOPLE_FREE,
+	PEOPLE_LOCKED,				/* a lock of another session is in the way */
+	PEOPLE_WAITED				/* and a run is waiting for it, or about to */
+} PeopleState;
+
 extern List *read_queue(void);
-extern bool claim_queued_run(int64 run);
+extern PeopleState read_people_state(const char *connection, RunKind kind, Oid *people);
+extern bool claim_queued_run(const QueuedRun *queued, const List *given_up, bool last_choice, Oid *people);
 
 #endif							/* MINGA_ROSTER_QUEUE_H */

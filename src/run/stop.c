@@ -3,21 +3,27 @@
  *	  What ends a run before its time: SIGINT, SIGTERM, and the time that a merge
  *	  may take.
  *
- * What it must survive: code of a deployment, below a merge, that catches the
- * cancel and goes on.  It gets some seconds, then the worker dies of FATAL, which
- * no one can catch.
+ * What it must survive:
+ *	- code of a deployment, below a merge, that catches the cancel and goes on: it
+ *	  gets some seconds, then the worker dies of FATAL, which no one can catch;
+ *	- a synchronous standby that is missing: a commit of a worker that was told to
+ *	  end waits for none.
  */
 #include "postgres.h"
 
 #include <signal.h>
 
+#include "access/xact.h"
 #include "miscadmin.h"
+#include "replication/syncrep.h"
 #include "storage/latch.h"
+#include "storage/proc.h"
 #include "utils/guc.h"
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
 #include "base/as_owner.h"
+#include "base/lock_wait.h"
 #include "base/settings.h"
 #include "run/stop.h"
 
@@ -25,18 +31,42 @@
 #define STOP_GRACE_MS 3000
 #define WATCH_MS 500
 
+/* So long a lock on the extension's own tables is waited for outside of a merge. */
+#define OWN_LOCK_WAIT_S 45
+
 volatile sig_atomic_t worker_terminated = false;	/* by SIGTERM */
 volatile sig_atomic_t run_canceled = false; /* by SIGINT */
 volatile sig_atomic_t merge_is_late = false;	/* the merge took longer than it may */
 
+static volatile sig_atomic_t stops_are_held = false;
+static volatile sig_atomic_t stops_wait = false;	/* until the run is on record, and whether one came */
+static volatile sig_atomic_t stop_came = false;
 static volatile TimestampTz told_to_stop_at;
 static volatile TimestampTz merge_until;
 static TimeoutId watch_timeout;
+
+/* Ends the wait of a commit for a standby, which takes the cancel for itself.  Called in signal handlers. */
+static void
+end_standby_wait(void)
+{
+	if (MyProc->syncRepState == SYNC_REP_WAITING)
+	{
+		QueryCancelPending = true;
+		SetLatch(MyLatch);
+	}
+}
 
 /* Raises a cancel.  Called in signal handlers. */
 static void
 tell_to_stop(void)
 {
+	if (stops_wait)
+	{
+		stop_came = true;
+		end_standby_wait();
+		return;
+	}
+	lock_wait_note();
 	if (!as_owner_stop)
 		told_to_stop_at = GetCurrentTimestamp();
 	as_owner_stop = true;
@@ -45,20 +75,29 @@ tell_to_stop(void)
 	SetLatch(MyLatch);
 }
 
+/* Whatever is committed from here on is committed on this server alone.  Called in signal handlers. */
+static void
+note_termination(void)
+{
+	worker_terminated = true;
+	if (synchronous_commit > SYNCHRONOUS_COMMIT_LOCAL_FLUSH)
+		synchronous_commit = SYNCHRONOUS_COMMIT_LOCAL_FLUSH;
+}
+
 /* SIGTERM: raise a cancel, and remember why. */
 static void
 worker_terminate(SIGNAL_ARGS)
 {
 	int			save_errno = errno;
 
-	worker_terminated = true;
+	note_termination();
 	tell_to_stop();
 	errno = save_errno;
 }
 
 /*
- * SIGINT: someone's cancel, or the server's own way to say that a lock was waited for too long, which is no cancel of
- * the run.
+ * SIGINT: someone's cancel, which does not count while stops are held, or the server's own way to say that a lock was
+ * waited for too long, which is no cancel of the run.
  */
 static void
 worker_cancel(int signal_number, siginfo_t *from, void *context)
@@ -67,11 +106,12 @@ worker_cancel(int signal_number, siginfo_t *from, void *context)
 
 	if (from->si_pid == MyProcPid)
 	{
+		lock_wait_note();
 		InterruptPending = true;
 		QueryCancelPending = true;
 		SetLatch(MyLatch);
 	}
-	else
+	else if (!stops_are_held)
 	{
 		run_canceled = true;
 		tell_to_stop();
@@ -79,11 +119,24 @@ worker_cancel(int signal_number, siginfo_t *from, void *context)
 	errno = save_errno;
 }
 
-/* SIGTERM where nothing may be broken off. */
+/* SIGTERM where nothing may be broken off but the wait of a commit for a standby. */
 static void
 worker_note_termination(SIGNAL_ARGS)
 {
-	worker_terminated = true;
+	int			save_errno = errno;
+
+	note_termination();
+	end_standby_wait();
+	errno = save_errno;
+}
+
+/* Sets how commits are made, unless the worker was told to end. */
+void
+commit_by(const char *mode)
+{
+	SetConfigOption("synchronous_commit", mode, PGC_USERSET, PGC_S_SESSION);
+	if (worker_terminated)
+		note_termination();
 }
 
 /* SIGINT and SIGTERM, from here on, mean a stop. */
@@ -92,6 +145,7 @@ catch_stops(void)
 {
 	struct sigaction action = {.sa_sigaction = worker_cancel,.sa_flags = SA_SIGINFO | SA_RESTART};
 
+	stops_are_held = false;
 	pqsignal(SIGTERM, worker_terminate);
 	sigemptyset(&action.sa_mask);
 	sigaction(SIGINT, &action, NULL);
@@ -101,7 +155,7 @@ catch_stops(void)
 void
 hold_stops(void)
 {
-	pqsignal(SIGINT, SIG_IGN);
+	stops_are_held = true;
 	pqsignal(SIGTERM, worker_note_termination);
 	QueryCancelPending = false;
 	as_owner_stop = false;
@@ -135,14 +189,14 @@ prepare_watch(void)
 	watch_timeout = RegisterTimeout(USER_TIMEOUT, watch_merge);
 }
 
-/* No lock is waited for without an end: callers' transactions may hold some. */
+/*
+ * Outside of a merge: no lock is waited for longer than until the next worker comes, or workers that wait would
+ * fill the server.
+ */
 void
 limit_lock_waits(void)
 {
-	char		limit[16];
-
-	snprintf(limit, sizeof(limit), "%ds", roster_lock_timeout);
-	SetConfigOption("lock_timeout", limit, PGC_USERSET, PGC_S_SESSION);
+	lock_wait_limit(Min(roster_lock_timeout, OWN_LOCK_WAIT_S));
 }
 
 /* The limits of a merge, and the watch over it, which ends with end_watch. */
@@ -152,7 +206,7 @@ begin_watch(void)
 	TimestampTz now = GetCurrentTimestamp();
 
 	merge_until = TimestampTzPlusMilliseconds(now, roster_merge_timeout * 1000.0);
-	limit_lock_waits();
+	lock_wait_limit(roster_lock_timeout);
 	enable_timeout_every(watch_timeout, TimestampTzPlusMilliseconds(now, WATCH_MS), WATCH_MS);
 }
 
@@ -160,6 +214,7 @@ void
 end_watch(void)
 {
 	disable_timeout(watch_timeout, false);
+	limit_lock_waits();
 }
 
 /* A cancel that came until now was meant for something else. */
@@ -168,14 +223,27 @@ forget_cancel(void)
 {
 	QueryCancelPending = false;
 	run_canceled = merge_is_late = as_owner_stop = false;
+	lock_wait_forget();
 }
 
-/* A cancel from here on is meant for the run that is about to go on record; perform_run lets it act. */
+/*
+ * A cancel from here on is meant for the run that is about to go on record; perform_run lets it act.  Not
+ * by holding off interrupts, since a lock could then be waited for without an end.
+ */
 void
 hold_cancels_for_run(void)
 {
-	HOLD_CANCEL_INTERRUPTS();
 	forget_cancel();
-	if (worker_terminated)
+	stop_came = worker_terminated;
+	stops_wait = true;
+}
+
+/* It is on record, or not to be had. */
+void
+let_cancels_act(void)
+{
+	stops_wait = false;
+	if (stop_came)
 		tell_to_stop();
+	stop_came = false;
 }

@@ -19,7 +19,9 @@ extern void prepare_watch(void);
 extern void begin_watch(void);
 extern void end_watch(void);
 extern void limit_lock_waits(void);
+extern void commit_by(const char *mode);
 extern void forget_cancel(void);
 extern void hold_cancels_for_run(void);
+extern void let_cancels_act(void);
 
 #endif							/* MINGA_ROSTER_STOP_H */

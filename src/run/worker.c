@@ -28,6 +28,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "nodes/pg_list.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
@@ -61,25 +62,47 @@ extern PGDLLEXPORT void roster_worker_main(Datum main_arg);
 #define CANCEL_WAIT_MS 5000
 #define CANCEL_POLL_MS 50
 
-/* Works on one queued run, if it can be had. */
+/* Relations whose locks a run of this worker has waited for in vain. */
+static List *given_up = NIL;
+
+/* Works on a run whose row is running; remembers the relation that it could not have. */
+static void
+perform(RosterRun *run, const RunLocks *locks, Oid people)
+{
+	perform_run(run, locks);
+	if (run_met_a_lock && OidIsValid(people))
+	{
+		MemoryContext outer = MemoryContextSwitchTo(TopMemoryContext);
+
+		given_up = list_append_unique_oid(given_up, people);
+		MemoryContextSwitchTo(outer);
+	}
+}
+
+/*
+ * Works on one queued run, if it can be had.  One whose people are locked is
+ * worked on only if it is the last choice, and if no other run waits for them:
+ * it would keep the worker from other schools.
+ */
 static bool
-try_queued_run(RunLocks *locks, const QueuedRun *queued)
+try_queued_run(RunLocks *locks, const QueuedRun *queued, bool last_choice)
 {
 	RosterRun	run = {0};
 	bool		claimed;
+	Oid			people;
 
 	if (!try_connection(locks, run_kind_holds_site(queued->kind), queued->connection_number, queued->site))
 		return false;
 	hold_cancels_for_run();
-	claimed = claim_queued_run(queued->run);
+	claimed = claim_queued_run(queued, given_up, last_choice, &people);
 	if (!claimed)
-		RESUME_CANCEL_INTERRUPTS();
+		let_cancels_act();
 	else
 	{
 		run.run = queued->run;
 		run.kind = queued->kind;
 		strlcpy(run.connection, queued->connection, sizeof(run.connection));
-		perform_run(&run, locks);
+		perform(&run, locks, people);
 	}
 	release_connection(locks);
 	return claimed;
@@ -87,8 +110,8 @@ try_queued_run(RunLocks *locks, const QueuedRun *queued)
 
 /*
  * Works the queue until nothing in it can be had.  A run left in the queue is
- * one whose connection or site another worker holds, and that worker looks at
- * the queue after it let them go.  A run queued for want of a slot is seen by
+ * one whose connection or site another worker holds, or whose people another
+ * worker waits for, and that worker looks at the queue afterwards.  A run queued for want of a slot is seen by
  * the look after the slot was released.
  */
 static void
@@ -115,7 +138,14 @@ drain_queue(RunLocks *locks)
 		{
 			if (worker_terminated)
 				break;
-			worked |= try_queued_run(locks, lfirst(cell));
+			worked |= try_queued_run(locks, lfirst(cell), false);
+		}
+		/* The queue is looked at again after each of these. */
+		foreach(cell, queue)
+		{
+			if (worked || worker_terminated)
+				break;
+			worked = try_queued_run(locks, lfirst(cell), true);
 		}
 		if (!worked)
 		{
@@ -131,12 +161,17 @@ drain_queue(RunLocks *locks)
 }
 
 /*
- * What a run needs to be begun: a slot, its connection and its site.  Takes all
- * or none; *busy says in words what was missing.
+ * What a run needs to be begun: a slot, its connection and its site, and people
+ * that no other run waits for.  Takes all or none; *busy says in words what was
+ * missing.
  */
 static bool
-try_locks(RunLocks *locks, const WorkerOrder *order, const RosterConnection *connection, const char **busy)
+try_locks(RunLocks *locks, const WorkerOrder *order, const RosterConnection *connection, const char **busy,
+		  Oid *people)
 {
+	*busy = "people";
+	if (read_people_state(order->connection, order->kind, people) == PEOPLE_WAITED)
+		return false;
 	*busy = "slot";
 	if (!try_slot(locks))
 		return false;
@@ -177,6 +212,7 @@ perform_order(const WorkerOrder *order, RunLocks *locks)
 	RosterConnection *connection = load_connection(order->connection);
 	RosterRun	run = {0};
 	const char *busy;
+	Oid			people;
 
 	run.run = order->run;
 	run.kind = order->kind;
@@ -184,11 +220,11 @@ perform_order(const WorkerOrder *order, RunLocks *locks)
 
 	if (!run_lock_take(LOCK_RUN, order->run))
 		return;
-	if (try_locks(locks, order, connection, &busy))
+	if (try_locks(locks, order, connection, &busy, &people))
 	{
 		hold_cancels_for_run();
 		record(order, "running");
-		perform_run(&run, locks);
+		perform(&run, locks, people);
 		release_connection(locks);
 		return;
 	}
@@ -274,6 +310,7 @@ perform_duty(void)
 {
 	if (!run_lock_take(LOCK_DUTY, 1))
 		return;
+	perform_part_of_duty("SELECT minga_roster_internal.note_clock()");
 	perform_part_of_duty("SELECT minga_roster_internal.queue_due_runs()");
 	perform_part_of_duty("SELECT minga_roster_internal.apply_retention()");
 	if (!roster_keep_stage)
