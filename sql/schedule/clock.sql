@@ -45,7 +45,7 @@ BEGIN
         RETURN;
     END IF;
     is_same_boot := coalesce(seen.boot = watch_clock.boot, false);
-    -- What the clock went on more than time did, or as far as anyone knows.
+    -- What the clock went on more than time did; how long time was is known only while the system was up.
     step := now - seen.seen_at - CASE WHEN is_same_boot THEN watch_clock.uptime - seen.uptime ELSE '0' END;
     IF step NOT BETWEEN -too_far AND too_far THEN
         IF seen.jumped_at IS NOT NULL AND now BETWEEN seen.believed_at - too_far AND seen.believed_at + too_far THEN
