@@ -57,7 +57,8 @@ foreach my $evening (1 .. $evenings)
 		die "evening $evening is not over" if time > $give_up;
 		usleep(100_000);
 		my ($finished, $pid) = split /\|/, $roster->sql('SELECT (SELECT count(*) FROM runs '
-			  . "WHERE finished_at IS NOT NULL AND queued_at = '$clock'), coalesce((SELECT max(pid) FROM runs WHERE state = 'running'), 0)");
+			  . "WHERE finished_at IS NOT NULL AND queued_at = '$clock'), "
+			  . "coalesce((SELECT max(pid) FROM runs WHERE state = 'running'), 0)");
 		if ($pid != 0 and my ($kilobytes, $open) = process($pid))
 		{
 			push @memory, $kilobytes;
