@@ -68,7 +68,7 @@ is($roster->sql("SELECT count(DISTINCT connection) FROM runs WHERE state = 'succ
 is($roster->sql("SELECT state FROM roster_sync('a1')"), 'succeeded', '... and the one that failed');
 
 # ... behind a session that waits itself, for rows, and for a table of the extension
-$roster->set(lock_timeout => '2s');
+$roster->set(lock_timeout => '1s');
 my $reader = session('BEGIN', 'SELECT count(*) FROM public.people');
 my $reader_pid = $reader->query_safe('SELECT pg_backend_pid()');
 my $altering = $node->background_psql('postgres', on_error_stop => 0);
