@@ -37,7 +37,7 @@ sub process
 $roster->connect_school("s$_", $server) foreach 1 .. $schools;
 $roster->sql("INSERT INTO people (site, role, given_name, family_name) SELECT site, 'owner', 'The', 'Owner' "
 	  . "FROM connections; SELECT roster_toggle(connection, auto_update => true, archive => true) FROM connections; "
-	  . "UPDATE connections SET automatic = true, enabled_origin = server_origin(), enabled_at = '2026-01-01'");
+	  . "UPDATE connections SET automatic = true, enabled_origin = server_origin(), enabled_at = '2026-01-03'");
 my $catalogs = "SELECT sum(pg_relation_size(oid)) / 1024 FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace "
   . "AND relkind = 'r'";
 my (@catalog_size, @files, @grown, @open);
@@ -67,8 +67,11 @@ foreach my $evening (1 .. $evenings)
 		$done = $finished;
 	}
 	$roster->wait_for("SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'minga_roster'");
+	# What a truncated table had is removed by a checkpoint.
+	$roster->sql('CHECKPOINT');
 	push @catalog_size, int($roster->sql($catalogs));
 	push @files, files();
+	diag("evening $evening, kB: @memory") if $runs > 1000;
 	# What the worker grew by between a run in which it had met all there is and its last one.
 	push @grown, @memory > 4 ? $memory[-1] - $memory[ int(@memory / 3) ] : 0;
 	push @open, @descriptors > 4 ? $descriptors[-1] - $descriptors[ int(@descriptors / 3) ] : 0;
