@@ -68,6 +68,7 @@ SQL_PARTS = \
 	sql/schedule/evening.sql \
 	sql/report/diagnose.sql \
 	sql/report/health.sql \
+	sql/report/metrics.sql \
 	sql/report/status.sql \
 	sql/report/views.sql \
 	sql/schema/dependents.sql \
@@ -81,7 +82,7 @@ UPDATES = $(patsubst sql/releases/minga_roster--%.sql,sql/minga_roster--%--$(EXT
 DATA = $(RELEASES)
 DATA_built = sql/minga_roster--$(EXTVERSION).sql $(UPDATES)
 EXTRA_CLEAN = $(DATA_built) $(OBJS:.o=.d)
-DOCS = $(patsubst $(TOP)/%,%,$(sort $(wildcard $(TOP)/docs/*.md)))
+DOCS = $(patsubst $(TOP)/%,%,$(sort $(wildcard $(TOP)/docs/*.md $(TOP)/docs/monitoring/*)))
 
 # PostgreSQL's own headers have unused parameters and compare signed with unsigned. Of the library's symbols only the
 # SQL functions and the worker's entry are seen by others (PGDLLEXPORT). Each object notes in a .d file what it depends

@@ -29,6 +29,14 @@ static int	keep_runs = 400;
 static int	keep_changes = 90;
 static int	keep_archived = 400;
 static int	keep_audit = 1095;
+static int	pause_after = 3;
+
+static const struct config_enum_entry notify_options[] = {
+	{"off", NOTIFY_OFF, false},
+	{"run", NOTIFY_RUN, false},
+	{"connection", NOTIFY_CONNECTION, false},
+	{NULL, 0, false}
+};
 
 PGDLLEXPORT void _PG_init(void);
 
@@ -106,6 +114,16 @@ _PG_init(void)
 							"Time that planning and applying a run may take.",
 							NULL, &roster_merge_timeout, 7200, 5, 86400,
 							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("minga_roster.pause_after",
+							"Failed evenings in a row after which Automatic Rostering pauses; 0 for never.",
+							NULL, &pause_after, 3, 0, 365,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomEnumVariable("minga_roster.notify",
+							 "What is said on channel minga_roster when a run ended.",
+							 "Each role that can connect to the database may listen. \"run\": number, kind, state and "
+							 "counts. \"connection\": also the connection and its site.",
+							 &roster_notify, NOTIFY_RUN, notify_options,
+							 PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("minga_roster.keep_runs",
 							"Days to keep runs and sent mail.",
 							NULL, &keep_runs, 400, 1, 36500,

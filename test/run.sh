@@ -13,7 +13,8 @@ set -euo pipefail
 top=$(cd "$(dirname "$0")/.." && pwd)
 . "$top/test/environment.sh"
 require_packages "${postgresql_packages[@]}" libcurl4-openssl-dev libssl-dev \
-	libipc-run-perl python3-aiosmtpd python3-oauthlib python3-psycopg2 codespell openssl curl make gcc git nginx-light
+	libipc-run-perl python3-aiosmtpd python3-oauthlib python3-psycopg2 codespell openssl curl make gcc git nginx-light \
+	prometheus-sql-exporter
 
 what=${1:-all}
 [ $# -eq 0 ] || shift

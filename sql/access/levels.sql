@@ -50,6 +50,7 @@ COMMENT ON COLUMN minga_roster_internal.function_levels.checks_itself IS
 
 INSERT INTO minga_roster_internal.function_levels (function, level, checks_itself) VALUES
     ('connection_status', 'reader', true),
+    ('metrics', 'reader', true),
     ('roster_apply', 'owner', false),
     ('roster_approve', 'owner', false),
     ('roster_attach_people', 'dba', true),

@@ -12,6 +12,22 @@ LANGUAGE sql STABLE
 RETURN time_zone = 'UTC' OR minga_roster_internal.usable_zone(time_zone) = time_zone;
 COMMENT ON FUNCTION minga_roster_internal.zone_exists(text) IS 'Whether the server knows the time zone.';
 
+CREATE FUNCTION minga_roster_internal.require_zone(connection text, time_zone text, OUT zone text)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NOT minga_roster_internal.zone_exists(time_zone) THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+            MESSAGE = format('time zone "%s" does not exist', time_zone),
+            DETAIL = format('The server knew it when it was set for "%s". An update of the operating system may have '
+                'removed its name.', connection),
+            HINT = minga_roster_internal.lost_zone_hint(time_zone, connection);
+    END IF;
+    zone := time_zone;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.require_zone(text, text) IS
+'The time zone of a connection; 22023 if the server no longer knows it.';
+
 CREATE FUNCTION minga_roster_internal.lasting_zone(time_zone text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     -- The names of tzdata's file "backward", and those of places for rules without a place.
@@ -62,13 +78,13 @@ COMMENT ON FUNCTION minga_roster_internal.lasting_zone(text) IS
 'The name of a time zone that systems keep ("America/Denver") for a former one ("US/Mountain"); any other name as it '
 'is.';
 
-CREATE FUNCTION minga_roster_internal.lost_zone_hint(time_zone text) RETURNS text
+CREATE FUNCTION minga_roster_internal.lost_zone_hint(time_zone text, connection text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT format('Name the place: SELECT minga_roster.roster_configure(''...'', time_zone => %L). Or install the '
-        'package of the operating system that has the former names (Debian and Ubuntu: tzdata-legacy).',
+    SELECT format('Install the package of the operating system that has the former names (Debian and Ubuntu: '
+        'tzdata-legacy), or name the place: SELECT minga_roster.roster_configure(%L, time_zone => %L).', connection,
         CASE WHEN minga_roster_internal.lasting_zone(time_zone) = time_zone THEN 'America/Denver'
             ELSE minga_roster_internal.lasting_zone(time_zone) END)
 $$;
-COMMENT ON FUNCTION minga_roster_internal.lost_zone_hint(text) IS
-'What to do about a time zone that the server does not know.';
+COMMENT ON FUNCTION minga_roster_internal.lost_zone_hint(text, text) IS
+'What to do about a time zone of a connection that the server does not know.';
 

@@ -13,12 +13,18 @@ COMMENT ON FUNCTION minga_roster_internal.time_zone_release() IS
 'The release of the time zones that the server uses, such as "2025b"; NULL if their file tzdata.zi is missing. Only '
 'for the role that the extension acts with.';
 
+CREATE FUNCTION minga_roster_internal.is_silent(beat_at timestamptz, started_at timestamptz, now timestamptz)
+    RETURNS boolean
+LANGUAGE sql IMMUTABLE
+RETURN greatest(beat_at, started_at) < now - interval '5 minutes' OR beat_at > now + interval '5 minutes';
+COMMENT ON FUNCTION minga_roster_internal.is_silent(timestamptz, timestamptz, timestamptz) IS
+'Whether a heartbeat is too old, for a server that was started at started_at; one that is yet to come was written '
+'before the clock was put back.';
+
 CREATE FUNCTION minga_roster_internal.silent_since() RETURNS timestamptz
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT CASE WHEN h.since < now() - interval '5 minutes' OR h.beat_at > now() + interval '5 minutes'
-        THEN h.beat_at END
-    FROM (SELECT b.beat_at, greatest(b.beat_at, pg_postmaster_start_time()) AS since
-          FROM minga_roster_internal.heartbeat b) h
+    SELECT b.beat_at FROM minga_roster_internal.heartbeat b
+    WHERE minga_roster_internal.is_silent(b.beat_at, pg_postmaster_start_time(), now())
 $$;
 COMMENT ON FUNCTION minga_roster_internal.silent_since() IS
 'Since when no worker of roster_run_due has begun, if that is more than five minutes, and the server was up all the '
@@ -75,7 +81,7 @@ BEGIN
             format('cron.max_running_jobs is %s, cron.log_run is %s',
                 coalesce(minga_roster_internal.server_setting('cron.max_running_jobs'), 'unknown'),
                 coalesce(minga_roster_internal.server_setting('cron.log_run'), 'unknown')),
-            CASE WHEN off <> '{}' THEN 'Turn on what is off in postgresql.conf, and run SELECT pg_reload_conf().'
+            CASE WHEN off <> '{}' THEN 'Turn on what is off in postgresql.conf, and restart PostgreSQL.'
                 ELSE 'Set cron.use_background_workers = on in postgresql.conf, and restart PostgreSQL.' END),
         ('cron_result', CASE WHEN facts.last_failure IS NOT NULL THEN
             'the pg_cron job fails: ' || facts.last_failure END,
@@ -327,7 +333,9 @@ BEGIN
         (array_agg(pg_blocking_pids(r.pid) ORDER BY l.waitstart))[1:1] AS blockers
     INTO locks
     FROM minga_roster.runs r JOIN pg_locks l ON l.pid = r.pid AND NOT l.granted
-    WHERE r.state = 'running' AND l.waitstart < now() - interval '1 minute';
+    -- A tenth of the time after which the run fails, 90 seconds by default.
+    WHERE r.state = 'running' AND l.waitstart < clock_timestamp()
+        - minga_roster_internal.setting('lock_timeout')::interval / 10;
     SELECT count(*) FILTER (WHERE o.state = 'waiting') AS waiting,
         min(o.created_at) FILTER (WHERE o.state = 'waiting') AS oldest,
         count(*) FILTER (WHERE o.state = 'failed') AS failed
@@ -353,7 +361,7 @@ BEGIN
             minga_roster_internal.figures(locks.runs, 'run waits', 'runs wait'),
             minga_roster_internal.local_minute(locks.since, 'UTC'),
             minga_roster_internal.some_names(locks.connections)) END,
-            'no run waits for a lock for a minute or more',
+            'no run waits long for a lock',
             format('End what process %s does, or wait until the run fails after minga_roster.lock_timeout: SELECT '
                 'pg_cancel_backend(%s).', array_to_string(locks.blockers, ', '), (locks.blockers)[1][1])),
         ('mail', CASE
@@ -388,7 +396,7 @@ DECLARE
     ending text[];
 BEGIN
     SELECT array_agg(c.connection ORDER BY c.connection) AS connections,
-        array_agg(DISTINCT c.time_zone) AS names
+        array_agg(DISTINCT c.time_zone) AS names, (array_agg(c.time_zone ORDER BY c.connection))[1] AS zone
     INTO zones
     FROM minga_roster.connections c
     WHERE c.retired_at IS NULL AND c.time_zone IN (SELECT z.time_zone
@@ -421,7 +429,7 @@ BEGIN
         ('time_zones', 'the server does not know the time zone ' || minga_roster_internal.some_names(zones.names)
             || ' of ' || minga_roster_internal.some_names(zones.connections),
             'the server knows the time zone of each connection',
-            minga_roster_internal.lost_zone_hint(zones.names[1])),
+            minga_roster_internal.lost_zone_hint(zones.zone, zones.connections[1])),
         ('restored', 'turned on in another database, of which this one is a copy: '
             || minga_roster_internal.some_names(paused.restored),
             'each connection was turned on in this database',

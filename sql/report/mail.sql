@@ -32,6 +32,9 @@ BEGIN
     IF facts.retry_at IS NOT NULL THEN
         RETURN;
     END IF;
+    IF minga_roster_internal.pause_after_failures(reported) THEN
+        facts := minga_roster_internal.facts_of(reported.run);
+    END IF;
     IF reported.trigger = 'evening' OR reported.kind IN ('sync', 'approve', 'apply', 'undo') THEN
         wants := ARRAY['always'] || CASE
             WHEN minga_roster_internal.is_problem(facts) OR facts.recovered THEN ARRAY['problems', 'changes']

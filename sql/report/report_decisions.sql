@@ -148,7 +148,11 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT minga_roster_internal.decision(minga_roster_internal.capitalized(w.short),
         minga_roster_internal.failure_in_words(facts), NULL, minga_roster_internal.nothing_changed(),
-        concat_ws(' ', w.next_step,
+        concat_ws(' ',
+            CASE WHEN w.mends_itself AND minga_roster_internal.is_paused_by(facts) THEN
+                'The SIS administrator finds out whether the SIS is down, a firewall blocks the connection, or the SIS '
+                    'allows no requests at that hour.'
+                ELSE w.next_step END,
             CASE WHEN (facts.run).evening IS NOT NULL THEN minga_roster_internal.next_try_in_words(facts) END,
             CASE WHEN (facts.run).evening IS NOT NULL AND facts.next_evening IS NOT NULL AND facts.retry_at IS NULL
                 AND NOT w.mends_itself THEN 'Every sync fails in the same way until this is done.' END))
@@ -388,6 +392,9 @@ BEGIN
         RETURN NEXT minga_roster_internal.decision_on_missed_evening(facts);
     ELSIF this.state = 'failed' THEN
         RETURN NEXT minga_roster_internal.decision_on_failure(facts);
+        IF minga_roster_internal.is_paused_by(facts) THEN
+            RETURN NEXT minga_roster_internal.decision_on_pause(facts);
+        END IF;
     END IF;
     IF this.state <> 'succeeded' THEN
         RETURN;

@@ -100,6 +100,10 @@ AS $$
         'The SIS administrator confirms the address, the School ID and the shared data. The database administrator '
             'corrects the settings.',
         false),
+    ('zone', 'the server no longer knows the school''s time zone',
+        'The database administrator installs the time zone names that are missing, or names the school''s zone by '
+            'another name. The details are at the end of this report.',
+        false),
     ('time', 'it could not be done at this time',
         'The database administrator reads the details below.',
         false),
@@ -207,7 +211,8 @@ BEGIN
         AND here.enabled_origin = minga_roster_internal.server_origin();
     IF this.state = 'failed' AND NOT facts.is_missed THEN
         -- A refused apply, approval or undo is not a fault of the database.
-        facts.cause := CASE WHEN this.kind IN ('approve', 'apply', 'undo') AND this.sqlstate = '55000' THEN 'time'
+        facts.cause := CASE WHEN this.state_cause = 'time_zone_lost' THEN 'zone'
+            WHEN this.kind IN ('approve', 'apply', 'undo') AND this.sqlstate = '55000' THEN 'time'
             ELSE minga_roster_internal.failure_cause(this.sqlstate, this.phase) END;
         SELECT count(*) INTO facts.tries FROM minga_roster.runs r
         WHERE r.connection = this.connection AND r.site = this.site AND r.evening = this.evening
@@ -222,6 +227,17 @@ END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.facts_of(bigint) IS
 'The facts for the report of a run; 42704 for an unknown run.';
+
+CREATE FUNCTION minga_roster_internal.is_paused_by(facts minga_roster_internal.report_facts) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce((facts.school).automatic AND (facts.school).retired_at IS NULL
+        AND (facts.school).paused_cause = 'evenings_failed' AND (facts.run).state = 'failed'
+        AND (facts.run).run = (SELECT max(r.run) FROM minga_roster.runs r
+            WHERE r.connection = (facts.run).connection AND r.site = (facts.run).site AND r.trigger = 'evening'), false)
+$$;
+COMMENT ON FUNCTION minga_roster_internal.is_paused_by(minga_roster_internal.report_facts) IS
+'Whether the run is the failed evening after which Automatic Rostering was paused.';
 
 CREATE FUNCTION minga_roster_internal.is_problem(facts minga_roster_internal.report_facts) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -357,10 +373,13 @@ BEGIN
     SELECT * INTO failure FROM minga_roster_internal.failure_words() w WHERE w.cause = facts.cause;
     what := CASE
         WHEN facts.is_missed THEN format('action needed: the evening of %s was missed', day)
-        WHEN this.state = 'failed' THEN CASE WHEN failure.mends_itself THEN '' ELSE 'action needed: ' END
+        WHEN this.state = 'failed' THEN
+            CASE WHEN failure.mends_itself AND NOT minga_roster_internal.is_paused_by(facts) THEN ''
+                ELSE 'action needed: ' END
             || CASE WHEN day IS NULL THEN format('%s failed', minga_roster_internal.run_in_words(this))
                 ELSE 'no sync on '
                 || day END || ', ' || failure.short
+            || CASE WHEN minga_roster_internal.is_paused_by(facts) THEN '; Automatic Rostering is paused' ELSE '' END
         WHEN this.state = 'canceled' THEN minga_roster_internal.run_in_words(this) || ' canceled'
         WHEN this.state <> 'succeeded' THEN format('%s %s', minga_roster_internal.run_in_words(this), this.state)
         WHEN needs <> '' THEN CASE this.kind WHEN 'preview' THEN 'preview: ' ELSE 'action needed: ' END || needs

@@ -274,10 +274,11 @@ AS $$
                 (SELECT minga_roster_internal.planned_in(r) FROM minga_roster.runs r WHERE r.run = (f.run).of_run))),
         (11, facts.cause = 'login', 'Store a new Client Secret',
             format('SELECT minga_roster.roster_set_secret(%L, ''...'');', (f.run).connection)),
-        (12, (f.run).state = 'failed' AND NOT facts.is_missed AND coalesce((f.run).phase, 'fetch') = 'fetch'
+        (12, (f.run).state = 'failed' AND (f.run).state_cause IS NULL AND coalesce((f.run).phase, 'fetch') = 'fetch'
             AND (f.run).kind IN ('sync', 'preview', 'fetch'), 'Test the connection',
             format('SELECT * FROM minga_roster.roster_test_connection(%L);', (f.run).connection)),
-        (13, (f.run).kind = 'sync' AND ((f.run).state = 'failed' OR facts.is_missed), 'Sync now',
+        (13, (f.run).kind = 'sync' AND ((f.run).state = 'failed' OR facts.is_missed)
+            AND facts.cause IS DISTINCT FROM 'zone', 'Sync now',
             format('SELECT run, state FROM minga_roster.roster_sync(%L);', (f.run).connection)),
         (14, (f.run).kind = 'diagnose' AND f.succeeded, 'The diagnosis as text for the SIS vendor',
             format('SELECT minga_roster.roster_diagnosis(%s);', (f.run).run)),

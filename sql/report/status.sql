@@ -57,6 +57,7 @@ BEGIN
         SELECT k."check" AS code, k.detail AS reason FROM minga_roster_internal.cron_checks() WITH ORDINALITY k
         WHERE NOT k.ok ORDER BY k.ordinality LIMIT 1
     ) f ON true
+    CROSS JOIN minga_roster_internal.key_file_fault() y
     JOIN minga_roster_internal.evenings() e USING (connection)
     CROSS JOIN LATERAL (SELECT CASE WHEN e.evening IS NULL THEN 'UTC' ELSE c.time_zone END AS zone) s
     LEFT JOIN LATERAL (
@@ -114,6 +115,7 @@ BEGIN
             WHEN NOT EXISTS (SELECT FROM minga_roster.secrets t WHERE t.connection = c.connection) THEN
                 ARRAY['secret', 'no client secret']
             WHEN minga_roster_internal.setting('key_file') = '' THEN ARRAY['key_file', 'no key file']
+            WHEN y.fault IS NOT NULL THEN ARRAY['key_file', y.fault]
             WHEN e.evening IS NULL THEN ARRAY['time_zone', format('time zone "%s" does not exist', c.time_zone)]
             WHEN h.moves > 0 THEN
                 ARRAY['ids_changed', format('run %s found changed IDs, held until roster_relink', h.run)]

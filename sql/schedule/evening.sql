@@ -133,14 +133,15 @@ AS $$
     SELECT CASE WHEN n.now >= e.opens AND n.now < e.closes THEN coalesce(c.max_requests, s.max_requests) ELSE 1 END,
         greatest(extract(epoch FROM w.closes - n.now), 0)::bigint,
         CASE WHEN w.opens IS NOT NULL THEN format('%s to %s (%s)',
-            minga_roster_internal.local_minute(w.opens, c.time_zone),
-            minga_roster_internal.local_minute(w.closes, c.time_zone), c.time_zone) END
+            minga_roster_internal.local_minute(w.opens, z.zone),
+            minga_roster_internal.local_minute(w.closes, z.zone), z.zone) END
     FROM minga_roster.runs r
     JOIN minga_roster.connections c USING (connection)
     JOIN minga_roster.sis s USING (sis)
     JOIN minga_roster_internal.evenings() e USING (connection)
     CROSS JOIN (SELECT minga_roster_internal.clock() AS now) n
-    LEFT JOIN LATERAL minga_roster_internal.evening_window(r.evening, c.sync_at, c.window_end, c.time_zone) w
+    CROSS JOIN LATERAL minga_roster_internal.require_zone(c.connection, c.time_zone) z
+    LEFT JOIN LATERAL minga_roster_internal.evening_window(r.evening, c.sync_at, c.window_end, z.zone) w
         ON r.evening IS NOT NULL
     WHERE r.run = fetch_limits.run
 $$;
@@ -227,6 +228,78 @@ COMMENT ON FUNCTION minga_roster_internal.record_missed_evenings() IS
 'Records the evenings that passed since the last one on record, and since Automatic Rostering was turned on; at most '
 'the last 14.';
 
+CREATE FUNCTION minga_roster_internal.record_lost_zones() RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    now CONSTANT timestamptz := minga_roster_internal.clock();
+    lost CONSTANT text[] := ARRAY(
+        SELECT z.time_zone FROM (SELECT DISTINCT c.time_zone FROM minga_roster.connections c
+            WHERE c.automatic AND c.retired_at IS NULL AND c.paused_cause IS NULL) z
+        WHERE NOT minga_roster_internal.zone_exists(z.time_zone));
+BEGIN
+    IF lost = '{}' THEN
+        RETURN;
+    END IF;
+    INSERT INTO minga_roster.runs (connection, site, kind, trigger, evening, state, state_cause, requested_by,
+        queued_at, finished_at, sqlstate, error, detail, hint, district)
+    SELECT c.connection, c.site, 'sync', 'evening', (now AT TIME ZONE 'UTC')::date, 'failed', 'time_zone_lost',
+        current_user, now, now, '22023', format('time zone "%s" does not exist', c.time_zone),
+        format('The server knew it when it was set for "%s". An update of the operating system may have removed its '
+            'name. Until it is back, no evening can begin.', c.connection),
+        minga_roster_internal.lost_zone_hint(c.time_zone, c.connection), c.district
+    FROM minga_roster.connections c
+    LEFT JOIN LATERAL (
+        SELECT r.state_cause, r.site FROM minga_roster.runs r
+        WHERE r.connection = c.connection AND r.trigger = 'evening'
+        ORDER BY r.run DESC LIMIT 1
+    ) known ON known.site = c.site
+    WHERE c.time_zone = ANY (lost) AND c.automatic AND c.retired_at IS NULL AND c.paused_cause IS NULL
+        AND c.enabled_origin = minga_roster_internal.server_origin()
+        AND known.state_cause IS DISTINCT FROM 'time_zone_lost'
+    ORDER BY c.number;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.record_lost_zones() IS
+'Records, once, that the server no longer knows the time zone of a connection, so that its recipients are told.';
+
+CREATE FUNCTION minga_roster_internal.pause_after_failures(run runs) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    wanted CONSTANT integer := minga_roster_internal.setting('pause_after')::integer;
+    failed integer;
+BEGIN
+    IF wanted = 0 OR run.trigger <> 'evening' OR run.state <> 'failed' OR run.state_cause IS NOT NULL THEN
+        RETURN false;
+    END IF;
+    -- What is wrong with this server (locks, resources, the key file) is no reason to stop asking the SIS.
+    SELECT count(DISTINCT r.evening) INTO failed
+    FROM minga_roster.runs r
+    JOIN minga_roster.connections c ON c.connection = r.connection AND c.site = r.site
+    WHERE r.connection = run.connection AND r.site = run.site AND r.state = 'failed' AND r.evening IS NOT NULL
+        AND r.state_cause IS NULL AND left(r.sqlstate, 2) NOT IN ('40', '53', '55', '57', '58', 'F0', 'XX')
+        AND r.queued_at >= c.enabled_at
+        AND r.run > coalesce((SELECT max(s.run) FROM minga_roster.runs s
+            WHERE s.connection = c.connection AND s.site = c.site AND s.kind = 'sync' AND s.state = 'succeeded'), 0);
+    IF failed < wanted THEN
+        RETURN false;
+    END IF;
+    UPDATE minga_roster.connections c SET paused_cause = 'evenings_failed',
+        paused_reason = CASE failed WHEN 1 THEN 'the evening failed'
+            ELSE format('%s evenings in a row failed', failed) END
+    WHERE c.connection IN (SELECT k.connection FROM minga_roster.connections k
+        WHERE k.connection = run.connection AND k.site = run.site AND k.automatic AND k.retired_at IS NULL
+            AND k.paused_cause IS NULL AND k.enabled_origin = minga_roster_internal.server_origin()
+        FOR UPDATE SKIP LOCKED);
+    RETURN FOUND;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.pause_after_failures(runs) IS
+'Pauses Automatic Rostering of a connection whose last minga_roster.pause_after evenings failed, the run being the '
+'last try of the newest, and says whether it did. Missed evenings and failures of this server count neither way. A '
+'sync that succeeds, of an evening or by hand, starts the count again.';
+
 CREATE FUNCTION minga_roster_internal.queue_open_evenings() RETURNS integer
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -275,6 +348,9 @@ BEGIN
         WHERE r.trigger = 'evening' AND r.state IN ('failed', 'canceled') AND NOT r.reported AND r.queued_at > recent
         ORDER BY r.run
     LOOP
+        -- One that never began: no worker has announced its end.
+        PERFORM minga_roster_internal.note_end(r.run) FROM minga_roster.runs r
+            WHERE r.run = unreported AND r.started_at IS NULL;
         PERFORM minga_roster_internal.post_report(unreported);
     END LOOP;
 END
@@ -302,6 +378,7 @@ BEGIN
     IF NOT minga_roster_internal.clock_was_set('1 day') THEN
         PERFORM minga_roster_internal.record_missed_evenings();
     END IF;
+    PERFORM minga_roster_internal.record_lost_zones();
     queued := minga_roster_internal.queue_open_evenings();
     PERFORM minga_roster_internal.post_evening_reports();
     RETURN queued;

@@ -183,6 +183,26 @@ COMMENT ON FUNCTION roster_cancel(bigint) IS
 'Cancels a run: a queued one at once; for a running one the worker is interrupted, stops within moments and rolls back '
 'what it had not committed. 42704 for an unknown run, 55000 for a finished one.';
 
+CREATE FUNCTION minga_roster_internal.note_end(run bigint) RETURNS void
+LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'roster_note_end';
+COMMENT ON FUNCTION minga_roster_internal.note_end(bigint) IS
+'Notes in a worker that the current transaction closes a run, which is announced on channel minga_roster once that is '
+'committed (minga_roster.notify). Does nothing in any other session.';
+
+CREATE FUNCTION minga_roster_internal.end_of_run(run runs, names_connection boolean) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT jsonb_strip_nulls(jsonb_build_object('run', (run).run, 'kind', (run).kind, 'trigger', (run).trigger,
+        'state', (run).state, 'sqlstate', (run).sqlstate, 'incomplete', nullif((run).incomplete, false),
+        'connection', CASE WHEN names_connection THEN (run).connection END,
+        'site', CASE WHEN names_connection THEN (run).site END,
+        'created', (run).created, 'linked', (run).linked, 'updated', (run).updated, 'restored', (run).restored,
+        'archived', (run).archived, 'held', (run).held, 'unchanged', (run).unchanged, 'skipped', (run).skipped,
+        'conflicts', (run).conflicts, 'rejects', (run).rejects))
+$$;
+COMMENT ON FUNCTION minga_roster_internal.end_of_run(runs, boolean) IS
+'What is announced of a run that ended: numbers and codes. The connection and its site only where that is set, since '
+'each role that can connect may listen.';
+
 CREATE FUNCTION minga_roster_internal.queued_twin(connection text, kind text, of_run bigint) RETURNS bigint
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT min(r.run) FROM minga_roster.runs r
@@ -218,6 +238,7 @@ BEGIN
                 insert_run.kind),
             'Wait for it; see SELECT * FROM minga_roster.roster_status.', c.district
         FROM minga_roster_internal.known_connection(insert_run.connection) AS c;
+        PERFORM minga_roster_internal.note_end(insert_run.run);
     END IF;
     -- What changes accounts outlasts the row of the run.
     IF insert_run.kind IN ('sync', 'approve', 'apply', 'undo') THEN
@@ -306,6 +327,7 @@ BEGIN
     WHERE r.run = close_run.run AND r.state IN ('queued', 'running')
     RETURNING * INTO closed;
     IF FOUND THEN
+        PERFORM minga_roster_internal.note_end(close_run.run);
         IF close_run.state <> 'succeeded' AND closed.started_at IS NOT NULL THEN
             PERFORM minga_roster_internal.blank_unfinished_stage(closed);
         END IF;

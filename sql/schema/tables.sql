@@ -92,7 +92,7 @@ CREATE TABLE connections (
     sync_at time NOT NULL DEFAULT '19:00',
     window_end time NOT NULL DEFAULT '06:00' CHECK (window_end <> sync_at),
     automatic boolean NOT NULL DEFAULT false,
-    paused_cause text CHECK (paused_cause IN ('restored', 'run_undone')),
+    paused_cause text CHECK (paused_cause IN ('restored', 'run_undone', 'evenings_failed')),
     paused_reason text,
     parent_contact boolean NOT NULL DEFAULT false,
     guard_percent integer NOT NULL DEFAULT 10 CHECK (guard_percent BETWEEN 0 AND 100),
@@ -235,7 +235,7 @@ CREATE TABLE runs (
     evening date CHECK ((evening IS NOT NULL) = (trigger = 'evening')),
     of_run bigint,
     state text NOT NULL CHECK (state IN ('queued', 'running', 'succeeded', 'failed', 'canceled')),
-    state_cause text CHECK (state_cause IN ('evening_missed')),
+    state_cause text CHECK (state_cause IN ('evening_missed', 'time_zone_lost')),
     phase text CHECK (phase IN ('fetch', 'plan', 'apply', 'report')),
     requested_by name NOT NULL,
     queued_at timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -282,7 +282,8 @@ COMMENT ON TABLE runs IS
 COMMENT ON COLUMN runs.of_run IS
 'The run that an approve, apply or undo is about. Retention may delete that run.';
 COMMENT ON COLUMN runs.state_cause IS
-'evening_missed: the evening ended before a sync of it began. NULL: sqlstate tells why the run ended as it did.';
+'evening_missed: the evening ended before a sync of it began. time_zone_lost: the server no longer knew the time zone '
+'of the connection. NULL: sqlstate tells why the run ended as it did.';
 COMMENT ON COLUMN runs.pid IS 'Process of the worker while the run is running.';
 COMMENT ON COLUMN runs.reported IS 'Whether the mail was written, or was not needed.';
 COMMENT ON COLUMN runs.is_full IS

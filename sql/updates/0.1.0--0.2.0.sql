@@ -16,6 +16,11 @@ BEGIN
     END LOOP;
 END
 $$;
+ALTER TABLE connections DROP CONSTRAINT connections_paused_cause_check,
+    ADD CONSTRAINT connections_paused_cause_check
+        CHECK (paused_cause IN ('restored', 'run_undone', 'evenings_failed'));
+ALTER TABLE runs DROP CONSTRAINT runs_state_cause_check,
+    ADD CONSTRAINT runs_state_cause_check CHECK (state_cause IN ('evening_missed', 'time_zone_lost'));
 
 -- Afterwards, with all that is new there.
 
@@ -31,3 +36,7 @@ BEGIN
     UPDATE minga_roster.role_levels l SET origin = new_origin WHERE l.origin = old_origin;
 END
 $$;
+
+-- By the names that systems keep.
+UPDATE minga_roster.connections c SET time_zone = minga_roster_internal.lasting_zone(c.time_zone)
+WHERE c.time_zone <> minga_roster_internal.lasting_zone(c.time_zone);

@@ -7,7 +7,16 @@
 
 #include "postgres.h"
 
+/* What minga_roster.notify says of a run that ended. */
+typedef enum RosterNotify
+{
+	NOTIFY_OFF,
+	NOTIFY_RUN,
+	NOTIFY_CONNECTION
+} RosterNotify;
+
 extern int	roster_max_workers;
+extern int	roster_notify;
 extern char *roster_key_file;
 extern char *roster_secret_directory;
 extern char *roster_smtp_url;

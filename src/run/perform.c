@@ -27,6 +27,7 @@
 #include "base/settings.h"
 #include "base/transaction.h"
 #include "oneroster/fault.h"
+#include "run/announce.h"
 #include "run/diagnose.h"
 #include "run/fetch.h"
 #include "run/outbox.h"
@@ -271,6 +272,7 @@ perform_run(RosterRun *run, const RunLocks *locks)
 						"succeed", run->run, run->connection),
 				 errdetail("The run's row in minga_roster.runs has the error.")));
 	}
+	announce_noted_ends();
 	/* A cancel that came too late for this run must not hit what follows. */
 	forget_cancel();
 	run_is_open = false;

@@ -49,6 +49,7 @@
 #include "base/settings.h"
 #include "base/transaction.h"
 #include "base/version.h"
+#include "run/announce.h"
 #include "run/order.h"
 #include "run/outbox.h"
 #include "run/perform.h"
@@ -402,12 +403,14 @@ roster_worker_main(Datum main_arg)
 	session_settle();
 	limit_lock_waits();
 	prepare_watch();
+	announce_ends();
 
 	if (!become_dba())
 		return;
 	if (order.kind == RUN_CANCEL)
 	{
 		perform_cancel(order.run);
+		announce_noted_ends();
 		return;
 	}
 	if (order.kind == RUN_DUTY)
@@ -417,6 +420,7 @@ roster_worker_main(Datum main_arg)
 		perform_duty();
 	else if (!run_is_recorded(order.run))
 		perform_order(&order, &locks);
+	announce_noted_ends();
 	drain_queue(&locks);
 	if (worker_terminated)
 		hand_on_queue();

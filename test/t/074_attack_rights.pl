@@ -64,14 +64,14 @@ is($roster->sql(
 	WHERE p.pronamespace IN ('minga_roster'::regnamespace, 'minga_roster_internal'::regnamespace)
 	AND has_function_privilege('public', p.oid, 'EXECUTE')
 	AND p.proname NOT IN (SELECT f.function FROM function_levels f WHERE f.level <> 'dba')}),
-	'districts_of holder sees_all server_origin sites_of',
+	'districts_of holder sees_all server_origin sites_of usable_zone',
 	'PUBLIC can call what asks for a level, and what policies call');
 
 # Roles: may_all may call all that people call, is owner of the sites, and owns nothing of people; owner_too may besides
 # act as people's owner.
 my $public = q{p.pronamespace IN ('minga_roster'::regnamespace, 'minga_roster_internal'::regnamespace) }
-	  . q{AND (p.proname LIKE 'roster\_%' OR p.proname = }
-	  . q{'connection_status')};
+	  . q{AND (p.proname LIKE 'roster\_%' OR p.proname IN }
+	  . q{('connection_status', 'metrics'))};
 $roster->sql(<<"SQL");
 CREATE SCHEMA app;
 CREATE ROLE may_all LOGIN; CREATE ROLE owner_too LOGIN; CREATE ROLE nobody_much LOGIN; CREATE ROLE definer_of LOGIN;
@@ -646,7 +646,7 @@ my @sensitive = qw(
 	do_attach_people do_decide store_secret as_owner read_as_owner try_run_lock wait_for_run_lock cancel_worker
 	cron server_setting make_member free_temp_name
 	merge_run close_run close_dead_runs claim_run claim_connection insert_run queue_due_runs apply_retention
-	known_connection known_run do_connection_status);
+	known_connection known_run do_connection_status do_health do_metrics opens read_key_file);
 foreach my $function (@sensitive)
 {
 	my @mine = grep { /^SELECT minga_roster_internal\."?$function"?\(/ } @inner;
