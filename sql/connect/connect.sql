@@ -132,7 +132,7 @@ CREATE FUNCTION minga_roster_internal.clean_school_id(school_id text) RETURNS te
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     cleaned text := regexp_replace(school_id,
-        '^[\s\u00a0\u200b\ufeff{}()<>"''\[\]]+|[\s\u00a0\u200b\ufeff{}()<>"''\[\]]+$', '', 'g');
+        E'^[\\s\\u00a0\\u200b\\ufeff{}()<>"''\\[\\]]+|[\\s\\u00a0\\u200b\\ufeff{}()<>"''\\[\\]]+$', '', 'g');
 BEGIN
     IF cleaned = '' OR cleaned ~ '[[:cntrl:]]' OR cleaned <> minga_roster_internal.readable(cleaned) THEN
         PERFORM minga_roster_internal.refuse_parameter('school_id', school_id, 'It must be the sourcedId of the '
@@ -168,7 +168,7 @@ BEGIN
                 'and "bearer" (the client secret is the token).',
             format('The default for "%s" is "%s".', preset.sis, preset.auth));
     END IF;
-    IF settings.scope ~ '[^\x21\x23-\x5b\x5d-\x7e ]' THEN
+    IF settings.scope ~ E'[^\\x21\\x23-\\x5b\\x5d-\\x7e ]' THEN
         PERFORM minga_roster_internal.refuse_parameter('scope', settings.scope, 'It must consist of ASCII words '
             'without quotes and backslashes, separated by spaces.',
             'Copy it as the student information system shows it; an empty scope sends none.');
@@ -402,7 +402,7 @@ BEGIN
             DETAIL = 'Required are connection, url, client_id (except with auth "bearer"), school_id and people.',
             HINT = 'Ask the school for the URL, Client ID and School ID; people is the name of the people relation.';
     END IF;
-    IF octet_length(made.connection) > 63 OR made.connection IN ('smtp', 'forgotten') OR made.connection ~ '^\s|\s$'
+    IF octet_length(made.connection) > 63 OR made.connection IN ('smtp', 'forgotten') OR made.connection ~ E'^\\s|\\s$'
         OR minga_roster_internal.readable(made.connection) <> made.connection THEN
         PERFORM minga_roster_internal.refuse_parameter('connection', made.connection,
             'It must be a name of 1 to 63 bytes, without whitespace around it or control characters, and not "smtp" or '
@@ -766,8 +766,8 @@ DECLARE
     unset text := minga_roster_internal.mail_settings_missing();
 BEGIN
     IF email IS NULL
-        OR email !~ '^[^@\s[:cntrl:]<>(),;:"\[\]\\]+@'
-            '([^@\s[:cntrl:]<>(),;:"\[\]\\.]+[.])+[^@\s[:cntrl:]<>(),;:"\[\]\\.]+$'
+        OR email !~ E'^[^@\\s[:cntrl:]<>(),;:"\\[\\]\\\\]+@'
+            '([^@\\s[:cntrl:]<>(),;:"\\[\\]\\\\.]+[.])+[^@\\s[:cntrl:]<>(),;:"\\[\\]\\\\.]+$'
         OR octet_length(email) > 254
         OR email <> minga_roster_internal.readable(email) THEN
         PERFORM minga_roster_internal.refuse_parameter('email', email,

@@ -33,7 +33,7 @@ BEGIN
         RETURN connection;
     END IF;
     RETURN format('%s@%s', connection,
-        regexp_replace(replace(origins, ' and ', '+'), '(^|\+)https://|:443(?=\+|$)', '\1', 'g'));
+        regexp_replace(replace(origins, ' and ', '+'), E'(^|\\+)https://|:443(?=\\+|$)', E'\\1', 'g'));
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.secret_label(text) IS

@@ -5,11 +5,11 @@ CREATE FUNCTION minga_roster_internal.with_filter(path text, since timestamptz) 
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT CASE
         WHEN since IS NULL THEN path
-        WHEN path !~ '\?' THEN format('%s?filter=%s', path, f.filter)
+        WHEN path !~ '[?]' THEN format('%s?filter=%s', path, f.filter)
         WHEN path !~ '[?&]filter=' THEN format('%s&filter=%s', path, f.filter)
         -- OneRoster combines at most two comparisons.
-        WHEN path ~* '[?&]filter=[^&]*''\s+(AND|OR)\s' THEN path
-        ELSE regexp_replace(path, '([?&]filter=[^&]*)', format('\1 AND %s', f.filter))
+        WHEN path ~* E'[?&]filter=[^&]*''\\s+(AND|OR)\\s' THEN path
+        ELSE regexp_replace(path, '([?&]filter=[^&]*)', format(E'\\1 AND %s', f.filter))
     END
     FROM (SELECT format('dateLastModified>''%s''', to_char(since AT TIME ZONE 'UTC',
         'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) AS filter) f

@@ -2,7 +2,7 @@
 
 CREATE FUNCTION minga_roster_internal.ownership_unit(column_name text) RETURNS text
 LANGUAGE sql IMMUTABLE
-RETURN CASE WHEN column_name LIKE 'parent\_%' THEN 'parent_contact' ELSE column_name END;
+RETURN CASE WHEN column_name LIKE E'parent\\_%' THEN 'parent_contact' ELSE column_name END;
 COMMENT ON FUNCTION minga_roster_internal.ownership_unit(text) IS
 'The unit in which a written column is owned: the column itself; for contact columns, all of them together.';
 

@@ -149,7 +149,7 @@ BEGIN
     INTO class
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.oid = check_people_relation.relation;
-    IF class.extension IS NOT NULL OR class.schema_name LIKE 'pg\_%'
+    IF class.extension IS NOT NULL OR class.schema_name LIKE E'pg\\_%'
         OR class.schema_name IN ('information_schema', 'minga_roster', 'minga_roster_internal') THEN
         RAISE EXCEPTION USING ERRCODE = 'wrong_object_type',
             MESSAGE = format('relation "%s" cannot hold people', class.title),

@@ -6,7 +6,7 @@
 CREATE FUNCTION minga_roster_internal.plan_tables(OUT made_for text, OUT name text, OUT columns text, OUT row_is text)
 RETURNS SETOF record
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT t.made_for, t.name, regexp_replace(t.columns, '\s+', ' ', 'g'), t.row_is
+    SELECT t.made_for, t.name, regexp_replace(t.columns, E'\\s+', ' ', 'g'), t.row_is
     FROM (VALUES
     -- What is read
     ('plan', 'plan_people', 'person_id text, role text, role_word text, role_first boolean, archived boolean,

@@ -155,7 +155,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
             FROM plan_rules r WHERE r.rostered), 'NULL'),
         'values_agree', minga_roster_internal.agreement(connection, ARRAY(
             SELECT c FROM unnest(minga_roster_internal.written_columns()) c
-            WHERE people.columns ? c AND c NOT LIKE 'parent\_%' AND c <> ALL (people.local_columns))),
+            WHERE people.columns ? c AND c NOT LIKE E'parent\\_%' AND c <> ALL (people.local_columns))),
         'parent_agrees', CASE
             WHEN (connection).parent_contact AND 'parent_contact' <> ALL (people.local_columns) THEN coalesce((
                 SELECT '((t.parent_name IS NULL AND (t.sourced_id IS NULL OR p.parent_rule IS NULL)) OR ('
@@ -165,7 +165,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
                         'name', c), ' AND ')
                     || '))'
                 FROM unnest(minga_roster_internal.written_columns()) c
-                WHERE people.columns ? c AND c LIKE 'parent\_%'), 'true')
+                WHERE people.columns ? c AND c LIKE E'parent\\_%'), 'true')
             ELSE 'true' END)
     FROM (
         SELECT r.columns, minga_roster_internal.local_columns((plain_terms.connection).connection) AS local_columns
@@ -215,7 +215,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
         'parent_columns', (
             SELECT string_agg(format(CASE WHEN (connection).parent_contact THEN 't.%I' ELSE 'NULL::text AS %I' END,
                 c), ', ' ORDER BY c)
-            FROM unnest(minga_roster_internal.written_columns()) c WHERE c LIKE 'parent\_%'),
+            FROM unnest(minga_roster_internal.written_columns()) c WHERE c LIKE E'parent\\_%'),
         'join_parents', CASE WHEN (connection).parent_contact
             THEN 'LEFT JOIN plan_parents t ON t.sourced_id = s.sourced_id' ELSE '' END,
         'plain', minga_roster_internal.plain_terms(connection),

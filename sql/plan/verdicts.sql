@@ -16,7 +16,7 @@ DECLARE
     columns_of_known text[] := ARRAY(
         SELECT CASE WHEN minga_roster_internal.ownership_unit(c.name) <> ALL (local_columns) THEN c.name END
         FROM unnest(columns_of_new) WITH ORDINALITY c (name, nth) ORDER BY c.nth);
-    columns_of_parent text[] := ARRAY(SELECT c FROM unnest(columns_of_new) c WHERE c LIKE 'parent\_%');
+    columns_of_parent text[] := ARRAY(SELECT c FROM unnest(columns_of_new) c WHERE c LIKE E'parent\\_%');
     none text[] := array_fill(NULL::text, ARRAY[cardinality(columns_of_new)]);
 BEGIN
     INSERT INTO plan_verdicts

@@ -107,7 +107,7 @@ COMMENT ON FUNCTION minga_roster_internal.blank_unfinished_stage(runs) IS
 CREATE FUNCTION minga_roster_internal.word_pattern(words text[]) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 RETURN (SELECT format('(?<![[:alnum:]])(?:%s)(?![[:alnum:]])',
-        string_agg(regexp_replace(w.word, '[][(){}.*+?^$|\\-]', '\\\&', 'g'), '|' ORDER BY length(w.word) DESC))
+        string_agg(regexp_replace(w.word, E'[][(){}.*+?^$|\\\\-]', E'\\\\\\&', 'g'), '|' ORDER BY length(w.word) DESC))
     FROM unnest(words) w (word) WHERE w.word <> '' HAVING count(*) > 0);
 COMMENT ON FUNCTION minga_roster_internal.word_pattern(text[]) IS
 'A regular expression for any of the words, the longest first; NULL if there are none.';

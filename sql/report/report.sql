@@ -23,7 +23,7 @@ DECLARE
     line text;
     word text;
 BEGIN
-    FOREACH word IN ARRAY regexp_split_to_array(btrim(content), '\s+') LOOP
+    FOREACH word IN ARRAY regexp_split_to_array(btrim(content), E'\\s+') LOOP
         IF line IS NULL THEN
             line := word;
         ELSIF length(line) + 1 + length(word) <= width THEN
@@ -171,7 +171,7 @@ COMMENT ON FUNCTION minga_roster_internal.finding_text(text, text, bigint, bigin
 CREATE FUNCTION minga_roster_internal.cut(content text, width integer) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT CASE WHEN length(content) > width THEN rtrim(left(content, width - 1)) || U&'\2026' ELSE content END
+    SELECT CASE WHEN length(content) > width THEN rtrim(left(content, width - 1)) || '…' ELSE content END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.cut(text, integer) IS
 'The text in at most that many characters; an ellipsis marks the cut.';

@@ -744,7 +744,7 @@ COMMENT ON TABLE staged_users IS
 COMMENT ON COLUMN staged_users.status IS 'As sent, in lower case; NULL if it was missing, which means active.';
 COMMENT ON COLUMN staged_users.enabled IS 'enabledUser; true if it was missing.';
 COMMENT ON COLUMN staged_users.damaged IS
-'The row had invalid UTF-8, \u0000, a lone surrogate or a bare control character, each now U+FFFD; or a field that '
+'The row had invalid UTF-8, U+0000, a lone surrogate or a bare control character, each now U+FFFD; or a field that '
 'identifies a person had the wrong JSON type or more than 1024 bytes, and is now NULL. In email, username, phones, '
 'middle and preferred name and grade such a value counts as absent, and the row is not damaged.';
 COMMENT ON COLUMN staged_users.damaged_field IS
