@@ -39,12 +39,13 @@ COMMENT ON FUNCTION minga_roster_internal.mark_seen() IS
 'Fills plan_sights: for each row of plan_changes a hash of the person as it is now; for a create, of the people with '
 'the same identifier or email address.';
 
-CREATE FUNCTION minga_roster_internal.link_hash(link links) RETURNS bigint
+CREATE FUNCTION minga_roster_internal.link_hash(person_id text, category text, role_written text, linked_run bigint,
+    missed_run bigint, archived_run bigint) RETURNS bigint
 LANGUAGE sql STABLE
-RETURN CASE WHEN (link).sourced_id IS NOT NULL THEN
-    hashtextextended(ROW((link).person_id, (link).category, (link).role_written, (link).linked_run, (link).missed_run,
-        (link).archived_run)::text, 0) END;
-COMMENT ON FUNCTION minga_roster_internal.link_hash(links) IS 'A hash of what a plan uses of a link; NULL for none.';
+RETURN CASE WHEN person_id IS NOT NULL THEN
+    hashtextextended(ROW(person_id, category, role_written, linked_run, missed_run, archived_run)::text, 0) END;
+COMMENT ON FUNCTION minga_roster_internal.link_hash(text, text, text, bigint, bigint, bigint) IS
+'A hash of what a plan uses of a link; NULL for none.';
 
 CREATE FUNCTION minga_roster_internal.keep_preview(run runs) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -54,7 +55,8 @@ BEGIN
         linked_run, missing, returned, archived, seen)
     SELECT run.run, w.sourced_id, w.deed, w.change, w.person_id, w.category, w.role_written, w.rule, w.linked_run,
         w.missing, w.returned, w.archived,
-        minga_roster_internal.link_hash(l)
+        minga_roster_internal.link_hash(l.person_id, l.category, l.role_written, l.linked_run, l.missed_run,
+            l.archived_run)
     FROM plan_link_writes w
     LEFT JOIN (SELECT * FROM minga_roster.links k WHERE k.connection = keep_preview.run.connection) l
         ON l.sourced_id = w.sourced_id;
@@ -129,7 +131,9 @@ BEGIN
     SELECT w.sourced_id, w.change
     FROM minga_roster.planned_links w
     LEFT JOIN (SELECT * FROM minga_roster.links k WHERE k.connection = this.connection) l ON l.sourced_id = w.sourced_id
-    WHERE w.run = preview.run AND minga_roster_internal.link_hash(l) IS DISTINCT FROM w.seen;
+    WHERE w.run = preview.run
+        AND minga_roster_internal.link_hash(l.person_id, l.category, l.role_written, l.linked_run, l.missed_run,
+            l.archived_run) IS DISTINCT FROM w.seen;
     -- The plan used every decision made before it. A link that roster_decide made later has the number of the preview
     -- or of a later run.
     INSERT INTO plan_decided_since (change, sourced_id)
@@ -171,7 +175,8 @@ BEGIN
     INSERT INTO plan_refusals (change, code, detail)
     SELECT c.change,
         coalesce(
-            minga_roster_internal.setting_refusal(c.action, c.after, t, local_columns, missing_columns),
+            minga_roster_internal.setting_refusal(c.action, c.after, t.roster, t.archive, t.auto_update,
+                local_columns, missing_columns),
             CASE
                 WHEN c.action = 'archive' AND today <@ connection.freeze_dates THEN 'frozen'
                 WHEN c.action = 'create' AND s.seen IS DISTINCT FROM c.seen THEN 'same_key_person'

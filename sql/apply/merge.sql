@@ -132,7 +132,8 @@ BEGIN
     INSERT INTO plan_refusals (change, code)
     SELECT w.change,
         coalesce(
-            minga_roster_internal.setting_refusal(w.action, w.after, t, local_columns, missing_columns),
+            minga_roster_internal.setting_refusal(w.action, w.after, t.roster, t.archive, t.auto_update,
+                local_columns, missing_columns),
             n.code,
             minga_roster_internal.person_refusal(w.action, p.person_id, p.archived, p.protection),
             CASE

@@ -1,18 +1,18 @@
 -- The second check: before a planned or held change is carried out, settings and person are looked at again. Approve,
 -- the apply of a preview and undo share these rules; each answers with a code of state_reason, or NULL.
 
-CREATE FUNCTION minga_roster_internal.setting_refusal(action text, after jsonb, toggle toggles, local_columns text[],
-    missing_columns text[]) RETURNS text
+CREATE FUNCTION minga_roster_internal.setting_refusal(action text, after jsonb, roster boolean, archive boolean,
+    auto_update boolean, local_columns text[], missing_columns text[]) RETURNS text
 LANGUAGE sql IMMUTABLE
 RETURN CASE
-    WHEN NOT (toggle).roster THEN 'not_rostered'
-    WHEN action = 'archive' AND NOT (toggle).archive THEN 'archive_off'
-    WHEN action IN ('update', 'restore') AND after - 'archived_at' <> '{}' AND NOT (toggle).auto_update
+    WHEN NOT roster THEN 'not_rostered'
+    WHEN action = 'archive' AND NOT archive THEN 'archive_off'
+    WHEN action IN ('update', 'restore') AND after - 'archived_at' <> '{}' AND NOT auto_update
         THEN 'auto_update_off'
     WHEN action IN ('update', 'restore') AND after ?| local_columns THEN 'column_local'
     WHEN action <> 'archive' AND after ?| missing_columns THEN 'column_gone'
 END;
-COMMENT ON FUNCTION minga_roster_internal.setting_refusal(text, jsonb, toggles, text[], text[]) IS
+COMMENT ON FUNCTION minga_roster_internal.setting_refusal(text, jsonb, boolean, boolean, boolean, text[], text[]) IS
 'Why the settings no longer allow a change: the toggles of its category, columns that belong to the school '
     '(local_columns), or columns that the people relation lacks (missing_columns).';
 

@@ -305,8 +305,10 @@ COMMENT ON FUNCTION minga_roster_internal.site_obstacles(connections) IS
 
 CREATE FUNCTION minga_roster_internal.has_people(connection connections) RETURNS boolean
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
-RETURN minga_roster_internal.as_owner((connection).people,
-    minga_roster_internal.any_person_of_site_query((connection).people), (connection).site) = 1;
+AS $$
+    SELECT minga_roster_internal.as_owner((connection).people,
+        minga_roster_internal.any_person_of_site_query((connection).people), (connection).site) = 1
+$$;
 COMMENT ON FUNCTION minga_roster_internal.has_people(connections) IS
 'Whether the relation has any people at the connection''s site.';
 

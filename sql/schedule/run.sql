@@ -124,25 +124,29 @@ RETURN CASE state WHEN 'failed' THEN 'It failed' WHEN 'canceled' THEN 'It was ca
 COMMENT ON FUNCTION minga_roster_internal.state_words(text) IS 'The state of a run, as used in errors.';
 
 CREATE FUNCTION minga_roster_internal.why_foreign(run runs, connection connections) RETURNS text
-LANGUAGE sql IMMUTABLE
-RETURN CASE
-    WHEN (run).connection <> (connection).connection OR (run).site <> (connection).site
-        THEN 'It belongs to another connection or site.'
-    WHEN (run).queued_at < (connection).created_at
-        THEN 'It belongs to an earlier connection of this name, which was retired.'
-END;
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE
+        WHEN (run).connection <> (connection).connection OR (run).site <> (connection).site
+            THEN 'It belongs to another connection or site.'
+        WHEN (run).queued_at < (connection).created_at
+            THEN 'It belongs to an earlier connection of this name, which was retired.'
+    END
+$$;
 COMMENT ON FUNCTION minga_roster_internal.why_foreign(runs, connections) IS
 'Why a run does not belong to the connection as it is now; NULL if it does.';
 
 CREATE FUNCTION minga_roster_internal.carried_out_by(run runs) RETURNS bigint
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-RETURN CASE (run).kind
-    WHEN 'sync' THEN CASE (run).state WHEN 'succeeded' THEN (run).run END
-    WHEN 'preview' THEN (
-        SELECT min(r.run) FROM runs r
-        WHERE r.connection = (carried_out_by.run).connection AND r.kind = 'apply'
-            AND r.of_run = (carried_out_by.run).run AND r.state = 'succeeded')
-END;
+AS $$
+    SELECT CASE (run).kind
+        WHEN 'sync' THEN CASE (run).state WHEN 'succeeded' THEN (run).run END
+        WHEN 'preview' THEN (
+            SELECT min(r.run) FROM minga_roster.runs r
+            WHERE r.connection = (carried_out_by.run).connection AND r.kind = 'apply'
+                AND r.of_run = (carried_out_by.run).run AND r.state = 'succeeded')
+    END
+$$;
 COMMENT ON FUNCTION minga_roster_internal.carried_out_by(runs) IS
 'The run that carried out the plan of this one: a sync itself, the apply of a preview; NULL if no run did.';
 
