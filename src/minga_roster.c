@@ -23,7 +23,7 @@
 #include "base/settings.h"
 #include "net/address.h"
 
-PG_MODULE_MAGIC;
+ROSTER_MODULE_MAGIC;
 
 static int	keep_runs = 400;
 static int	keep_changes = 90;

@@ -46,6 +46,13 @@
 	extern PGDLLEXPORT Datum name(PG_FUNCTION_ARGS); \
 	PG_FUNCTION_INFO_V1(name)
 
+/* A module may tell its name and version since 18: pg_get_loaded_modules(). */
+#if PG_VERSION_NUM >= 180000
+#define ROSTER_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "minga_roster", .version = ROSTER_VERSION)
+#else
+#define ROSTER_MODULE_MAGIC PG_MODULE_MAGIC
+#endif
+
 /* Semantic actions of the JSON parser return a verdict since 16. */
 #if PG_VERSION_NUM >= 160000
 typedef JsonParseErrorType JsonActionResult;
@@ -123,6 +130,9 @@ compat_lock_is_held(const LOCKTAG *tag)
 	return LockHeldByMe(tag, ExclusiveLock);
 #endif
 }
+
+/* Before 16 a role with CREATEROLE can make itself a member of any role that is no superuser. */
+#define CREATEROLE_REACHES_ALL_ROLES (PG_VERSION_NUM < 160000)
 
 /* Whether the role has EXECUTE on the function. */
 static inline bool

@@ -25,22 +25,21 @@
 
 ROSTER_FUNCTION(roster_more_than_plain);
 
-/* Before PostgreSQL 16 a role with CREATEROLE could make itself a member of any role that is no superuser. */
+/* Whether the role's CREATEROLE makes it a member of any role that it likes. */
 static bool
-has_create_role(Oid role)
+reaches_all_roles(Oid role)
 {
-#if PG_VERSION_NUM < 160000
-	HeapTuple	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
+	HeapTuple	tuple;
 	bool		has;
 
+	if (!CREATEROLE_REACHES_ALL_ROLES)
+		return false;
+	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
 	if (!HeapTupleIsValid(tuple))
 		return false;
 	has = ((Form_pg_authid) GETSTRUCT(tuple))->rolcreaterole;
 	ReleaseSysCache(tuple);
 	return has;
-#else
-	return false;
-#endif
 }
 
 /*
@@ -51,7 +50,7 @@ static bool
 is_strong(Oid role)
 {
 	return superuser_arg(role) || role == ROLE_PG_EXECUTE_SERVER_PROGRAM || role == ROLE_PG_READ_SERVER_FILES ||
-		role == ROLE_PG_WRITE_SERVER_FILES || role == dba_role() || has_create_role(role);
+		role == ROLE_PG_WRITE_SERVER_FILES || role == dba_role() || reaches_all_roles(role);
 }
 
 /* The role and all that it is a member of, through others too and with whatever options. */
@@ -86,7 +85,7 @@ more_than_plain(Oid role)
 		return psprintf("superuser \"%s\"", name);
 	if (role == dba_role())
 		return psprintf("\"%s\", which the extension acts as", name);
-	if (has_create_role(role))
+	if (reaches_all_roles(role))
 		return psprintf("\"%s\", which has CREATEROLE", name);
 	foreach(cell, role_and_memberships(role))
 	{

@@ -40,4 +40,9 @@ foreach my $document ('README.md', 'docs/operations.md', 'SECURITY.md')
 	}
 }
 
+# What differs between versions of PostgreSQL is in one place.
+my @elsewhere = grep { contents($_) =~ /PG_VERSION_NUM|PG_MAJORVERSION/ } grep { $_ ne 'src/base/compat.h' }
+  map { s{^\Q$top\E/}{}r } map { glob "$top/$_" } qw(src/*.[ch] src/*/*.[ch]);
+is("@elsewhere", '', 'no C file but src/base/compat.h asks for the version of PostgreSQL');
+
 done_testing();
