@@ -157,9 +157,10 @@ check-server:
 	@test/check_server.sh '$(bindir)/psql'
 
 # Bound to no installation: these install what they need (as root, on Debian 12) and clean up after themselves.
+# make test PG=17: the same tests on another PostgreSQL, in a root directory with the Debian that has it.
 .PHONY: test
 test:
-	@test/run.sh
+	@test/$(if $(PG),other_version.sh $(PG),run.sh)
 
 # The layout of PostgreSQL's pgindent, for the C files.
 .PHONY: indent

@@ -5,6 +5,8 @@
 #   test/run.sh regress [name …]     pg_regress tests (test/sql)
 #   test/run.sh isolation [name …]   isolation specs (test/specs)
 #   test/run.sh tap [file …]         TAP tests (test/t)
+#   test/run.sh smoke                a few of each: whether it builds, syncs and reports
+#   test/run.sh packages             no tests; installs what is missing
 #
 # As root it installs what is missing (Debian packages) and runs servers as user postgres; as another user it takes
 # the machine as it is. PG_CONFIG chooses the PostgreSQL.
@@ -15,9 +17,12 @@ top=$(cd "$(dirname "$0")/.." && pwd)
 require_packages "${postgresql_packages[@]}" libcurl4-openssl-dev libssl-dev \
 	libipc-run-perl python3-aiosmtpd python3-oauthlib python3-psycopg2 codespell openssl curl make gcc git nginx-light \
 	prometheus-sql-exporter
+# Debian 13 has the old names of time zones (EST, MST7MDT, US/Mountain) in a package of their own.
+[ -e /usr/share/zoneinfo/MST7MDT ] || require_packages tzdata-legacy
 
 what=${1:-all}
 [ $# -eq 0 ] || shift
+[ "$what" != packages ] || exit 0
 
 work=$(mktemp -d /tmp/minga_roster_test.XXXXXX)
 cleanup() {
@@ -55,5 +60,10 @@ case $what in
 	regress) installcheck ISOLATION= TAP_TESTS= ${1:+REGRESS="setup $* teardown"} ;;
 	isolation) installcheck REGRESS= TAP_TESTS= ${1:+ISOLATION="$*"} ;;
 	tap) installcheck REGRESS= ISOLATION= ${1:+PROVE_TESTS="$*"} ;;
-	*) echo "usage: test/run.sh [regress|isolation|tap [name …]]" >&2; exit 2 ;;
+	smoke)
+		set -- connecting attach_people toggle apply_preview approve guard_limits undo_run reports outbox
+		installcheck REGRESS="setup $* teardown" ISOLATION=queue \
+			PROVE_TESTS='test/t/020_fetch.pl test/t/065_database_settings.pl'
+		;;
+	*) echo "usage: test/run.sh [regress|isolation|tap [name …]|smoke|packages]" >&2; exit 2 ;;
 esac

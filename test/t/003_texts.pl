@@ -106,12 +106,14 @@ foreach my $file (@files)
 is(scalar @unfit, 0, 'the texts have none of the words of the list') or diag(join "\n", @unfit);
 is(scalar @wide, 0, 'no line is wider than 120 columns') or diag(join "\n", @wide);
 
-# Spelling, with the British one as an error. test/spelling.txt lists words that codespell takes for others.
+# Spelling, with the British one as an error. test/spelling.txt lists words that codespell takes for others; newer
+# versions of it take `cancelled` for one, the former name of a state.
 SKIP:
 {
 	skip 'codespell is not installed', 1 if !grep { -x "$_/codespell" } split /:/, $ENV{PATH};
 	my $found = '';
 	IPC::Run::run([ 'codespell', '--builtin', 'clear,rare,en-GB_to_en-US', '--ignore-words', "$top/test/spelling.txt",
+		'--ignore-regex', '`cancelled`',
 		map { "$top/$_" } grep { !m{^test/t/003_texts} } @files ], '<', \undef, '>', \$found, '2>', \my $errors);
 	is($found, '', 'codespell finds nothing');
 }

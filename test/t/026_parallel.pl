@@ -135,10 +135,15 @@ is(staged(), $students, '... in their places');
 is(fetch({ repeat_page => { path => 'students.*offset=60&', times => 1 } }), 'succeeded',
 	'a page that comes twice when several are asked for');
 is(scalar(grep { $_ == 60 } offsets()), 2, '... is asked for again, alone');
-# One that was thrown away may reach the server's log behind the page that is asked for again.
-my @after = (offsets())[4 - $pages .. -1];
-is(join(' ', @after), join(' ', map { 20 * $_ } 4 .. $pages - 1),
-	'... and so is what is behind it, one after the other');
+# Those that were thrown away may reach the server's log among the pages that are asked for again.
+my @left = map { 20 * $_ } 3 .. $pages - 1;
+my $first_try = 1;
+foreach my $offset (offsets())
+{
+	if ($first_try) { $first_try = $offset != 60; }
+	elsif (@left && $offset == $left[0]) { shift @left; }
+}
+is("@left", '', '... and so is what is behind it, one after the other');
 is(staged(), $students, '... with the same stage');
 like(fetch_error({ repeat_page => { path => 'students' } }),
 	qr/ERROR:  08P01: .*same page of students twice.*offset 20 /s, 'one that comes twice then too is an error');
@@ -185,7 +190,7 @@ like($roster->error("SELECT roster_fetch('mesa')"),
 	qr/ERROR:  08006: .*the proxy of the database server could not be reached.*HINT: .*minga_roster\.proxy/s,
 	'a proxy that does not answer');
 like($roster->log_contents,
-	qr/could not be reached through the proxy of minga_roster\.proxy\n.*DETAIL:  libcurl says: .*127\.0\.0\.1 port 1\b/,
+	qr/could not be reached through the proxy of minga_roster\.proxy\n.*DETAIL:  libcurl says: .*127\.0\.0\.1\b/,
 	'... which the log tells');
 $roster->set(proxy => '');
 

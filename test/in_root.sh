@@ -1,0 +1,24 @@
+#!/bin/bash
+# test/in_root.sh ROOT COMMAND …: runs a command in the root directory of another Debian, as root. It has its processes,
+# mounts and shared memory to itself, so that all that it starts or mounts ends with it, however it ends. /tmp is the
+# machine's own: there the files of failed tests are found.
+set -euo pipefail
+
+if [ "$1" != --inside ]; then
+	status=0
+	unshare --fork --kill-child --pid --mount-proc --ipc "$0" --inside "$@" || status=$?
+	exit $status
+fi
+
+root=$2
+shift 2
+mount -t proc proc "$root/proc"
+mount -t tmpfs tmpfs "$root/dev/shm"
+mount -t devpts -o newinstance,ptmxmode=0666 devpts "$root/dev/pts"
+mount --bind /tmp "$root/tmp"
+# The first process of its own: a signal that it did not trap would not reach it. It waits for its child, and takes in
+# what servers leave behind.
+trap 'exit 130' INT
+trap 'exit 143' TERM
+chroot "$root" env -u PG_CONFIG -u TMPDIR HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@" &
+wait $!
