@@ -34,7 +34,11 @@ sub process
 	return ($kilobytes, scalar @open);
 }
 
-$roster->connect_school("s$_", $server) foreach 1 .. $schools;
+$roster->connect_school('s1', $server);
+$roster->sql("SELECT count(roster_connect('s' || n, url => '" . $server->url . "', client_id => '" . $server->client_id
+	  . "', client_secret => " . RosterCluster::quote($server->client_secret) . ", app_name => '" . $server->app_name
+	  . "', school_id => '" . $server->school_id . "', people => 'public.people', time_zone => 'America/Denver')) "
+	  . "FROM generate_series(2, $schools) n");
 $roster->sql("INSERT INTO people (site, role, given_name, family_name) SELECT site, 'owner', 'The', 'Owner' "
 	  . "FROM connections; SELECT roster_toggle(connection, auto_update => true, archive => true) FROM connections; "
 	  . "UPDATE connections SET automatic = true, enabled_origin = server_origin(), enabled_at = '2026-01-03'");
