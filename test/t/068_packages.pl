@@ -26,7 +26,7 @@ sub runs
 {
 	my ($title, @command) = @_;
 	my $said = '';
-	my $ok = IPC::Run::run(\@command, '<', \undef, '>&', \$said, IPC::Run::timeout(300));
+	my $ok = IPC::Run::run(\@command, '<', \undef, '>&', \$said, IPC::Run::timeout(1200));
 
 	ok($ok, $title) or diag substr($said, -3000);
 	return $said;
