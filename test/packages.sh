@@ -29,11 +29,13 @@ work=$(mktemp -d /var/tmp/minga_roster_packages.XXXXXX)
 cleanup() {
 	status=$?
 	cd /
-	umount -R "$work"/*/root 2>/dev/null || true
-	if [ $status -eq 0 ]; then rm -rf "$work"; else echo "The files are left in $work"; fi
+	umount -R -l "$work"/*/root 2>/dev/null || true
+	if [ $status -eq 0 ]; then rm -rf --one-file-system "$work"; else echo "The files are left in $work"; fi
 	exit $status
 }
 trap cleanup EXIT
+# The first process of its namespace ends by a signal only if it handles it.
+trap 'exit 1' INT TERM
 
 # What lintian says of a project without an address for mail and a package that Debian has not.
 no_address=bogus-mail-host,bogus-mail-host-in-debian-changelog,initial-upload-closes-no-bugs

@@ -117,7 +117,7 @@ is_deeply([ files("$tmp/vpath") ], [], '... is cleaned to the last file');
 my $node = PostgreSQL::Test::Cluster->new('packages');
 $node->init;
 $node->start;
-make('link-time optimization', 'lto', '-j2', 'PROFILE=-O1 -flto=auto', 'all');
+make('link-time optimization', 'lto', '-j2', "$quick -flto=auto", 'all');
 is(symbols("$tmp/lto/minga_roster.so"), $symbols, '... makes a library with the same functions');
 is($node->psql('postgres', "LOAD '$tmp/lto/minga_roster.so'"), 0, '... which a server loads');
 SKIP:
