@@ -1,6 +1,7 @@
-# Many runs, one after the other, in workers that live for whole evenings: memory and open files of a worker, files of
-# the database and the size of its catalogs stay as they are. By default some evenings of some schools;
-# RUNS=10000 plays that many (an hour), and prints a line for each evening.
+# Many runs, one after the other, in workers that live for whole evenings: the memory of a worker, the files of the
+# database and the size of its catalogs stay as they are. By default some evenings of some schools; RUNS=10000 plays
+# that many (an hour or two), and prints a line for each evening. Open files of a worker cannot be counted: it hides
+# them, as it hides its secrets.
 
 use strict;
 use warnings;
@@ -12,7 +13,7 @@ use Test::More;
 use Time::HiRes qw(usleep);
 
 my $runs = $ENV{RUNS} // 120;
-my $schools = $runs > 1000 ? 100 : 15;
+my $schools = $runs > 1000 ? 100 : 30;
 my $evenings = int($runs / $schools);
 my $server = OneRosterServer->new(people => 20, seed => 5);
 my $roster = RosterCluster->new('many_runs', conf => "minga_roster.max_workers = 1\nautovacuum_naptime = 1\n");
@@ -23,15 +24,13 @@ my $database = $roster->sql("SELECT oid FROM pg_database WHERE datname = 'postgr
 sub files { my @all = glob("$data/base/$database/*"); return scalar @all; }
 sub temporary { my @all = glob("$data/base/pgsql_tmp/*"); return scalar @all; }
 
-# VmRSS without what it shares (kB), and open files of a process; nothing when it is gone.
-sub process
+# The memory of a process that is its own, in kB; 0 when it is gone.
+sub memory
 {
 	my ($pid) = @_;
-	open my $file, '<', "/proc/$pid/status" or return;
+	open my $file, '<', "/proc/$pid/status" or return 0;
 	my $status = do { local $/; <$file> };
-	my ($kilobytes) = $status =~ /^RssAnon:\s+(\d+)/m or return;
-	my @open = glob("/proc/$pid/fd/*");
-	return ($kilobytes, scalar @open);
+	return $status =~ /^RssAnon:\s+(\d+)/m ? $1 : 0;
 }
 
 $roster->connect_school('s1', $server);
@@ -44,12 +43,12 @@ $roster->sql("INSERT INTO people (site, role, given_name, family_name) SELECT si
 	  . "UPDATE connections SET automatic = true, enabled_origin = server_origin(), enabled_at = '2026-01-03'");
 my $catalogs = "SELECT sum(pg_relation_size(oid)) / 1024 FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace "
   . "AND relkind = 'r'";
-my (@catalog_size, @files, @grown, @open);
+my (@catalog_size, @files, @grown);
 foreach my $evening (1 .. $evenings)
 {
 	my $clock = $roster->sql("SELECT '2026-01-02 12:00+00'::timestamptz + $evening * interval '1 day' "
 		  . "+ interval '14 hours'");
-	my (@memory, @descriptors);
+	my %memory;    # when so many runs were over
 
 	$server->day($evening);
 	$roster->set(test_clock => $clock);
@@ -63,11 +62,8 @@ foreach my $evening (1 .. $evenings)
 		my ($finished, $pid) = split /\|/, $roster->sql('SELECT (SELECT count(*) FROM runs '
 			  . "WHERE finished_at IS NOT NULL AND queued_at = '$clock'), "
 			  . "coalesce((SELECT max(pid) FROM runs WHERE state = 'running'), 0)");
-		if ($pid != 0 and my ($kilobytes, $open) = process($pid))
-		{
-			push @memory, $kilobytes;
-			push @descriptors, $open;
-		}
+		my $kilobytes = $pid == 0 ? 0 : memory($pid);
+		$memory{$finished} = $kilobytes if $kilobytes > 0;
 		$done = $finished;
 	}
 	$roster->wait_for("SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'minga_roster'");
@@ -75,20 +71,19 @@ foreach my $evening (1 .. $evenings)
 	$roster->sql('CHECKPOINT');
 	push @catalog_size, int($roster->sql($catalogs));
 	push @files, files();
-	diag("evening $evening, kB: @memory") if $runs > 1000;
-	# What the worker grew by between a run in which it had met all there is and its last one.
-	push @grown, @memory > 4 ? $memory[-1] - $memory[ int(@memory / 3) ] : 0;
-	push @open, @descriptors > 4 ? $descriptors[-1] - $descriptors[ int(@descriptors / 3) ] : 0;
-	diag(sprintf '%d runs: worker %d to %d kB, %d files open, catalogs %d kB, %d files, %d temporary, runs %s kB',
-		$evening * $schools, $memory[0] // 0, $memory[-1] // 0, $descriptors[-1] // 0, $catalog_size[-1], $files[-1],
-		temporary(), $roster->sql("SELECT pg_total_relation_size('runs') / 1024")) if $runs > 1000;
+	# What a run adds once the worker has met all there is: over the last third of the evening.
+	my @late = grep { $_ >= 2 * $schools / 3 } sort { $a <=> $b } keys %memory;
+	push @grown, @late > 1 ? ($memory{ $late[-1] } - $memory{ $late[0] }) / ($late[-1] - $late[0]) : 0;
+	my ($least, $most) = (sort { $a <=> $b } values %memory)[ 0, -1 ];
+	diag(sprintf '%d runs: worker %d to %d kB, %.0f kB for each late run, catalogs %d kB, %d files, %d temporary',
+		$evening * $schools, $least // 0, $most // 0, $grown[-1], $catalog_size[-1], $files[-1], temporary())
+	  if $runs > 1000;
 }
 is($roster->sql("SELECT count(*) FROM runs WHERE state <> 'succeeded'"), '0', 'each run succeeded');
 is($roster->sql('SELECT count(*) FROM runs'), $evenings * $schools, '... and there were as many as should be');
-my ($grown) = sort { $b <=> $a } @grown;
-cmp_ok($grown, '<', 8 * 1024, 'a worker does not grow by its runs');
-my ($open) = sort { $b <=> $a } @open;
-cmp_ok($open, '<=', 10, '... and leaves no file open');
+# One evening may do something for the first time in its last third.
+my ($grown) = (sort { $a <=> $b } @grown)[ @grown / 2 ];
+cmp_ok($grown, '<', 300, 'a run adds nothing to speak of to the memory of its worker (kB)');
 my $middle = int(@files / 2);
 cmp_ok($files[-1] - $files[$middle], '<=', 30, 'the database does not get more files');
 cmp_ok($catalog_size[-1], '<=', 1.1 * $catalog_size[$middle] + 512, '... its catalogs stay as large as they are');
@@ -96,7 +91,7 @@ is(temporary(), 0, 'no temporary file is left');
 is($roster->sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"), '0', 'no lock is left');
 is($roster->sql("SELECT count(*) FROM pg_class WHERE relpersistence = 't' AND NOT EXISTS (SELECT FROM pg_stat_activity "
 	  . "WHERE backend_type = 'minga_roster')"), '0', 'no temporary table is left');
-note("memory: $grown kB; catalogs: @catalog_size kB; files: @files");
+note("memory: $grown kB a run; catalogs: @catalog_size kB; files: @files");
 
 $roster->stop;
 $server->stop;
