@@ -66,6 +66,7 @@ SQL_PARTS = \
 	sql/schedule/clock.sql \
 	sql/report/mail.sql \
 	sql/schedule/evening.sql \
+	sql/report/digest.sql \
 	sql/report/diagnose.sql \
 	sql/report/health.sql \
 	sql/report/metrics.sql \

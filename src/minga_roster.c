@@ -73,8 +73,17 @@ _PG_init(void)
 				"Sender address of the mail to the owners.",
 				&roster_smtp_from);
 	define_text("minga_roster.smtp_ca_file",
-				"Certificates to trust for the mail server instead of the system's.",
+				"Certificates to trust for the mail server and its token endpoint instead of the system's.",
 				&roster_smtp_ca_file);
+	define_text("minga_roster.smtp_token_url",
+				"Token endpoint, for a mail server that takes OAuth 2.0 tokens and no password.",
+				&roster_smtp_token_url);
+	define_text("minga_roster.smtp_client_id",
+				"Application (client) ID that tokens for the mail server are requested with; a Google key has its own.",
+				&roster_smtp_client_id);
+	define_text("minga_roster.smtp_scope",
+				"Scope of tokens for the mail server; empty for that of Microsoft 365 or, with a Google key, of Gmail.",
+				&roster_smtp_scope);
 	define_text("minga_roster.ca_file",
 				"Certificates to trust for student information systems instead of the system's.",
 				&roster_ca_file);

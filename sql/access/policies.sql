@@ -4,7 +4,7 @@
 
 CREATE TABLE minga_roster_internal.table_levels (
     relation name NOT NULL PRIMARY KEY,
-    level text NOT NULL CHECK (level IN ('everyone', 'reader', 'owner', 'dba')),
+    level text NOT NULL CHECK (level IN ('everyone', 'reader', 'owner', 'district_manager', 'dba')),
     keyed_by name CHECK (keyed_by IN ('site', 'connection', 'run', 'relation', 'district')),
     CHECK ((keyed_by IS NULL) = (level IN ('everyone', 'dba')))
 );
@@ -23,6 +23,8 @@ INSERT INTO minga_roster_internal.table_levels (relation, level, keyed_by) VALUE
     ('conflict_candidates', 'owner', 'run'),
     ('conflict_pairs', 'owner', 'run'),
     ('connections', 'owner', 'site'),
+    ('district_digests', 'dba', NULL),
+    ('district_recipients', 'district_manager', 'district'),
     ('findings', 'reader', 'run'),
     ('link_changes', 'owner', 'run'),
     ('forgotten_people', 'dba', NULL),
@@ -61,6 +63,8 @@ CREATE POLICY levels ON role_levels FOR SELECT USING (
 CREATE POLICY levels ON people_releases FOR SELECT USING (
     district = ANY (ARRAY(SELECT minga_roster_internal.districts_of('owner')))
     OR pg_has_role((SELECT p.relowner FROM pg_class p WHERE p.oid = relation), 'USAGE'));
+CREATE POLICY levels ON district_recipients FOR SELECT USING (
+    district = ANY (ARRAY(SELECT minga_roster_internal.districts_of('district_manager'))));
 CREATE POLICY levels ON people_relations FOR SELECT USING (
     relation IN (SELECT c.people FROM minga_roster.connections c
         UNION SELECT r.relation FROM minga_roster.people_releases r)

@@ -758,12 +758,8 @@ COMMENT ON FUNCTION roster_set_secret(text, text) IS
 'without a good key file. As for roster_connect, log_statement and log_min_duration_statement would log it: '
 'roster_set_secret_from_file and roster_set_sealed_secret pass no SQL text.';
 
-CREATE FUNCTION minga_roster_internal.do_notify(connection text, email text, send text, manual boolean)
-RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    known minga_roster.connections := minga_roster_internal.known_connection(connection);
-    unset text := minga_roster_internal.mail_settings_missing();
+CREATE FUNCTION minga_roster_internal.check_email(email text, function name) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF email IS NULL
         OR email !~ E'^[^@\\s[:cntrl:]<>(),;:"\\[\\]\\\\]+@'
@@ -772,26 +768,49 @@ BEGIN
         OR email <> minga_roster_internal.readable(email) THEN
         PERFORM minga_roster_internal.refuse_parameter('email', email,
             'It must be one address, such as "it@mesa.example": a name, one @ and a domain with a dot, without spaces.',
-            'Call roster_notify once for each recipient.');
+            format('Call %s once for each recipient.', function));
     END IF;
-    IF send IS NULL OR send NOT IN ('always', 'problems', 'changes', 'never') THEN
-        PERFORM minga_roster_internal.refuse_parameter('send', send,
-            'Valid values are "always", "problems", "changes" and "never".',
-            'Use "problems" for mail that needs a decision, "changes" for mail about changes too, "never" to keep the '
-                'address and send nothing.');
-    END IF;
-    -- Letter case is kept as given, but one mailbox is one recipient.
-    DELETE FROM minga_roster.recipients r WHERE r.connection = known.connection
-        AND lower(r.email) = lower(do_notify.email);
-    INSERT INTO minga_roster.recipients (connection, email, send, manual)
-    VALUES (known.connection, do_notify.email, do_notify.send, coalesce(do_notify.manual, false));
-    IF unset IS NOT NULL AND send <> 'never' THEN
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.check_email(text, name) IS 'Raises 22023 unless this is one mail address.';
+
+CREATE FUNCTION minga_roster_internal.warn_of_mail_settings() RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    unset text := minga_roster_internal.mail_settings_missing();
+BEGIN
+    IF unset IS NOT NULL THEN
         RAISE WARNING USING
             MESSAGE = 'mail cannot be sent yet',
             DETAIL = format('Not set: %s.', unset),
             HINT = 'Run LOAD ''minga_roster''; ALTER SYSTEM SET minga_roster.smtp_url = '
                 '''smtp://mail.mesa.example:587''; ALTER SYSTEM SET minga_roster.smtp_from = '
                 '''roster@mesa.example''; SELECT pg_reload_conf().';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.warn_of_mail_settings() IS 'A WARNING if no mail server is set.';
+
+CREATE FUNCTION minga_roster_internal.do_notify(connection text, email text, send text, manual boolean)
+RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    known minga_roster.connections := minga_roster_internal.known_connection(connection);
+BEGIN
+    PERFORM minga_roster_internal.check_email(email, 'roster_notify');
+    IF send IS NULL OR send NOT IN ('always', 'changes', 'problems', 'decisions', 'failures', 'never') THEN
+        PERFORM minga_roster_internal.refuse_parameter('send', send,
+            'Valid values are "always", "changes", "problems", "decisions", "failures" and "never".',
+            'Use "problems" for all that needs someone, "decisions" or "failures" for a part of it, "changes" for mail '
+                'about changes too, "never" to keep the address and send nothing.');
+    END IF;
+    -- Letter case is kept as given, but one mailbox is one recipient.
+    DELETE FROM minga_roster.recipients r WHERE r.connection = known.connection
+        AND lower(r.email) = lower(do_notify.email);
+    INSERT INTO minga_roster.recipients (connection, email, send, manual)
+    VALUES (known.connection, do_notify.email, do_notify.send, coalesce(do_notify.manual, false));
+    IF send <> 'never' THEN
+        PERFORM minga_roster_internal.warn_of_mail_settings();
     END IF;
 END
 $$;
@@ -802,7 +821,8 @@ RETURNS void
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_notify(text, text, text, boolean) IS
 'Adds or changes a recipient of a connection''s reports. send: "always" after each evening run, "problems" if '
-'something needs a decision, "changes" also if people changed, "never". manual: after manual runs too. A WARNING says '
+'something needs someone, "decisions" or "failures" for a part of that, "changes" also if people changed, "never". '
+'manual: after manual runs too. A WARNING says '
 'if minga_roster.smtp_url or smtp_from is not set. 42704 for an unknown connection, 22023 for a bad address or an '
 'unknown send.';
 

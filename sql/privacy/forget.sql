@@ -552,6 +552,11 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
             JOIN minga_roster.connections n ON n.connection = c.connection AND n.site = what_remains.site
             WHERE lower(c.email) = ANY (ARRAY(SELECT lower(a) FROM unnest(addresses) a)))
             THEN 'The address gets mail about runs, which is on record in outbox. roster_remove_recipient ends it.'
+            WHEN EXISTS (SELECT FROM minga_roster.district_recipients c
+                WHERE c.district = minga_roster_internal.district_of(what_remains.site)
+                    AND lower(c.email) = ANY (ARRAY(SELECT lower(a) FROM unnest(addresses) a)))
+            THEN 'The address gets the digest of the district, which is on record in outbox. '
+                'roster_remove_district_recipient ends it.'
             END),
         (3, 'SIS', 'The SIS lists the person until the school ends it there. Each fetch receives the row, and keeps '
             'its role alone.'),

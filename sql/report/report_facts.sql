@@ -247,6 +247,23 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.is_problem(minga_roster_internal.report_facts) IS
 'Whether recipients who want mail only about problems get this report.';
 
+CREATE FUNCTION minga_roster_internal.is_failure(facts minga_roster_internal.report_facts) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT (facts.run).state = 'failed' OR facts.is_missed OR facts.unread <> '{}' OR facts.failed_step IS NOT NULL
+$$;
+COMMENT ON FUNCTION minga_roster_internal.is_failure(minga_roster_internal.report_facts) IS
+'Whether recipients who want mail only about failures get this report.';
+
+CREATE FUNCTION minga_roster_internal.is_decision(facts minga_roster_internal.report_facts) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT facts.held_creates > 0 OR facts.moves > 0 OR facts.held_archives > 0 OR facts.held_updates > 0
+        OR facts.conflicts > 0 OR facts.rejects > 0 OR facts.kept > 0 OR facts.noticed <> '{}'
+$$;
+COMMENT ON FUNCTION minga_roster_internal.is_decision(minga_roster_internal.report_facts) IS
+'Whether recipients who want mail only about what waits for a decision, or needs a look, get this report.';
+
 CREATE FUNCTION minga_roster_internal.needs_of(facts minga_roster_internal.report_facts) RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$

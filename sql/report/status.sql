@@ -32,7 +32,8 @@ CREATE FUNCTION minga_roster_internal.do_connection_status(OUT connection text, 
     OUT rows_expected bigint,
     OUT last_run bigint, OUT last_state text, OUT last_finished_at timestamptz, OUT last_error text,
     OUT next_evening timestamptz, OUT blocked_reason text, OUT held bigint, OUT waiting_mail bigint,
-    OUT unproven boolean, OUT credentials_expire date, OUT mail_error text, OUT findings text, OUT blocked_code text)
+    OUT unproven boolean, OUT credentials_expire date, OUT mail_error text, OUT findings text, OUT blocked_code text,
+    OUT mail_cause text)
 RETURNS SETOF record
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -51,7 +52,7 @@ BEGIN
         l.run, l.state || CASE WHEN l.incomplete THEN ', incomplete' ELSE '' END, l.finished_at, l.error,
         CASE WHEN e.runs_here THEN coalesce(e.retry_at, CASE WHEN e.is_due THEN e.opens ELSE e.next_opens END) END,
         w.why[2],
-        coalesce(h.held, 0), m.waiting, c.unproven, c.credentials_expire, b.last_error, n.findings, w.why[1]
+        coalesce(h.held, 0), m.waiting, c.unproven, c.credentials_expire, b.last_error, n.findings, w.why[1], b.cause
     FROM minga_roster.connections c
     LEFT JOIN (
         SELECT k."check" AS code, k.detail AS reason FROM minga_roster_internal.cron_checks() WITH ORDINALITY k
@@ -84,9 +85,11 @@ BEGIN
     LEFT JOIN LATERAL (
         -- A mail server quotes the address.
         SELECT CASE WHEN b.last_error IS NULL OR c.site IN (SELECT minga_roster_internal.caller_sites('owner'))
-            THEN b.last_error ELSE 'the mail server reported a fault, which owners of the site see' END AS last_error
+            THEN b.last_error ELSE 'the mail server reported a fault, which owners of the site see' END AS last_error,
+            b.cause
         FROM minga_roster.outbox b
-        WHERE b.connection = c.connection AND b.site = c.site AND b.attempts > 0 AND b.origin = here
+        WHERE b.connection = c.connection AND b.site = c.site AND (b.attempts > 0 OR b.cause IS NOT NULL)
+            AND b.origin = here
         ORDER BY b.mail DESC LIMIT 1
     ) b ON true
     CROSS JOIN LATERAL (
@@ -142,7 +145,8 @@ CREATE FUNCTION minga_roster_internal.connection_status(OUT connection text, OUT
     OUT rows_expected bigint,
     OUT last_run bigint, OUT last_state text, OUT last_finished_at timestamptz, OUT last_error text,
     OUT next_evening timestamptz, OUT blocked_reason text, OUT held bigint, OUT waiting_mail bigint,
-    OUT unproven boolean, OUT credentials_expire date, OUT mail_error text, OUT findings text, OUT blocked_code text)
+    OUT unproven boolean, OUT credentials_expire date, OUT mail_error text, OUT findings text, OUT blocked_code text,
+    OUT mail_cause text)
 RETURNS SETOF record
 LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION minga_roster_internal.connection_status() IS
@@ -153,7 +157,7 @@ CREATE VIEW roster_status WITH (security_invoker = true) AS
     SELECT connection, site, district, automatic, state, run, phase, pages, rows_staged, rows_expected,
         last_run, last_state, last_finished_at, last_error,
         next_evening, blocked_reason, held, waiting_mail, unproven, credentials_expire, mail_error, findings,
-        blocked_code
+        blocked_code, mail_cause
     FROM minga_roster_internal.connection_status();
 COMMENT ON VIEW roster_status IS
 'For each connection at whose site the current user has a level: what it is doing, what comes next and when, and what '
@@ -183,6 +187,8 @@ COMMENT ON COLUMN roster_status.waiting_mail IS 'Mail not yet sent.';
 COMMENT ON COLUMN roster_status.mail_error IS
 'Why the newest mail that was tried could not be sent; NULL if it was sent. Only owners see the words of the mail '
 'server, which may quote an address.';
+COMMENT ON COLUMN roster_status.mail_cause IS
+'What kind of fault mail_error is, as outbox.cause has it: login, token, unreachable, ...';
 
 CREATE VIEW roster_district_status WITH (security_invoker = true) AS
     SELECT s.district, s.site, count(*) AS connections,

@@ -720,13 +720,13 @@ BEGIN
                          OR s.origin <> minga_roster_internal.server_origin())
                      ORDER BY s.mail LIMIT batch);
 
-    -- Otherwise a mail server that is set up later would get months of old mail.
-    IF minga_roster_internal.setting('smtp_url') = '' THEN
-        UPDATE minga_roster.outbox o SET state = 'failed',
-            last_error = 'minga_roster.smtp_url was not set for five days'
-        WHERE o.state = 'waiting' AND o.created_at < now - interval '5 days'
-            AND o.origin = minga_roster_internal.server_origin();
-    END IF;
+    -- Otherwise a mail server that is set up, or works again, later would get months of old mail.
+    UPDATE minga_roster.outbox o SET state = 'failed',
+        last_error = coalesce(o.last_error, 'minga_roster.smtp_url was not set for five days'),
+        cause = coalesce(o.cause, 'settings')
+    WHERE o.state = 'waiting' AND o.created_at < now - interval '5 days'
+        AND o.origin = minga_roster_internal.server_origin()
+        AND (minga_roster_internal.setting('smtp_url') = '' OR o.cause IS NOT NULL);
 
     IF extract(minute FROM now) = 0 THEN
         PERFORM minga_roster_internal.erase_archived();
@@ -739,5 +739,5 @@ COMMENT ON FUNCTION minga_roster_internal.apply_retention() IS
 'Deletes changes and stored link data older than minga_roster.keep_changes days (at least 8), runs, mail, and '
 'connections that were retired with their links, older than keep_runs days (at least 8), audit older than keep_audit '
 'days (at least 8), and pg_cron''s details of the extension''s job older than a day; at most 10,000 rows of each per '
-'call. Once an hour erase_archived. Gives up mail that waited five days for minga_roster.smtp_url. Keeps held changes '
+'call. Once an hour erase_archived. Gives up mail that waited five days for the mail server. Keeps held changes '
 'that can still be approved. Removes nothing while the clock is in doubt (clock_holds).';

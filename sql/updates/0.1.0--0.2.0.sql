@@ -22,6 +22,16 @@ ALTER TABLE connections DROP CONSTRAINT connections_paused_cause_check,
 ALTER TABLE runs DROP CONSTRAINT runs_state_cause_check,
     ADD CONSTRAINT runs_state_cause_check CHECK (state_cause IN ('evening_missed', 'time_zone_lost'));
 
+-- Mail: recipients of decisions or failures alone, digests of districts, what the mail server said.
+ALTER TABLE recipients DROP CONSTRAINT recipients_send_check, ADD CONSTRAINT recipients_send_check
+    CHECK (send IN ('always', 'changes', 'problems', 'decisions', 'failures', 'never'));
+ALTER TABLE outbox ALTER COLUMN run DROP NOT NULL, ALTER COLUMN connection DROP NOT NULL,
+    ADD COLUMN cause text CHECK (cause IN ('settings', 'unreachable', 'timeout', 'tls', 'login', 'token', 'sender',
+        'protocol', 'recipient', 'deferred', 'content')),
+    ADD COLUMN answer text,
+    ADD COLUMN district text,
+    ADD CONSTRAINT outbox_check CHECK ((district IS NULL) = (run IS NOT NULL AND connection IS NOT NULL));
+
 -- Afterwards, with all that is new there.
 
 -- The database is told from its copies by a token, and no longer by the system identifier, which pg_upgrade changes.

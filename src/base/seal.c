@@ -1,7 +1,7 @@
 /*
  * seal.c
- *	  Seals secrets with AES-256-GCM, and opens what a client sealed with RSA for
- *	  this server.
+ *	  Seals secrets with AES-256-GCM, opens what a client sealed with RSA for
+ *	  this server, and signs with a key that is one of the secrets.
  *
  * The only file that sees OpenSSL.  The keys come from the key file for each use
  * and are wiped after it (key_file.c).  A sealed value must be useless without
@@ -325,4 +325,30 @@ key_pair_open(const char *private_key, const char *sent, Size *opened_len)
 	BIO_free(pem);
 	ERR_clear_error();
 	return ok ? opened : NULL;
+}
+
+/*
+ * The signature of a text by an RSA key in PEM, with SHA-256 (RS256 of RFC 7518):
+ * palloc'd, its length in *len; NULL where the key is none or is none of RSA.
+ */
+char *
+rsa_signature(const char *private_key, const char *text, Size *len)
+{
+	BIO		   *pem = BIO_new_mem_buf(private_key, -1);
+	EVP_PKEY   *key = pem == NULL ? NULL : PEM_read_bio_PrivateKey(pem, NULL, NULL, "");
+	EVP_MD_CTX *context = EVP_MD_CTX_new();
+	char	   *signature = NULL;
+	bool		ok;
+
+	*len = 0;
+	ok = key != NULL && context != NULL && EVP_PKEY_is_a(key, "RSA") == 1 &&
+		EVP_DigestSignInit(context, NULL, EVP_sha256(), NULL, key) == 1 &&
+		EVP_DigestSign(context, NULL, len, (const unsigned char *) text, strlen(text)) == 1 &&
+		(signature = palloc_extended(*len, MCXT_ALLOC_NO_OOM)) != NULL &&
+		EVP_DigestSign(context, (unsigned char *) signature, len, (const unsigned char *) text, strlen(text)) == 1;
+	EVP_MD_CTX_free(context);
+	EVP_PKEY_free(key);
+	BIO_free(pem);
+	ERR_clear_error();
+	return ok ? signature : NULL;
 }

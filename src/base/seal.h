@@ -18,4 +18,6 @@ extern char *reseal_value(const char *binding, const char *sealed, Size sealed_l
 extern char *key_pair_make(char **public_key);
 extern char *key_pair_open(const char *private_key, const char *sent, Size *opened_len);
 
+extern char *rsa_signature(const char *private_key, const char *text, Size *len);
+
 #endif							/* MINGA_ROSTER_SEAL_H */

@@ -131,6 +131,24 @@ has_space_around(const char *text, int len)
 		is_space(utf8_to_unicode((const unsigned char *) last));
 }
 
+/*
+ * A key file in JSON, such as Google's of a service account, in one line: between its strings a line end or a tab is
+ * as good as a space, and inside of one there is none.
+ */
+static void
+put_json_into_a_line(char *secret)
+{
+	if (secret[0] != '{')
+		return;
+	for (char *c = secret; *c != '\0'; c++)
+	{
+		if (*c == '\n' || *c == '\r' || *c == '\t')
+			*c = ' ';
+	}
+	for (int len = strlen(secret); len > 0 && secret[len - 1] == ' '; len--)
+		secret[len - 1] = '\0';
+}
+
 /* Throws 22023 for a secret that is none: empty, or with what only a mistake in copying puts around it or into it. */
 static void
 check_secret(const char *secret)
@@ -158,8 +176,9 @@ roster_clean_secret(PG_FUNCTION_ARGS)
 	char	   *secret = PG_ARGISNULL(0) ? pstrdup("") : text_to_cstring(PG_GETARG_TEXT_PP(0));
 
 	wipe_with_context(secret, strlen(secret));
+	put_json_into_a_line(secret);
 	check_secret(secret);
-	PG_RETURN_TEXT_P(PG_GETARG_TEXT_PP(0));
+	PG_RETURN_TEXT_P(secret[0] == '{' ? cstring_to_text(secret) : PG_GETARG_TEXT_PP(0));
 }
 
 /* What the arguments row_id, connection and origins of a function, from that one on, bind a value to; palloc'd. */
@@ -218,6 +237,7 @@ roster_seal_file(PG_FUNCTION_ARGS)
 
 	check_may_store_secrets();
 	value = secret_file_take(text_to_cstring(PG_GETARG_TEXT_PP(3)));
+	put_json_into_a_line(value);
 	check_secret(value);
 	result = sealed_secret(fcinfo, value);
 	explicit_bzero(value, strlen(value));

@@ -266,7 +266,8 @@ http_begin(TransferPool *pool, const HttpRequest *request)
 		transfer->body.data = pool->spares[--pool->nspares].data;
 		transfer->body.allocated = pool->spares[pool->nspares].allocated;
 	}
-	transfer_prepare(transfer, request->url, roster_ca_file, url_is_insecure(request->url) ? "http,https" : "https");
+	transfer_prepare(transfer, request->url, request->ca_file == NULL ? roster_ca_file : request->ca_file,
+					 url_is_insecure(request->url) ? "http,https" : "https");
 	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_2TLS);
 	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
 	curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, transfer);

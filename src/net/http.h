@@ -18,6 +18,7 @@ typedef struct HttpRequest
 	const char *basic_password;
 	Size		max_bytes;		/* of the decoded body */
 	bool		alone;			/* on a connection of its own */
+	const char *ca_file;		/* trusted instead of minga_roster.ca_file, or NULL */
 } HttpRequest;
 
 typedef struct HttpResponse

@@ -33,7 +33,6 @@ typedef enum TransferFault
 	TRANSFER_TIMEOUT,
 	TRANSFER_TOO_LARGE,			/* more than max_bytes */
 	TRANSFER_LOGIN,				/* SMTP: user or password refused */
-	TRANSFER_REFUSED,			/* SMTP: recipient refused for good */
 	TRANSFER_PROTOCOL			/* anything else: not HTTP, bad URL, ... */
 } TransferFault;
 

@@ -459,7 +459,7 @@ Datum
 roster_send_test_mail(PG_FUNCTION_ARGS)
 {
 	const WaitingFunction function = {.name = "roster_send_test_mail",.kind = RUN_MAIL,
-		.rows = "SELECT email, state = 'sent', last_error "
+		.rows = "SELECT email, state = 'sent', last_error, answer, minga_roster_internal.mail_hint(cause) "
 		"FROM minga_roster.outbox WHERE run = $1 ORDER BY email"
 	};
 

@@ -15,7 +15,8 @@ typedef enum RunLockKind
 	LOCK_SITE,					/* a hash of the site */
 	LOCK_SLOT,					/* 1 .. max_workers */
 	LOCK_DUTY,					/* 1: the worker of roster_run_due */
-	LOCK_EVENINGS				/* 1: for queuing evenings, and arranging the pg_cron job */
+	LOCK_EVENINGS,				/* 1: for queuing evenings, and arranging the pg_cron job */
+	LOCK_MAIL					/* 1: the worker that sends mail */
 } RunLockKind;
 
 /* The locks of a worker's run; a number of 0 is a lock not held. */

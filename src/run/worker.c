@@ -236,6 +236,30 @@ perform_order(const WorkerOrder *order, RunLocks *locks)
 	run_lock_release(LOCK_RUN, order->run);
 }
 
+/*
+ * The mail that waits, once there is no run to be had: a mail server that is slow or hangs delays none.  An interrupt
+ * ends it, and with it the worker.
+ */
+static void
+perform_mail(void)
+{
+	MemoryContext outer = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		send_waiting_mail();
+	}
+	PG_CATCH();
+	{
+		if (geterrcode() != ERRCODE_QUERY_CANCELED)
+			PG_RE_THROW();
+		FlushErrorState();
+		AbortOutOfAnyTransaction();
+		MemoryContextSwitchTo(outer);
+	}
+	PG_END_TRY();
+}
+
 /* One statement in one transaction. */
 static void
 execute_alone(const char *statement)
@@ -246,9 +270,8 @@ execute_alone(const char *statement)
 }
 
 /*
- * Does a part of the duty: a statement in a transaction of its own, or the mail
- * where that is NULL.  Returns the SQLSTATE of its failure, 0 for none.  Throws on a
- * cancel alone.
+ * Does a part of the duty: a statement in a transaction of its own.  Returns the
+ * SQLSTATE of its failure, 0 for none.  Throws on a cancel alone.
  */
 static int
 try_part(const char *statement, int nargs, Oid *types, Datum *values)
@@ -258,14 +281,9 @@ try_part(const char *statement, int nargs, Oid *types, Datum *values)
 
 	PG_TRY();
 	{
-		if (statement != NULL)
-		{
-			begin_worker_transaction();
-			execute_statement(statement, nargs, types, values, NULL);
-			commit_worker_transaction();
-		}
-		else
-			send_waiting_mail();
+		begin_worker_transaction();
+		execute_statement(statement, nargs, types, values, NULL);
+		commit_worker_transaction();
 	}
 	PG_CATCH();
 	{
@@ -287,7 +305,6 @@ try_part(const char *statement, int nargs, Oid *types, Datum *values)
 static void
 perform_part_of_duty(const char *statement)
 {
-	const char *part = statement != NULL ? statement : "sending mail";
 	int			sqlstate = try_part(statement, 0, NULL, NULL);
 	Oid			types[] = {TEXTOID, TEXTOID};
 	Datum		values[2];
@@ -297,9 +314,9 @@ perform_part_of_duty(const char *statement)
 	ereport(LOG,
 			(errcode(sqlstate),
 			 errmsg("minga_roster could not do a part of its minute's duty"),
-			 errdetail("\"%s\" failed with SQLSTATE %s.", part, unpack_sql_state(sqlstate)),
+			 errdetail("\"%s\" failed with SQLSTATE %s.", statement, unpack_sql_state(sqlstate)),
 			 errhint("Run it by hand, after SET ROLE minga_roster_dba, to see why. The other parts go on.")));
-	values[0] = CStringGetTextDatum(part);
+	values[0] = CStringGetTextDatum(statement);
 	values[1] = CStringGetTextDatum(unpack_sql_state(sqlstate));
 	(void) try_part("UPDATE minga_roster_internal.heartbeat SET failed_part = $1, failed_sqlstate = $2, "
 					"failed_at = now()", 2, types, values);
@@ -313,10 +330,10 @@ perform_duty(void)
 		return;
 	perform_part_of_duty("SELECT minga_roster_internal.note_clock()");
 	perform_part_of_duty("SELECT minga_roster_internal.queue_due_runs()");
+	perform_part_of_duty("SELECT minga_roster_internal.write_digests()");
 	perform_part_of_duty("SELECT minga_roster_internal.apply_retention()");
 	if (!roster_keep_stage)
 		perform_part_of_duty("SELECT minga_roster_internal.empty_idle_stages()");
-	perform_part_of_duty(NULL);
 	run_lock_release(LOCK_DUTY, 1);
 }
 
@@ -425,5 +442,5 @@ roster_worker_main(Datum main_arg)
 	if (worker_terminated)
 		hand_on_queue();
 	else
-		send_waiting_mail();
+		perform_mail();
 }

@@ -56,7 +56,8 @@ $$;
 CREATE TABLE relations AS
     SELECT relation, coalesce(keyed_by, CASE relation WHEN 'forgotten_people' THEN 'site' ELSE 'connection' END) AS key
     FROM minga_roster_internal.table_levels
-    WHERE level <> 'everyone' AND relation NOT IN ('people_relations', 'people_releases', 'role_levels', 'key_pairs')
+    WHERE level <> 'everyone' AND relation NOT IN ('people_relations', 'people_releases', 'role_levels', 'key_pairs',
+        'district_recipients', 'district_digests')
     UNION ALL
     SELECT viewname, 'site' FROM pg_views WHERE schemaname = 'minga_roster' AND viewname <> 'roster_access';
 GRANT SELECT ON relations TO PUBLIC;
@@ -149,6 +150,11 @@ SELECT relation FROM minga_roster.people_relations WHERE relation = 'rows.people
 SELECT relation, district, site FROM minga_roster.people_releases WHERE relation = 'rows.people'::regclass;
 RESET ROLE;
 REVOKE USAGE ON SCHEMA minga_roster FROM regress_people_owner;
+
+-- Who gets the digest of a district: for its managers.
+INSERT INTO district_recipients (district, email) VALUES ('mesa', 'it@mesa.example');
+SELECT label, asked(role, 'SELECT count(*) FROM minga_roster.district_recipients') FROM roles ORDER BY place;
+DELETE FROM district_recipients;
 
 -- A reader gets reports with numbers and no person: neither in them nor in any table or view.
 CREATE FUNCTION personal(content text) RETURNS boolean LANGUAGE sql

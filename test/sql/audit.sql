@@ -34,6 +34,8 @@ INSERT INTO calls (function, call) VALUES
     ('roster_remove_recipient', $$roster_remove_recipient('audited', 'value@x.example')$$),
     ('roster_import_links', $$roster_import_links('audited', '{"site": "audited", "school_id": "value", "links": [],
         "decisions": []}')$$),
+    ('roster_notify_district', $$roster_notify_district('value', 'value@x.example', 'never')$$),
+    ('roster_remove_district_recipient', $$roster_remove_district_recipient('value', 'value@x.example')$$),
     ('roster_enable', $$roster_enable('audited')$$),
     ('roster_disable', $$roster_disable('audited')$$),
     ('roster_disconnect', $$roster_disconnect('audited')$$),

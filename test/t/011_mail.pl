@@ -32,6 +32,13 @@ sub write_mail
 		  . "'<p>Nothing to do.</p>', now(), now(), server_origin() FROM outbox RETURNING mail");
 }
 sub send_mail { $roster->sql('SELECT roster_run_due()'); return; }
+# As if the time for which a mail and the mail server are left alone had passed.
+sub pass_time
+{
+	$roster->sql("UPDATE outbox SET next_attempt_at = now() WHERE state = 'waiting'");
+	$roster->sql('UPDATE mail_server SET next_attempt_at = now()');
+	return;
+}
 sub wait_for { my ($query) = @_; $roster->wait_for($query); return; }
 sub state_of { return $roster->sql("SELECT state, attempts FROM outbox WHERE mail = $_[0]"); }
 
@@ -88,14 +95,19 @@ is(scalar($smtp->mails), 2, 'nothing is sent twice');
 $smtp->stop;
 $mail = write_mail('it@mesa.example', 'while it was down');
 send_mail();
-wait_for("SELECT attempts = 1 AND last_error IS NOT NULL FROM outbox WHERE mail = $mail");
-is($roster->sql("SELECT state, next_attempt_at > now() FROM outbox WHERE mail = $mail"), 'waiting|t',
+wait_for("SELECT last_error IS NOT NULL FROM outbox WHERE mail = $mail");
+is($roster->sql("SELECT state, attempts, cause FROM outbox WHERE mail = $mail"), 'waiting|0|unreachable',
 	'a mail server that is down delays the mail');
+is($roster->sql('SELECT cause, attempts, next_attempt_at > now() FROM mail_server'), 'unreachable|1|t',
+	'... and is left alone for a while');
 $smtp->start;
-$roster->sql('UPDATE outbox SET next_attempt_at = now()');
+pass_time();
 send_mail();
 wait_for("SELECT state = 'sent' FROM outbox WHERE mail = $mail");
 is(scalar($smtp->mails), 3, '... and loses nothing');
+is($roster->sql('SELECT count(*) FROM mail_server'), '0', '... and its trouble is over');
+is($roster->sql("SELECT cause IS NULL, last_error IS NULL, answer FROM outbox WHERE mail = $mail"),
+	't|t|250 2.0.0 kept', '... what it answered is on record');
 
 # A recipient that is refused for good; mail of another server
 $mail = write_mail('gone@mesa.example', 'refused');
@@ -108,12 +120,12 @@ like($roster->sql("SELECT last_error FROM outbox WHERE mail = $mail"), qr/550/,
 is(state_of($foreign), 'waiting|0', 'a restored copy sends nothing that was written elsewhere');
 
 # A subject with a line break never becomes a header of its own
+my $count = $smtp->mails;
 $mail = write_mail('it@mesa.example', "broken");
 $roster->sql("UPDATE outbox SET subject = E'x\\r\\nBcc: all\@mesa.example' WHERE mail = $mail");
 send_mail();
 my $recipient = write_mail("it\@mesa.example\r\nRCPT TO:<all\@mesa.example>", 'broken');
 my $next = write_mail('it@mesa.example', 'behind a broken one');
-my $count = $smtp->mails;
 send_mail();
 wait_for("SELECT state = 'sent' FROM outbox WHERE mail = $next");
 is($roster->sql("SELECT string_agg(state || ' ' || attempts || ' ' || last_error, ', ') FROM outbox "
@@ -210,7 +222,8 @@ $roster->set(smtp_ca_file => $smtp->ca_file);
 $smtp->stop;
 $smtp->start('--no-starttls');
 $count = $smtp->mails;
-$roster->sql("UPDATE outbox SET next_attempt_at = now(), last_error = NULL WHERE mail = $mail");
+$roster->sql("UPDATE outbox SET last_error = NULL WHERE mail = $mail");
+pass_time();
 send_mail();
 wait_for("SELECT last_error IS NOT NULL FROM outbox WHERE mail = $mail");
 is($roster->sql("SELECT state FROM outbox WHERE mail = $mail"), 'waiting', 'so does a server without STARTTLS');
@@ -220,15 +233,15 @@ is(scalar($smtp->mails), $count, '... nothing is sent in clear');
 $smtp->stop;
 $smtp->start('--reject-recipient', 'gone@mesa.example');
 $roster->set(smtp_user => '');
-$roster->sql("UPDATE outbox SET next_attempt_at = now(), last_error = NULL WHERE mail = $mail");
+$roster->sql("UPDATE outbox SET last_error = NULL WHERE mail = $mail");
+pass_time();
 send_mail();
 wait_for("SELECT last_error IS NOT NULL FROM outbox WHERE mail = $mail");
 like($roster->sql("SELECT state || ' ' || last_error FROM outbox WHERE mail = $mail"), qr/^waiting .*530/,
 	'AUTH left out where the server demands it delays the mail');
 
 # After five days a mail that could not be sent is given up
-$roster->sql("UPDATE outbox SET next_attempt_at = now(), last_error = NULL, created_at = now() - interval '5 days 1 "
-	  . "minute' WHERE mail = $mail");
+$roster->sql("UPDATE outbox SET created_at = now() - interval '5 days 1 minute' WHERE mail = $mail");
 send_mail();
 wait_for("SELECT state = 'failed' FROM outbox WHERE mail = $mail");
 pass('after five days it is given up');

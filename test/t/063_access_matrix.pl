@@ -36,6 +36,8 @@ SELECT roster_grant('$role{reader}', 'reader', site => 'rows-north'),
 	roster_grant('$role{'reader elsewhere'}', 'reader', district => 'far'),
 	roster_grant('$role{'owner elsewhere'}', 'owner', site => 'rows-west'),
 	roster_grant('$role{'district_manager elsewhere'}', 'district_manager', district => 'far');
+INSERT INTO district_recipients (district, email) VALUES ('mesa', 'it\@mesa.example'), ('far', 'it\@far.example');
+INSERT INTO district_digests VALUES ('mesa', '2026-09-01', now());
 CREATE ROLE target;
 GRANT CREATE ON SCHEMA rows TO $role{DBA}, regress_people_owner;
 SQL
