@@ -5,20 +5,24 @@
 set -euo pipefail
 
 if [ "$1" != --inside ]; then
-	status=0
-	unshare --fork --kill-child --pid --mount-proc --ipc "$0" --inside "$@" || status=$?
-	exit $status
+	exec unshare --fork --kill-child --pid --mount-proc --ipc "$0" --inside "$@"
 fi
 
 root=$2
 shift 2
+mount --bind "$root" "$root"
 mount -t proc proc "$root/proc"
 mount -t tmpfs tmpfs "$root/dev/shm"
 mount -t devpts -o newinstance,ptmxmode=0666 devpts "$root/dev/pts"
 mount --bind /tmp "$root/tmp"
+# Not chroot: within one, no namespace for users can be made, and tests make some.
+cd "$root"
+pivot_root . mnt
+cd /
+umount -l /mnt
 # The first process of its own: a signal that it did not trap would not reach it. It waits for its child, and takes in
 # what servers leave behind.
 trap 'exit 130' INT
 trap 'exit 143' TERM
-chroot "$root" env -u PG_CONFIG -u TMPDIR HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@" &
+env -u PG_CONFIG -u TMPDIR HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@" &
 wait $!

@@ -39,8 +39,11 @@ exec 9>"$root.lock"
 flock --nonblock 9 || { echo "Waiting for another run in $root"; flock 9; }
 
 temporary=()
+child=
 cleanup() {
 	status=$?
+	# All that it started ends with it.
+	[ -z "$child" ] || kill -KILL "$child" 2>/dev/null || true
 	[ ${#temporary[@]} -eq 0 ] || rm -rf --one-file-system "${temporary[@]}"
 	exit $status
 }
@@ -51,11 +54,14 @@ trap 'exit 143' TERM
 checkout=$(mktemp -d /tmp/minga_roster_checkout.XXXXXX)
 temporary+=("$checkout")
 copy_checkout "$checkout"
-in_root() { "$top/test/in_root.sh" "$@"; }
 run() {
 	local directory=$1
 	shift
-	in_root "$directory" env PG_CONFIG="/usr/lib/postgresql/$version/bin/pg_config" "$checkout/test/run.sh" "$@"
+	"$top/test/in_root.sh" "$directory" env PG_CONFIG="/usr/lib/postgresql/$version/bin/pg_config" \
+		"$checkout/test/run.sh" "$@" &
+	child=$!
+	wait $child
+	child=
 }
 
 if [ ! -d "$root" ]; then
@@ -65,11 +71,10 @@ if [ ! -d "$root" ]; then
 	temporary+=("$made")
 	chmod 755 "$made"
 	# Under unshare, so that what debootstrap mounts ends with it.
-	if ! unshare --fork --kill-child --pid --mount-proc \
-		debootstrap --variant=minbase --include=ca-certificates "$suite" "$made" >"$root.log" 2>&1; then
-		echo "debootstrap failed; its words are in $root.log" >&2
-		exit 1
-	fi
+	unshare --fork --kill-child --pid --mount-proc \
+		debootstrap --variant=minbase --include=ca-certificates "$suite" "$made" >"$root.log" 2>&1 &
+	child=$!
+	wait $child || { echo "debootstrap failed; its words are in $root.log" >&2; exit 1; }
 	# Nothing is started by installing it, and nothing has to survive a crash of the machine.
 	printf '#!/bin/sh\nexit 101\n' >"$made/usr/sbin/policy-rc.d"
 	chmod 755 "$made/usr/sbin/policy-rc.d"

@@ -344,6 +344,8 @@ BEGIN
         SELECT * FROM pg_settings
         WHERE context = 'user' AND name !~ '^(debug_print|trace_|log_)' AND name NOT IN ('search_path', 'role',
             'session_authorization', 'local_preload_libraries')
+            -- 18 does not take these back: ALTER DATABASE … RESET ALL fails.
+            AND name NOT IN ('transaction_deferrable', 'transaction_isolation', 'transaction_read_only')
         UNION ALL
         SELECT * FROM pg_settings WHERE name IN ('role', 'search_path')
     LOOP

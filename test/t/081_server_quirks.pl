@@ -314,7 +314,8 @@ foreach my $case (
 	like($tls->{detail}, $detail, '... is named');
 	like($tls->{hint}, $hint, '... and who can mend it');
 	unlike($tls->{detail} . $tls->{hint}, qr/hush|127\.0\.0\.1/, '... without its address and password');
-	kill 'TERM', $pid;
+	# It has this test's handler of TERM, which ends the server.
+	kill 'KILL', $pid;
 	waitpid $pid, 0;
 }
 $roster->set(proxy => 'http://127.0.0.1:1');
