@@ -49,6 +49,7 @@ COMMENT ON COLUMN minga_roster_internal.function_levels.checks_itself IS
 'caller may see.';
 
 INSERT INTO minga_roster_internal.function_levels (function, level, checks_itself) VALUES
+    ('connection_names', 'reader', true),
     ('connection_status', 'reader', true),
     ('metrics', 'reader', true),
     ('roster_apply', 'owner', false),

@@ -218,8 +218,8 @@ BEGIN
         WHERE r.connection = this.connection AND r.site = this.site AND r.evening = this.evening
             AND r.state = 'failed' AND r.run <= this.run;
         IF this.evening IS NOT NULL THEN
-            SELECT e.retry_at INTO facts.retry_at FROM minga_roster_internal.evenings() e
-            WHERE e.connection = this.connection AND e.evening = this.evening AND e.last_try = this.run;
+            SELECT e.retry_at INTO facts.retry_at FROM minga_roster_internal.evenings(this.connection) e
+            WHERE e.evening = this.evening AND e.last_try = this.run;
         END IF;
     END IF;
     RETURN facts;

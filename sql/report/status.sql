@@ -1,10 +1,13 @@
 -- Status: what each connection is doing, what comes next and when, and what blocks it. Shows no personal data and no
 -- secrets.
 
-CREATE FUNCTION minga_roster_internal.newest_held(connection text, OUT run bigint, OUT held bigint, OUT moves bigint,
-    OUT words text)
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT h.run, h.held, h.moves,
+CREATE FUNCTION minga_roster_internal.newest_held(OUT connection text, OUT run bigint, OUT held bigint,
+    OUT moves bigint, OUT words text) RETURNS SETOF record
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT DISTINCT ON (r.connection) r.connection, h.run, h.held, h.moves,
         concat_ws(' and ', CASE WHEN h.creates THEN 'new people' END, CASE WHEN h.archives THEN 'archives' END,
             CASE WHEN h.updates THEN 'updates' END)
     FROM (
@@ -18,18 +21,17 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     ) h
     JOIN minga_roster.runs r ON r.run = h.run
     JOIN minga_roster.connections n ON n.connection = r.connection AND n.site = r.site
-    WHERE r.connection = newest_held.connection
-        AND minga_roster_internal.carried_out_by(r) IS NOT NULL
-    ORDER BY h.run DESC
-    LIMIT 1
+    WHERE minga_roster_internal.carried_out_by(r) IS NOT NULL
+    ORDER BY r.connection, h.run DESC;
+END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.newest_held(text) IS
-'The newest sync or applied preview of a connection that holds changes: how many wait for roster_approve and what they '
-'are, and how many links wait for roster_relink.';
+COMMENT ON FUNCTION minga_roster_internal.newest_held() IS
+'The newest sync or applied preview that holds changes, of each connection that has one: how many wait for '
+'roster_approve and what they are, and how many links wait for roster_relink.';
 
-CREATE FUNCTION minga_roster_internal.do_connection_status(OUT connection text, OUT site text, OUT district text,
-    OUT automatic boolean, OUT state text, OUT run bigint, OUT phase text, OUT pages integer, OUT rows_staged bigint,
-    OUT rows_expected bigint,
+CREATE FUNCTION minga_roster_internal.do_connection_status(named text, OUT connection text, OUT site text,
+    OUT district text, OUT automatic boolean, OUT state text, OUT run bigint, OUT phase text,
+    OUT pages integer, OUT rows_staged bigint, OUT rows_expected bigint,
     OUT last_run bigint, OUT last_state text, OUT last_finished_at timestamptz, OUT last_error text,
     OUT next_evening timestamptz, OUT blocked_reason text, OUT held bigint, OUT waiting_mail bigint,
     OUT unproven boolean, OUT credentials_expire date, OUT mail_error text, OUT findings text, OUT blocked_code text,
@@ -39,6 +41,12 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     here CONSTANT text := minga_roster_internal.server_origin();
+    -- Once, instead of for each connection
+    sees_all CONSTANT boolean := minga_roster_internal.is_dba(minga_roster_internal.caller());
+    running CONSTANT bigint := (SELECT count(*) FROM minga_roster.runs r WHERE r.state = 'running');
+    max_workers CONSTANT text := minga_roster_internal.setting('max_workers');
+    key_file CONSTANT text := minga_roster_internal.setting('key_file');
+    smtp_url CONSTANT text := minga_roster_internal.setting('smtp_url');
 BEGIN
     RETURN QUERY
     SELECT c.connection, c.site, c.district, c.automatic,
@@ -52,36 +60,42 @@ BEGIN
         l.run, l.state || CASE WHEN l.incomplete THEN ', incomplete' ELSE '' END, l.finished_at, l.error,
         CASE WHEN e.runs_here THEN coalesce(e.retry_at, CASE WHEN e.is_due THEN e.opens ELSE e.next_opens END) END,
         w.why[2],
-        coalesce(h.held, 0), m.waiting, c.unproven, c.credentials_expire, b.last_error, n.findings, w.why[1], b.cause
+        coalesce(h.held, 0), coalesce(m.waiting, 0), c.unproven, c.credentials_expire, b.last_error, n.findings,
+        w.why[1], b.cause
     FROM minga_roster.connections c
     LEFT JOIN (
         SELECT k."check" AS code, k.detail AS reason FROM minga_roster_internal.cron_checks() WITH ORDINALITY k
         WHERE NOT k.ok ORDER BY k.ordinality LIMIT 1
     ) f ON true
     CROSS JOIN minga_roster_internal.key_file_fault() y
-    JOIN minga_roster_internal.evenings() e USING (connection)
+    JOIN minga_roster_internal.evenings(named) e USING (connection)
     CROSS JOIN LATERAL (SELECT CASE WHEN e.evening IS NULL THEN 'UTC' ELSE c.time_zone END AS zone) s
+    LEFT JOIN (
+        SELECT DISTINCT ON (r.connection) r.connection, r.site, r.run, r.kind, r.state, r.started_at, r.queued_at,
+            r.phase, r.pages, r.rows_staged, r.rows_expected
+        FROM minga_roster.runs r
+        WHERE r.state IN ('queued', 'running')
+        ORDER BY r.connection, r.state = 'running' DESC, r.run
+    ) o ON o.connection = c.connection AND o.site = c.site
     LEFT JOIN LATERAL (
-        SELECT * FROM minga_roster.runs r
-        WHERE r.connection = c.connection AND r.state IN ('queued', 'running')
-        ORDER BY r.state = 'running' DESC, r.run LIMIT 1
-    ) o ON o.site = c.site
-    LEFT JOIN LATERAL (
-        SELECT * FROM minga_roster.runs r
+        SELECT r.site, r.run, r.state, r.incomplete, r.finished_at, r.error FROM minga_roster.runs r
         WHERE r.connection = c.connection AND r.kind = 'sync' AND r.finished_at IS NOT NULL
         ORDER BY r.run DESC LIMIT 1
     ) l ON l.site = c.site
-    LEFT JOIN LATERAL minga_roster_internal.newest_held(c.connection) h ON true
+    LEFT JOIN minga_roster_internal.newest_held() h ON h.connection = c.connection
+    LEFT JOIN (
+        SELECT r.site, max(r.run) AS site_run FROM minga_roster.runs r WHERE r.state = 'running' GROUP BY r.site
+    ) k ON k.site = c.site
+    LEFT JOIN (
+        SELECT b.connection, b.site, count(*) AS waiting FROM minga_roster.outbox b
+        WHERE b.state = 'waiting' AND b.origin = here
+        GROUP BY b.connection, b.site
+    ) m ON m.connection = c.connection AND m.site = c.site
     CROSS JOIN LATERAL (
-        SELECT count(*) AS running, max(r.run) FILTER (WHERE r.site = c.site) AS site_run,
-            CASE WHEN o.state = 'queued'
-                THEN (SELECT p.waiting_run FROM minga_roster_internal.people_state(c.connection) p) END AS people_run
-        FROM minga_roster.runs r WHERE r.state = 'running'
-    ) k
-    CROSS JOIN LATERAL (
-        SELECT count(*) AS waiting FROM minga_roster.outbox b
-        WHERE b.connection = c.connection AND b.site = c.site AND b.state = 'waiting' AND b.origin = here
-    ) m
+        SELECT CASE WHEN o.state = 'queued'
+            THEN (SELECT p.waiting_run FROM minga_roster_internal.people_state(c.connection) p) END AS people_run
+        OFFSET 0
+    ) q
     LEFT JOIN LATERAL (
         -- A mail server quotes the address.
         SELECT CASE WHEN b.last_error IS NULL OR c.site IN (SELECT minga_roster_internal.caller_sites('owner'))
@@ -104,26 +118,25 @@ BEGIN
             WHEN o.state = 'running' THEN NULL
             WHEN o.state = 'queued' AND k.site_run IS NOT NULL THEN
                 ARRAY['site_busy', format('run %s for the same site is running', k.site_run)]
-            WHEN o.state = 'queued' AND k.people_run IS NOT NULL THEN
-                ARRAY['people_locked', format('run %s waits for a lock on %s', k.people_run, c.people)]
-            WHEN o.state = 'queued' AND k.running = 0 THEN ARRAY['no_worker', 'queued: no worker is running']
+            WHEN o.state = 'queued' AND q.people_run IS NOT NULL THEN
+                ARRAY['people_locked', format('run %s waits for a lock on %s', q.people_run, c.people)]
+            WHEN o.state = 'queued' AND running = 0 THEN ARRAY['no_worker', 'queued: no worker is running']
             WHEN o.state = 'queued' THEN
                 ARRAY['workers_busy', format('queued: %s running, minga_roster.max_workers is %s',
-                    minga_roster_internal.figures(k.running, 'run is', 'runs are'),
-                    minga_roster_internal.setting('max_workers'))]
+                    minga_roster_internal.figures(running, 'run is', 'runs are'), max_workers)]
             WHEN NOT c.automatic THEN ARRAY['off', 'Automatic Rostering is off']
             WHEN c.paused_cause IS NOT NULL OR c.enabled_origin IS DISTINCT FROM here THEN
                 ARRAY['paused', 'paused: ' || coalesce(c.paused_reason, 'restored')]
             WHEN f.code IS NOT NULL THEN ARRAY[f.code, f.reason]
-            WHEN NOT EXISTS (SELECT FROM minga_roster.secrets t WHERE t.connection = c.connection) THEN
-                ARRAY['secret', 'no client secret']
-            WHEN minga_roster_internal.setting('key_file') = '' THEN ARRAY['key_file', 'no key file']
+            WHEN c.connection NOT IN (SELECT t.connection FROM minga_roster.secrets t
+                WHERE t.connection IS NOT NULL) THEN ARRAY['secret', 'no client secret']
+            WHEN key_file = '' THEN ARRAY['key_file', 'no key file']
             WHEN y.fault IS NOT NULL THEN ARRAY['key_file', y.fault]
             WHEN e.evening IS NULL THEN ARRAY['time_zone', format('time zone "%s" does not exist', c.time_zone)]
             WHEN h.moves > 0 THEN
                 ARRAY['ids_changed', format('run %s found changed IDs, held until roster_relink', h.run)]
             WHEN h.held > 0 THEN ARRAY['held', format('run %s holds %s until roster_approve', h.run, h.words)]
-            WHEN m.waiting > 0 AND minga_roster_internal.setting('smtp_url') = '' THEN
+            WHEN m.waiting > 0 AND smtp_url = '' THEN
                 ARRAY['mail', minga_roster_internal.figures(m.waiting, 'mail is', 'mails are')
                     || ' waiting: minga_roster.smtp_url is not set']
             WHEN m.waiting > 0 AND b.last_error IS NOT NULL THEN
@@ -135,30 +148,50 @@ BEGIN
         END AS why
         OFFSET 0
     ) w
-    WHERE c.retired_at IS NULL AND c.site IN (SELECT minga_roster_internal.caller_sites());
+    WHERE c.retired_at IS NULL AND (named IS NULL OR c.connection = named)
+        AND (sees_all OR c.site IN (SELECT minga_roster_internal.caller_sites()));
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.do_connection_status() IS 'Implements connection_status.';
+COMMENT ON FUNCTION minga_roster_internal.do_connection_status(text) IS
+'Implements connection_status; NULL: of all connections at whose site the caller has a level.';
 
-CREATE FUNCTION minga_roster_internal.connection_status(OUT connection text, OUT site text, OUT district text,
-    OUT automatic boolean, OUT state text, OUT run bigint, OUT phase text, OUT pages integer, OUT rows_staged bigint,
-    OUT rows_expected bigint,
+CREATE FUNCTION minga_roster_internal.do_connection_names() RETURNS SETOF text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    sees_all CONSTANT boolean := minga_roster_internal.is_dba(minga_roster_internal.caller());
+BEGIN
+    RETURN QUERY
+    SELECT c.connection FROM minga_roster.connections c
+    WHERE c.retired_at IS NULL AND (sees_all OR c.site IN (SELECT minga_roster_internal.caller_sites()));
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.do_connection_names() IS 'Implements connection_names.';
+
+CREATE FUNCTION minga_roster_internal.connection_names() RETURNS SETOF text
+LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'roster_door';
+COMMENT ON FUNCTION minga_roster_internal.connection_names() IS
+'The connections that the view roster_status shows to the caller.';
+
+CREATE FUNCTION minga_roster_internal.connection_status(named text, OUT connection text, OUT site text,
+    OUT district text, OUT automatic boolean, OUT state text, OUT run bigint, OUT phase text,
+    OUT pages integer, OUT rows_staged bigint, OUT rows_expected bigint,
     OUT last_run bigint, OUT last_state text, OUT last_finished_at timestamptz, OUT last_error text,
     OUT next_evening timestamptz, OUT blocked_reason text, OUT held bigint, OUT waiting_mail bigint,
     OUT unproven boolean, OUT credentials_expire date, OUT mail_error text, OUT findings text, OUT blocked_code text,
     OUT mail_cause text)
-RETURNS SETOF record
-LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'roster_door';
-COMMENT ON FUNCTION minga_roster_internal.connection_status() IS
-'The rows of the view roster_status, read with the rights of the extension''s owner, so that readers of the view need '
-'no rights on runs or pg_cron.';
+RETURNS record
+LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'roster_connection_status';
+COMMENT ON FUNCTION minga_roster_internal.connection_status(text) IS
+'A row of the view roster_status, read with the rights of the extension''s owner, so that readers of the view need no '
+'rights on runs or pg_cron. The second call in a query looks all connections up.';
 
 CREATE VIEW roster_status WITH (security_invoker = true) AS
-    SELECT connection, site, district, automatic, state, run, phase, pages, rows_staged, rows_expected,
-        last_run, last_state, last_finished_at, last_error,
-        next_evening, blocked_reason, held, waiting_mail, unproven, credentials_expire, mail_error, findings,
-        blocked_code, mail_cause
-    FROM minga_roster_internal.connection_status();
+    SELECT n.connection, s.site, s.district, s.automatic, s.state, s.run, s.phase, s.pages, s.rows_staged,
+        s.rows_expected, s.last_run, s.last_state, s.last_finished_at, s.last_error, s.next_evening, s.blocked_reason,
+        s.held, s.waiting_mail, s.unproven, s.credentials_expire, s.mail_error, s.findings, s.blocked_code,
+        s.mail_cause
+    FROM minga_roster_internal.connection_names() n (connection)
+    CROSS JOIN LATERAL minga_roster_internal.connection_status(n.connection) s;
 COMMENT ON VIEW roster_status IS
 'For each connection at whose site the current user has a level: what it is doing, what comes next and when, and what '
 'blocks it.';

@@ -84,66 +84,97 @@ COMMENT ON FUNCTION minga_roster_internal.latest_evening(time, time, text, times
 'The latest evening that had begun at that time, open or over, and when the next one begins; NULLs for a time zone '
 'that the server does not know.';
 
-CREATE FUNCTION minga_roster_internal.evenings(OUT connection text, OUT evening date, OUT opens timestamptz,
-    OUT closes timestamptz, OUT next_opens timestamptz, OUT runs_here boolean, OUT is_taken boolean, OUT tries integer,
-    OUT last_try bigint, OUT retry_at timestamptz, OUT is_due boolean)
+CREATE FUNCTION minga_roster_internal.evenings(named text DEFAULT NULL, OUT connection text, OUT evening date,
+    OUT opens timestamptz, OUT closes timestamptz, OUT next_opens timestamptz, OUT runs_here boolean,
+    OUT is_taken boolean, OUT tries integer, OUT last_try bigint, OUT retry_at timestamptz, OUT is_due boolean,
+    OUT past date, OUT past_known boolean)
 RETURNS SETOF record
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT c.connection, e.evening, e.opens, e.closes, e.next_opens, a.runs_here, t.is_taken, f.tries, f.last_try,
+#variable_conflict use_column
+DECLARE
+    now CONSTANT timestamptz := minga_roster_internal.clock();
+    here CONSTANT text := minga_roster_internal.server_origin();
+BEGIN
+    -- Runs are looked up by the index for each connection, whatever is known of the table.
+    RETURN QUERY
+    WITH known AS MATERIALIZED (
+        SELECT c.connection, c.site, c.sync_at, c.window_end, c.time_zone,
+            c.automatic AND c.paused_cause IS NULL AND c.enabled_origin IS NOT DISTINCT FROM here AS runs_here
+        FROM minga_roster.connections c
+        WHERE (named IS NULL OR c.connection = named) AND c.retired_at IS NULL
+    ), latest AS MATERIALIZED (
+        -- Many connections have the same evening.
+        SELECT k.sync_at, k.window_end, k.time_zone, l.*, l.evening - (now < l.closes)::integer AS past
+        FROM (SELECT DISTINCT sync_at, window_end, time_zone FROM known) k
+        CROSS JOIN LATERAL minga_roster_internal.latest_evening(k.sync_at, k.window_end, k.time_zone, now) l
+    )
+    SELECT k.connection, e.evening, e.opens, e.closes, e.next_opens, k.runs_here, t.is_taken, f.tries, f.last_try,
         r.retry_at,
-        coalesce(a.runs_here AND NOT t.is_taken AND n.now >= e.opens AND n.now < e.closes
-            AND (f.tries = 0 OR r.retry_at <= n.now), false)
-    FROM minga_roster.connections c
-    CROSS JOIN (SELECT minga_roster_internal.clock() AS now, minga_roster_internal.server_origin() AS origin) n
-    CROSS JOIN LATERAL minga_roster_internal.latest_evening(c.sync_at, c.window_end, c.time_zone, n.now) e
+        coalesce(k.runs_here AND NOT t.is_taken AND now >= e.opens AND now < e.closes
+            AND (f.tries = 0 OR r.retry_at <= now), false),
+        e.past,
+        e.past IS NULL OR CASE WHEN e.past = e.evening THEN t.is_taken OR f.tries > 0
+            ELSE (SELECT true FROM minga_roster.runs t
+                    WHERE t.connection = k.connection AND t.site = k.site AND t.evening = e.past
+                        AND t.state <> 'failed' LIMIT 1) IS NOT NULL
+                OR (SELECT true FROM minga_roster.runs t
+                    WHERE t.connection = k.connection AND t.site = k.site AND t.evening = e.past
+                        AND t.state = 'failed' LIMIT 1) IS NOT NULL END
+    FROM known k
+    JOIN latest e ON e.sync_at = k.sync_at AND e.window_end = k.window_end AND e.time_zone = k.time_zone
     CROSS JOIN LATERAL (
-        SELECT c.automatic AND c.paused_cause IS NULL
-            AND c.enabled_origin IS NOT DISTINCT FROM n.origin AS runs_here
-    ) a
-    CROSS JOIN LATERAL (
-        SELECT EXISTS (SELECT FROM minga_roster.runs t
-            WHERE t.connection = c.connection AND t.site = c.site AND t.evening = e.evening
-                AND t.state <> 'failed') AS is_taken
+        SELECT (SELECT true FROM minga_roster.runs t
+            WHERE t.connection = k.connection AND t.site = k.site AND t.evening = e.evening
+                AND t.state <> 'failed' LIMIT 1) IS NOT NULL AS is_taken
+        -- As it is, it is found once.
+        OFFSET 0
     ) t
     CROSS JOIN LATERAL (
-        SELECT count(*)::integer AS tries, max(t.run) AS last_try, max(t.finished_at) AS finished_at,
-            coalesce(bool_or(t.state_cause = 'evening_missed' OR left(t.sqlstate, 2) IN ('22', '28', '42')), false)
+        SELECT count(*)::integer AS tries, max(f.run) AS last_try, max(f.finished_at) AS finished_at,
+            coalesce(bool_or(f.state_cause = 'evening_missed' OR left(f.sqlstate, 2) IN ('22', '28', '42')), false)
                 AS is_final
-        FROM minga_roster.runs t
-        WHERE t.connection = c.connection AND t.site = c.site AND t.evening = e.evening AND t.state = 'failed'
+        FROM minga_roster.runs f
+        WHERE f.connection = k.connection AND f.site = k.site AND f.evening = e.evening AND f.state = 'failed'
+            AND NOT t.is_taken
     ) f
     CROSS JOIN LATERAL (
-        SELECT CASE WHEN a.runs_here AND NOT t.is_taken AND f.tries BETWEEN 1 AND 2 AND NOT f.is_final
-                AND f.finished_at + interval '30 minutes' < e.closes AND n.now < e.closes
+        SELECT CASE WHEN k.runs_here AND NOT t.is_taken AND f.tries BETWEEN 1 AND 2 AND NOT f.is_final
+                AND f.finished_at + interval '30 minutes' < e.closes AND now < e.closes
             THEN f.finished_at + interval '30 minutes' END AS retry_at
-    ) r
-    WHERE c.retired_at IS NULL
+    ) r;
+END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.evenings() IS
-'The latest evening of each connection: its failed tries, when the next try is (30 minutes after a failure, at most '
-'three tries, within the window, and not after SQLSTATE classes 22, 28 and 42), and whether a run is due now. '
-'runs_here: Automatic Rostering is on, and was turned on in this database.';
+COMMENT ON FUNCTION minga_roster_internal.evenings(text) IS
+'The latest evening of one connection, or of each: its failed tries, unless it has had its run, when the next try is '
+'(30 minutes after a failure, at most three tries, within the window, and not after SQLSTATE classes 22, 28 and 42), '
+'and whether a run is due now. '
+'runs_here: Automatic Rostering is on, and was turned on in this database. past: the latest evening that is over; '
+'past_known: a run of it is on record.';
 
 CREATE FUNCTION minga_roster_internal.fetch_limits(run bigint, OUT requests integer, OUT seconds_left bigint,
     OUT evening text)
 RETURNS record
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT CASE WHEN n.now >= e.opens AND n.now < e.closes THEN coalesce(c.max_requests, s.max_requests) ELSE 1 END,
-        greatest(extract(epoch FROM w.closes - n.now), 0)::bigint,
-        CASE WHEN w.opens IS NOT NULL THEN format('%s to %s (%s)',
-            minga_roster_internal.local_minute(w.opens, z.zone),
-            minga_roster_internal.local_minute(w.closes, z.zone), z.zone) END
-    FROM minga_roster.runs r
-    JOIN minga_roster.connections c USING (connection)
-    JOIN minga_roster.sis s USING (sis)
-    JOIN minga_roster_internal.evenings() e USING (connection)
-    CROSS JOIN (SELECT minga_roster_internal.clock() AS now) n
-    CROSS JOIN LATERAL minga_roster_internal.require_zone(c.connection, c.time_zone) z
-    LEFT JOIN LATERAL minga_roster_internal.evening_window(r.evening, c.sync_at, c.window_end, z.zone) w
-        ON r.evening IS NOT NULL
-    WHERE r.run = fetch_limits.run
+DECLARE
+    now CONSTANT timestamptz := minga_roster_internal.clock();
+    this CONSTANT minga_roster.runs := minga_roster_internal.known_run(fetch_limits.run);
+    known CONSTANT minga_roster.connections := minga_roster_internal.known_connection(this.connection);
+    zone CONSTANT text := minga_roster_internal.require_zone(known.connection, known.time_zone);
+    latest record;
+    of_run record;
+BEGIN
+    latest := minga_roster_internal.latest_evening(known.sync_at, known.window_end, zone, now);
+    requests := CASE WHEN now >= latest.opens AND now < latest.closes THEN coalesce(known.max_requests,
+        (SELECT s.max_requests FROM minga_roster.sis s WHERE s.sis = known.sis)) ELSE 1 END;
+    IF this.evening IS NOT NULL THEN
+        of_run := minga_roster_internal.evening_window(this.evening, known.sync_at, known.window_end, zone);
+        seconds_left := greatest(extract(epoch FROM of_run.closes - now), 0);
+        evening := format('%s to %s (%s)', minga_roster_internal.local_minute(of_run.opens, zone),
+            minga_roster_internal.local_minute(of_run.closes, zone), zone);
+    END IF;
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.fetch_limits(bigint) IS
 'The limits for the fetch of a run at this hour. requests: how many at a time (max_requests from sync_at to '
@@ -163,8 +194,12 @@ COMMENT ON FUNCTION minga_roster_internal.pause_restored_connections() IS
 'Pauses connections that were turned on in another database, of which this one is a restored copy.';
 
 CREATE FUNCTION minga_roster_internal.cancel_stale_runs() RETURNS void
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM minga_roster.runs r WHERE r.state = 'queued' AND r.trigger = 'evening') THEN
+        RETURN;
+    END IF;
     WITH stale AS (
         SELECT r.run, w.opens, w.closes, c.time_zone, e.runs_here
         FROM minga_roster.runs r
@@ -186,7 +221,8 @@ AS $$
         hint = CASE WHEN s.runs_here THEN
             'If workers were busy, raise minga_roster.max_workers or spread sync_at over the connections.' END
     FROM stale s
-    WHERE r.run = s.run
+    WHERE r.run = s.run;
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.cancel_stale_runs() IS
 'Cancels evening runs that must not run in the daytime: they waited for a worker until their window closed, or were '
@@ -210,17 +246,16 @@ BEGIN
             c.connection), c.district
     FROM minga_roster_internal.evenings() e
     JOIN minga_roster.connections c USING (connection)
-    CROSS JOIN LATERAL (SELECT e.evening - (now < e.closes)::integer AS evening) past
     LEFT JOIN LATERAL (
         SELECT r.evening, r.site FROM minga_roster.runs r
         WHERE r.connection = c.connection AND r.trigger = 'evening'
         ORDER BY r.run DESC LIMIT 1
     ) known ON known.site = c.site
-    CROSS JOIN LATERAL generate_series(greatest(known.evening + 1, past.evening - lookback + 1)::timestamp,
-        past.evening::timestamp, '1 day') AS day
+    CROSS JOIN LATERAL generate_series(greatest(known.evening + 1, e.past - lookback + 1)::timestamp,
+        e.past::timestamp, '1 day') AS day
     CROSS JOIN LATERAL (SELECT day::date AS evening) m
     CROSS JOIN LATERAL minga_roster_internal.evening_window(m.evening, c.sync_at, c.window_end, c.time_zone) w
-    WHERE e.runs_here AND c.enabled_at <= w.opens AND w.closes <= now
+    WHERE e.runs_here AND NOT e.past_known AND c.enabled_at <= w.opens AND w.closes <= now
     ORDER BY m.evening, c.number;
 END
 $$;
@@ -363,7 +398,7 @@ CREATE FUNCTION minga_roster_internal.queue_due_runs() RETURNS integer
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    queued integer;
+    queued integer := 0;
 BEGIN
     -- Nothing here waits for a caller's transaction: an open one would stop the evenings of all connections.
     IF minga_roster_internal.try_lock_evenings() THEN
@@ -375,11 +410,14 @@ BEGIN
     END IF;
     PERFORM minga_roster_internal.pause_restored_connections();
     PERFORM minga_roster_internal.cancel_stale_runs();
-    IF NOT minga_roster_internal.clock_was_set('1 day') THEN
-        PERFORM minga_roster_internal.record_missed_evenings();
+    -- In most minutes there is nothing to do for anyone.
+    IF EXISTS (SELECT FROM minga_roster_internal.evenings() e WHERE e.is_due OR (e.runs_here AND NOT e.past_known)) THEN
+        IF NOT minga_roster_internal.clock_was_set('1 day') THEN
+            PERFORM minga_roster_internal.record_missed_evenings();
+        END IF;
+        queued := minga_roster_internal.queue_open_evenings();
     END IF;
     PERFORM minga_roster_internal.record_lost_zones();
-    queued := minga_roster_internal.queue_open_evenings();
     PERFORM minga_roster_internal.post_evening_reports();
     RETURN queued;
 END

@@ -57,7 +57,8 @@ BEGIN
         WHERE m.classid = 'pg_class'::regclass AND c.relkind = 'v'
         UNION ALL
         SELECT format('GRANT EXECUTE ON ROUTINE %s TO minga_roster_dba%s', p.oid::regprocedure,
-            CASE WHEN p.pronamespace = 'minga_roster'::regnamespace OR p.proname IN ('connection_status', 'metrics')
+            CASE WHEN p.pronamespace = 'minga_roster'::regnamespace
+                OR p.proname IN ('connection_names', 'connection_status', 'metrics')
                 THEN ' WITH GRANT OPTION' END)
         FROM pg_temp.created_members m JOIN pg_proc p ON p.oid = m.objid
         WHERE m.classid = 'pg_proc'::regclass

@@ -71,7 +71,7 @@ is($roster->sql(
 # act as people's owner.
 my $public = q{p.pronamespace IN ('minga_roster'::regnamespace, 'minga_roster_internal'::regnamespace) }
 	  . q{AND (p.proname LIKE 'roster\_%' OR p.proname IN }
-	  . q{('connection_status', 'metrics'))};
+	  . q{('connection_names', 'connection_status', 'metrics'))};
 $roster->sql(<<"SQL");
 CREATE SCHEMA app;
 CREATE ROLE may_all LOGIN; CREATE ROLE owner_too LOGIN; CREATE ROLE nobody_much LOGIN; CREATE ROLE definer_of LOGIN;
