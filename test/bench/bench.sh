@@ -1,7 +1,7 @@
 #!/bin/bash
 # Measures, and prints a table with limits and with peers beside us. Fails when a limit is missed.
 #
-#   test/bench/bench.sh [group …]    all groups of lines, or these: fetch, merge
+#   test/bench/bench.sh [group …]    all groups of lines, or these: fetch, merge, small
 #
 # Each group is a file of test/bench/lines, which prepares, measures and prints its lines by the functions below.
 # Ratios within one run count; absolute times hold for the machine alone. USERS=200000 and ROUNDS=5 unless set.
@@ -16,7 +16,7 @@ small=${SMALL:-}
 users=${USERS:-$([ -n "$small" ] && echo 2000 || echo 200000)}
 rounds=${ROUNDS:-$([ -n "$small" ] && echo 1 || echo 5)}
 groups=("$@")
-[ $# -gt 0 ] || groups=(fetch merge)
+[ $# -gt 0 ] || groups=(fetch merge small)
 require_packages "${postgresql_packages[@]}" libcurl4-openssl-dev libssl-dev python3-oauthlib openssl curl make gcc \
 	nginx-light python3-psycopg2
 

@@ -10,7 +10,8 @@ my $top = getcwd();
 # Groups of lines with one line of each that is only there if all of it was measured.
 my %last_line = (
 	fetch => qr/^its WAL, of 2 MB +\d+ KB +\d/m,
-	merge => qr/^merge of \d+ rows and people of one name, .* \d+ ms +\d/m);
+	merge => qr/^merge of \d+ rows and people of one name, .* \d+ ms +\d/m,
+	small => qr/^WAL of the last of these nights, .* \d+ KB +\d/m);
 
 foreach my $group (sort keys %last_line)
 {
