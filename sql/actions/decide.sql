@@ -2,15 +2,19 @@
 -- every later plan.
 
 CREATE FUNCTION minga_roster_internal.drop_conflict_pairs(connection text) RETURNS void
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
     DELETE FROM minga_roster.conflict_pairs k
-    WHERE k.run IN (SELECT r.run FROM minga_roster.runs r WHERE r.connection = drop_conflict_pairs.connection)
+    WHERE k.run IN (SELECT r.run FROM minga_roster.runs r WHERE r.connection = drop_conflict_pairs.connection);
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.drop_conflict_pairs(text) IS
 'Removes what roster_conflicts shows for a connection.';
 
 CREATE FUNCTION minga_roster_internal.keep_conflict_pairs(run runs) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB'
+    SET plan_cache_mode = force_custom_plan AS $$
 BEGIN
     PERFORM minga_roster_internal.drop_conflict_pairs(run.connection);
     IF NOT EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = keep_conflict_pairs.run.run

@@ -6,7 +6,7 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM minga_roster_internal.make_plan_tables('seen');
     EXECUTE 'INSERT INTO plan_seen_people ' || minga_roster_internal.seen_people_query();
-    ANALYZE plan_seen_people (person_id);
+    PERFORM minga_roster_internal.analyze_if_large('plan_seen_people', 'person_id');
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.hash_people() IS
@@ -229,7 +229,7 @@ BEGIN
         -- A link without a change, such as an owner's, is written only if the person still exists.
         AND (l.deed NOT IN ('insert', 'replace') OR l.change IS NOT NULL
             OR l.person_id IN (SELECT p.person_id FROM plan_people p));
-    ANALYZE plan_link_writes;
+    PERFORM minga_roster_internal.analyze_if_large('plan_link_writes');
     PERFORM minga_roster_internal.write_links(this);
     PERFORM minga_roster_internal.remember_written(this.connection);
     PERFORM minga_roster_internal.settle_changes(this, preview.run);

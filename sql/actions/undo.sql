@@ -144,7 +144,7 @@ BEGIN
     SELECT u.nth, u.action, u.category, u.person_id, u.before, u.after
     FROM plan_undoing u
     WHERE u.code IS NULL AND u.action <> 'link';
-    ANALYZE plan_writes;
+    PERFORM minga_roster_internal.analyze_if_large('plan_writes');
     PERFORM minga_roster_internal.write_people(connection);
     UPDATE plan_undoing u SET code = coalesce(w.code, 'changed_since'), failure = w.failure
     FROM plan_written w

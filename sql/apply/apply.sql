@@ -210,7 +210,7 @@ BEGIN
         DROP INDEX pg_temp.plan_writes_change, pg_temp.plan_written_person, pg_temp.plan_people_person;
     END IF;
     PERFORM minga_roster_internal.revoke_temp(connection.people, 'plan_writes');
-    ANALYZE plan_written (change, person_id);
+    PERFORM minga_roster_internal.analyze_if_large('plan_written', 'change, person_id');
     PERFORM minga_roster_internal.remember_stored(connection);
 END
 $$;
@@ -244,7 +244,7 @@ BEGIN
     IF creates <> '{}' THEN
         PERFORM minga_roster_internal.read_as_owner(connection.people,
             minga_roster_internal.new_ids_query(connection.people), 'pg_temp.plan_drawn_ids', creates::text);
-        ANALYZE plan_drawn_ids (change);
+        PERFORM minga_roster_internal.analyze_if_large('plan_drawn_ids', 'change');
     END IF;
 END
 $$;
@@ -260,7 +260,7 @@ BEGIN
     FROM plan_changes c LEFT JOIN plan_drawn_ids d ON d.change = c.change
     WHERE c.state = of_state AND c.action IN ('create', 'update', 'restore', 'archive')
         AND c.change NOT IN (SELECT f.change FROM plan_refusals f WHERE f.code IS NOT NULL);
-    ANALYZE plan_writes;
+    PERFORM minga_roster_internal.analyze_if_large('plan_writes');
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.open_writes(connections, text) IS
@@ -303,7 +303,7 @@ BEGIN
         WHERE o.linked AND (k.deed IS NULL OR k.deed = 'update')
     ) u
     WHERE u.category IS NOT NULL OR u.role_written IS NOT NULL OR u.missing OR u.returned OR u.archived IS NOT NULL;
-    ANALYZE plan_link_writes (sourced_id, change);
+    PERFORM minga_roster_internal.analyze_if_large('plan_link_writes', 'sourced_id, change');
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.open_link_writes() IS
@@ -341,7 +341,7 @@ BEGIN
     ) d
     WHERE d.deed <> 'update' OR d.category IS NOT NULL OR d.role_written IS NOT NULL OR d.missing OR d.returned
         OR d.archived IS NOT NULL;
-    ANALYZE plan_due_links (sourced_id);
+    PERFORM minga_roster_internal.analyze_if_large('plan_due_links', 'sourced_id');
 
     INSERT INTO minga_roster.link_changes (run, sourced_id, before)
     SELECT run.run, w.sourced_id, to_jsonb(l)

@@ -229,9 +229,11 @@ COMMENT ON FUNCTION minga_roster_internal.lock_people(connections) IS
 
 -- The plan's tables are joined by hashes, without sorts; a few hundred rows tell how large these become. The hash table
 -- of a very large school goes to files rather than to twice the memory of a sort.
+-- Plans are kept for all schools that a session merges; but functions that read the stage set plan_cache_mode to
+-- force_custom_plan, since a plan for any connection would lock the stage of each.
 CREATE FUNCTION minga_roster_internal.merge_run(run bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET default_statistics_target = 1
-    SET enable_mergejoin = off SET hash_mem_multiplier = 1 AS $$
+    SET enable_mergejoin = off SET hash_mem_multiplier = 1 SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     this minga_roster.runs := minga_roster_internal.known_run(merge_run.run);
 BEGIN

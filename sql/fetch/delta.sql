@@ -69,7 +69,8 @@ COMMENT ON FUNCTION minga_roster_internal.delta_overlap() IS
 'treat the time as local.';
 
 CREATE FUNCTION minga_roster_internal.filter_is_ignored(run bigint, collection text) RETURNS boolean
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
     this minga_roster.runs := minga_roster_internal.known_run(filter_is_ignored.run);
     -- A server may truncate the requested time to the day, or shift it by its time zone.
@@ -115,7 +116,8 @@ COMMENT ON FUNCTION minga_roster_internal.settle_read(bigint) IS
 'Marks a run as full if it is not a delta, and as incomplete if a collection was not proved complete.';
 
 CREATE FUNCTION minga_roster_internal.end_read(run runs) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
     connection minga_roster.connections := minga_roster_internal.known_connection(run.connection);
     newest timestamptz := run.modified_since + minga_roster_internal.delta_overlap();

@@ -2,34 +2,43 @@
 -- filled.
 
 CREATE FUNCTION minga_roster_internal.fallbacks_of(entry jsonb) RETURNS text[]
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT ARRAY(SELECT jsonb_array_elements_text(CASE jsonb_typeof(entry->'fallback')
-        WHEN 'array' THEN entry->'fallback' WHEN 'string' THEN jsonb_build_array(entry->'fallback') ELSE '[]' END))
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN (
+        SELECT ARRAY(SELECT jsonb_array_elements_text(CASE jsonb_typeof(entry->'fallback')
+            WHEN 'array' THEN entry->'fallback' WHEN 'string' THEN jsonb_build_array(entry->'fallback')
+            ELSE '[]' END)));
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.fallbacks_of(jsonb) IS
 'The fallback paths of an entry of sis.collections, in order.';
 
 CREATE FUNCTION minga_roster_internal.fields_to_read(connection connections, family text, is_rostered boolean)
 RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT concat_ws(',', 'sourcedId,status,dateLastModified,enabledUser,givenName,familyName',
-        CASE WHEN w.is_account AND w.columns ? 'middle_name' THEN 'middleName' END,
-        CASE WHEN w.is_1_2 THEN 'preferredFirstName,roles' ELSE 'role' END,
-        'username,identifier,email',
-        CASE WHEN family = 'contact' OR (w.is_account AND w.columns ? 'phone') THEN 'sms,phone' END,
-        CASE WHEN w.is_account AND w.columns ? 'grade' THEN 'grades' END,
-        CASE WHEN NOT w.is_1_2 THEN 'orgs' END,
-        CASE WHEN w.contacts AND family = 'student' THEN 'agents' END,
-        CASE WHEN w.has_metadata AND ((w.contacts AND family <> 'staff') OR (w.is_account AND EXISTS (
-            SELECT FROM minga_roster.links l WHERE l.connection = (fields_to_read.connection).connection)))
-            THEN 'metadata' END)
-    FROM (
-        SELECT is_rostered AND family <> 'contact' AS is_account, (connection).base_url LIKE '%/v1p2%' AS is_1_2,
-            is_rostered AND (connection).parent_contact AS contacts,
-            (SELECT s.campus_metadata FROM minga_roster.sis s WHERE s.sis = (connection).sis) AS has_metadata,
-            (SELECT p.columns FROM minga_roster.people_relations p
-                WHERE p.relation = (connection).people) AS columns
-    ) w
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN (
+        SELECT concat_ws(',', 'sourcedId,status,dateLastModified,enabledUser,givenName,familyName',
+            CASE WHEN w.is_account AND w.columns ? 'middle_name' THEN 'middleName' END,
+            CASE WHEN w.is_1_2 THEN 'preferredFirstName,roles' ELSE 'role' END,
+            'username,identifier,email',
+            CASE WHEN family = 'contact' OR (w.is_account AND w.columns ? 'phone') THEN 'sms,phone' END,
+            CASE WHEN w.is_account AND w.columns ? 'grade' THEN 'grades' END,
+            CASE WHEN NOT w.is_1_2 THEN 'orgs' END,
+            CASE WHEN w.contacts AND family = 'student' THEN 'agents' END,
+            CASE WHEN w.has_metadata AND ((w.contacts AND family <> 'staff') OR (w.is_account AND EXISTS (
+                SELECT FROM minga_roster.links l WHERE l.connection = (fields_to_read.connection).connection)))
+                THEN 'metadata' END)
+        FROM (
+            SELECT is_rostered AND family <> 'contact' AS is_account, (connection).base_url LIKE '%/v1p2%' AS is_1_2,
+                is_rostered AND (connection).parent_contact AS contacts,
+                (SELECT s.campus_metadata FROM minga_roster.sis s WHERE s.sis = (connection).sis) AS has_metadata,
+                (SELECT p.columns FROM minga_roster.people_relations p
+                    WHERE p.relation = (connection).people) AS columns
+        ) w);
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.fields_to_read(connections, text, boolean) IS
 'The fields requested of a list: what tells who a row is and what becomes of it; what a column of the people relation '
@@ -40,7 +49,10 @@ CREATE FUNCTION minga_roster_internal.collections_to_read(connection text, since
     OUT "position" integer, OUT collection text, OUT family text, OUT path text, OUT fallbacks text[],
     OUT roles text[], OUT filtered boolean, OUT is_rostered boolean, OUT fields text)
 RETURNS SETOF record
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
     WITH entry AS (
         SELECT c.connection, c.parent_contact, e.position, e.entry->>'collection' AS collection,
             e.entry->>'family' AS family, a.categories, e.entry->>'path' AS path,
@@ -68,7 +80,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
             SELECT FROM minga_roster.toggles t JOIN entry other ON other.family = e.family
                 AND t.category = ANY (other.categories)
             WHERE t.connection = e.connection AND t.roster AND t.archive)))
-    ORDER BY e.position
+    ORDER BY e.position;
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.collections_to_read(text, timestamptz) IS
 'What a fetch of the connection reads, in order: each collection with a rostered category; all collections of a family '
@@ -117,14 +130,24 @@ COMMENT ON FUNCTION minga_roster_internal.begin_staging(bigint) IS
 
 CREATE FUNCTION minga_roster_internal.stage_partitions(connection text, OUT parent text, OUT partition text)
 RETURNS SETOF record
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
     SELECT p.parent, format('minga_roster_internal.%I', format('%s_%s', p.parent, c.number))
     FROM minga_roster.connections c
     CROSS JOIN (VALUES ('staged_users'), ('staged_orgs')) AS p (parent)
-    WHERE c.connection = stage_partitions.connection
+    WHERE c.connection = stage_partitions.connection;
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.stage_partitions(text) IS
 'The partitions that the stage of a connection has, or will have.';
+
+CREATE FUNCTION minga_roster_internal.empty_member(partition regclass) RETURNS boolean
+LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'roster_empty_member';
+COMMENT ON FUNCTION minga_roster_internal.empty_member(regclass) IS
+'Empties a partition of the stage at once, which a rollback does not undo, or returns false: another session has it '
+'locked, or a value of its rows is stored apart.';
 
 CREATE FUNCTION minga_roster_internal.empty_stage(connection text, waits boolean) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET lock_timeout = 0 AS $$
@@ -136,6 +159,7 @@ BEGIN
         SELECT p.partition FROM minga_roster_internal.stage_partitions(empty_stage.connection) p
         WHERE pg_relation_size(to_regclass(p.partition)) > 0
     LOOP
+        CONTINUE WHEN NOT waits AND minga_roster_internal.empty_member(partition::regclass);
         BEGIN
             PERFORM set_config('lock_timeout', '5s', true);
             EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE %s', partition,
@@ -188,11 +212,13 @@ DECLARE
     part record;
 BEGIN
     PERFORM minga_roster_internal.empty_stage(prepare_stage.connection, waits => true);
+    -- Each fetch empties the stage, so there is nothing to vacuum, and statistics would be those of another evening.
     FOR part IN
         SELECT p.* FROM minga_roster_internal.stage_partitions(prepare_stage.connection) p
         WHERE to_regclass(p.partition) IS NULL
     LOOP
-        EXECUTE format('CREATE UNLOGGED TABLE %s (LIKE minga_roster.%I)', part.partition, part.parent);
+        EXECUTE format('CREATE UNLOGGED TABLE %s (LIKE minga_roster.%I) WITH (autovacuum_enabled = off, '
+            'toast.autovacuum_enabled = off)', part.partition, part.parent);
         EXECUTE format('ALTER TABLE minga_roster.%I ATTACH PARTITION %s FOR VALUES IN (%L)',
             part.parent, part.partition, prepare_stage.connection);
         PERFORM minga_roster_internal.make_member(part.partition::regclass, true);
@@ -221,23 +247,31 @@ COMMENT ON FUNCTION minga_roster_internal.drop_stage(text) IS
 'Removes the partitions of a connection from the extension and drops them, if there are any.';
 
 CREATE FUNCTION minga_roster_internal.distinct_staged(connection text, collection text) RETURNS bigint
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET work_mem = '1MB' AS $$
-    SELECT count(DISTINCT s.sourced_id)
-    FROM minga_roster.staged_users s
-    WHERE s.connection = distinct_staged.connection AND s.collection = distinct_staged.collection
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET work_mem = '1MB'
+    SET plan_cache_mode = force_custom_plan AS $$
+BEGIN
+    RETURN (
+        SELECT count(DISTINCT s.sourced_id)
+        FROM minga_roster.staged_users s
+        WHERE s.connection = distinct_staged.connection AND s.collection = distinct_staged.collection);
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.distinct_staged(text, text) IS
 'How many different sourcedIds a collection listed, including those elsewhere. Its memory use does not grow with the '
 'roster.';
 
 CREATE FUNCTION minga_roster_internal.count_new(connection text, collection text, ids bigint[]) RETURNS bigint
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET work_mem = '1MB' AS $$
-    SELECT count(*)
-    FROM (SELECT unnest(count_new.ids)
-          EXCEPT
-          SELECT hashtextextended(s.sourced_id, 0)
-          FROM minga_roster.staged_users s
-          WHERE s.connection = count_new.connection AND s.collection = count_new.collection) AS unknown
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET work_mem = '1MB'
+    SET plan_cache_mode = force_custom_plan AS $$
+BEGIN
+    RETURN (
+        SELECT count(*)
+        FROM (SELECT unnest(count_new.ids)
+              EXCEPT
+              SELECT hashtextextended(s.sourced_id, 0)
+              FROM minga_roster.staged_users s
+              WHERE s.connection = count_new.connection AND s.collection = count_new.collection) AS unknown);
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.count_new(text, text, bigint[]) IS
 'How many of these sourcedIds, given as hashes, the collection has not listed yet, including those elsewhere.';
@@ -253,24 +287,48 @@ COMMENT ON FUNCTION minga_roster_internal.learn_fact(text, text, text, bigint) I
 'Stores what a run learned about how the SIS answers.';
 
 CREATE FUNCTION minga_roster_internal.fresh_facts(connection text) RETURNS SETOF server_facts
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
     SELECT f.* FROM minga_roster.server_facts f
     WHERE f.connection = fresh_facts.connection
         AND f.learned_at > minga_roster_internal.clock() - interval '7 days'
-            AND f.learned_at <= minga_roster_internal.clock()
+            AND f.learned_at <= minga_roster_internal.clock();
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.fresh_facts(text) IS
 'What is known about how the SIS answers, except what is due to be tried again.';
 
 CREATE FUNCTION minga_roster_internal.forget_stale_facts(connection text) RETURNS void
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
     DELETE FROM minga_roster.server_facts f
     WHERE f.connection = forget_stale_facts.connection
         AND NOT EXISTS (SELECT FROM minga_roster_internal.fresh_facts(forget_stale_facts.connection) known
-            WHERE known.fact = f.fact)
+            WHERE known.fact = f.fact);
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.forget_stale_facts(text) IS
 'After a read: drops what was tried again and not confirmed.';
+
+CREATE FUNCTION minga_roster_internal.remove_elsewhere(run bigint, connection text, collection text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_custom_plan AS $$
+BEGIN
+    UPDATE minga_roster.collections c SET roles_ended = ended.rows
+    FROM (SELECT count(*) AS rows FROM minga_roster.staged_users s
+        WHERE s.connection = remove_elsewhere.connection AND s.collection = remove_elsewhere.collection
+            AND s.outcome = 'ended') ended
+    WHERE c.run = remove_elsewhere.run AND c.collection = remove_elsewhere.collection AND ended.rows > 0;
+    DELETE FROM minga_roster.staged_users s
+    WHERE s.connection = remove_elsewhere.connection AND s.collection = remove_elsewhere.collection
+        AND s.outcome IN ('elsewhere', 'ended');
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.remove_elsewhere(bigint, text, text) IS
+'Removes from the stage the rows of people elsewhere, and notes how many of them had roles that ended.';
 
 CREATE FUNCTION minga_roster_internal.store_collection(run bigint, connection text, collection text, family text,
     complete boolean, proof text,
@@ -286,14 +344,7 @@ BEGIN
         store_collection.claimed_total, store_collection.without_id, store_collection.elsewhere,
         store_collection.fallback, store_collection.detail, store_collection.weak_cause);
     IF store_collection.elsewhere > 0 THEN
-        UPDATE minga_roster.collections c SET roles_ended = ended.rows
-        FROM (SELECT count(*) AS rows FROM minga_roster.staged_users s
-            WHERE s.connection = store_collection.connection AND s.collection = store_collection.collection
-                AND s.outcome = 'ended') ended
-        WHERE c.run = store_collection.run AND c.collection = store_collection.collection AND ended.rows > 0;
-        DELETE FROM minga_roster.staged_users s
-        WHERE s.connection = store_collection.connection AND s.collection = store_collection.collection
-            AND s.outcome IN ('elsewhere', 'ended');
+        PERFORM minga_roster_internal.remove_elsewhere(run, connection, collection);
     END IF;
 END
 $$;
@@ -304,19 +355,23 @@ COMMENT ON FUNCTION minga_roster_internal.store_collection(bigint, text, text, t
 'staged by ID to judge its end.';
 
 CREATE FUNCTION minga_roster_internal.remember_school(connection text) RETURNS void
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+DECLARE
+    known minga_roster.connections := minga_roster_internal.known_connection(remember_school.connection);
+    staged_name text;
+BEGIN
+    SELECT s.name INTO staged_name FROM minga_roster.staged_orgs s
+    WHERE s.connection = remember_school.connection AND lower(s.sourced_id) = lower(known.school_id) AND s.name <> ''
+    ORDER BY s.sourced_id = known.school_id DESC LIMIT 1;
+    IF NOT FOUND OR staged_name IS NOT DISTINCT FROM known.school_name THEN
+        RETURN;
+    END IF;
     -- A connection whose settings are being changed keeps its school name until the next fetch.
-    UPDATE minga_roster.connections c SET school_name = n.name
-    FROM (
-        SELECT k.connection, o.name
-        FROM minga_roster.connections k
-        JOIN LATERAL (SELECT s.name FROM minga_roster.staged_orgs s
-            WHERE s.connection = k.connection AND lower(s.sourced_id) = lower(k.school_id) AND s.name <> ''
-            ORDER BY s.sourced_id = k.school_id DESC LIMIT 1) o ON true
-        WHERE k.connection = remember_school.connection AND k.school_name IS DISTINCT FROM o.name
-        FOR UPDATE OF k SKIP LOCKED
-    ) n
-    WHERE c.connection = n.connection
+    PERFORM FROM minga_roster.connections c WHERE c.connection = known.connection FOR UPDATE SKIP LOCKED;
+    IF FOUND THEN
+        UPDATE minga_roster.connections c SET school_name = staged_name WHERE c.connection = known.connection;
+    END IF;
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.remember_school(text) IS
 'Stores the name of the school with its connection, because the stage is empty after a failed fetch and on a standby.';

@@ -114,7 +114,7 @@ BEGIN
         FROM planned p
     ) n
     LEFT JOIN sentences h ON h.cause = n.cause AND h.figures = coalesce(n.figures, '{}');
-    ANALYZE plan_changes (change, label, person_id, action, state);
+    PERFORM minga_roster_internal.analyze_if_large('plan_changes', 'change, label, person_id, action, state');
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.plan_changes(connections) IS

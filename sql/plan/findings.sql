@@ -3,18 +3,35 @@
 -- few.
 
 CREATE FUNCTION minga_roster_internal.former_read(run runs, connection connections) RETURNS bigint
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN (
     SELECT r.run
     FROM minga_roster.runs r
     WHERE r.connection = (former_read.run).connection AND r.run <> (former_read.run).run
         AND r.state = 'succeeded' AND r.is_full AND r.finished_at >= (former_read.connection).unproven_since
         AND minga_roster_internal.carried_out_by(r) IS NOT NULL
     ORDER BY r.run DESC
-    LIMIT 1
+    LIMIT 1);
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.former_read(runs, connections) IS
 'The last full sync or applied preview that succeeded before the run, of the same address, SIS and school; NULL if '
 'there is none.';
+
+CREATE FUNCTION minga_roster_internal.collections_without_role(connection text) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_custom_plan AS $$
+BEGIN
+    RETURN (
+        SELECT jsonb_agg(DISTINCT s.collection) FROM minga_roster.staged_users s
+        WHERE s.connection = collections_without_role.connection AND s.role IS NULL AND NOT s.damaged
+            AND s.status IS DISTINCT FROM 'tobedeleted');
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.collections_without_role(text) IS
+'The collections that list readable rows without a role.';
 
 CREATE FUNCTION minga_roster_internal.keep_figures(run runs, connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -107,9 +124,8 @@ BEGIN
         WHERE r.without_role > 0
         UNION ALL
         SELECT 6, 'no_role', NULL, l.people, NULL,
-            jsonb_build_object('collections', (SELECT jsonb_agg(DISTINCT s.collection) FROM minga_roster.staged_users s
-                WHERE s.connection = note_findings.run.connection AND s.role IS NULL AND NOT s.damaged
-                    AND s.status IS DISTINCT FROM 'tobedeleted')), true
+            jsonb_build_object('collections',
+                minga_roster_internal.collections_without_role(note_findings.run.connection)), true
         FROM plan_listed_roles l
         WHERE l.role IS NULL AND l.people > 0
         UNION ALL
@@ -151,11 +167,14 @@ COMMENT ON FUNCTION minga_roster_internal.note_findings(runs, connections) IS
 'Notes in run_findings what the run noticed in the roster.';
 
 CREATE FUNCTION minga_roster_internal.mark_incomplete(run bigint) RETURNS void
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
     UPDATE minga_roster.runs r SET incomplete = true
     WHERE r.run = mark_incomplete.run AND NOT r.incomplete AND EXISTS (
         SELECT FROM minga_roster.collections c
-        WHERE c.run = r.run AND (NOT c.complete OR c.proof = 'weak') AND (r.is_full IS NOT FALSE OR c.proof IS NULL))
+        WHERE c.run = r.run AND (NOT c.complete OR c.proof = 'weak') AND (r.is_full IS NOT FALSE OR c.proof IS NULL));
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.mark_incomplete(bigint) IS
 'Marks the run as incomplete if a list was not proved complete. A delta needs no proof; it is incomplete if a list '

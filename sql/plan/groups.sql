@@ -309,7 +309,7 @@ BEGIN
     FROM plan_open_rows o LEFT JOIN plan_labels n ON n.sourced_id = o.sourced_id
     WHERE o.sourced_id NOT IN (SELECT t.sourced_id FROM plan_settled_rows t)
         AND o.sourced_id NOT IN (SELECT k.sourced_id FROM plan_skipped_rows k);
-    ANALYZE plan_rows (sourced_id, label, person_id, standing, usable);
+    PERFORM minga_roster_internal.analyze_if_large('plan_rows', 'sourced_id, label, person_id, standing, usable');
     -- A group has in each column the value of its first row that has one.
     INSERT INTO plan_groups
     WITH several AS MATERIALIZED (
@@ -368,7 +368,7 @@ BEGIN
         g.given_name, g.family_name, g.middle_name, g.preferred_name, g.email, g.username, g.identifier, g.grade,
         g.phone, g.parent_name, g.parent_email, g.parent_phone, g.parent_rule
     FROM grouped g LEFT JOIN plan_contradictions x ON x.label = g.label;
-    ANALYZE plan_groups (label, linked_person, usable);
+    PERFORM minga_roster_internal.analyze_if_large('plan_groups', 'label, linked_person, usable');
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.group_rows(connections) IS

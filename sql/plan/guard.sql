@@ -43,7 +43,7 @@ BEGIN
     )
     SELECT l.person_id, l.category, p.archived, l.listed, p.protection IS NULL
     FROM linked l JOIN plan_people p ON p.person_id = l.person_id;
-    ANALYZE plan_linked_people (person_id);
+    PERFORM minga_roster_internal.analyze_if_large('plan_linked_people', 'person_id');
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.find_linked_people(connections) IS
@@ -65,7 +65,7 @@ BEGIN
             WHERE d.outcome = 'update' AND v.label IS NULL
         ) u
         WHERE u.place <= coalesce(most, u.place);
-        ANALYZE plan_writes;
+        PERFORM minga_roster_internal.analyze_if_large('plan_writes');
         PERFORM minga_roster_internal.grant_temp(connection.people, 'plan_writes', 'SELECT');
         SELECT r.kept INTO changes
         FROM minga_roster_internal.write_range(connection,

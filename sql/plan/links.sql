@@ -5,7 +5,7 @@ CREATE FUNCTION minga_roster_internal.plan_links() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
     IF (SELECT count(*) FROM plan_verdicts) > 1000 THEN
-        ANALYZE plan_vetoes (label);
+        PERFORM minga_roster_internal.analyze_if_large('plan_vetoes', 'label');
     END IF;
     INSERT INTO plan_links (sourced_id, deed, label, person_id, category, rule, linked_run, missing, returned)
     SELECT o.sourced_id, CASE WHEN o.linked THEN 'replace' ELSE 'insert' END, d.label, d.person_id, o.category, d.rule,
@@ -43,7 +43,7 @@ BEGIN
     UNION ALL
     SELECT k.sourced_id, 'update', NULL, NULL, k.category, NULL, NULL, k.missing, k.returned FROM kept k
     WHERE k.category IS NOT NULL OR k.missing OR k.returned;
-    ANALYZE plan_links (sourced_id);
+    PERFORM minga_roster_internal.analyze_if_large('plan_links', 'sourced_id');
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.plan_links() IS

@@ -3,7 +3,8 @@
 -- number: no step compares each with each.
 
 CREATE FUNCTION minga_roster_internal.find_former_ids(connection connections) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB'
+    SET plan_cache_mode = force_custom_plan AS $$
 BEGIN
     IF NOT (SELECT s.campus_metadata FROM minga_roster.sis s WHERE s.sis = connection.sis) THEN
         RETURN;
@@ -59,7 +60,7 @@ BEGIN
     FROM plan_people p
     WHERE minga_roster_internal.in_key_set(row_keys, p.identifier, p.email)
         OR p.person_id IN (SELECT c.person_id FROM plan_candidates c);
-    ANALYZE plan_candidate_people;
+    PERFORM minga_roster_internal.analyze_if_large('plan_candidate_people');
     people_keys := (SELECT minga_roster_internal.key_set(p.identifier, p.email) FROM plan_candidate_people p);
     IF row_keys IS NULL OR people_keys IS NULL THEN
         RETURN;
@@ -93,7 +94,7 @@ BEGIN
         WHERE o.standing <> 'absent' AND o.family IN ('student', 'staff')
             AND minga_roster_internal.in_key_set(people_keys, o.identifier, o.email)
     ) k;
-    ANALYZE plan_keys;
+    PERFORM minga_roster_internal.analyze_if_large('plan_keys');
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.find_keys() IS 'Fills plan_keys and plan_candidate_people.';
@@ -133,13 +134,14 @@ BEGIN
     ) f
     -- An account that rosters never write is no candidate, unless a roster has linked it.
     WHERE (f.families = ARRAY['other']) IS NOT TRUE;
-    ANALYZE plan_found_people;
+    PERFORM minga_roster_internal.analyze_if_large('plan_found_people');
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.find_found_people(connections) IS 'Fills plan_found_people.';
 
 CREATE FUNCTION minga_roster_internal.clean_keys(connection connections) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB'
+    SET plan_cache_mode = force_custom_plan AS $$
 BEGIN
     INSERT INTO plan_found_keys (entry, label, sourced_id, family, identifier, email, given_name, family_name,
         preferred_name, shared)
@@ -179,7 +181,7 @@ BEGIN
     FROM cleaned k
     LEFT JOIN listed l ON l.family = k.family AND l.email = k.email
     LEFT JOIN contradicting c ON c.family = k.family AND c.email = k.email;
-    ANALYZE plan_found_keys;
+    PERFORM minga_roster_internal.analyze_if_large('plan_found_keys');
     INSERT INTO plan_exclusions (entry, person_id)
     SELECT DISTINCT k.entry, d.person_id
     FROM plan_found_keys k
@@ -235,13 +237,14 @@ BEGIN
     LEFT JOIN plan_exclusions x ON x.entry = k.entry AND x.person_id = p.person_id
     WHERE NOT k.shared AND (k.family = ANY (p.families) OR p.families[1] IS NULL)
         AND k.entry NOT IN (SELECT n.entry FROM plan_exclusions n WHERE n.person_id IS NULL);
-    ANALYZE plan_pairs;
+    PERFORM minga_roster_internal.analyze_if_large('plan_pairs');
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.find_pairs() IS 'Fills plan_crowded, plan_crowds and plan_pairs.';
 
 CREATE FUNCTION minga_roster_internal.judge_shared(connection connections) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB'
+    SET plan_cache_mode = force_custom_plan AS $$
 BEGIN
     IF NOT EXISTS (SELECT FROM plan_found_keys k WHERE k.shared) THEN
         RETURN;
@@ -255,14 +258,14 @@ BEGIN
             p.preferred_name, p.archived)
     FROM plan_found_people p CROSS JOIN LATERAL unnest(p.families) f (family)
     WHERE f.family IN ('student', 'staff') AND p.email_key IN (SELECT k.email FROM plan_found_keys k WHERE k.shared);
-    ANALYZE plan_held_addresses (holder);
+    PERFORM minga_roster_internal.analyze_if_large('plan_held_addresses', 'holder');
     INSERT INTO plan_holders (holder, family, email, family_name, given_name, preferred_name, archived, people,
         person_id, identifier)
     SELECT a.holder, a.family, a.email, a.family_name, a.given_name, a.preferred_name, a.archived,
         count(*), min(a.person_id), min(a.identifier)
     FROM plan_held_addresses a
     GROUP BY a.holder, a.family, a.email, a.family_name, a.given_name, a.preferred_name, a.archived;
-    ANALYZE plan_holders;
+    PERFORM minga_roster_internal.analyze_if_large('plan_holders');
     INSERT INTO plan_addresses (family, email, people, person_id)
     SELECT f.family, p.email_key, count(*) FILTER (WHERE NOT p.archived AND NOT p.absent),
         min(p.person_id) FILTER (WHERE NOT p.archived AND NOT p.absent)
@@ -516,7 +519,7 @@ BEGIN
     IF EXISTS (SELECT FROM plan_keys) THEN
         PERFORM minga_roster_internal.match_by_keys(connection);
     END IF;
-    ANALYZE plan_candidates;
+    PERFORM minga_roster_internal.analyze_if_large('plan_candidates');
 
     IF EXISTS (SELECT FROM plan_candidates c WHERE c.step <> 'link') THEN
         INSERT INTO plan_found_conflicts (label, conflict, priority)
@@ -550,7 +553,7 @@ BEGIN
     -- Of a table that it does not know the planner takes for possible that a join is better off with the other side in
     -- memory: that is a large one here.
     IF (SELECT count(*) FROM plan_groups) > 1000 THEN
-        ANALYZE plan_conflicts (label);
+        PERFORM minga_roster_internal.analyze_if_large('plan_conflicts', 'label');
     END IF;
 END
 $$;

@@ -58,6 +58,24 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.find_outcomes() IS
 'Fills plan_outcomes; of what a sync has written, by what the people relation made of it.';
 
+CREATE FUNCTION minga_roster_internal.note_outcomes(connection connections) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB'
+    SET plan_cache_mode = force_custom_plan AS $$
+BEGIN
+    UPDATE minga_roster.staged_users s SET outcome = o.outcome
+    FROM plan_outcomes o
+    WHERE s.connection = note_outcomes.connection.connection AND s.ctid = ANY (ARRAY(SELECT place FROM plan_outcomes))
+        AND s.ctid = o.place AND s.outcome IS DISTINCT FROM o.outcome;
+    IF connection.parent_contact THEN
+        UPDATE minga_roster.staged_users s SET outcome = 'contact'
+        FROM plan_rules r
+        WHERE s.connection = note_outcomes.connection.connection AND r.roster_role = s.role AND r.category = 'contact'
+            AND s.outcome IS DISTINCT FROM 'contact';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.note_outcomes(connections) IS 'Notes the outcomes in the stage.';
+
 CREATE FUNCTION minga_roster_internal.count_outcomes(run runs, connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 DECLARE
@@ -101,16 +119,7 @@ BEGIN
     WHERE w.action = 'archive' AND w.code IS NOT NULL
     GROUP BY 2;
 
-    UPDATE minga_roster.staged_users s SET outcome = o.outcome
-    FROM plan_outcomes o
-    WHERE s.connection = run.connection AND s.ctid = ANY (ARRAY(SELECT place FROM plan_outcomes))
-        AND s.ctid = o.place AND s.outcome IS DISTINCT FROM o.outcome;
-    IF connection.parent_contact THEN
-        UPDATE minga_roster.staged_users s SET outcome = 'contact'
-        FROM plan_rules r
-        WHERE s.connection = count_outcomes.run.connection AND r.roster_role = s.role AND r.category = 'contact'
-            AND s.outcome IS DISTINCT FROM 'contact';
-    END IF;
+    PERFORM minga_roster_internal.note_outcomes(connection);
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.count_outcomes(runs, connections) IS

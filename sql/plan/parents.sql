@@ -2,16 +2,18 @@
 -- one.
 
 CREATE FUNCTION minga_roster_internal.choose_parents(connection connections, run bigint) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB'
+    SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
-    is_partial boolean := EXISTS (SELECT FROM minga_roster.runs r
-            WHERE r.run = choose_parents.run AND r.is_full IS FALSE)
-        OR EXISTS (SELECT FROM minga_roster.collections c
-            WHERE c.run = choose_parents.run AND c.family = 'contact' AND (NOT c.complete OR c.without_id > 0));
+    is_partial boolean;
 BEGIN
     IF NOT connection.parent_contact THEN
         RETURN;
     END IF;
+    is_partial := EXISTS (SELECT FROM minga_roster.runs r
+            WHERE r.run = choose_parents.run AND r.is_full IS FALSE)
+        OR EXISTS (SELECT FROM minga_roster.collections c
+            WHERE c.run = choose_parents.run AND c.family = 'contact' AND (NOT c.complete OR c.without_id > 0));
     -- If the first contact cannot be read, the next one is not the right one either; nor if a row might be a contact's.
     INSERT INTO plan_parents
     WITH unread AS MATERIALIZED (
@@ -85,7 +87,7 @@ BEGIN
         GROUP BY s.sourced_id
         HAVING bool_and(a.id IS NULL OR coalesce(g.status = 'tobedeleted' AND NOT g.damaged, false));
     END IF;
-    ANALYZE plan_parents (sourced_id);
+    PERFORM minga_roster_internal.analyze_if_large('plan_parents', 'sourced_id');
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.choose_parents(connections, bigint) IS

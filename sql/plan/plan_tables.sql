@@ -261,11 +261,40 @@ COMMENT ON FUNCTION minga_roster_internal.make_temp_table(text, text[], oid[], i
 'Creates a temporary table that is dropped at the end of the transaction, also behind the door and with types that the '
 'extension''s role may not use. Drops a type of that name first.';
 
+CREATE FUNCTION minga_roster_internal.keep_plan_table(made_for text, plan_table regclass) RETURNS void
+LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'roster_keep_plan_table';
+COMMENT ON FUNCTION minga_roster_internal.keep_plan_table(text, regclass) IS
+'From now on, a temporary table that this session has made as it is declared is emptied at each commit.';
+
+CREATE FUNCTION minga_roster_internal.has_plan_tables(made_for text, declaration regprocedure) RETURNS boolean
+LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'roster_has_plan_tables';
+COMMENT ON FUNCTION minga_roster_internal.has_plan_tables(text, regprocedure) IS
+'Whether this session has made all tables that are made for this, as that function declares them, and has them still.';
+
+CREATE FUNCTION minga_roster_internal.require_empty_plan() RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM plan_people) OR EXISTS (SELECT FROM plan_rules) THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = 'a run has been merged in this transaction already',
+            DETAIL = 'Its temporary tables are emptied when the transaction ends.',
+            HINT = 'Merge each run in a transaction of its own.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.require_empty_plan() IS
+'55000 if the transaction has merged a run already.';
+
 CREATE FUNCTION minga_roster_internal.make_plan_tables(wanted text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     declared record;
+    declaration CONSTANT regprocedure := 'minga_roster_internal.plan_tables()';
 BEGIN
+    IF minga_roster_internal.has_plan_tables(wanted, declaration) THEN
+        PERFORM minga_roster_internal.require_empty_plan() WHERE wanted = 'plan';
+        RETURN;
+    END IF;
     FOR declared IN
         SELECT t.name, t.columns, c.oid IS NOT NULL AS is_there,
             c.relkind = 'r' AND c.relowner = current_user::regrole AS is_ours, pg_get_userbyid(c.relowner) AS owner,
@@ -290,19 +319,28 @@ BEGIN
             -- Code of a deployment may leave a type in the temporary schema of a worker, but no table.
             PERFORM minga_roster_internal.free_temp_name(declared.name);
         END IF;
-        EXECUTE format('CREATE TEMP TABLE %I (%s) ON COMMIT DELETE ROWS', declared.name, declared.columns);
+        EXECUTE format('CREATE TEMP TABLE %I (%s)', declared.name, declared.columns);
     END LOOP;
-    IF wanted = 'plan' THEN
-        IF EXISTS (SELECT FROM plan_people) OR EXISTS (SELECT FROM plan_rules) THEN
-            RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
-                MESSAGE = 'a run has been merged in this transaction already',
-                DETAIL = 'Its temporary tables are emptied when the transaction ends.',
-                HINT = 'Merge each run in a transaction of its own.';
-        END IF;
-    END IF;
+    PERFORM minga_roster_internal.keep_plan_table(wanted, format('pg_temp.%I', t.name)::regclass)
+    FROM minga_roster_internal.plan_tables() t WHERE t.made_for = wanted;
+    PERFORM minga_roster_internal.require_empty_plan() WHERE wanted = 'plan';
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.make_plan_tables(text) IS
 'Makes the temporary tables of plan_tables() that are wanted, unless this session has them, and makes those again that '
     'have other columns. 42809 for a relation of such a name that belongs to another role, 55000 if the transaction '
     'has merged a run already.';
+
+CREATE FUNCTION minga_roster_internal.analyze_if_large(plan_table text, columns text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    large CONSTANT integer := 256 * 1024; -- about 2,000 rows
+BEGIN
+    IF pg_relation_size(format('pg_temp.%I', plan_table)::regclass) >= large THEN
+        EXECUTE format('ANALYZE pg_temp.%I %s', plan_table, '(' || columns || ')');
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.analyze_if_large(text, text) IS
+'Analyzes these columns of a table of the plan, or all, if it is so large that a plan may go wrong. For a small school '
+'an ANALYZE costs more than it brings: it writes to the catalog, and each statement on the table is planned again.';

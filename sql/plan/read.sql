@@ -10,7 +10,7 @@ BEGIN
     SET CONSTRAINTS ALL IMMEDIATE;
     PERFORM minga_roster_internal.read_as_owner(connection.people,
         minga_roster_internal.people_query(connection.people), 'pg_temp.plan_people', connection.site);
-    ANALYZE plan_people (person_id, identifier, email);
+    PERFORM minga_roster_internal.analyze_if_large('plan_people', 'person_id, identifier, email');
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.read_people(connections) IS
@@ -82,7 +82,7 @@ BEGIN
         'values', (SELECT string_agg(format('WHEN %L THEN p.%I', c, c), ' ')
             FROM unnest(minga_roster_internal.written_columns() || 'role'::text) c))
     USING find_stored.connection.connection;
-    ANALYZE plan_as_sent (person_id);
+    PERFORM minga_roster_internal.analyze_if_large('plan_as_sent', 'person_id');
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.find_stored(connections) IS
@@ -90,23 +90,27 @@ COMMENT ON FUNCTION minga_roster_internal.find_stored(connections) IS
     'by column. A value of that hash is what the person has.';
 
 CREATE FUNCTION minga_roster_internal.agreement(connection connections, columns text[]) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT CASE WHEN agreement.columns = '{}' THEN 'true' ELSE (
-        SELECT minga_roster_internal.fill_template($template$
-            minga_roster_internal.agrees({sent})
-                OR ({has_stored} AND z.person_id IS NOT NULL AND minga_roster_internal.agrees({stored}))
-            $template$,
-            'sent', string_agg(format('s.%I, p.%I', n.c, n.c), ', ' ORDER BY n.nth),
-            'has_stored', bool_or(n.is_stored)::text,
-            'stored', string_agg(CASE WHEN n.is_stored THEN minga_roster_internal.fill_template(
-                's.{name:I}, CASE WHEN z.sent ->> {name:L} = minga_roster_internal.value_hash(s.{name:I})::text '
-                    'THEN s.{name:I} ELSE p.{name:I} END', 'name', n.c)
-                ELSE format('s.%I, p.%I', n.c, n.c) END, ', ' ORDER BY n.nth))
-        FROM (
-            SELECT u.c, u.nth, u.c IN (SELECT v.column_name FROM minga_roster.stored_values v
-                WHERE v.connection = (agreement.connection).connection) AS is_stored
-            FROM unnest(agreement.columns) WITH ORDINALITY u (c, nth)
-        ) n) END
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN (
+        SELECT CASE WHEN agreement.columns = '{}' THEN 'true' ELSE (
+            SELECT minga_roster_internal.fill_template($template$
+                minga_roster_internal.agrees({sent})
+                    OR ({has_stored} AND z.person_id IS NOT NULL AND minga_roster_internal.agrees({stored}))
+                $template$,
+                'sent', string_agg(format('s.%I, p.%I', n.c, n.c), ', ' ORDER BY n.nth),
+                'has_stored', bool_or(n.is_stored)::text,
+                'stored', string_agg(CASE WHEN n.is_stored THEN minga_roster_internal.fill_template(
+                    's.{name:I}, CASE WHEN z.sent ->> {name:L} = minga_roster_internal.value_hash(s.{name:I})::text '
+                        'THEN s.{name:I} ELSE p.{name:I} END', 'name', n.c)
+                    ELSE format('s.%I, p.%I', n.c, n.c) END, ', ' ORDER BY n.nth))
+            FROM (
+                SELECT u.c, u.nth, u.c IN (SELECT v.column_name FROM minga_roster.stored_values v
+                    WHERE v.connection = (agreement.connection).connection) AS is_stored
+                FROM unnest(agreement.columns) WITH ORDINALITY u (c, nth)
+            ) n) END);
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.agreement(connections, text[]) IS
 'An SQL expression: whether of a staged row s and a person p these columns agree, byte for byte or, by plan_as_sent '

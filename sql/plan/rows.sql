@@ -3,7 +3,8 @@
 -- linear.
 
 CREATE FUNCTION minga_roster_internal.read_links(run runs, connection connections, others text[]) RETURNS text[]
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB'
+    SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
     repeated text[];
     categories jsonb;
@@ -34,7 +35,8 @@ COMMENT ON FUNCTION minga_roster_internal.read_links(runs, connections, text[]) 
     'plan_linked_rows in the same pass.';
 
 CREATE FUNCTION minga_roster_internal.read_stage(connection connections) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB'
+    SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
     mostly_new boolean := (SELECT count(*) FROM plan_open_rows o WHERE o.person_id IS NULL)
         > (SELECT coalesce(sum(l.rows), 0) FROM plan_linked_rows l);
@@ -104,7 +106,7 @@ BEGIN
         OR (k.family, k.identifier) IN (
             SELECT t.family, t.identifier FROM keyed t WHERE t.identifier IS NOT NULL
             GROUP BY 1, 2 HAVING count(*) > 1);
-    ANALYZE plan_shared_rows;
+    PERFORM minga_roster_internal.analyze_if_large('plan_shared_rows');
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.read_stage(connections) IS
@@ -134,14 +136,17 @@ BEGIN
     LEFT JOIN plan_categories r ON r.category = l.category
     GROUP BY l.person_id
     HAVING count(*) > 1 OR NOT bool_and(l.own);
-    ANALYZE plan_special_people;
+    PERFORM minga_roster_internal.analyze_if_large('plan_special_people');
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.find_special_people(runs, connections, text[], text[]) IS
 'Fills plan_special_people.';
 
 CREATE FUNCTION minga_roster_internal.plain_terms(connection connections) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN (
     SELECT minga_roster_internal.fill_template($template$(
         l.missed_since IS NULL AND l.archived_run IS NULL AND NOT p.archived AND p.protection IS NULL
         AND coalesce(s.status, 'active') = 'active' AND s.enabled AND NOT s.damaged
@@ -170,7 +175,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     FROM (
         SELECT r.columns, minga_roster_internal.local_columns((plain_terms.connection).connection) AS local_columns
         FROM minga_roster.people_relations r WHERE r.relation = (plain_terms.connection).people
-    ) people
+    ) people);
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.plain_terms(connections) IS
 'An SQL expression over the staged row s, its link l, the person p, the parent contact t and plan_as_sent z: whether '
@@ -178,7 +184,10 @@ COMMENT ON FUNCTION minga_roster_internal.plain_terms(connections) IS
     'every value is as it should be.';
 
 CREATE FUNCTION minga_roster_internal.open_rows_query(connection connections, condition text) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN (
     SELECT minga_roster_internal.fill_template($template$
         SELECT j.sourced_id, j.staged, j.place,
             CASE WHEN NOT j.staged OR j.status = 'tobedeleted' THEN 'absent'
@@ -220,11 +229,26 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
             THEN 'LEFT JOIN plan_parents t ON t.sourced_id = s.sourced_id' ELSE '' END,
         'plain', minga_roster_internal.plain_terms(connection),
         'condition', condition,
-        'contacts_too', (NOT (connection).parent_contact)::text)
+        'contacts_too', (NOT (connection).parent_contact)::text));
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.open_rows_query(connections, text) IS
 'The query that reads plan_open_rows: the full join of stage, links and people, of the rows for which the condition '
     'holds. Contacts whose values are columns of a student are left out.';
+
+CREATE FUNCTION minga_roster_internal.skip_forgotten(connection text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_custom_plan AS $$
+BEGIN
+    INSERT INTO plan_skipped_rows (sourced_id, place, category, outcome)
+    SELECT o.sourced_id, o.place, o.category, 'forgotten'
+    FROM plan_open_rows o
+    JOIN minga_roster.staged_users s ON s.connection = skip_forgotten.connection AND s.outcome = 'forgotten'
+        AND s.sourced_id = o.sourced_id;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.skip_forgotten(text) IS
+'Fills plan_skipped_rows with open rows of people who are forgotten.';
 
 CREATE FUNCTION minga_roster_internal.find_open_rows(run runs, connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
@@ -288,11 +312,7 @@ BEGIN
 
     -- Rows for which someone decided "skip" are matched and grouped with no one, nor are those of forgotten people.
     IF EXISTS (SELECT FROM minga_roster.forgotten_people f WHERE f.site = connection.site) THEN
-        INSERT INTO plan_skipped_rows (sourced_id, place, category, outcome)
-        SELECT o.sourced_id, o.place, o.category, 'forgotten'
-        FROM plan_open_rows o
-        JOIN minga_roster.staged_users s ON s.connection = find_open_rows.connection.connection
-            AND s.outcome = 'forgotten' AND s.sourced_id = o.sourced_id;
+        PERFORM minga_roster_internal.skip_forgotten(connection.connection);
     END IF;
     INSERT INTO plan_skipped_rows (sourced_id, place, category, outcome)
     SELECT o.sourced_id, o.place, o.category, 'skip'

@@ -184,7 +184,7 @@ BEGIN
         d.conflict
     FROM judged d
     LEFT JOIN restored r ON r.person_id = d.person_id AND d.outcome = 'restore';
-    ANALYZE plan_verdicts (label, person_id);
+    PERFORM minga_roster_internal.analyze_if_large('plan_verdicts', 'label, person_id');
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.judge_groups(connections) IS

@@ -184,7 +184,7 @@ BEGIN
         CASE WHEN v.outcome = 'held' THEN v.cause END,
         v.figures
     FROM plan_verdicts d LEFT JOIN plan_vetoes v ON v.label = d.label;
-    ANALYZE plan_decisions (label, person_id);
+    PERFORM minga_roster_internal.analyze_if_large('plan_decisions', 'label, person_id');
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.settle_verdicts() IS

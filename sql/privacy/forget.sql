@@ -26,7 +26,8 @@ COMMENT ON FUNCTION minga_roster_internal.make_hash_key() IS
 'Makes the key of forgotten people, unless there is one: random, and sealed like a secret under the name "forgotten".';
 
 CREATE FUNCTION minga_roster_internal.blank_forgotten(connection text) RETURNS text[]
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB'
+    SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
     here minga_roster.connections;
     forgotten text[];
@@ -89,6 +90,11 @@ COMMENT ON FUNCTION minga_roster_internal.blank_forgotten(text) IS
 CREATE FUNCTION minga_roster_internal.blank_unfinished_stage(run runs) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    -- It was emptied for a page that was not taken after all.
+    DELETE FROM minga_roster.stages g
+    WHERE g.connection = run.connection AND g.run <> run.run
+        AND (SELECT coalesce(sum(pg_relation_size(to_regclass(p.partition))), 0) = 0
+            FROM minga_roster_internal.stage_partitions(run.connection) p);
     IF run.kind IN ('diagnose', 'fetch', 'preview', 'sync')
         AND EXISTS (SELECT FROM minga_roster.forgotten_people f WHERE f.site = run.site) THEN
         BEGIN
@@ -102,7 +108,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.blank_unfinished_stage(runs) IS
-'blank_forgotten for what a fetch left that broke off; if the key of the hashes cannot be opened, removes all of it.';
+'After a run that failed: takes the mark of a whole stage from one that lost its rows; blank_forgotten for what a '
+'fetch left that broke off; if the key of the hashes cannot be opened, removes all of it.';
 
 CREATE FUNCTION minga_roster_internal.word_pattern(words text[]) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp

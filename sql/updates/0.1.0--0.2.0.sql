@@ -32,6 +32,20 @@ ALTER TABLE outbox ALTER COLUMN run DROP NOT NULL, ALTER COLUMN connection DROP 
     ADD COLUMN district text,
     ADD CONSTRAINT outbox_check CHECK ((district IS NULL) = (run IS NOT NULL AND connection IS NOT NULL));
 
+-- Each fetch empties the stage.
+DO $$
+DECLARE
+    partition regclass;
+BEGIN
+    FOR partition IN
+        SELECT i.inhrelid::regclass FROM pg_inherits i
+        WHERE i.inhparent IN ('minga_roster.staged_users'::regclass, 'minga_roster.staged_orgs'::regclass)
+    LOOP
+        EXECUTE format('ALTER TABLE %s SET (autovacuum_enabled = off, toast.autovacuum_enabled = off)', partition);
+    END LOOP;
+END
+$$;
+
 -- Afterwards, with all that is new there.
 
 -- The database is told from its copies by a token, and no longer by the system identifier, which pg_upgrade changes.

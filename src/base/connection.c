@@ -46,16 +46,16 @@ load_connection(const char *name)
 	HeapTuple	tuple;
 	TupleDesc	tupdesc;
 
-	SPI_execute_with_args("SELECT c.connection, c.number, c.site, c.base_url, c.auth, c.token_url, "
-						  "nullif(coalesce(c.scope, s.scope), '') AS scope, c.client_id, c.app_name, "
-						  "CASE WHEN c.credentials_expire < "
-						  "(minga_roster_internal.clock() AT TIME ZONE "
-						  "minga_roster_internal.usable_zone(c.time_zone))::date "
-						  "THEN c.credentials_expire END AS credentials_ended, c.school_id, "
-						  "coalesce(c.page_size, s.page_size) AS page_size, s.collections "
-						  "FROM minga_roster_internal.known_connection($1) AS c "
-						  "JOIN minga_roster.sis s USING (sis)",
-						  1, types, values, NULL, true, 1);
+	execute_statement("SELECT c.connection, c.number, c.site, c.base_url, c.auth, c.token_url, "
+					  "nullif(coalesce(c.scope, s.scope), '') AS scope, c.client_id, c.app_name, "
+					  "CASE WHEN c.credentials_expire < "
+					  "(minga_roster_internal.clock() AT TIME ZONE "
+					  "minga_roster_internal.usable_zone(c.time_zone))::date "
+					  "THEN c.credentials_expire END AS credentials_ended, c.school_id, "
+					  "coalesce(c.page_size, s.page_size) AS page_size, s.collections "
+					  "FROM minga_roster_internal.known_connection($1) AS c "
+					  "JOIN minga_roster.sis s USING (sis)",
+					  1, types, values, NULL);
 	tuple = SPI_tuptable->vals[0];
 	tupdesc = SPI_tuptable->tupdesc;
 	connection->name = column_text(tuple, tupdesc, "connection", owner);

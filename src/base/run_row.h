@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
 
 #include "base/connection.h"
 
@@ -43,6 +44,7 @@ typedef struct RosterRun
 	int64		bytes;
 	TimestampTz progress_at;	/* when progress was stored last */
 	TimestampTz asks_until;		/* when the SIS is asked no longer; 0: not asked yet */
+	List	   *unstored;		/* collections that were read and are not yet on record */
 } RosterRun;
 
 extern const char *run_kind_name(RunKind kind);

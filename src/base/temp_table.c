@@ -1,7 +1,12 @@
 /*
  * temp_table.c
- *	  Temporary tables of a run whose columns a people relation decides, and names
- *	  that code of a deployment took in the temporary schema.
+ *	  Temporary tables of a run: those that a session makes once and that are
+ *	  emptied at each commit, those whose columns a people relation decides, and
+ *	  names that code of a deployment took in the temporary schema.
+ *
+ * ON COMMIT DELETE ROWS would truncate all tables of the plan at each commit, also
+ * those that have stayed empty, with their TOAST tables and indexes.  Here only
+ * what has rows is truncated, so that a small school costs little.
  *
  * CREATE TABLE would look each type up with the rights of the extension's role,
  * which has none in the schemas of a deployment, and is refused behind the door, a
@@ -15,6 +20,8 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/heap.h"
@@ -26,9 +33,12 @@
 #include "commands/tablespace.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/syscache.h"
 
 #include "base/compat.h"
@@ -37,6 +47,22 @@
 
 ROSTER_FUNCTION(roster_free_temp_name);
 ROSTER_FUNCTION(roster_make_temp_table);
+ROSTER_FUNCTION(roster_keep_plan_table);
+ROSTER_FUNCTION(roster_has_plan_tables);
+
+/* A table that this session has made for its runs. */
+typedef struct PlanTable
+{
+	Oid			table;
+	NameData	name;
+	NameData	made_for;
+} PlanTable;
+
+static List *plan_tables = NIL;
+
+/* The version of the declaration that they are made by. */
+static TransactionId declared_xmin = InvalidTransactionId;
+static ItemPointerData declared_tid;
 
 /*
  * A table or type of a temporary schema hides others of its name from what the
@@ -153,4 +179,162 @@ roster_make_temp_table(PG_FUNCTION_ARGS)
 	NewRelationCreateToastTable(table, (Datum) 0);
 	CommandCounterIncrement();
 	PG_RETURN_OID(table);
+}
+
+/* How many blocks a table of this session has, which no one else locks or changes. */
+static BlockNumber
+blocks_of(Oid table)
+{
+	Relation	relation = OidIsValid(table) ? RelationIdGetRelation(table) : NULL;
+	BlockNumber blocks;
+
+	if (relation == NULL)
+		return 0;
+	blocks = RelationGetNumberOfBlocks(relation);
+	RelationClose(relation);
+	return blocks;
+}
+
+/* Empties a table of this session, if it has rows.  It may be gone. */
+static void
+empty_plan_table(Oid table)
+{
+	Relation	relation;
+
+	if (blocks_of(table) == 0)
+		return;
+	relation = table_open(table, AccessExclusiveLock);
+	if (relation->rd_islocaltemp && blocks_of(relation->rd_rel->reltoastrelid) == 0)
+		table_relation_nontransactional_truncate(relation);
+	else if (relation->rd_islocaltemp)
+		heap_truncate(list_make1_oid(table));
+	table_close(relation, NoLock);
+}
+
+/* Before each commit of a transaction that may have filled tables of the plan. */
+static void
+empty_plan_tables(XactEvent event, void *arg)
+{
+	ListCell   *cell;
+
+	if (event != XACT_EVENT_PRE_COMMIT || (MyXactFlags & XACT_FLAGS_ACCESSEDTEMPNAMESPACE) == 0)
+		return;
+	foreach(cell, plan_tables)
+		empty_plan_table(((PlanTable *) lfirst(cell))->table);
+}
+
+/* Whether the declaration is still that by which the tables were made; notes it. */
+static bool
+is_same_declaration(Oid declaration)
+{
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(declaration));
+	bool		same;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for function %u", declaration);
+	same = declared_xmin == HeapTupleHeaderGetRawXmin(tuple->t_data) &&
+		ItemPointerEquals(&declared_tid, &tuple->t_self);
+	declared_xmin = HeapTupleHeaderGetRawXmin(tuple->t_data);
+	declared_tid = tuple->t_self;
+	ReleaseSysCache(tuple);
+	return same;
+}
+
+static bool
+is_made_for(const PlanTable *plan_table, const char *made_for)
+{
+	return strcmp(NameStr(plan_table->made_for), made_for) == 0;
+}
+
+/* Forgets the tables that were made for this; they stay. */
+static void
+forget_plan_tables(const char *made_for)
+{
+	ListCell   *cell;
+
+	foreach(cell, plan_tables)
+	{
+		PlanTable  *plan_table = lfirst(cell);
+
+		if (is_made_for(plan_table, made_for))
+		{
+			plan_tables = foreach_delete_current(plan_tables, cell);
+			pfree(plan_table);
+		}
+	}
+}
+
+/*
+ * keep_plan_table(made_for, name, table): the table, which this session has made
+ * as it is declared, is emptied at each commit.
+ */
+Datum
+roster_keep_plan_table(PG_FUNCTION_ARGS)
+{
+	static bool is_registered = false;
+	char	   *made_for = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	Oid			table = PG_GETARG_OID(1);
+	char	   *name = get_rel_name(table);
+	MemoryContext caller;
+	PlanTable  *plan_table;
+	ListCell   *cell;
+
+	require_dba(fcinfo);
+	if (name == NULL || strncmp(name, "plan_", strlen("plan_")) != 0 || !isTempNamespace(get_rel_namespace(table)))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("table with OID %u is not a temporary table of a run", table),
+				 errhint("Such tables are made by make_plan_tables.")));
+	if (!is_registered)
+	{
+		RegisterXactCallback(empty_plan_tables, NULL);
+		is_registered = true;
+	}
+	foreach(cell, plan_tables)
+	{
+		if (((PlanTable *) lfirst(cell))->table == table)
+			PG_RETURN_VOID();
+	}
+	caller = MemoryContextSwitchTo(TopMemoryContext);
+	plan_table = palloc(sizeof(PlanTable));
+	plan_table->table = table;
+	namestrcpy(&plan_table->name, name);
+	namestrcpy(&plan_table->made_for, made_for);
+	plan_tables = lappend(plan_tables, plan_table);
+	MemoryContextSwitchTo(caller);
+	PG_RETURN_VOID();
+}
+
+/*
+ * has_plan_tables(made_for, declaration): whether this session has made all
+ * tables for this, as the function declares them, and has them still.
+ */
+Datum
+roster_has_plan_tables(PG_FUNCTION_ARGS)
+{
+	char	   *made_for = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	Oid			namespace = LookupExplicitNamespace("pg_temp", true);
+	bool		has = false;
+	ListCell   *cell;
+
+	require_dba(fcinfo);
+	if (!is_same_declaration(PG_GETARG_OID(1)))
+	{
+		while (plan_tables != NIL)
+			forget_plan_tables(NameStr(((PlanTable *) linitial(plan_tables))->made_for));
+		PG_RETURN_BOOL(false);
+	}
+	foreach(cell, plan_tables)
+	{
+		PlanTable  *plan_table = lfirst(cell);
+
+		if (!is_made_for(plan_table, made_for))
+			continue;
+		has = get_relname_relid(NameStr(plan_table->name), namespace) == plan_table->table;
+		if (!has)
+			break;
+	}
+	if (!has)
+		forget_plan_tables(made_for);
+	PG_RETURN_BOOL(has);
 }

@@ -3,6 +3,10 @@
  *	  The short transactions in which a worker reads and writes, with the rights
  *	  of the extension's role.
  *
+ * A transaction that is begun inside another one is a part of that: so steps that
+ * each have a transaction of their own are one where nothing is waited for between
+ * them.
+ *
  * What they must survive: being begun inside a transaction as well as outside of
  * one, DROP EXTENSION between two of them, and code of a deployment that would
  * be another role.
@@ -21,15 +25,30 @@
 #include "storage/proc.h"
 #include "storage/procarray.h"
 #include "utils/guc.h"
+#include "utils/hsearch.h"
 #include "utils/inval.h"
+#include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
 #include "base/dba.h"
 #include "base/error.h"
 #include "base/transaction.h"
 
-static MemoryContext context_outside = NULL;
+#define DEPTH_MAX 4
+
+/* The transactions begun within each other, and the memory context current before each. */
+static int	depth = 0;
+static MemoryContext contexts_outside[DEPTH_MAX];
 static Oid	user_outside = InvalidOid;
+
+/* Plans of execute_statement, kept for the session. */
+typedef struct KeptPlan
+{
+	const char *statement;		/* the key: a literal's address */
+	SPIPlanPtr	plan;
+} KeptPlan;
+
+static HTAB *kept_plans = NULL;
 
 /*
  * Whether someone who holds the extension's lock may drop it: any role can take it, by ALTER FUNCTION ... DEPENDS ON
@@ -92,7 +111,17 @@ act_as_dba(void)
 bool
 try_begin_worker_transaction(void)
 {
-	context_outside = CurrentMemoryContext;
+	if (!IsTransactionState())
+		depth = 0;				/* an error ended those before */
+	Assert(depth < DEPTH_MAX);
+	contexts_outside[depth++] = CurrentMemoryContext;
+	if (depth > 1)
+	{
+		SPI_connect();
+		CommandCounterIncrement();
+		PushActiveSnapshot(GetTransactionSnapshot());
+		return true;
+	}
 	if (ConfigReloadPending)
 	{
 		ConfigReloadPending = false;
@@ -103,7 +132,7 @@ try_begin_worker_transaction(void)
 	if (!lock_extension())
 	{
 		CommitTransactionCommand();
-		MemoryContextSwitchTo(context_outside);
+		MemoryContextSwitchTo(contexts_outside[--depth]);
 		return false;
 	}
 	act_as_dba();
@@ -127,6 +156,16 @@ begin_worker_transaction(void)
 				 errhint("No action is needed. To use the extension again, create it.")));
 }
 
+/* The same for several steps that have transactions of their own: the memory context stays the current one. */
+void
+begin_worker_steps(void)
+{
+	MemoryContext caller = CurrentMemoryContext;
+
+	begin_worker_transaction();
+	MemoryContextSwitchTo(caller);
+}
+
 /* The same where none is open; says whether it opened one. */
 bool
 begin_worker_transaction_if_none(void)
@@ -142,27 +181,61 @@ commit_worker_transaction(void)
 {
 	SPI_finish();
 	PopActiveSnapshot();
-	CommitTransactionCommand();
-	/* an abort does so by itself */
-	SetUserIdAndSecContext(user_outside, 0);
-	pgstat_report_stat(false);
-	MemoryContextSwitchTo(context_outside);
+	if (depth == 1)
+	{
+		CommitTransactionCommand();
+		/* an abort does so by itself */
+		SetUserIdAndSecContext(user_outside, 0);
+		pgstat_report_stat(false);
+	}
+	else
+		CommandCounterIncrement();
+	MemoryContextSwitchTo(contexts_outside[--depth]);
 }
 
-/* Undoes what the open transaction did instead. */
+/* Undoes what the open transaction did instead; not of a part of one. */
 void
 abort_worker_transaction(void)
 {
+	Assert(depth == 1);
 	AbortCurrentTransaction();
 	pgstat_report_stat(false);
-	MemoryContextSwitchTo(context_outside);
+	MemoryContextSwitchTo(contexts_outside[--depth]);
 }
 
-/* Executes one statement inside the open transaction. */
+/* The plan of a statement, made when it comes for the first time. */
+static SPIPlanPtr
+kept_plan(const char *statement, int nargs, Oid *types)
+{
+	KeptPlan   *kept;
+	bool		found;
+
+	if (kept_plans == NULL)
+	{
+		HASHCTL		control = {.keysize = sizeof(const char *),.entrysize = sizeof(KeptPlan),.hcxt = TopMemoryContext};
+
+		kept_plans = hash_create("minga_roster statements", 64, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	kept = hash_search(kept_plans, &statement, HASH_FIND, NULL);
+	if (kept == NULL)
+	{
+		SPIPlanPtr	plan = SPI_prepare(statement, nargs, types);
+
+		if (plan == NULL || SPI_keepplan(plan) != 0)
+			return NULL;
+		kept = hash_search(kept_plans, &statement, HASH_ENTER, &found);
+		kept->plan = plan;
+	}
+	return kept->plan;
+}
+
+/* Executes one statement, a literal, inside the open transaction.  Its plan is kept. */
 void
 execute_statement(const char *statement, int nargs, Oid *types, Datum *values, const char *nulls)
 {
-	if (SPI_execute_with_args(statement, nargs, types, values, nulls, false, 0) < 0)
+	SPIPlanPtr	plan = kept_plan(statement, nargs, types);
+
+	if (plan == NULL || SPI_execute_plan(plan, values, nulls, false, 0) < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INTERNAL_ERROR),
 				 errmsg("could not execute a statement of minga_roster"),

@@ -9,6 +9,7 @@
 
 extern bool try_begin_worker_transaction(void);
 extern void begin_worker_transaction(void);
+extern void begin_worker_steps(void);
 extern bool begin_worker_transaction_if_none(void);
 extern void commit_worker_transaction(void);
 extern void abort_worker_transaction(void);

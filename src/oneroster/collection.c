@@ -24,6 +24,7 @@
 #include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "base/compat.h"
 #include "base/connection.h"
@@ -48,6 +49,7 @@
 #include "oneroster/seen_ids.h"
 #include "oneroster/stage.h"
 
+#define MOMENT_MS 500
 #define SMALLEST_PAGE 2			/* no longer halved when pages are refused */
 #define PAGES_TO_GROW 3			/* after so many good ones a page size that was halved is doubled; later after more */
 
@@ -511,8 +513,26 @@ claims_whole_list(CollectionRead *read)
 }
 
 /*
+ * The collection's row is due: with the end of the fetch, if that comes in a
+ * moment; a delta's at once, since it is asked whether the filter was heeded.
+ */
+static void
+note_collection(CollectionRead *read)
+{
+	RosterRun  *run = read->roster->run;
+	MemoryContext caller = MemoryContextSwitchTo(read->context);
+
+	if (run->unstored == NIL)
+		read->roster->unstored_since = GetCurrentTimestamp();
+	run->unstored = lappend(run->unstored, read);
+	MemoryContextSwitchTo(caller);
+	if (read->judge.collection->filtered)
+		store_collections(run);
+}
+
+/*
  * An endpoint is read, or denied itself: there may be another one to fall back on.
- * Stores what the collection came to.
+ * What the collection came to is stored with what comes next.
  */
 static void
 end_endpoint(CollectionRead *read)
@@ -533,7 +553,7 @@ end_endpoint(CollectionRead *read)
 		add_sentence(&read->detail, "Read from %s instead.", read->path);
 	if (read->fault == NULL)
 		read->total_is_unfiltered = claims_whole_list(read);
-	store_collection(read);
+	note_collection(read);
 }
 
 /* Whether rows came that were not asked for; the stage is empty and the run a full one then. */
@@ -546,7 +566,7 @@ filter_is_ignored(RosterRun *run, const RosterCollection *collection)
 	bool		ignored;
 
 	begin_worker_transaction();
-	SPI_execute_with_args("SELECT minga_roster_internal.filter_is_ignored($1, $2)", 2, types, values, NULL, false, 1);
+	execute_statement("SELECT minga_roster_internal.filter_is_ignored($1, $2)", 2, types, values, NULL);
 	ignored = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	commit_worker_transaction();
 	if (ignored)
@@ -566,17 +586,17 @@ is_page_ready(const CollectionRead *read)
 
 /*
  * Reads the collections into the stage, with up to so many requests in flight,
- * and stores a row for each.  NULL, or the first fault where all were denied.
+ * and has a row for each in run->unstored, for store_collections.  NULL, or the first fault where all were denied.
  * Ends early where what the server shows to the key changes during it
  * (client->revision_changed), and where a delta finds that the server ignores
  * what it asks for, so that all has to be read (*filter_ignored).  Raises what
  * stops the run.  Not inside a transaction.
  */
 RosterFault *
-read_collections(RosterClient *client, RosterRun *run, Stage *stage, List *collections, int requests,
-				 bool *filter_ignored)
+read_collections(RosterClient *client, RosterRun *run, Stage *stage, RosterNeeds *needs, List *collections,
+				 int requests, bool *filter_ignored)
 {
-	RosterRead	roster = {.client = client,.run = run,.stage = stage};
+	RosterRead *roster = palloc0(sizeof(RosterRead));
 	List	   *reads = NIL;
 	ListCell   *cell;
 	int			left = list_length(collections);
@@ -584,12 +604,15 @@ read_collections(RosterClient *client, RosterRun *run, Stage *stage, List *colle
 	bool		ready = false;
 	RosterFault *first_fault = NULL;
 
-	roster.needs = load_needs(run);
-	roster.requests = Min(requests, REQUESTS_MAX);
-	roster.page_size = page_size_for(&client->facts);
-	roster.seen = seen_ids_make();
+	roster->client = client;
+	roster->run = run;
+	roster->stage = stage;
+	roster->needs = needs;
+	roster->requests = Min(requests, REQUESTS_MAX);
+	roster->page_size = page_size_for(&client->facts);
+	roster->seen = seen_ids_make();
 	foreach(cell, collections)
-		reads = lappend(reads, begin_collection(&roster, lfirst(cell), list_length(reads)));
+		reads = lappend(reads, begin_collection(roster, lfirst(cell), list_length(reads)));
 
 	while (left > 0 && !client->revision_changed && !*filter_ignored)
 	{
@@ -598,6 +621,9 @@ read_collections(RosterClient *client, RosterRun *run, Stage *stage, List *colle
 			if (!((CollectionRead *) lfirst(cell))->done)
 				request_pages(lfirst(cell));
 		}
+		if (run->unstored != NIL &&
+			TimestampDifferenceExceeds(roster->unstored_since, GetCurrentTimestamp(), MOMENT_MS))
+			store_collections(run);
 		/* While there are pages to take, the others are only helped on their way. */
 		client_wait(client, !ready);
 		ready = false;
@@ -624,6 +650,6 @@ read_collections(RosterClient *client, RosterRun *run, Stage *stage, List *colle
 	}
 	foreach(cell, reads)
 		forget_requests(lfirst(cell));
-	stage_note_repeats(stage, seen_ids_repeat(roster.seen));
+	stage_note_repeats(stage, seen_ids_repeat(roster->seen));
 	return readable ? NULL : first_fault;
 }

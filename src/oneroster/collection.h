@@ -12,9 +12,10 @@
 #include "base/run_row.h"
 #include "oneroster/client.h"
 #include "oneroster/fault.h"
+#include "oneroster/needs.h"
 #include "oneroster/stage.h"
 
-extern RosterFault *read_collections(RosterClient *client, RosterRun *run, Stage *stage, List *collections,
-									 int requests, bool *filter_ignored);
+extern RosterFault *read_collections(RosterClient *client, RosterRun *run, Stage *stage, RosterNeeds *needs,
+									 List *collections, int requests, bool *filter_ignored);
 
 #endif							/* MINGA_ROSTER_COLLECTION_H */

@@ -70,6 +70,7 @@ typedef struct RosterRead
 	Size		bytes_in_flight;	/* at the most */
 	int			page_size;		/* to begin a collection with */
 	int			overlap_accidents;	/* refusals of it that may be of the moment */
+	TimestampTz unstored_since; /* when the first of run->unstored had been read */
 } RosterRead;
 
 /* A page that was asked for. */

@@ -56,10 +56,10 @@ load_collections(RosterConnection *connection, const RosterRun *run)
 	begin_worker_transaction();
 	values[0] = CStringGetTextDatum(connection->name);
 	values[1] = Int64GetDatum(run->run);
-	SPI_execute_with_args("SELECT collection, family, path, fields, fallbacks, roles, filtered, is_rostered "
-						  "FROM minga_roster_internal.collections_to_read($1, "
-						  "(SELECT modified_since FROM minga_roster.runs WHERE run = $2 AND NOT is_full))",
-						  2, types, values, NULL, true, 0);
+	execute_statement("SELECT collection, family, path, fields, fallbacks, roles, filtered, is_rostered "
+					  "FROM minga_roster_internal.collections_to_read($1, "
+					  "(SELECT modified_since FROM minga_roster.runs WHERE run = $2 AND NOT is_full))",
+					  2, types, values, NULL);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		HeapTuple	tuple = SPI_tuptable->vals[i];
@@ -100,9 +100,9 @@ load_contact_collections(RosterConnection *connection)
 
 	begin_worker_transaction();
 	values[0] = CStringGetTextDatum(connection->collections);
-	SPI_execute_with_args("SELECT e->>'collection', e->>'path', minga_roster_internal.fallbacks_of(e)"
-						  " FROM pg_catalog.jsonb_array_elements($1::jsonb) AS e WHERE e->>'family' = 'contact'",
-						  1, types, values, NULL, true, 0);
+	execute_statement("SELECT e->>'collection', e->>'path', minga_roster_internal.fallbacks_of(e)"
+					  " FROM pg_catalog.jsonb_array_elements($1::jsonb) AS e WHERE e->>'family' = 'contact'",
+					  1, types, values, NULL);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		MemoryContext transaction = MemoryContextSwitchTo(owner);

@@ -39,8 +39,8 @@ load_facts(ServerFacts *facts)
 	Datum		values[] = {CStringGetTextDatum(facts->connection->name)};
 
 	begin_worker_transaction();
-	SPI_execute_with_args("SELECT fact, value FROM "
-						  "minga_roster_internal.fresh_facts($1)", 1, types, values, NULL, true, 0);
+	execute_statement("SELECT fact, value FROM "
+					  "minga_roster_internal.fresh_facts($1)", 1, types, values, NULL);
 	for (uint64 i = 0; i < SPI_processed; i++)
 		set_fact(facts, SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1),
 				 SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2));
@@ -57,7 +57,7 @@ learn_fact(ServerFacts *facts, const char *fact, const char *value)
 
 	set_fact(facts, fact, value);
 	begin_worker_transaction();
-	SPI_execute_with_args("SELECT minga_roster_internal.learn_fact($1, $2, $3, $4)", 4, types, values, NULL, false, 0);
+	execute_statement("SELECT minga_roster_internal.learn_fact($1, $2, $3, $4)", 4, types, values, NULL);
 	commit_worker_transaction();
 }
 

@@ -62,8 +62,8 @@ load_needs(const RosterRun *run)
 	bool		isnull;
 
 	begin_worker_transaction();
-	SPI_execute_with_args("SELECT whole, keys, contacts FROM minga_roster_internal.begin_staging($1)", 1, types,
-						  values, NULL, false, 1);
+	execute_statement("SELECT whole, keys, contacts FROM minga_roster_internal.begin_staging($1)", 1, types,
+					  values, NULL);
 	for (int kind = 0; kind < ROW_ID; kind++)
 	{
 		Datum		roles = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, kind + 1, &isnull);

@@ -195,9 +195,9 @@ recall_token(Authorization *authorization, bool wanted)
 
 	begin_worker_transaction();
 	values[0] = CStringGetTextDatum(authorization->connection->name);
-	SPI_execute_with_args("SELECT binding::text, sealed, expires_at, sent_as "
-						  "FROM minga_roster.tokens WHERE connection = $1",
-						  1, types, values, NULL, true, 1);
+	execute_statement("SELECT binding::text, sealed, expires_at, sent_as "
+					  "FROM minga_roster.tokens WHERE connection = $1",
+					  1, types, values, NULL);
 	if (SPI_processed > 0)
 	{
 		HeapTuple	tuple = SPI_tuptable->vals[0];
@@ -250,12 +250,12 @@ keep_token(Authorization *authorization)
 	values[2] = PointerGetDatum(cstring_to_text_with_len(sealed, sealed_len));
 	values[3] = TimestampTzGetDatum(authorization->token_expires_at);
 	values[4] = CStringGetTextDatum(credentials_forms[authorization->credentials_sent]);
-	SPI_execute_with_args("INSERT INTO minga_roster.tokens (connection, binding, sealed, expires_at, sent_as) "
-						  "SELECT $1, $2::uuid, $3, $4, $5 "
-						  "WHERE EXISTS (SELECT FROM minga_roster.connections WHERE connection = $1) "
-						  "ON CONFLICT (connection) DO UPDATE SET binding = excluded.binding, "
-						  "sealed = excluded.sealed, expires_at = excluded.expires_at, sent_as = excluded.sent_as",
-						  5, types, values, NULL, false, 0);
+	execute_statement("INSERT INTO minga_roster.tokens (connection, binding, sealed, expires_at, sent_as) "
+					  "SELECT $1, $2::uuid, $3, $4, $5 "
+					  "WHERE EXISTS (SELECT FROM minga_roster.connections WHERE connection = $1) "
+					  "ON CONFLICT (connection) DO UPDATE SET binding = excluded.binding, "
+					  "sealed = excluded.sealed, expires_at = excluded.expires_at, sent_as = excluded.sent_as",
+					  5, types, values, NULL);
 	commit_worker_transaction();
 }
 
@@ -543,6 +543,14 @@ hold_secret(Authorization *authorization)
 								   "visible ASCII characters without blanks.",
 								   "Copy the access token again as the SIS shows it (roster_set_secret), or take "
 								   "another auth (roster_configure).");
+}
+
+/* Takes the token kept from before, if there is one, so that authorize needs no transaction for it. */
+void
+authorize_early(Authorization *authorization)
+{
+	if (authorization->connection->auth == AUTH_OAUTH2 && authorization->token == NULL)
+		recall_token(authorization, true);
 }
 
 /*

@@ -34,6 +34,7 @@ typedef struct Authorization
 	CredentialsForm credentials_sent;	/* how they got the last token */
 } Authorization;
 
+extern void authorize_early(Authorization *authorization);
 extern RosterFault *authorize(Authorization *authorization, bool renew);
 extern char *authorization_header(Authorization *authorization, const char *method, const char *url);
 extern RosterFault *authorization_refusal(Authorization *authorization, const HttpResponse *response,

@@ -73,8 +73,8 @@ count_distinct(CollectionRead *read)
 		return 0;
 	if (seen_ids_are_known(read->roster->seen, read->number))
 		return seen_ids_count(read->roster->seen, read->number);
-	SPI_execute_with_args("SELECT minga_roster_internal.distinct_staged(connection => $2, collection => $1)",
-						  2, types, values, NULL, false, 1);
+	execute_statement("SELECT minga_roster_internal.distinct_staged(connection => $2, collection => $1)",
+					  2, types, values, NULL);
 	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 }
 
@@ -105,7 +105,7 @@ count_new(CollectionRead *read, const uint64 *ids, int nids)
 	values[1] = CStringGetTextDatum(read->judge.collection->name);
 	values[2] = PointerGetDatum(construct_array(elements, nids, INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
 												TYPALIGN_DOUBLE));
-	SPI_execute_with_args("SELECT minga_roster_internal.count_new($1, $2, $3)", 3, types, values, NULL, true, 1);
+	execute_statement("SELECT minga_roster_internal.count_new($1, $2, $3)", 3, types, values, NULL);
 	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 }
 
@@ -340,8 +340,8 @@ weak_cause(CollectionRead *read, int64 distinct, int64 moved)
 	return cause;
 }
 
-/* Judges the end of a collection and writes its row, in a transaction of its own. */
-void
+/* Judges the end of a collection and writes its row, in the open transaction. */
+static void
 store_collection(CollectionRead *read)
 {
 	static Oid	types[] = {INT8OID, TEXTOID, TEXTOID, TEXTOID, BOOLOID, TEXTOID, INT4OID, INT8OID, INT8OID, INT8OID,
@@ -357,7 +357,6 @@ store_collection(CollectionRead *read)
 	Datum		values[15];
 	char		nulls[] = "               ";
 
-	begin_worker_transaction();
 	distinct = count_distinct(read);
 	moved = read->rows - read->without_id - read->repeated - distinct;
 	if (read->end == END_DENIED)
@@ -413,9 +412,33 @@ store_collection(CollectionRead *read)
 	nulls[13] = detail->len == 0 ? 'n' : ' ';
 	values[14] = complete ? (Datum) 0 : CStringGetTextDatum(cause);
 	nulls[14] = complete ? 'n' : ' ';
-	SPI_execute_with_args("SELECT minga_roster_internal.store_collection($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, "
-						  "$12, $13, $14, $15)",
-						  lengthof(types), types, values, nulls, false, 0);
+	execute_statement("SELECT minga_roster_internal.store_collection($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, "
+					  "$12, $13, $14, $15)",
+					  lengthof(types), types, values, nulls);
+}
+
+/*
+ * Writes the rows of the collections that have been read.  In a transaction of
+ * its own, where there are any; it may run after an error, too.
+ */
+void
+store_collections(RosterRun *run)
+{
+	ListCell   *cell;
+
+	if (run->unstored == NIL)
+		return;
+	begin_worker_transaction();
+	foreach(cell, run->unstored)
+		store_collection(lfirst(cell));
 	store_progress(run, true);
 	commit_worker_transaction();
+	forget_collections(run);
+}
+
+/* What has been read is not put on record. */
+void
+forget_collections(RosterRun *run)
+{
+	run->unstored = NIL;
 }

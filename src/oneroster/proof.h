@@ -24,6 +24,7 @@ extern RosterFault *left_out_fault(CollectionRead *read);
 extern bool is_round(int64 rows, int page_size);
 extern bool looks_complete(const CollectionRead *read);
 extern void add_sentence(StringInfo detail, const char *format,...) pg_attribute_printf(2, 3);
-extern void store_collection(CollectionRead *read);
+extern void store_collections(RosterRun *run);
+extern void forget_collections(RosterRun *run);
 
 #endif							/* MINGA_ROSTER_PROOF_H */

@@ -68,11 +68,12 @@ take_org(void *taker, PageRow *row)
 }
 
 /*
- * Takes one page, staged in a transaction of its own where there is a stage.
+ * Takes one page, staged in a transaction of its own where there is a stage.  Of
+ * a list that is whole with it, and has the school, that stays open (list->is_open).
  * *again: it broke off and is to be asked for again; nothing of it is kept.
  */
 static RosterFault *
-take_page(SchoolList *list, PageReader *reader, HttpResponse *response, RosterRun *run, bool *again)
+take_page(SchoolList *list, PageReader *reader, HttpResponse *response, int64 offset, RosterRun *run, bool *again)
 {
 	int64		count_before = list->count;
 	int			shown_before = list->shown;
@@ -102,7 +103,12 @@ take_page(SchoolList *list, PageReader *reader, HttpResponse *response, RosterRu
 	}
 	stage_end_page(list->stage);
 	store_progress(run, false);
-	commit_worker_transaction();
+	list->is_open = list->found && reader->rows > 0 && response->total_count >= 0 &&
+		offset + reader->rows >= response->total_count;
+	if (list->is_open)
+		MemoryContextSwitchTo(caller);
+	else
+		commit_worker_transaction();
 	return NULL;
 }
 
@@ -143,7 +149,7 @@ read_orgs(RosterClient *client, RosterRun *run, SchoolList *list, const char *pa
 		if (fault == NULL)
 		{
 			MemoryContextSwitchTo(caller);
-			fault = take_page(list, &reader, response, run, &again);
+			fault = take_page(list, &reader, response, offset, run, &again);
 			if (again)
 			{
 				client->an_answer_broke_off = true;
@@ -224,7 +230,8 @@ knows_school(RosterClient *client, const char *path)
 /*
  * Reads the schools that the key can see into the list, and into the stage
  * where there is one.  Returns NULL or a fault, palloc'd; that an endpoint
- * denies the list is none (list->denied).  Not inside a transaction.
+ * denies the list is none (list->denied).  Not inside a transaction; may leave
+ * one open (list->is_open).
  */
 RosterFault *
 read_schools(RosterClient *client, RosterRun *run, Stage *stage, SchoolList *list)

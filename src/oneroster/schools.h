@@ -23,6 +23,7 @@ typedef struct SchoolList
 	bool		denied;			/* no endpoint lists schools to this key */
 	int			denied_status;	/* as the last one answered then */
 	bool		found;			/* the connection's own */
+	bool		is_open;		/* the transaction of the last page, for the caller to go on with and to commit */
 	char	   *name;			/* its name, or NULL */
 	char	   *other_case;		/* an id that differs in case alone, or NULL */
 	int64		count;

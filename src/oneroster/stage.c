@@ -7,6 +7,10 @@
  * that fails takes its rows with it.  Rows go in a batch at a time, straight into
  * the partition (which has no index, and whose name is that of the connection's
  * number).
+ *
+ * What the fetch before left goes with the first page that is taken.  It is cut
+ * off once that page has been read, since that is not undone where the page is
+ * not taken; close_run sees to a stage that lost its rows all the same.
  */
 #include "postgres.h"
 
@@ -15,6 +19,7 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "executor/tuptable.h"
@@ -22,14 +27,20 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
 #include "base/batch.h"
 #include "base/connection.h"
 #include "base/error.h"
+#include "base/member.h"
+#include "base/transaction.h"
 #include "oneroster/row_values.h"
 #include "oneroster/stage.h"
+
+/* After so many rows a page is taken for one that can be read; fewer than a batch. */
+#define ROWS_OF_A_PAGE 100
 
 /* Columns as sql/tables.sql has them. */
 typedef enum UserColumn
@@ -83,12 +94,14 @@ struct Stage
 	bool		goes_on_to_plan;
 	bool		keeps_orgs;
 	bool		emptied;		/* of what the fetch before left, by a page that was taken */
+	bool		to_be_cut;		/* in this transaction */
 	RowBatch   *batch;
 	MemoryContext page;			/* what lives as long as a page */
 	Datum		connection_name;
 	StageContent content;
 
 	/* while a page is open */
+	int			rows;
 	Relation	relation;
 	TupleDesc	tupdesc;
 	Datum		collection;
@@ -118,6 +131,31 @@ stage_open(RosterConnection *connection, bool goes_on_to_plan, bool keeps_orgs)
 	return stage;
 }
 
+static void
+name_partition(const Stage *stage, PageKind kind, char *name)
+{
+	snprintf(name, NAMEDATALEN, "%s_%d", kind == PAGE_USERS ? "staged_users" : "staged_orgs",
+			 stage->connection->number);
+}
+
+/* A partition of the stage, or InvalidOid. */
+static Oid
+find_partition(const Stage *stage, PageKind kind)
+{
+	char		name[NAMEDATALEN];
+
+	name_partition(stage, kind, name);
+	return get_relname_relid(name, get_namespace_oid("minga_roster_internal", false));
+}
+
+static void
+call_for_connection(Stage *stage, const char *statement)
+{
+	Oid			types[] = {TEXTOID};
+
+	execute_statement(statement, 1, types, &stage->connection_name, NULL);
+}
+
 /*
  * Makes the partitions where missing and empties them of what the fetch before left, unless that was done and
  * committed.  In the caller's transaction, which must have SPI and a snapshot.
@@ -125,11 +163,35 @@ stage_open(RosterConnection *connection, bool goes_on_to_plan, bool keeps_orgs)
 void
 stage_prepare(Stage *stage)
 {
-	Oid			types[] = {TEXTOID};
-
 	if (!stage->emptied)
-		SPI_execute_with_args("SELECT minga_roster_internal.prepare_stage($1)", 1, types, &stage->connection_name,
-							  NULL, false, 0);
+		call_for_connection(stage, "SELECT minga_roster_internal.prepare_stage($1)");
+}
+
+/* The same where a page is about to be read: what can be cut off is, once the page is known to be one. */
+static void
+prepare_for_page(Stage *stage)
+{
+	Oid			users = find_partition(stage, PAGE_USERS);
+	Oid			orgs = find_partition(stage, PAGE_ORGS);
+
+	stage->to_be_cut = false;
+	if (stage->emptied)
+		return;
+	stage->to_be_cut = OidIsValid(users) && OidIsValid(orgs) && member_can_be_emptied(users) &&
+		member_can_be_emptied(orgs);
+	if (!stage->to_be_cut)
+		stage_prepare(stage);
+}
+
+static void
+cut_off(Stage *stage)
+{
+	if (!stage->to_be_cut)
+		return;
+	stage->to_be_cut = false;
+	call_for_connection(stage, "DELETE FROM minga_roster.stages WHERE connection = $1");
+	member_empty(find_partition(stage, PAGE_USERS));
+	member_empty(find_partition(stage, PAGE_ORGS));
 }
 
 /*
@@ -143,11 +205,11 @@ stage_begin_page(Stage *stage, PageKind kind, const char *collection)
 	char		name[NAMEDATALEN];
 	int			columns = (kind == PAGE_USERS) ? USER_COLUMNS : ORG_COLUMNS;
 
-	stage_prepare(stage);
+	prepare_for_page(stage);
 	MemoryContextReset(stage->page);
 	caller = MemoryContextSwitchTo(stage->page);
-	snprintf(name, sizeof(name), "%s_%d", kind == PAGE_USERS ? "staged_users" : "staged_orgs",
-			 stage->connection->number);
+	stage->rows = 0;
+	name_partition(stage, kind, name);
 	stage->relation = table_openrv(makeRangeVar("minga_roster_internal", pstrdup(name), -1), RowExclusiveLock);
 	stage->tupdesc = CreateTupleDescCopy(RelationGetDescr(stage->relation));
 	if (stage->tupdesc->natts != columns)
@@ -202,6 +264,8 @@ end_row(Stage *stage, MemoryContext caller)
 	HeapTuple	tuple = heap_form_tuple(stage->tupdesc, stage->values, stage->nulls);
 
 	MemoryContextSwitchTo(caller);
+	if (++stage->rows == ROWS_OF_A_PAGE)
+		cut_off(stage);
 	batch_add(stage->batch, tuple);
 }
 
@@ -295,6 +359,7 @@ stage_content(const Stage *stage)
 void
 stage_end_page(Stage *stage)
 {
+	cut_off(stage);
 	batch_end(stage->batch);
 	table_close(stage->relation, NoLock);
 	stage->relation = NULL;

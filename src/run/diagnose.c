@@ -30,6 +30,7 @@
 #include "oneroster/fault.h"
 #include "oneroster/oauth2.h"
 #include "oneroster/page.h"
+#include "oneroster/proof.h"
 #include "run/diagnose.h"
 #include "run/fetch.h"
 #include "run/probe.h"
@@ -458,7 +459,12 @@ read_whole(Diagnosis *diagnosis)
 
 	PG_TRY();
 	{
-		fetch_roster(diagnosis->connection, diagnosis->run);
+		Fetch	   *fetch;
+
+		begin_worker_steps();
+		fetch = fetch_begin(diagnosis->connection, diagnosis->run);
+		commit_worker_transaction();
+		fetch_roster(fetch);
 	}
 	PG_CATCH();
 	{
@@ -473,6 +479,7 @@ read_whole(Diagnosis *diagnosis)
 	PG_END_TRY();
 	MemoryContextSwitchTo(caller);
 
+	store_collections(diagnosis->run);
 	if (error != NULL)
 		note(diagnosis, "full read", NOT_AS_IT_SHOULD, "broken off", fault_sentences_of_error(error), error->hint);
 	else

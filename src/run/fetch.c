@@ -26,11 +26,21 @@
 #include "oneroster/endpoint.h"
 #include "oneroster/facts.h"
 #include "oneroster/fault.h"
+#include "oneroster/needs.h"
+#include "oneroster/proof.h"
 #include "oneroster/schools.h"
 #include "oneroster/stage.h"
 #include "run/fetch.h"
 
 #define READS_MAX 4				/* the first, and three more */
+
+struct Fetch
+{
+	RosterRun  *run;
+	RosterClient *client;
+	int			requests;		/* at a time */
+	MemoryContext context;
+};
 
 /* Says in the run's row whether it asks only for what changed.  In a transaction of its own, as the next one. */
 static void
@@ -40,7 +50,7 @@ begin_read(RosterRun *run)
 	Datum		values[] = {Int64GetDatum(run->run)};
 
 	begin_worker_transaction();
-	SPI_execute_with_args("SELECT minga_roster_internal.begin_read($1)", 1, types, values, NULL, false, 0);
+	execute_statement("SELECT minga_roster_internal.begin_read($1)", 1, types, values, NULL);
 	commit_worker_transaction();
 }
 
@@ -54,6 +64,7 @@ settle(RosterConnection *connection, RosterRun *run, Stage *stage)
 	bool		isnull;
 
 	begin_worker_transaction();
+	store_collections(run);
 	stage_prepare(stage);
 	values[0] = Int64GetDatum(run->run);
 	values[1] = CStringGetTextDatum(connection->name);
@@ -61,12 +72,14 @@ settle(RosterConnection *connection, RosterRun *run, Stage *stage)
 	values[3] = BoolGetDatum(content.repeats);
 	values[4] = BoolGetDatum(content.without_role);
 	values[5] = BoolGetDatum(content.several_roles);
-	SPI_execute_with_args("SELECT minga_roster_internal.settle_stage($1, $2, $3, $4, $5, $6)",
-						  lengthof(types), types, values, NULL, false, 0);
+	execute_statement("SELECT minga_roster_internal.settle_stage($1, $2, $3, $4, $5, $6)",
+					  lengthof(types), types, values, NULL);
 	run->rows_staged = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	SPI_execute_with_args("SELECT minga_roster_internal.settle_read($1)", 1, types, values, NULL, false, 0);
-	SPI_execute_with_args("SELECT minga_roster_internal.forget_stale_facts($2)", 2, types, values, NULL, false, 0);
+	execute_statement("SELECT minga_roster_internal.settle_read($1)", 1, types, values, NULL);
+	execute_statement("SELECT minga_roster_internal.forget_stale_facts($2)", 2, types, values, NULL);
 	store_progress(run, true);
+	if (run->kind == RUN_PREVIEW || run->kind == RUN_SYNC)
+		set_phase(run, "plan");
 	commit_worker_transaction();
 }
 
@@ -87,8 +100,8 @@ limit_fetch(RosterClient *client, RosterRun *run)
 	bool		isnull;
 
 	begin_worker_transaction();
-	SPI_execute_with_args("SELECT requests, seconds_left, evening FROM "
-						  "minga_roster_internal.fetch_limits($1)", 1, types, values, NULL, true, 1);
+	execute_statement("SELECT requests, seconds_left, evening FROM "
+					  "minga_roster_internal.fetch_limits($1)", 1, types, values, NULL);
 	requests = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	evening = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3);
 	if (evening != NULL)
@@ -124,11 +137,12 @@ begin_anew(RosterClient *client, RosterRun *run)
 	Datum		values[] = {Int64GetDatum(run->run)};
 
 	client_forget_revision(client);
+	forget_collections(run);
 	run->pages = 0;
 	run->rows_staged = 0;
 	run->rows_expected = -1;
 	begin_worker_transaction();
-	SPI_execute_with_args("DELETE FROM minga_roster.collections WHERE run = $1", 1, types, values, NULL, false, 0);
+	execute_statement("DELETE FROM minga_roster.collections WHERE run = $1", 1, types, values, NULL);
 	store_progress(run, true);
 	commit_worker_transaction();
 }
@@ -147,17 +161,28 @@ read_roster(RosterClient *client, RosterRun *run, int requests, bool *begun)
 	fault = read_schools(client, run, stage, &schools);
 	if (fault == NULL)
 		fault = school_fault(&schools);
-	if (fault == NULL && !*begun)
-	{
-		begin_read(run);
-		*begun = true;
-	}
 	do
 	{
 		filter_ignored = false;
 		if (fault == NULL && !client->revision_changed)
-			fault = read_collections(client, run, stage, load_collections(connection, run), requests, &filter_ignored);
+		{
+			List	   *collections;
+			RosterNeeds *needs;
+
+			if (!schools.is_open)
+				begin_worker_steps();
+			schools.is_open = false;
+			if (!*begun)
+				begin_read(run);
+			*begun = true;
+			collections = load_collections(connection, run);
+			needs = load_needs(run);
+			commit_worker_transaction();
+			fault = read_collections(client, run, stage, needs, collections, requests, &filter_ignored);
+		}
 	} while (filter_ignored);
+	if (schools.is_open)
+		commit_worker_transaction();
 	if (client->revision_changed)
 		return false;
 	if (fault != NULL)
@@ -167,33 +192,48 @@ read_roster(RosterClient *client, RosterRun *run, int requests, bool *begun)
 }
 
 /*
+ * What a fetch begins with, in the open transaction of the caller's steps; lives,
+ * with what the fetch needs, in the current memory context.
+ */
+Fetch *
+fetch_begin(RosterConnection *connection, RosterRun *run)
+{
+	Fetch	   *fetch = palloc0(sizeof(Fetch));
+	MemoryContext caller = CurrentMemoryContext;
+
+	fetch->run = run;
+	fetch->context = AllocSetContextCreate(caller, "minga_roster fetch", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(fetch->context);
+	fetch->client = client_open(connection, run);
+	set_phase(run, "fetch");
+	load_facts(&fetch->client->facts);
+	fetch->requests = limit_fetch(fetch->client, run);
+	authorize_early(&fetch->client->authorization);
+	MemoryContextSwitchTo(caller);
+	return fetch;
+}
+
+/*
  * Fetches the roster of the connection into its stage, with a row of
  * collections for each that was read.  Raises what stops the run; pages staged
  * before stay in the stage.  Not inside a transaction.
  */
 void
-fetch_roster(RosterConnection *connection, RosterRun *run)
+fetch_roster(Fetch *fetch)
 {
+	RosterRun  *run = fetch->run;
 	MemoryContext caller = CurrentMemoryContext;
-	MemoryContext context = AllocSetContextCreate(caller, "minga_roster fetch", ALLOCSET_DEFAULT_SIZES);
-	RosterClient *client;
-	int			requests;
 	int			reads = 1;
 	bool		begun = false;
 
-	set_phase(run, "fetch");
-	MemoryContextSwitchTo(context);
-	client = client_open(connection, run);
-	load_facts(&client->facts);
-	requests = limit_fetch(client, run);
 	for (;;)
 	{
-		MemoryContext reading = AllocSetContextCreate(context, "minga_roster reading", ALLOCSET_DEFAULT_SIZES);
+		MemoryContext reading = AllocSetContextCreate(fetch->context, "minga_roster reading", ALLOCSET_DEFAULT_SIZES);
 		bool		complete;
 
 		MemoryContextSwitchTo(reading);
-		complete = read_roster(client, run, requests, &begun);
-		MemoryContextSwitchTo(context);
+		complete = read_roster(fetch->client, run, fetch->requests, &begun);
+		MemoryContextSwitchTo(fetch->context);
 		MemoryContextDelete(reading);
 		if (complete)
 			break;
@@ -201,12 +241,12 @@ fetch_roster(RosterConnection *connection, RosterRun *run)
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("what the SIS shares with connection \"%s\" kept changing while it was "
-							"read", connection->name),
+							"read", run->connection),
 					 errdetail("The revision in the header x-perm-rev changed in each of %d readings.", READS_MAX),
 					 errhint("Someone may be changing what is shared. Start the run again later; if it happens again, "
 							 "ask the SIS vendor.")));
-		begin_anew(client, run);
+		begin_anew(fetch->client, run);
 	}
 	MemoryContextSwitchTo(caller);
-	MemoryContextDelete(context);
+	MemoryContextDelete(fetch->context);
 }

@@ -10,6 +10,9 @@
 #include "base/connection.h"
 #include "base/run_row.h"
 
-extern void fetch_roster(RosterConnection *connection, RosterRun *run);
+typedef struct Fetch Fetch;
+
+extern Fetch *fetch_begin(RosterConnection *connection, RosterRun *run);
+extern void fetch_roster(Fetch *fetch);
 
 #endif							/* MINGA_ROSTER_FETCH_H */

@@ -27,6 +27,7 @@
 #include "base/settings.h"
 #include "base/transaction.h"
 #include "oneroster/fault.h"
+#include "oneroster/proof.h"
 #include "run/announce.h"
 #include "run/diagnose.h"
 #include "run/fetch.h"
@@ -58,16 +59,18 @@ empty_stage(const RosterRun *run)
 	execute_statement("SELECT minga_roster_internal.empty_stage($1, waits => false)", 1, types, values, NULL);
 }
 
-/* The same for a run that failed.  What cannot be emptied now is by roster_run_due. */
+/*
+ * What a fetch that broke off has to tell, and what it leaves.  What cannot be
+ * emptied now is by roster_run_due.
+ */
 static void
-empty_stage_of_failed_run(const RosterRun *run)
+end_broken_fetch(RosterRun *run)
 {
 	MemoryContext context = CurrentMemoryContext;
 
-	if (roster_keep_stage)
-		return;
 	PG_TRY();
 	{
+		store_collections(run);
 		begin_worker_transaction();
 		empty_stage(run);
 		commit_worker_transaction();
@@ -91,7 +94,6 @@ merge(RosterRun *run, const RunLocks *locks)
 	Datum		values[] = {Int64GetDatum(run->run)};
 	Oid			people;
 
-	set_phase(run, run_kind_reads_roster(run->kind) ? "plan" : "apply");
 	begin_watch();
 	begin_worker_transaction();
 	run_locks_keep(locks, run->run);
@@ -122,10 +124,18 @@ test_people(RosterRun *run, const RunLocks *locks)
 	end_watch();
 }
 
+/* The run's work, begun in the open transaction of its first steps, which is committed before anything is asked. */
 static void
 work(RosterRun *run, const RunLocks *locks)
 {
 	RosterConnection *connection = load_connection(run->connection);
+	Fetch	   *fetch = NULL;
+
+	if (run_kind_reads_roster(run->kind) && run->kind != RUN_TEST && run->kind != RUN_DIAGNOSE)
+		fetch = fetch_begin(connection, run);
+	else if (!run_kind_reads_roster(run->kind) && run->kind != RUN_MAIL)
+		set_phase(run, "apply");
+	commit_worker_transaction();
 
 	if (run->kind == RUN_TEST)
 	{
@@ -141,10 +151,10 @@ work(RosterRun *run, const RunLocks *locks)
 		if (run->kind == RUN_DIAGNOSE)
 			diagnose_connection(connection, run);
 		else
-			fetch_roster(connection, run);
+			fetch_roster(fetch);
 		commit_by(synchronous_commit_before);
 	}
-	if (run_kind_reads_roster(run->kind))
+	if (run->kind == RUN_TEST || run->kind == RUN_DIAGNOSE)
 		store_progress(run, true);
 	if (run->kind == RUN_TEST || run->kind == RUN_DIAGNOSE || run->kind == RUN_FETCH || run->kind == RUN_MAIL)
 	{
@@ -236,6 +246,7 @@ perform_run(RosterRun *run, const RunLocks *locks)
 	{
 		let_cancels_act();
 		CHECK_FOR_INTERRUPTS();
+		begin_worker_steps();
 		work(run, locks);
 	}
 	PG_CATCH();
@@ -262,9 +273,10 @@ perform_run(RosterRun *run, const RunLocks *locks)
 		hold_stops();
 		run_met_a_lock = error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE || merge_is_late;
 		if (run_kind_reads_roster(run->kind))
+		{
 			store_progress(run, true);
-		if (run_kind_reads_roster(run->kind))
-			empty_stage_of_failed_run(run);
+			end_broken_fetch(run);
+		}
 		close_failed_run(run, error);
 		catch_stops();
 		ereport(LOG,
