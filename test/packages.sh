@@ -53,6 +53,8 @@ base() {
 	chmod +x "$work/base-$1/usr/sbin/policy-rc.d"
 	# What is thrown away need not reach the disk.
 	echo force-unsafe-io > "$work/base-$1/etc/dpkg/dpkg.cfg.d/unsafe-io"
+	# The mirror may be a snapshot of an earlier day.
+	echo 'Acquire::Check-Valid-Until "false";' > "$work/base-$1/etc/apt/apt.conf.d/snapshot"
 	mkdir -p "$work/base-$1/etc/postgresql-common"
 	echo 'create_main_cluster = false' > "$work/base-$1/etc/postgresql-common/createcluster.conf"
 }
