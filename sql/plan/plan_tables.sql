@@ -295,6 +295,8 @@ BEGIN
         PERFORM minga_roster_internal.require_empty_plan() WHERE wanted = 'plan';
         RETURN;
     END IF;
+    -- ORDER BY: all rows are found before the first table is made. That one removes what a session that crashed has
+    -- left in the temporary schema, and until then such tables look as if this session had them.
     FOR declared IN
         SELECT t.name, t.columns, c.oid IS NOT NULL AS is_there,
             c.relkind = 'r' AND c.relowner = current_user::regrole AS is_ours, pg_get_userbyid(c.relowner) AS owner,
@@ -307,6 +309,7 @@ BEGIN
                 SELECT string_agg(format('%I %s%s', a.attname, format_type(a.atttypid, a.atttypmod),
                     CASE WHEN a.attcollation = '"C"'::regcollation THEN ' COLLATE "C"' END), ', ' ORDER BY a.attnum)
                 FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0)) IS NOT TRUE
+        ORDER BY t.name
     LOOP
         IF declared.is_there AND NOT declared.is_ours THEN
             RAISE EXCEPTION USING ERRCODE = 'wrong_object_type',
