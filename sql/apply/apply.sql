@@ -12,11 +12,18 @@ DECLARE
         WHERE w.change BETWEEN low AND high AND w.code IS NULL);
     this minga_roster_internal.write_statement;
 BEGIN
-    IF EXISTS (SELECT FROM plan_found) OR EXISTS (SELECT FROM plan_hits) THEN
-        TRUNCATE plan_found, plan_hits;
+    IF EXISTS (SELECT FROM plan_found) THEN
+        TRUNCATE plan_found;
+    END IF;
+    IF EXISTS (SELECT FROM plan_hits) THEN
+        TRUNCATE plan_hits;
     END IF;
     FOREACH this IN ARRAY statements LOOP
         CONTINUE WHEN this.action <> ALL (actions);
+        -- The indexes are there once a range was divided; the planner does not know how many people there are by then.
+        IF to_regclass('pg_temp.plan_writes_change') IS NOT NULL AND high - low < 2000 THEN
+            this.reads := coalesce(this.reads_few, this.reads);
+        END IF;
         IF this.keeps_ids THEN
             PERFORM minga_roster_internal.as_owner(people, this.writes, VARIADIC arguments);
         ELSE

@@ -42,16 +42,22 @@ BEGIN
         RETURN '{}';
     END IF;
     RETURN ARRAY(
-        SELECT w.change
-        FROM plan_writes w
-        LEFT JOIN plan_found f ON f.change = w.change
-        WHERE w.action = 'create' AND w.code IS NULL AND w.change BETWEEN low AND high
-            AND (f.change IS NULL
-                OR f.person_id = ANY (twice)
-                OR EXISTS (SELECT FROM plan_people p WHERE p.person_id = f.person_id)
-                OR EXISTS (SELECT FROM plan_written d WHERE d.done AND d.person_id = f.person_id)
-                OR EXISTS (SELECT FROM minga_roster.links l
-                    WHERE l.site = connection.site AND l.person_id = f.person_id)));
+        WITH created AS MATERIALIZED (
+            SELECT w.change, f.person_id
+            FROM plan_writes w LEFT JOIN plan_found f ON f.change = w.change
+            WHERE w.action = 'create' AND w.code IS NULL AND w.change BETWEEN low AND high
+        ), known AS MATERIALIZED (
+            SELECT c.person_id FROM created c JOIN plan_people p ON p.person_id = c.person_id
+            UNION ALL
+            SELECT c.person_id FROM created c JOIN plan_written d ON d.person_id = c.person_id AND d.done
+            UNION ALL
+            SELECT c.person_id
+            FROM created c JOIN minga_roster.links l ON l.site = connection.site AND l.person_id = c.person_id
+            UNION ALL
+            SELECT unnest(twice)
+        )
+        SELECT c.change FROM created c
+        WHERE c.person_id IS NULL OR c.person_id IN (SELECT k.person_id FROM known k));
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.missing_people(connections, integer, integer) IS

@@ -629,11 +629,27 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.insert_statement(regclass, text[]) IS
 'Creates people with these columns, and returns which person each write became, unless that is known before.';
 
-CREATE FUNCTION minga_roster_internal.written_query(relation regclass, kind text, written text[], fits text)
+CREATE FUNCTION minga_roster_internal.has_person_index(relation regclass) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    -- The nodes of Citus cannot look up rows of a temporary table one by one.
+    SELECT NOT EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'citus') AND EXISTS (
+        SELECT FROM pg_index i
+        JOIN minga_roster.people_relations r ON r.relation = i.indrelid
+        JOIN pg_attribute p ON p.attrelid = i.indrelid AND p.attname = r.columns ->> 'person_id'
+        JOIN pg_attribute s ON s.attrelid = i.indrelid AND s.attname = r.columns ->> 'site'
+        WHERE i.indrelid = has_person_index.relation AND i.indisvalid AND i.indpred IS NULL
+            AND (i.indkey[0] = p.attnum OR (i.indkey[0] = s.attnum AND i.indkey[1] = p.attnum)))
+$$;
+COMMENT ON FUNCTION minga_roster_internal.has_person_index(regclass) IS
+'Whether an index finds a person by id, or by site and id.';
+
+CREATE FUNCTION minga_roster_internal.written_query(relation regclass, kind text, written text[], fits text,
+    one_by_one boolean)
 RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     terms record := minga_roster_internal.people_terms(relation);
+    of_person text := minga_roster_internal.equal_terms(relation, terms.map ->> 'person_id', 'w.person_id');
     differs text;
     now text;
 BEGIN
@@ -653,8 +669,7 @@ BEGIN
             ({fits}) IS TRUE,
             {archived},
             CASE WHEN {differs} THEN pg_catalog.jsonb_build_object({now}) END
-        FROM {people} p
-        JOIN pg_temp.plan_writes w ON {of_person}
+        FROM {join}
         WHERE {of_site}
             AND {of_writes}
         $template$,
@@ -664,25 +679,34 @@ BEGIN
         'archived', (minga_roster_internal.archive_terms(relation)).archived,
         'differs', coalesce(differs, 'false'),
         'now', coalesce(now, ''),
-        'people', terms.people,
-        'of_person', minga_roster_internal.equal_terms(relation, terms.map ->> 'person_id', 'w.person_id'),
+        'join', CASE WHEN one_by_one THEN minga_roster_internal.fill_template(
+                'pg_temp.plan_writes w CROSS JOIN LATERAL (SELECT p.* FROM {people} p WHERE {of_site} AND {of_person} '
+                'OFFSET 0) p',
+                'people', terms.people,
+                'of_site', terms.of_site,
+                'of_person', of_person)
+            ELSE minga_roster_internal.fill_template('{people} p JOIN pg_temp.plan_writes w ON {of_person}',
+                'people', terms.people,
+                'of_person', of_person) END,
         'of_site', terms.of_site,
         'of_writes', minga_roster_internal.write_terms(kind));
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.written_query(regclass, text, text[], text) IS
+COMMENT ON FUNCTION minga_roster_internal.written_query(regclass, text, text[], text, boolean) IS
 'Reads back the people of the writes of this kind: their hash, whether they still fit, whether they are archived, and '
-    'the written columns if one of them is not as it was sent.';
+    'the written columns if one of them is not as it was sent. one_by_one looks each of them up.';
 
 CREATE TYPE minga_roster_internal.write_statement AS (
     action text,
     writes text,
     reads text,
-    keeps_ids boolean
+    keeps_ids boolean,
+    reads_few text
 );
 COMMENT ON TYPE minga_roster_internal.write_statement IS
 'How a range of writes of this action is carried out, and how its people are read back; keeps_ids: the first returns '
-    'nothing, since new people have the ids that they are written with.';
+    'nothing, since new people have the ids that they are written with. reads_few: for a few of many people, where an '
+    'index finds them.';
 
 CREATE FUNCTION minga_roster_internal.write_statements(relation regclass)
 RETURNS SETOF minga_roster_internal.write_statement
@@ -704,8 +728,10 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
     SELECT a.action,
         CASE a.action WHEN 'create' THEN minga_roster_internal.insert_statement(relation, a.written)
             ELSE minga_roster_internal.update_statement(relation, a.action, a.written, f.fits) END,
-        minga_roster_internal.written_query(relation, a.action, a.written, f.fits),
-        a.action = 'create' AND minga_roster_internal.keeps_ids(relation)
+        minga_roster_internal.written_query(relation, a.action, a.written, f.fits, false),
+        a.action = 'create' AND minga_roster_internal.keeps_ids(relation),
+        CASE WHEN minga_roster_internal.has_person_index(relation)
+            THEN minga_roster_internal.written_query(relation, a.action, a.written, f.fits, true) END
     FROM actions a
     CROSS JOIN LATERAL (SELECT CASE a.action WHEN 'create' THEN 'true'
         ELSE minga_roster_internal.fits_terms(relation, a.action, a.compared) END AS fits) f
