@@ -21,6 +21,10 @@ WITH members AS (
 	WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
 		AND NOT EXISTS (SELECT FROM pg_class c
 			WHERE d.classid = 'pg_class'::regclass AND c.oid = d.objid AND c.relispartition)
+		-- since 18 row types and their arrays are members too
+		AND NOT EXISTS (SELECT FROM pg_type t LEFT JOIN pg_type e ON e.oid = t.typelem
+			JOIN pg_class c ON c.oid IN (t.typrelid, e.typrelid)
+			WHERE d.classid = 'pg_type'::regclass AND t.oid = d.objid AND c.relispartition)
 ), relations AS (
 	SELECT c.*, c.oid::regclass::text AS name
 	FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
