@@ -16,8 +16,10 @@ SQL_PARTS = \
 	sql/schema/settings.sql \
 	sql/schema/words.sql \
 	sql/schema/tables.sql \
+	sql/classes/tables.sql \
 	sql/access/levels.sql \
 	sql/schema/presets.sql \
+	sql/classes/presets.sql \
 	sql/schema/template.sql \
 	sql/people/people.sql \
 	sql/people/statements.sql \
@@ -50,6 +52,7 @@ SQL_PARTS = \
 	sql/apply/stored.sql \
 	sql/apply/refusals.sql \
 	sql/apply/apply.sql \
+	sql/classes/merge.sql \
 	sql/actions/preview.sql \
 	sql/actions/undo.sql \
 	sql/apply/merge.sql \
@@ -73,6 +76,8 @@ SQL_PARTS = \
 	sql/report/status.sql \
 	sql/report/views.sql \
 	sql/schema/dependents.sql \
+	sql/classes/views.sql \
+	sql/classes/history.sql \
 	sql/access/policies.sql \
 	sql/schema/privileges.sql
 

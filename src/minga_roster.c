@@ -29,6 +29,7 @@ static int	keep_runs = 400;
 static int	keep_changes = 90;
 static int	keep_archived = 400;
 static int	keep_audit = 1095;
+static int	keep_history = 400;
 static int	pause_after = 3;
 
 static const struct config_enum_entry notify_options[] = {
@@ -152,6 +153,10 @@ _PG_init(void)
 	DefineCustomIntVariable("minga_roster.keep_audit",
 							"Days to keep the record of who called what.",
 							NULL, &keep_audit, 1095, 1, 36500,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("minga_roster.keep_history",
+							"Days to keep former versions of classes, enrollments, contacts and users.",
+							NULL, &keep_history, 400, 1, 36500,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("minga_roster.test_clock",
 							   "A time to go by instead of the present, for tests.",

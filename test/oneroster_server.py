@@ -18,10 +18,12 @@ import struct
 import sys
 import threading
 import time
+from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from roster_auth import check_client, check_request
+from roster_classes import ENVELOPES, FIELDS as OBJECT_FIELDS, objects
 from roster_data import COLLECTION_LETTERS, ROLES, District, mix, with_href
 from roster_export import COPY_COLUMNS, export
 from roster_faults import (Answer, as_list, bend_row, check_faults, early_faults, encode, first_row, page_bounds,
@@ -149,7 +151,7 @@ class Roster:
 class Predicate:
     """A filter: one comparison, or two joined by AND or OR. Values are compared as text, as given."""
 
-    def __init__(self, text):
+    def __init__(self, text, known=frozenset(USER_FIELDS)):
         self.text = text
         first = PREDICATE.match(text)
         if not first:
@@ -163,7 +165,7 @@ class Predicate:
             self.join = joined[1]
             self.parts.append(second.groups())
         self.fields = {field for field, _, _ in self.parts}
-        for field in self.fields - USER_FIELDS:
+        for field in self.fields - known:
             raise status_info(400, "invalid_filter_field", f"unknown filter field: {field}")
 
     def accepts(self, row):
@@ -256,7 +258,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class RosterHandler(Handler):
-    """The OneRoster side: tokens, orgs, users."""
+    """The OneRoster side: tokens, orgs, users, classes."""
 
     def date_time_string(self, timestamp=None):
         """The time of the header Date, by a clock that may be wrong."""
@@ -353,6 +355,8 @@ class RosterHandler(Handler):
                 raise status_info(404, "unknown object", f"no org {parts[1]}")
             if len(parts) == 2:
                 raise Answer(200, {"org": known})
+            if parts[0] == "schools" and len(parts) == 3 and parts[2] in ENVELOPES:
+                self.objects(roster, district.school_ids.index(parts[1]), parts[2], query, root, is_campus)
             allowed = ("students", "teachers") + (("administrators",) if is_campus else ())
             if parts[0] == "schools" and len(parts) == 3 and parts[2] in allowed:
                 self.users(roster, district.school_ids.index(parts[1]), COLLECTION_LETTERS[parts[2]], query, root)
@@ -366,7 +370,26 @@ class RosterHandler(Handler):
                 known = next((r for r in roster.listing(None, letter) if r[0] == parts[1]), None)
                 if known:
                     raise Answer(200, encode({"user": roster.row(known, root)}, "escapes" in roster.faults))
+        if len(parts) == 1 and parts[0] in ENVELOPES:
+            self.objects(roster, None, parts[0], query, root, is_campus)
         raise status_info(404, "unknown object", "no such endpoint or object")
+
+    def objects(self, roster, school, name, query, root, is_campus):
+        """A collection of terms, courses, classes, enrollments or demographics."""
+        if (name.endswith("tEnrollments") or name.endswith("rEnrollments")) and not is_campus:
+            raise status_info(404, "unknown object", "no such endpoint or object")
+        key = (name, school, query.get("filter"), query.get("orderBy"))
+        with roster.lock:
+            if key not in roster.selections:
+                predicate = Predicate(query["filter"], OBJECT_FIELDS) if query.get("filter") else None
+                today = date.fromisoformat(roster.faults.get("today") or str(date.today()))
+                rows = [r for r in objects(roster, name, school, today)
+                    if predicate is None or "ignore_filter" in roster.faults or predicate.accepts(r)]
+                roster.selections[key] = rows[::-1] if query.get("orderBy") == "desc" else rows
+            rows = roster.selections[key]
+        fields = query["fields"].split(",") if query.get("fields") and "ignore_fields" not in roster.faults else None
+        raise self.page(roster, ENVELOPES[name], rows, query, root,
+            lambda row: {k: row[k] for k in fields if k in row} if fields else row)
 
     def users(self, roster, school, letter, query, root):
         """A collection of users: sorted, filtered, cut to fields."""

@@ -233,6 +233,7 @@ BEGIN
     PERFORM minga_roster_internal.write_links(this);
     PERFORM minga_roster_internal.remember_written(this.connection);
     PERFORM minga_roster_internal.settle_changes(this, preview.run);
+    PERFORM minga_roster_internal.apply_objects(this, preview, connection);
     DELETE FROM minga_roster.planned_links l
     WHERE l.run = preview.run AND (l.change NOT IN (SELECT h.change FROM minga_roster.changes h
             WHERE h.run = preview.run AND h.action = 'create' AND h.state = 'held')) IS NOT FALSE;

@@ -22,7 +22,9 @@ BEGIN
             WHEN f.why IS NOT NULL THEN f.why
             WHEN NOT EXISTS (SELECT FROM minga_roster.changes c
                     WHERE c.run = minga_roster_internal.planned_in(target) AND c.done_by = target.run)
-                AND NOT EXISTS (SELECT FROM minga_roster.link_changes l WHERE l.run = target.run) THEN
+                AND NOT EXISTS (SELECT FROM minga_roster.link_changes l WHERE l.run = target.run)
+                AND NOT EXISTS (SELECT FROM minga_roster.run_objects o
+                    WHERE o.run = target.run AND o.added + o.changed + o.returned + o.ended > 0) THEN
                 CASE WHEN coalesce(target.created, 0) + coalesce(target.linked, 0) + coalesce(target.updated, 0)
                         + coalesce(target.restored, 0) + coalesce(target.archived, 0) > 0
                     THEN 'Its changes have been removed, because they are older than minga_roster.keep_changes.'
@@ -178,6 +180,7 @@ BEGIN
         state_cause = 'run_undone'
     WHERE target.kind <> 'approve' AND c.run = minga_roster_internal.planned_in(target) AND c.state = 'held';
 
+    PERFORM minga_roster_internal.undo_objects(this, target, connection);
     PERFORM minga_roster_internal.require_full_read(this.connection);
     PERFORM minga_roster_internal.lock_evenings();
     UPDATE minga_roster.connections c SET paused_cause = 'run_undone',

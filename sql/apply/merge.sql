@@ -87,7 +87,7 @@ BEGIN
         AND minga_roster_internal.planned_in(u) = approved.run;
     PERFORM FROM minga_roster.changes c WHERE c.run = approved.run AND c.state = 'held'
         AND minga_roster_internal.awaits_approval(c.action, c.state_cause) FOR UPDATE;
-    is_held := FOUND;
+    is_held := FOUND OR EXISTS (SELECT FROM minga_roster.held_objects h WHERE h.run = approved.run);
     -- People who would be archived show whether it is the right school, and so does a run without any; updates do not.
     SELECT connection.unproven AND undone_by IS NULL AND approved.run = max(r.run)
         AND (EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = approved.run AND c.action = 'archive'
@@ -198,6 +198,7 @@ BEGIN
     WHERE w.done AND w.action = 'create';
     DELETE FROM minga_roster.planned_links l WHERE l.run = approved.run;
     PERFORM minga_roster_internal.remember_written(this.connection);
+    PERFORM minga_roster_internal.approve_objects(this, approved, connection);
     IF proves THEN
         UPDATE minga_roster.connections c SET unproven = false WHERE c.connection = this.connection;
     END IF;
@@ -269,8 +270,10 @@ BEGIN
             PERFORM minga_roster_internal.drop_held_links(this.connection);
         END IF;
         PERFORM minga_roster_internal.apply_run(run);
+        PERFORM minga_roster_internal.merge_objects(this, true);
         PERFORM minga_roster_internal.end_read(this);
     ELSE
+        PERFORM minga_roster_internal.merge_objects(this, false);
         PERFORM minga_roster_internal.keep_preview(this);
     END IF;
     PERFORM minga_roster_internal.count_changes(run);

@@ -248,6 +248,11 @@ BEGIN
             'parent_contact is off, so contacts are not read.',
             'Turn on both, or turn off both.');
     END IF;
+    IF settings.class_terms = '{}' OR (cardinality(settings.class_terms) > 1 AND settings.class_terms && ARRAY['current', 'all']) THEN
+        PERFORM minga_roster_internal.refuse_parameter('class_terms', settings.class_terms::text,
+            'It must be "current", "all", or sourcedIds or titles of academic sessions, with commas between.',
+            'The default is "current". SELECT sourced_id, title FROM minga_roster.academic_sessions shows them.');
+    END IF;
     IF settings.credentials_expire = '-infinity' THEN
         PERFORM minga_roster_internal.refuse_parameter('credentials_expire', settings.credentials_expire::text,
             'It must be a date, or "infinity" for never.',
@@ -490,6 +495,22 @@ COMMENT ON FUNCTION roster_connect IS
 'unless everything is. The statement is hidden from pg_stat_activity and errors, but log_statement, '
 'log_min_duration_statement, and a misspelled function or parameter name would log it.';
 
+CREATE FUNCTION minga_roster_internal.words_of_list(parameter text, list text) RETURNS text[]
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF list IS NULL THEN
+        RETURN NULL;
+    END IF;
+    RETURN ARRAY(SELECT DISTINCT btrim(w) FROM unnest(CASE WHEN list LIKE '{%' THEN list::text[]
+        ELSE string_to_array(list, ',') END) w WHERE btrim(w) <> '' ORDER BY 1);
+EXCEPTION WHEN invalid_text_representation THEN
+    PERFORM minga_roster_internal.refuse_parameter(parameter, list, 'It is not a list.',
+        'Separate the words with commas, or give an array such as {"Fall, first half",Spring}.');
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.words_of_list(text, text) IS
+'The words of a list with commas between, or of an array as text; NULL for NULL.';
+
 CREATE FUNCTION minga_roster_internal.do_configure(given jsonb, relation regclass)
 RETURNS connections
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -501,7 +522,12 @@ DECLARE
 BEGIN
     SELECT * INTO former FROM minga_roster.connections c WHERE c.connection = former.connection FOR UPDATE;
     -- Most settings are columns; NULL leaves one as it is. The others are told apart below.
-    changed := jsonb_populate_record(former, given - ARRAY['people', 'time_zone', 'app_name', 'token_url']);
+    changed := jsonb_populate_record(former, given - ARRAY['people', 'time_zone', 'app_name', 'token_url',
+        'class_terms', 'class_grades']);
+    changed.class_terms := coalesce(minga_roster_internal.words_of_list('class_terms', given ->> 'class_terms'),
+        changed.class_terms);
+    changed.class_grades := coalesce(minga_roster_internal.words_of_list('class_grades', given ->> 'class_grades'),
+        changed.class_grades);
     changed.client_id := btrim(changed.client_id);
     changed.scope := btrim(changed.scope);
     changed.school_id := minga_roster_internal.clean_school_id(changed.school_id);
@@ -599,8 +625,10 @@ BEGIN
     END IF;
     -- Contacts that were not requested until now have not been read.
     IF changed.unproven
-        OR (changed.delta, changed.parent_contact, changed.clear_parent_contact, changed.client_id)
-            IS DISTINCT FROM (former.delta, former.parent_contact, former.clear_parent_contact, former.client_id)
+        OR (changed.delta, changed.parent_contact, changed.clear_parent_contact, changed.client_id, changed.classes,
+            changed.contacts, changed.birth_dates, changed.class_terms, changed.class_grades)
+            IS DISTINCT FROM (former.delta, former.parent_contact, former.clear_parent_contact, former.client_id,
+                former.classes, former.contacts, former.birth_dates, former.class_terms, former.class_grades)
     THEN
         changed.newest_modified := NULL;
     END IF;
@@ -632,6 +660,8 @@ BEGIN
             unproven_since = changed.unproven_since,
         delta = changed.delta, full_every = changed.full_every, newest_modified = changed.newest_modified,
         filter_unusable = changed.filter_unusable, school_name = changed.school_name,
+        classes = changed.classes, contacts = changed.contacts, birth_dates = changed.birth_dates,
+        class_terms = changed.class_terms, class_grades = nullif(changed.class_grades, '{}'),
         -- An evening that has passed by the new hours was not missed by the old ones.
         enabled_at = CASE WHEN c.automatic AND (changed.sync_at, changed.window_end, changed.time_zone)
                               <> (former.sync_at, former.window_end, former.time_zone)
@@ -664,7 +694,9 @@ CREATE FUNCTION roster_configure(connection text, url text DEFAULT NULL, client_
         season_dates daterange DEFAULT NULL,
     season_percent integer DEFAULT NULL, freeze_dates daterange DEFAULT NULL,
     delta boolean DEFAULT NULL, full_every integer DEFAULT NULL, scope text DEFAULT NULL,
-    clear_parent_contact boolean DEFAULT NULL, guard_update_percent integer DEFAULT NULL)
+    clear_parent_contact boolean DEFAULT NULL, guard_update_percent integer DEFAULT NULL,
+    classes boolean DEFAULT NULL, contacts boolean DEFAULT NULL, birth_dates boolean DEFAULT NULL,
+    class_terms text DEFAULT NULL, class_grades text DEFAULT NULL)
 RETURNS connections
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door_to_people';
 COMMENT ON FUNCTION roster_configure IS

@@ -68,29 +68,33 @@ COMMENT ON FUNCTION minga_roster_internal.delta_overlap() IS
 'How far before the newest known dateLastModified a delta asks: for rows that were saved late, and for servers that '
 'treat the time as local.';
 
-CREATE FUNCTION minga_roster_internal.filter_is_ignored(run bigint, collection text) RETURNS boolean
+CREATE FUNCTION minga_roster_internal.filter_is_ignored(run bigint, collection text, family text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
     this minga_roster.runs := minga_roster_internal.known_run(filter_is_ignored.run);
     -- A server may truncate the requested time to the day, or shift it by its time zone.
     too_old text := to_char((this.modified_since - interval '1 day') AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS');
+    is_ignored boolean;
+    part record;
 BEGIN
-    IF NOT EXISTS (
-        SELECT FROM minga_roster.staged_users s
-        WHERE s.connection = this.connection AND s.collection = filter_is_ignored.collection
-            AND s.date_last_modified COLLATE "C" < too_old COLLATE "C")
-    THEN
+    EXECUTE format('SELECT EXISTS (SELECT FROM minga_roster.%I s WHERE s.connection = $1 AND s.collection = $2 '
+        'AND s.date_last_modified COLLATE "C" < $3 COLLATE "C")', minga_roster_internal.stage_of(family))
+    INTO is_ignored USING this.connection, filter_is_ignored.collection, too_old;
+    IF NOT is_ignored THEN
         RETURN false;
     END IF;
     UPDATE minga_roster.connections c SET filter_unusable = true WHERE c.connection = this.connection;
-    DELETE FROM minga_roster.staged_users s WHERE s.connection = this.connection;
+    FOR part IN SELECT p.* FROM minga_roster_internal.stage_partitions(this.connection, false) p
+        WHERE p.parent <> 'staged_orgs' LOOP
+        EXECUTE format('DELETE FROM %s', part.partition);
+    END LOOP;
     DELETE FROM minga_roster.collections c WHERE c.run = this.run;
     UPDATE minga_roster.runs r SET is_full = NULL, rows_staged = 0, rows_expected = NULL WHERE r.run = this.run;
     RETURN true;
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.filter_is_ignored(bigint, text) IS
+COMMENT ON FUNCTION minga_roster_internal.filter_is_ignored(bigint, text, text) IS
 'Whether a delta received rows of the collection that are older than requested. If so, this run becomes a full read, '
 'and so do later ones.';
 

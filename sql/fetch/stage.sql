@@ -1,5 +1,5 @@
--- The stage: one partition of users and one of orgs for each connection, and what is corrected in them once they are
--- filled.
+-- The stage: one partition of users and one of orgs for each connection, more for those that roster classes or birth
+-- dates, and what is corrected in them once they are filled.
 
 CREATE FUNCTION minga_roster_internal.fallbacks_of(entry jsonb) RETURNS text[]
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -13,6 +13,15 @@ END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.fallbacks_of(jsonb) IS
 'The fallback paths of an entry of sis.collections, in order.';
+
+CREATE FUNCTION minga_roster_internal.stage_of(family text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE family WHEN 'session' THEN 'staged_academic_sessions' WHEN 'course' THEN 'staged_courses'
+        WHEN 'class' THEN 'staged_classes' WHEN 'enrollment' THEN 'staged_enrollments'
+        WHEN 'demographics' THEN 'staged_demographics' ELSE 'staged_users' END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.stage_of(text) IS
+'The table of the stage that takes the rows of a collection of the family.';
 
 CREATE FUNCTION minga_roster_internal.fields_to_read(connection connections, family text, is_rostered boolean)
 RETURNS text
@@ -33,7 +42,7 @@ BEGIN
                 THEN 'metadata' END)
         FROM (
             SELECT is_rostered AND family <> 'contact' AS is_account, (connection).base_url LIKE '%/v1p2%' AS is_1_2,
-                is_rostered AND (connection).parent_contact AS contacts,
+                is_rostered AND ((connection).parent_contact OR (connection).contacts) AS contacts,
                 (SELECT s.campus_metadata FROM minga_roster.sis s WHERE s.sis = (connection).sis) AS has_metadata,
                 (SELECT p.columns FROM minga_roster.people_relations p
                     WHERE p.relation = (connection).people) AS columns
@@ -47,15 +56,16 @@ COMMENT ON FUNCTION minga_roster_internal.fields_to_read(connections, text, bool
 
 CREATE FUNCTION minga_roster_internal.collections_to_read(connection text, since timestamptz DEFAULT NULL,
     OUT "position" integer, OUT collection text, OUT family text, OUT path text, OUT fallbacks text[],
-    OUT roles text[], OUT filtered boolean, OUT is_rostered boolean, OUT fields text)
+    OUT roles text[], OUT filtered boolean, OUT is_rostered boolean, OUT fields text, OUT round integer,
+    OUT instead_of text)
 RETURNS SETOF record
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
     WITH entry AS (
-        SELECT c.connection, c.parent_contact, e.position, e.entry->>'collection' AS collection,
-            e.entry->>'family' AS family, a.categories, e.entry->>'path' AS path,
+        SELECT c.connection, c.parent_contact OR c.contacts AS with_contacts, e.position,
+            e.entry->>'collection' AS collection, e.entry->>'family' AS family, a.categories, e.entry->>'path' AS path,
             minga_roster_internal.fallbacks_of(e.entry) AS fallbacks,
             ARRAY(SELECT lower(r) FROM jsonb_array_elements_text(e.entry->'roles') AS r) AS roles,
             EXISTS (SELECT FROM minga_roster.toggles t
@@ -68,19 +78,33 @@ BEGIN
         WHERE c.connection = collections_to_read.connection
     )
     SELECT e.position::integer, e.collection, e.family, p.path, p.fallbacks, e.roles, p.path <> e.path, e.is_rostered,
-        minga_roster_internal.fields_to_read(e.row, e.family, e.is_rostered)
+        minga_roster_internal.fields_to_read(e.row, e.family, e.is_rostered), 0, NULL::text
     FROM entry e
     -- Which staff rows are one person can be told only from the complete list.
     CROSS JOIN LATERAL (SELECT CASE WHEN e.family = 'staff' THEN NULL ELSE since END AS since) AS wanted
     CROSS JOIN LATERAL (SELECT minga_roster_internal.with_filter(e.path, wanted.since) AS path,
         ARRAY(SELECT minga_roster_internal.with_filter(f.path, wanted.since)
             FROM unnest(e.fallbacks) WITH ORDINALITY AS f (path, nth) ORDER BY f.nth) AS fallbacks) AS p
-    WHERE (e.family <> 'contact' OR e.parent_contact)
+    WHERE (e.family <> 'contact' OR e.with_contacts)
         AND (e.is_rostered OR (e.family <> 'contact' AND EXISTS (
             SELECT FROM minga_roster.toggles t JOIN entry other ON other.family = e.family
                 AND t.category = ANY (other.categories)
             WHERE t.connection = e.connection AND t.roster AND t.archive)))
-    ORDER BY e.position;
+    UNION ALL
+    SELECT 1000 + e.position::integer, e.entry ->> 'collection', e.entry ->> 'family', p.path, p.fallbacks, '{}',
+        p.path <> e.entry ->> 'path', true, NULL,
+        CASE WHEN e.entry ->> 'family' = 'demographics' OR e.entry ? 'instead_of' THEN 2 ELSE 1 END,
+        e.entry ->> 'instead_of'
+    FROM minga_roster.connections c
+    JOIN minga_roster.sis s USING (sis)
+    CROSS JOIN LATERAL jsonb_array_elements(s.object_collections) WITH ORDINALITY AS e (entry, position)
+    CROSS JOIN LATERAL (SELECT minga_roster_internal.with_filter(e.entry ->> 'path', since) AS path,
+        ARRAY(SELECT minga_roster_internal.with_filter(f.path, since)
+            FROM unnest(minga_roster_internal.fallbacks_of(e.entry)) WITH ORDINALITY AS f (path, nth)
+            ORDER BY f.nth) AS fallbacks) AS p
+    WHERE c.connection = collections_to_read.connection
+        AND CASE WHEN e.entry ->> 'family' = 'demographics' THEN c.birth_dates ELSE c.classes END
+    ORDER BY 1;
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.collections_to_read(text, timestamptz) IS
@@ -88,7 +112,9 @@ COMMENT ON FUNCTION minga_roster_internal.collections_to_read(text, timestamptz)
 'in which a rostered category is archived, because absence is judged by family; contacts if parent contacts are on and '
 'students are rostered. since: for students and contacts, only later changes, if the preset''s filter leaves room for '
 'that; such a collection is filtered. roles: the roles kept from an endpoint that is not the school''s own; NULL for '
-'all. is_rostered: whether one of its categories is. fields: what is requested of each row.';
+'all. is_rostered: whether one of its categories is. fields: what is requested of each row; NULL for objects, which the '
+'library knows. Behind these, with classes or birth_dates on, the preset''s lists of objects. round: lists of one round '
+'are read side by side. instead_of: read only if that list of an earlier round was denied.';
 
 CREATE FUNCTION minga_roster_internal.make_member(partition regclass, is_member boolean) RETURNS void
 LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'roster_make_member';
@@ -102,7 +128,7 @@ RETURNS record
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT coalesce(array_agg(r.roster_role) FILTER (WHERE t.roster), '{}'),
         coalesce(array_agg(r.roster_role) FILTER (WHERE NOT t.roster), '{}'),
-        coalesce(array_agg(r.roster_role) FILTER (WHERE r.category = 'contact' AND c.parent_contact
+        coalesce(array_agg(r.roster_role) FILTER (WHERE r.category = 'contact' AND (c.parent_contact OR c.contacts)
             AND (SELECT s.roster FROM minga_roster.toggles s
                 WHERE s.connection = c.connection AND s.category = 'student')), '{}')
     FROM minga_roster.connections c
@@ -128,7 +154,7 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.begin_staging(bigint) IS
 'roles_to_stage, and remembers those with keys alone in the run, since toggles may change before its plan.';
 
-CREATE FUNCTION minga_roster_internal.stage_partitions(connection text, OUT parent text, OUT partition text)
+CREATE FUNCTION minga_roster_internal.stage_partitions(connection text, is_all boolean, OUT parent text, OUT partition text)
 RETURNS SETOF record
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -136,12 +162,15 @@ BEGIN
     RETURN QUERY
     SELECT p.parent, format('minga_roster_internal.%I', format('%s_%s', p.parent, c.number))
     FROM minga_roster.connections c
-    CROSS JOIN (VALUES ('staged_users'), ('staged_orgs')) AS p (parent)
-    WHERE c.connection = stage_partitions.connection;
+    CROSS JOIN (VALUES ('staged_users', false, false), ('staged_orgs', false, false),
+        ('staged_academic_sessions', true, false), ('staged_courses', true, false), ('staged_classes', true, false),
+        ('staged_enrollments', true, false), ('staged_demographics', false, true)) AS p (parent, of_classes, of_births)
+    WHERE c.connection = stage_partitions.connection AND (NOT p.of_classes OR c.classes OR is_all)
+        AND (NOT p.of_births OR c.birth_dates OR is_all);
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.stage_partitions(text) IS
-'The partitions that the stage of a connection has, or will have.';
+COMMENT ON FUNCTION minga_roster_internal.stage_partitions(text, boolean) IS
+'The partitions that the stage of a connection needs; is_all: that it may have.';
 
 CREATE FUNCTION minga_roster_internal.empty_member(partition regclass) RETURNS boolean
 LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'roster_empty_member';
@@ -156,7 +185,7 @@ DECLARE
 BEGIN
     DELETE FROM minga_roster.stages g WHERE g.connection = empty_stage.connection;
     FOR partition IN
-        SELECT p.partition FROM minga_roster_internal.stage_partitions(empty_stage.connection) p
+        SELECT p.partition FROM minga_roster_internal.stage_partitions(empty_stage.connection, true) p
         WHERE pg_relation_size(to_regclass(p.partition)) > 0
     LOOP
         CONTINUE WHEN NOT waits AND minga_roster_internal.empty_member(partition::regclass);
@@ -193,7 +222,7 @@ DECLARE
 BEGIN
     FOR idle IN
         SELECT c.connection FROM minga_roster.connections c
-        WHERE EXISTS (SELECT FROM minga_roster_internal.stage_partitions(c.connection) p
+        WHERE EXISTS (SELECT FROM minga_roster_internal.stage_partitions(c.connection, true) p
                 WHERE pg_relation_size(to_regclass(p.partition)) > 0)
             AND minga_roster_internal.try_run_lock('connection', c.number)
         LIMIT at_once
@@ -206,27 +235,36 @@ COMMENT ON FUNCTION minga_roster_internal.empty_idle_stages() IS
 'With minga_roster.keep_stage off: empties what was locked when a run ended, what a run that died left, and what runs '
 'left while the setting was on.';
 
-CREATE FUNCTION minga_roster_internal.prepare_stage(connection text) RETURNS void
+CREATE FUNCTION minga_roster_internal.make_partitions(connection text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET default_tablespace = '' AS $$
 DECLARE
     part record;
 BEGIN
-    PERFORM minga_roster_internal.empty_stage(prepare_stage.connection, waits => true);
     -- Each fetch empties the stage, so there is nothing to vacuum, and statistics would be those of another evening.
     FOR part IN
-        SELECT p.* FROM minga_roster_internal.stage_partitions(prepare_stage.connection) p
+        SELECT p.* FROM minga_roster_internal.stage_partitions(make_partitions.connection, false) p
         WHERE to_regclass(p.partition) IS NULL
     LOOP
         EXECUTE format('CREATE UNLOGGED TABLE %s (LIKE minga_roster.%I) WITH (autovacuum_enabled = off, '
             'toast.autovacuum_enabled = off)', part.partition, part.parent);
         EXECUTE format('ALTER TABLE minga_roster.%I ATTACH PARTITION %s FOR VALUES IN (%L)',
-            part.parent, part.partition, prepare_stage.connection);
+            part.parent, part.partition, make_partitions.connection);
         PERFORM minga_roster_internal.make_member(part.partition::regclass, true);
     END LOOP;
 END
 $$;
+COMMENT ON FUNCTION minga_roster_internal.make_partitions(text) IS
+'Creates the missing partitions of the stage of a connection, unlogged and members of the extension.';
+
+CREATE FUNCTION minga_roster_internal.prepare_stage(connection text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM minga_roster_internal.empty_stage(prepare_stage.connection, waits => true);
+    PERFORM minga_roster_internal.make_partitions(prepare_stage.connection);
+END
+$$;
 COMMENT ON FUNCTION minga_roster_internal.prepare_stage(text) IS
-'Empties the stage of a connection, and creates its missing partitions, unlogged and members of the extension.';
+'Empties the stage of a connection, and creates its missing partitions.';
 
 CREATE FUNCTION minga_roster_internal.drop_stage(connection text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -235,7 +273,7 @@ DECLARE
 BEGIN
     DELETE FROM minga_roster.stages g WHERE g.connection = drop_stage.connection;
     FOR partition IN
-        SELECT to_regclass(p.partition) FROM minga_roster_internal.stage_partitions(drop_stage.connection) p
+        SELECT to_regclass(p.partition) FROM minga_roster_internal.stage_partitions(drop_stage.connection, true) p
     LOOP
         CONTINUE WHEN partition IS NULL;
         PERFORM minga_roster_internal.make_member(partition, false);
@@ -246,34 +284,33 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.drop_stage(text) IS
 'Removes the partitions of a connection from the extension and drops them, if there are any.';
 
-CREATE FUNCTION minga_roster_internal.distinct_staged(connection text, collection text) RETURNS bigint
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET work_mem = '1MB'
-    SET plan_cache_mode = force_custom_plan AS $$
+CREATE FUNCTION minga_roster_internal.distinct_staged(connection text, collection text, family text) RETURNS bigint
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET work_mem = '1MB' AS $$
+DECLARE
+    amount bigint;
 BEGIN
-    RETURN (
-        SELECT count(DISTINCT s.sourced_id)
-        FROM minga_roster.staged_users s
-        WHERE s.connection = distinct_staged.connection AND s.collection = distinct_staged.collection);
+    EXECUTE format('SELECT count(DISTINCT s.sourced_id) FROM minga_roster.%I s WHERE s.connection = $1 '
+        'AND s.collection = $2', minga_roster_internal.stage_of(family)) INTO amount USING connection, collection;
+    RETURN amount;
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.distinct_staged(text, text) IS
+COMMENT ON FUNCTION minga_roster_internal.distinct_staged(text, text, text) IS
 'How many different sourcedIds a collection listed, including those elsewhere. Its memory use does not grow with the '
 'roster.';
 
-CREATE FUNCTION minga_roster_internal.count_new(connection text, collection text, ids bigint[]) RETURNS bigint
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET work_mem = '1MB'
-    SET plan_cache_mode = force_custom_plan AS $$
+CREATE FUNCTION minga_roster_internal.count_new(connection text, collection text, family text, ids bigint[])
+RETURNS bigint
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET work_mem = '1MB' AS $$
+DECLARE
+    amount bigint;
 BEGIN
-    RETURN (
-        SELECT count(*)
-        FROM (SELECT unnest(count_new.ids)
-              EXCEPT
-              SELECT hashtextextended(s.sourced_id, 0)
-              FROM minga_roster.staged_users s
-              WHERE s.connection = count_new.connection AND s.collection = count_new.collection) AS unknown);
+    EXECUTE format('SELECT count(*) FROM (SELECT unnest($3) EXCEPT SELECT hashtextextended(s.sourced_id, 0) '
+        'FROM minga_roster.%I s WHERE s.connection = $1 AND s.collection = $2) AS unknown',
+        minga_roster_internal.stage_of(family)) INTO amount USING connection, collection, ids;
+    RETURN amount;
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.count_new(text, text, bigint[]) IS
+COMMENT ON FUNCTION minga_roster_internal.count_new(text, text, text, bigint[]) IS
 'How many of these sourcedIds, given as hashes, the collection has not listed yet, including those elsewhere.';
 
 CREATE FUNCTION minga_roster_internal.learn_fact(connection text, fact text, value text, run bigint) RETURNS void
@@ -343,7 +380,10 @@ BEGIN
         store_collection.proof, store_collection.pages, store_collection.rows, store_collection.distinct_ids,
         store_collection.claimed_total, store_collection.without_id, store_collection.elsewhere,
         store_collection.fallback, store_collection.detail, store_collection.weak_cause);
-    IF store_collection.elsewhere > 0 THEN
+    IF store_collection.elsewhere > 0 AND minga_roster_internal.stage_of(family) <> 'staged_users' THEN
+        EXECUTE format('DELETE FROM minga_roster.%I s WHERE s.connection = $1 AND s.collection = $2 AND s.elsewhere',
+            minga_roster_internal.stage_of(family)) USING store_collection.connection, store_collection.collection;
+    ELSIF store_collection.elsewhere > 0 THEN
         PERFORM minga_roster_internal.remove_elsewhere(run, connection, collection);
     END IF;
 END
@@ -375,6 +415,46 @@ END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.remember_school(text) IS
 'Stores the name of the school with its connection, because the stage is empty after a failed fetch and on a standby.';
+
+CREATE FUNCTION minga_roster_internal.settle_objects(run bigint, connection text, repeats boolean) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET work_mem = '1MB' SET enable_hashagg = off AS $$
+DECLARE
+    part record;
+BEGIN
+    FOR part IN SELECT p.* FROM minga_roster_internal.stage_partitions(settle_objects.connection, false) p
+        WHERE repeats AND p.parent NOT IN ('staged_users', 'staged_orgs') LOOP
+        -- One row for each ID: the latest.
+        EXECUTE minga_roster_internal.fill_template($statement$
+            DELETE FROM {stage} s
+            USING (
+                SELECT d.ctid AS place, row_number() OVER (PARTITION BY d.sourced_id
+                    ORDER BY d.date_last_modified COLLATE "C" DESC NULLS LAST, d.collection, d.ctid) AS nth
+                FROM {stage} d
+                WHERE d.sourced_id IN (SELECT t.sourced_id FROM {stage} t GROUP BY t.sourced_id HAVING count(*) > 1)
+            ) d
+            WHERE s.ctid = d.place AND d.nth > 1
+        $statement$, 'stage', part.partition);
+    END LOOP;
+    -- A list that is denied is not missed if others took its place.
+    WITH replaced AS (
+        DELETE FROM minga_roster.collections c
+        USING minga_roster.connections n
+        JOIN minga_roster.sis s ON s.sis = n.sis
+        WHERE n.connection = settle_objects.connection AND c.run = settle_objects.run AND c.weak_cause = 'denied'
+            AND EXISTS (SELECT FROM jsonb_array_elements(s.object_collections) e (entry)
+                JOIN minga_roster.collections o ON o.run = c.run AND o.collection = e.entry ->> 'collection'
+                WHERE e.entry ->> 'instead_of' = c.collection AND o.weak_cause IS DISTINCT FROM 'denied')
+        RETURNING c.collection, s.object_collections
+    )
+    UPDATE minga_roster.collections c
+    SET detail = concat_ws(' ', c.detail, format('Read in place of the list of %s, which is denied.', r.collection))
+    FROM replaced r CROSS JOIN LATERAL jsonb_array_elements(r.object_collections) e (entry)
+    WHERE c.run = settle_objects.run AND c.collection = e.entry ->> 'collection'
+        AND e.entry ->> 'instead_of' = r.collection;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.settle_objects(bigint, text, boolean) IS
+'Of objects keeps one row for each sourcedId, and forgets a denied list in whose place others were read.';
 
 CREATE FUNCTION minga_roster_internal.settle_stage(run bigint, connection text, staged bigint DEFAULT NULL,
     repeats boolean DEFAULT true, without_role boolean DEFAULT true, several_roles boolean DEFAULT true) RETURNS bigint
@@ -502,6 +582,7 @@ BEGIN
     IF repeats OR contacts <> '{}' OR staged IS NULL THEN
         EXECUTE format('SELECT count(*) FROM %s', partition) INTO staged;
     END IF;
+    PERFORM minga_roster_internal.settle_objects(settle_stage.run, settle_stage.connection, repeats);
     DELETE FROM minga_roster.stages g WHERE g.connection = settle_stage.connection;
     INSERT INTO minga_roster.stages (connection, run, is_full, has_contacts)
     SELECT settle_stage.connection, r.run, r.is_full IS NOT FALSE, contacts <> '{}'

@@ -49,7 +49,7 @@ BEGIN
             'preferred_name', sum(l.preferred_name), 'email', sum(l.email), 'username', sum(l.username),
             'identifier', sum(l.identifier), 'grade', CASE WHEN map ? 'grade' THEN sum(l.grade) END,
             'phone', CASE WHEN map ? 'phone' THEN sum(l.phone) END,
-            'agents', CASE WHEN connection.parent_contact THEN sum(l.agents) END))
+            'agents', CASE WHEN connection.parent_contact OR connection.contacts THEN sum(l.agents) END))
     FROM plan_listed_roles l JOIN plan_rules r ON r.roster_role = l.role
     WHERE r.rostered AND l.people > 0
     GROUP BY r.category;

@@ -66,7 +66,7 @@ BEGIN
     FROM plan_outcomes o
     WHERE s.connection = note_outcomes.connection.connection AND s.ctid = ANY (ARRAY(SELECT place FROM plan_outcomes))
         AND s.ctid = o.place AND s.outcome IS DISTINCT FROM o.outcome;
-    IF connection.parent_contact THEN
+    IF connection.parent_contact OR connection.contacts THEN
         UPDATE minga_roster.staged_users s SET outcome = 'contact'
         FROM plan_rules r
         WHERE s.connection = note_outcomes.connection.connection AND r.roster_role = s.role AND r.category = 'contact'
@@ -80,7 +80,7 @@ CREATE FUNCTION minga_roster_internal.count_outcomes(run runs, connection connec
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 DECLARE
     contact_roles text[] := ARRAY(SELECT r.roster_role FROM plan_rules r
-        WHERE r.family = 'contact' AND connection.parent_contact);
+        WHERE r.family = 'contact' AND (connection.parent_contact OR connection.contacts));
     listed bigint;
     contacts bigint;
     counted bigint;
@@ -100,7 +100,7 @@ BEGIN
         SELECT p.category, 'unchanged', p.rows FROM plan_plain_rows p
         UNION ALL
         SELECT 'contact', 'contact', contacts - (SELECT count(*) FROM plan_outcomes o WHERE o.category = 'contact')
-        WHERE connection.parent_contact
+        WHERE (connection.parent_contact OR connection.contacts)
     ) n
     GROUP BY n.category, n.outcome
     HAVING sum(n.rows) <> 0;

@@ -7,13 +7,28 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestl
 DECLARE
     is_partial boolean;
 BEGIN
-    IF NOT connection.parent_contact THEN
+    IF NOT (connection.parent_contact OR connection.contacts) THEN
         RETURN;
     END IF;
     is_partial := EXISTS (SELECT FROM minga_roster.runs r
             WHERE r.run = choose_parents.run AND r.is_full IS FALSE)
         OR EXISTS (SELECT FROM minga_roster.collections c
             WHERE c.run = choose_parents.run AND c.family = 'contact' AND (NOT c.complete OR c.without_id > 0));
+    -- A relationship may stand with either of the two; what is said both ways is not said.
+    INSERT INTO plan_relationships (one, other, guardian, type)
+    SELECT n.one, n.other, CASE WHEN bool_or(n.guardian) = bool_and(n.guardian)
+        THEN bool_or(n.guardian) END,
+        CASE WHEN min(n.type) = max(n.type) THEN lower(min(n.type)) END
+    FROM (
+        SELECT unnest(ARRAY[u.sourced_id, e.entry ->> 'id']) COLLATE "C" AS one,
+            unnest(ARRAY[e.entry ->> 'id', u.sourced_id]) COLLATE "C" AS other,
+            (e.entry ->> 'guardian')::boolean AS guardian, e.entry ->> 'type' AS type
+        FROM minga_roster.staged_users u CROSS JOIN LATERAL jsonb_array_elements(u.relationships) AS e (entry)
+        WHERE u.connection = choose_parents.connection.connection
+            AND (SELECT p.campus_metadata FROM minga_roster.sis p WHERE p.sis = choose_parents.connection.sis)
+    ) n
+    GROUP BY n.one, n.other;
+    ANALYZE plan_relationships (one);
     -- If the first contact cannot be read, the next one is not the right one either; nor if a row might be a contact's.
     INSERT INTO plan_parents
     WITH unread AS MATERIALIZED (
@@ -29,20 +44,6 @@ BEGIN
             OVER (ORDER BY r.rank ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS passed
         FROM (SELECT c.rank, string_agg(c.roster_role, ' or ' ORDER BY c.roster_role) AS roles
             FROM plan_rules c WHERE c.family = 'contact' GROUP BY c.rank) r
-    ), said AS MATERIALIZED (
-        -- A relationship may stand with either of the two; what is said both ways is not said.
-        SELECT n.one, n.other, CASE WHEN bool_or(n.guardian) = bool_and(n.guardian)
-            THEN bool_or(n.guardian) END AS guardian,
-            CASE WHEN min(n.type) = max(n.type) THEN lower(min(n.type)) END AS type
-        FROM (
-            SELECT unnest(ARRAY[u.sourced_id, e.entry ->> 'id']) COLLATE "C" AS one,
-                unnest(ARRAY[e.entry ->> 'id', u.sourced_id]) COLLATE "C" AS other,
-                (e.entry ->> 'guardian')::boolean AS guardian, e.entry ->> 'type' AS type
-            FROM minga_roster.staged_users u CROSS JOIN LATERAL jsonb_array_elements(u.relationships) AS e (entry)
-            WHERE u.connection = choose_parents.connection.connection
-                AND (SELECT p.campus_metadata FROM minga_roster.sis p WHERE p.sis = choose_parents.connection.sis)
-        ) n
-        GROUP BY n.one, n.other
     )
     SELECT c.sourced_id, c.name, c.email, c.phone,
         CASE WHEN c.guardian THEN concat('guardian by the SIS', ': ' || c.type, CASE
@@ -50,9 +51,9 @@ BEGIN
             ELSE concat(c.role, ': ', w.passed, CASE WHEN c.others_ruled_out
                 THEN 'by the SIS others are no guardian; ' END,
                 CASE WHEN c.several THEN format('first %s in the order of agents', w.roles)
-                    ELSE format('only %s', w.roles) END) END
+                    ELSE format('only %s', w.roles) END) END, c.contact_id
     FROM (
-        SELECT DISTINCT ON (s.sourced_id) s.sourced_id, g.damaged,
+        SELECT DISTINCT ON (s.sourced_id) s.sourced_id, g.sourced_id AS contact_id, g.damaged,
             concat_ws(' ', g.given_name, g.family_name) AS name, g.email, g.phone, g.role, gr.rank,
             n.guardian, n.type, n.guardian IS NULL AND bool_or(NOT n.guardian) OVER (PARTITION BY s.sourced_id,
                 gr.rank) IS TRUE AS others_ruled_out,
@@ -62,7 +63,7 @@ BEGIN
         CROSS JOIN LATERAL unnest(s.agent_ids) WITH ORDINALITY AS a (id, position)
         JOIN minga_roster.staged_users g ON g.connection = connection.connection AND g.sourced_id = a.id COLLATE "C"
         LEFT JOIN plan_rules gr ON gr.roster_role = g.role
-        LEFT JOIN said n ON n.one = s.sourced_id AND n.other = g.sourced_id
+        LEFT JOIN plan_relationships n ON n.one = s.sourced_id AND n.other = g.sourced_id
         WHERE s.connection = connection.connection AND g.status IS DISTINCT FROM 'tobedeleted'
             AND (gr.family = 'contact' OR (g.damaged AND gr.roster_role IS NULL))
             AND (g.damaged OR g.given_name IS NOT NULL OR g.family_name IS NOT NULL)

@@ -229,7 +229,7 @@ BEGIN
             THEN 'LEFT JOIN plan_parents t ON t.sourced_id = s.sourced_id' ELSE '' END,
         'plain', minga_roster_internal.plain_terms(connection),
         'condition', condition,
-        'contacts_too', (NOT (connection).parent_contact)::text));
+        'contacts_too', (NOT ((connection).parent_contact OR (connection).contacts))::text));
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.open_rows_query(connections, text) IS

@@ -160,6 +160,21 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.find_person(regclass, text, text) IS
 'The names and keys of a person as the people relation has them; no row if the site has no such person.';
 
+CREATE FUNCTION minga_roster_internal.forget_objects(relation text, id text, connections text[], ids text[])
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    amount bigint;
+BEGIN
+    EXECUTE format('DELETE FROM minga_roster.%I t USING unnest($1, $2) o (connection, id) '
+        'WHERE t.connection = o.connection AND t.%I = o.id COLLATE "C"', relation, id) USING connections, ids;
+    GET DIAGNOSTICS amount = ROW_COUNT;
+    RETURN amount;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.forget_objects(text, text, text[], text[]) IS
+'Deletes the rows of a table that name one of these sourcedIds in the column, and returns how many there were.';
+
 CREATE FUNCTION minga_roster_internal.do_forget(site text, person_id text, sourced_id text, OUT place text,
     OUT erased bigint, OUT remains text) RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -415,6 +430,24 @@ BEGIN
     WHERE r.run = p.run AND r.site = wanted_site AND (p.person_id = person
         OR EXISTS (SELECT FROM unnest(own_connections, own_ids) o (connection, id)
             WHERE o.connection = r.connection AND o.id COLLATE "C" = p.sourced_id));
+    GET DIAGNOSTICS erased = ROW_COUNT;
+    total := total + erased;
+    RETURN NEXT;
+    FOR one IN SELECT v.relation, v.id FROM (VALUES ('user_rows', 'sourced_id'), ('enrollment_rows', 'user_id'),
+        ('contact_rows', 'student_id'), ('contact_rows', 'sourced_id'), ('staged_enrollments', 'user_id'),
+        ('staged_demographics', 'sourced_id')) v (relation, id) LOOP
+        number := minga_roster_internal.forget_objects(one.relation, one.id, own_connections, own_ids);
+        erased := number + CASE WHEN one.relation LIKE 'staged%' THEN 0 ELSE
+            minga_roster_internal.forget_objects(one.relation || '_versions', one.id, own_connections, own_ids) END;
+        place := format('%s (%s)', one.relation, one.id);
+        total := total + erased;
+        RETURN NEXT;
+    END LOOP;
+    place := 'held_objects';
+    DELETE FROM minga_roster.held_objects h USING minga_roster.runs r
+    WHERE r.run = h.run AND r.site = wanted_site AND EXISTS (
+        SELECT FROM unnest(own_connections, own_ids) o (connection, id)
+        WHERE o.connection = r.connection AND o.id COLLATE "C" IN (h.sourced_id, h.student_id));
     GET DIAGNOSTICS erased = ROW_COUNT;
     total := total + erased;
     RETURN NEXT;

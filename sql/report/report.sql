@@ -67,11 +67,25 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.counted_people(text, bigint) IS
 '"1 student", "12 staff members"; without a category "3 rows".';
 
+CREATE FUNCTION minga_roster_internal.object_words(object text, number bigint) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT minga_roster_internal.figures(number, CASE object WHEN 'academic_session' THEN 'term'
+        WHEN 'user' THEN 'SIS record' ELSE object END,
+        CASE object WHEN 'academic_session' THEN 'terms' WHEN 'class' THEN 'classes' WHEN 'user' THEN 'SIS records'
+            ELSE object || 's' END)
+$$;
+COMMENT ON FUNCTION minga_roster_internal.object_words(text, bigint) IS '"3 classes", for objects of this kind.';
+
 CREATE FUNCTION minga_roster_internal.unread_means(family text) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE family WHEN 'student' THEN 'No students are archived.' WHEN 'staff'
         THEN 'No teachers, staff members or administrators are archived.'
+        WHEN 'session' THEN 'Terms may be missing.' WHEN 'course' THEN 'Courses may be missing.'
+        WHEN 'class' THEN 'Classes may be missing, and none ends.'
+        WHEN 'enrollment' THEN 'Enrollments may be missing, and none ends.'
+        WHEN 'demographics' THEN 'Birth dates may be missing.'
         ELSE 'Parent contacts may be missing.' END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.unread_means(text) IS

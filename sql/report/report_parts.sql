@@ -69,6 +69,20 @@ AS $$
              FROM counted c WHERE c.action = w.action AND c.number > 0
                 AND c.category IN ('student', 'teacher', 'staff', 'admin')) AS who
         FROM words w
+        UNION ALL
+        SELECT 20 + o.place, o.label, r.listed, concat_ws(', ',
+            minga_roster_internal.figure(nullif(r.added, 0)) || ' added',
+            minga_roster_internal.figure(nullif(r.changed, 0)) || ' changed',
+            minga_roster_internal.figure(nullif(r.returned, 0)) || ' listed again',
+            minga_roster_internal.figure(nullif(r.ended, 0)) || ' ended',
+            minga_roster_internal.figure(nullif(r.held, 0)) || ' on hold',
+            minga_roster_internal.figure(nullif(r.unknown_user, 0)) || ' of unknown users',
+            minga_roster_internal.figure(nullif(r.unknown_class, 0)) || ' of unknown classes')
+        FROM minga_roster.run_objects r
+        JOIN (VALUES (1, 'academic_session', 'Terms'), (2, 'course', 'Courses'), (3, 'class', 'Classes'),
+            (4, 'enrollment', 'Enrollments'), (5, 'contact', 'Contacts of students')) o (place, object, label)
+            USING (object)
+        WHERE r.run = (facts.run).run
     )
     SELECT jsonb_agg(jsonb_build_array(l.label, minga_roster_internal.figure(l.number), coalesce(l.who, ''))
         ORDER BY l.place)

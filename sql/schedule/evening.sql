@@ -767,6 +767,7 @@ BEGIN
         AND (minga_roster_internal.setting('smtp_url') = '' OR o.cause IS NOT NULL);
 
     IF extract(minute FROM now) = 0 THEN
+        PERFORM minga_roster_internal.prune_history();
         PERFORM minga_roster_internal.erase_archived();
         -- Once an hour, because it reads all details that pg_cron keeps.
         PERFORM minga_roster_internal.cron('trim');
@@ -777,5 +778,5 @@ COMMENT ON FUNCTION minga_roster_internal.apply_retention() IS
 'Deletes changes and stored link data older than minga_roster.keep_changes days (at least 8), runs, mail, and '
 'connections that were retired with their links, older than keep_runs days (at least 8), audit older than keep_audit '
 'days (at least 8), and pg_cron''s details of the extension''s job older than a day; at most 10,000 rows of each per '
-'call. Once an hour erase_archived. Gives up mail that waited five days for the mail server. Keeps held changes '
-'that can still be approved. Removes nothing while the clock is in doubt (clock_holds).';
+'call. Once an hour prune_history and erase_archived. Gives up mail that waited five days for the mail server. Keeps '
+'held changes that can still be approved. Removes nothing while the clock is in doubt (clock_holds).';

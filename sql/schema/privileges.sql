@@ -89,13 +89,15 @@ BEGIN
         ), objects (kind, name, privilege, acl, is_public) AS (
             SELECT 'ROUTINE', p.oid::regprocedure::text, 'EXECUTE', p.proacl,
                 coalesce(f.level <> 'dba', false) OR (p.pronamespace = 'minga_roster_internal'::regnamespace
-                    AND p.proname IN ('sites_of', 'sees_all', 'districts_of', 'holder', 'server_origin', 'usable_zone'))
+                    AND p.proname IN ('sites_of', 'sees_all', 'clock', 'districts_of', 'holder', 'server_origin',
+                        'usable_zone'))
             FROM members m JOIN pg_proc p ON p.oid = m.objid
                 LEFT JOIN minga_roster_internal.function_levels f ON f.function = p.proname
             WHERE m.classid = 'pg_proc'::regclass
             UNION ALL
             SELECT 'TABLE', c.oid::regclass::text, 'SELECT', c.relacl, CASE c.relkind
-                WHEN 'v' THEN c.relnamespace = 'minga_roster'::regnamespace OR c.relname = 'latest_plans'
+                WHEN 'v' THEN c.relnamespace = 'minga_roster'::regnamespace 
+                    OR c.relname IN ('latest_plans', 'class_members', 'class_terms')
                 ELSE coalesce(t.level <> 'dba', false) END
             FROM members m JOIN pg_class c ON c.oid = m.objid
                 LEFT JOIN minga_roster_internal.table_levels t ON t.relation = c.relname

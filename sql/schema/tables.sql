@@ -16,7 +16,8 @@ CREATE TABLE sis (
     builtin boolean NOT NULL DEFAULT false,
     page_size_limit integer NOT NULL DEFAULT 50000 CHECK (page_size_limit BETWEEN 1 AND 50000),
     max_requests_limit integer NOT NULL DEFAULT 16 CHECK (max_requests_limit BETWEEN 1 AND 16),
-    campus_metadata boolean NOT NULL DEFAULT false
+    campus_metadata boolean NOT NULL DEFAULT false,
+    object_collections jsonb NOT NULL DEFAULT '[]' CHECK (jsonb_typeof(object_collections) = 'array')
 );
 COMMENT ON TABLE sis IS
 'Presets: what is known about a student information system. To add a product, add a row here and rows in role_rules.';
@@ -38,6 +39,9 @@ COMMENT ON COLUMN sis.collections IS
 '[category, …], "path": path below the root with {school} for the School ID, "fallback": a path or an array of paths, '
 'each used if the one before it does not exist or is denied (401 does not count), "roles": roles kept from a path '
 'without {school}}. A row without a role from a path with {school} of one category gets that category''s first role.';
+COMMENT ON COLUMN sis.object_collections IS
+'What is read besides people, as in collections, with the families session, course, class, enrollment and '
+'demographics. "instead_of": another of these collections; the entry is read only if that one does not exist or is denied.';
 COMMENT ON COLUMN sis.page_size_limit IS
 'The largest page that the product serves; the upper limit for a connection''s page_size.';
 COMMENT ON COLUMN sis.campus_metadata IS
@@ -120,6 +124,11 @@ CREATE TABLE connections (
     clear_parent_contact boolean NOT NULL DEFAULT false,
     guard_update_percent integer NOT NULL DEFAULT 75 CHECK (guard_update_percent BETWEEN 0 AND 100),
     school_name text,
+    classes boolean NOT NULL DEFAULT false,
+    contacts boolean NOT NULL DEFAULT false,
+    birth_dates boolean NOT NULL DEFAULT false,
+    class_terms text[] NOT NULL DEFAULT '{current}' CHECK (class_terms <> '{}'),
+    class_grades text[],
     CHECK (parent_contact OR NOT clear_parent_contact),
     CHECK ((token_url IS NOT NULL) = (auth = 'oauth2')),
     CHECK (client_id IS NOT NULL OR auth = 'bearer')
@@ -153,6 +162,14 @@ COMMENT ON COLUMN connections.season_dates IS
 'school year. NULL for none.';
 COMMENT ON COLUMN connections.freeze_dates IS
 'Dates, local to time_zone, on which all archives are held: the summer. NULL for none.';
+COMMENT ON COLUMN connections.classes IS
+'Academic sessions, courses, classes and enrollments are rostered, and the history of what the SIS says is kept.';
+COMMENT ON COLUMN connections.contacts IS 'All contacts of students are rostered. Requires parent_contact to be read.';
+COMMENT ON COLUMN connections.birth_dates IS 'Birth dates are read from demographics and written to people.';
+COMMENT ON COLUMN connections.class_terms IS
+'Of which academic sessions classes are rostered: {current} by date, {all}, or their sourcedIds or titles.';
+COMMENT ON COLUMN connections.class_grades IS
+'Of which grades classes are rostered; NULL for all. A class without grades is of all.';
 COMMENT ON COLUMN connections.number IS
 'Used in the names of the stage partitions and in the advisory lock of the connection.';
 COMMENT ON COLUMN connections.delta IS 'Evenings between full reads request only changed students and contacts.';
@@ -344,7 +361,8 @@ COMMENT ON COLUMN findings.ok IS 'Whether this is as OneRoster specifies; NULL f
 CREATE TABLE collections (
     run bigint NOT NULL,
     collection text NOT NULL,
-    family text NOT NULL CHECK (family IN ('student', 'staff', 'contact')),
+    family text NOT NULL CHECK (family IN ('student', 'staff', 'contact', 'session', 'course', 'class', 'enrollment',
+        'demographics')),
     complete boolean NOT NULL DEFAULT false,
     proof text CHECK (proof IN ('total', 'empty page', 'weak')),
     pages integer NOT NULL DEFAULT 0,
@@ -360,7 +378,7 @@ CREATE TABLE collections (
     weak_cause text CHECK (weak_cause IN ('denied', 'row_missing', 'total_larger', 'total_unfiltered',
         'total_smaller', 'moved', 'unchecked', 'limit_as_end',
         'offset_as_page', 'not_paged', 'end_refused', 'end_object', 'end_repeated', 'end_unproved', 'without_id',
-        'nowhere')),
+        'nowhere', 'broken_off')),
     PRIMARY KEY (run, collection)
 );
 COMMENT ON TABLE collections IS
@@ -778,7 +796,8 @@ CREATE TABLE staged_users (
     damaged_field text,
     legacy_id text COLLATE "C",
     relationships jsonb,
-    id_sent bigint
+    id_sent bigint,
+    sms text
 ) PARTITION BY LIST (connection);
 COMMENT ON TABLE staged_users IS
 'The stage: users as received in the latest fetch of each connection, typed, names in NFC and trimmed, absent and '
@@ -810,6 +829,7 @@ COMMENT ON COLUMN staged_users.agent_ids IS
 'The agents that the row names, in order; an empty string for each one named without an ID.';
 COMMENT ON COLUMN staged_users.id_sent IS
 'If characters were removed from the sourcedId, a hash of it with them: two IDs that differ only in these are not one.';
+COMMENT ON COLUMN staged_users.sms IS 'Of contacts, for connections that roster them.';
 COMMENT ON COLUMN staged_users.org_ids IS 'The schools of the user, after a diagnosis; NULL after any other run.';
 COMMENT ON COLUMN staged_users.given_name IS
 'Of a user whose category is not rostered (runs.reduced_roles), as family_name and preferred_name: in a form that only '

@@ -45,6 +45,22 @@ BEGIN
     END LOOP;
 END
 $$;
+-- Classes, contacts and birth dates.
+ALTER TABLE sis ADD COLUMN object_collections jsonb NOT NULL DEFAULT '[]'
+    CHECK (jsonb_typeof(object_collections) = 'array');
+ALTER TABLE connections ADD COLUMN classes boolean NOT NULL DEFAULT false,
+    ADD COLUMN contacts boolean NOT NULL DEFAULT false,
+    ADD COLUMN birth_dates boolean NOT NULL DEFAULT false,
+    ADD COLUMN class_terms text[] NOT NULL DEFAULT '{current}' CHECK (class_terms <> '{}'),
+    ADD COLUMN class_grades text[];
+ALTER TABLE collections DROP CONSTRAINT collections_family_check,
+    ADD CONSTRAINT collections_family_check CHECK (family IN ('student', 'staff', 'contact', 'session', 'course',
+        'class', 'enrollment', 'demographics')),
+    DROP CONSTRAINT collections_weak_cause_check,
+    ADD CONSTRAINT collections_weak_cause_check CHECK (weak_cause IN ('denied', 'row_missing', 'total_larger',
+        'total_unfiltered', 'total_smaller', 'moved', 'unchecked', 'limit_as_end', 'offset_as_page', 'not_paged',
+        'end_refused', 'end_object', 'end_repeated', 'end_unproved', 'without_id', 'nowhere', 'broken_off'));
+ALTER TABLE staged_users ADD COLUMN sms text;
 
 -- Afterwards, with all that is new there.
 

@@ -20,6 +20,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
@@ -28,6 +29,7 @@
 
 #include "base/compat.h"
 #include "base/connection.h"
+#include "base/error.h"
 #include "base/run_row.h"
 #include "base/transaction.h"
 #include "net/http.h"
@@ -54,7 +56,7 @@
 #define PAGES_TO_GROW 3			/* after so many good ones a page size that was halved is doubled; later after more */
 
 static void
-take_user(void *taker, PageRow *row)
+take_row(void *taker, PageRow *row)
 {
 	CollectionRead *read = taker;
 	bool		elsewhere = is_elsewhere(&read->judge, row);
@@ -74,16 +76,21 @@ take_user(void *taker, PageRow *row)
 			repalloc_huge(read->ids, read->ids_size * sizeof(uint64));
 	}
 	read->ids[read->nids++] = row->id_hash;
-	if (!elsewhere)
-		reduce_row(read->roster->needs, read->judge.collection, row);
-	stage_user(read->roster->stage, row, elsewhere);
+	if (read->judge.collection->kind > PAGE_ORGS)
+		stage_object(read->roster->stage, row, elsewhere);
+	else
+	{
+		if (!elsewhere)
+			reduce_row(read->roster->needs, read->judge.collection, row);
+		stage_user(read->roster->stage, row, elsewhere);
+	}
 	if (elsewhere)
 	{
 		read->elsewhere++;
 		if (is_nowhere(&read->judge, row))
 			read->nowhere++;
 	}
-	else
+	else if (read->judge.collection->kind == PAGE_USERS)
 		read->roster->run->rows_staged++;
 }
 
@@ -179,7 +186,7 @@ take_page(CollectionRead *read, const PageRequest *request)
 	read->nids = 0;
 	read->overlap_is_due = request->overlaps;
 	read->overlap_came = false;
-	stage_begin_page(roster->stage, PAGE_USERS, read->judge.collection->name);
+	stage_begin_page(roster->stage, reader->kind, read->judge.collection->name);
 	fault = read_page(reader, response);
 	again = (fault != NULL && fault->broke_off && client_try_again(roster->client, request->get));
 	if (fault == NULL)
@@ -476,11 +483,12 @@ begin_collection(RosterRead *roster, const RosterCollection *collection, int num
 	read->judge.school_id = roster->client->connection->school_id;
 	read->judge.collection = collection;
 	initStringInfo(&read->detail);
-	reader_of_users(&read->reader, roster->client->connection, collection);
-	read->reader.take_row = take_user;
+	reader_of_rows(&read->reader, roster->client->connection, collection);
+	read->reader.take_row = take_row;
 	read->reader.taker = read;
 	read->pages_seen = hash_create("minga_roster pages", 64, &hash_ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	read->fallbacks = collection->fallbacks;
+	seen_ids_set_kind(roster->seen, number, collection->kind);
 	begin_endpoint(read, collection->path);
 	return read;
 }
@@ -560,13 +568,14 @@ end_endpoint(CollectionRead *read)
 static bool
 filter_is_ignored(RosterRun *run, const RosterCollection *collection)
 {
-	Oid			types[] = {INT8OID, TEXTOID};
-	Datum		values[] = {Int64GetDatum(run->run), CStringGetTextDatum(collection->name)};
+	Oid			types[] = {INT8OID, TEXTOID, TEXTOID};
+	Datum		values[] = {Int64GetDatum(run->run), CStringGetTextDatum(collection->name),
+	CStringGetTextDatum(collection->family)};
 	bool		isnull;
 	bool		ignored;
 
 	begin_worker_transaction();
-	execute_statement("SELECT minga_roster_internal.filter_is_ignored($1, $2)", 2, types, values, NULL);
+	execute_statement("SELECT minga_roster_internal.filter_is_ignored($1, $2, $3)", 3, types, values, NULL);
 	ignored = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	commit_worker_transaction();
 	if (ignored)
@@ -585,34 +594,26 @@ is_page_ready(const CollectionRead *read)
 }
 
 /*
- * Reads the collections into the stage, with up to so many requests in flight,
- * and has a row for each in run->unstored, for store_collections.  NULL, or the first fault where all were denied.
- * Ends early where what the server shows to the key changes during it
- * (client->revision_changed), and where a delta finds that the server ignores
- * what it asks for, so that all has to be read (*filter_ignored).  Raises what
- * stops the run.  Not inside a transaction.
+ * Reads the collections of one round side by side.  NULL, or the first fault
+ * where all were denied; adds the names of those that were to *denied.
  */
-RosterFault *
-read_collections(RosterClient *client, RosterRun *run, Stage *stage, RosterNeeds *needs, List *collections,
-				 int requests, bool *filter_ignored)
+static RosterFault *
+read_round(RosterRead *roster, List *collections, List **denied, bool *filter_ignored)
 {
-	RosterRead *roster = palloc0(sizeof(RosterRead));
-	List	   *reads = NIL;
+	RosterClient *client = roster->client;
+	List	   *reads;
 	ListCell   *cell;
 	int			left = list_length(collections);
 	bool		readable = false;
 	bool		ready = false;
 	RosterFault *first_fault = NULL;
 
-	roster->client = client;
-	roster->run = run;
-	roster->stage = stage;
-	roster->needs = needs;
-	roster->requests = Min(requests, REQUESTS_MAX);
 	roster->page_size = page_size_for(&client->facts);
 	roster->seen = seen_ids_make();
+	roster->reads = NIL;
 	foreach(cell, collections)
-		reads = lappend(reads, begin_collection(roster, lfirst(cell), list_length(reads)));
+		roster->reads = lappend(roster->reads, begin_collection(roster, lfirst(cell), list_length(roster->reads)));
+	reads = roster->reads;
 
 	while (left > 0 && !client->revision_changed && !*filter_ignored)
 	{
@@ -621,9 +622,9 @@ read_collections(RosterClient *client, RosterRun *run, Stage *stage, RosterNeeds
 			if (!((CollectionRead *) lfirst(cell))->done)
 				request_pages(lfirst(cell));
 		}
-		if (run->unstored != NIL &&
+		if (roster->run->unstored != NIL &&
 			TimestampDifferenceExceeds(roster->unstored_since, GetCurrentTimestamp(), MOMENT_MS))
-			store_collections(run);
+			store_collections(roster->run);
 		/* While there are pages to take, the others are only helped on their way. */
 		client_wait(client, !ready);
 		ready = false;
@@ -643,13 +644,126 @@ read_collections(RosterClient *client, RosterRun *run, Stage *stage, RosterNeeds
 				continue;
 			left--;
 			readable |= (read->fault == NULL);
+			if (read->fault != NULL)
+				*denied = lappend(*denied, read->judge.collection->name);
 			if (first_fault == NULL)
 				first_fault = read->fault;
-			*filter_ignored = (read->judge.collection->filtered && filter_is_ignored(run, read->judge.collection));
+			*filter_ignored = (read->judge.collection->filtered &&
+							   filter_is_ignored(roster->run, read->judge.collection));
 		}
 	}
 	foreach(cell, reads)
 		forget_requests(lfirst(cell));
-	stage_note_repeats(stage, seen_ids_repeat(roster->seen));
+	stage_note_repeats(roster->stage, seen_ids_repeat(roster->seen));
 	return readable ? NULL : first_fault;
+}
+
+/* Whether an error is the fault of what the SIS answered, or did not, and no limit of ours. */
+static bool
+is_fault_of_sis(const ErrorData *error)
+{
+	int			class = ERRCODE_TO_CATEGORY(error->sqlerrcode);
+
+	return strcmp(error->domain, TEXTDOMAIN) == 0 &&
+		(class == ERRCODE_TO_CATEGORY(ERRCODE_CONNECTION_FAILURE) || class == ERRCODE_TO_CATEGORY(ERRCODE_DATA_EXCEPTION));
+}
+
+/*
+ * Reads a round of objects.  Where the SIS fails in it, the lists that are not
+ * read to their end are stored as incomplete, and people go on: of these lists
+ * nothing ends then.
+ */
+static void
+read_round_of_objects(RosterRead *roster, List *collections, List **denied, bool *filter_ignored)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ErrorData  *volatile error = NULL;
+	ListCell   *cell;
+
+	PG_TRY();
+	{
+		(void) read_round(roster, collections, denied, filter_ignored);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		if (!is_fault_of_sis(error))
+			PG_RE_THROW();
+		FlushErrorState();
+		AbortOutOfAnyTransaction();
+		MemoryContextSwitchTo(caller);
+	}
+	PG_END_TRY();
+	if (error == NULL)
+		return;
+	foreach(cell, roster->reads)
+	{
+		CollectionRead *read = lfirst(cell);
+
+		forget_requests(read);
+		if (read->done)
+			continue;
+		read->end = END_BROKEN_OFF;
+		add_sentence(&read->detail, "%s.", error->message);
+		note_collection(read);
+	}
+}
+
+/* Those of a round that are to be read: some are only where another one was denied. */
+static List *
+collections_due(List *collections, int round, List *denied)
+{
+	List	   *due = NIL;
+	ListCell   *cell;
+
+	foreach(cell, collections)
+	{
+		RosterCollection *collection = lfirst(cell);
+		bool		is_due = (collection->round == round && collection->instead_of == NULL);
+		ListCell   *name;
+
+		foreach(name, denied)
+			is_due |= (collection->round == round && collection->instead_of != NULL &&
+					   strcmp(collection->instead_of, lfirst(name)) == 0);
+		if (is_due)
+			due = lappend(due, collection);
+	}
+	return due;
+}
+
+/*
+ * Reads the collections into the stage, with up to so many requests in flight,
+ * and has a row for each in run->unstored, for store_collections: first those of
+ * people, then those of objects, which go by the people.  NULL, or the first
+ * fault where all of people were denied.  Ends early where what the server shows
+ * to the key changes during it (client->revision_changed), and where a delta
+ * finds that the server ignores what it asks for, so that all has to be read
+ * (*filter_ignored).  Raises what stops the run.  Not inside a transaction.
+ */
+RosterFault *
+read_collections(RosterClient *client, RosterRun *run, Stage *stage, RosterNeeds *needs, List *collections,
+				 int requests, bool *filter_ignored)
+{
+	List	   *denied = NIL;
+	RosterFault *fault = NULL;
+
+	for (int round = 0; round < COLLECTION_ROUNDS && fault == NULL; round++)
+	{
+		RosterRead *roster = palloc0(sizeof(RosterRead));
+		List	   *due = collections_due(collections, round, denied);
+
+		if (due == NIL || client->revision_changed || *filter_ignored)
+			continue;
+		roster->client = client;
+		roster->run = run;
+		roster->stage = stage;
+		roster->needs = needs;
+		roster->requests = Min(requests, REQUESTS_MAX);
+		if (round == 0)
+			fault = read_round(roster, due, &denied, filter_ignored);
+		else
+			read_round_of_objects(roster, due, &denied, filter_ignored);
+	}
+	return fault;
 }

@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "lib/stringinfo.h"
+#include "nodes/pg_list.h"
 #include "utils/hsearch.h"
 
 #include "base/run_row.h"
@@ -29,6 +30,7 @@ typedef enum CollectionEnd
 {
 	END_NONE,					/* not yet */
 	END_DENIED,					/* 403 or 404, or of their kind, at once */
+	END_BROKEN_OFF,				/* its round ended with a fault */
 	END_EMPTY_PAGE,
 	END_EMPTY_OBJECT,			/* {} or a null after a page */
 	END_REFUSED,				/* something else than a list */
@@ -69,6 +71,7 @@ typedef struct RosterRead
 	int			in_flight;
 	Size		bytes_in_flight;	/* at the most */
 	int			page_size;		/* to begin a collection with */
+	List	   *reads;			/* CollectionRead, of the round */
 	int			overlap_accidents;	/* refusals of it that may be of the moment */
 	TimestampTz unstored_since; /* when the first of run->unstored had been read */
 } RosterRead;

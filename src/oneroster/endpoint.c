@@ -21,6 +21,7 @@
 #include "net/url.h"
 #include "oneroster/endpoint.h"
 #include "oneroster/facts.h"
+#include "oneroster/object_row.h"
 #include "oneroster/page.h"
 #include "oneroster/row_values.h"
 
@@ -56,8 +57,8 @@ load_collections(RosterConnection *connection, const RosterRun *run)
 	begin_worker_transaction();
 	values[0] = CStringGetTextDatum(connection->name);
 	values[1] = Int64GetDatum(run->run);
-	execute_statement("SELECT collection, family, path, fields, fallbacks, roles, filtered, is_rostered "
-					  "FROM minga_roster_internal.collections_to_read($1, "
+	execute_statement("SELECT collection, family, path, fields, instead_of, fallbacks, roles, filtered, is_rostered, "
+					  "round FROM minga_roster_internal.collections_to_read($1, "
 					  "(SELECT modified_since FROM minga_roster.runs WHERE run = $2 AND NOT is_full))",
 					  2, types, values, NULL);
 	for (uint64 i = 0; i < SPI_processed; i++)
@@ -66,7 +67,8 @@ load_collections(RosterConnection *connection, const RosterRun *run)
 		TupleDesc	tupdesc = SPI_tuptable->tupdesc;
 		MemoryContext caller = MemoryContextSwitchTo(owner);
 		RosterCollection *collection = palloc0(sizeof(RosterCollection));
-		char	  **texts[] = {&collection->name, &collection->family, &collection->path, &collection->fields};
+		char	  **texts[] = {&collection->name, &collection->family, &collection->path, &collection->fields,
+		&collection->instead_of};
 		bool		isnull;
 
 		for (int column = 1; column <= lengthof(texts); column++)
@@ -75,10 +77,14 @@ load_collections(RosterConnection *connection, const RosterRun *run)
 
 			*texts[column - 1] = value == NULL ? NULL : MemoryContextStrdup(owner, value);
 		}
-		collection->fallbacks = text_array(SPI_getbinval(tuple, tupdesc, 5, &isnull), NULL);
-		collection->roles = text_array(SPI_getbinval(tuple, tupdesc, 6, &isnull), &collection->nroles);
-		collection->filtered = DatumGetBool(SPI_getbinval(tuple, tupdesc, 7, &isnull));
-		collection->is_rostered = DatumGetBool(SPI_getbinval(tuple, tupdesc, 8, &isnull));
+		collection->fallbacks = text_array(SPI_getbinval(tuple, tupdesc, 6, &isnull), NULL);
+		collection->roles = text_array(SPI_getbinval(tuple, tupdesc, 7, &isnull), &collection->nroles);
+		collection->filtered = DatumGetBool(SPI_getbinval(tuple, tupdesc, 8, &isnull));
+		collection->is_rostered = DatumGetBool(SPI_getbinval(tuple, tupdesc, 9, &isnull));
+		collection->round = DatumGetInt32(SPI_getbinval(tuple, tupdesc, 10, &isnull));
+		collection->kind = kind_of_family(collection->family);
+		if (collection->kind > PAGE_ORGS)
+			collection->fields = pstrdup(object_kind(collection->kind)->fields);
 		collections = lappend(collections, collection);
 		MemoryContextSwitchTo(caller);
 	}
@@ -230,18 +236,19 @@ unwanted_fields(const char *fields)
  * yesterday is over wherever the school is.
  */
 void
-reader_of_users(PageReader *reader, RosterConnection *connection, const RosterCollection *collection)
+reader_of_rows(PageReader *reader, RosterConnection *connection, const RosterCollection *collection)
 {
 	int			year;
 	int			month;
 	int			day;
 
 	memset(reader, 0, sizeof(PageReader));
-	reader->kind = PAGE_USERS;
+	reader->kind = collection->kind;
 	reader->subject = collection->name;
 	reader->school_id = connection->school_id;
 	reader->fields = collection->fields;
-	reader->unwanted = unwanted_fields(collection->fields == NULL ? "" : collection->fields);
+	if (reader->kind == PAGE_USERS)
+		reader->unwanted = unwanted_fields(collection->fields == NULL ? "" : collection->fields);
 	j2date(roster_clock_now() / USECS_PER_DAY + POSTGRES_EPOCH_JDATE - 1, &year, &month, &day);
 	snprintf(reader->ended_before, sizeof(reader->ended_before), "%04d-%02d-%02d", year % 10000, month % 100,
 			 day % 100);

@@ -19,6 +19,9 @@
 #define ASK_WITHOUT_SORT 2
 #define ASK_FROM_END 4			/* in falling order */
 
+/* People; objects; lists in the place of others that were denied, and those that go by the people. */
+#define COLLECTION_ROUNDS 3
+
 /* A collection to be read: a row of collections_to_read. */
 typedef struct RosterCollection
 {
@@ -31,6 +34,9 @@ typedef struct RosterCollection
 	bool		filtered;		/* a delta asks for what changed only */
 	bool		is_rostered;	/* one of its categories is */
 	char	   *fields;			/* that are asked for of each row, with commas between; or NULL */
+	PageKind	kind;			/* what it lists */
+	int			round;			/* in which it is read, from 0 */
+	char	   *instead_of;		/* a collection of an earlier round: only where that one was denied; or NULL */
 } RosterCollection;
 
 extern List *load_collections(RosterConnection *connection, const RosterRun *run);
@@ -40,6 +46,6 @@ extern char *collection_path(RosterConnection *connection, const char *path);
 extern char *endpoint_url(const ServerFacts *facts, const char *path, const char *fields, int limit, int64 offset,
 						  int flags);
 extern char **text_array(Datum array, int *count);
-extern void reader_of_users(PageReader *reader, RosterConnection *connection, const RosterCollection *collection);
+extern void reader_of_rows(PageReader *reader, RosterConnection *connection, const RosterCollection *collection);
 
 #endif							/* MINGA_ROSTER_ENDPOINT_H */

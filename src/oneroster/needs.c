@@ -44,7 +44,7 @@ static const RowText keys[] = {ROW_SOURCED_ID, ROW_STATUS, ROW_ROLE, ROW_DATE_LA
 ROW_FAMILY_NAME, ROW_PREFERRED_NAME, ROW_USERNAME, ROW_IDENTIFIER, ROW_EMAIL};
 static const RowText names[] = {ROW_GIVEN_NAME, ROW_FAMILY_NAME, ROW_PREFERRED_NAME};
 static const RowText of_contact[] = {ROW_SOURCED_ID, ROW_STATUS, ROW_ROLE, ROW_DATE_LAST_MODIFIED, ROW_GIVEN_NAME,
-ROW_FAMILY_NAME, ROW_EMAIL, ROW_PHONE};
+ROW_FAMILY_NAME, ROW_EMAIL, ROW_PHONE, ROW_SMS};
 static const RowText id_alone[] = {ROW_SOURCED_ID, ROW_STATUS, ROW_ROLE, ROW_DATE_LAST_MODIFIED};
 
 /*
@@ -147,6 +147,7 @@ reduce_row(const RosterNeeds *needs, const RosterCollection *collection, PageRow
 	switch (kind_of_row(needs, collection, row))
 	{
 		case ROW_WHOLE:
+			row->texts[ROW_SMS] = NULL;	/* it is the phone where there is no other */
 			return;
 		case ROW_KEYS:
 			keep_texts(row, keys, lengthof(keys));

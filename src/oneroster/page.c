@@ -28,6 +28,7 @@
 #include "base/text.h"
 #include "net/http.h"
 #include "oneroster/fault.h"
+#include "oneroster/object_row.h"
 #include "oneroster/page.h"
 #include "oneroster/row.h"
 #include "oneroster/row_metadata.h"
@@ -409,6 +410,13 @@ last_segment(const char *path)
 	return pnstrdup(path + start, len - start);
 }
 
+/* The key that OneRoster gives to a list of rows of the kind. */
+static const char *
+envelope_of(PageKind kind)
+{
+	return kind == PAGE_USERS ? "users" : kind == PAGE_ORGS ? "orgs" : object_kind(kind)->envelope;
+}
+
 /* What is no JSON at all. */
 static RosterFault *
 not_json(PageReader *reader, const HttpResponse *response, char first)
@@ -472,10 +480,9 @@ page_without_rows(PageReader *reader, const char *keys)
 	return fault_make(ERRCODE_PROTOCOL_VIOLATION,
 					  psprintf("the answer of the SIS to the request for %s holds no list", reader->subject),
 					  keys[0] == '\0'
-					  ? psprintf("The answer is an object without a list \"%s\".", reader->kind == PAGE_USERS ? "users"
-								 : "orgs")
+					  ? psprintf("The answer is an object without a list \"%s\".", envelope_of(reader->kind))
 					  : psprintf("The answer is an object without a list \"%s\"; its keys are %s.",
-								 reader->kind == PAGE_USERS ? "users" : "orgs", keys),
+								 envelope_of(reader->kind), keys),
 					  "A missing list is not taken for an empty school. Ask the SIS vendor what this address returns.");
 }
 
@@ -517,7 +524,7 @@ read_page(PageReader *reader, HttpResponse *response)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext context = AllocSetContextCreate(caller, "minga_roster page", ALLOCSET_DEFAULT_SIZES);
-	const char *spec_key = reader->kind == PAGE_USERS ? "users" : "orgs";
+	const char *spec_key = envelope_of(reader->kind);
 	RosterFault *fault = NULL;
 	MendedPage	page;
 	PageParse	parse;

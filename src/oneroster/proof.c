@@ -64,17 +64,17 @@ note_ids(CollectionRead *read)
 int64
 count_distinct(CollectionRead *read)
 {
-	Oid			types[] = {TEXTOID, TEXTOID};
-	Datum		values[] = {CStringGetTextDatum(read->judge.collection->name),
-	CStringGetTextDatum(read->roster->client->connection->name)};
+	Oid			types[] = {TEXTOID, TEXTOID, TEXTOID};
+	Datum		values[] = {CStringGetTextDatum(read->roster->client->connection->name),
+		CStringGetTextDatum(read->judge.collection->name),
+	CStringGetTextDatum(read->judge.collection->family)};
 	bool		isnull;
 
 	if (read->pages == 0)
 		return 0;
 	if (seen_ids_are_known(read->roster->seen, read->number))
 		return seen_ids_count(read->roster->seen, read->number);
-	execute_statement("SELECT minga_roster_internal.distinct_staged(connection => $2, collection => $1)",
-					  2, types, values, NULL);
+	execute_statement("SELECT minga_roster_internal.distinct_staged($1, $2, $3)", 3, types, values, NULL);
 	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 }
 
@@ -91,9 +91,9 @@ is_page_known(CollectionRead *read)
 int64
 count_new(CollectionRead *read, const uint64 *ids, int nids)
 {
-	Oid			types[] = {TEXTOID, TEXTOID, INT8ARRAYOID};
+	Oid			types[] = {TEXTOID, TEXTOID, TEXTOID, INT8ARRAYOID};
 	Datum	   *elements;
-	Datum		values[3];
+	Datum		values[4];
 	bool		isnull;
 
 	if (seen_ids_are_known(read->roster->seen, read->number))
@@ -103,9 +103,10 @@ count_new(CollectionRead *read, const uint64 *ids, int nids)
 		elements[i] = Int64GetDatum((int64) ids[i]);
 	values[0] = CStringGetTextDatum(read->roster->client->connection->name);
 	values[1] = CStringGetTextDatum(read->judge.collection->name);
-	values[2] = PointerGetDatum(construct_array(elements, nids, INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
+	values[2] = CStringGetTextDatum(read->judge.collection->family);
+	values[3] = PointerGetDatum(construct_array(elements, nids, INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
 												TYPALIGN_DOUBLE));
-	execute_statement("SELECT minga_roster_internal.count_new($1, $2, $3)", 3, types, values, NULL);
+	execute_statement("SELECT minga_roster_internal.count_new($1, $2, $3, $4)", 4, types, values, NULL);
 	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 }
 
@@ -359,7 +360,9 @@ store_collection(CollectionRead *read)
 
 	distinct = count_distinct(read);
 	moved = read->rows - read->without_id - read->repeated - distinct;
-	if (read->end == END_DENIED)
+	if (read->end == END_BROKEN_OFF)
+		cause = "broken_off";
+	else if (read->end == END_DENIED)
 		;
 	else if (read->total >= 0 && distinct == read->total && !read->row_missing)
 	{

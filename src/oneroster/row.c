@@ -11,19 +11,11 @@
 
 #include "base/compat.h"
 #include "base/text.h"
+#include "oneroster/object_row.h"
 #include "oneroster/row.h"
 #include "oneroster/row_date.h"
 #include "oneroster/row_roles.h"
 #include "oneroster/row_values.h"
-
-static void
-lower_case(text *value)
-{
-	if (value == NULL)
-		return;
-	for (char *c = VARDATA(value); c < VARDATA(value) + VARSIZE(value) - VARHDRSZ; c++)
-		*c = pg_ascii_tolower((unsigned char) *c);
-}
 
 /* The list of ids of the current field; NULL where it is none. */
 static RowList *
@@ -191,6 +183,11 @@ row_set_field(RowMaker *maker, const char *value, int len, JsonTokenType type)
 {
 	RowList    *list = field_list(maker);
 
+	if (maker->field >= FIELD_OBJECT)
+	{
+		object_set_field(maker, value, len, type);
+		return;
+	}
 	if (maker->field == FIELD_METADATA)
 		return;
 	if (maker->field == FIELD_ENABLED)
@@ -219,7 +216,7 @@ row_set_field(RowMaker *maker, const char *value, int len, JsonTokenType type)
 		row_set_text(maker, &maker->row.texts[maker->field],
 					 row_text(maker, value, len, maker->field == ROW_SOURCED_ID));
 		if (maker->field == ROW_STATUS || maker->field == ROW_ROLE)
-			lower_case(maker->row.texts[maker->field]);
+			row_lower_case(maker->row.texts[maker->field]);
 	}
 }
 
@@ -250,7 +247,7 @@ row_begin(RowMaker *maker)
 	maker->arena_used = 0;
 	maker->roles = NULL;
 	maker->roles_count = maker->roles_size = 0;
-	memset(&maker->row, 0, sizeof(PageRow));
+	memset(&maker->row, 0, maker->kind <= PAGE_ORGS ? offsetof(PageRow, values) : sizeof(PageRow));
 	maker->row.enabled = true;
 	maker->field = FIELD_NONE;
 }
@@ -259,6 +256,11 @@ row_begin(RowMaker *maker)
 void
 row_begin_field(RowMaker *maker, const char *key, int len)
 {
+	if (maker->kind > PAGE_ORGS)
+	{
+		object_begin_field(maker, key, len);
+		return;
+	}
 	maker->field = maker->kind == PAGE_USERS ? user_field(key, len) : org_field(key, len);
 	if (maker->field != FIELD_NONE && (maker->unwanted & ROW_FIELD_BIT(maker->field)) != 0)
 		maker->field = FIELD_NONE;
@@ -268,6 +270,8 @@ row_begin_field(RowMaker *maker, const char *key, int len)
 bool
 row_field_is_list(RowMaker *maker)
 {
+	if (maker->field >= FIELD_OBJECT)
+		return object_field_is_list(maker);
 	return field_list(maker) != NULL || maker->field == FIELD_GRADES || maker->field == FIELD_ROLES;
 }
 
@@ -275,6 +279,8 @@ row_field_is_list(RowMaker *maker)
 bool
 row_field_is_reference(RowMaker *maker, bool in_list)
 {
+	if (maker->field >= FIELD_OBJECT)
+		return object_field_is_reference(maker, in_list);
 	return field_list(maker) != NULL || (!in_list && (maker->field == FIELD_PARENT || maker->field == FIELD_ROLE_ORG));
 }
 
@@ -288,7 +294,8 @@ row_end(RowMaker *maker, bool mended)
 {
 	PageRow    *row = &maker->row;
 
-	row_choose_role(maker, mended);
+	if (maker->kind == PAGE_USERS)
+		row_choose_role(maker, mended);
 	if (mended)
 	{
 		row->damaged = true;

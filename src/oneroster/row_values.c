@@ -122,6 +122,16 @@ is_dispensable(const RowMaker *maker)
 	return false;
 }
 
+/* ASCII's letters of the value, which may be NULL, in lower case. */
+void
+row_lower_case(text *value)
+{
+	if (value == NULL)
+		return;
+	for (char *c = VARDATA(value); c < VARDATA(value) + VARSIZE(value) - VARHDRSZ; c++)
+		*c = pg_ascii_tolower((unsigned char) *c);
+}
+
 /* Without white space as people paste it at either end: ASCII's, and U+00A0. */
 void
 row_trim(const char **value, int *len)
@@ -235,6 +245,12 @@ row_spoil_field(RowMaker *maker)
 
 	if (maker->field == FIELD_NONE || maker->field == FIELD_METADATA)
 		return;
+	if (maker->field >= FIELD_OBJECT)
+	{
+		if (maker->row.damaged_field == NULL)
+			maker->row.damaged_field = maker->object_field;
+		return;
+	}
 	if (is_dispensable(maker))
 	{
 		if (maker->field < ROW_TEXTS)

@@ -8,7 +8,8 @@
 #include "postgres.h"
 
 #define FIELD_NONE (-1)			/* a field that is not stored */
-#define LIST_MAX 1000			/* orgs, agents or roles of one user */
+#define LIST_MAX 1000			/* orgs, agents or roles of one user, terms of one class */
+#define OBJECT_COLUMNS_MAX 10
 
 /* Most rows fit in; more is allocated as such. */
 #ifndef ROW_ARENA_BYTES
@@ -47,7 +48,16 @@ typedef struct RowList
 	int			size;
 } RowList;
 
-/* One row of a page, a user or an org.  It lives until take_row returns. */
+/* A value of a row that is neither a user nor an org (object_row.c): one of these. */
+typedef struct ObjectValue
+{
+	text	   *text;
+	RowList		list;
+	int32		number;			/* a day, a year, or 0 or 1 */
+	bool		has_number;
+} ObjectValue;
+
+/* One row of a page.  It lives until take_row returns. */
 typedef struct PageRow
 {
 	text	   *texts[ROW_TEXTS];	/* NULL: absent, empty or unreadable */
@@ -65,12 +75,19 @@ typedef struct PageRow
 	bool		roles_over;		/* roles[] holds none that has not ended */
 	text	   *legacy_id;		/* of OneRoster 1.1, by Infinite Campus; or NULL */
 	char	   *relationships;	/* by Infinite Campus, as JSON; or NULL */
+	ObjectValue values[OBJECT_COLUMNS_MAX];	/* of an object, by column; users and orgs have none, and no room is cleared */
 } PageRow;
 
 typedef enum PageKind
 {
 	PAGE_USERS,
-	PAGE_ORGS
+	PAGE_ORGS,
+	/* objects: what is neither */
+	PAGE_SESSIONS,
+	PAGE_COURSES,
+	PAGE_CLASSES,
+	PAGE_ENROLLMENTS,
+	PAGE_DEMOGRAPHICS
 } PageKind;
 
 /* Fields of a row that are no plain text; beside them those of RowText. */
@@ -89,7 +106,9 @@ typedef enum RowField
 	FIELD_ROLE_NAME,
 	FIELD_ROLE_TYPE,
 	FIELD_ROLE_ORG,
-	FIELD_ROLE_END
+	FIELD_ROLE_END,
+	/* of an object: its first column */
+	FIELD_OBJECT
 } RowField;
 
 #define ROW_FIELD_BIT(field) (UINT64CONST(1) << (field))
@@ -111,6 +130,7 @@ typedef struct RowMaker
 	uint64		unwanted;		/* fields that are passed over: ROW_FIELD_BIT */
 	MemoryContext values;		/* what the row points to, where the arena is full */
 	int			field;			/* the one whose value is being read */
+	const char *object_field;	/* its name, static, where it is an object's */
 	int			agents_before;	/* how many there were at the begin of the reference */
 	RowRole    *roles;
 	int			roles_count;
@@ -124,6 +144,7 @@ extern void *row_alloc(RowMaker *maker, Size size);
 extern void *row_enlarge(RowMaker *maker, void *block, Size size, Size new_size);
 extern void row_set_text(RowMaker *maker, text **place, text *value);
 extern text *row_empty_text(RowMaker *maker);
+extern void row_lower_case(text *value);
 extern void row_trim(const char **value, int *len);
 extern text *row_text(RowMaker *maker, const char *value, int len, bool is_id);
 extern void row_add_to_list(RowMaker *maker, RowList *list, text *value);

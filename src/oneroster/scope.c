@@ -6,6 +6,7 @@
 
 #include "base/compat.h"
 #include "oneroster/endpoint.h"
+#include "oneroster/object_row.h"
 #include "oneroster/row_values.h"
 #include "oneroster/scope.h"
 
@@ -39,17 +40,33 @@ is_of_other_role(const RowJudge *judge, const PageRow *row)
 	return true;
 }
 
+/* Whether an object names another school than this one, or, in a list that is not the school's own, none. */
+static bool
+is_object_elsewhere(const RowJudge *judge, const PageRow *row)
+{
+	int			school = object_kind(judge->collection->kind)->school;
+
+	if (school < 0)
+		return false;
+	if (row->values[school].text == NULL)
+		return !judge->school_scoped;
+	return !text_equals(row->values[school].text, judge->school_id);
+}
+
 /*
  * Whether the user is none of this school's, or of a role that was not asked
  * for: the filter of a request is checked again, since servers ignore them.
  * Contacts are told by the students who name them, not by their schools.  What
- * cannot be read is never elsewhere.
+ * cannot be read is never elsewhere.  An object is its school's, where its kind
+ * has one.
  */
 bool
 is_elsewhere(const RowJudge *judge, const PageRow *row)
 {
 	const RosterCollection *collection = judge->collection;
 
+	if (collection->kind > PAGE_ORGS)
+		return is_object_elsewhere(judge, row);
 	if (strcmp(collection->family, "contact") != 0 && !row->orgs_unclear)
 	{
 		bool		listed = (row->orgs.count == 0 && judge->school_scoped && !row->roles_over);
@@ -70,6 +87,9 @@ is_elsewhere(const RowJudge *judge, const PageRow *row)
 bool
 is_nowhere(const RowJudge *judge, const PageRow *row)
 {
+	if (judge->collection->kind > PAGE_ORGS)
+		return !judge->school_scoped && object_kind(judge->collection->kind)->school >= 0 &&
+			row->values[object_kind(judge->collection->kind)->school].text == NULL;
 	return !judge->school_scoped && is_school_scoped(judge->collection->path) &&
 		row->orgs.count == 0 && !row->orgs_unclear && !row->roles_over && !is_of_other_role(judge, row);
 }

@@ -1,7 +1,8 @@
 /*
  * seen_ids.c
  *	  Which ids the collections of a reading have listed: how many different ones
- *	  each has, and whether any came twice, in one or in two of them.
+ *	  each has, and whether any came twice, in one or in two of them whose ids are
+ *	  of one kind: a term and a class may well have the same.
  *
  * An id is known by 56 bits of its hash and has a bit for each collection, so a
  * set of 64-bit words holds them all.  Two ids with the same bits would pass for one,
@@ -30,6 +31,8 @@ struct SeenIds
 	int			used;
 	uint64		factor;			/* random and odd: those who choose ids do not choose their slots */
 	int64		counts[SEEN_LISTS_MAX];
+	int			kinds[SEEN_LISTS_MAX];
+	uint64		kin[SEEN_LISTS_MAX];	/* bits of the collections whose ids are of the same kind */
 	bool		repeat;
 };
 
@@ -46,6 +49,22 @@ seen_ids_make(void)
 	seen->slots = palloc0(sizeof(uint64) << seen->size_log);
 	seen->factor = pg_prng_uint64(&pg_global_prng_state) | 1;
 	return seen;
+}
+
+/* Notes what the ids of a collection are ids of, before any is added. */
+void
+seen_ids_set_kind(SeenIds *seen, int list, int kind)
+{
+	if (list >= SEEN_LISTS_MAX)
+		return;
+	seen->kinds[list] = kind;
+	for (int other = 0; other <= list; other++)
+	{
+		if (seen->kinds[other] != kind)
+			continue;
+		seen->kin[list] |= UINT64CONST(1) << other;
+		seen->kin[other] |= UINT64CONST(1) << list;
+	}
 }
 
 /* Whether what is asked of the collection with that number can be told. */
@@ -117,7 +136,7 @@ seen_ids_add(SeenIds *seen, int list, const uint64 *ids, int nids)
 		}
 		else
 		{
-			seen->repeat = true;
+			seen->repeat |= (*slot & seen->kin[list]) != 0;
 			if (*slot & bit)
 			{
 				known++;

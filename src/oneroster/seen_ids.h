@@ -12,6 +12,7 @@
 typedef struct SeenIds SeenIds;
 
 extern SeenIds *seen_ids_make(void);
+extern void seen_ids_set_kind(SeenIds *seen, int list, int kind);
 extern bool seen_ids_are_known(const SeenIds *seen, int list);
 extern int	seen_ids_add(SeenIds *seen, int list, const uint64 *ids, int nids);
 extern int64 seen_ids_count(const SeenIds *seen, int list);

@@ -1,7 +1,7 @@
 /*
  * stage.c
- *	  Rows of a fetch into the connection's own partitions of staged_users and
- *	  staged_orgs.
+ *	  Rows of a fetch into the connection's own partitions of staged_users,
+ *	  staged_orgs and, of objects, of the table that object_row.c names.
  *
  * A page is one short transaction, opened and committed by the caller; a page
  * that fails takes its rows with it.  Rows go in a batch at a time, straight into
@@ -26,6 +26,7 @@
 #include "nodes/makefuncs.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/date.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -36,6 +37,7 @@
 #include "base/error.h"
 #include "base/member.h"
 #include "base/transaction.h"
+#include "oneroster/object_row.h"
 #include "oneroster/row_values.h"
 #include "oneroster/stage.h"
 
@@ -70,6 +72,7 @@ typedef enum UserColumn
 	USER_LEGACY_ID,
 	USER_RELATIONSHIPS,
 	USER_ID_SENT,
+	USER_SMS,
 	USER_COLUMNS
 } UserColumn;
 
@@ -85,8 +88,24 @@ typedef enum OrgColumn
 	ORG_COLUMNS
 } OrgColumn;
 
-StaticAssertDecl((int) USER_CONNECTION == (int) ORG_CONNECTION && (int) ORG_COLUMNS <= (int) USER_COLUMNS,
-				 "a row of either table is made in the same place");
+/* Those of each table of objects; behind them stand the columns of its kind. */
+typedef enum ObjectColumn
+{
+	OBJECT_CONNECTION,
+	OBJECT_SOURCED_ID,
+	OBJECT_COLLECTION,
+	OBJECT_STATUS,
+	OBJECT_DATE_LAST_MODIFIED,
+	OBJECT_ELSEWHERE,
+	OBJECT_DAMAGED,
+	OBJECT_DAMAGED_FIELD,
+	OBJECT_COLUMNS
+} ObjectColumn;
+
+StaticAssertDecl((int) USER_CONNECTION == (int) ORG_CONNECTION && (int) ORG_COLUMNS <= (int) USER_COLUMNS &&
+				 (int) USER_CONNECTION == (int) OBJECT_CONNECTION &&
+				 (int) OBJECT_COLUMNS + OBJECT_COLUMNS_MAX <= (int) USER_COLUMNS,
+				 "a row of any table is made in the same place");
 
 struct Stage
 {
@@ -102,6 +121,7 @@ struct Stage
 
 	/* while a page is open */
 	int			rows;
+	const ObjectKind *object;	/* what it is of, or NULL */
 	Relation	relation;
 	TupleDesc	tupdesc;
 	Datum		collection;
@@ -134,8 +154,10 @@ stage_open(RosterConnection *connection, bool goes_on_to_plan, bool keeps_orgs)
 static void
 name_partition(const Stage *stage, PageKind kind, char *name)
 {
-	snprintf(name, NAMEDATALEN, "%s_%d", kind == PAGE_USERS ? "staged_users" : "staged_orgs",
-			 stage->connection->number);
+	const ObjectKind *object = object_kind(kind);
+
+	snprintf(name, NAMEDATALEN, "%s_%d", object != NULL ? object->stage : kind == PAGE_USERS ? "staged_users"
+			 : "staged_orgs", stage->connection->number);
 }
 
 /* A partition of the stage, or InvalidOid. */
@@ -167,18 +189,35 @@ stage_prepare(Stage *stage)
 		call_for_connection(stage, "SELECT minga_roster_internal.prepare_stage($1)");
 }
 
-/* The same where a page is about to be read: what can be cut off is, once the page is known to be one. */
-static void
-prepare_for_page(Stage *stage)
+/* Whether all of the stage can be cut off: what each school has is there, and no session reads it. */
+static bool
+can_be_cut(const Stage *stage)
 {
-	Oid			users = find_partition(stage, PAGE_USERS);
-	Oid			orgs = find_partition(stage, PAGE_ORGS);
+	for (PageKind kind = PAGE_USERS; kind <= PAGE_DEMOGRAPHICS; kind++)
+	{
+		Oid			partition = find_partition(stage, kind);
 
+		if (OidIsValid(partition) ? !member_can_be_emptied(partition) : kind <= PAGE_ORGS)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * The same where a page of that kind is about to be read: what can be cut off is, once the page is known to be one.
+ * Objects may be read that were not before.
+ */
+static void
+prepare_for_page(Stage *stage, PageKind kind)
+{
 	stage->to_be_cut = false;
 	if (stage->emptied)
+	{
+		if (!OidIsValid(find_partition(stage, kind)))
+			call_for_connection(stage, "SELECT minga_roster_internal.make_partitions($1)");
 		return;
-	stage->to_be_cut = OidIsValid(users) && OidIsValid(orgs) && member_can_be_emptied(users) &&
-		member_can_be_emptied(orgs);
+	}
+	stage->to_be_cut = can_be_cut(stage);
 	if (!stage->to_be_cut)
 		stage_prepare(stage);
 }
@@ -190,8 +229,13 @@ cut_off(Stage *stage)
 		return;
 	stage->to_be_cut = false;
 	call_for_connection(stage, "DELETE FROM minga_roster.stages WHERE connection = $1");
-	member_empty(find_partition(stage, PAGE_USERS));
-	member_empty(find_partition(stage, PAGE_ORGS));
+	for (PageKind kind = PAGE_USERS; kind <= PAGE_DEMOGRAPHICS; kind++)
+	{
+		Oid			partition = find_partition(stage, kind);
+
+		if (OidIsValid(partition))
+			member_empty(partition);
+	}
 }
 
 /*
@@ -205,10 +249,13 @@ stage_begin_page(Stage *stage, PageKind kind, const char *collection)
 	char		name[NAMEDATALEN];
 	int			columns = (kind == PAGE_USERS) ? USER_COLUMNS : ORG_COLUMNS;
 
-	prepare_for_page(stage);
+	prepare_for_page(stage, kind);
 	MemoryContextReset(stage->page);
 	caller = MemoryContextSwitchTo(stage->page);
 	stage->rows = 0;
+	stage->object = object_kind(kind);
+	if (stage->object != NULL)
+		columns = OBJECT_COLUMNS + stage->object->ncolumns;
 	name_partition(stage, kind, name);
 	stage->relation = table_openrv(makeRangeVar("minga_roster_internal", pstrdup(name), -1), RowExclusiveLock);
 	stage->tupdesc = CreateTupleDescCopy(RelationGetDescr(stage->relation));
@@ -293,6 +340,7 @@ stage_user(Stage *stage, PageRow *row, bool elsewhere)
 		{USER_EMAIL, ROW_EMAIL},
 		{USER_PHONE, ROW_PHONE},
 		{USER_GRADE, ROW_GRADE},
+		{USER_SMS, ROW_SMS},
 		{USER_DATE_LAST_MODIFIED, ROW_DATE_LAST_MODIFIED},
 	};
 	MemoryContext caller = begin_row(stage);
@@ -338,6 +386,53 @@ stage_org(Stage *stage, PageRow *row)
 	set_text_column(stage, ORG_IDENTIFIER, row->texts[ROW_IDENTIFIER]);
 	set_text_column(stage, ORG_PARENT_ID, row->texts[ROW_PARENT_ID]);
 	set_text_column(stage, ORG_STATUS, row->texts[ROW_STATUS]);
+	end_row(stage, caller);
+}
+
+/* Stages an object of the kind of the page; one of elsewhere by id alone, as a user is. */
+void
+stage_object(Stage *stage, PageRow *row, bool elsewhere)
+{
+	MemoryContext caller = begin_row(stage);
+
+	set_text_column(stage, OBJECT_SOURCED_ID, row->texts[ROW_SOURCED_ID]);
+	set_column(stage, OBJECT_COLLECTION, stage->collection);
+	set_text_column(stage, OBJECT_STATUS, row->texts[ROW_STATUS]);
+	set_text_column(stage, OBJECT_DATE_LAST_MODIFIED, row->texts[ROW_DATE_LAST_MODIFIED]);
+	set_column(stage, OBJECT_ELSEWHERE, BoolGetDatum(elsewhere));
+	set_column(stage, OBJECT_DAMAGED, BoolGetDatum(row->damaged));
+	if (row->damaged_field != NULL)
+		set_column(stage, OBJECT_DAMAGED_FIELD, CStringGetTextDatum(row->damaged_field));
+	for (int i = 0; i < stage->object->ncolumns && !elsewhere; i++)
+	{
+		const ObjectValue *value = &row->values[i];
+		int			column = OBJECT_COLUMNS + i;
+
+		switch (stage->object->columns[i].form)
+		{
+			case OBJECT_TEXT:
+			case OBJECT_WORD:
+			case OBJECT_ID:
+				set_text_column(stage, column, value->text);
+				break;
+			case OBJECT_TEXTS:
+			case OBJECT_IDS:
+				set_list_column(stage, column, &value->list);
+				break;
+			case OBJECT_DATE:
+				if (value->has_number)
+					set_column(stage, column, DateADTGetDatum(value->number));
+				break;
+			case OBJECT_YEAR:
+				if (value->has_number)
+					set_column(stage, column, Int32GetDatum(value->number));
+				break;
+			case OBJECT_FLAG:
+				if (value->has_number)
+					set_column(stage, column, BoolGetDatum(value->number != 0));
+				break;
+		}
+	}
 	end_row(stage, caller);
 }
 

@@ -24,6 +24,7 @@ extern Stage *stage_open(RosterConnection *connection, bool goes_on_to_plan, boo
 extern void stage_prepare(Stage *stage);
 extern void stage_begin_page(Stage *stage, PageKind kind, const char *collection);
 extern void stage_user(Stage *stage, PageRow *row, bool elsewhere);
+extern void stage_object(Stage *stage, PageRow *row, bool elsewhere);
 extern void stage_org(Stage *stage, PageRow *row);
 extern void stage_end_page(Stage *stage);
 extern void stage_note_repeats(Stage *stage, bool repeats);

@@ -144,7 +144,7 @@ is_had_with_less(Diagnosis *diagnosis)
 {
 	PageReader	reader;
 
-	reader_of_users(&reader, diagnosis->connection, diagnosis->examined);
+	reader_of_rows(&reader, diagnosis->connection, diagnosis->examined);
 	reader.path = diagnosis->path;
 	return find_out_refusal(diagnosis->client, &reader, page_size_for(&diagnosis->client->facts), false);
 }
@@ -163,6 +163,8 @@ choose_list(Diagnosis *diagnosis, List *collections)
 		RosterCollection *collection = lfirst(cell);
 		char	  **fallbacks = collection->fallbacks;
 
+		if (collection->kind != PAGE_USERS)
+			continue;
 		for (const char *template = collection->path; template != NULL; template = *fallbacks++)
 		{
 			ProbePage  *page;

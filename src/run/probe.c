@@ -68,7 +68,7 @@ probe_page(RosterClient *client, const RosterCollection *collection, const char 
 	MemoryContext caller = MemoryContextSwitchTo(context);
 	HttpResponse *response;
 
-	reader_of_users(&reader, client->connection, collection);
+	reader_of_rows(&reader, client->connection, collection);
 	reader.path = full_path;
 	reader.take_row = take_user;
 	reader.taker = page;

@@ -327,7 +327,7 @@ try_endpoint(ConnectionTest *test, RosterCollection *collection, const char *tem
 	page->judge.school_id = test->connection->school_id;
 	page->judge.collection = collection;
 	page->judge.school_scoped = is_school_scoped(template);
-	reader_of_users(reader, test->connection, collection);
+	reader_of_rows(reader, test->connection, collection);
 	reader->path = path;
 	reader->take_row = take_user;
 	reader->taker = page;
@@ -359,7 +359,7 @@ list_of_school(ConnectionTest *test, List *collections)
 		RosterCollection *collection = lfirst(cell);
 		char	  **fallbacks = collection->fallbacks;
 
-		if (strcmp(collection->family, "contact") == 0)
+		if (collection->kind != PAGE_USERS || strcmp(collection->family, "contact") == 0)
 			continue;
 		for (const char *template = collection->path; template != NULL; template = *fallbacks++)
 		{

@@ -73,8 +73,8 @@ INSERT INTO staged_users (connection, sourced_id, collection, role, given_name, 
     ('stage', 'g3', 'guardians', 'guardian', 'not named', true, false, NULL, '{s1}'),
     ('stage', 'g2', 'relatives', 'relative', 'named', true, false, NULL, NULL),
     ('stage', 'g9', 'relatives', 'relative', 'named by a row that is gone', true, false, NULL, NULL);
-SELECT distinct_staged('stage', 'students'), distinct_staged('stage', 'relatives'),
-    distinct_staged('stage', 'teachers');
+SELECT distinct_staged('stage', 'students', 'student'), distinct_staged('stage', 'relatives', 'contact'),
+    distinct_staged('stage', 'teachers', 'staff');
 SELECT store_collection(-1, 'stage', 'students', 'student', true, 'total', 1, 3, 1, 1, 0, 0, false, NULL, NULL);
 SELECT store_collection(-1, 'stage', 'guardians', 'contact', true, 'total', 1, 3, 3, 3, 0, 0, true, 'fallback', NULL);
 SELECT store_collection(-1, 'stage', 'relatives', 'contact', true, 'total', 1, 2, 2, 2, 0, 5, false, NULL, NULL);

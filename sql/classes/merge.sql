@@ -1,0 +1,556 @@
+-- Objects: from the stage to the tables of classes/tables.sql, in the transaction of the run. What a run would do is
+-- planned for all kinds before any is written, so that a preview counts what its apply does. Must survive lists that
+-- contradict each other: a reference that leads nowhere is kept and counted, and what is absent ends only if its lists
+-- were read completely.
+
+CREATE FUNCTION minga_roster_internal.objects(connection connections, OUT nth integer, OUT object text,
+    OUT families text[], OUT relation text, OUT keys text[], OUT columns text[])
+RETURNS SETOF record
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT o.nth, o.object, o.families, o.relation, o.keys, o.columns
+    FROM (VALUES
+        (1, 'academic_session', ARRAY['session'], 'academic_sessions', ARRAY['sourced_id'],
+            ARRAY['title', 'type', 'start_date', 'end_date', 'school_year', 'parent_id'], connection.classes),
+        (2, 'course', ARRAY['course'], 'courses', ARRAY['sourced_id'],
+            ARRAY['title', 'course_code', 'grades', 'subjects'], connection.classes),
+        (3, 'class', ARRAY['class'], 'classes', ARRAY['sourced_id'],
+            ARRAY['title', 'class_code', 'class_type', 'location', 'grades', 'subjects', 'periods', 'course_id',
+                'term_ids'], connection.classes),
+        (4, 'enrollment', ARRAY['enrollment'], 'enrollment_rows', ARRAY['sourced_id'],
+            ARRAY['user_id', 'class_id', 'role', 'is_primary', 'begin_date', 'end_date'], connection.classes),
+        (5, 'user', ARRAY['student', 'staff'], 'user_rows', ARRAY['sourced_id'],
+            ARRAY['role', 'status', 'enabled', 'given_name', 'family_name', 'middle_name', 'preferred_name', 'username',
+                'identifier', 'email', 'phone', 'grade'], connection.classes),
+        (6, 'contact', ARRAY['student', 'contact'], 'contact_rows', ARRAY['student_id', 'sourced_id'],
+            ARRAY['position', 'role', 'given_name', 'family_name', 'email', 'phone', 'sms', 'relationship',
+                'is_guardian', 'is_chosen'], connection.contacts)
+    ) AS o (nth, object, families, relation, keys, columns, is_wanted)
+    WHERE o.is_wanted
+    ORDER BY o.nth
+$$;
+COMMENT ON FUNCTION minga_roster_internal.objects(connections) IS
+'The kinds of objects that a connection rosters, in the order in which they are planned: of which families their lists '
+'are, the table, its key and the columns that come from the SIS.';
+
+CREATE FUNCTION minga_roster_internal.object_source(object text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE object
+        WHEN 'academic_session' THEN
+            'SELECT s.*, ''''::text AS student_id FROM minga_roster.staged_academic_sessions s
+            WHERE s.connection = $1 AND s.status IS DISTINCT FROM ''tobedeleted'''
+        WHEN 'course' THEN
+            'SELECT s.*, ''''::text AS student_id FROM minga_roster.staged_courses s
+            WHERE s.connection = $1 AND s.status IS DISTINCT FROM ''tobedeleted''
+                AND s.sourced_id IN (SELECT k.course_id FROM plan_classes k WHERE k.is_chosen)'
+        WHEN 'class' THEN
+            'SELECT s.*, ''''::text AS student_id FROM minga_roster.staged_classes s
+            JOIN plan_classes k ON k.sourced_id = s.sourced_id AND k.is_chosen
+            WHERE s.connection = $1 AND s.status IS DISTINCT FROM ''tobedeleted'''
+        WHEN 'enrollment' THEN
+            'SELECT s.*, ''''::text AS student_id FROM minga_roster.staged_enrollments s
+            LEFT JOIN plan_classes k ON k.sourced_id = s.class_id
+            WHERE s.connection = $1 AND s.status IS DISTINCT FROM ''tobedeleted'' AND k.is_chosen IS NOT FALSE'
+        WHEN 'user' THEN
+            'SELECT s.*, ''''::text AS student_id FROM minga_roster.staged_users s
+            JOIN plan_rules r ON r.roster_role = s.role AND r.rostered AND r.family <> ''contact''
+            WHERE s.connection = $1 AND s.status IS DISTINCT FROM ''tobedeleted''
+                AND s.outcome IS DISTINCT FROM ''forgotten'''
+        WHEN 'contact' THEN
+            'SELECT DISTINCT ON (s.sourced_id, g.sourced_id) s.sourced_id AS student_id, g.sourced_id,
+                a.position::integer AS position, g.role, g.given_name, g.family_name, g.email, g.phone, g.sms,
+                n.type AS relationship, n.guardian AS is_guardian,
+                p.contact_id IS NOT DISTINCT FROM g.sourced_id AS is_chosen, g.damaged
+            FROM minga_roster.staged_users s
+            JOIN plan_rules sr ON sr.roster_role = s.role AND sr.family = ''student'' AND sr.rostered
+            CROSS JOIN LATERAL unnest(s.agent_ids) WITH ORDINALITY AS a (id, position)
+            JOIN minga_roster.staged_users g ON g.connection = $1 AND g.sourced_id = a.id COLLATE "C"
+            JOIN plan_rules gr ON gr.roster_role = g.role AND gr.family = ''contact''
+            LEFT JOIN plan_relationships n ON n.one = s.sourced_id AND n.other = g.sourced_id
+            LEFT JOIN plan_parents p ON p.sourced_id = s.sourced_id
+            WHERE s.connection = $1 AND s.status IS DISTINCT FROM ''tobedeleted''
+                AND g.status IS DISTINCT FROM ''tobedeleted'' AND s.outcome IS DISTINCT FROM ''forgotten''
+                AND g.outcome IS DISTINCT FROM ''forgotten''
+            ORDER BY s.sourced_id, g.sourced_id, a.position'
+    END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.object_source(text) IS
+'The query for the rows of a kind that the roster has tonight, of the connection $1.';
+
+CREATE FUNCTION minga_roster_internal.grade_key(grade text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT regexp_replace(upper(btrim(grade)), '^0+(?=.)', '')
+$$;
+COMMENT ON FUNCTION minga_roster_internal.grade_key(text) IS
+'A grade as it is compared: "09" and "9" are one, "k" is "K".';
+
+CREATE FUNCTION minga_roster_internal.choose_classes(run runs, connection connections) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    -- A term counts before it begins, so that lists are ready on its first day.
+    ahead CONSTANT integer := 14;
+    today CONSTANT date := (minga_roster_internal.clock() AT TIME ZONE connection.time_zone)::date;
+    chosen CONSTANT text[] := ARRAY(SELECT lower(btrim(t)) FROM unnest(connection.class_terms) t);
+    chosen_grades CONSTANT text[] := ARRAY(
+        SELECT minga_roster_internal.grade_key(g) FROM unnest(connection.class_grades) g);
+BEGIN
+    -- A term that was not listed tonight is as it was. One that ends before it begins has no dates.
+    INSERT INTO plan_sessions (sourced_id, is_chosen, is_over)
+    SELECT t.sourced_id,
+        CASE WHEN chosen = '{all}' THEN true
+            WHEN chosen = '{current}' THEN coalesce(t.start_date - ahead <= today, true)
+                AND coalesce(t.end_date >= today, true)
+            ELSE lower(t.sourced_id) = ANY (chosen) OR lower(btrim(t.title)) = ANY (chosen) END,
+        coalesce(t.end_date < today, false)
+    FROM (
+        SELECT s.sourced_id, s.title, CASE WHEN s.start_date <= s.end_date IS NOT FALSE THEN s.start_date END,
+            CASE WHEN s.start_date <= s.end_date IS NOT FALSE THEN s.end_date END
+        FROM minga_roster.staged_academic_sessions s
+        WHERE s.connection = choose_classes.connection.connection AND s.status IS DISTINCT FROM 'tobedeleted'
+        UNION ALL
+        SELECT c.sourced_id, c.title, CASE WHEN c.start_date <= c.end_date IS NOT FALSE THEN c.start_date END,
+            CASE WHEN c.start_date <= c.end_date IS NOT FALSE THEN c.end_date END
+        FROM minga_roster.academic_sessions c
+        WHERE c.connection = choose_classes.connection.connection AND c.ended_at IS NULL
+            AND NOT EXISTS (SELECT FROM minga_roster.staged_academic_sessions s
+                WHERE s.connection = c.connection AND s.sourced_id = c.sourced_id)
+    ) t (sourced_id, title, start_date, end_date);
+
+    INSERT INTO plan_classes (sourced_id, course_id, is_listed, is_chosen, is_over)
+    SELECT k.sourced_id, k.course_id, k.is_listed,
+        (chosen_grades = '{}' OR k.grades IS NULL
+            OR chosen_grades && ARRAY(SELECT minga_roster_internal.grade_key(g) FROM unnest(k.grades) g))
+            AND (t.known = 0 OR t.chosen > 0),
+        t.known > 0 AND t.known = t.over
+    FROM (
+        SELECT s.sourced_id, s.course_id, true, s.grades, s.term_ids
+        FROM minga_roster.staged_classes s
+        WHERE s.connection = choose_classes.connection.connection AND s.status IS DISTINCT FROM 'tobedeleted'
+        UNION ALL
+        SELECT c.sourced_id, c.course_id, false, c.grades, c.term_ids
+        FROM minga_roster.classes c
+        WHERE c.connection = choose_classes.connection.connection AND c.ended_at IS NULL
+            AND NOT EXISTS (SELECT FROM minga_roster.staged_classes s
+                WHERE s.connection = c.connection AND s.sourced_id = c.sourced_id
+                    AND s.status IS DISTINCT FROM 'tobedeleted')
+    ) k (sourced_id, course_id, is_listed, grades, term_ids)
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS known, count(*) FILTER (WHERE p.is_chosen) AS chosen,
+            count(*) FILTER (WHERE p.is_over) AS over
+        FROM unnest(k.term_ids) i (id) JOIN plan_sessions p ON p.sourced_id = i.id COLLATE "C"
+    ) t;
+    ANALYZE plan_classes (sourced_id);
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.choose_classes(runs, connections) IS
+'Fills plan_sessions and plan_classes: which terms and classes the connection''s class_terms and class_grades choose, '
+'and which are over. A class that names no known term is chosen.';
+
+CREATE FUNCTION minga_roster_internal.object_is_proved(run runs, families text[])
+RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT run.is_full IS TRUE AND count(*) = cardinality(families) AND bool_and(f.is_proved)
+    FROM (
+        SELECT c.family, bool_or(c.rows > c.elsewhere) AND bool_and(c.complete AND c.without_id = 0) AS is_proved
+        FROM minga_roster.collections c
+        WHERE c.run = object_is_proved.run.run AND c.family = ANY (families)
+        GROUP BY c.family
+    ) f
+$$;
+COMMENT ON FUNCTION minga_roster_internal.object_is_proved(runs, text[]) IS
+'Whether the run has read all lists of these families completely, in full, with rows.';
+
+CREATE FUNCTION minga_roster_internal.guard_objects(run runs, connection connections, object text, people bigint)
+RETURNS text
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    today CONSTANT date := (minga_roster_internal.clock() AT TIME ZONE connection.time_zone)::date;
+    in_season CONSTANT boolean := coalesce(today <@ connection.season_dates, false);
+    leavers bigint;
+    cause text;
+BEGIN
+    SELECT count(*) INTO leavers FROM plan_objects p
+    WHERE p.object = guard_objects.object AND p.action = 'end' AND p.cause = 'absent';
+    cause := CASE
+        WHEN leavers = 0 THEN NULL
+        WHEN connection.unproven THEN 'unproven'
+        WHEN coalesce(today <@ connection.freeze_dates, false) THEN 'frozen'
+        WHEN leavers <= connection.guard_floor THEN NULL
+        WHEN in_season THEN CASE WHEN leavers * 100 > connection.season_percent * people THEN 'season_percent' END
+        WHEN leavers * 100 > connection.guard_percent * people THEN 'percent'
+    END;
+    IF cause IS NOT NULL THEN
+        UPDATE plan_objects p SET action = 'hold'
+        WHERE p.object = guard_objects.object AND p.action = 'end' AND p.cause = 'absent';
+    END IF;
+    RETURN cause;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.guard_objects(runs, connections, text, bigint) IS
+'Holds the rows of a kind that would end because they are absent, if they are too many at once by the settings of the '
+'guard, and returns why; NULL for not. Rows of terms that are over, and of classes no longer chosen, are not counted.';
+
+CREATE FUNCTION minga_roster_internal.plan_objects(run runs, read_by runs, connection connections) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
+DECLARE
+    today CONSTANT date := (minga_roster_internal.clock() AT TIME ZONE connection.time_zone)::date;
+    kind record;
+    is_proved boolean;
+    active bigint;
+    cause text;
+BEGIN
+    PERFORM minga_roster_internal.make_plan_tables('objects');
+    IF connection.classes THEN
+        PERFORM minga_roster_internal.choose_classes(run, connection);
+    END IF;
+    FOR kind IN SELECT o.* FROM minga_roster_internal.objects(connection) o LOOP
+        is_proved := minga_roster_internal.object_is_proved(read_by, kind.families);
+        EXECUTE minga_roster_internal.fill_template($statement$
+            INSERT INTO plan_objects (object, sourced_id, student_id, action, cause)
+            SELECT {object:L}, coalesce(s.sourced_id, c.sourced_id), coalesce(s.student_id, {own_student}),
+                CASE WHEN c.sourced_id IS NULL THEN 'add' WHEN s.sourced_id IS NULL THEN 'end'
+                    WHEN c.ended_at IS NOT NULL THEN 'return' ELSE 'change' END,
+                CASE WHEN s.sourced_id IS NULL THEN {cause} END
+            FROM ({source}) s
+            FULL JOIN (SELECT * FROM {relation} o WHERE o.connection = $1) c
+                ON c.sourced_id = s.sourced_id {same_student}
+            {and_class}
+            WHERE c.sourced_id IS NULL
+                OR CASE WHEN s.sourced_id IS NULL THEN c.ended_at IS NULL AND ($2 OR {cause} <> 'absent')
+                    ELSE c.ended_at IS NOT NULL OR (NOT s.damaged AND ({differ})) END
+        $statement$,
+            'object', kind.object, 'relation', format('minga_roster.%I', kind.relation),
+            'source', minga_roster_internal.object_source(kind.object),
+            'own_student', CASE kind.object WHEN 'contact' THEN 'c.student_id' ELSE '''''' END,
+            'same_student', CASE kind.object WHEN 'contact' THEN 'AND c.student_id = s.student_id' ELSE '' END,
+            'and_class', CASE kind.object WHEN 'class' THEN 'LEFT JOIN plan_classes k ON k.sourced_id = c.sourced_id'
+                WHEN 'enrollment' THEN 'LEFT JOIN plan_classes k ON k.sourced_id = c.class_id' ELSE '' END,
+            'cause', CASE kind.object
+                WHEN 'class' THEN 'CASE WHEN k.is_over THEN ''term_over'' WHEN k.is_listed AND NOT k.is_chosen '
+                    'THEN ''not_chosen'' ELSE ''absent'' END'
+                WHEN 'enrollment' THEN format('CASE WHEN c.end_date < %L OR k.is_over OR k.sourced_id IS NULL '
+                    'THEN ''term_over'' WHEN NOT k.is_chosen THEN ''not_chosen'' ELSE ''absent'' END', today)
+                WHEN 'course' THEN '''not_chosen'''
+                WHEN 'academic_session' THEN format('CASE WHEN c.end_date < %L THEN ''term_over'' ELSE ''absent'' END',
+                    today)
+                ELSE '''absent''' END,
+            'differ', (SELECT string_agg(format('s.%1$I IS DISTINCT FROM c.%1$I', k.name), ' OR ' ORDER BY k.nth)
+                FROM unnest(kind.columns) WITH ORDINALITY AS k (name, nth)))
+        USING connection.connection, is_proved;
+        EXECUTE format('SELECT count(*) FROM minga_roster.%I o WHERE o.connection = $1 AND o.ended_at IS NULL',
+            kind.relation) INTO active USING connection.connection;
+        cause := minga_roster_internal.guard_objects(run, connection, kind.object, active);
+        PERFORM minga_roster_internal.count_objects(run, connection, kind.object, is_proved, cause);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.plan_objects(runs, runs, connections) IS
+'Fills plan_objects: for each kind of object what is added, changed, returns, ends or is held, and stores the counts '
+'in run_objects. An unchanged night has no rows in it. read_by: the run whose fetch filled the stage.';
+
+CREATE FUNCTION minga_roster_internal.count_objects(run runs, connection connections, object text, is_proved boolean,
+    held_cause text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
+DECLARE
+    rows bigint;
+    broken bigint;
+    no_user bigint := 0;
+    no_class bigint := 0;
+    no_course bigint := 0;
+    no_term bigint := 0;
+    others bigint := 0;
+BEGIN
+    EXECUTE format('SELECT count(*), count(*) FILTER (WHERE s.damaged) FROM (%s) s',
+        minga_roster_internal.object_source(object)) INTO rows, broken USING connection.connection;
+    CASE object
+        WHEN 'class' THEN
+            SELECT count(*) FILTER (WHERE c.sourced_id IS NULL),
+                count(*) FILTER (WHERE EXISTS (SELECT FROM unnest(s.term_ids) t (id)
+                    WHERE t.id COLLATE "C" NOT IN (SELECT p.sourced_id FROM plan_sessions p)) OR s.term_ids IS NULL)
+            INTO no_course, no_term
+            FROM minga_roster.staged_classes s
+            JOIN plan_classes k ON k.sourced_id = s.sourced_id AND k.is_chosen AND k.is_listed
+            LEFT JOIN minga_roster.staged_courses c ON c.connection = s.connection AND c.sourced_id = s.course_id
+            WHERE s.connection = count_objects.connection.connection;
+            SELECT count(*) INTO others FROM plan_classes k WHERE k.is_listed AND NOT k.is_chosen;
+        WHEN 'enrollment' THEN
+            SELECT count(*) FILTER (WHERE u.sourced_id IS NULL AND k.is_chosen IS NOT FALSE),
+                count(*) FILTER (WHERE k.sourced_id IS NULL), count(*) FILTER (WHERE NOT k.is_chosen)
+            INTO no_user, no_class, others
+            FROM minga_roster.staged_enrollments s
+            LEFT JOIN plan_classes k ON k.sourced_id = s.class_id
+            LEFT JOIN minga_roster.staged_users u ON u.connection = s.connection AND u.sourced_id = s.user_id
+            WHERE s.connection = count_objects.connection.connection AND s.status IS DISTINCT FROM 'tobedeleted';
+        ELSE NULL;
+    END CASE;
+    INSERT INTO minga_roster.run_objects (run, object, complete, listed, added, changed, returned, ended, held,
+        unknown_user, unknown_class, unknown_course, unknown_term, not_chosen, damaged, held_cause)
+    SELECT run.run, count_objects.object, coalesce(is_proved, false), rows, count(*) FILTER (WHERE p.action = 'add'),
+        count(*) FILTER (WHERE p.action = 'change'), count(*) FILTER (WHERE p.action = 'return'),
+        count(*) FILTER (WHERE p.action = 'end'), count(*) FILTER (WHERE p.action = 'hold'), no_user,
+        no_class, no_course, no_term, others, broken, count_objects.held_cause
+    FROM plan_objects p WHERE p.object = count_objects.object;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.count_objects(runs, connections, text, boolean, text) IS
+'Stores what a run does to objects of a kind, and how many of its references lead nowhere.';
+
+CREATE FUNCTION minga_roster_internal.write_objects(run runs, connection connections) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
+DECLARE
+    at CONSTANT timestamptz := minga_roster_internal.clock();
+    kind record;
+    columns text;
+BEGIN
+    DELETE FROM minga_roster.held_objects h USING minga_roster.runs r
+    WHERE r.run = h.run AND r.connection = write_objects.run.connection AND run.is_full IS NOT FALSE;
+    FOR kind IN SELECT o.* FROM minga_roster_internal.objects(connection) o
+        WHERE EXISTS (SELECT FROM plan_objects p WHERE p.object = o.object) ORDER BY o.nth
+    LOOP
+        PERFORM minga_roster_internal.keep_versions(run, connection, kind.object, kind.relation,
+            kind.keys || kind.columns, at);
+        columns := (SELECT string_agg(format('%I', k), ', ') FROM unnest(kind.keys || kind.columns) k);
+        EXECUTE minga_roster_internal.fill_template($statement$
+            UPDATE {relation} c
+            SET {assignments}, valid = tstzrange(greatest($3, lower(c.valid) + '1 microsecond'::interval,
+                    c.ended_at), NULL), written_run = $2, ended_cause = NULL
+            FROM plan_objects p JOIN ({source}) s ON s.sourced_id = p.sourced_id {same_source}
+            WHERE p.object = {object:L} AND p.action IN ('change', 'return')
+                AND c.connection = $1 AND c.sourced_id = p.sourced_id {same_student}
+        $statement$,
+            'relation', format('minga_roster.%I', kind.relation), 'object', kind.object,
+            'source', minga_roster_internal.object_source(kind.object),
+            'same_source', CASE kind.object WHEN 'contact' THEN 'AND s.student_id = p.student_id' ELSE '' END,
+            'same_student', CASE kind.object WHEN 'contact' THEN 'AND c.student_id = p.student_id' ELSE '' END,
+            'assignments', (SELECT string_agg(format('%1$I = s.%1$I', k), ', ') FROM unnest(kind.columns) k))
+        USING connection.connection, run.run, at;
+        PERFORM minga_roster_internal.end_objects(run, connection, kind.object, kind.relation, at);
+        EXECUTE minga_roster_internal.fill_template($statement$
+            INSERT INTO {relation} (connection, site, {columns}, valid, written_run)
+            SELECT $1, $2, {values}, tstzrange($4, NULL), $3
+            FROM plan_objects p JOIN ({source}) s ON s.sourced_id = p.sourced_id {same_source}
+            WHERE p.object = {object:L} AND p.action = 'add'
+        $statement$,
+            'relation', format('minga_roster.%I', kind.relation), 'object', kind.object, 'columns', columns,
+            'values', (SELECT string_agg(format('s.%I', k), ', ') FROM unnest(kind.keys || kind.columns) k),
+            'source', minga_roster_internal.object_source(kind.object),
+            'same_source', CASE kind.object WHEN 'contact' THEN 'AND s.student_id = p.student_id' ELSE '' END)
+        USING connection.connection, run.site, run.run, at;
+    END LOOP;
+    INSERT INTO minga_roster.held_objects (run, object, sourced_id, student_id)
+    SELECT run.run, p.object, p.sourced_id, p.student_id FROM plan_objects p WHERE p.action = 'hold';
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.write_objects(runs, connections) IS
+'Carries out plan_objects: what a row was goes to the versions of its table, and what it is now begins with this run.';
+
+CREATE FUNCTION minga_roster_internal.keep_versions(run runs, connection connections, object text, relation text,
+    columns text[], at timestamptz) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    EXECUTE minga_roster_internal.fill_template($statement$
+        INSERT INTO {versions} (connection, site, {columns}, valid, written_run, ended_cause, replaced_run)
+        SELECT c.connection, c.site, {values},
+            CASE WHEN c.ended_at IS NULL THEN tstzrange(lower(c.valid),
+                greatest($3, lower(c.valid) + '1 microsecond'::interval)) ELSE c.valid END,
+            c.written_run, c.ended_cause, $2
+        FROM plan_objects p JOIN {relation} c ON c.connection = $1 AND c.sourced_id = p.sourced_id {same_student}
+        WHERE p.object = {object:L} AND p.action IN ('change', 'return')
+    $statement$,
+        'versions', format('minga_roster.%I', relation || '_versions'), 'relation', format('minga_roster.%I', relation),
+        'object', object,
+        'columns', (SELECT string_agg(format('%I', k), ', ') FROM unnest(columns) k),
+        'values', (SELECT string_agg(format('c.%I', k), ', ') FROM unnest(columns) k),
+        'same_student', CASE object WHEN 'contact' THEN 'AND c.student_id = p.student_id' ELSE '' END)
+    USING connection.connection, run.run, at;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.keep_versions(runs, connections, text, text, text[], timestamptz) IS
+'Copies the rows of plan_objects that change or return to the versions of their table, until now.';
+
+CREATE FUNCTION minga_roster_internal.end_objects(run runs, connection connections, object text, relation text,
+    at timestamptz) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    amount bigint;
+BEGIN
+    EXECUTE minga_roster_internal.fill_template($statement$
+        UPDATE {relation} c
+        SET valid = tstzrange(lower(c.valid), greatest($3, lower(c.valid) + '1 microsecond'::interval)),
+            written_run = $2, ended_cause = p.cause
+        FROM plan_objects p
+        WHERE p.object = {object:L} AND p.action = 'end' AND c.connection = $1 AND c.sourced_id = p.sourced_id
+            AND c.ended_at IS NULL {same_student}
+    $statement$,
+        'relation', format('minga_roster.%I', relation), 'object', object,
+        'same_student', CASE object WHEN 'contact' THEN 'AND c.student_id = p.student_id' ELSE '' END)
+    USING connection.connection, run.run, at;
+    GET DIAGNOSTICS amount = ROW_COUNT;
+    RETURN amount;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.end_objects(runs, connections, text, text, timestamptz) IS
+'Ends the rows of plan_objects that end, and returns how many.';
+
+CREATE FUNCTION minga_roster_internal.approve_objects(run runs, approved runs, connection connections) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    at CONSTANT timestamptz := minga_roster_internal.clock();
+    kind record;
+    amount bigint;
+BEGIN
+    PERFORM minga_roster_internal.make_plan_tables('objects');
+    INSERT INTO plan_objects (object, sourced_id, student_id, action, cause)
+    SELECT h.object, h.sourced_id, h.student_id, 'end', 'absent'
+    FROM minga_roster.held_objects h WHERE h.run = approved.run;
+    FOR kind IN SELECT o.* FROM minga_roster_internal.objects(connection) o
+        WHERE EXISTS (SELECT FROM plan_objects p WHERE p.object = o.object) ORDER BY o.nth
+    LOOP
+        amount := minga_roster_internal.end_objects(run, connection, kind.object, kind.relation, at);
+        INSERT INTO minga_roster.run_objects (run, object, complete, listed, ended)
+        VALUES (approve_objects.run.run, kind.object, true, 0, amount);
+    END LOOP;
+    DELETE FROM minga_roster.held_objects h WHERE h.run = approved.run;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.approve_objects(runs, runs, connections) IS
+'Ends the rows that the approved run held back.';
+
+CREATE FUNCTION minga_roster_internal.undo_objects(run runs, target runs, connection connections) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    at CONSTANT timestamptz := minga_roster_internal.clock();
+    kind record;
+BEGIN
+    PERFORM minga_roster_internal.make_plan_tables('objects');
+    FOR kind IN SELECT o.* FROM minga_roster_internal.objects(connection) o ORDER BY o.nth LOOP
+        -- What a later run has written is left as it is. A row that was added ends; one that ended, or whose former
+        -- version had not, goes on; the others are as they were, ended.
+        EXECUTE minga_roster_internal.fill_template($statement$
+            INSERT INTO plan_objects (object, sourced_id, student_id, action, cause)
+            SELECT {object:L}, c.sourced_id, {student},
+                CASE WHEN v.sourced_id IS NOT NULL OR c.ended_at IS NOT NULL THEN 'change' ELSE 'end' END,
+                CASE WHEN v.sourced_id IS NULL AND c.ended_at IS NULL THEN 'undone' END
+            FROM {relation} c
+            LEFT JOIN {versions} v ON v.connection = c.connection AND v.replaced_run = $2
+                AND v.sourced_id = c.sourced_id {same_version}
+            WHERE c.connection = $1 AND c.written_run = $2
+        $statement$,
+            'object', kind.object, 'relation', format('minga_roster.%I', kind.relation),
+            'versions', format('minga_roster.%I', kind.relation || '_versions'),
+            'student', CASE kind.object WHEN 'contact' THEN 'c.student_id' ELSE '''''' END,
+            'same_version', CASE kind.object WHEN 'contact' THEN 'AND v.student_id = c.student_id' ELSE '' END)
+        USING connection.connection, target.run;
+        PERFORM minga_roster_internal.keep_versions(run, connection, kind.object, kind.relation,
+            kind.keys || kind.columns, at);
+        EXECUTE minga_roster_internal.fill_template($statement$
+            UPDATE {relation} c
+            SET {assignments}, written_run = $3, ended_cause = v.ended_cause,
+                valid = coalesce(v.valid, tstzrange(greatest($4, lower(c.valid) + '1 microsecond'::interval,
+                    c.ended_at), NULL))
+            FROM (
+                SELECT o.sourced_id, {own_student} AS student_id, {former}, f.ended_cause,
+                    CASE WHEN f.ended_cause IS NOT NULL THEN f.valid END AS valid
+                FROM plan_objects p
+                JOIN {relation} o ON o.connection = $1 AND o.sourced_id = p.sourced_id {same_planned}
+                LEFT JOIN {versions} f ON f.connection = $1 AND f.replaced_run = $2
+                    AND f.sourced_id = o.sourced_id {same_former}
+                WHERE p.object = {object:L} AND p.action = 'change'
+            ) v
+            WHERE c.connection = $1 AND c.sourced_id = v.sourced_id {same_student}
+        $statement$,
+            'object', kind.object, 'relation', format('minga_roster.%I', kind.relation),
+            'versions', format('minga_roster.%I', kind.relation || '_versions'),
+            'assignments', (SELECT string_agg(format('%1$I = v.%1$I', k), ', ') FROM unnest(kind.columns) k),
+            'former', (SELECT string_agg(format('CASE WHEN f.sourced_id IS NULL THEN o.%1$I ELSE f.%1$I END AS %1$I',
+                k), ', ') FROM unnest(kind.columns) k),
+            'own_student', CASE kind.object WHEN 'contact' THEN 'o.student_id' ELSE '''''' END,
+            'same_planned', CASE kind.object WHEN 'contact' THEN 'AND o.student_id = p.student_id' ELSE '' END,
+            'same_former', CASE kind.object WHEN 'contact' THEN 'AND f.student_id = o.student_id' ELSE '' END,
+            'same_student', CASE kind.object WHEN 'contact' THEN 'AND c.student_id = v.student_id' ELSE '' END)
+        USING connection.connection, target.run, run.run, at;
+        -- Those that had ended stand in their table again.
+        EXECUTE format('DELETE FROM minga_roster.%I v WHERE v.connection = $1 AND v.replaced_run = $2 '
+            'AND v.ended_cause IS NOT NULL AND EXISTS (SELECT FROM plan_objects p WHERE p.object = $3 '
+            'AND p.action = ''change'' AND p.sourced_id = v.sourced_id)', kind.relation || '_versions')
+        USING connection.connection, target.run, kind.object;
+        PERFORM minga_roster_internal.end_objects(run, connection, kind.object, kind.relation, at);
+        INSERT INTO minga_roster.run_objects (run, object, complete, listed, changed, ended)
+        SELECT undo_objects.run.run, kind.object, true, 0, count(*) FILTER (WHERE p.action = 'change'),
+            count(*) FILTER (WHERE p.action = 'end')
+        FROM plan_objects p WHERE p.object = kind.object
+        HAVING count(*) > 0;
+    END LOOP;
+    DELETE FROM minga_roster.held_objects h WHERE h.run = target.run;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.undo_objects(runs, runs, connections) IS
+'Makes the rows that the target run wrote as they were, with a new version each, unless a later run has written them.';
+
+CREATE FUNCTION minga_roster_internal.merge_objects(run runs, is_applied boolean) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    connection minga_roster.connections := minga_roster_internal.known_connection(run.connection);
+BEGIN
+    IF NOT (connection.classes OR connection.contacts) THEN
+        RETURN;
+    END IF;
+    PERFORM minga_roster_internal.plan_objects(run, run, connection);
+    IF is_applied THEN
+        PERFORM minga_roster_internal.write_objects(run, connection);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.merge_objects(runs, boolean) IS
+'Plans what a run does to the objects of its connection, and does it unless it is a preview.';
+
+CREATE FUNCTION minga_roster_internal.apply_objects(run runs, preview runs, connection connections) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NOT (connection.classes OR connection.contacts) OR NOT EXISTS (SELECT FROM minga_roster.run_objects o
+        WHERE o.run = preview.run)
+    THEN
+        RETURN;
+    END IF;
+    IF NOT EXISTS (SELECT FROM minga_roster.stages g WHERE g.connection = connection.connection
+        AND g.run = preview.run)
+    THEN
+        RAISE NOTICE USING
+            MESSAGE = format('classes and contacts of run %s were not applied', preview.run),
+            DETAIL = 'The stage no longer holds what the preview has read.',
+            HINT = 'The next sync brings them. To see them before, start another preview.';
+        RETURN;
+    END IF;
+    IF NOT EXISTS (SELECT FROM plan_rules) THEN
+        PERFORM minga_roster_internal.read_rules(connection, preview.run);
+    END IF;
+    IF NOT EXISTS (SELECT FROM plan_parents) THEN
+        PERFORM minga_roster_internal.choose_parents(connection, preview.run);
+    END IF;
+    PERFORM minga_roster_internal.plan_objects(run, preview, connection);
+    PERFORM minga_roster_internal.write_objects(run, connection);
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.apply_objects(runs, runs, connections) IS
+'Does to objects what a preview has counted, from its stage, in the run that applies it.';
+
+CREATE FUNCTION minga_roster_internal.prune_history() RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    batch CONSTANT integer := 10000;
+    ended_before CONSTANT timestamptz := minga_roster_internal.clock()
+        - make_interval(days => greatest(8, minga_roster_internal.setting('keep_history')::integer));
+    relation text;
+BEGIN
+    FOREACH relation IN ARRAY ARRAY['academic_sessions', 'courses', 'classes', 'enrollment_rows', 'user_rows',
+        'contact_rows']
+    LOOP
+        EXECUTE format('DELETE FROM minga_roster.%1$I WHERE ctid = ANY (ARRAY(SELECT o.ctid FROM minga_roster.%1$I o '
+            'WHERE o.ended_at < $1 ORDER BY o.ended_at LIMIT $2))', relation || '_versions') USING ended_before, batch;
+        EXECUTE format('DELETE FROM minga_roster.%1$I WHERE ctid = ANY (ARRAY(SELECT o.ctid FROM minga_roster.%1$I o '
+            'WHERE o.ended_at < $1 ORDER BY o.ended_at LIMIT $2))', relation) USING ended_before, batch;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.prune_history() IS
+'Deletes versions and rows that ended more than minga_roster.keep_history days ago (at least 8), at most 10,000 of '
+'each table per call.';

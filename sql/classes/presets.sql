@@ -1,0 +1,26 @@
+-- Lists besides those of people, in each preset that the extension brings. Terms may be the district's, so that a list
+-- of all takes the place of the school's. Infinite Campus also serves the enrollments of students and of teachers apart.
+
+DO $$
+BEGIN
+    UPDATE minga_roster.sis s
+    SET object_collections = jsonb_build_array(
+        jsonb_build_object('collection', 'terms', 'family', 'session', 'path', '/schools/{school}/terms',
+            'fallback', jsonb_build_array('/terms', '/academicSessions')),
+        jsonb_build_object('collection', 'courses', 'family', 'course', 'path', '/schools/{school}/courses',
+            'fallback', '/courses'),
+        jsonb_build_object('collection', 'classes', 'family', 'class', 'path', '/schools/{school}/classes',
+            'fallback', '/classes'),
+        jsonb_build_object('collection', 'enrollments', 'family', 'enrollment', 'path', '/schools/{school}/enrollments',
+            'fallback', CASE WHEN s.sis LIKE 'infinite\_campus%' THEN '[]'::jsonb ELSE '["/enrollments"]' END))
+        || CASE WHEN s.sis LIKE 'infinite\_campus%' THEN jsonb_build_array(
+            jsonb_build_object('collection', 'studentEnrollments', 'family', 'enrollment', 'instead_of', 'enrollments',
+                'path', '/schools/{school}/studentEnrollments', 'fallback', '/studentEnrollments'),
+            jsonb_build_object('collection', 'teacherEnrollments', 'family', 'enrollment', 'instead_of', 'enrollments',
+                'path', '/schools/{school}/teacherEnrollments', 'fallback', '/teacherEnrollments'))
+            ELSE '[]' END
+        || jsonb_build_array(jsonb_build_object('collection', 'demographics', 'family', 'demographics',
+            'path', '/demographics'))
+    WHERE s.builtin;
+END
+$$;

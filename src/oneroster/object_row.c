@@ -1,0 +1,273 @@
+/*
+ * object_row.c
+ *	  Rows of terms, courses, classes, enrollments and demographics: which fields
+ *	  each has, and what their values are.
+ *
+ * It must survive what servers send for them: a list as one text with commas, a
+ * number for a text, a single reference for a list, an ID alone for a reference,
+ * {} for none, a day with a time.  A value that cannot be read counts as absent,
+ * and is noted in the row; it takes neither the row nor its page with it.
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+#include "utils/date.h"
+#include "utils/datetime.h"
+
+#include "oneroster/object_row.h"
+#include "oneroster/row_date.h"
+#include "oneroster/row_values.h"
+
+static const ObjectField session_columns[] = {
+	{"title", NULL, "title", OBJECT_TEXT},
+	{"type", NULL, "type", OBJECT_WORD},
+	{"startDate", NULL, "start_date", OBJECT_DATE},
+	{"endDate", NULL, "end_date", OBJECT_DATE},
+	{"schoolYear", NULL, "school_year", OBJECT_YEAR},
+	{"parent", "parentSourcedId", "parent_id", OBJECT_ID},
+};
+
+static const ObjectField course_columns[] = {
+	{"title", NULL, "title", OBJECT_TEXT},
+	{"courseCode", NULL, "course_code", OBJECT_TEXT},
+	{"grades", NULL, "grades", OBJECT_TEXTS},
+	{"subjects", NULL, "subjects", OBJECT_TEXTS},
+	{"org", "orgSourcedId", "org_id", OBJECT_ID},
+	{"schoolYear", "schoolYearSourcedId", "school_year_id", OBJECT_ID},
+};
+
+static const ObjectField class_columns[] = {
+	{"title", NULL, "title", OBJECT_TEXT},
+	{"classCode", NULL, "class_code", OBJECT_TEXT},
+	{"classType", NULL, "class_type", OBJECT_WORD},
+	{"location", NULL, "location", OBJECT_TEXT},
+	{"grades", NULL, "grades", OBJECT_TEXTS},
+	{"subjects", NULL, "subjects", OBJECT_TEXTS},
+	{"periods", NULL, "periods", OBJECT_TEXTS},
+	{"course", "courseSourcedId", "course_id", OBJECT_ID},
+	{"school", "schoolSourcedId", "school_id", OBJECT_ID},
+	{"terms", "termSourcedIds", "term_ids", OBJECT_IDS},
+};
+#define CLASS_SCHOOL 8
+
+static const ObjectField enrollment_columns[] = {
+	{"user", "userSourcedId", "user_id", OBJECT_ID},
+	{"class", "classSourcedId", "class_id", OBJECT_ID},
+	{"school", "schoolSourcedId", "school_id", OBJECT_ID},
+	{"role", NULL, "role", OBJECT_WORD},
+	{"primary", NULL, "is_primary", OBJECT_FLAG},
+	{"beginDate", NULL, "begin_date", OBJECT_DATE},
+	{"endDate", NULL, "end_date", OBJECT_DATE},
+};
+#define ENROLLMENT_SCHOOL 2
+
+static const ObjectField demographics_columns[] = {
+	{"birthDate", "birthdate", "birth_date", OBJECT_DATE},
+};
+
+#define COMMON_FIELDS "sourcedId,status,dateLastModified,"
+static const ObjectKind kinds[] = {
+	[PAGE_SESSIONS] = {"academicSessions", "staged_academic_sessions",
+		COMMON_FIELDS "title,type,startDate,endDate,schoolYear,parent",
+	session_columns, lengthof(session_columns), -1},
+	[PAGE_COURSES] = {"courses", "staged_courses",
+		COMMON_FIELDS "title,courseCode,grades,subjects,org,schoolYear",
+	course_columns, lengthof(course_columns), -1},
+	[PAGE_CLASSES] = {"classes", "staged_classes",
+		COMMON_FIELDS "title,classCode,classType,location,grades,subjects,periods,course,school,terms",
+	class_columns, lengthof(class_columns), CLASS_SCHOOL},
+	[PAGE_ENROLLMENTS] = {"enrollments", "staged_enrollments",
+		COMMON_FIELDS "user,class,school,role,primary,beginDate,endDate",
+	enrollment_columns, lengthof(enrollment_columns), ENROLLMENT_SCHOOL},
+	[PAGE_DEMOGRAPHICS] = {"demographics", "staged_demographics",
+		COMMON_FIELDS "birthDate",
+	demographics_columns, lengthof(demographics_columns), -1},
+};
+
+StaticAssertDecl(lengthof(class_columns) <= OBJECT_COLUMNS_MAX, "a row has room for each column");
+
+/* What rows of the kind are, static; NULL for users and orgs. */
+const ObjectKind *
+object_kind(PageKind kind)
+{
+	return kind < lengthof(kinds) && kinds[kind].envelope != NULL ? &kinds[kind] : NULL;
+}
+
+/* What a collection of the family lists. */
+PageKind
+kind_of_family(const char *family)
+{
+	static const struct
+	{
+		const char *family;
+		PageKind	kind;
+	}			families[] = {
+		{"session", PAGE_SESSIONS},
+		{"course", PAGE_COURSES},
+		{"class", PAGE_CLASSES},
+		{"enrollment", PAGE_ENROLLMENTS},
+		{"demographics", PAGE_DEMOGRAPHICS},
+	};
+
+	for (int i = 0; i < lengthof(families); i++)
+	{
+		if (strcmp(families[i].family, family) == 0)
+			return families[i].kind;
+	}
+	return PAGE_USERS;
+}
+
+static bool
+key_is(const char *key, int len, const char *name)
+{
+	return name != NULL && strlen(name) == len && memcmp(key, name, len) == 0;
+}
+
+/* The values that follow are those of this key: of a field that all objects have, of a column, or of none. */
+void
+object_begin_field(RowMaker *maker, const char *key, int len)
+{
+	const ObjectKind *object = object_kind(maker->kind);
+
+	maker->field = key_is(key, len, "sourcedId") ? ROW_SOURCED_ID : key_is(key, len, "status") ? ROW_STATUS :
+		key_is(key, len, "dateLastModified") ? ROW_DATE_LAST_MODIFIED : FIELD_NONE;
+	for (int i = 0; i < object->ncolumns && maker->field == FIELD_NONE; i++)
+	{
+		if (key_is(key, len, object->columns[i].name) || key_is(key, len, object->columns[i].csv_name))
+		{
+			maker->field = FIELD_OBJECT + i;
+			maker->object_field = object->columns[i].name;
+		}
+	}
+}
+
+static ObjectForm
+current_form(const RowMaker *maker)
+{
+	return object_kind(maker->kind)->columns[maker->field - FIELD_OBJECT].form;
+}
+
+/* Whether the current field, FIELD_OBJECT or beyond, may be an array. */
+bool
+object_field_is_list(const RowMaker *maker)
+{
+	ObjectForm	form = current_form(maker);
+
+	return form == OBJECT_TEXTS || form == OBJECT_IDS;
+}
+
+/* Whether the current field, or an element of its list, may be an object with a sourcedId. */
+bool
+object_field_is_reference(const RowMaker *maker, bool in_list)
+{
+	ObjectForm	form = current_form(maker);
+
+	return form == OBJECT_IDS || (form == OBJECT_ID && !in_list);
+}
+
+/* A text, or several of them with commas between. */
+static void
+add_texts(RowMaker *maker, RowList *list, const char *value, int len, bool are_ids)
+{
+	const char *end = value + len;
+
+	for (;;)
+	{
+		const char *comma = memchr(value, ',', end - value);
+
+		row_add_to_list(maker, list, row_text(maker, value, (comma == NULL ? end : comma) - value, are_ids));
+		if (comma == NULL)
+			break;
+		value = comma + 1;
+	}
+}
+
+/* A day, of which a time behind it is left out: it is that of the place that the server is in. */
+static bool
+read_day(const char *value, int len, DateADT *day)
+{
+	char		utc[ROW_DATE_LEN + 1];
+	int			date_len;
+
+	row_trim(&value, &len);
+	date_len = Min(len, 10);
+	if (!row_date_to_utc(value, date_len, utc) ||
+		(len > date_len && value[date_len] != 'T' && value[date_len] != 't' && value[date_len] != ' '))
+		return false;
+	*day = date2j(atoi(utc), atoi(utc + 5), atoi(utc + 8)) - POSTGRES_EPOCH_JDATE;
+	return true;
+}
+
+/* A year, or the second one of "2026-2027" or "2026/27". */
+static bool
+read_year(const char *value, int len, int32 *year)
+{
+	int			years[2] = {0, 0};
+	int			digits[2] = {0, 0};
+	int			nth = 0;
+
+	row_trim(&value, &len);
+	for (int i = 0; i < len; i++)
+	{
+		if (value[i] >= '0' && value[i] <= '9')
+		{
+			if (++digits[nth] > 4)
+				return false;
+			years[nth] = years[nth] * 10 + (value[i] - '0');
+		}
+		else if ((value[i] == '-' || value[i] == '/') && nth == 0)
+			nth = 1;
+		else
+			return false;
+	}
+	if (digits[0] != 4 || (nth == 1 && digits[1] != 2 && digits[1] != 4))
+		return false;
+	*year = nth == 0 ? years[0] : digits[1] == 4 ? years[1] : years[0] / 100 * 100 + years[1];
+	return true;
+}
+
+/* A scalar as the value of the current field, FIELD_OBJECT or beyond, or as an element of its list. */
+void
+object_set_field(RowMaker *maker, const char *value, int len, JsonTokenType type)
+{
+	ObjectValue *place = &maker->row.values[maker->field - FIELD_OBJECT];
+	ObjectForm	form = current_form(maker);
+	bool		is_text = (type == JSON_TOKEN_STRING || type == JSON_TOKEN_NUMBER);
+	bool		flag;
+
+	if (type == JSON_TOKEN_NULL)
+		return;
+	if (!is_text && form != OBJECT_FLAG)
+	{
+		row_spoil_field(maker);
+		return;
+	}
+	switch (form)
+	{
+		case OBJECT_TEXT:
+		case OBJECT_WORD:
+		case OBJECT_ID:
+			row_set_text(maker, &place->text, row_text(maker, value, len, form == OBJECT_ID));
+			if (form == OBJECT_WORD)
+				row_lower_case(place->text);
+			return;
+		case OBJECT_TEXTS:
+		case OBJECT_IDS:
+			add_texts(maker, &place->list, value, len, form == OBJECT_IDS);
+			return;
+		case OBJECT_DATE:
+			place->has_number = read_day(value, len, &place->number);
+			break;
+		case OBJECT_YEAR:
+			place->has_number = read_year(value, len, &place->number);
+			break;
+		case OBJECT_FLAG:
+			row_trim(&value, &len);
+			place->has_number = parse_bool_with_len(value, len, &flag);
+			place->number = place->has_number && flag;
+			break;
+	}
+	row_trim(&value, &len);
+	if (!place->has_number && len > 0)
+		row_spoil_field(maker);
+}

@@ -1,0 +1,123 @@
+-- Terms, courses, classes, enrollments and contacts: what a night does to them, what is held, undone and kept.
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set fixture :abs_srcdir '/fixtures/merge.sql'
+\set fixture_end :abs_srcdir '/fixtures/merge_end.sql'
+\set ECHO none
+\i :fixture
+-- Rows of the stage, as short as they can be told.
+CREATE FUNCTION stage_term(id text, title text, begins date, ends date) RETURNS SETOF void LANGUAGE sql AS $$
+    DELETE FROM staged_academic_sessions WHERE connection = 'north' AND sourced_id = id;
+    INSERT INTO staged_academic_sessions (connection, sourced_id, collection, elsewhere, damaged, title, type,
+        start_date, end_date, school_year)
+    VALUES ('north', id, 'terms', false, false, title, 'term', begins, ends, 2027);
+$$;
+CREATE FUNCTION stage_class(id text, title text, term text DEFAULT 'T1', period text DEFAULT '1',
+    course text DEFAULT 'C1', kind text DEFAULT 'scheduled', grades text[] DEFAULT NULL, damaged boolean DEFAULT false)
+RETURNS SETOF void LANGUAGE sql AS $$
+    DELETE FROM staged_classes WHERE connection = 'north' AND sourced_id = id;
+    INSERT INTO staged_classes (connection, sourced_id, collection, elsewhere, damaged, title, class_type, location,
+        periods, course_id, school_id, term_ids, grades)
+    VALUES ('north', id, 'classes', false, damaged, title, kind, 'Room 7', ARRAY[period], course, 'school',
+        ARRAY[term], grades);
+$$;
+CREATE FUNCTION enroll(id text, user_id text, class_id text, role text DEFAULT 'student', is_primary boolean DEFAULT
+    NULL, ends date DEFAULT NULL) RETURNS SETOF void LANGUAGE sql AS $$
+    DELETE FROM staged_enrollments WHERE connection = 'north' AND sourced_id = id;
+    INSERT INTO staged_enrollments (connection, sourced_id, collection, elsewhere, damaged, user_id, class_id,
+        school_id, role, is_primary, end_date)
+    VALUES ('north', id, 'enrollments', false, false, enroll.user_id, enroll.class_id, 'school', enroll.role,
+        enroll.is_primary, ends);
+$$;
+CREATE FUNCTION unenroll(VARIADIC ids text[]) RETURNS SETOF void LANGUAGE sql AS $$
+    DELETE FROM staged_enrollments WHERE sourced_id = ANY (ids) $$;
+CREATE FUNCTION counted(wanted bigint DEFAULT last_run()) RETURNS SETOF text LANGUAGE sql AS $$
+    SELECT object || CASE WHEN complete THEN '' ELSE ' incomplete' END || ': ' || concat_ws(', ', 'listed ' || listed,
+        'added ' || nullif(added, 0), 'changed ' || nullif(changed, 0), 'returned ' || nullif(returned, 0),
+        'ended ' || nullif(ended, 0), 'held ' || nullif(held, 0) || ' ' || held_cause,
+        'unknown user ' || nullif(unknown_user, 0), 'unknown class ' || nullif(unknown_class, 0),
+        'unknown course ' || nullif(unknown_course, 0), 'unknown term ' || nullif(unknown_term, 0),
+        'not chosen ' || nullif(not_chosen, 0), 'damaged ' || nullif(damaged, 0))
+    FROM run_objects WHERE run = wanted ORDER BY object COLLATE "C"
+$$;
+CREATE FUNCTION ended() RETURNS SETOF text LANGUAGE sql AS $$
+    SELECT 'class ' || sourced_id || ' ' || ended_cause FROM classes WHERE ended_at IS NOT NULL
+    UNION ALL
+    SELECT 'enrollment ' || sourced_id || ' ' || ended_cause FROM enrollment_rows WHERE ended_at IS NOT NULL
+    ORDER BY 1
+$$;
+\set set_clock :abs_srcdir '/fixtures/set_clock.sql'
+\set clock '2026-11-02 19:00+00'
+\i :set_clock
+SELECT FROM roster_configure('north', classes => true);
+SELECT prepare_stage_as_worker('north');
+INSERT INTO stages VALUES ('north', 0, true, true);
+SELECT stage_term('T1', 'Fall', '2026-08-20', '2026-12-18'),
+    stage_term('T2', 'Spring', '2027-01-05', '2027-05-28'),
+    stage_term('T0', 'Summer', '2026-06-01', '2026-08-01');
+INSERT INTO staged_courses (connection, sourced_id, collection, elsewhere, damaged, title, course_code)
+VALUES ('north', 'C1', 'courses', false, false, 'Algebra', 'ALG'), ('north', 'C9', 'courses', false, false, 'Latin', 'L');
+SELECT stage('t1', 'teacher', 'Tess', 'Lee'), stage('t2', 'teacher', 'Ted', 'Ray'),
+    stage('s1', 'student', 'Sam', 'Day', grade => '9'), stage('s2', 'student', 'Sue', 'Fox', grade => '9'),
+    stage('s3', 'student', 'Sid', 'Hill', grade => '10');
+SELECT stage_class('K1', 'Algebra 1'), stage_class('K2', 'Homeroom 9', kind => 'homeroom', period => 'HR'),
+    stage_class('K3', 'Algebra 2', term => 'T2'), stage_class('K4', 'Old', term => 'T0'),
+    stage_class('K5', 'Nowhere', term => 'T7', course => 'C7');
+SELECT enroll('e1', 't1', 'K1', 'teacher', true), enroll('e2', 't2', 'K1', 'teacher', false),
+    enroll('e3', 's1', 'K1'), enroll('e4', 's2', 'K1'), enroll('e5', 's1', 'K2'), enroll('e6', 't2', 'K2', 'teacher'),
+    enroll('e7', 's9', 'K1'), enroll('e8', 's1', 'K9'), enroll('e9', 's3', 'K3');
+-- A preview counts, and writes nothing.
+SELECT FROM run_merge('preview');
+SELECT counted();
+SELECT count(*) FROM classes;
+SELECT FROM run_merge('apply', last_run());
+SELECT counted();
+SELECT class, course, terms, periods, room, teachers, students FROM roster_class_lists ORDER BY class_id;
+SELECT name, role, period, class FROM roster_schedules ORDER BY user_id, period;
+SELECT student, homeroom, teachers FROM roster_homerooms;
+SELECT teacher, student, class FROM roster_teacher_students ORDER BY 1, 2, 3;
+SELECT student, grade FROM roster_students_without_classes;
+SELECT class, students FROM roster_classes_without_teacher;
+SELECT * FROM roster_lists('north');
+SELECT sourced_id, person_id FROM enrollments ORDER BY 1;
+-- A second night rewrites no row.
+SELECT versions('classes') || versions('enrollment_rows') || versions('academic_sessions') || versions('user_rows')
+    AS before \gset
+SELECT FROM run_merge();
+SELECT counted();
+SELECT :'before' = versions('classes') || versions('enrollment_rows') || versions('academic_sessions')
+    || versions('user_rows') AS unchanged;
+SELECT count(*) FROM classes_versions;
+-- Changed, gone, new.
+SELECT stage_class('K1', 'Algebra I'), unenroll('e4'), enroll('e10', 's3', 'K1');
+\set clock '2026-11-03 19:00+00'
+\i :set_clock
+SELECT FROM run_merge();
+SELECT counted();
+SELECT ended();
+SELECT title, upper_inf(valid), written_run = last_run() FROM classes WHERE sourced_id = 'K1';
+SELECT title, upper_inf(valid), replaced_run = last_run() FROM classes_versions;
+SELECT object, sourced_id, change, before, after FROM roster_diff('north', '2026-11-03 12:00+00', '2026-11-04 00:00+00');
+\set clock '2026-11-04 19:00+00'
+\i :set_clock
+SELECT FROM run_merge('undo', last_run());
+SELECT counted();
+SELECT ended();
+SELECT title FROM classes WHERE sourced_id = 'K1';
+SELECT class, sourced_id, user_id FROM roster_enrollments_as_of('north', '2026-11-03 12:00+00') ORDER BY 2;
+-- Not proved: nothing ends.
+INSERT INTO unread VALUES ('enrollments');
+SELECT unenroll('e3', 'e5');
+SELECT FROM run_merge();
+SELECT counted();
+DELETE FROM unread;
+-- Too many at once are held, and approved as a set.
+SELECT FROM roster_configure('north', guard_floor => 1);
+SELECT FROM run_merge();
+SELECT counted();
+SELECT FROM run_merge('approve', last_run());
+SELECT counted();
+SELECT ended();
+\set clock ''
+\i :set_clock
+\set ECHO none
+\i :fixture_end

@@ -1,0 +1,130 @@
+# Classes, enrollments and contacts of a school, read from a server by a worker: what each night counts, lists that are
+# denied and what takes their place, rows as odd as servers send them, deltas, and a list that cannot be read.
+
+use strict;
+use warnings;
+
+use OneRosterServer;
+use RosterCluster;
+use Test::More;
+
+my $server = OneRosterServer->new(people => 120, seed => 31, schools => 2);
+my $roster = RosterCluster->new('classes');
+my $school = $server->school_id;
+
+$roster->connect_school('mesa', $server);
+$roster->sql("SELECT roster_configure('mesa', classes => true, contacts => true, guard_percent => 100, "
+	  . "guard_update_percent => 100)");
+$roster->sql("UPDATE connections SET unproven = false");
+
+# What the newest run did, as "object: listed added changed returned ended held" for each object that did something.
+sub counted
+{
+	my ($columns) = @_;
+	$columns //= 'added, changed, returned, ended, held';
+	return $roster->sql("SELECT object || ': ' || concat_ws(' ', $columns) FROM run_objects "
+		  . 'WHERE run = (SELECT max(run) FROM run_objects) ORDER BY object COLLATE "C"');
+}
+sub sync { return $roster->sql("SELECT state FROM roster_sync('mesa')"); }
+sub value { return $roster->sql($_[0]); }
+
+# The first night
+
+is(sync(), 'succeeded', 'the first sync');
+my %listed = map { split /: / } split /\n/, counted('listed');
+is($listed{academic_session}, 3, 'the terms and the year are read');
+is($listed{class}, 4 * (6 + 1), 'classes of the current semester and homerooms');
+is(value('SELECT count(*) FROM classes'), $listed{class}, 'each is there');
+is(value("SELECT count(*) FROM classes WHERE class_type = 'homeroom'"), 4, 'with its type');
+is(value('SELECT count(*) FROM enrollments e FULL JOIN links l ON l.sourced_id = e.user_id '
+			. 'WHERE l.person_id IS DISTINCT FROM e.person_id AND e.user_id IS NOT NULL'), 0,
+	'each enrollment resolves to the person whom the user is linked to');
+cmp_ok(value('SELECT count(*) FROM enrollments WHERE person_id IS NOT NULL'), '>', 700, 'nearly all do');
+is(value("SELECT count(*) FROM enrollments WHERE role = 'student'"),
+	7 * value("SELECT count(*) FROM user_rows WHERE role = 'student'"), 'a student has six classes and a homeroom');
+is(value('SELECT count(*) FROM roster_classes_without_teacher'), 0, 'each class has a teacher');
+is(value('SELECT count(*) FROM roster_students_without_classes'), 0, 'and each student a class');
+cmp_ok(value('SELECT count(*) FROM roster_contacts'), '>', 50, 'contacts are there');
+is(value('SELECT count(*) FROM (SELECT student_id FROM contacts WHERE is_chosen GROUP BY 1 HAVING count(*) > 1) t'), 0,
+	'at most one of a student is the primary contact');
+is(sync(), 'succeeded', 'the second sync');
+is(counted(), join("\n", map { "$_: 0 0 0 0 0" } sort qw(academic_session course class enrollment user contact)),
+	'does nothing');
+is(value('SELECT sum(pg_relation_size(oid)) FROM pg_class WHERE relname ~ $$_versions$$ AND relkind = $$r$$'), 0,
+	'and writes no version');
+
+# Rows as odd as servers send them
+
+my $class = value("SELECT sourced_id FROM classes WHERE class_type = 'scheduled' ORDER BY 1 LIMIT 1");
+my $enrollment = value("SELECT sourced_id FROM enrollments WHERE class_id = '$class' AND role = 'student' LIMIT 1");
+$server->faults({
+	objects => {
+		academicSessions => {
+			add => [ { sourcedId => 'T9', title => 'Upside down', type => 'term', startDate => '2030-01-01',
+					endDate => '2029-01-01', schoolYear => '2029-2030' } ] },
+		classes => {
+			set => { $class => { periods => '1,3', course => {}, grades => '9', terms => [ { sourcedId => 'T9' } ] } },
+			add => [ { sourcedId => 'K8', status => 'active', title => 'No references', classType => 'scheduled',
+					course => undef, school => { sourcedId => $school }, terms => undef, periods => [], grades => undef },
+				{ sourcedId => 'K9', title => "Ele\x{301}ments", school => $school, terms => 'T9', course => 'nowhere',
+					periods => 7, location => 12, subjects => { odd => 1 } },
+				{ sourcedId => 'K10', title => 'Elsewhere', school => { sourcedId => 'other' }, terms => [] } ] },
+		enrollments => {
+			set => { $enrollment => { beginDate => '2026-08-20T00:00:00.000Z', endDate => '2099-06-01 00:00',
+					primary => 'yes' } },
+			add => [ { sourcedId => 'E9', user => { sourcedId => 'nobody' }, class => { sourcedId => 'K8' },
+					school => { sourcedId => $school }, role => 'STUDENT', primary => undef, beginDate => '' },
+				{ sourcedId => 'E10', user => {}, class => { sourcedId => 'K77' }, school => $school, role => 'teacher',
+					primary => 'perhaps', endDate => 'never' } ] } } });
+is(sync(), 'succeeded', 'a sync of odd rows');
+is(value("SELECT array_to_string(periods, '+') || ' ' || array_to_string(grades, '+') || ' ' "
+			. "|| coalesce(course_id, 'no course') FROM classes WHERE sourced_id = '$class'"),
+	'1+3 9 no course', 'periods as text, {} as a course');
+is(value("SELECT title || ' ' || location || ' ' || array_to_string(periods, '+') || ' ' || course_id || ' ' "
+			. "|| array_to_string(term_ids, '+') FROM classes WHERE sourced_id = 'K9'"),
+	"\x{c3}\x{89}l\x{c3}\x{a9}ments 12 7 nowhere T9" =~ s/\x{c3}\x{89}l\x{c3}\x{a9}/El\x{c3}\x{a9}/r,
+	'numbers for text, references as bare IDs');
+is(value("SELECT count(*) FROM classes WHERE sourced_id IN ('K8', 'K10')"), 1, 'a class of another school is none');
+is(value("SELECT begin_date || ' ' || end_date || ' ' || is_primary FROM enrollment_rows "
+			. "WHERE sourced_id = '$enrollment'"), '2026-08-20 2099-06-01 true', 'dates with times');
+is(value("SELECT role || ' ' || coalesce(end_date::text, '-') || ' ' || coalesce(is_primary::text, '-') "
+			. "|| ' ' || coalesce(user_id, '-') FROM enrollment_rows WHERE sourced_id = 'E10'"), 'teacher - - -',
+	'what cannot be read is absent');
+like(counted('unknown_user, unknown_class, unknown_course, unknown_term'), qr/enrollment: 2 1 0 0/,
+	'references that lead nowhere are counted');
+like(counted('unknown_user, unknown_class, unknown_course, unknown_term'), qr/^class: 0 0 [0-9]+ 1$/m,
+	'as are those of classes');
+$server->clear_faults;
+is(sync(), 'succeeded', 'a sync of the rows as before');
+is(value("SELECT ended_cause FROM enrollment_rows WHERE sourced_id = 'E9'"), 'absent', 'what is gone has ended');
+
+# Lists that are denied
+
+$server->faults({ status => { path => "/$school/enrollments", code => 404 } });
+is(sync(), 'succeeded', 'a sync without the list of enrollments');
+is((counted() =~ /^enrollment: (.*)$/m)[0], '0 0 0 0 0', 'the lists of students and of teachers take its place');
+is(value("SELECT string_agg(collection || ' ' || complete, ' ' ORDER BY collection) FROM collections "
+			. "WHERE family = 'enrollment' AND run = (SELECT max(run) FROM runs)"),
+	'studentEnrollments true teacherEnrollments true', 'and are complete');
+is(value('SELECT incomplete FROM runs ORDER BY run DESC LIMIT 1'), 'f', 'nothing is missing');
+$server->faults({ status => { path => 'nrollments', code => 403 } });
+is(sync(), 'succeeded', 'a sync without any');
+is((counted() =~ /^enrollment: (.*)$/m)[0], '0 0 0 0 0', 'ends no enrollment');
+is(value("SELECT complete FROM run_objects WHERE object = 'enrollment' AND run = (SELECT max(run) FROM runs)"), 'f',
+	'and is not complete');
+$server->clear_faults;
+
+# A list that cannot be read keeps nobody from being synced
+
+$server->faults({ html => { path => '/classes' }, add_rows => [ { sourcedId => 's777', status => 'active',
+		enabledUser => 'true', role => 'student', givenName => 'New', familyName => 'Student', username => 'new777',
+		identifier => '777', grades => ['9'], orgs => [ { sourcedId => $school } ] } ] });
+is(sync(), 'succeeded', 'a sync with a web page instead of classes');
+is(value("SELECT created FROM runs ORDER BY run DESC LIMIT 1"), 1, 'creates people');
+is((counted() =~ /^class: (.*)$/m)[0], '0 0 0 0 0', 'ends no class');
+like(value("SELECT detail FROM collections WHERE collection = 'classes' ORDER BY run DESC LIMIT 1"),
+	qr/answered the request for classes with a web page/, 'and says why');
+$server->clear_faults;
+
+$roster->stop;
+done_testing();
