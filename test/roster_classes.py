@@ -133,7 +133,8 @@ def objects(roster, name, school, today):
     district = state.district
     schools = range(len(district.people)) if school is None else [school]
     if name in ("terms", "academicSessions"):
-        rows = [s for s in sessions(today) if name == "academicSessions" or s["type"] != "schoolYear" or school is not None]
+        rows = [s for s in sessions(today)
+            if name == "academicSessions" or s["type"] != "schoolYear" or school is not None]
     elif name == "courses":
         rows = [row for s in schools for row in courses(district, s)]
     elif name == "classes":

@@ -55,7 +55,8 @@ SELECT stage_term('T1', 'Fall', '2026-08-20', '2026-12-18'),
     stage_term('T2', 'Spring', '2027-01-05', '2027-05-28'),
     stage_term('T0', 'Summer', '2026-06-01', '2026-08-01');
 INSERT INTO staged_courses (connection, sourced_id, collection, elsewhere, damaged, title, course_code)
-VALUES ('north', 'C1', 'courses', false, false, 'Algebra', 'ALG'), ('north', 'C9', 'courses', false, false, 'Latin', 'L');
+VALUES ('north', 'C1', 'courses', false, false, 'Algebra', 'ALG'),
+    ('north', 'C9', 'courses', false, false, 'Latin', 'L');
 SELECT stage('t1', 'teacher', 'Tess', 'Lee'), stage('t2', 'teacher', 'Ted', 'Ray'),
     stage('s1', 'student', 'Sam', 'Day', grade => '9'), stage('s2', 'student', 'Sue', 'Fox', grade => '9'),
     stage('s3', 'student', 'Sid', 'Hill', grade => '10');
@@ -96,7 +97,8 @@ SELECT counted();
 SELECT ended();
 SELECT title, upper_inf(valid), written_run = last_run() FROM classes WHERE sourced_id = 'K1';
 SELECT title, upper_inf(valid), replaced_run = last_run() FROM classes_versions;
-SELECT object, sourced_id, change, before, after FROM roster_diff('north', '2026-11-03 12:00+00', '2026-11-04 00:00+00');
+SELECT object, sourced_id, change, before, after
+FROM roster_diff('north', '2026-11-03 12:00+00', '2026-11-04 00:00+00');
 \set clock '2026-11-04 19:00+00'
 \i :set_clock
 SELECT FROM run_merge('undo', last_run());
