@@ -56,10 +56,11 @@ sub empty_tables
 # The SIS on a day: it cannot sort, and has four students of the name that others here have too.
 sub play
 {
-	my ($server, $day) = @_;
+	my ($server, $day, %objects) = @_;
 
 	$server->day($day);
 	$server->faults({
+		objects => \%objects,
 		refuse => { path => 'students', where => 'sort', answer => 422 },
 		add_rows => [
 			map {
@@ -122,6 +123,20 @@ SQL
 	$roster->sql("INSERT INTO district_recipients (district, email, send) "
 		  . "VALUES ('north', 'it\@north.example', 'always'); "
 		  . "INSERT INTO district_digests (district, evening, written_at) VALUES ('north', '2026-09-01', now())");
+	# Classes: a night as they are, and one on which of each kind one has another title, and one enrollment is missing.
+	$roster->sql("SELECT roster_configure('mesa-high', classes => true, contacts => true, birth_dates => true, "
+		  . "class_grades => '9,10,11,12', guard_percent => 0, guard_floor => 0)");
+	$roster->sql("SELECT roster_sync('mesa-high')");
+	my ($session, $course, $class, $changed, $missing) = split /\|/, $roster->sql(
+		"SELECT (SELECT min(sourced_id) FROM academic_sessions), (SELECT min(sourced_id) FROM courses), "
+		  . "(SELECT min(sourced_id) FROM classes), min(sourced_id), max(sourced_id) FROM enrollment_rows");
+	play($server, 4,
+		academicSessions => { set => { $session => { title => 'Renamed' } } },
+		courses => { set => { $course => { title => 'Renamed' } } },
+		classes => { set => { $class => { title => 'Renamed' } } },
+		enrollments => { set => { $changed => { beginDate => '2026-09-01' } }, remove => [$missing] });
+	$roster->sql("SELECT roster_sync('mesa-high')");
+	$roster->sql("SELECT roster_configure('mesa-high', guard_percent => 100, guard_floor => 5)");
 	my $forgotten = $roster->sql("SELECT person_id FROM links WHERE sourced_id = 'new-4'");
 	$roster->sql($_) foreach (
 		"SELECT roster_preview('vista')",
@@ -155,7 +170,8 @@ SQL
 	foreach my $table (grep { !/_levels$/ || /role_levels/ } tables($node, 'postgres'))
 	{
 		my $columns = $node->safe_psql('postgres', "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) "
-			  . "FROM pg_attribute WHERE attrelid = '$table'::regclass AND attnum > 0 AND NOT attisdropped");
+			  . "FROM pg_attribute WHERE attrelid = '$table'::regclass AND attnum > 0 AND NOT attisdropped "
+			  . "AND attgenerated = ''");
 		my $rows = $table =~ /\b(?:sis|role_rules)$/ ? 'WHERE NOT builtin' : '';
 		$text .= "COPY $table ($columns) FROM stdin;\n"
 		  . $node->safe_psql('postgres', "SET search_path = pg_catalog;\n"
