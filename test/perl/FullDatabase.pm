@@ -136,7 +136,6 @@ SQL
 		classes => { set => { $class => { title => 'Renamed' } } },
 		enrollments => { set => { $changed => { beginDate => '2026-09-01' } }, remove => [$missing] });
 	$roster->sql("SELECT roster_sync('mesa-high')");
-	$roster->sql("SELECT roster_configure('mesa-high', guard_percent => 100, guard_floor => 5)");
 	my $forgotten = $roster->sql("SELECT person_id FROM links WHERE sourced_id = 'new-4'");
 	$roster->sql($_) foreach (
 		"SELECT roster_preview('vista')",
