@@ -119,6 +119,49 @@ SELECT counted();
 SELECT FROM run_merge('approve', last_run());
 SELECT counted();
 SELECT ended();
+-- A term that is over ends its classes and enrollments at once, and the next one's begin; an ID that comes again keeps
+-- what it was.
+\set clock '2027-01-10 19:00+00'
+\i :set_clock
+SELECT stage_class('K1', 'Geometry', term => 'T2'), stage_class('K2', 'Homeroom 9', term => 'T1', kind => 'homeroom');
+SELECT FROM run_merge();
+SELECT counted();
+SELECT ended();
+SELECT sourced_id, title, lower(valid)::date AS since FROM classes WHERE ended_at IS NULL ORDER BY 1;
+SELECT sourced_id, title, lower(valid)::date AS since, upper(valid)::date AS until FROM classes_versions
+WHERE sourced_id = 'K1' ORDER BY valid;
+-- The grades and terms that are chosen.
+SELECT stage_class('K3', 'Algebra 2', term => 'T2', grades => '{09}'),
+    stage_class('K6', 'Physics', term => 'T2', grades => '{10,11}'), enroll('e11', 's3', 'K6');
+SELECT FROM roster_configure('north', class_grades => '10, k', class_terms => 'all');
+SELECT class_terms, class_grades FROM connections WHERE connection = 'north';
+SELECT FROM run_merge();
+SELECT counted();
+SELECT sourced_id, ended_cause FROM classes ORDER BY 1;
+SELECT FROM roster_configure('north', class_grades => '', class_terms => 'spring');
+SELECT FROM run_merge();
+SELECT sourced_id, ended_cause FROM classes ORDER BY 1;
+SELECT refused($$SELECT roster_configure('north', class_terms => 'all, T1')$$);
+SELECT refused($$SELECT roster_configure('north', class_terms => '')$$);
+SELECT refused($$SELECT roster_configure('north', class_terms => '{"Fall')$$);
+-- Contacts, in the order of the SIS; the primary one is marked, and someone whom two students name has two rows.
+SELECT FROM roster_configure('north', contacts => true);
+SELECT stage('s1', 'student', 'Sam', 'Day', grade => '9', agents => '{g1,r1}'),
+    stage('s2', 'student', 'Sue', 'Fox', grade => '9', agents => '{r1,g9}'),
+    stage('g1', 'guardian', 'Gus', 'Day', email => 'gus@x.example', phone => '1'),
+    stage('r1', 'relative', 'Rae', 'Day', phone => '2');
+SELECT FROM run_merge();
+SELECT counted();
+SELECT student, contact, role, is_chosen, phone, position FROM roster_contacts ORDER BY student_id, position;
+SELECT again();
+SELECT unstage('r1');
+SELECT FROM roster_configure('north', guard_floor => 5);
+SELECT FROM run_merge();
+SELECT student_id, sourced_id, ended_cause FROM contacts ORDER BY 1, 2;
+-- A link that moves takes the enrollments with it.
+SELECT DISTINCT person_id FROM enrollments WHERE user_id = 's1';
+UPDATE links SET person_id = 'P77' WHERE sourced_id = 's1';
+SELECT DISTINCT person_id FROM enrollments WHERE user_id = 's1';
 \set clock ''
 \i :set_clock
 \set ECHO none
