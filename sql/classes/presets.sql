@@ -1,5 +1,6 @@
 -- Lists besides those of people, in each preset that the extension brings. Terms may be the district's, so that a list
--- of all takes the place of the school's. Infinite Campus also serves the enrollments of students and of teachers apart.
+-- of all takes the place of the school's. Infinite Campus also serves the enrollments of students and of teachers
+-- apart.
 
 DO $$
 BEGIN

@@ -112,9 +112,9 @@ COMMENT ON FUNCTION minga_roster_internal.collections_to_read(text, timestamptz)
 'in which a rostered category is archived, because absence is judged by family; contacts if parent contacts are on and '
 'students are rostered. since: for students and contacts, only later changes, if the preset''s filter leaves room for '
 'that; such a collection is filtered. roles: the roles kept from an endpoint that is not the school''s own; NULL for '
-'all. is_rostered: whether one of its categories is. fields: what is requested of each row; NULL for objects, which the '
-'library knows. Behind these, with classes or birth_dates on, the preset''s lists of objects. round: lists of one round '
-'are read side by side. instead_of: read only if that list of an earlier round was denied.';
+'all. is_rostered: whether one of its categories is. fields: what is requested of each row; NULL for objects, which '
+'the library knows. Behind these, with classes or birth_dates on, the preset''s lists of objects. round: lists of one '
+'round are read side by side. instead_of: read only if that list of an earlier round was denied.';
 
 CREATE FUNCTION minga_roster_internal.make_member(partition regclass, is_member boolean) RETURNS void
 LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'roster_make_member';
@@ -154,7 +154,8 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.begin_staging(bigint) IS
 'roles_to_stage, and remembers those with keys alone in the run, since toggles may change before its plan.';
 
-CREATE FUNCTION minga_roster_internal.stage_partitions(connection text, is_all boolean, OUT parent text, OUT partition text)
+CREATE FUNCTION minga_roster_internal.stage_partitions(connection text, is_all boolean, OUT parent text,
+    OUT partition text)
 RETURNS SETOF record
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
