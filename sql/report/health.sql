@@ -323,6 +323,7 @@ DECLARE
     queue record;
     locks record;
     post record;
+    mail_server minga_roster_internal.mail_server;
     missing CONSTANT text := minga_roster_internal.mail_settings_missing();
 BEGIN
     SELECT count(*) FILTER (WHERE r.state = 'queued') AS queued, count(*) FILTER (WHERE r.state = 'running') AS running,
@@ -343,6 +344,7 @@ BEGIN
     FROM minga_roster.outbox o
     WHERE o.origin = minga_roster_internal.server_origin()
         AND (o.state = 'waiting' OR (o.state = 'failed' AND o.created_at > now - interval '1 day'));
+    SELECT * INTO mail_server FROM minga_roster_internal.mail_server;
     RETURN QUERY
     SELECT k.code, k.fault IS NULL, coalesce(k.fault, k.fine), CASE WHEN k.fault IS NOT NULL THEN k.advice END
     FROM (VALUES
@@ -369,6 +371,9 @@ BEGIN
                 JOIN minga_roster.connections c USING (connection) WHERE c.automatic AND c.retired_at IS NULL
                     AND r.send <> 'never') THEN format('no mail can be sent: %s not set', missing
                 || CASE WHEN missing LIKE '% and %' THEN ' are' ELSE ' is' END)
+            WHEN mail_server.cause IS NOT NULL THEN format('the mail server cannot be used since %s UTC (%s): %s',
+                minga_roster_internal.local_minute(mail_server.failing_since, 'UTC'), mail_server.cause,
+                minga_roster_internal.figures(post.waiting, 'mail waits', 'mails wait'))
             WHEN post.oldest < now - interval '1 hour' THEN format('%s, the oldest since %s UTC',
                 minga_roster_internal.figures(post.waiting, 'mail waits', 'mails wait'),
                 minga_roster_internal.local_minute(post.oldest, 'UTC'))

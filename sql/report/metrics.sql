@@ -33,7 +33,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
                   - min(o.created_at) FILTER (WHERE o.state = 'waiting')), 0) AS oldest
           FROM minga_roster.outbox o
           WHERE o.state = 'waiting' AND o.origin = minga_roster_internal.server_origin()) m
-    CROSS JOIN LATERAL (VALUES ('mail_waiting', m.waiting), ('mail_waiting_oldest_seconds', m.oldest))
+    CROSS JOIN LATERAL (VALUES ('mail_waiting', m.waiting), ('mail_waiting_oldest_seconds', m.oldest),
+        ('mail_server_failing', (SELECT count(*) FROM minga_roster_internal.mail_server)))
         v (figure, value)
 $$;
 COMMENT ON FUNCTION minga_roster_internal.server_figures() IS 'The figures of the whole server.';

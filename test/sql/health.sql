@@ -78,6 +78,10 @@ DELETE FROM recipients WHERE connection LIKE 'h-%';
 SELECT * FROM faults();
 DELETE FROM outbox WHERE run = 910000101;
 SELECT * FROM faults();
+INSERT INTO minga_roster_internal.mail_server
+VALUES (true, '', 'login', '535 no such user x@h.example', '2026-09-02 01:00+00', 3, '2026-09-02 03:00+00');
+SELECT * FROM faults();
+SELECT value FROM roster_metrics WHERE figure = 'mail_server_failing';
 ROLLBACK;
 BEGIN;
 UPDATE connections SET paused_cause = 'run_undone', paused_reason = 'run 1 was undone' WHERE connection = 'h-low';
