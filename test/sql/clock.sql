@@ -54,7 +54,7 @@ SELECT run, connection, 'owner@c-high.example', 'waiting', '', '', '2036-01-01 2
     minga_roster_internal.server_origin(), site
 FROM minga_roster.runs WHERE connection = 'c-high';
 -- A mail that waited for ten years by this clock is not given up.
-SELECT minga_roster_internal.mark_mail(mail, false, false, 'no answer') FROM minga_roster.outbox
+SELECT minga_roster_internal.mark_mail(mail, 'unreachable', 'no answer') FROM minga_roster.outbox
 WHERE connection = 'c-high';
 SELECT state FROM minga_roster.outbox WHERE connection = 'c-high';
 \set clock '2026-09-01 12:03+00'

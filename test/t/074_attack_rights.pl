@@ -64,7 +64,7 @@ is($roster->sql(
 	WHERE p.pronamespace IN ('minga_roster'::regnamespace, 'minga_roster_internal'::regnamespace)
 	AND has_function_privilege('public', p.oid, 'EXECUTE')
 	AND p.proname NOT IN (SELECT f.function FROM function_levels f WHERE f.level <> 'dba')}),
-	'districts_of holder sees_all server_origin sites_of usable_zone',
+	'clock districts_of holder sees_all server_origin sites_of usable_zone',
 	'PUBLIC can call what asks for a level, and what policies call');
 
 # Roles: may_all may call all that people call, is owner of the sites, and owns nothing of people; owner_too may besides

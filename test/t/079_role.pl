@@ -39,6 +39,7 @@ my %exception = (
 	'function in C' => 'ALTER FUNCTION ... CALLED ON NULL INPUT would let it read where nothing is',
 	'view' => 'its functions run with the rights of its readers',
 	'function of a view or policy' => 'the same',
+	'function of a trigger' => 'it runs with the rights of those who write to the table',
 	'function that its caller runs' => 'roster_create_people makes the table with its caller\'s rights');
 my $owners = $roster->sql(<<'SQL');
 WITH members AS (
@@ -59,6 +60,7 @@ WITH members AS (
 	UNION ALL
 	SELECT CASE
 			WHEN l.lanname = 'c' THEN 'function in C'
+			WHEN p.prorettype = 'trigger'::regtype THEN 'function of a trigger'
 			WHEN p.proname = 'make_people' THEN 'function that its caller runs'
 			WHEN EXISTS (SELECT FROM pg_depend d WHERE d.refclassid = 'pg_proc'::regclass AND d.refobjid = p.oid
 				AND d.classid IN ('pg_rewrite'::regclass, 'pg_policy'::regclass))

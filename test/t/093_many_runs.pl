@@ -83,7 +83,7 @@ is($roster->sql("SELECT count(*) FROM runs WHERE state <> 'succeeded'"), '0', 'e
 is($roster->sql('SELECT count(*) FROM runs'), $evenings * $schools, '... and there were as many as should be');
 # One evening may do something for the first time in its last third.
 my ($grown) = (sort { $a <=> $b } @grown)[ @grown / 2 ];
-cmp_ok($grown, '<', 300, 'a run adds nothing to speak of to the memory of its worker (kB)');
+cmp_ok($grown, '<', 300, 'a run adds next to nothing to the memory of its worker (kB)');
 my $middle = int(@files / 2);
 cmp_ok($files[-1] - $files[$middle], '<=', 30, 'the database does not get more files');
 cmp_ok($catalog_size[-1], '<=', 1.1 * $catalog_size[$middle] + 512, '... its catalogs stay as large as they are');
