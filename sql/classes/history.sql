@@ -154,5 +154,5 @@ RETURNS SETOF record
 LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_lists(text) IS
 'The user lists that the classes of a connection make, for the terms and grades chosen with roster_configure: the '
-'name, the person_ids of list managers (teachers) and of members (students). Users who are linked to nobody are left '
+'name, the person_ids of list managers (teachers) and of members (students). Users who are linked to no one are left '
 'out. 42704 for an unknown connection.';

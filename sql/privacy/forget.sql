@@ -94,7 +94,7 @@ BEGIN
     DELETE FROM minga_roster.stages g
     WHERE g.connection = run.connection AND g.run <> run.run
         AND (SELECT coalesce(sum(pg_relation_size(to_regclass(p.partition))), 0) = 0
-            FROM minga_roster_internal.stage_partitions(run.connection) p);
+            FROM minga_roster_internal.stage_partitions(run.connection, true) p);
     IF run.kind IN ('diagnose', 'fetch', 'preview', 'sync')
         AND EXISTS (SELECT FROM minga_roster.forgotten_people f WHERE f.site = run.site) THEN
         BEGIN

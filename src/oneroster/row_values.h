@@ -75,7 +75,7 @@ typedef struct PageRow
 	bool		roles_over;		/* roles[] holds none that has not ended */
 	text	   *legacy_id;		/* of OneRoster 1.1, by Infinite Campus; or NULL */
 	char	   *relationships;	/* by Infinite Campus, as JSON; or NULL */
-	ObjectValue values[OBJECT_COLUMNS_MAX];	/* of an object, by column; users and orgs have none, and no room is cleared */
+	ObjectValue values[OBJECT_COLUMNS_MAX];	/* of an object, by column; of users and orgs they are not cleared */
 } PageRow;
 
 typedef enum PageKind
