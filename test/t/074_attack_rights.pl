@@ -91,7 +91,8 @@ SQL
 my %value = (connection => "'mesa'", run => newest(), relation => "'public.people'", email => "'x\@evil.example'",
 	secret => "'planted'", sealed => "'planted'", name => "'mesa'", sourced_id => "'s'", site => "'mesa'",
 	decision => "'ignore'", role => "'may_all'", level => "'owner'", district => "'mesa'",
-	column_name => "'phone'", owner => "'roster'", links => "'{}'");
+	column_name => "'phone'", owner => "'roster'", links => "'{}'",
+	at => 'now()', since => 'now()', until => 'now()');
 my @calls;
 foreach my $line (split /\n/,
 	$roster->sql("SELECT p.proname, p.pronargs - p.pronargdefaults, coalesce(array_to_string(p.proargnames, ' '), '') "
