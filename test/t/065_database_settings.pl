@@ -55,7 +55,7 @@ my @tables = split /\n/, $roster->sql("SELECT c.oid::regclass FROM pg_class c JO
 	  . "AND d.classid = 'pg_class'::regclass AND d.deptype = 'e' AND d.refobjid = (SELECT oid FROM pg_extension "
 	  . "WHERE extname = 'minga_roster') WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition ORDER BY 1");
 cmp_ok(scalar @tables, '>', 20, 'the tables of the extension');
-is(warnings_of(join ' ', 'BEGIN;', (map { "ALTER TABLE $_ ADD COLUMN added integer NOT NULL DEFAULT 7;" } @tables),
+is(warnings_of(join ' ', 'BEGIN;', (map { "ALTER TABLE $_ ADD COLUMN made_later integer NOT NULL DEFAULT 7;" } @tables),
 	'ROLLBACK'), '', 'each can get a column with a default: no other object uses its row type');
 
 done_testing();
