@@ -11,11 +11,11 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     FROM (VALUES
         (1, 'academic_session', ARRAY['session'], 'academic_sessions', ARRAY['sourced_id'],
             ARRAY['title', 'type', 'start_date', 'end_date', 'school_year', 'parent_id'], connection.classes),
-        (2, 'course', ARRAY['course'], 'courses', ARRAY['sourced_id'],
-            ARRAY['title', 'course_code', 'grades', 'subjects'], connection.classes),
-        (3, 'class', ARRAY['class'], 'classes', ARRAY['sourced_id'],
+        (2, 'class', ARRAY['class'], 'classes', ARRAY['sourced_id'],
             ARRAY['title', 'class_code', 'class_type', 'location', 'grades', 'subjects', 'periods', 'course_id',
                 'term_ids'], connection.classes),
+        (3, 'course', ARRAY['course'], 'courses', ARRAY['sourced_id'],
+            ARRAY['title', 'course_code', 'grades', 'subjects'], connection.classes),
         (4, 'enrollment', ARRAY['enrollment'], 'enrollment_rows', ARRAY['sourced_id'],
             ARRAY['user_id', 'class_id', 'role', 'is_primary', 'begin_date', 'end_date'], connection.classes),
         (5, 'user', ARRAY['student', 'staff'], 'user_rows', ARRAY['sourced_id'],
@@ -41,7 +41,8 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
         WHEN 'course' THEN
             'SELECT s.*, ''''::text AS student_id FROM minga_roster.staged_courses s
             WHERE s.connection = $1 AND s.status IS DISTINCT FROM ''tobedeleted''
-                AND s.sourced_id IN (SELECT k.course_id FROM plan_classes k WHERE k.is_chosen)'
+                AND s.sourced_id IN (SELECT k.course_id FROM plan_classes k WHERE k.is_chosen AND k.sourced_id NOT IN (
+                    SELECT p.sourced_id FROM plan_objects p WHERE p.object = ''class'' AND p.action = ''end''))'
         WHEN 'class' THEN
             'SELECT s.*, ''''::text AS student_id FROM minga_roster.staged_classes s
             JOIN plan_classes k ON k.sourced_id = s.sourced_id AND k.is_chosen
@@ -59,7 +60,8 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
             'SELECT DISTINCT ON (s.sourced_id, g.sourced_id) s.sourced_id AS student_id, g.sourced_id,
                 a.position::integer AS position, g.role, g.given_name, g.family_name, g.email, g.phone, g.sms,
                 n.type AS relationship, n.guardian AS is_guardian,
-                p.contact_id IS NOT DISTINCT FROM g.sourced_id AS is_chosen, g.damaged
+                CASE WHEN p.sourced_id IS NOT NULL THEN p.contact_id IS NOT DISTINCT FROM g.sourced_id END AS is_chosen,
+                g.damaged
             FROM minga_roster.staged_users s
             JOIN plan_rules sr ON sr.roster_role = s.role AND sr.family = ''student'' AND sr.rostered
             CROSS JOIN LATERAL unnest(s.agent_ids) WITH ORDINALITY AS a (id, position)
@@ -74,7 +76,8 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.object_source(text) IS
-'The query for the rows of a kind that the roster has tonight, of the connection $1.';
+'The query for the rows of a kind that the roster has tonight, of the connection $1. Courses are those of the classes '
+'that are planned to go on. is_chosen of contacts is NULL if tonight''s lists do not tell it.';
 
 CREATE FUNCTION minga_roster_internal.grade_key(grade text) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -84,7 +87,8 @@ COMMENT ON FUNCTION minga_roster_internal.grade_key(text) IS
 'A grade as it is compared: "09" and "9" are one, "k" is "K".';
 
 CREATE FUNCTION minga_roster_internal.choose_classes(run runs, connection connections) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB'
+    SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
     -- A term counts before it begins, so that lists are ready on its first day.
     ahead CONSTANT integer := 14;
@@ -93,27 +97,35 @@ DECLARE
     chosen_grades CONSTANT text[] := ARRAY(
         SELECT minga_roster_internal.grade_key(g) FROM unnest(connection.class_grades) g);
 BEGIN
-    -- A term that was not listed tonight is as it was. One that ends before it begins has no dates.
-    INSERT INTO plan_sessions (sourced_id, is_chosen, is_over)
-    SELECT t.sourced_id,
+    -- A term that was not listed tonight, or cannot be read, is as it was. So is one that has ended: its classes may
+    -- still be listed. One that ends before it begins has no dates.
+    INSERT INTO plan_sessions (sourced_id, is_known, is_chosen, is_over)
+    SELECT t.sourced_id, t.is_known,
         CASE WHEN chosen = '{all}' THEN true
             WHEN chosen = '{current}' THEN coalesce(t.start_date - ahead <= today, true)
                 AND coalesce(t.end_date >= today, true)
-            ELSE lower(t.sourced_id) = ANY (chosen) OR lower(btrim(t.title)) = ANY (chosen) END,
+            ELSE coalesce(lower(t.sourced_id COLLATE "default") = ANY (chosen), false)
+                OR coalesce(lower(btrim(t.title)) = ANY (chosen), false) END,
         coalesce(t.end_date < today, false)
     FROM (
-        SELECT s.sourced_id, s.title, CASE WHEN s.start_date <= s.end_date IS NOT FALSE THEN s.start_date END,
-            CASE WHEN s.start_date <= s.end_date IS NOT FALSE THEN s.end_date END
-        FROM minga_roster.staged_academic_sessions s
-        WHERE s.connection = choose_classes.connection.connection AND s.status IS DISTINCT FROM 'tobedeleted'
-        UNION ALL
-        SELECT c.sourced_id, c.title, CASE WHEN c.start_date <= c.end_date IS NOT FALSE THEN c.start_date END,
-            CASE WHEN c.start_date <= c.end_date IS NOT FALSE THEN c.end_date END
-        FROM minga_roster.academic_sessions c
-        WHERE c.connection = choose_classes.connection.connection AND c.ended_at IS NULL
-            AND NOT EXISTS (SELECT FROM minga_roster.staged_academic_sessions s
-                WHERE s.connection = c.connection AND s.sourced_id = c.sourced_id)
-    ) t (sourced_id, title, start_date, end_date);
+        SELECT n.sourced_id, n.title, n.is_known, CASE WHEN n.start_date <= n.end_date IS NOT FALSE
+            THEN n.start_date END AS start_date, CASE WHEN n.start_date <= n.end_date IS NOT FALSE
+            THEN n.end_date END AS end_date
+        FROM (
+            SELECT s.sourced_id, s.title, s.start_date, s.end_date, true AS is_known
+            FROM minga_roster.staged_academic_sessions s
+            WHERE s.connection = choose_classes.connection.connection AND s.status IS DISTINCT FROM 'tobedeleted'
+                AND NOT (s.damaged AND EXISTS (SELECT FROM minga_roster.academic_sessions c
+                    WHERE c.connection = s.connection AND c.sourced_id = s.sourced_id AND c.ended_at IS NULL))
+            UNION ALL
+            SELECT c.sourced_id, c.title, c.start_date, c.end_date, c.ended_at IS NULL
+            FROM minga_roster.academic_sessions c
+            LEFT JOIN minga_roster.staged_academic_sessions s ON s.connection = c.connection
+                AND s.sourced_id = c.sourced_id AND s.status IS DISTINCT FROM 'tobedeleted'
+            WHERE c.connection = choose_classes.connection.connection
+                AND (s.sourced_id IS NULL OR (s.damaged AND c.ended_at IS NULL))
+        ) n
+    ) t;
 
     INSERT INTO plan_classes (sourced_id, course_id, is_listed, is_chosen, is_over)
     SELECT k.sourced_id, k.course_id, k.is_listed,
@@ -122,16 +134,19 @@ BEGIN
             AND (t.known = 0 OR t.chosen > 0),
         t.known > 0 AND t.known = t.over
     FROM (
+        -- One that cannot be read keeps the values that it had.
         SELECT s.sourced_id, s.course_id, true, s.grades, s.term_ids
         FROM minga_roster.staged_classes s
         WHERE s.connection = choose_classes.connection.connection AND s.status IS DISTINCT FROM 'tobedeleted'
+            AND NOT (s.damaged AND EXISTS (SELECT FROM minga_roster.classes c
+                WHERE c.connection = s.connection AND c.sourced_id = s.sourced_id AND c.ended_at IS NULL))
         UNION ALL
-        SELECT c.sourced_id, c.course_id, false, c.grades, c.term_ids
+        SELECT c.sourced_id, c.course_id, s.sourced_id IS NOT NULL, c.grades, c.term_ids
         FROM minga_roster.classes c
+        LEFT JOIN minga_roster.staged_classes s ON s.connection = c.connection AND s.sourced_id = c.sourced_id
+            AND s.status IS DISTINCT FROM 'tobedeleted'
         WHERE c.connection = choose_classes.connection.connection AND c.ended_at IS NULL
-            AND NOT EXISTS (SELECT FROM minga_roster.staged_classes s
-                WHERE s.connection = c.connection AND s.sourced_id = c.sourced_id
-                    AND s.status IS DISTINCT FROM 'tobedeleted')
+            AND (s.sourced_id IS NULL OR s.damaged)
     ) k (sourced_id, course_id, is_listed, grades, term_ids)
     CROSS JOIN LATERAL (
         SELECT count(*) AS known, count(*) FILTER (WHERE p.is_chosen) AS chosen,
@@ -159,24 +174,29 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.object_is_proved(runs, text[]) IS
 'Whether the run has read all lists of these families completely, in full, with rows.';
 
-CREATE FUNCTION minga_roster_internal.guard_objects(run runs, connection connections, object text, people bigint)
+CREATE FUNCTION minga_roster_internal.guard_objects(run runs, connection connections, object text, relation text)
 RETURNS text
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     today CONSTANT date := (minga_roster_internal.clock() AT TIME ZONE connection.time_zone)::date;
     in_season CONSTANT boolean := coalesce(today <@ connection.season_dates, false);
     leavers bigint;
+    active bigint;
     cause text;
 BEGIN
     SELECT count(*) INTO leavers FROM plan_objects p
     WHERE p.object = guard_objects.object AND p.action = 'end' AND p.cause = 'absent';
+    IF leavers > connection.guard_floor THEN
+        EXECUTE format('SELECT count(*) FROM minga_roster.%I o WHERE o.connection = $1 AND o.ended_at IS NULL',
+            relation) INTO active USING connection.connection;
+    END IF;
     cause := CASE
         WHEN leavers = 0 THEN NULL
         WHEN connection.unproven THEN 'unproven'
         WHEN coalesce(today <@ connection.freeze_dates, false) THEN 'frozen'
         WHEN leavers <= connection.guard_floor THEN NULL
-        WHEN in_season THEN CASE WHEN leavers * 100 > connection.season_percent * people THEN 'season_percent' END
-        WHEN leavers * 100 > connection.guard_percent * people THEN 'percent'
+        WHEN in_season THEN CASE WHEN leavers * 100 > connection.season_percent * active THEN 'season_percent' END
+        WHEN leavers * 100 > connection.guard_percent * active THEN 'percent'
     END;
     IF cause IS NOT NULL THEN
         UPDATE plan_objects p SET action = 'hold'
@@ -185,17 +205,26 @@ BEGIN
     RETURN cause;
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.guard_objects(runs, connections, text, bigint) IS
+COMMENT ON FUNCTION minga_roster_internal.guard_objects(runs, connections, text, text) IS
 'Holds the rows of a kind that would end because they are absent, if they are too many at once by the settings of the '
 'guard, and returns why; NULL for not. Rows of terms that are over, and of classes no longer chosen, are not counted.';
+
+CREATE FUNCTION minga_roster_internal.unreadable_users() RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+RETURN 'SELECT u.sourced_id FROM minga_roster.staged_users u WHERE u.connection = $1 AND u.damaged '
+    'AND u.status IS DISTINCT FROM ''tobedeleted''';
+COMMENT ON FUNCTION minga_roster_internal.unreadable_users() IS
+'The query for users whose row cannot be read tonight: what is known of them, and of whom they are contacts, stays.';
 
 CREATE FUNCTION minga_roster_internal.plan_objects(run runs, read_by runs, connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 DECLARE
     today CONSTANT date := (minga_roster_internal.clock() AT TIME ZONE connection.time_zone)::date;
+    students_proved CONSTANT boolean := coalesce(minga_roster_internal.object_is_proved(read_by, '{student}'), false);
+    staff_proved CONSTANT boolean := coalesce(minga_roster_internal.object_is_proved(read_by, '{staff}'), false);
+    families text[];
     kind record;
     is_proved boolean;
-    active bigint;
     cause text;
 BEGIN
     PERFORM minga_roster_internal.make_plan_tables('objects');
@@ -203,7 +232,12 @@ BEGIN
         PERFORM minga_roster_internal.choose_classes(run, connection);
     END IF;
     FOR kind IN SELECT o.* FROM minga_roster_internal.objects(connection) o LOOP
-        is_proved := minga_roster_internal.object_is_proved(read_by, kind.families);
+        -- The users of a category that is not rostered are not missed.
+        families := CASE kind.object WHEN 'user' THEN
+            ARRAY(SELECT DISTINCT r.family FROM plan_rules r WHERE r.rostered AND r.family <> 'contact')
+            ELSE kind.families END;
+        is_proved := coalesce(minga_roster_internal.object_is_proved(read_by, families), false);
+        -- Without a proof a row ends only if tonight's choice leaves it out. The guard counts what is absent.
         EXECUTE minga_roster_internal.fill_template($statement$
             INSERT INTO plan_objects (object, sourced_id, student_id, action, cause)
             SELECT {object:L}, coalesce(s.sourced_id, c.sourced_id), coalesce(s.student_id, {own_student}),
@@ -213,33 +247,53 @@ BEGIN
             FROM ({source}) s
             FULL JOIN (SELECT * FROM {relation} o WHERE o.connection = $1) c
                 ON c.sourced_id = s.sourced_id {same_student}
-            {and_class}
+            {beside}
             WHERE c.sourced_id IS NULL
-                OR CASE WHEN s.sourced_id IS NULL THEN c.ended_at IS NULL AND ($2 OR {cause} <> 'absent')
+                OR CASE WHEN s.sourced_id IS NULL THEN c.ended_at IS NULL AND ({proved} OR {cause} <> 'absent')
+                        AND {readable}
                     ELSE c.ended_at IS NOT NULL OR (NOT s.damaged AND ({differ})) END
         $statement$,
             'object', kind.object, 'relation', format('minga_roster.%I', kind.relation),
             'source', minga_roster_internal.object_source(kind.object),
             'own_student', CASE kind.object WHEN 'contact' THEN 'c.student_id' ELSE '''''' END,
             'same_student', CASE kind.object WHEN 'contact' THEN 'AND c.student_id = s.student_id' ELSE '' END,
-            'and_class', CASE kind.object WHEN 'class' THEN 'LEFT JOIN plan_classes k ON k.sourced_id = c.sourced_id'
-                WHEN 'enrollment' THEN 'LEFT JOIN plan_classes k ON k.sourced_id = c.class_id' ELSE '' END,
+            'beside', CASE kind.object
+                WHEN 'class' THEN 'LEFT JOIN plan_classes k ON k.sourced_id = c.sourced_id'
+                WHEN 'course' THEN 'LEFT JOIN (SELECT DISTINCT k.course_id FROM plan_classes k WHERE k.is_chosen '
+                    'AND k.sourced_id NOT IN (SELECT p.sourced_id FROM plan_objects p WHERE p.object = ''class'' '
+                    'AND p.action = ''end'')) k ON k.course_id = c.sourced_id'
+                WHEN 'enrollment' THEN 'LEFT JOIN plan_classes k ON k.sourced_id = c.class_id '
+                    'LEFT JOIN minga_roster.classes o ON o.connection = $1 AND o.sourced_id = c.class_id'
+                WHEN 'user' THEN 'LEFT JOIN plan_rules r ON r.roster_role = c.role LEFT JOIN ('
+                    || minga_roster_internal.unreadable_users() || ') d ON d.sourced_id = c.sourced_id'
+                WHEN 'contact' THEN 'LEFT JOIN (' || minga_roster_internal.unreadable_users()
+                    || ') d ON d.sourced_id = c.student_id LEFT JOIN (' || minga_roster_internal.unreadable_users()
+                    || ') e ON e.sourced_id = c.sourced_id'
+                ELSE '' END,
+            'proved', CASE kind.object WHEN 'user' THEN format('CASE r.family WHEN ''student'' THEN %L::boolean '
+                'WHEN ''staff'' THEN %L::boolean ELSE %L::boolean END', students_proved, staff_proved,
+                students_proved AND staff_proved)
+                ELSE format('%L::boolean', is_proved) END,
+            'readable', CASE kind.object WHEN 'user' THEN 'd.sourced_id IS NULL'
+                WHEN 'contact' THEN 'd.sourced_id IS NULL AND e.sourced_id IS NULL' ELSE 'true' END,
             'cause', CASE kind.object
-                WHEN 'class' THEN 'CASE WHEN k.is_over THEN ''term_over'' WHEN k.is_listed AND NOT k.is_chosen '
-                    'THEN ''not_chosen'' ELSE ''absent'' END'
-                WHEN 'enrollment' THEN format('CASE WHEN c.end_date < %L OR k.is_over OR k.sourced_id IS NULL '
-                    'THEN ''term_over'' WHEN NOT k.is_chosen THEN ''not_chosen'' ELSE ''absent'' END', today)
-                WHEN 'course' THEN '''not_chosen'''
-                WHEN 'academic_session' THEN format('CASE WHEN c.end_date < %L THEN ''term_over'' ELSE ''absent'' END',
-                    today)
+                WHEN 'class' THEN format('CASE WHEN k.is_over AND (%L::boolean OR NOT k.is_chosen) THEN ''term_over'' '
+                    'WHEN k.is_listed AND NOT k.is_chosen THEN ''not_chosen'' ELSE ''absent'' END', is_proved)
+                WHEN 'enrollment' THEN format('CASE WHEN (%1$L::boolean OR NOT k.is_chosen) '
+                    'AND (c.end_date < %2$L OR k.is_over) THEN ''term_over'' WHEN NOT k.is_chosen THEN ''not_chosen'' '
+                    'WHEN %1$L::boolean AND k.sourced_id IS NULL THEN coalesce(nullif(o.ended_cause, ''undone''), '
+                    '''absent'') ELSE ''absent'' END', is_proved, today)
+                WHEN 'course' THEN 'CASE WHEN k.course_id IS NULL THEN ''not_chosen'' ELSE ''absent'' END'
+                WHEN 'academic_session' THEN format('CASE WHEN c.end_date < %L AND %L::boolean THEN ''term_over'' '
+                    'ELSE ''absent'' END', today, is_proved)
+                WHEN 'user' THEN 'CASE WHEN NOT r.rostered THEN ''not_chosen'' ELSE ''absent'' END'
                 ELSE '''absent''' END,
-            'differ', (SELECT string_agg(format('s.%1$I IS DISTINCT FROM c.%1$I', k.name), ' OR ' ORDER BY k.nth)
+            'differ', (SELECT string_agg(format(CASE k.name WHEN 'is_chosen' THEN 's.%1$I <> c.%1$I'
+                ELSE 's.%1$I IS DISTINCT FROM c.%1$I' END, k.name), ' OR ' ORDER BY k.nth)
                 FROM unnest(kind.columns) WITH ORDINALITY AS k (name, nth)))
-        USING connection.connection, is_proved;
-        EXECUTE format('SELECT count(*) FROM minga_roster.%I o WHERE o.connection = $1 AND o.ended_at IS NULL',
-            kind.relation) INTO active USING connection.connection;
-        cause := minga_roster_internal.guard_objects(run, connection, kind.object, active);
-        PERFORM minga_roster_internal.count_objects(run, connection, kind.object, is_proved, cause);
+        USING connection.connection;
+        cause := minga_roster_internal.guard_objects(run, connection, kind.object, kind.relation);
+        PERFORM minga_roster_internal.count_objects(run, read_by, connection, kind.object, is_proved, cause);
     END LOOP;
 END
 $$;
@@ -247,10 +301,14 @@ COMMENT ON FUNCTION minga_roster_internal.plan_objects(runs, runs, connections) 
 'Fills plan_objects: for each kind of object what is added, changed, returns, ends or is held, and stores the counts '
 'in run_objects. An unchanged night has no rows in it. read_by: the run whose fetch filled the stage.';
 
-CREATE FUNCTION minga_roster_internal.count_objects(run runs, connection connections, object text, is_proved boolean,
-    held_cause text) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
+CREATE FUNCTION minga_roster_internal.count_objects(run runs, read_by runs, connection connections, object text,
+    is_proved boolean, held_cause text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB'
+    SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
+    -- What a partial or incomplete list leaves out is as it was.
+    has_users CONSTANT boolean := coalesce(minga_roster_internal.object_is_proved(read_by, '{student,staff}'), false);
+    has_courses CONSTANT boolean := coalesce(minga_roster_internal.object_is_proved(read_by, '{course}'), false);
     rows bigint;
     broken bigint;
     no_user bigint := 0;
@@ -259,28 +317,39 @@ DECLARE
     no_term bigint := 0;
     others bigint := 0;
 BEGIN
-    EXECUTE format('SELECT count(*), count(*) FILTER (WHERE s.damaged) FROM (%s) s',
-        minga_roster_internal.object_source(object)) INTO rows, broken USING connection.connection;
     CASE object
         WHEN 'class' THEN
-            SELECT count(*) FILTER (WHERE c.sourced_id IS NULL),
-                count(*) FILTER (WHERE EXISTS (SELECT FROM unnest(s.term_ids) t (id)
-                    WHERE t.id COLLATE "C" NOT IN (SELECT p.sourced_id FROM plan_sessions p)) OR s.term_ids IS NULL)
-            INTO no_course, no_term
+            SELECT count(*), count(*) FILTER (WHERE s.damaged),
+                count(*) FILTER (WHERE c.sourced_id IS NULL AND o.sourced_id IS NULL),
+                count(*) FILTER (WHERE s.term_ids IS NULL OR EXISTS (SELECT FROM unnest(s.term_ids) t (id)
+                    WHERE t.id COLLATE "C" NOT IN (SELECT p.sourced_id FROM plan_sessions p WHERE p.is_known)))
+            INTO rows, broken, no_course, no_term
             FROM minga_roster.staged_classes s
             JOIN plan_classes k ON k.sourced_id = s.sourced_id AND k.is_chosen AND k.is_listed
             LEFT JOIN minga_roster.staged_courses c ON c.connection = s.connection AND c.sourced_id = s.course_id
-            WHERE s.connection = count_objects.connection.connection;
+                AND c.status IS DISTINCT FROM 'tobedeleted'
+            LEFT JOIN minga_roster.courses o ON NOT has_courses AND o.connection = s.connection
+                AND o.sourced_id = s.course_id AND o.ended_at IS NULL
+            WHERE s.connection = count_objects.connection.connection AND s.status IS DISTINCT FROM 'tobedeleted';
             SELECT count(*) INTO others FROM plan_classes k WHERE k.is_listed AND NOT k.is_chosen;
         WHEN 'enrollment' THEN
-            SELECT count(*) FILTER (WHERE u.sourced_id IS NULL AND k.is_chosen IS NOT FALSE),
-                count(*) FILTER (WHERE k.sourced_id IS NULL), count(*) FILTER (WHERE NOT k.is_chosen)
-            INTO no_user, no_class, others
+            SELECT count(*) FILTER (WHERE k.is_chosen IS NOT FALSE),
+                count(*) FILTER (WHERE k.is_chosen IS NOT FALSE AND s.damaged),
+                count(*) FILTER (WHERE k.is_chosen IS NOT FALSE AND u.sourced_id IS NULL AND r.sourced_id IS NULL),
+                count(*) FILTER (WHERE k.is_chosen IS NOT FALSE AND (k.sourced_id IS NULL OR p.sourced_id IS NOT NULL)),
+                count(*) FILTER (WHERE NOT k.is_chosen)
+            INTO rows, broken, no_user, no_class, others
             FROM minga_roster.staged_enrollments s
             LEFT JOIN plan_classes k ON k.sourced_id = s.class_id
+            LEFT JOIN plan_objects p ON p.object = 'class' AND p.action = 'end' AND p.sourced_id = s.class_id
             LEFT JOIN minga_roster.staged_users u ON u.connection = s.connection AND u.sourced_id = s.user_id
+                AND u.status IS DISTINCT FROM 'tobedeleted'
+            LEFT JOIN minga_roster.user_rows r ON NOT has_users AND r.connection = s.connection
+                AND r.sourced_id = s.user_id AND r.ended_at IS NULL
             WHERE s.connection = count_objects.connection.connection AND s.status IS DISTINCT FROM 'tobedeleted';
-        ELSE NULL;
+        ELSE
+            EXECUTE format('SELECT count(*), count(*) FILTER (WHERE s.damaged) FROM (%s) s',
+                minga_roster_internal.object_source(object)) INTO rows, broken USING connection.connection;
     END CASE;
     INSERT INTO minga_roster.run_objects (run, object, complete, listed, added, changed, returned, ended, held,
         unknown_user, unknown_class, unknown_course, unknown_term, not_chosen, damaged, held_cause)
@@ -291,18 +360,42 @@ BEGIN
     FROM plan_objects p WHERE p.object = count_objects.object;
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.count_objects(runs, connections, text, boolean, text) IS
+COMMENT ON FUNCTION minga_roster_internal.count_objects(runs, runs, connections, text, boolean, text) IS
 'Stores what a run does to objects of a kind, and how many of its references lead nowhere.';
 
-CREATE FUNCTION minga_roster_internal.write_objects(run runs, connection connections) RETURNS void
+CREATE FUNCTION minga_roster_internal.release_held(run runs, connection connections) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
+DECLARE
+    kind record;
+BEGIN
+    FOR kind IN SELECT o.* FROM minga_roster_internal.objects(connection) o
+        WHERE EXISTS (SELECT FROM minga_roster.held_objects h JOIN minga_roster.runs r ON r.run = h.run
+            WHERE r.connection = release_held.run.connection AND h.object = o.object)
+    LOOP
+        EXECUTE format('DELETE FROM minga_roster.held_objects h USING minga_roster.runs r, (%s) s '
+            'WHERE r.run = h.run AND r.connection = $1 AND h.object = $2 AND h.sourced_id = s.sourced_id '
+            'AND h.student_id = s.student_id', minga_roster_internal.object_source(kind.object))
+        USING connection.connection, kind.object;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.release_held(runs, connections) IS
+'Forgets held rows that the stage lists, so that an approval does not end them.';
+
+CREATE FUNCTION minga_roster_internal.write_objects(run runs, read_by runs, connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 DECLARE
     at CONSTANT timestamptz := minga_roster_internal.clock();
     kind record;
     columns text;
 BEGIN
-    DELETE FROM minga_roster.held_objects h USING minga_roster.runs r
-    WHERE r.run = h.run AND r.connection = write_objects.run.connection AND run.is_full IS NOT FALSE;
+    -- A delta does not decide who is absent; but what it lists is not.
+    IF read_by.is_full IS NOT FALSE THEN
+        DELETE FROM minga_roster.held_objects h USING minga_roster.runs r
+        WHERE r.run = h.run AND r.connection = write_objects.run.connection;
+    ELSE
+        PERFORM minga_roster_internal.release_held(run, connection);
+    END IF;
     FOR kind IN SELECT o.* FROM minga_roster_internal.objects(connection) o
         WHERE EXISTS (SELECT FROM plan_objects p WHERE p.object = o.object) ORDER BY o.nth
     LOOP
@@ -321,7 +414,8 @@ BEGIN
             'source', minga_roster_internal.object_source(kind.object),
             'same_source', CASE kind.object WHEN 'contact' THEN 'AND s.student_id = p.student_id' ELSE '' END,
             'same_student', CASE kind.object WHEN 'contact' THEN 'AND c.student_id = p.student_id' ELSE '' END,
-            'assignments', (SELECT string_agg(format('%1$I = s.%1$I', k), ', ') FROM unnest(kind.columns) k))
+            'assignments', (SELECT string_agg(format(CASE k WHEN 'is_chosen' THEN '%1$I = coalesce(s.%1$I, c.%1$I)'
+                ELSE '%1$I = s.%1$I' END, k), ', ') FROM unnest(kind.columns) k))
         USING connection.connection, run.run, at;
         PERFORM minga_roster_internal.end_objects(run, connection, kind.object, kind.relation, at);
         EXECUTE minga_roster_internal.fill_template($statement$
@@ -331,17 +425,19 @@ BEGIN
             WHERE p.object = {object:L} AND p.action = 'add'
         $statement$,
             'relation', format('minga_roster.%I', kind.relation), 'object', kind.object, 'columns', columns,
-            'values', (SELECT string_agg(format('s.%I', k), ', ') FROM unnest(kind.keys || kind.columns) k),
+            'values', (SELECT string_agg(format(CASE k WHEN 'is_chosen' THEN 'coalesce(s.%I, false)' ELSE 's.%I' END,
+                k), ', ') FROM unnest(kind.keys || kind.columns) k),
             'source', minga_roster_internal.object_source(kind.object),
             'same_source', CASE kind.object WHEN 'contact' THEN 'AND s.student_id = p.student_id' ELSE '' END)
         USING connection.connection, run.site, run.run, at;
     END LOOP;
     INSERT INTO minga_roster.held_objects (run, object, sourced_id, student_id)
-    SELECT run.run, p.object, p.sourced_id, p.student_id FROM plan_objects p WHERE p.action = 'hold';
+    SELECT read_by.run, p.object, p.sourced_id, p.student_id FROM plan_objects p WHERE p.action = 'hold';
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.write_objects(runs, connections) IS
-'Carries out plan_objects: what a row was goes to the versions of its table, and what it is now begins with this run.';
+COMMENT ON FUNCTION minga_roster_internal.write_objects(runs, runs, connections) IS
+'Carries out plan_objects: what a row was goes to the versions of its table, and what it is now begins with this run. '
+'read_by: the run that filled the stage, which is asked to approve what is held.';
 
 CREATE FUNCTION minga_roster_internal.keep_versions(run runs, connection connections, object text, relation text,
     columns text[], at timestamptz) RETURNS void
@@ -392,7 +488,7 @@ COMMENT ON FUNCTION minga_roster_internal.end_objects(runs, connections, text, t
 'Ends the rows of plan_objects that end, and returns how many.';
 
 CREATE FUNCTION minga_roster_internal.approve_objects(run runs, approved runs, connection connections) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 DECLARE
     at CONSTANT timestamptz := minga_roster_internal.clock();
     kind record;
@@ -416,20 +512,20 @@ COMMENT ON FUNCTION minga_roster_internal.approve_objects(runs, runs, connection
 'Ends the rows that the approved run held back.';
 
 CREATE FUNCTION minga_roster_internal.undo_objects(run runs, target runs, connection connections) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 DECLARE
     at CONSTANT timestamptz := minga_roster_internal.clock();
     kind record;
 BEGIN
     PERFORM minga_roster_internal.make_plan_tables('objects');
     FOR kind IN SELECT o.* FROM minga_roster_internal.objects(connection) o ORDER BY o.nth LOOP
-        -- What a later run has written is left as it is. A row that was added ends; one that ended, or whose former
-        -- version had not, goes on; the others are as they were, ended.
+        -- What a later run has written is left as it is. A row that was added ends, and one that came again ends as it
+        -- had; one that changed or ended is as it was before, from now on.
         EXECUTE minga_roster_internal.fill_template($statement$
             INSERT INTO plan_objects (object, sourced_id, student_id, action, cause)
             SELECT {object:L}, c.sourced_id, {student},
-                CASE WHEN v.sourced_id IS NOT NULL OR c.ended_at IS NOT NULL THEN 'change' ELSE 'end' END,
-                CASE WHEN v.sourced_id IS NULL AND c.ended_at IS NULL THEN 'undone' END
+                CASE WHEN c.ended_at IS NOT NULL OR (v.sourced_id IS NOT NULL AND v.ended_cause IS NULL) THEN 'change'
+                    ELSE 'end' END, coalesce(v.ended_cause, 'undone')
             FROM {relation} c
             LEFT JOIN {versions} v ON v.connection = c.connection AND v.replaced_run = $2
                 AND v.sourced_id = c.sourced_id {same_version}
@@ -444,12 +540,10 @@ BEGIN
             kind.keys || kind.columns, at);
         EXECUTE minga_roster_internal.fill_template($statement$
             UPDATE {relation} c
-            SET {assignments}, written_run = $3, ended_cause = v.ended_cause,
-                valid = coalesce(v.valid, tstzrange(greatest($4, lower(c.valid) + '1 microsecond'::interval,
-                    c.ended_at), NULL))
+            SET {assignments}, written_run = $3, ended_cause = NULL,
+                valid = tstzrange(greatest($4, lower(c.valid) + '1 microsecond'::interval, c.ended_at), NULL)
             FROM (
-                SELECT o.sourced_id, {own_student} AS student_id, {former}, f.ended_cause,
-                    CASE WHEN f.ended_cause IS NOT NULL THEN f.valid END AS valid
+                SELECT o.sourced_id, {own_student} AS student_id, {former}
                 FROM plan_objects p
                 JOIN {relation} o ON o.connection = $1 AND o.sourced_id = p.sourced_id {same_planned}
                 LEFT JOIN {versions} f ON f.connection = $1 AND f.replaced_run = $2
@@ -468,11 +562,6 @@ BEGIN
             'same_former', CASE kind.object WHEN 'contact' THEN 'AND f.student_id = o.student_id' ELSE '' END,
             'same_student', CASE kind.object WHEN 'contact' THEN 'AND c.student_id = v.student_id' ELSE '' END)
         USING connection.connection, target.run, run.run, at;
-        -- Those that had ended stand in their table again.
-        EXECUTE format('DELETE FROM minga_roster.%I v WHERE v.connection = $1 AND v.replaced_run = $2 '
-            'AND v.ended_cause IS NOT NULL AND EXISTS (SELECT FROM plan_objects p WHERE p.object = $3 '
-            'AND p.action = ''change'' AND p.sourced_id = v.sourced_id)', kind.relation || '_versions')
-        USING connection.connection, target.run, kind.object;
         PERFORM minga_roster_internal.end_objects(run, connection, kind.object, kind.relation, at);
         INSERT INTO minga_roster.run_objects (run, object, complete, listed, changed, ended)
         SELECT undo_objects.run.run, kind.object, true, 0, count(*) FILTER (WHERE p.action = 'change'),
@@ -480,7 +569,8 @@ BEGIN
         FROM plan_objects p WHERE p.object = kind.object
         HAVING count(*) > 0;
     END LOOP;
-    DELETE FROM minga_roster.held_objects h WHERE h.run = target.run;
+    DELETE FROM minga_roster.held_objects h
+    WHERE target.kind <> 'approve' AND h.run = minga_roster_internal.planned_in(target);
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.undo_objects(runs, runs, connections) IS
@@ -496,7 +586,7 @@ BEGIN
     END IF;
     PERFORM minga_roster_internal.plan_objects(run, run, connection);
     IF is_applied THEN
-        PERFORM minga_roster_internal.write_objects(run, connection);
+        PERFORM minga_roster_internal.write_objects(run, run, connection);
     END IF;
 END
 $$;
@@ -527,7 +617,7 @@ BEGIN
         PERFORM minga_roster_internal.choose_parents(connection, preview.run);
     END IF;
     PERFORM minga_roster_internal.plan_objects(run, preview, connection);
-    PERFORM minga_roster_internal.write_objects(run, connection);
+    PERFORM minga_roster_internal.write_objects(run, preview, connection);
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.apply_objects(runs, runs, connections) IS

@@ -192,7 +192,7 @@ CREATE TABLE run_objects (
     unknown_term bigint NOT NULL DEFAULT 0,
     not_chosen bigint NOT NULL DEFAULT 0,
     damaged bigint NOT NULL DEFAULT 0,
-    held_cause text CHECK (held_cause IN ('unproven', 'frozen', 'half', 'percent')),
+    held_cause text CHECK (held_cause IN ('unproven', 'frozen', 'season_percent', 'percent')),
     PRIMARY KEY (run, object)
 );
 SELECT pg_catalog.pg_extension_config_dump('minga_roster.run_objects'::regclass, '');

@@ -57,6 +57,16 @@ BEGIN
             (minga_roster_internal.keyed_hash('address and names', here.site, s.address, s.given, s.family))
         ) h (hash)
         WHERE l.sourced_id IS NULL AND h.hash IS NOT NULL
+        UNION ALL
+        -- Someone whom only an enrollment names, in a delta for instance.
+        SELECT e.user_id, minga_roster_internal.keyed_hash('row', here.site, here.connection, e.user_id)
+        FROM (SELECT DISTINCT n.user_id FROM minga_roster.staged_enrollments n
+            WHERE n.connection = here.connection AND n.user_id IS NOT NULL) e
+        LEFT JOIN (SELECT u.sourced_id FROM minga_roster.staged_users u WHERE u.connection = here.connection) u
+            ON u.sourced_id = e.user_id
+        LEFT JOIN (SELECT k.sourced_id FROM minga_roster.links k WHERE k.connection = here.connection) l
+            ON l.sourced_id = e.user_id
+        WHERE u.sourced_id IS NULL AND l.sourced_id IS NULL
     ) n
     JOIN (SELECT DISTINCT f.hash FROM minga_roster.forgotten_people f WHERE f.site = here.site) f ON f.hash = n.hash;
     IF forgotten = '{}' THEN
@@ -78,14 +88,18 @@ BEGIN
         date_last_modified = NULL, org_ids = NULL, agent_ids = NULL, outcome = 'forgotten', roles = NULL,
         damaged_field = NULL, legacy_id = NULL, relationships = NULL, id_sent = NULL
     WHERE s.connection = here.connection AND s.sourced_id = ANY (forgotten);
+    DELETE FROM minga_roster.staged_enrollments e
+    WHERE e.connection = here.connection AND e.user_id = ANY (forgotten);
+    DELETE FROM minga_roster.staged_demographics d
+    WHERE d.connection = here.connection AND d.sourced_id = ANY (forgotten);
     RETURN forgotten;
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.blank_forgotten(text) IS
-'Empties the staged rows of forgotten people, but for role and collection, and takes their IDs out of the rows of '
-'others; returns the IDs. A row is such a person''s by its ID in this connection; by its ID in another connection of '
-'the site, or its identifier, if not both names differ; or by its email address with both names. Rows with a link are '
-'someone else''s.';
+'Empties the staged rows of forgotten people, but for role and collection, removes their enrollments and demographics, '
+'and takes their IDs out of the rows of others; returns the IDs. A row is such a person''s by its ID in this '
+'connection; by its ID in another connection of the site, or its identifier, if not both names differ; or by its email '
+'address with both names. Rows with a link are someone else''s.';
 
 CREATE FUNCTION minga_roster_internal.blank_unfinished_stage(run runs) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -103,6 +117,8 @@ BEGIN
             -- Without the key of the hashes no row can be told from another.
             WHEN OTHERS THEN
                 DELETE FROM minga_roster.staged_users s WHERE s.connection = run.connection;
+                DELETE FROM minga_roster.staged_enrollments e WHERE e.connection = run.connection;
+                DELETE FROM minga_roster.staged_demographics d WHERE d.connection = run.connection;
         END;
     END IF;
 END

@@ -162,6 +162,178 @@ SELECT student_id, sourced_id, ended_cause FROM contacts ORDER BY 1, 2;
 SELECT DISTINCT person_id FROM enrollments WHERE user_id = 's1';
 UPDATE links SET person_id = 'P77' WHERE sourced_id = 's1';
 SELECT DISTINCT person_id FROM enrollments WHERE user_id = 's1';
+-- The rest begins with an empty school.
+\set ECHO none
+DELETE FROM academic_sessions; DELETE FROM courses; DELETE FROM classes; DELETE FROM enrollment_rows;
+DELETE FROM user_rows; DELETE FROM contact_rows; DELETE FROM academic_sessions_versions; DELETE FROM courses_versions;
+DELETE FROM classes_versions; DELETE FROM enrollment_rows_versions; DELETE FROM user_rows_versions;
+DELETE FROM contact_rows_versions;
+SELECT clear();
+SELECT FROM roster_configure('north', contacts => false, class_terms => 'all', guard_percent => 100);
+CREATE FUNCTION stage_course(id text, title text) RETURNS SETOF void LANGUAGE sql AS $$
+    DELETE FROM staged_courses WHERE connection = 'north' AND sourced_id = id;
+    INSERT INTO staged_courses (connection, sourced_id, collection, elsewhere, damaged, title)
+    VALUES ('north', id, 'courses', false, false, title);
+$$;
+-- The rows that are there, by table; those that ended with their cause.
+CREATE FUNCTION standing() RETURNS SETOF text LANGUAGE sql AS $$
+    SELECT o.object || ': ' || string_agg(concat_ws(' ', o.id, o.cause), ', ' ORDER BY o.id COLLATE "C")
+    FROM (SELECT 'session', sourced_id, ended_cause FROM academic_sessions
+        UNION ALL SELECT 'course', sourced_id, ended_cause FROM courses
+        UNION ALL SELECT 'class', sourced_id, ended_cause FROM classes
+        UNION ALL SELECT 'enrollment', sourced_id, ended_cause FROM enrollment_rows
+        UNION ALL SELECT 'user', sourced_id, ended_cause FROM user_rows
+        UNION ALL SELECT 'contact', student_id || '/' || sourced_id, ended_cause FROM contact_rows)
+        AS o (object, id, cause)
+    GROUP BY o.object ORDER BY o.object
+$$;
+-- A delta lists what is staged after this.
+CREATE FUNCTION empty_stage_of_north() RETURNS SETOF void LANGUAGE sql AS $$
+    CREATE TEMP TABLE IF NOT EXISTS u AS SELECT * FROM staged_users WITH NO DATA;
+    CREATE TEMP TABLE IF NOT EXISTS t AS SELECT * FROM staged_academic_sessions WITH NO DATA;
+    CREATE TEMP TABLE IF NOT EXISTS c AS SELECT * FROM staged_courses WITH NO DATA;
+    CREATE TEMP TABLE IF NOT EXISTS k AS SELECT * FROM staged_classes WITH NO DATA;
+    CREATE TEMP TABLE IF NOT EXISTS e AS SELECT * FROM staged_enrollments WITH NO DATA;
+$$;
+CREATE FUNCTION begin_delta() RETURNS SETOF void LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO u SELECT * FROM staged_users; DELETE FROM staged_users;
+    INSERT INTO t SELECT * FROM staged_academic_sessions; DELETE FROM staged_academic_sessions;
+    INSERT INTO c SELECT * FROM staged_courses; DELETE FROM staged_courses;
+    INSERT INTO k SELECT * FROM staged_classes; DELETE FROM staged_classes;
+    INSERT INTO e SELECT * FROM staged_enrollments; DELETE FROM staged_enrollments;
+END
+$$;
+CREATE FUNCTION end_delta() RETURNS SETOF void LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO staged_users SELECT * FROM u WHERE sourced_id NOT IN (SELECT sourced_id FROM staged_users);
+    INSERT INTO staged_academic_sessions SELECT * FROM t
+    WHERE sourced_id NOT IN (SELECT sourced_id FROM staged_academic_sessions);
+    INSERT INTO staged_courses SELECT * FROM c WHERE sourced_id NOT IN (SELECT sourced_id FROM staged_courses);
+    INSERT INTO staged_classes SELECT * FROM k WHERE sourced_id NOT IN (SELECT sourced_id FROM staged_classes);
+    INSERT INTO staged_enrollments SELECT * FROM e WHERE sourced_id NOT IN (SELECT sourced_id FROM staged_enrollments);
+    DELETE FROM u; DELETE FROM t; DELETE FROM c; DELETE FROM k; DELETE FROM e;
+END
+$$;
+SELECT empty_stage_of_north();
+SELECT stage_term('T1', 'Fall', '2026-08-20', '2026-12-18'), stage_term('T2', 'Spring', '2027-01-05', '2027-05-28'),
+    stage_course('C1', 'Algebra'), stage_course('C2', 'Latin'), stage('t1', 'teacher', 'Tess', 'Lee'),
+    stage('s1', 'student', 'Sam', 'Day'), stage('s2', 'student', 'Sue', 'Fox'), stage('s3', 'student', 'Sid', 'Hill'),
+    stage_class('K1', 'Algebra 1', term => 'T2'), stage_class('K2', 'Latin', term => 'T2', course => 'C2'),
+    stage_class('K3', 'Over', term => 'T1'), enroll('e1', 't1', 'K1', 'teacher'), enroll('e2', 's1', 'K1'),
+    enroll('e3', 's2', 'K2'), enroll('e4', 's3', 'K3'), enroll('e5', 's2', 'K1', ends => '2027-01-08'),
+    enroll('e6', 's3', 'K9');
+SELECT FROM run_merge();
+\set ECHO all
+SELECT standing();
+-- A delta ends nothing that it leaves out, be it over; and what it names is known from before.
+SELECT begin_delta();
+SELECT enroll('e7', 's1', 'K2'), stage_class('K4', 'Algebra 2', term => 'T2');
+SELECT FROM run_merge(is_full => false);
+SELECT counted();
+SELECT standing();
+SELECT end_delta();
+SELECT FROM run_merge();
+SELECT counted();
+-- Nor does a list that was not read to its end.
+INSERT INTO unread VALUES ('courses'), ('terms'), ('classes'), ('enrollments');
+SELECT begin_delta();
+SELECT stage('s1', 'student', 'Sam', 'Day'), stage('s2', 'student', 'Sue', 'Fox'), stage('s3', 'student', 'Sid', 'Hill'),
+    stage('t1', 'teacher', 'Tess', 'Lee');
+SELECT FROM run_merge();
+SELECT standing();
+SELECT end_delta();
+DELETE FROM unread;
+-- A course ends with its last class, in the same night.
+DELETE FROM staged_classes WHERE sourced_id = 'K2';
+SELECT FROM run_merge();
+SELECT standing();
+SELECT FROM run_merge();
+SELECT counted();
+-- A class of a term that the SIS no longer lists does not come back.
+SELECT FROM roster_configure('north', class_terms => 'current');
+SELECT FROM run_merge();
+DELETE FROM staged_academic_sessions WHERE sourced_id = 'T1';
+SELECT FROM run_merge();
+SELECT FROM run_merge();
+SELECT counted();
+SELECT standing();
+-- A class and a user who cannot be read stay as they are, and so does the course of the class.
+UPDATE staged_classes SET damaged = true, course_id = NULL, term_ids = NULL, title = NULL WHERE sourced_id = 'K1';
+UPDATE staged_users SET damaged = true, role = NULL WHERE sourced_id = 's3';
+SELECT FROM run_merge();
+SELECT counted();
+SELECT stage_class('K1', 'Algebra 1', term => 'T2'), stage('s3', 'student', 'Sid', 'Hill');
+-- A category that is not rostered is not missed.
+SELECT toggle(roster => false, category => 'teacher');
+SELECT FROM run_merge();
+SELECT counted();
+SELECT toggle(roster => true, category => 'teacher');
+SELECT FROM run_merge();
+-- In a season its own limit counts.
+SELECT FROM roster_configure('north', guard_floor => 0, season_dates => '[2027-01-01,2027-02-01)', season_percent => 20);
+SELECT unenroll('e2', 'e5', 'e6');
+SELECT FROM run_merge();
+SELECT counted();
+-- What a delta lists is not held any more; the approval ends the others.
+SELECT begin_delta();
+SELECT enroll('e2', 's1', 'K1');
+SELECT FROM run_merge(is_full => false);
+SELECT run, object, sourced_id FROM held_objects WHERE run < last_run() - 1;
+SELECT sourced_id FROM held_objects;
+SELECT FROM run_merge('approve', last_run() - 1);
+SELECT counted();
+SELECT end_delta();
+-- A preview that was applied holds, and is approved by its own number or that of its apply.
+SELECT unenroll('e2', 'e1');
+SELECT FROM run_merge('preview');
+SELECT FROM run_merge('apply', last_run());
+SELECT counted();
+SELECT FROM run_merge('approve', last_run());
+SELECT counted();
+-- A row that came again and was undone ends as it had, and may come once more at the same time.
+SELECT enroll('e2', 's1', 'K1');
+SELECT FROM run_merge();
+SELECT FROM run_merge('undo', last_run());
+SELECT counted();
+SELECT FROM run_merge();
+SELECT FROM run_merge();
+SELECT counted();
+SELECT count(*) AS versions, count(DISTINCT valid) AS different, bool_or(v.valid && o.valid) AS overlap
+FROM enrollment_rows_versions v JOIN enrollment_rows o USING (connection, sourced_id) WHERE v.sourced_id = 'e2';
+-- A clock that steps back makes no row of two.
+\set clock '2027-01-10 18:00+00'
+\i :set_clock
+SELECT stage_class('K1', 'Algebra One', term => 'T2'), unenroll('e2');
+SELECT FROM roster_configure('north', guard_floor => 5);
+SELECT FROM run_merge();
+SELECT enroll('e2', 's1', 'K1');
+SELECT FROM run_merge();
+SELECT count(*) FROM (
+    SELECT sourced_id, valid FROM classes UNION ALL SELECT sourced_id, valid FROM classes_versions) a (id, valid)
+JOIN (SELECT sourced_id, valid FROM classes UNION ALL SELECT sourced_id, valid FROM classes_versions) b (id, valid)
+    ON b.id = a.id AND b.valid && a.valid AND b.valid <> a.valid;
+SELECT title, upper_inf(valid) FROM classes WHERE sourced_id = 'K1';
+-- Nobody's primary contact changes because a list is not whole.
+SELECT FROM roster_configure('north', contacts => true);
+SELECT stage('s1', 'student', 'Sam', 'Day', agents => '{g1,r1}'), stage('g1', 'guardian', 'Gus', 'Day'),
+    stage('r1', 'relative', 'Rae', 'Day');
+SELECT FROM run_merge();
+SELECT student_id, sourced_id, is_chosen FROM contacts ORDER BY 2;
+SELECT begin_delta();
+SELECT stage('s1', 'student', 'Sam', 'Day', agents => '{g1,r1}'), stage('r1', 'relative', 'Rae', 'Dey');
+SELECT FROM run_merge(is_full => false);
+SELECT student_id, sourced_id, family_name, is_chosen, ended_cause FROM contacts ORDER BY 2;
+SELECT end_delta();
+-- Someone who was erased does not come back by an enrollment.
+SELECT FROM run_merge();
+SELECT count(*) FROM roster_forget('north', sourced_id => 's1') WHERE erased > 0;
+SELECT enroll('e2', 's1', 'K1');
+CREATE FUNCTION blank_as_worker() RETURNS bigint LANGUAGE sql SET role = minga_roster_dba AS $$
+    SELECT cardinality(minga_roster_internal.blank_forgotten('north'))::bigint
+$$;
+SELECT blank_as_worker();
+SELECT count(*) FROM staged_enrollments WHERE user_id = 's1';
 \set clock ''
 \i :set_clock
 \set ECHO none
