@@ -1,7 +1,7 @@
 #!/bin/bash
 # Measures, and prints a table with limits and with peers beside us. Fails when a limit is missed.
 #
-#   test/bench/bench.sh [group …]    all groups of lines, or these: fetch, merge, small
+#   test/bench/bench.sh [group …]    all groups of lines, or these: fetch, merge, small, classes, history
 #
 # Each group is a file of test/bench/lines, which prepares, measures and prints its lines by the functions below.
 # Ratios within one run count; absolute times hold for the machine alone. USERS=200000 and ROUNDS=5 unless set.
@@ -16,7 +16,7 @@ small=${SMALL:-}
 users=${USERS:-$([ -n "$small" ] && echo 2000 || echo 200000)}
 rounds=${ROUNDS:-$([ -n "$small" ] && echo 1 || echo 5)}
 groups=("$@")
-[ $# -gt 0 ] || groups=(fetch merge small)
+[ $# -gt 0 ] || groups=(fetch merge small classes history)
 require_packages "${postgresql_packages[@]}" libcurl4-openssl-dev libssl-dev python3-oauthlib openssl curl make gcc \
 	nginx-light python3-psycopg2
 
@@ -84,6 +84,88 @@ repeat() { for _ in $(seq "$rounds"); do "$@"; done | sort -n | head -n 1; }
 # The most of the rounds, for memory: a sample can only miss the peak.
 repeat_for_peak() { for _ in $(seq "$rounds"); do "$@"; done | sort -n | tail -n 1; }
 ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f", a / (b > 0 ? b : 1) }'; }
+
+# --- runs
+
+run_time() { value "SELECT round(extract(epoch FROM finished_at - started_at) * 1000) FROM $1"; }
+# Peak of the worker's private memory in KB, sampled while it fetches.
+private_memory() {
+	local run pid peak=0 now
+	run=$(value "SELECT roster_start('$1', 'fetch')")
+	pid=
+	while [ -z "$pid" ]; do pid=$(value "SELECT pid FROM minga_roster.runs WHERE run = $run AND pid IS NOT NULL"); done
+	while now=$(awk '/^RssAnon/ { print $2 }' "/proc/$pid/status" 2>/dev/null) && [ -n "$now" ]; do
+		[ "$now" -le "$peak" ] || peak=$now
+	done
+	echo "$peak"
+}
+
+# --- merges without a network, and what a statement costs
+
+# stage_users NAME [EXPORT]: a connection of this name with the users of the export in its stage
+stage_users() {
+	local export=${2:-$1}
+	value "SELECT roster_create_people('public.people_$1', owner => 'people_owner');
+		SELECT roster_connect('$1', 'https://sis.example/campus/api/oneroster/v1p1/app', 'i', 's',
+			school_id => '$school_id', people => 'public.people_$1', site => '$1', time_zone => 'America/Denver');
+		SELECT minga_roster_internal.prepare_stage('$1');
+		UPDATE connections SET unproven = false WHERE connection = '$1';
+		CREATE TEMP TABLE copied ($columns_of_copy);
+		COPY copied FROM '$work/pages_$export/users.copy';
+		INSERT INTO staged_users (connection, sourced_id, collection, status, role, enabled, damaged, given_name,
+			family_name, middle_name, username, identifier, email, phone, grade, agent_ids, outcome)
+		SELECT '$1', a01, CASE a05 WHEN 'student' THEN 'students' WHEN 'teacher' THEN 'teachers'
+				ELSE 'administrators' END,
+			a02, a05, a04 = 'true', false, a06, a07, a08, a09, a10, a11, coalesce(a12, a13), a14[1], a16, 'unchanged'
+		FROM copied" >/dev/null
+}
+# A run of the connection, :run to psql, which has read all collections.
+run_of() { # NAME KIND
+	cat <<-SQL
+		SELECT nextval(pg_get_serial_sequence('minga_roster.runs', 'run')) AS run \gset
+		SELECT minga_roster_internal.insert_run(:run, '$1', '$2', NULL, 'running', 'bench');
+		UPDATE runs SET is_full = true WHERE run = :run;
+		SELECT minga_roster_internal.store_collection(:run, '$1', e->>'collection', e->>'family', true, 'total', 1, n,
+			n, NULL, 0, 0, false, NULL, NULL)
+		FROM sis CROSS JOIN jsonb_array_elements(sis.collections) e CROSS JOIN LATERAL (
+			SELECT count(*) FROM staged_users s WHERE s.connection = '$1' AND s.collection = e->>'collection') c (n)
+		WHERE sis = 'infinite_campus';
+		SELECT minga_roster_internal.store_collection(:run, '$1', o.collection, o.family, true, 'total', 1, o.n, o.n, NULL,
+			0, 0, false, NULL, NULL)
+		FROM (SELECT 'terms', 'session', count(*) FROM staged_academic_sessions WHERE connection = '$1'
+			UNION ALL SELECT 'courses', 'course', count(*) FROM staged_courses WHERE connection = '$1'
+			UNION ALL SELECT 'classes', 'class', count(*) FROM staged_classes WHERE connection = '$1'
+			UNION ALL SELECT 'enrollments', 'enrollment', count(*) FROM staged_enrollments WHERE connection = '$1')
+			o (collection, family, n)
+		WHERE (SELECT c.classes FROM connections c WHERE c.connection = '$1');
+	SQL
+}
+merge_run="SELECT FROM minga_roster_internal.merge_run(:run)"
+# A sync of the connection that stays.
+sync_of() { # NAME
+	cat <<-SQL
+		BEGIN;
+		$(run_of "$1" sync)
+		$merge_run;
+		SELECT FROM minga_roster_internal.close_run(:run, 'succeeded', NULL, NULL, NULL, NULL);
+		COMMIT;
+	SQL
+}
+first_sync() { value "$(sync_of "$1")" >/dev/null; }
+cpu="(split_part(pg_read_file('/proc/self/schedstat'), ' ', 1)::numeric / 1000000)"
+# measure STATEMENT [PREPARATION [SESSION]]: milliseconds of CPU, and KB of WAL, after the preparation; SESSION is what
+# the session did before, in transactions of its own. The tables in $vacuumed are vacuumed before.
+measure() {
+	value "VACUUM $vacuumed;
+		CHECKPOINT" >/dev/null
+	value "${3:-}
+		BEGIN;
+		${2:-}
+		CREATE TEMP TABLE t AS SELECT $cpu AS cpu, pg_current_wal_insert_lsn() AS lsn;
+		$1;
+		SELECT 'measured ' || round($cpu - cpu) || ' ' || round((pg_current_wal_insert_lsn() - lsn) / 1024) FROM t;
+		ROLLBACK" | sed -n 's/^measured //p'
+}
 
 # --- the table
 

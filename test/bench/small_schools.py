@@ -85,7 +85,8 @@ class Bench:
             # At a site without people the guard would hold all who come.
             self.sql("""INSERT INTO people (site, role, given_name, family_name)
                 VALUES (%s, 'administrator', 'Local', 'Account')""", name)
-            self.sql("SELECT FROM roster_configure(%s, sync_at => '00:00', window_end => '23:59')", name)
+            self.sql("SELECT FROM roster_configure(%s, sync_at => '00:00', window_end => '23:59', classes => %s)", name,
+                self.args.classes)
 
     def figures(self):
         """What the server has counted so far: commits of others, KB of WAL, KB of the catalog."""
@@ -202,6 +203,8 @@ def main():
     parser.add_argument("--days", type=int, default=400, help="days that are on record")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--classes", action="store_true", help="the schools roster classes too")
+    parser.add_argument("--evenings-only", action="store_true", help="measure nothing else")
     args = parser.parse_args()
     bench = Bench(args)
     for count in args.schools:
@@ -213,6 +216,8 @@ def main():
     bench.sql("SELECT pg_reload_conf()")
     for night in range(args.nights):
         bench.tell(f"night_{night + 1}", bench.evening(0, bench.schools))
+    if args.evenings_only:
+        return
     bench.remember(args.days)
     bench.turn_on()
     bench.look()

@@ -63,7 +63,6 @@ for number in 2 3; do
 done
 page_bytes=$(stat -c %s "$work/pages_full/students_0.json")
 
-run_time() { value "SELECT round(extract(epoch FROM finished_at - started_at) * 1000) FROM $1"; }
 fetch() { run_time "roster_fetch('$1')"; }
 curl_parallel() { milliseconds curl -sZ --compressed --parallel-max 4 -K "$work/curl_$1.list" 2>/dev/null; }
 copy_rows() {
@@ -97,17 +96,6 @@ recordset() {
 fetch_at_a_time() { # REQUESTS
 	value "SELECT roster_configure('slow', max_requests => $1)" >/dev/null
 	run_time "roster_fetch('slow')"
-}
-# Peak of the worker's private memory in KB, sampled while it fetches.
-private_memory() {
-	local run pid peak=0 now
-	run=$(value "SELECT roster_start('$1', 'fetch')")
-	pid=
-	while [ -z "$pid" ]; do pid=$(value "SELECT pid FROM minga_roster.runs WHERE run = $run AND pid IS NOT NULL"); done
-	while now=$(awk '/^RssAnon/ { print $2 }' "/proc/$pid/status" 2>/dev/null) && [ -n "$now" ]; do
-		[ "$now" -le "$peak" ] || peak=$now
-	done
-	echo "$peak"
 }
 wal_of_unchanged() {
 	local before

@@ -6,65 +6,11 @@
 export_users full "$users"
 export_users fifth $((users / 5))
 export_users small 200
-# stage_users NAME: a connection of this name with the users of the export in its stage
-stage_users() {
-	value "SELECT roster_create_people('public.people_$1', owner => 'people_owner');
-		SELECT roster_connect('$1', 'https://sis.example/campus/api/oneroster/v1p1/app', 'i', 's',
-			school_id => '$school_id', people => 'public.people_$1', site => '$1', time_zone => 'America/Denver');
-		SELECT minga_roster_internal.prepare_stage('$1');
-		UPDATE connections SET unproven = false WHERE connection = '$1';
-		CREATE TEMP TABLE copied ($columns_of_copy);
-		COPY copied FROM '$work/pages_$1/users.copy';
-		INSERT INTO staged_users (connection, sourced_id, collection, status, role, enabled, damaged, given_name,
-			family_name, middle_name, username, identifier, email, phone, grade, agent_ids, outcome)
-		SELECT '$1', a01, CASE a05 WHEN 'student' THEN 'students' WHEN 'teacher' THEN 'teachers'
-				ELSE 'administrators' END,
-			a02, a05, a04 = 'true', false, a06, a07, a08, a09, a10, a11, coalesce(a12, a13), a14[1], a16, 'unchanged'
-		FROM copied" >/dev/null
-}
+vacuumed="people_full, people_fifth, minga_roster.links, minga_roster.changes, minga_roster.staged_users"
 stage_users full
 stage_users fifth
 stage_users small
 
-# A run of the connection, :run to psql, which has read all collections.
-run_of() { # NAME KIND
-	cat <<-SQL
-		SELECT nextval(pg_get_serial_sequence('minga_roster.runs', 'run')) AS run \gset
-		SELECT minga_roster_internal.insert_run(:run, '$1', '$2', NULL, 'running', 'bench');
-		UPDATE runs SET is_full = true WHERE run = :run;
-		SELECT minga_roster_internal.store_collection(:run, '$1', e->>'collection', e->>'family', true, 'total', 1, n,
-			n, NULL, 0, 0, false, NULL, NULL)
-		FROM sis CROSS JOIN jsonb_array_elements(sis.collections) e CROSS JOIN LATERAL (
-			SELECT count(*) FROM staged_users s WHERE s.connection = '$1' AND s.collection = e->>'collection') c (n)
-		WHERE sis = 'infinite_campus';
-	SQL
-}
-merge_run="SELECT FROM minga_roster_internal.merge_run(:run)"
-# A sync of the connection that stays.
-sync_of() { # NAME
-	cat <<-SQL
-		BEGIN;
-		$(run_of "$1" sync)
-		$merge_run;
-		SELECT FROM minga_roster_internal.close_run(:run, 'succeeded', NULL, NULL, NULL, NULL);
-		COMMIT;
-	SQL
-}
-first_sync() { value "$(sync_of "$1")" >/dev/null; }
-cpu="(split_part(pg_read_file('/proc/self/schedstat'), ' ', 1)::numeric / 1000000)"
-# measure STATEMENT [PREPARATION [SESSION]]: milliseconds of CPU, and KB of WAL, after the preparation; SESSION is what
-# the session did before, in transactions of its own.
-measure() {
-	value "VACUUM people_full, people_fifth, minga_roster.links, minga_roster.changes, minga_roster.staged_users;
-		CHECKPOINT" >/dev/null
-	value "${3:-}
-		BEGIN;
-		${2:-}
-		CREATE TEMP TABLE t AS SELECT $cpu AS cpu, pg_current_wal_insert_lsn() AS lsn;
-		$1;
-		SELECT 'measured ' || round($cpu - cpu) || ' ' || round((pg_current_wal_insert_lsn() - lsn) / 1024) FROM t;
-		ROLLBACK" | sed -n 's/^measured //p'
-}
 merge() { # NAME KIND [PREPARATION]
 	measure "$merge_run" "${3:-} $(run_of "$1" "$2")" "$(sync_of small)"
 }
