@@ -1,6 +1,6 @@
 -- What people ask of classes, enrollments and contacts. The views run with the rights of the reader, so that the
 -- policies of their tables let through the rows of the reader's sites. A user is shown under the name that the SIS has,
--- and as the person whom the sourcedId is linked to.
+-- and as the person whom the sourcedId is linked to. A retired connection has no classes, students or contacts.
 
 CREATE VIEW enrollments WITH (security_invoker) AS
 SELECT e.connection, e.sourced_id, e.site, e.user_id, l.person_id, e.class_id, e.role, e.is_primary, e.begin_date,
@@ -50,6 +50,7 @@ SELECT k.connection, k.site, k.sourced_id AS class_id, k.title AS class, k.class
         WHERE m.connection = k.connection AND m.class_id = k.sourced_id AND m.role = 'student'
         ORDER BY m.family_name, m.given_name) AS students
 FROM classes k
+JOIN minga_roster.connections n ON n.connection = k.connection AND n.retired_at IS NULL
 LEFT JOIN courses c ON c.connection = k.connection AND c.sourced_id = k.course_id
 LEFT JOIN minga_roster_internal.class_terms t ON t.connection = k.connection AND t.sourced_id = k.sourced_id
 WHERE k.ended_at IS NULL;
@@ -100,6 +101,7 @@ SELECT c.connection, c.site, c.person_id, c.student_id, nullif(concat_ws(' ', u.
     AS student, nullif(concat_ws(' ', c.given_name, c.family_name), '') AS contact, c.relationship, c.role,
     c.is_guardian, c.is_chosen, c.email, c.phone, c.sms, c.position
 FROM contacts c
+JOIN minga_roster.connections n ON n.connection = c.connection AND n.retired_at IS NULL
 LEFT JOIN user_rows u ON u.connection = c.connection AND u.sourced_id = c.student_id
 WHERE c.ended_at IS NULL;
 COMMENT ON VIEW roster_contacts IS 'The contacts of each student, in the order of the SIS.';
@@ -108,6 +110,7 @@ CREATE VIEW roster_students_without_classes WITH (security_invoker) AS
 SELECT u.connection, u.site, l.person_id, u.sourced_id AS user_id,
     nullif(concat_ws(' ', u.given_name, u.family_name), '') AS student, u.grade
 FROM user_rows u
+JOIN minga_roster.connections n ON n.connection = u.connection AND n.retired_at IS NULL
 LEFT JOIN links l ON l.connection = u.connection AND l.sourced_id = u.sourced_id
 WHERE u.ended_at IS NULL AND u.role = 'student'
     AND NOT EXISTS (SELECT FROM minga_roster_internal.class_members m

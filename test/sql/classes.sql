@@ -330,6 +330,14 @@ CREATE FUNCTION blank_as_worker() RETURNS bigint LANGUAGE sql SET role = minga_r
 $$;
 SELECT blank_as_worker();
 SELECT count(*) FROM staged_enrollments WHERE user_id = 's1';
+-- A retired connection has no classes and no one without any.
+SELECT (SELECT count(*) > 0 FROM roster_class_lists) AS classes,
+    (SELECT count(*) > 0 FROM roster_students_without_classes) AS students,
+    (SELECT count(*) FROM classes WHERE ended_at IS NULL) > 0 AS kept;
+SELECT FROM roster_disconnect('north');
+SELECT (SELECT count(*) FROM roster_class_lists) + (SELECT count(*) FROM roster_classes_without_teacher)
+    + (SELECT count(*) FROM roster_students_without_classes) + (SELECT count(*) FROM roster_contacts) AS shown,
+    (SELECT count(*) FROM classes WHERE ended_at IS NULL) > 0 AS kept;
 \set clock ''
 \i :set_clock
 \set ECHO none
