@@ -121,21 +121,21 @@ class ObjectModel:
         return terms
 
     def find_classes(self):
-        """id -> (values, listed, chosen, over), of classes listed tonight or there before."""
+        """id -> (values, listed, chosen, over, known), of classes listed tonight or before; known unless it has ended."""
         def grade(text):
             text = text.strip().upper()
             return text.lstrip('0') or text[-1:]
         classes, here = {}, self.listed('class')
-        told = {i: (r.values, i in here) for i, r in self.rows['class'].items() if r.ended is None}
+        told = {i: (r.values, i in here, r.ended is None) for i, r in self.rows['class'].items()}
         for i, row in here.items():
-            if not (row['damaged'] and i in told):
-                told[i] = (row, True)
+            if not (row['damaged'] and i in told and told[i][2]):
+                told[i] = (row, True, True)
         grades = {grade(g) for g in self.settings['class_grades'] or ()}
-        for i, (values, is_listed) in told.items():
+        for i, (values, is_listed, known) in told.items():
             of = [self.terms[t] for t in values['term_ids'] or () if t in self.terms]
             chosen = (not grades or values['grades'] is None or bool(grades & {grade(g) for g in values['grades']})) \
                 and (not of or any(t[0] for t in of))
-            classes[i] = (values, is_listed, chosen, bool(of) and all(t[1] for t in of))
+            classes[i] = (values, is_listed, chosen, bool(of) and all(t[1] for t in of), known)
         return classes
 
     def find_contacts(self):
@@ -175,8 +175,8 @@ class ObjectModel:
         return here
 
     def courses_in_use(self):
-        return {values['course_id'] for i, (values, _, chosen, _) in self.classes.items()
-            if chosen and not self.ends_tonight(i)}
+        return {values['course_id'] for i, (values, _, chosen, _, known) in self.classes.items()
+            if chosen and known and not self.ends_tonight(i)}
 
     def ends_tonight(self, class_id):
         return self.plan['class'].get(class_id, ('',))[0] == 'end'
@@ -189,7 +189,7 @@ class ObjectModel:
         if kind == 'academic_session':
             return ('term_over' if values['end_date'] and values['end_date'] < today else 'absent') if proved else None
         if kind == 'class':
-            _, is_listed, chosen, over = self.classes[key]
+            _, is_listed, chosen, over, _ = self.classes[key]
             if chosen:
                 return ('term_over' if over else 'absent') if proved else None
             return 'term_over' if over else 'not_chosen' if is_listed else 'absent' if proved else None
@@ -200,12 +200,7 @@ class ObjectModel:
             over = bool(values['end_date'] and values['end_date'] < today) or bool(of and of[3])
             if of and not of[2]:
                 return 'term_over' if over else 'not_chosen'
-            if not proved:
-                return None
-            former = self.rows['class'].get(values['class_id'])
-            if over:
-                return 'term_over'
-            return former.ended if not of and former and former.ended not in (None, 'undone') else 'absent'
+            return ('term_over' if over else 'absent') if proved else None
         if kind == 'user':
             if key in self.unreadable():
                 return None
@@ -287,8 +282,8 @@ class ObjectModel:
             users = set(self.listed('user'))
             users |= set() if self.is_proved(['student', 'staff']) else active('user')
             counts['unknown_user'] = sum(r['user_id'] not in users for r in here.values())
-            counts['unknown_class'] = sum(r['class_id'] not in self.classes or self.ends_tonight(r['class_id'])
-                for r in here.values())
+            counts['unknown_class'] = sum(r['class_id'] not in self.classes or not self.classes[r['class_id']][4]
+                or self.ends_tonight(r['class_id']) for r in here.values())
             counts['not_chosen'] = len(self.listed('enrollment')) - len(here)
         return counts
 
@@ -361,7 +356,7 @@ class ClassSchool:
         """The terms of a school year from about that day: three of eleven weeks, and the year itself."""
         draw, letters = self.draw, self.name('Y')
         begins = day - draw.randint(0, 40) * DAY
-        self.terms = []
+        self.terms, self.first_end = [], str(begins + 76 * DAY)
         for n in range(3):
             ends = begins + 76 * DAY
             i = f'T{n}-{letters}'
@@ -376,7 +371,8 @@ class ClassSchool:
     def add_user(self, role):
         i = self.name('U')
         self.rows['user'][i] = {'sourced_id': i, 'role': role, 'status': 'active', 'enabled': True,
-            'given_name': f'G{i}', 'family_name': f'F{i}', 'middle_name': None, 'preferred_name': None, 'username': f'name{i}',
+            'given_name': f'G{i}', 'family_name': f'F{i}', 'middle_name': None, 'preferred_name': None,
+            'username': f'name{i}',
             'identifier': f'9{i[1:]}', 'email': None, 'phone': None, 'grade': self.draw.choice(('9', '10', None)),
             'sms': None, 'agent_ids': None}
         if role == 'student' and self.with_contacts:
@@ -419,11 +415,12 @@ class ClassSchool:
         self.rows['enrollment'][i] = {'sourced_id': i, 'user_id': draw.choice([user] * 9 + ['stranger']),
             'class_id': draw.choice([*self.rows['class'], 'nowhere']), 'role': draw.choice(('student', 'teacher')),
             'is_primary': draw.choice((None, True, False)), 'begin_date': None,
-            'end_date': draw.choice([None] * 5 + [self.rows['academic_session'][self.terms[0]]['end_date']])}
+            'end_date': draw.choice([None] * 5 + [self.first_end])}
 
     def another_day(self, today):
         draw = self.draw
-        if self.terms and self.rows['academic_session'].get(self.terms[-1], {}).get('end_date', '') < str(today):
+        last = self.rows['academic_session'].get(self.terms[-1])
+        if not last or last['end_date'] and last['end_date'] < str(today):
             old = [i for i in self.rows['class'] if draw.random() < 0.7]
             if draw.random() < 0.5:
                 self.rows['academic_session'].clear()

@@ -41,8 +41,9 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
         WHEN 'course' THEN
             'SELECT s.*, ''''::text AS student_id FROM minga_roster.staged_courses s
             WHERE s.connection = $1 AND s.status IS DISTINCT FROM ''tobedeleted''
-                AND s.sourced_id IN (SELECT k.course_id FROM plan_classes k WHERE k.is_chosen AND k.sourced_id NOT IN (
-                    SELECT p.sourced_id FROM plan_objects p WHERE p.object = ''class'' AND p.action = ''end''))'
+                AND s.sourced_id IN (SELECT k.course_id FROM plan_classes k WHERE k.is_chosen AND k.is_known
+                    AND k.sourced_id NOT IN (
+                        SELECT p.sourced_id FROM plan_objects p WHERE p.object = ''class'' AND p.action = ''end''))'
         WHEN 'class' THEN
             'SELECT s.*, ''''::text AS student_id FROM minga_roster.staged_classes s
             JOIN plan_classes k ON k.sourced_id = s.sourced_id AND k.is_chosen
@@ -127,27 +128,27 @@ BEGIN
         ) n
     ) t;
 
-    INSERT INTO plan_classes (sourced_id, course_id, is_listed, is_chosen, is_over)
-    SELECT k.sourced_id, k.course_id, k.is_listed,
+    INSERT INTO plan_classes (sourced_id, course_id, is_listed, is_known, is_chosen, is_over)
+    SELECT k.sourced_id, k.course_id, k.is_listed, k.is_known,
         (chosen_grades = '{}' OR k.grades IS NULL
             OR chosen_grades && ARRAY(SELECT minga_roster_internal.grade_key(g) FROM unnest(k.grades) g))
             AND (t.known = 0 OR t.chosen > 0),
         t.known > 0 AND t.known = t.over
     FROM (
-        -- One that cannot be read keeps the values that it had.
-        SELECT s.sourced_id, s.course_id, true, s.grades, s.term_ids
+        -- One that cannot be read keeps the values that it had. One that has ended may still have enrollments listed.
+        SELECT s.sourced_id, s.course_id, true, true, s.grades, s.term_ids
         FROM minga_roster.staged_classes s
         WHERE s.connection = choose_classes.connection.connection AND s.status IS DISTINCT FROM 'tobedeleted'
             AND NOT (s.damaged AND EXISTS (SELECT FROM minga_roster.classes c
                 WHERE c.connection = s.connection AND c.sourced_id = s.sourced_id AND c.ended_at IS NULL))
         UNION ALL
-        SELECT c.sourced_id, c.course_id, s.sourced_id IS NOT NULL, c.grades, c.term_ids
+        SELECT c.sourced_id, c.course_id, s.sourced_id IS NOT NULL, c.ended_at IS NULL, c.grades, c.term_ids
         FROM minga_roster.classes c
         LEFT JOIN minga_roster.staged_classes s ON s.connection = c.connection AND s.sourced_id = c.sourced_id
             AND s.status IS DISTINCT FROM 'tobedeleted'
-        WHERE c.connection = choose_classes.connection.connection AND c.ended_at IS NULL
-            AND (s.sourced_id IS NULL OR s.damaged)
-    ) k (sourced_id, course_id, is_listed, grades, term_ids)
+        WHERE c.connection = choose_classes.connection.connection
+            AND (s.sourced_id IS NULL OR (s.damaged AND c.ended_at IS NULL))
+    ) k (sourced_id, course_id, is_listed, is_known, grades, term_ids)
     CROSS JOIN LATERAL (
         SELECT count(*) AS known, count(*) FILTER (WHERE p.is_chosen) AS chosen,
             count(*) FILTER (WHERE p.is_over) AS over
@@ -260,10 +261,9 @@ BEGIN
             'beside', CASE kind.object
                 WHEN 'class' THEN 'LEFT JOIN plan_classes k ON k.sourced_id = c.sourced_id'
                 WHEN 'course' THEN 'LEFT JOIN (SELECT DISTINCT k.course_id FROM plan_classes k WHERE k.is_chosen '
-                    'AND k.sourced_id NOT IN (SELECT p.sourced_id FROM plan_objects p WHERE p.object = ''class'' '
-                    'AND p.action = ''end'')) k ON k.course_id = c.sourced_id'
-                WHEN 'enrollment' THEN 'LEFT JOIN plan_classes k ON k.sourced_id = c.class_id '
-                    'LEFT JOIN minga_roster.classes o ON o.connection = $1 AND o.sourced_id = c.class_id'
+                    'AND k.is_known AND k.sourced_id NOT IN (SELECT p.sourced_id FROM plan_objects p '
+                    'WHERE p.object = ''class'' AND p.action = ''end'')) k ON k.course_id = c.sourced_id'
+                WHEN 'enrollment' THEN 'LEFT JOIN plan_classes k ON k.sourced_id = c.class_id'
                 WHEN 'user' THEN 'LEFT JOIN plan_rules r ON r.roster_role = c.role LEFT JOIN ('
                     || minga_roster_internal.unreadable_users() || ') d ON d.sourced_id = c.sourced_id'
                 WHEN 'contact' THEN 'LEFT JOIN (' || minga_roster_internal.unreadable_users()
@@ -279,10 +279,9 @@ BEGIN
             'cause', CASE kind.object
                 WHEN 'class' THEN format('CASE WHEN k.is_over AND (%L::boolean OR NOT k.is_chosen) THEN ''term_over'' '
                     'WHEN k.is_listed AND NOT k.is_chosen THEN ''not_chosen'' ELSE ''absent'' END', is_proved)
-                WHEN 'enrollment' THEN format('CASE WHEN (%1$L::boolean OR NOT k.is_chosen) '
-                    'AND (c.end_date < %2$L OR k.is_over) THEN ''term_over'' WHEN NOT k.is_chosen THEN ''not_chosen'' '
-                    'WHEN %1$L::boolean AND k.sourced_id IS NULL THEN coalesce(nullif(o.ended_cause, ''undone''), '
-                    '''absent'') ELSE ''absent'' END', is_proved, today)
+                WHEN 'enrollment' THEN format('CASE WHEN (%L::boolean OR NOT k.is_chosen) '
+                    'AND (c.end_date < %L OR k.is_over) THEN ''term_over'' WHEN NOT k.is_chosen THEN ''not_chosen'' '
+                    'ELSE ''absent'' END', is_proved, today)
                 WHEN 'course' THEN 'CASE WHEN k.course_id IS NULL THEN ''not_chosen'' ELSE ''absent'' END'
                 WHEN 'academic_session' THEN format('CASE WHEN c.end_date < %L AND %L::boolean THEN ''term_over'' '
                     'ELSE ''absent'' END', today, is_proved)
@@ -336,7 +335,8 @@ BEGIN
             SELECT count(*) FILTER (WHERE k.is_chosen IS NOT FALSE),
                 count(*) FILTER (WHERE k.is_chosen IS NOT FALSE AND s.damaged),
                 count(*) FILTER (WHERE k.is_chosen IS NOT FALSE AND u.sourced_id IS NULL AND r.sourced_id IS NULL),
-                count(*) FILTER (WHERE k.is_chosen IS NOT FALSE AND (k.sourced_id IS NULL OR p.sourced_id IS NOT NULL)),
+                count(*) FILTER (WHERE k.is_chosen IS NOT FALSE
+                    AND (k.is_known IS NOT TRUE OR p.sourced_id IS NOT NULL)),
                 count(*) FILTER (WHERE NOT k.is_chosen)
             INTO rows, broken, no_user, no_class, others
             FROM minga_roster.staged_enrollments s

@@ -254,6 +254,11 @@ SELECT FROM run_merge();
 SELECT FROM run_merge();
 SELECT counted();
 SELECT standing();
+-- Nor do its enrollments, if the SIS lists these alone.
+DELETE FROM staged_classes WHERE sourced_id = 'K3';
+SELECT FROM run_merge();
+SELECT FROM run_merge();
+SELECT counted();
 -- A class and a user who cannot be read stay as they are, and so does the course of the class.
 UPDATE staged_classes SET damaged = true, course_id = NULL, term_ids = NULL, title = NULL WHERE sourced_id = 'K1';
 UPDATE staged_users SET damaged = true, role = NULL WHERE sourced_id = 's3';
