@@ -121,7 +121,7 @@ class ObjectModel:
         return terms
 
     def find_classes(self):
-        """id -> (values, listed, chosen, over, known), of classes listed tonight or before; known unless it has ended."""
+        """id -> (values, listed, chosen, over, known), of classes listed tonight or before; known until it ends."""
         def grade(text):
             text = text.strip().upper()
             return text.lstrip('0') or text[-1:]
@@ -549,7 +549,7 @@ class Case:
         lines += [f'  the model only: {e}' for e in expected if e not in found]
         lines += [f'  the run only:   {f}' for f in found if f not in expected]
         lines.append(f'  to replay: MODEL_SEED={self.seed} MODEL_CASES=1 MODEL_VERBOSE=1 test/run.sh tap '
-            'test/t/097_classes_model.pl')
+            'test/t/098_classes_model.pl')
         raise AssertionError('\n'.join(lines + ([f'  {e}' for e in self.log] if os.environ.get('VERBOSE') else [])))
 
     def compare(self, what, expected, found):
