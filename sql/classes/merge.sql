@@ -154,7 +154,7 @@ BEGIN
             count(*) FILTER (WHERE p.is_over) AS over
         FROM unnest(k.term_ids) i (id) JOIN plan_sessions p ON p.sourced_id = i.id COLLATE "C"
     ) t;
-    ANALYZE plan_classes (sourced_id);
+    PERFORM minga_roster_internal.analyze_if_large('plan_classes', 'sourced_id');
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.choose_classes(runs, connections) IS

@@ -28,7 +28,7 @@ BEGIN
             AND (SELECT p.campus_metadata FROM minga_roster.sis p WHERE p.sis = choose_parents.connection.sis)
     ) n
     GROUP BY n.one, n.other;
-    ANALYZE plan_relationships (one);
+    PERFORM minga_roster_internal.analyze_if_large('plan_relationships', 'one');
     -- If the first contact cannot be read, the next one is not the right one either; nor if a row might be a contact's.
     INSERT INTO plan_parents
     WITH unread AS MATERIALIZED (
