@@ -300,7 +300,7 @@ SELECT counted();
 SELECT FROM run_merge();
 SELECT FROM run_merge();
 SELECT counted();
-SELECT count(*) AS versions, count(DISTINCT valid) AS different, bool_or(v.valid && o.valid) AS overlap
+SELECT count(*) AS versions, count(DISTINCT v.valid) AS different, bool_or(v.valid && o.valid) AS overlap
 FROM enrollment_rows_versions v JOIN enrollment_rows o USING (connection, sourced_id) WHERE v.sourced_id = 'e2';
 -- A clock that steps back makes no row of two.
 \set clock '2026-01-10 18:00+00'
