@@ -335,6 +335,8 @@ CREATE FUNCTION blank_as_worker() RETURNS bigint LANGUAGE sql SET role = minga_r
 $$;
 SELECT blank_as_worker();
 SELECT count(*) FROM staged_enrollments WHERE user_id = 's1';
+DELETE FROM forgotten_people;
+DELETE FROM secrets WHERE connection = 'forgotten';
 -- A retired connection has no classes and no one without any.
 SELECT (SELECT count(*) > 0 FROM roster_class_lists) AS classes,
     (SELECT count(*) > 0 FROM roster_students_without_classes) AS students,
