@@ -240,7 +240,9 @@ class ObjectModel:
                     cause = self.why_ended(kind, key, row.values)
                     if cause:
                         plan[key] = ('end', None, cause)
-            cause = self.guard(plan, sum(r.ended is None for r in former.values()))
+            # Of all rows that there would be if none were absent.
+            there = {k for k, r in former.items() if r.ended is None} | here.keys()
+            cause = self.guard(plan, len(there - {k for k, p in plan.items() if p[0] == 'end' and p[2] != 'absent'}))
             if cause:
                 plan = {k: ('hold', None, 'absent') if p[0] == 'end' and p[2] == 'absent' else p
                     for k, p in plan.items()}

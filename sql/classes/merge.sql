@@ -182,14 +182,20 @@ DECLARE
     today CONSTANT date := (minga_roster_internal.clock() AT TIME ZONE connection.time_zone)::date;
     in_season CONSTANT boolean := coalesce(today <@ connection.season_dates, false);
     leavers bigint;
+    others bigint;
     active bigint;
     cause text;
 BEGIN
-    SELECT count(*) INTO leavers FROM plan_objects p
-    WHERE p.object = guard_objects.object AND p.action = 'end' AND p.cause = 'absent';
+    -- The rows as tonight's run leaves them if it holds all: tomorrow's base, and so tonight's.
+    SELECT count(*) FILTER (WHERE p.action = 'end' AND p.cause = 'absent'),
+        count(*) FILTER (WHERE p.action IN ('add', 'return'))
+            - count(*) FILTER (WHERE p.action = 'end' AND p.cause <> 'absent')
+    INTO leavers, others
+    FROM plan_objects p WHERE p.object = guard_objects.object;
     IF leavers > connection.guard_floor THEN
         EXECUTE format('SELECT count(*) FROM minga_roster.%I o WHERE o.connection = $1 AND o.ended_at IS NULL',
             relation) INTO active USING connection.connection;
+        active := active + others;
     END IF;
     cause := CASE
         WHEN leavers = 0 THEN NULL

@@ -147,8 +147,8 @@ class Year:
         for night in nights:
             at = f"{self.date_of(night)} 19:00+00"
             for table in TABLES:
-                both = f"{self.now_query(table)} WHERE t.valid @> %s UNION ALL " \
-                    f"{self.now_query(table + '_versions')} WHERE t.valid @> %s"
+                both = f"{self.now_query(table)} WHERE t.valid @> %s::timestamptz UNION ALL " \
+                    f"{self.now_query(table + '_versions')} WHERE t.valid @> %s::timestamptz"
                 copy = f"SELECT row FROM copy_{night}_{table}"
                 wrong = self.value(f"SELECT count(*) FROM ((({both}) EXCEPT ALL {copy}) UNION ALL "
                     f"({copy} EXCEPT ALL ({both}))) w", at, at, at, at)
