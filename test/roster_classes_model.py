@@ -649,7 +649,7 @@ class Case:
         self.fill_stage(stage, unread)
         self.log = [f'{self.now:%Y-%m-%d} full {full} unread {unread} settings {model.settings}',
             *[f'{kind}: {r}' for kind in STAGES for r in stage[kind]]]
-        model.settings['unproven'] = self.query("SELECT unproven FROM connections WHERE connection = 'north'")[0][0]
+        self.find_unproven()
         if draw.random() < 0.25:
             written = self.written()
             planned = self.merge('preview', full=full)
@@ -663,6 +663,7 @@ class Case:
             self.seen.add('preview')
         else:
             self.run = planned = self.merge('sync', full=full)
+            self.find_unproven()
         if not full:
             self.seen.add('delta')
         model.make_plan(stage, self.now.date(), full, unread)
@@ -671,7 +672,7 @@ class Case:
         self.before = model.write(planned)
         self.ended('the run')
         if draw.random() < 0.5:
-            self.repeat(stage, full, unread, planned)
+            self.repeat(stage, full, unread)
         if draw.random() < 0.5 and model.held.get(planned):
             self.approve(planned)
         if draw.random() < 0.2 and self.before:
@@ -679,12 +680,17 @@ class Case:
         if draw.random() < 0.15:
             self.relink()
 
-    def repeat(self, stage, full, unread, planned):
+    def find_unproven(self):
+        """What a sync makes of its people may prove the connection before it comes to objects."""
+        self.model.settings['unproven'] = self.query("SELECT unproven FROM connections "
+            "WHERE connection = 'north'")[0][0]
+
+    def repeat(self, stage, full, unread):
         """The same lists once more, at the same time."""
         model, written = self.model, self.written()
-        model.settings['unproven'] = self.query("SELECT unproven FROM connections WHERE connection = 'north'")[0][0]
         held = {k: set(v) for k, v in model.held.items()}
         run = self.merge('sync', full=full)
+        self.find_unproven()
         model.make_plan(stage, self.now.date(), full, unread)
         again = {kind: {k: p for k, p in plan.items() if p[0] != 'hold'} for kind, plan in model.plan.items()}
         self.compare('what the model does in a second sync', [], [a for a in again.values() if a])
