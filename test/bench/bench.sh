@@ -130,8 +130,8 @@ run_of() { # NAME KIND
 		FROM sis CROSS JOIN jsonb_array_elements(sis.collections) e CROSS JOIN LATERAL (
 			SELECT count(*) FROM staged_users s WHERE s.connection = '$1' AND s.collection = e->>'collection') c (n)
 		WHERE sis = 'infinite_campus';
-		SELECT minga_roster_internal.store_collection(:run, '$1', o.collection, o.family, true, 'total', 1, o.n, o.n, NULL,
-			0, 0, false, NULL, NULL)
+		SELECT minga_roster_internal.store_collection(:run, '$1', o.collection, o.family, true, 'total', 1, o.n, o.n,
+			NULL, 0, 0, false, NULL, NULL)
 		FROM (SELECT 'terms', 'session', count(*) FROM staged_academic_sessions WHERE connection = '$1'
 			UNION ALL SELECT 'courses', 'course', count(*) FROM staged_courses WHERE connection = '$1'
 			UNION ALL SELECT 'classes', 'class', count(*) FROM staged_classes WHERE connection = '$1'

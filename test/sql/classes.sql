@@ -277,7 +277,7 @@ SELECT FROM roster_configure('north', guard_floor => 0, season_dates => '[2026-0
 SELECT unenroll('e2', 'e5', 'e6');
 SELECT FROM run_merge();
 SELECT counted();
--- What a delta lists is not held any more; the approval ends the others.
+-- What a delta lists is no longer held; the approval ends the others.
 SELECT begin_delta();
 SELECT enroll('e2', 's1', 'K1');
 SELECT FROM run_merge(is_full => false);
@@ -315,7 +315,7 @@ SELECT count(*) FROM (
 JOIN (SELECT sourced_id, valid FROM classes UNION ALL SELECT sourced_id, valid FROM classes_versions) b (id, valid)
     ON b.id = a.id AND b.valid && a.valid AND b.valid <> a.valid;
 SELECT title, upper_inf(valid) FROM classes WHERE sourced_id = 'K1';
--- Nobody's primary contact changes because a list is not whole.
+-- No primary contact changes because a list is not whole.
 SELECT FROM roster_configure('north', contacts => true);
 SELECT stage('s1', 'student', 'Sam', 'Day', agents => '{g1,r1}'), stage('g1', 'guardian', 'Gus', 'Day'),
     stage('r1', 'relative', 'Rae', 'Day');

@@ -1,4 +1,4 @@
-# Random schools with classes, enrollments and contacts over many nights: each night does what a plain model of the rules
+# Random schools with classes, enrollments and contacts over many nights: each night does what a plain model of rules
 # says, and the roster of each former night is the copy that was taken then (test/roster_classes_model.py). A difference
 # is shown with the command that replays it. MODEL_SEED and MODEL_CASES choose others, or more; MODEL_VERBOSE=1 shows
 # with a difference what the lists of the night had.
