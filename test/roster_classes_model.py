@@ -57,7 +57,7 @@ CASTS = {**dict.fromkeys(('grades', 'subjects', 'periods', 'term_ids', 'agent_id
 COUNTS = ('listed', 'added', 'changed', 'returned', 'ended', 'held', 'unknown_user', 'unknown_class', 'unknown_course',
     'unknown_term', 'not_chosen', 'damaged')
 DONE = {'add': 'added', 'change': 'changed', 'return': 'returned', 'end': 'ended', 'hold': 'held'}
-EVERYTHING = {'add', 'change', 'return', 'absent', 'term_over', 'not_chosen', 'undone', 'unproven', 'frozen', 'percent',
+EVERYTHING = {'add', 'change', 'return', 'absent', 'term_over', 'not_chosen', 'undone', 'frozen', 'percent',
     'season_percent', 'delta', 'incomplete', 'preview', 'approve', 'undo', 'undo of an approval', 'relink', 'contacts',
     'unknown user', 'unknown class', 'unknown course', 'unknown term', 'damaged', 'ID again', 'year over'}
 
