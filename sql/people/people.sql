@@ -26,7 +26,8 @@ BEGIN ATOMIC
         (16, 'parent_phone', 'text', false, true, 'value'),
         (17, 'parent_rule', 'text', false, true, 'value'),
         (18, 'updated_at', 'timestamp with time zone', false, false, 'rule'),
-        (19, 'roster_managed', 'boolean', false, false, NULL)
+        (19, 'roster_managed', 'boolean', false, false, NULL),
+        (20, 'birth_date', 'text or date', false, true, 'value')
     ) AS c ("position", "column", type, required, may_be_empty, written)
     ORDER BY c."position";
 END;
@@ -57,6 +58,7 @@ BEGIN
                     AND c.castcontext IN ('a', 'i')))
         WHEN 'text or enum' THEN EXISTS (SELECT FROM pg_type t WHERE t.oid = base AND t.typtype = 'e')
             OR minga_roster_internal.fits_type(base, 'text')
+        WHEN 'text or date' THEN base = 'date'::regtype OR minga_roster_internal.fits_type(base, 'text')
         WHEN 'text, boolean or enum' THEN base = 'boolean'::regtype
             OR minga_roster_internal.fits_type(base, 'text or enum')
         ELSE base = to_regtype(wanted)
@@ -446,6 +448,8 @@ BEGIN
     PERFORM minga_roster_internal.tell_roles(relation);
     PERFORM minga_roster_internal.tell_contact_columns(c) FROM minga_roster.connections c
     WHERE c.people = do_attach_people.relation AND c.retired_at IS NULL AND c.parent_contact;
+    PERFORM minga_roster_internal.tell_birth_date_column(c) FROM minga_roster.connections c
+    WHERE c.people = do_attach_people.relation AND c.retired_at IS NULL AND c.birth_dates;
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.do_attach_people(regclass, jsonb, jsonb, jsonb) IS
@@ -465,7 +469,7 @@ COMMENT ON FUNCTION roster_attach_people(regclass, jsonb, jsonb, jsonb) IS
     'status is not archived. Required: site, person_id (with a default or identity), role, given_name, family_name, '
     'archived_at (timestamptz, or a status column); written where present: email, username, identifier, grade, '
     'phone, middle_name, preferred_name, parent_name, parent_email, parent_phone, parent_rule, '
-    'updated_at (timestamptz); read where present: roster_managed (boolean). Checks the shape and what its owner may '
+    'birth_date (date or text), updated_at (timestamptz); read where present: roster_managed (boolean). Checks the shape and what its owner may '
     'do, and reads which roles there are. A column that is mapped to null is left out. A WARNING lists roles that '
     'name no family, and says where a publication or missing partitions would stop a sync. 42P16 names everything '
     'that is missing or unfit; 42809 for what is no table or updatable view, or belongs to an extension or the '
@@ -564,6 +568,7 @@ BEGIN
             parent_email text,
             parent_phone text,
             parent_rule text,
+            birth_date date,
             roster_managed boolean NOT NULL DEFAULT true,
             archived_at timestamptz,
             created_at timestamptz NOT NULL DEFAULT now(),

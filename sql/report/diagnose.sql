@@ -15,7 +15,7 @@ RETURNS SETOF record
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET work_mem = '1MB'
 AS $$
     WITH this AS (
-        SELECT r.run, c.connection, c.sis, c.school_id, c.parent_contact,
+        SELECT r.run, c.connection, c.sis, c.school_id, c.parent_contact, c.birth_dates,
             coalesce((SELECT p.columns ? 'grade' FROM minga_roster.people_relations p
                 WHERE p.relation = c.people), false) AS has_grade
         FROM minga_roster.runs r JOIN minga_roster.connections c USING (connection)
@@ -186,6 +186,22 @@ AS $$
         SELECT (SELECT count(*) FROM agent) AS named,
             (SELECT count(*) FROM (SELECT agent.id FROM agent INTERSECT SELECT p.sourced_id
                 FROM person p) listed) AS found) a
+    UNION ALL
+    SELECT 9, 3, 'birth dates of users of this school', minga_roster_internal.share_in_words(d.joined, d.listed),
+        CASE WHEN d.listed > 0 THEN d.joined > 0 AND d.damaged = 0 END,
+        concat_ws(' ', format('%s of demographics are of no user of a rostered category; these were deleted at once.',
+                minga_roster_internal.counted(d.listed - d.joined, 'row')),
+            CASE WHEN d.damaged > 0 THEN format('%s cannot be read as a birth date.', d.damaged) END),
+        CASE WHEN d.listed > 0 AND d.joined = 0 THEN 'Demographics have other IDs than users (Infinite Campus in '
+                'OneRoster 1.1: the person GUID), so no birth date is written. Ask the SIS vendor for the GUID in '
+                'userIds, or use OneRoster 1.2.'
+            WHEN d.damaged > 0 THEN 'Ask the SIS vendor. A birth date is written as 2010-05-31.' END
+    FROM this
+    JOIN (
+        SELECT o.run, o.listed, o.damaged, o.listed - o.unknown_user - o.not_chosen AS joined
+        FROM minga_roster.run_objects o WHERE o.object = 'demographics'
+    ) d ON d.run = this.run
+    WHERE this.birth_dates
 $$;
 COMMENT ON FUNCTION minga_roster_internal.statistics_of_stage(bigint) IS
 'What the staged rows of a diagnosis are like: lists, schools, roles, missing values, people with several roles or '

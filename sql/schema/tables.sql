@@ -797,7 +797,9 @@ CREATE TABLE staged_users (
     legacy_id text COLLATE "C",
     relationships jsonb,
     id_sent bigint,
-    sms text
+    sms text,
+    user_ids text[],
+    birth_date text
 ) PARTITION BY LIST (connection);
 COMMENT ON TABLE staged_users IS
 'The stage: users as received in the latest fetch of each connection, typed, names in NFC and trimmed, absent and '
@@ -830,6 +832,10 @@ COMMENT ON COLUMN staged_users.agent_ids IS
 COMMENT ON COLUMN staged_users.id_sent IS
 'If characters were removed from the sourcedId, a hash of it with them: two IDs that differ only in these are not one.';
 COMMENT ON COLUMN staged_users.sms IS 'Of contacts, for connections that roster them.';
+COMMENT ON COLUMN staged_users.user_ids IS
+'The identifiers in userIds, for connections with birth_dates, until the fetch is settled; then NULL.';
+COMMENT ON COLUMN staged_users.birth_date IS
+'From demographics, as 2010-05-31, of users of rostered categories, for connections with birth_dates.';
 COMMENT ON COLUMN staged_users.org_ids IS 'The schools of the user, after a diagnosis; NULL after any other run.';
 COMMENT ON COLUMN staged_users.given_name IS
 'Of a user whose category is not rostered (runs.reduced_roles), as family_name and preferred_name: in a form that only '

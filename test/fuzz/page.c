@@ -142,8 +142,9 @@ scanned_array_start(void *events, const char *start)
 }
 
 static void
-scanned_array_end(void *events)
+scanned_array_end(void *events, const char *end)
 {
+	check(end[-1] == ']', "an array ends where it is said to");
 	note_event(events, ']', "", 0);
 }
 
