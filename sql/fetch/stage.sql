@@ -54,6 +54,19 @@ COMMENT ON FUNCTION minga_roster_internal.fields_to_read(connections, text, bool
 'takes, if the list has a rostered category; of contacts how to reach them. Agents are requested for parent contacts '
 'alone, and metadata for these and, once the connection has links, for former IDs.';
 
+CREATE FUNCTION minga_roster_internal.path_parts(path text, OUT field text, OUT key text, OUT value text,
+    OUT member text)
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT m.part[1], coalesce(m.part[2], ''), coalesce(m.part[3], ''), coalesce(m.part[4], '')
+    FROM regexp_match(path COLLATE "C", '^([A-Za-z][A-Za-z0-9_-]{0,62})'
+        '(?:(?:\[([A-Za-z][A-Za-z0-9_-]{0,62})=([A-Za-z0-9 _.:/-]{1,64})\])?'
+        '\.([A-Za-z][A-Za-z0-9_.-]{0,62}))?$') m (part)
+    WHERE lower(path) NOT LIKE '%password%'
+$$;
+COMMENT ON FUNCTION minga_roster_internal.path_parts(text) IS
+'The parts of a path in a row: field, field.member, or list[key=value].member; an empty text for what it does not '
+'have, and NULLs for a text that is no path, and for one to a password.';
+
 CREATE FUNCTION minga_roster_internal.paths_to_read(connection connections, family text, is_rostered boolean)
 RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -63,6 +76,21 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
         FROM unnest(ARRAY['', 'list', 'userIds', '', '', 'identifier']) WITH ORDINALITY u (part, nth)
         WHERE is_rostered AND (connection).birth_dates AND EXISTS (SELECT FROM minga_roster.people_relations r
             WHERE r.relation = (connection).people AND r.columns ? 'birth_date')
+        UNION ALL
+        SELECT m.path_nth, u.nth, u.part
+        FROM (
+            SELECT c.*, row_number() OVER (ORDER BY c.column_name) AS path_nth
+            FROM minga_roster.column_paths c
+            JOIN minga_roster.people_relations r ON r.relation = (connection).people AND r.columns ? c.column_name
+            WHERE c.connection = (connection).connection
+                -- Of a category that is off only what tells who a row is.
+                AND (is_rostered OR c.column_name = ANY ('{given_name,family_name,preferred_name,email,username,'
+                    'identifier}'))
+        ) m
+        CROSS JOIN LATERAL minga_roster_internal.path_parts(m.path) x
+        CROSS JOIN LATERAL unnest(ARRAY[m.column_name, CASE WHEN x.key <> '' THEN 'list' ELSE '' END, x.field, x.key,
+            x.value, x.member]) WITH ORDINALITY u (part, nth)
+        WHERE x.field IS NOT NULL
     ) p
     WHERE family IN ('student', 'staff')
 $$;

@@ -589,6 +589,16 @@ COMMENT ON TABLE column_owners IS
 'Columns of people that Auto update does not, or not always, take from the SIS; those without a row are the SIS''s. '
 'Written through roster_set_column_owner.';
 
+CREATE TABLE column_paths (
+    connection text NOT NULL,
+    column_name text NOT NULL,
+    path text NOT NULL,
+    PRIMARY KEY (connection, column_name)
+);
+COMMENT ON TABLE column_paths IS
+'Columns of people that take their value from a path in the rows of the SIS; those without a row take it from their '
+'field of OneRoster. Written through roster_map_column.';
+
 CREATE TABLE written_values (
     connection text NOT NULL,
     column_name text NOT NULL,
@@ -876,7 +886,7 @@ BEGIN
         'key_pairs', 'runs', 'runs_run_seq',
         'run_counts', 'run_steps', 'findings', 'run_figures', 'run_findings', 'collections', 'changes',
         'conflict_candidates', 'conflict_pairs', 'match_decisions',
-        'column_owners', 'written_values', 'server_facts', 'stored_values', 'links', 'planned_links', 'link_changes',
+        'column_owners', 'column_paths', 'written_values', 'server_facts', 'stored_values', 'links', 'planned_links', 'link_changes',
         'recipients', 'district_recipients', 'district_digests', 'outbox', 'outbox_mail_seq',
         'audit', 'audit_entry_seq', 'forgotten_people']
     LOOP
