@@ -688,8 +688,8 @@ BEGIN
             UPDATE {stage} s SET given_name = minga_roster_internal.clean_name(s.given_name),
                 family_name = minga_roster_internal.clean_name(s.family_name),
                 preferred_name = minga_roster_internal.clean_name(s.preferred_name),
-                middle_name = NULL, phone = NULL, grade = NULL, agent_ids = NULL, legacy_id = NULL, relationships = NULL,
-                user_ids = NULL
+                middle_name = NULL, phone = NULL, grade = NULL, agent_ids = NULL, legacy_id = NULL,
+                relationships = NULL, user_ids = NULL
             FROM minga_roster.runs r
             WHERE r.run = $1 AND s.roles IS NOT NULL AND s.role = ANY (r.reduced_roles)
                 AND NOT s.roles <@ r.reduced_roles

@@ -886,8 +886,8 @@ BEGIN
         'key_pairs', 'runs', 'runs_run_seq',
         'run_counts', 'run_steps', 'findings', 'run_figures', 'run_findings', 'collections', 'changes',
         'conflict_candidates', 'conflict_pairs', 'match_decisions',
-        'column_owners', 'column_paths', 'written_values', 'server_facts', 'stored_values', 'links', 'planned_links', 'link_changes',
-        'recipients', 'district_recipients', 'district_digests', 'outbox', 'outbox_mail_seq',
+        'column_owners', 'column_paths', 'written_values', 'server_facts', 'stored_values', 'links', 'planned_links',
+        'link_changes', 'recipients', 'district_recipients', 'district_digests', 'outbox', 'outbox_mail_seq',
         'audit', 'audit_entry_seq', 'forgotten_people']
     LOOP
         PERFORM pg_catalog.pg_extension_config_dump(('minga_roster.' || config)::regclass, '');
