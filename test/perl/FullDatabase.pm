@@ -125,7 +125,8 @@ SQL
 		  . "INSERT INTO district_digests (district, evening, written_at) VALUES ('north', '2026-09-01', now())");
 	# Classes: a night as they are, and one on which of each kind one has another title, and one enrollment is missing.
 	$roster->sql("SELECT roster_configure('mesa-high', classes => true, contacts => true, birth_dates => true, "
-		  . "class_grades => '9,10,11,12', guard_percent => 0, guard_floor => 0)");
+		  . "class_grades => '9,10,11,12', guard_percent => 0, guard_floor => 0), "
+		  . "roster_map_column('mesa-high', 'preferred_name', 'metadata.nickname')");
 	$roster->sql("SELECT roster_sync('mesa-high')");
 	my ($session, $course, $class, $changed, $missing) = split /\|/, $roster->sql(
 		"SELECT (SELECT min(sourced_id) FROM academic_sessions), (SELECT min(sourced_id) FROM courses), "

@@ -690,6 +690,8 @@ my @recorded = (
 	[ 'roster_disable|audited||{}', q{SELECT minga_roster.roster_disable('audited')} ],
 	[ 'roster_set_column_owner|audited||{column_name,owner}',
 	q{SELECT minga_roster.roster_set_column_owner('audited', 'phone', 'local')} ],
+	[ 'roster_map_column|audited||{column_name,path}',
+	q{SELECT minga_roster.roster_map_column('audited', 'phone', 'metadata.hush')} ],
 	[ 'roster_decide|audited||{sourced_id,decision}',
 	q{SELECT minga_roster.roster_decide('audited', 'hush-id', 'undecided')} ],
 	[ 'roster_disconnect|audited||{}', q{SELECT minga_roster.roster_disconnect('audited')} ]);
