@@ -41,7 +41,8 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 RETURN (SELECT array_agg(c."column" ORDER BY c."position") FROM minga_roster_internal.people_columns() c
     WHERE c.written = 'value');
 COMMENT ON FUNCTION minga_roster_internal.written_columns() IS
-'The columns that take values of the roster. What is read, compared, hashed and written of a person follows from them.';
+'The columns that take values of the roster, birth_date last. What is read, compared, hashed and written of a person '
+'follows from them.';
 
 CREATE FUNCTION minga_roster_internal.fits_type(column_type oid, wanted text) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$

@@ -374,6 +374,19 @@ pg_detoast_datum_packed(struct varlena *datum)
 	return datum;
 }
 
+/* Dates */
+
+int
+date2j(int year, int month, int day)
+{
+	int			century;
+
+	month += (month > 2) ? 1 : 13;
+	year += (month > 13) ? 4799 : 4800;
+	century = year / 100;
+	return year * 365 - 32167 + year / 4 - century + century / 4 + 7834 * month / 256 + day;
+}
+
 /* Lists */
 
 List *
