@@ -74,25 +74,27 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     FROM (
         SELECT 0 AS path_nth, u.nth AS part_nth, u.part
         FROM unnest(ARRAY['', 'list', 'userIds', '', '', 'identifier']) WITH ORDINALITY u (part, nth)
-        WHERE is_rostered AND (connection).birth_dates AND EXISTS (SELECT FROM minga_roster.people_relations r
-            WHERE r.relation = (connection).people AND r.columns ? 'birth_date')
+        WHERE paths_to_read.is_rostered AND (paths_to_read.connection).birth_dates
+            AND EXISTS (SELECT FROM minga_roster.people_relations r
+                WHERE r.relation = (paths_to_read.connection).people AND r.columns ? 'birth_date')
         UNION ALL
         SELECT m.path_nth, u.nth, u.part
         FROM (
             SELECT c.*, row_number() OVER (ORDER BY c.column_name) AS path_nth
             FROM minga_roster.column_paths c
-            JOIN minga_roster.people_relations r ON r.relation = (connection).people AND r.columns ? c.column_name
-            WHERE c.connection = (connection).connection
+            JOIN minga_roster.people_relations r ON r.relation = (paths_to_read.connection).people
+                AND r.columns ? c.column_name
+            WHERE c.connection = (paths_to_read.connection).connection
                 -- Of a category that is off only what tells who a row is.
-                AND (is_rostered OR c.column_name = ANY ('{given_name,family_name,preferred_name,email,username,'
-                    'identifier}'))
+                AND (paths_to_read.is_rostered OR c.column_name IN ('given_name', 'family_name', 'preferred_name',
+                    'email', 'username', 'identifier'))
         ) m
         CROSS JOIN LATERAL minga_roster_internal.path_parts(m.path) x
         CROSS JOIN LATERAL unnest(ARRAY[m.column_name, CASE WHEN x.key <> '' THEN 'list' ELSE '' END, x.field, x.key,
             x.value, x.member]) WITH ORDINALITY u (part, nth)
         WHERE x.field IS NOT NULL
     ) p
-    WHERE family IN ('student', 'staff')
+    WHERE paths_to_read.family IN ('student', 'staff')
 $$;
 COMMENT ON FUNCTION minga_roster_internal.paths_to_read(connections, text, boolean) IS
 'Values within the rows of a list of users that are read beside its fields, six texts for each: the column of people '
@@ -520,7 +522,7 @@ BEGIN
     -- row, which only a full list can show. A date before 1900 or in the future is none.
     EXECUTE minga_roster_internal.fill_template($statement$
         WITH listed AS MATERIALIZED (
-            SELECT d.ctid AS place, d.sourced_id, d.damaged OR d.damaged_field IS NOT NULL
+            SELECT d.sourced_id, d.damaged OR d.damaged_field IS NOT NULL
                     OR (d.birth_date >= '1900-01-02' AND d.birth_date <= $3) IS FALSE AS is_damaged,
                 CASE WHEN d.birth_date >= '1900-01-02' AND d.birth_date <= $3
                     THEN to_char(d.birth_date, 'YYYY-MM-DD') END AS birth_date

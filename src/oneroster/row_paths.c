@@ -3,7 +3,7 @@
  *	  Values of a user that stand at a path within the row: those that a column of
  *	  people was mapped to, and the identifiers of userIds.
  *
- *	field					the value of the field
+ *	field					the value of the field, the first one of a list
  *	field.member			a value within the object
  *	list[key=value].member	a value within the objects of the list that have that key
  *
@@ -196,7 +196,7 @@ array_start(void *state, const char *start)
 	if (scan->depth == 0)
 	{
 		scan->in_list = true;
-		scan->spoiled |= !scan->path->of_list;
+		scan->spoiled |= (scan->path->member[0] != '\0' && !scan->path->of_list);
 	}
 	else if (scan->depth == scan->entry_depth)
 		scan->spoiled |= scan->at_member;
@@ -231,7 +231,8 @@ scalar(void *state, const JsonToken *token)
 
 	if (in_entry && scan->at_key)
 		scan->chosen = token_is(token, scan->path->value);
-	if (!(in_entry ? scan->at_member : scan->depth == 0 && scan->path->member[0] == '\0'))
+	/* of a field that is a list, the first value that is not empty */
+	if (!(in_entry ? scan->at_member : scan->depth <= 1 && scan->path->member[0] == '\0' && scan->found.len == 0))
 		return;
 	if (token->type == JSON_TOKEN_STRING || (token->type == JSON_TOKEN_NUMBER && scan->path->slot != ROW_EMAIL))
 		scan->found = *token;
