@@ -61,7 +61,7 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     FROM regexp_match(path COLLATE "C", '^([A-Za-z][A-Za-z0-9_-]{0,62})'
         '(?:(?:\[([A-Za-z][A-Za-z0-9_-]{0,62})=([A-Za-z0-9 _.:/-]{1,64})\])?'
         '\.([A-Za-z][A-Za-z0-9_.-]{0,62}))?$') m (part)
-    WHERE lower(path) NOT LIKE '%password%'
+    WHERE m.part IS NOT NULL AND lower(path) NOT LIKE '%password%'
 $$;
 COMMENT ON FUNCTION minga_roster_internal.path_parts(text) IS
 'The parts of a path in a row: field, field.member, or list[key=value].member; an empty text for what it does not '

@@ -20,7 +20,8 @@ SELECT roster_map_column('north', 'identifier', 'userIds[type=studentNumber].ide
 SELECT column_name, path FROM column_paths ORDER BY 1;
 SELECT family, collection, paths FROM collections_to_read('north') ORDER BY "position";
 SELECT FROM toggle(archive => true, category => 'teacher');
-SELECT FROM toggle(roster => false, category => 'staff'), toggle(roster => false, category => 'admin');
+SELECT FROM toggle(roster => false, category => 'staff');
+SELECT FROM toggle(roster => false, category => 'admin');
 SELECT family, collection, is_rostered, paths FROM collections_to_read('north') ORDER BY "position";
 -- Again, another one, none.
 SELECT xmin AS before FROM column_paths WHERE column_name = 'phone' \gset
