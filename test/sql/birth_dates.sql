@@ -83,7 +83,7 @@ SELECT roster_attach_people('people');
 SELECT FROM run_merge();
 SELECT given_name, birth_date FROM people WHERE birth_date IS NOT NULL ORDER BY given_name;
 SELECT again();
--- A list of changes alone cannot show that an identifier is one user's, nor that a row is nobody's.
+-- A list of changes alone cannot show that an identifier is one user's, nor that a row is no one's.
 SELECT prepare_stage_as_worker('north');
 SELECT stage('s1', 'student', 'Sam1', 'Day'), stage('s2', 'student', 'Sam2', 'Day');
 SELECT known_as('s2', 'G2');
@@ -91,7 +91,7 @@ SELECT born('s1', '2010-05-30'), born('G2', '2010-02-27'), born('s5', '2010-01-0
 SELECT settle(is_full => false);
 SELECT staged();
 SELECT sourced_id FROM staged_demographics WHERE connection = 'north' ORDER BY 1;
--- Of a category that is off nobody has a birth date.
+-- Of a category that is off no one has a birth date.
 SELECT born('s2', '2010-02-26');
 CREATE FUNCTION settle_reduced() RETURNS SETOF text LANGUAGE plpgsql AS $$
 DECLARE

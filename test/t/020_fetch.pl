@@ -63,7 +63,8 @@ sub as_staged
 		email => $text->($row->{email}), phone => $text->($row->{phone}) // $text->($row->{sms}), grade => $grade,
 		date_last_modified => $row->{dateLastModified}, org_ids => undef,
 		agent_ids => @agents && !$is_contact ? \@agents : undef,
-		outcome => undef, roles => undef, damaged_field => undef, legacy_id => undef, relationships => undef };
+		outcome => undef, roles => undef, damaged_field => undef, legacy_id => undef, relationships => undef,
+		sms => undef, user_ids => undef, birth_date => undef };
 }
 
 sub staged

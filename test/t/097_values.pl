@@ -54,7 +54,7 @@ is(value('SELECT count(*) FROM people p JOIN links l ON l.person_id = p.person_i
 			. "WHERE p.birth_date = d.birth_date AND l.category = 'student'"), $students, 'each has a birth date');
 my ($listed, $unknown, $others, $damaged) = split /\|/, demographics();
 my $staged = value("SELECT count(*) FROM staged_users WHERE role = 'student'");
-is($listed - $unknown - $others, $staged, 'what joins nobody is counted');
+is($listed - $unknown - $others, $staged, 'what joins no one is counted');
 cmp_ok($unknown, '>', 0, 'the list is the whole district');
 is($damaged, 0, 'every date can be read');
 is(value('SELECT count(*) FROM staged_demographics'), $staged, 'and stays nowhere');
@@ -66,9 +66,9 @@ my $dates = value('SELECT md5(string_agg(concat(person_id, birth_date), $$ $$ OR
 $server->faults({ demographics_by_guid => 1 });
 is(sync(), 'succeeded', 'a sync where demographics have other IDs, as in Infinite Campus 1.1');
 ($listed, $unknown) = split /\|/, demographics();
-is($unknown, $listed, 'joins nobody');
+is($unknown, $listed, 'joins no one');
 is(value('SELECT md5(string_agg(concat(person_id, birth_date), $$ $$ ORDER BY person_id)) FROM people'), $dates,
-	'and changes nobody');
+	'and changes no one');
 is(value('SELECT count(*) FROM staged_demographics'), 0, 'nothing of the list stays');
 like(value("SELECT string_agg(concat_ws(' ', finding, value, ok, hint), E'\\n') FROM roster_diagnose('mesa')"),
 	qr/birth dates of users of this school 0 of \d+ f .*person GUID/, 'the diagnosis says so');
@@ -101,16 +101,15 @@ is(sync(), 'succeeded', 'a sync without paths');
 $roster->sql("SELECT roster_map_column('mesa', 'identifier', 'userIds[type=LocalID].identifier'), "
 	  . "roster_map_column('mesa', 'middle_name', 'metadata.homeroom')");
 my $before = value('SELECT md5(string_agg(concat(person_id, identifier), $$ $$ ORDER BY person_id)) FROM people');
-my ($listed_one, $listed_other) = ($one, $other);
 $server->faults({
 	override => {
-		$listed_one => { metadata => { homeroom => "  Room\x{a0}7 ", secret => 'do-not-keep' }, middleName => 'not this' },
-		$listed_other => { metadata => { homeroom => 12, nested => { homeroom => 'not this' } } } } });
+		$one => { metadata => { homeroom => "  Room\x{a0}7 ", secret => 'do-not-keep' }, middleName => 'not this' },
+		$other => { metadata => { homeroom => 12, nested => { homeroom => 'not this' } } } } });
 $server->clear_log;
 is(sync(), 'succeeded', 'a sync with paths');
 like(asked('students'), qr/,userIds|,metadata/, 'the fields are asked for');
 is(value('SELECT md5(string_agg(concat(person_id, identifier), $$ $$ ORDER BY person_id)) FROM people'), $before,
-	'the same identifier from another place changes nobody');
+	'the same identifier from another place changes no one');
 is(value("SELECT string_agg(p.middle_name, ' + ' ORDER BY l.sourced_id) FROM people p "
 			. "JOIN links l ON l.person_id = p.person_id::text WHERE l.sourced_id IN ('$one', '$other')"),
 	join(' + ', map { $_ eq $one ? "Room\x{a0}7" =~ s/\x{a0}/\xc2\xa0/r : '12' } sort($one, $other)),
@@ -123,7 +122,7 @@ like($report, qr/students with identifier from userIds\[type=LocalID\]\.identifi
 like($report, qr/students with middle_name from metadata\.homeroom 2 of \d+ .*t$/m, 'of each path');
 $server->faults({
 	override => {
-		$one => { userIds => [ { type => 'LocalID', identifier => 'one' }, { type => 'LocalID', identifier => 'two' } ] },
+		$one => { userIds => [ map { { type => 'LocalID', identifier => $_ } } qw(one two) ] },
 		$other => { userIds => [], identifier => 'not this' } } });
 is(sync(), 'succeeded', 'a sync where a path leads to two values, or to none');
 is(value("SELECT damaged, damaged_field, identifier IS NULL FROM staged_users WHERE sourced_id = '$one'"),
