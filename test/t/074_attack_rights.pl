@@ -91,6 +91,7 @@ SQL
 my %value = (connection => "'mesa'", run => newest(), relation => "'public.people'", email => "'x\@evil.example'",
 	secret => "'planted'", sealed => "'planted'", name => "'mesa'", sourced_id => "'s'", site => "'mesa'",
 	decision => "'ignore'", role => "'may_all'", level => "'owner'", district => "'mesa'",
+	path => "'metadata.hush'",
 	column_name => "'phone'", owner => "'roster'", links => "'{}'");
 my @calls;
 foreach my $line (split /\n/,
