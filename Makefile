@@ -19,7 +19,7 @@ SQL_PARTS = \
 	sql/classes/tables.sql \
 	sql/access/levels.sql \
 	sql/schema/presets.sql \
-	sql/classes/presets.sql \
+	sql/classes/lists.sql \
 	sql/schema/template.sql \
 	sql/people/people.sql \
 	sql/people/statements.sql \

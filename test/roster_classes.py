@@ -1,7 +1,7 @@
 """The terms, courses, classes, enrollments and demographics of the district behind the test OneRoster server.
 
 A school has a year of two semesters around the present, a class for each subject, grade and semester and section, and
-homerooms. Which section a student is in depends on the student alone, so that nobody moves because another one leaves.
+homerooms. Which section a student is in depends on the student alone, so that no one moves because another one leaves.
 Must survive: schools of 10 to 200,000 people on any day.
 """
 

@@ -77,17 +77,17 @@ COMMENT ON FUNCTION roster_enrollments_as_of(text, timestamptz) IS
 'Who was in which class of a connection at a time, with the class''s title of then. person_id is the person whom the '
 'user is linked to today. 42704 for an unknown connection.';
 
-CREATE FUNCTION minga_roster_internal.do_diff("connection" text, "from" timestamptz, "to" timestamptz, OUT object text,
+CREATE FUNCTION minga_roster_internal.do_diff(connection text, since timestamptz, until timestamptz, OUT object text,
     OUT sourced_id text, OUT student_id text, OUT change text, OUT before jsonb, OUT after jsonb)
 RETURNS SETOF record
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    known minga_roster.connections := minga_roster_internal.known_connection(do_diff."connection");
+    known minga_roster.connections := minga_roster_internal.known_connection(do_diff.connection);
     kind record;
 BEGIN
-    IF do_diff."from" IS NULL OR do_diff."to" IS NULL OR do_diff."from" > do_diff."to" THEN
-        PERFORM minga_roster_internal.refuse_parameter('from', do_diff."from"::text,
+    IF do_diff.since IS NULL OR do_diff.until IS NULL OR do_diff.since > do_diff.until THEN
+        PERFORM minga_roster_internal.refuse_parameter('since', do_diff.since::text,
             'Both times are needed, and the first must not be after the second.',
             'Use for example roster_diff(''mesa-high'', now() - interval ''1 day'', now()).');
     END IF;
@@ -115,12 +115,12 @@ BEGIN
             'student', CASE kind.object WHEN 'contact' THEN 'coalesce(a.student_id, b.student_id)' ELSE 'NULL' END,
             'same_student', CASE kind.object WHEN 'contact' THEN 'AND a.student_id = b.student_id' ELSE '' END,
             'unsaid', (ARRAY['connection', 'valid'] || kind.keys)::text)
-        USING known.connection, do_diff."from", do_diff."to";
+        USING known.connection, do_diff.since, do_diff.until;
     END LOOP;
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.do_diff(text, timestamptz, timestamptz) IS 'Implements roster_diff.';
-CREATE FUNCTION roster_diff("connection" text, "from" timestamptz, "to" timestamptz, OUT object text,
+CREATE FUNCTION roster_diff(connection text, since timestamptz, until timestamptz, OUT object text,
     OUT sourced_id text, OUT student_id text, OUT change text, OUT before jsonb, OUT after jsonb)
 RETURNS SETOF record
 LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'roster_door';
@@ -154,5 +154,5 @@ RETURNS SETOF record
 LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_lists(text) IS
 'The user lists that the classes of a connection make, for the terms and grades chosen with roster_configure: the '
-'name, the person_ids of list managers (teachers) and of members (students). Users who are linked to nobody are left '
+'name, the person_ids of list managers (teachers) and of members (students). Users who are linked to no one are left '
 'out. 42704 for an unknown connection.';

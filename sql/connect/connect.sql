@@ -248,7 +248,8 @@ BEGIN
             'parent_contact is off, so contacts are not read.',
             'Turn on both, or turn off both.');
     END IF;
-    IF settings.class_terms = '{}' OR (cardinality(settings.class_terms) > 1 AND settings.class_terms && ARRAY['current', 'all']) THEN
+    IF settings.class_terms = '{}' OR (cardinality(settings.class_terms) > 1
+        AND settings.class_terms && ARRAY['current', 'all']) THEN
         PERFORM minga_roster_internal.refuse_parameter('class_terms', settings.class_terms::text,
             'It must be "current", "all", or sourcedIds or titles of academic sessions, with commas between.',
             'The default is "current". SELECT sourced_id, title FROM minga_roster.academic_sessions shows them.');

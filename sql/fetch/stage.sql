@@ -190,19 +190,22 @@ COMMENT ON FUNCTION minga_roster_internal.roles_to_stage(text) IS
 'Which roles are staged whole, because their category is rostered; with keys alone, because it is not; and as contacts '
 'of students. Rows of other roles are staged by ID.';
 
-CREATE FUNCTION minga_roster_internal.begin_staging(run bigint, OUT whole text[], OUT keys text[], OUT contacts text[])
+CREATE FUNCTION minga_roster_internal.begin_staging(run bigint, OUT whole text[], OUT keys text[], OUT contacts text[],
+    OUT with_sms boolean)
 RETURNS record
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    SELECT k.whole, k.keys, k.contacts INTO whole, keys, contacts
-    FROM minga_roster.runs r CROSS JOIN LATERAL minga_roster_internal.roles_to_stage(r.connection) k
+    SELECT k.whole, k.keys, k.contacts, c.contacts INTO whole, keys, contacts, with_sms
+    FROM minga_roster.runs r JOIN minga_roster.connections c ON c.connection = r.connection
+    CROSS JOIN LATERAL minga_roster_internal.roles_to_stage(r.connection) k
     WHERE r.run = begin_staging.run;
     UPDATE minga_roster.runs r SET reduced_roles = nullif(keys, '{}')
     WHERE r.run = begin_staging.run AND r.reduced_roles IS DISTINCT FROM nullif(keys, '{}');
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.begin_staging(bigint) IS
-'roles_to_stage, and remembers those with keys alone in the run, since toggles may change before its plan.';
+'roles_to_stage, and remembers those with keys alone in the run, since toggles may change before its plan; and whether '
+'SMS numbers of contacts are staged.';
 
 CREATE FUNCTION minga_roster_internal.stage_partitions(connection text, is_all boolean, OUT parent text,
     OUT partition text)

@@ -41,7 +41,8 @@ COMMENT ON COLUMN sis.collections IS
 'without {school}}. A row without a role from a path with {school} of one category gets that category''s first role.';
 COMMENT ON COLUMN sis.object_collections IS
 'What is read besides people, as in collections, with the families session, course, class, enrollment and '
-'demographics. "instead_of": another of these collections; the entry is read only if that one does not exist or is denied.';
+'demographics. "instead_of": another of these collections; the entry is read only if that one does not exist or '
+'is denied.';
 COMMENT ON COLUMN sis.page_size_limit IS
 'The largest page that the product serves; the upper limit for a connection''s page_size.';
 COMMENT ON COLUMN sis.campus_metadata IS

@@ -85,7 +85,9 @@ member_can_be_emptied(Oid partition)
 		return true;
 	if (!ConditionalLockRelationOid(partition, AccessExclusiveLock))
 		return false;
-	relation = table_open(partition, NoLock);
+	relation = try_table_open(partition, NoLock);
+	if (relation == NULL)
+		return false;
 	can = relation->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED && relation->rd_rel->relispartition &&
 		(!OidIsValid(relation->rd_rel->reltoastrelid) || blocks_of(relation->rd_rel->reltoastrelid) == 0);
 	table_close(relation, NoLock);
@@ -112,7 +114,7 @@ roster_empty_member(PG_FUNCTION_ARGS)
 	Oid			partition = PG_GETARG_OID(0);
 
 	require_dba(fcinfo);
-	if (!member_can_be_emptied(partition))
+	if (get_rel_relkind(partition) != RELKIND_RELATION || !member_can_be_emptied(partition))
 		PG_RETURN_BOOL(false);
 	member_empty(partition);
 	PG_RETURN_BOOL(true);

@@ -112,6 +112,8 @@ roster_connection_status(PG_FUNCTION_ARGS)
 	KeptStatus *kept;
 	Datum		status;
 
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
 	if (query == NULL || query->caller != GetUserId())
 	{
 		MemoryContext caller = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);

@@ -231,7 +231,7 @@ is_same_declaration(Oid declaration)
 	bool		same;
 
 	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for function %u", declaration);
+		return false;
 	same = declared_xmin == HeapTupleHeaderGetRawXmin(tuple->t_data) &&
 		ItemPointerEquals(&declared_tid, &tuple->t_self);
 	declared_xmin = HeapTupleHeaderGetRawXmin(tuple->t_data);

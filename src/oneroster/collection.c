@@ -665,7 +665,8 @@ is_fault_of_sis(const ErrorData *error)
 	int			class = ERRCODE_TO_CATEGORY(error->sqlerrcode);
 
 	return strcmp(error->domain, TEXTDOMAIN) == 0 &&
-		(class == ERRCODE_TO_CATEGORY(ERRCODE_CONNECTION_FAILURE) || class == ERRCODE_TO_CATEGORY(ERRCODE_DATA_EXCEPTION));
+		(class == ERRCODE_TO_CATEGORY(ERRCODE_CONNECTION_FAILURE) ||
+		 class == ERRCODE_TO_CATEGORY(ERRCODE_DATA_EXCEPTION));
 }
 
 /*

@@ -36,6 +36,7 @@ typedef enum RowKind
 struct RosterNeeds
 {
 	char	  **roles[ROW_ID];
+	bool		with_sms;		/* of contacts */
 	MemoryContext names;		/* the hidden ones of the row */
 };
 
@@ -62,7 +63,7 @@ load_needs(const RosterRun *run)
 	bool		isnull;
 
 	begin_worker_transaction();
-	execute_statement("SELECT whole, keys, contacts FROM minga_roster_internal.begin_staging($1)", 1, types,
+	execute_statement("SELECT whole, keys, contacts, with_sms FROM minga_roster_internal.begin_staging($1)", 1, types,
 					  values, NULL);
 	for (int kind = 0; kind < ROW_ID; kind++)
 	{
@@ -72,6 +73,7 @@ load_needs(const RosterRun *run)
 		needs->roles[kind] = text_array(roles, NULL);
 		MemoryContextSwitchTo(transaction);
 	}
+	needs->with_sms = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, ROW_ID + 1, &isnull));
 	commit_worker_transaction();
 	needs->names = AllocSetContextCreate(owner, "minga_roster hidden names", ALLOCSET_SMALL_SIZES);
 	names_hide(needs->roles[ROW_KEYS][0] != NULL);
@@ -158,6 +160,8 @@ reduce_row(const RosterNeeds *needs, const RosterCollection *collection, PageRow
 			break;
 		case ROW_CONTACT:
 			keep_texts(row, of_contact, lengthof(of_contact));
+			if (!needs->with_sms)
+				row->texts[ROW_SMS] = NULL;
 			break;
 		default:
 			keep_texts(row, id_alone, lengthof(id_alone));

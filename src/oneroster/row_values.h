@@ -77,7 +77,7 @@ typedef struct PageRow
 	text	   *legacy_id;		/* of OneRoster 1.1, by Infinite Campus; or NULL */
 	char	   *relationships;	/* by Infinite Campus, as JSON; or NULL */
 	RowList		user_ids;		/* the identifiers of userIds, where a path asks for them */
-	ObjectValue values[OBJECT_COLUMNS_MAX];	/* of an object, by column; users and orgs have none, and no room is cleared */
+	ObjectValue values[OBJECT_COLUMNS_MAX];	/* of an object, by column; of users and orgs they are not cleared */
 } PageRow;
 
 typedef enum PageKind

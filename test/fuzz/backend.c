@@ -329,6 +329,16 @@ escape_json(StringInfo buf, const char *str)
 	appendStringInfoChar(buf, '"');
 }
 
+/* As PostgreSQL's, for the Gregorian calendar. */
+int
+date2j(int year, int month, int day)
+{
+	int			since = month > 2 ? month + 1 : month + 13;
+	int			years = (month > 2 ? year : year - 1) + 4800;
+
+	return years * 365 - 32167 + years / 4 - years / 100 + years / 400 + 7834 * since / 256 + day;
+}
+
 bool
 parse_bool_with_len(const char *value, size_t len, bool *result)
 {
@@ -372,19 +382,6 @@ struct varlena *
 pg_detoast_datum_packed(struct varlena *datum)
 {
 	return datum;
-}
-
-/* Dates */
-
-int
-date2j(int year, int month, int day)
-{
-	int			century;
-
-	month += (month > 2) ? 1 : 13;
-	year += (month > 13) ? 4799 : 4800;
-	century = year / 100;
-	return year * 365 - 32167 + year / 4 - century + century / 4 + 7834 * month / 256 + day;
 }
 
 /* Lists */

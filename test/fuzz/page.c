@@ -3,8 +3,8 @@
  *	  Fuzz target: a page of a collection, whatever its bytes are.  What is JSON, and
  *	  what stands in it, is what PostgreSQL's own parser says.
  *
- * The first byte of an input chooses users or orgs, and whether a page was read
- * before under a key of its own.
+ * The first byte of an input chooses users, orgs or a kind of objects, and whether
+ * a page was read before under a key of its own.
  */
 #include "backend.h"
 
@@ -13,12 +13,14 @@
 
 #include "base/compat.h"
 #include "base/json_scan.h"
+#include "oneroster/object_row.h"
 #include "oneroster/page.h"
 #include "oneroster/row_date.h"
 #include "oneroster/sanitize.h"
 
 static int	taken;
 static int	nameless;			/* agents without an id, of all rows */
+static PageKind kind;
 
 /* A text in UTF-8 without what acts on what people see: controls, line separators, controls of direction. */
 static void
@@ -73,6 +75,12 @@ take_row(void *taker, PageRow *row)
 	{
 		if (row->texts[i] != NULL)
 			check_value(row->texts[i], "the values of a row are text");
+	}
+	for (int i = 0; kind > PAGE_ORGS && i < object_kind(kind)->ncolumns; i++)
+	{
+		if (row->values[i].text != NULL)
+			check_value(row->values[i].text, "the values of an object are text");
+		check_list(&row->values[i].list, NULL);
 	}
 	check_list(&row->orgs, NULL);
 	check_list(&row->agents, &nameless);
@@ -283,6 +291,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	backend_reset();
 	taken = nameless = 0;
 	reader.kind = (data[0] & 1) ? PAGE_ORGS : PAGE_USERS;
+	if ((data[0] >> 3 & 7) >= 1 && (data[0] >> 3 & 7) <= PAGE_DEMOGRAPHICS - PAGE_ORGS)
+		reader.kind = PAGE_ORGS + (data[0] >> 3 & 7);
+	kind = reader.kind;
 	reader.unwanted = (data[0] & 4) != 0 ? 0 : ROW_FIELD_BIT(FIELD_METADATA);
 	if (data[0] & 2)
 		strcpy(reader.envelope, "students");

@@ -114,6 +114,8 @@ SQL
 		"SELECT roster_test_connection('mesa-high')",
 		"SELECT roster_sync('mesa-high')",
 		"SELECT roster_decide('mesa-high', 'new-1', 'new person')");
+	$roster->sql("SELECT roster_configure('mesa-high', classes => true, contacts => true, birth_dates => true, "
+		  . "class_grades => '9,10,11,12'), roster_map_column('mesa-high', 'preferred_name', 'metadata.nickname')");
 	foreach my $day (1 .. 3)
 	{
 		play($server, $day);
@@ -123,27 +125,26 @@ SQL
 	$roster->sql("INSERT INTO district_recipients (district, email, send) "
 		  . "VALUES ('north', 'it\@north.example', 'always'); "
 		  . "INSERT INTO district_digests (district, evening, written_at) VALUES ('north', '2026-09-01', now())");
-	# Classes: a night as they are, and one on which of each kind one has another title, and one enrollment is missing.
-	$roster->sql("SELECT roster_configure('mesa-high', classes => true, contacts => true, birth_dates => true, "
-		  . "class_grades => '9,10,11,12', guard_percent => 0, guard_floor => 0), "
-		  . "roster_map_column('mesa-high', 'preferred_name', 'metadata.nickname')");
-	$roster->sql("SELECT roster_sync('mesa-high')");
-	my ($session, $course, $class, $changed, $missing) = split /\|/, $roster->sql(
-		"SELECT (SELECT min(sourced_id) FROM academic_sessions), (SELECT min(sourced_id) FROM courses), "
-		  . "(SELECT min(sourced_id) FROM classes), min(sourced_id), max(sourced_id) FROM enrollment_rows");
-	play($server, 4,
-		academicSessions => { set => { $session => { title => 'Renamed' } } },
-		courses => { set => { $course => { title => 'Renamed' } } },
-		classes => { set => { $class => { title => 'Renamed' } } },
-		enrollments => { set => { $changed => { beginDate => '2026-09-01' } }, remove => [$missing] });
-	$roster->sql("SELECT roster_sync('mesa-high')");
 	my $forgotten = $roster->sql("SELECT person_id FROM links WHERE sourced_id = 'new-4'");
 	$roster->sql($_) foreach (
 		"SELECT roster_preview('vista')",
 		"SELECT roster_diagnose('mesa-high')",
 		"SELECT roster_sync('mesa-high')",
 		"SELECT roster_forget('mesa', person_id => '$forgotten')",
+		"SELECT roster_sync('mesa-high')");
+	# Of each kind of objects one changes, and an enrollment that is missing is held.
+	my ($session, $course, $class, $changed, $missing) = split /\|/, $roster->sql(
+		"SELECT (SELECT min(sourced_id) FROM academic_sessions), (SELECT min(sourced_id) FROM courses), "
+		  . "(SELECT min(sourced_id) FROM classes), min(sourced_id), max(sourced_id) FROM enrollment_rows");
+	play($server, 3,
+		academicSessions => { set => { $session => { title => 'Renamed' } } },
+		courses => { set => { $course => { title => 'Renamed' } } },
+		classes => { set => { $class => { title => 'Renamed' } } },
+		enrollments => { set => { $changed => { beginDate => '2026-09-01' } }, remove => [$missing] });
+	$roster->sql($_) foreach (
+		"SELECT roster_configure('mesa-high', guard_percent => 0, guard_floor => 0)",
 		"SELECT roster_sync('mesa-high')",
+		"SELECT roster_configure('mesa-high', guard_percent => 100, guard_floor => 5)",
 		'SELECT roster_run_due()');
 	$roster->wait_for('SELECT EXISTS (SELECT FROM minga_roster_internal.clock_seen)');
 	$roster->wait_for("SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'minga_roster')");

@@ -144,3 +144,5 @@ DELETE FROM minga_roster.runs WHERE connection LIKE 's-%';
 DELETE FROM minga_roster.connections WHERE connection LIKE 's-%';
 DELETE FROM minga_roster.people_relations WHERE relation = 'status_people'::regclass;
 DROP TABLE status_people;
+-- Without a connection there is no status.
+SELECT minga_roster_internal.connection_status(NULL) IS NULL AS none;

@@ -212,6 +212,7 @@ my %hostile = (
 		q(''), q('\x00'), q{decode(repeat('ff', 1000000), 'hex')}, q{decode(repeat('00', 28), 'hex')} ],
 	uuid => [ q('00000000-0000-0000-0000-000000000000'), 'gen_random_uuid()' ],
 	name => [ q(''), q('x'), q{repeat('x', 63)}, q('attacker') ],
+	regprocedure => [ q('pg_catalog.now()'), q('0'), q('4294967295'), q('minga_roster.roster_run_due()') ],
 	'"any"' => [
 		q('x'), q('x'::text), q(''::text), q(NULL::text), q(1), q(NULL::int), q('{a,b}'::text[]), q(ROW(1, 'x')),
 		q(repeat('x', 1000000)), q('x'::varchar), q('x'::name) ]);

@@ -11,7 +11,7 @@ my $top = getcwd();
 my %last_line = (
 	fetch => qr/^its WAL, of 2 MB +\d+ KB +\d/m,
 	merge => qr/^merge of \d+ rows and people of one name, .* \d+ ms +\d/m,
-	small => qr/^WAL of the last of these nights, .* \d+ KB +\d/m);
+	small => qr/^WAL of the last of these nights, .* [\d.]+ KB +\d/m);
 
 foreach my $group (sort keys %last_line)
 {

@@ -219,7 +219,8 @@ foreach my $cell (@cells)
 	}
 	elsif ($state eq 'succeeded')
 	{
-		is($roster->sql("SELECT count(*) FROM changes WHERE run = $run AND state NOT IN ('applied', 'noted', 'held')"), '0',
+		is($roster->sql("SELECT count(*) FROM changes WHERE run = $run "
+				  . "AND state NOT IN ('applied', 'noted', 'held')"), '0',
 			"$name: all of it was applied");
 	}
 	else

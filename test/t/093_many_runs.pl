@@ -40,7 +40,8 @@ $roster->sql("SELECT count(roster_connect('s' || n, url => '" . $server->url . "
 	  . "FROM generate_series(2, $schools) n");
 $roster->sql("INSERT INTO people (site, role, given_name, family_name) SELECT site, 'owner', 'The', 'Owner' "
 	  . "FROM connections; SELECT roster_toggle(connection, auto_update => true, archive => true) FROM connections; "
-	  . "UPDATE connections SET automatic = true, enabled_origin = server_origin(), enabled_at = '2026-01-03 12:00+00'");
+	  . "UPDATE connections SET automatic = true, enabled_origin = server_origin(), enabled_at = "
+	  . "'2026-01-03 12:00+00'");
 my $catalogs = "SELECT sum(pg_relation_size(oid)) / 1024 FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace "
   . "AND relkind = 'r'";
 my (@catalog_size, @files, @grown);

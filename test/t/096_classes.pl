@@ -65,7 +65,8 @@ $server->faults({
 		classes => {
 			set => { $class => { periods => '1,3', course => {}, grades => '9', terms => [ { sourcedId => 'T9' } ] } },
 			add => [ { sourcedId => 'K8', status => 'active', title => 'No references', classType => 'scheduled',
-					course => undef, school => { sourcedId => $school }, terms => undef, periods => [], grades => undef },
+					course => undef, school => { sourcedId => $school }, terms => undef, periods => [],
+					grades => undef },
 				{ sourcedId => 'K9', title => "Ele\x{301}ments", school => $school, terms => 'T9', course => 'nowhere',
 					periods => 7, location => 12, subjects => { odd => 1 } },
 				{ sourcedId => 'K10', title => 'Elsewhere', school => { sourcedId => 'other' }, terms => [] } ] },
@@ -114,7 +115,7 @@ is(value("SELECT complete FROM run_objects WHERE object = 'enrollment' AND run =
 	'and is not complete');
 $server->clear_faults;
 
-# A list that cannot be read keeps nobody from being synced
+# A list that cannot be read keeps no one from being synced
 
 $server->faults({ html => { path => '/classes' }, add_rows => [ { sourcedId => 's777', status => 'active',
 		enabledUser => 'true', role => 'student', givenName => 'New', familyName => 'Student', username => 'new777',

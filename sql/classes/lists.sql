@@ -13,8 +13,8 @@ BEGIN
         jsonb_build_object('collection', 'classes', 'family', 'class', 'path', '/schools/{school}/classes',
             'fallback', '/classes'),
         jsonb_build_object('collection', 'enrollments', 'family', 'enrollment', 'path', '/schools/{school}/enrollments',
-            'fallback', CASE WHEN s.sis LIKE 'infinite\_campus%' THEN '[]'::jsonb ELSE '["/enrollments"]' END))
-        || CASE WHEN s.sis LIKE 'infinite\_campus%' THEN jsonb_build_array(
+            'fallback', CASE WHEN starts_with(s.sis, 'infinite_campus') THEN '[]'::jsonb ELSE '["/enrollments"]' END))
+        || CASE WHEN starts_with(s.sis, 'infinite_campus') THEN jsonb_build_array(
             jsonb_build_object('collection', 'studentEnrollments', 'family', 'enrollment', 'instead_of', 'enrollments',
                 'path', '/schools/{school}/studentEnrollments', 'fallback', '/studentEnrollments'),
             jsonb_build_object('collection', 'teacherEnrollments', 'family', 'enrollment', 'instead_of', 'enrollments',
