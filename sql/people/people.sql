@@ -473,7 +473,8 @@ COMMENT ON FUNCTION roster_attach_people(regclass, jsonb, jsonb, jsonb) IS
     'birth_date (date or text), updated_at (timestamptz); read where present: roster_managed (boolean). Checks the '
     'shape and what its owner may do, and reads which roles there are. A column that is mapped to null is left out. '
     'A WARNING lists roles that name no family, and says where a publication or missing partitions would stop a sync. '
-    '42P16 names everything that is missing or unfit; 42809 for what is no table or updatable view, or belongs to an extension or the '
+    '42P16 names everything that is missing or unfit; 42809 for what is no table or updatable view, or '
+    'belongs to an extension or the '
     'system; 42501 unless the caller owns the relation or is superuser, and where its owner is a superuser, may not '
     'use its schema, or may not read and write the relation; 0A000 where a rule rewrites what a sync writes.';
 
