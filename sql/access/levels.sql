@@ -74,6 +74,7 @@ INSERT INTO minga_roster_internal.function_levels (function, level, checks_itsel
     ('roster_health', 'dba', false),
     ('roster_import_links', 'dba', false),
     ('roster_lists', 'owner', false),
+    ('roster_map_column', 'owner', false),
     ('roster_notify', 'owner', false),
     ('roster_notify_district', 'district_manager', true),
     ('roster_people_as_of', 'owner', false),

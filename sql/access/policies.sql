@@ -24,6 +24,7 @@ INSERT INTO minga_roster_internal.table_levels (relation, level, keyed_by) VALUE
     ('classes_versions', 'owner', 'site'),
     ('collections', 'reader', 'run'),
     ('column_owners', 'owner', 'connection'),
+    ('column_paths', 'owner', 'connection'),
     ('conflict_candidates', 'owner', 'run'),
     ('conflict_pairs', 'owner', 'run'),
     ('connections', 'owner', 'site'),

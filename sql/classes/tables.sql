@@ -197,13 +197,14 @@ CREATE TABLE run_objects (
 );
 SELECT pg_catalog.pg_extension_config_dump('minga_roster.run_objects'::regclass, '');
 COMMENT ON TABLE run_objects IS
-'For each run, by kind of object (academic_session, course, class, enrollment, contact, user), how many rows the SIS '
-'lists and what the run did or, in a preview, would do.';
+'For each run, by kind of object (academic_session, course, class, enrollment, contact, user, demographics), how many '
+'rows the SIS lists and what the run did or, in a preview, would do.';
 COMMENT ON COLUMN run_objects.complete IS
 'The lists were read completely, in full and with rows, so that rows that are absent have ended.';
 COMMENT ON COLUMN run_objects.held IS 'Rows that are absent and wait for approval, because they are too many at once.';
 COMMENT ON COLUMN run_objects.unknown_user IS 'Rows that name a user whom no list has.';
-COMMENT ON COLUMN run_objects.not_chosen IS 'Listed rows of terms and grades that are not chosen.';
+COMMENT ON COLUMN run_objects.not_chosen IS
+'Listed rows of terms and grades that are not chosen; of demographics, rows of users whose category is not rostered.';
 COMMENT ON COLUMN run_objects.damaged IS 'Rows with a value that could not be read; it counts as absent.';
 
 CREATE TABLE held_objects (

@@ -676,6 +676,9 @@ BEGIN
     IF changed.parent_contact AND (given ? 'parent_contact' OR changed.people <> former.people) THEN
         PERFORM minga_roster_internal.tell_contact_columns(changed);
     END IF;
+    IF changed.birth_dates AND (given ? 'birth_dates' OR changed.people <> former.people) THEN
+        PERFORM minga_roster_internal.tell_birth_date_column(changed);
+    END IF;
     RETURN changed;
 END
 $$;

@@ -54,10 +54,56 @@ COMMENT ON FUNCTION minga_roster_internal.fields_to_read(connections, text, bool
 'takes, if the list has a rostered category; of contacts how to reach them. Agents are requested for parent contacts '
 'alone, and metadata for these and, once the connection has links, for former IDs.';
 
+CREATE FUNCTION minga_roster_internal.path_parts(path text, OUT field text, OUT key text, OUT value text,
+    OUT member text)
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT m.part[1], coalesce(m.part[2], ''), coalesce(m.part[3], ''), coalesce(m.part[4], '')
+    FROM regexp_match(path COLLATE "C", '^([A-Za-z][A-Za-z0-9_-]{0,62})'
+        '(?:(?:\[([A-Za-z][A-Za-z0-9_-]{0,62})=([A-Za-z0-9 _.:/-]{1,64})\])?'
+        '\.([A-Za-z][A-Za-z0-9_.-]{0,62}))?$') m (part)
+    WHERE m.part IS NOT NULL AND lower(path) NOT LIKE '%password%'
+$$;
+COMMENT ON FUNCTION minga_roster_internal.path_parts(text) IS
+'The parts of a path in a row: field, field.member, or list[key=value].member; an empty text for what it does not '
+'have, and NULLs for a text that is no path, and for one to a password.';
+
+CREATE FUNCTION minga_roster_internal.paths_to_read(connection connections, family text, is_rostered boolean)
+RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(array_agg(p.part ORDER BY p.path_nth, p.part_nth), '{}')
+    FROM (
+        SELECT 0 AS path_nth, u.nth AS part_nth, u.part
+        FROM unnest(ARRAY['', 'list', 'userIds', '', '', 'identifier']) WITH ORDINALITY u (part, nth)
+        WHERE paths_to_read.is_rostered AND (paths_to_read.connection).birth_dates
+            AND EXISTS (SELECT FROM minga_roster.people_relations r
+                WHERE r.relation = (paths_to_read.connection).people AND r.columns ? 'birth_date')
+        UNION ALL
+        SELECT m.path_nth, u.nth, u.part
+        FROM (
+            SELECT c.*, row_number() OVER (ORDER BY c.column_name) AS path_nth
+            FROM minga_roster.column_paths c
+            JOIN minga_roster.people_relations r ON r.relation = (paths_to_read.connection).people
+                AND r.columns ? c.column_name
+            WHERE c.connection = (paths_to_read.connection).connection
+                -- Of a category that is off only what tells who a row is.
+                AND (paths_to_read.is_rostered OR c.column_name IN ('given_name', 'family_name', 'preferred_name',
+                    'email', 'username', 'identifier'))
+        ) m
+        CROSS JOIN LATERAL minga_roster_internal.path_parts(m.path) x
+        CROSS JOIN LATERAL unnest(ARRAY[m.column_name, CASE WHEN x.key <> '' THEN 'list' ELSE '' END, x.field, x.key,
+            x.value, x.member]) WITH ORDINALITY u (part, nth)
+        WHERE x.field IS NOT NULL
+    ) p
+    WHERE paths_to_read.family IN ('student', 'staff')
+$$;
+COMMENT ON FUNCTION minga_roster_internal.paths_to_read(connections, text, boolean) IS
+'Values within the rows of a list of users that are read beside its fields, six texts for each: the column of people '
+'(empty: the identifiers of userIds, which birth dates are joined by), "list" or empty, field, key, value, member.';
+
 CREATE FUNCTION minga_roster_internal.collections_to_read(connection text, since timestamptz DEFAULT NULL,
     OUT "position" integer, OUT collection text, OUT family text, OUT path text, OUT fallbacks text[],
     OUT roles text[], OUT filtered boolean, OUT is_rostered boolean, OUT fields text, OUT round integer,
-    OUT instead_of text)
+    OUT instead_of text, OUT paths text[])
 RETURNS SETOF record
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -78,7 +124,8 @@ BEGIN
         WHERE c.connection = collections_to_read.connection
     )
     SELECT e.position::integer, e.collection, e.family, p.path, p.fallbacks, e.roles, p.path <> e.path, e.is_rostered,
-        minga_roster_internal.fields_to_read(e.row, e.family, e.is_rostered), 0, NULL::text
+        minga_roster_internal.fields_to_read(e.row, e.family, e.is_rostered), 0, NULL::text,
+        minga_roster_internal.paths_to_read(e.row, e.family, e.is_rostered)
     FROM entry e
     -- Which staff rows are one person can be told only from the complete list.
     CROSS JOIN LATERAL (SELECT CASE WHEN e.family = 'staff' THEN NULL ELSE since END AS since) AS wanted
@@ -94,7 +141,7 @@ BEGIN
     SELECT 1000 + e.position::integer, e.entry ->> 'collection', e.entry ->> 'family', p.path, p.fallbacks, '{}',
         p.path <> e.entry ->> 'path', true, NULL,
         CASE WHEN e.entry ->> 'family' = 'demographics' OR e.entry ? 'instead_of' THEN 2 ELSE 1 END,
-        e.entry ->> 'instead_of'
+        e.entry ->> 'instead_of', '{}'::text[]
     FROM minga_roster.connections c
     JOIN minga_roster.sis s USING (sis)
     CROSS JOIN LATERAL jsonb_array_elements(s.object_collections) WITH ORDINALITY AS e (entry, position)
@@ -103,7 +150,9 @@ BEGIN
             FROM unnest(minga_roster_internal.fallbacks_of(e.entry)) WITH ORDINALITY AS f (path, nth)
             ORDER BY f.nth) AS fallbacks) AS p
     WHERE c.connection = collections_to_read.connection
-        AND CASE WHEN e.entry ->> 'family' = 'demographics' THEN c.birth_dates ELSE c.classes END
+        AND CASE WHEN e.entry ->> 'family' = 'demographics' THEN c.birth_dates AND EXISTS (
+                SELECT FROM minga_roster.people_relations p WHERE p.relation = c.people AND p.columns ? 'birth_date')
+            ELSE c.classes END
     ORDER BY 1;
 END
 $$;
@@ -114,7 +163,8 @@ COMMENT ON FUNCTION minga_roster_internal.collections_to_read(text, timestamptz)
 'that; such a collection is filtered. roles: the roles kept from an endpoint that is not the school''s own; NULL for '
 'all. is_rostered: whether one of its categories is. fields: what is requested of each row; NULL for objects, which '
 'the library knows. Behind these, with classes or birth_dates on, the preset''s lists of objects. round: lists of one '
-'round are read side by side. instead_of: read only if that list of an earlier round was denied.';
+'round are read side by side. instead_of: read only if that list of an earlier round was denied. paths: as '
+'paths_to_read.';
 
 CREATE FUNCTION minga_roster_internal.make_member(partition regclass, is_member boolean) RETURNS void
 LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'roster_make_member';
@@ -460,6 +510,90 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.settle_objects(bigint, text, boolean) IS
 'Of objects keeps one row for each sourcedId, and forgets a denied list in whose place others were read.';
 
+CREATE FUNCTION minga_roster_internal.settle_birth_dates(run bigint, connection text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
+DECLARE
+    known minga_roster.connections := minga_roster_internal.known_connection(settle_birth_dates.connection);
+    users text := format('minga_roster_internal.%I', 'staged_users_' || known.number);
+    demographics text := format('minga_roster_internal.%I', 'staged_demographics_' || known.number);
+BEGIN
+    IF to_regclass(demographics) IS NULL OR NOT EXISTS (SELECT FROM minga_roster.collections c
+        WHERE c.run = settle_birth_dates.run AND c.family = 'demographics') THEN
+        RETURN;
+    END IF;
+    -- By the ID of the user, as OneRoster has it; else by an identifier of userIds that one user has and that tells one
+    -- row, which only a full list can show. A date before 1900 or in the future is none.
+    EXECUTE minga_roster_internal.fill_template($statement$
+        WITH listed AS MATERIALIZED (
+            SELECT d.sourced_id, d.damaged OR d.damaged_field IS NOT NULL
+                    OR (d.birth_date >= '1900-01-02' AND d.birth_date <= $3) IS FALSE AS is_damaged,
+                CASE WHEN d.birth_date >= '1900-01-02' AND d.birth_date <= $3
+                    THEN to_char(d.birth_date, 'YYYY-MM-DD') END AS birth_date
+            FROM {demographics} d
+            WHERE d.status IS DISTINCT FROM 'tobedeleted'
+        ), person AS MATERIALIZED (
+            SELECT s.sourced_id, s.user_ids,
+                coalesce(r.category <> 'contact' AND s.role <> ALL (coalesce(this.reduced_roles, '{}')), false)
+                    AND s.outcome IS DISTINCT FROM 'forgotten' AS takes
+            FROM {users} s
+            CROSS JOIN (SELECT t.reduced_roles FROM minga_roster.runs t WHERE t.run = $1) this
+            LEFT JOIN minga_roster.role_rules r ON r.sis = $2 AND r.roster_role = s.role
+        ), own AS MATERIALIZED (
+            SELECT l.sourced_id, p.sourced_id AS user_id FROM listed l JOIN person p ON p.sourced_id = l.sourced_id
+        ), named AS (
+            SELECT DISTINCT p.sourced_id AS user_id, u.id COLLATE "C" AS id
+            FROM person p CROSS JOIN LATERAL unnest(p.user_ids) u (id)
+            WHERE $4
+        ), other AS (
+            SELECT l.sourced_id, n.user_id, count(*) OVER (PARTITION BY l.sourced_id) AS users,
+                count(*) OVER (PARTITION BY n.user_id) AS rows
+            FROM listed l JOIN named n ON n.id = l.sourced_id
+        ), joined AS MATERIALIZED (
+            SELECT o.sourced_id, o.user_id FROM own o
+            UNION ALL
+            SELECT o.sourced_id, o.user_id
+            FROM other o
+            LEFT JOIN own d ON d.sourced_id = o.sourced_id
+            LEFT JOIN own u ON u.user_id = o.user_id
+            WHERE o.users = 1 AND o.rows = 1 AND d.sourced_id IS NULL AND u.user_id IS NULL
+        ), result AS MATERIALIZED (
+            SELECT l.sourced_id, l.is_damaged, l.birth_date, j.user_id, p.takes
+            FROM listed l
+            LEFT JOIN joined j ON j.sourced_id = l.sourced_id
+            LEFT JOIN person p ON p.sourced_id = j.user_id
+        ), written AS (
+            UPDATE {users} s SET birth_date = b.birth_date, user_ids = NULL
+            FROM (
+                SELECT p.sourced_id, r.birth_date
+                FROM person p LEFT JOIN result r ON r.user_id = p.sourced_id AND r.takes
+                WHERE r.birth_date IS NOT NULL OR p.user_ids IS NOT NULL
+            ) b
+            WHERE s.sourced_id = b.sourced_id
+        ), gone AS (
+            DELETE FROM {demographics} d
+            USING (
+                SELECT x.ctid AS place FROM {demographics} x
+                LEFT JOIN result r ON r.sourced_id = x.sourced_id AND r.takes
+                WHERE r.sourced_id IS NULL
+            ) n
+            WHERE d.ctid = n.place
+        )
+        INSERT INTO minga_roster.run_objects (run, object, complete, listed, unknown_user, not_chosen, damaged)
+        SELECT $1, 'demographics', (SELECT bool_and(c.complete) FROM minga_roster.collections c
+                WHERE c.run = $1 AND c.family = 'demographics'),
+            -- Whom a delta does not list is not unknown.
+            count(*), count(*) FILTER (WHERE r.user_id IS NULL AND $4), count(*) FILTER (WHERE NOT r.takes),
+            count(*) FILTER (WHERE r.takes AND r.is_damaged)
+        FROM result r
+    $statement$, 'users', users, 'demographics', demographics)
+    USING settle_birth_dates.run, known.sis, (minga_roster_internal.clock() AT TIME ZONE known.time_zone)::date,
+        (SELECT t.is_full IS NOT FALSE FROM minga_roster.runs t WHERE t.run = settle_birth_dates.run);
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.settle_birth_dates(bigint, text) IS
+'Gives staged users of rostered categories their birth dates, deletes the rows of demographics that are no such '
+'user''s, since the list may be the whole district''s, and counts both in run_objects.';
+
 CREATE FUNCTION minga_roster_internal.settle_stage(run bigint, connection text, staged bigint DEFAULT NULL,
     repeats boolean DEFAULT true, without_role boolean DEFAULT true, several_roles boolean DEFAULT true) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET work_mem = '1MB' SET enable_hashagg = off AS $$
@@ -559,7 +693,8 @@ BEGIN
             UPDATE {stage} s SET given_name = minga_roster_internal.clean_name(s.given_name),
                 family_name = minga_roster_internal.clean_name(s.family_name),
                 preferred_name = minga_roster_internal.clean_name(s.preferred_name),
-                middle_name = NULL, phone = NULL, grade = NULL, agent_ids = NULL, legacy_id = NULL, relationships = NULL
+                middle_name = NULL, phone = NULL, grade = NULL, agent_ids = NULL, legacy_id = NULL,
+                relationships = NULL, user_ids = NULL
             FROM minga_roster.runs r
             WHERE r.run = $1 AND s.roles IS NOT NULL AND s.role = ANY (r.reduced_roles)
                 AND NOT s.roles <@ r.reduced_roles
@@ -587,6 +722,7 @@ BEGIN
         EXECUTE format('SELECT count(*) FROM %s', partition) INTO staged;
     END IF;
     PERFORM minga_roster_internal.settle_objects(settle_stage.run, settle_stage.connection, repeats);
+    PERFORM minga_roster_internal.settle_birth_dates(settle_stage.run, settle_stage.connection);
     DELETE FROM minga_roster.stages g WHERE g.connection = settle_stage.connection;
     INSERT INTO minga_roster.stages (connection, run, is_full, has_contacts)
     SELECT settle_stage.connection, r.run, r.is_full IS NOT FALSE, contacts <> '{}'

@@ -234,6 +234,23 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.tell_contact_columns(connections) IS
 'A WARNING if a connection reads parent contacts and its people have no column for them.';
 
+CREATE FUNCTION minga_roster_internal.tell_birth_date_column(connection connections) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NOT (SELECT r.columns ? 'birth_date' FROM minga_roster.people_relations r
+        WHERE r.relation = connection.people)
+    THEN
+        RAISE WARNING USING
+            MESSAGE = format('connection "%s" will not read birth dates', connection.connection),
+            DETAIL = format('birth_dates is on, but "%s" has no column birth_date.', connection.people),
+            HINT = format('Add the column, of type date, and attach the relation again, or turn it off: '
+                'SELECT minga_roster.roster_configure(%L, birth_dates => false).', connection.connection);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.tell_birth_date_column(connections) IS
+'A WARNING if a connection has birth_dates on and its people have no column for them.';
+
 CREATE FUNCTION minga_roster_internal.has_partition(relation regclass, site text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

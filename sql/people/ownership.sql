@@ -56,6 +56,47 @@ COMMENT ON FUNCTION roster_set_column_owner(text, text, text) IS
 'wrote last, or found at first). parent_contact stands for all columns of the contact. Errors: 42704 for an unknown '
 'connection, 22023 for a column that a sync does not write or an unknown owner, 55006 while the connection is busy.';
 
+CREATE FUNCTION minga_roster_internal.do_map_column(connection text, column_name text, path text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    known minga_roster.connections := minga_roster_internal.known_connection(connection);
+    there text[] := ARRAY(SELECT c
+        FROM unnest(minga_roster_internal.written_columns()) WITH ORDINALITY u (c, nth)
+        JOIN minga_roster.people_relations r ON r.relation = known.people AND r.columns ? c
+        WHERE c NOT LIKE E'parent\\_%' AND c <> 'birth_date' ORDER BY nth);
+BEGIN
+    IF column_name IS NULL OR column_name <> ALL (there) THEN
+        PERFORM minga_roster_internal.refuse_parameter('column_name', column_name,
+            format('A path can be mapped to %s.', array_to_string(there, ', ')),
+            'Use the contract''s column names, whatever the relation calls them.');
+    END IF;
+    IF path IS NOT NULL AND (SELECT p.field IS NULL FROM minga_roster_internal.path_parts(path) p) IS NOT FALSE THEN
+        PERFORM minga_roster_internal.refuse_parameter('path', path,
+            'A path is a field, field.member, or list[key=value].member. Passwords are never requested.',
+            'Examples: "userIds[type=studentNumber].identifier", "metadata.homeroom". NULL removes the path.');
+    END IF;
+    PERFORM minga_roster_internal.claim_connection(known);
+    PERFORM minga_roster_internal.require_full_read(known.connection);
+    DELETE FROM minga_roster.column_paths p
+    WHERE p.connection = known.connection AND p.column_name = do_map_column.column_name
+        AND p.path IS DISTINCT FROM do_map_column.path;
+    INSERT INTO minga_roster.column_paths (connection, column_name, path)
+    SELECT known.connection, do_map_column.column_name, do_map_column.path
+    WHERE do_map_column.path IS NOT NULL
+        AND NOT EXISTS (SELECT FROM minga_roster.column_paths p WHERE p.connection = known.connection
+            AND p.column_name = do_map_column.column_name);
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.do_map_column(text, text, text) IS 'Implements roster_map_column.';
+
+CREATE FUNCTION roster_map_column(connection text, column_name text, path text) RETURNS void
+LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door';
+COMMENT ON FUNCTION roster_map_column(text, text, text) IS
+'Takes the value of a column of people from a path in the rows of the SIS, in place of its field of OneRoster: a '
+'field, field.member ("metadata.homeroom"), or list[key=value].member ("userIds[type=studentNumber].identifier"). '
+'NULL removes the path. Evidence, ownership and "never clears" apply as to any value. Errors: 42704 for an unknown '
+'connection, 22023 for a column that takes no path or a text that is none, 55006 while the connection is busy.';
+
 CREATE FUNCTION minga_roster_internal.written_hash(column_name text, person jsonb) RETURNS bigint
 LANGUAGE sql STABLE
 RETURN hashtextextended(CASE column_name

@@ -26,7 +26,8 @@ BEGIN ATOMIC
         (16, 'parent_phone', 'text', false, true, 'value'),
         (17, 'parent_rule', 'text', false, true, 'value'),
         (18, 'updated_at', 'timestamp with time zone', false, false, 'rule'),
-        (19, 'roster_managed', 'boolean', false, false, NULL)
+        (19, 'roster_managed', 'boolean', false, false, NULL),
+        (20, 'birth_date', 'text or date', false, true, 'value')
     ) AS c ("position", "column", type, required, may_be_empty, written)
     ORDER BY c."position";
 END;
@@ -40,7 +41,8 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 RETURN (SELECT array_agg(c."column" ORDER BY c."position") FROM minga_roster_internal.people_columns() c
     WHERE c.written = 'value');
 COMMENT ON FUNCTION minga_roster_internal.written_columns() IS
-'The columns that take values of the roster. What is read, compared, hashed and written of a person follows from them.';
+'The columns that take values of the roster, birth_date last. What is read, compared, hashed and written of a person '
+'follows from them.';
 
 CREATE FUNCTION minga_roster_internal.fits_type(column_type oid, wanted text) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -57,6 +59,7 @@ BEGIN
                     AND c.castcontext IN ('a', 'i')))
         WHEN 'text or enum' THEN EXISTS (SELECT FROM pg_type t WHERE t.oid = base AND t.typtype = 'e')
             OR minga_roster_internal.fits_type(base, 'text')
+        WHEN 'text or date' THEN base = 'date'::regtype OR minga_roster_internal.fits_type(base, 'text')
         WHEN 'text, boolean or enum' THEN base = 'boolean'::regtype
             OR minga_roster_internal.fits_type(base, 'text or enum')
         ELSE base = to_regtype(wanted)
@@ -446,6 +449,8 @@ BEGIN
     PERFORM minga_roster_internal.tell_roles(relation);
     PERFORM minga_roster_internal.tell_contact_columns(c) FROM minga_roster.connections c
     WHERE c.people = do_attach_people.relation AND c.retired_at IS NULL AND c.parent_contact;
+    PERFORM minga_roster_internal.tell_birth_date_column(c) FROM minga_roster.connections c
+    WHERE c.people = do_attach_people.relation AND c.retired_at IS NULL AND c.birth_dates;
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.do_attach_people(regclass, jsonb, jsonb, jsonb) IS
@@ -465,10 +470,11 @@ COMMENT ON FUNCTION roster_attach_people(regclass, jsonb, jsonb, jsonb) IS
     'status is not archived. Required: site, person_id (with a default or identity), role, given_name, family_name, '
     'archived_at (timestamptz, or a status column); written where present: email, username, identifier, grade, '
     'phone, middle_name, preferred_name, parent_name, parent_email, parent_phone, parent_rule, '
-    'updated_at (timestamptz); read where present: roster_managed (boolean). Checks the shape and what its owner may '
-    'do, and reads which roles there are. A column that is mapped to null is left out. A WARNING lists roles that '
-    'name no family, and says where a publication or missing partitions would stop a sync. 42P16 names everything '
-    'that is missing or unfit; 42809 for what is no table or updatable view, or belongs to an extension or the '
+    'birth_date (date or text), updated_at (timestamptz); read where present: roster_managed (boolean). Checks the '
+    'shape and what its owner may do, and reads which roles there are. A column that is mapped to null is left out. '
+    'A WARNING lists roles that name no family, and says where a publication or missing partitions would stop a sync. '
+    '42P16 names everything that is missing or unfit; 42809 for what is no table or updatable view, or '
+    'belongs to an extension or the '
     'system; 42501 unless the caller owns the relation or is superuser, and where its owner is a superuser, may not '
     'use its schema, or may not read and write the relation; 0A000 where a rule rewrites what a sync writes.';
 
@@ -564,6 +570,7 @@ BEGIN
             parent_email text,
             parent_phone text,
             parent_rule text,
+            birth_date date,
             roster_managed boolean NOT NULL DEFAULT true,
             archived_at timestamptz,
             created_at timestamptz NOT NULL DEFAULT now(),

@@ -293,7 +293,8 @@ BEGIN
     "values" := ARRAY(SELECT minga_roster_internal.value_terms(map, c.name)
         FROM unnest(minga_roster_internal.written_columns()) WITH ORDINALITY c (name, nth) ORDER BY c.nth);
     hash := minga_roster_internal.hash_terms(
-        ARRAY[role_word, managed, (minga_roster_internal.archive_terms(relation)).hashed] || "values");
+        ARRAY[role_word, managed, (minga_roster_internal.archive_terms(relation)).hashed] || trim_array("values", 1),
+        "values"[cardinality("values")]);
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.people_terms(regclass) IS
@@ -301,12 +302,13 @@ COMMENT ON FUNCTION minga_roster_internal.people_terms(regclass) IS
     'relation''s and the contract''s word for the role, whether p is managed, why p is protected, the columns that '
     'take values of the roster, and the hash of p.';
 
-CREATE FUNCTION minga_roster_internal.hash_terms(parts text[]) RETURNS text
+CREATE FUNCTION minga_roster_internal.hash_terms(parts text[], birth_date text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-RETURN format('pg_catalog.hashtextextended(ROW(%s)::pg_catalog.text, 0)', array_to_string(parts, ', '));
-COMMENT ON FUNCTION minga_roster_internal.hash_terms(text[]) IS
+RETURN format('pg_catalog.hashtextextended(pg_catalog.concat(ROW(%s)::pg_catalog.text, %s), 0)',
+    array_to_string(parts, ', '), birth_date);
+COMMENT ON FUNCTION minga_roster_internal.hash_terms(text[], text) IS
 'The hash of all that a run sees of a person: the role''s word, whether the person is managed, the archive, and the '
-    'columns that take values of the roster.';
+    'columns that take values of the roster. Without a birth date it is what 0.1.0 made, which knew none.';
 
 -- Statements: reading people
 
@@ -352,7 +354,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN minga_roster_internal.fill_template('SELECT p.person_id, {hash} FROM plan_people p',
     'hash', minga_roster_internal.hash_terms(
         ARRAY['p.role_word', 'p.managed', 'coalesce(p.status, pg_catalog.date_part(''epoch'', p.archived_at)::text)']
-        || minga_roster_internal.written_columns()));
+        || trim_array(minga_roster_internal.written_columns(), 1), 'birth_date'));
 COMMENT ON FUNCTION minga_roster_internal.seen_people_query() IS
 'The hash of each row of plan_people: the same as the hash of people_terms for the person in the relation.';
 

@@ -329,7 +329,7 @@ BEGIN
             o.given_name AS match_given_name, o.family_name AS match_family_name,
             o.preferred_name AS match_preferred_name, o.identifier AS match_identifier, o.email AS match_email,
             o.given_name, o.family_name, o.middle_name, o.preferred_name, o.email, o.username, o.identifier, o.grade,
-            o.phone, o.parent_name, o.parent_email, o.parent_phone, o.parent_rule
+            o.phone, o.parent_name, o.parent_email, o.parent_phone, o.parent_rule, o.birth_date
         FROM plan_rows o
         WHERE o.standing <> 'absent'
             AND (o.family IN ('student', 'staff') OR o.person_id IS NOT NULL OR o.standing = 'damaged')
@@ -358,7 +358,8 @@ BEGIN
             (array_agg(m.grade ORDER BY m.nth) FILTER (WHERE m.usable AND m.grade IS NOT NULL))[1],
             (array_agg(m.phone ORDER BY m.nth) FILTER (WHERE m.usable AND m.phone IS NOT NULL))[1],
             min(m.parent_name) FILTER (WHERE m.nth = 1), min(m.parent_email) FILTER (WHERE m.nth = 1),
-            min(m.parent_phone) FILTER (WHERE m.nth = 1), min(m.parent_rule) FILTER (WHERE m.nth = 1)
+            min(m.parent_phone) FILTER (WHERE m.nth = 1), min(m.parent_rule) FILTER (WHERE m.nth = 1),
+            (array_agg(m.birth_date ORDER BY m.nth) FILTER (WHERE m.usable AND m.birth_date IS NOT NULL))[1]
         FROM member m
         GROUP BY m.label
     )
@@ -366,7 +367,7 @@ BEGIN
         g.linked_person, g.role_written, g.joins, coalesce(x.conflict, g.contradiction),
         g.match_given_name, g.match_family_name, g.match_preferred_name, g.match_identifier, g.match_email,
         g.given_name, g.family_name, g.middle_name, g.preferred_name, g.email, g.username, g.identifier, g.grade,
-        g.phone, g.parent_name, g.parent_email, g.parent_phone, g.parent_rule
+        g.phone, g.parent_name, g.parent_email, g.parent_phone, g.parent_rule, g.birth_date
     FROM grouped g LEFT JOIN plan_contradictions x ON x.label = g.label;
     PERFORM minga_roster_internal.analyze_if_large('plan_groups', 'label, linked_person, usable');
 END

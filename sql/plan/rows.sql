@@ -200,14 +200,14 @@ BEGIN
             j.roster_role, r.category, r.family, r.role, r.rank, r.rostered,
             j.linked, j.person_id, j.link_category, j.role_written, j.linked_run, j.missed_since IS NOT NULL,
             j.archived_run, j.given_name, j.family_name, j.middle_name, j.preferred_name, j.email, j.username,
-            j.identifier, j.grade, j.phone, j.parent_name, j.parent_email, j.parent_phone, j.parent_rule,
+            j.identifier, j.grade, j.phone, j.parent_name, j.parent_email, j.parent_phone, j.parent_rule, j.birth_date,
             j.plain, j.damaged_field
         FROM (
             SELECT coalesce(s.sourced_id, l.sourced_id) AS sourced_id, s.sourced_id IS NOT NULL AS staged, s.place,
                 s.status, s.damaged, s.enabled, s.role AS roster_role, l.sourced_id IS NOT NULL AS linked, p.person_id,
                 l.category AS link_category, l.role_written, l.linked_run, l.missed_since, l.archived_run,
                 s.given_name, s.family_name, s.middle_name, s.preferred_name, s.email, s.username, s.identifier,
-                s.grade, s.phone, {parent_columns}, {plain} AS plain, s.damaged_field
+                s.grade, s.phone, {parent_columns}, s.birth_date, {plain} AS plain, s.damaged_field
             FROM (SELECT *, ctid AS place FROM minga_roster.staged_users WHERE connection = {connection:L}) s
             FULL JOIN (SELECT * FROM minga_roster.links WHERE connection = {connection:L}) l
                 ON l.sourced_id = s.sourced_id

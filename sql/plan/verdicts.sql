@@ -11,7 +11,7 @@ DECLARE
     -- The columns of the values below, in their order; NULL: one that is not written.
     columns_of_new text[] := ARRAY(SELECT CASE WHEN map ? c.name THEN c.name END
         FROM unnest(ARRAY['given_name', 'family_name', 'middle_name', 'preferred_name', 'email', 'username',
-            'identifier', 'grade', 'phone', 'parent_name', 'parent_email', 'parent_phone', 'parent_rule'])
+            'identifier', 'grade', 'phone', 'parent_name', 'parent_email', 'parent_phone', 'parent_rule', 'birth_date'])
             WITH ORDINALITY c (name, nth) ORDER BY c.nth);
     columns_of_known text[] := ARRAY(
         SELECT CASE WHEN minga_roster_internal.ownership_unit(c.name) <> ALL (local_columns) THEN c.name END
@@ -100,7 +100,8 @@ BEGIN
                 p.given_name, m.given_name, p.family_name, m.family_name, p.middle_name, m.middle_name,
                 p.preferred_name, m.preferred_name, p.email, m.email, p.username, m.username, p.identifier,
                 m.identifier, p.grade, m.grade, p.phone, m.phone, p.parent_name, m.parent_name, p.parent_email,
-                m.parent_email, p.parent_phone, m.parent_phone, p.parent_rule, m.parent_rule) AS v
+                m.parent_email, p.parent_phone, m.parent_phone, p.parent_rule, m.parent_rule, p.birth_date,
+                m.birth_date) AS v
         FROM matched m
         JOIN plan_categories r ON r.category = m.due_category
         LEFT JOIN plan_candidate_people p ON p.person_id = m.person_id

@@ -86,7 +86,8 @@ BEGIN
         status = NULL, enabled = false, damaged = false, given_name = NULL, family_name = NULL, middle_name = NULL,
         preferred_name = NULL, username = NULL, identifier = NULL, email = NULL, phone = NULL, grade = NULL,
         date_last_modified = NULL, org_ids = NULL, agent_ids = NULL, outcome = 'forgotten', roles = NULL,
-        damaged_field = NULL, legacy_id = NULL, relationships = NULL, id_sent = NULL
+        damaged_field = NULL, legacy_id = NULL, relationships = NULL, id_sent = NULL, sms = NULL, user_ids = NULL,
+        birth_date = NULL
     WHERE s.connection = here.connection AND s.sourced_id = ANY (forgotten);
     DELETE FROM minga_roster.staged_enrollments e
     WHERE e.connection = here.connection AND e.user_id = ANY (forgotten);
@@ -109,6 +110,10 @@ BEGIN
     WHERE g.connection = run.connection AND g.run <> run.run
         AND (SELECT coalesce(sum(pg_relation_size(to_regclass(p.partition))), 0) = 0
             FROM minga_roster_internal.stage_partitions(run.connection, true) p);
+    -- Of which only what joins users may stay.
+    DELETE FROM minga_roster.staged_demographics d
+    WHERE d.connection = run.connection
+        AND NOT EXISTS (SELECT FROM minga_roster.stages g WHERE g.connection = run.connection);
     IF run.kind IN ('diagnose', 'fetch', 'preview', 'sync')
         AND EXISTS (SELECT FROM minga_roster.forgotten_people f WHERE f.site = run.site) THEN
         BEGIN
@@ -125,7 +130,8 @@ END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.blank_unfinished_stage(runs) IS
 'After a run that failed: takes the mark of a whole stage from one that lost its rows; blank_forgotten for what a '
-'fetch left that broke off; if the key of the hashes cannot be opened, removes all of it.';
+'fetch left that broke off; if the key of the hashes cannot be opened, removes all of it. Of a list of birth dates '
+'that was not joined with users nothing stays.';
 
 CREATE FUNCTION minga_roster_internal.word_pattern(words text[]) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp

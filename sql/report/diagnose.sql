@@ -15,7 +15,8 @@ RETURNS SETOF record
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET work_mem = '1MB'
 AS $$
     WITH this AS (
-        SELECT r.run, c.connection, c.sis, c.school_id, c.parent_contact,
+        SELECT r.run, c.connection, c.sis, c.school_id, c.parent_contact, c.birth_dates,
+            coalesce(r.reduced_roles, '{}') AS reduced_roles,
             coalesce((SELECT p.columns ? 'grade' FROM minga_roster.people_relations p
                 WHERE p.relation = c.people), false) AS has_grade
         FROM minga_roster.runs r JOIN minga_roster.connections c USING (connection)
@@ -186,6 +187,38 @@ AS $$
         SELECT (SELECT count(*) FROM agent) AS named,
             (SELECT count(*) FROM (SELECT agent.id FROM agent INTERSECT SELECT p.sourced_id
                 FROM person p) listed) AS found) a
+    UNION ALL
+    SELECT 9, 3, 'birth dates of users of this school', minga_roster_internal.share_in_words(d.joined, d.listed),
+        CASE WHEN d.listed > 0 THEN d.joined > 0 AND d.damaged = 0 END,
+        concat_ws(' ', format('%s of demographics are of no user of a rostered category; these were deleted at once.',
+                minga_roster_internal.counted(d.listed - d.joined, 'row')),
+            CASE WHEN d.damaged > 0 THEN format('%s cannot be read as a birth date.', d.damaged) END),
+        CASE WHEN d.listed > 0 AND d.joined = 0 THEN 'Demographics have other IDs than users (Infinite Campus in '
+                'OneRoster 1.1: the person GUID), so no birth date is written. Ask the SIS vendor for the GUID in '
+                'userIds, or use OneRoster 1.2.'
+            WHEN d.damaged > 0 THEN 'Ask the SIS vendor. A birth date is written as 2010-05-31.' END
+    FROM this
+    JOIN (
+        SELECT o.run, o.listed, o.damaged, o.listed - o.unknown_user - o.not_chosen AS joined
+        FROM minga_roster.run_objects o WHERE o.object = 'demographics'
+    ) d ON d.run = this.run
+    WHERE this.birth_dates
+    UNION ALL
+    SELECT 9, 3 + row_number() OVER (ORDER BY m.family DESC, m.column_name),
+        format('%s with %s from %s', m.family, m.column_name, m.path),
+        minga_roster_internal.share_in_words(m.part, m.whole), m.part > 0, NULL,
+        CASE WHEN m.part < m.whole THEN 'A row that has nothing at this path has no value for the column, and its '
+            'field of OneRoster is not read. Ask the SIS vendor, or change the path with roster_map_column.' END
+    FROM (
+        SELECT p.column_name, p.path, CASE r.category WHEN 'student' THEN 'students' ELSE 'staff' END AS family,
+            count(*) AS whole, count(to_jsonb(s) ->> p.column_name) AS part
+        FROM this
+        JOIN minga_roster.column_paths p ON p.connection = this.connection
+        JOIN minga_roster.staged_users s ON s.connection = this.connection AND s.outcome IS DISTINCT FROM 'forgotten'
+        JOIN minga_roster.role_rules r ON r.sis = this.sis AND r.roster_role = s.role AND r.category <> 'contact'
+        WHERE s.role <> ALL (this.reduced_roles)
+        GROUP BY 1, 2, 3
+    ) m
 $$;
 COMMENT ON FUNCTION minga_roster_internal.statistics_of_stage(bigint) IS
 'What the staged rows of a diagnosis are like: lists, schools, roles, missing values, people with several roles or '

@@ -62,9 +62,10 @@ CREATE TRIGGER keep_the_name AFTER UPDATE OF relation ON people_relations
     FOR EACH ROW WHEN (OLD.relation <> NEW.relation) EXECUTE FUNCTION minga_roster_internal.keep_what_is_used();
 CREATE TRIGGER delete_dependents AFTER DELETE ON connections REFERENCING OLD TABLE AS gone
     FOR EACH STATEMENT EXECUTE FUNCTION minga_roster_internal.delete_dependents('connection', 'toggles', 'tokens',
-    'server_facts', 'links', 'match_decisions', 'column_owners', 'stored_values', 'recipients', 'academic_sessions',
-    'academic_sessions_versions', 'courses', 'courses_versions', 'classes', 'classes_versions', 'enrollment_rows',
-    'enrollment_rows_versions', 'contact_rows', 'contact_rows_versions', 'user_rows', 'user_rows_versions');
+    'server_facts', 'links', 'match_decisions', 'column_owners', 'column_paths', 'stored_values', 'recipients',
+    'academic_sessions', 'academic_sessions_versions', 'courses', 'courses_versions', 'classes', 'classes_versions',
+    'enrollment_rows', 'enrollment_rows_versions', 'contact_rows', 'contact_rows_versions', 'user_rows',
+    'user_rows_versions');
 CREATE TRIGGER delete_dependents AFTER DELETE ON column_owners REFERENCING OLD TABLE AS gone
     FOR EACH STATEMENT EXECUTE FUNCTION minga_roster_internal.delete_dependents('connection, column_name',
     'written_values');

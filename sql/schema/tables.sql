@@ -590,6 +590,16 @@ COMMENT ON TABLE column_owners IS
 'Columns of people that Auto update does not, or not always, take from the SIS; those without a row are the SIS''s. '
 'Written through roster_set_column_owner.';
 
+CREATE TABLE column_paths (
+    connection text NOT NULL,
+    column_name text NOT NULL,
+    path text NOT NULL,
+    PRIMARY KEY (connection, column_name)
+);
+COMMENT ON TABLE column_paths IS
+'Columns of people that take their value from a path in the rows of the SIS; those without a row take it from their '
+'field of OneRoster. Written through roster_map_column.';
+
 CREATE TABLE written_values (
     connection text NOT NULL,
     column_name text NOT NULL,
@@ -798,7 +808,9 @@ CREATE TABLE staged_users (
     legacy_id text COLLATE "C",
     relationships jsonb,
     id_sent bigint,
-    sms text
+    sms text,
+    user_ids text[],
+    birth_date text
 ) PARTITION BY LIST (connection);
 COMMENT ON TABLE staged_users IS
 'The stage: users as received in the latest fetch of each connection, typed, names in NFC and trimmed, absent and '
@@ -831,6 +843,10 @@ COMMENT ON COLUMN staged_users.agent_ids IS
 COMMENT ON COLUMN staged_users.id_sent IS
 'If characters were removed from the sourcedId, a hash of it with them: two IDs that differ only in these are not one.';
 COMMENT ON COLUMN staged_users.sms IS 'Of contacts, for connections that roster them.';
+COMMENT ON COLUMN staged_users.user_ids IS
+'The identifiers in userIds, for connections with birth_dates, until the fetch is settled; then NULL.';
+COMMENT ON COLUMN staged_users.birth_date IS
+'From demographics, as 2010-05-31, of users of rostered categories, for connections with birth_dates.';
 COMMENT ON COLUMN staged_users.org_ids IS 'The schools of the user, after a diagnosis; NULL after any other run.';
 COMMENT ON COLUMN staged_users.given_name IS
 'Of a user whose category is not rostered (runs.reduced_roles), as family_name and preferred_name: in a form that only '
@@ -871,8 +887,8 @@ BEGIN
         'key_pairs', 'runs', 'runs_run_seq',
         'run_counts', 'run_steps', 'findings', 'run_figures', 'run_findings', 'collections', 'changes',
         'conflict_candidates', 'conflict_pairs', 'match_decisions',
-        'column_owners', 'written_values', 'server_facts', 'stored_values', 'links', 'planned_links', 'link_changes',
-        'recipients', 'district_recipients', 'district_digests', 'outbox', 'outbox_mail_seq',
+        'column_owners', 'column_paths', 'written_values', 'server_facts', 'stored_values', 'links', 'planned_links',
+        'link_changes', 'recipients', 'district_recipients', 'district_digests', 'outbox', 'outbox_mail_seq',
         'audit', 'audit_entry_seq', 'forgotten_people']
     LOOP
         PERFORM pg_catalog.pg_extension_config_dump(('minga_roster.' || config)::regclass, '');

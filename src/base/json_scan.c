@@ -270,7 +270,7 @@ close:
 		if (objects & 1)
 			actions->object_end(state, scan.next);
 		else
-			actions->array_end(state);
+			actions->array_end(state, scan.next);
 	}
 	objects >>= 1;
 	depth--;

@@ -26,7 +26,7 @@ typedef struct JsonActions
 	void		(*object_start) (void *state, const char *start);
 	void		(*object_end) (void *state, const char *end);
 	void		(*array_start) (void *state, const char *start);
-	void		(*array_end) (void *state);
+	void		(*array_end) (void *state, const char *end);
 	bool		(*field) (void *state, const JsonToken *key);	/* false: its value is passed over */
 	void		(*scalar) (void *state, const JsonToken *value);
 } JsonActions;

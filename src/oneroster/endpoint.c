@@ -23,7 +23,10 @@
 #include "oneroster/facts.h"
 #include "oneroster/object_row.h"
 #include "oneroster/page.h"
+#include "oneroster/row_paths.h"
 #include "oneroster/row_values.h"
+
+#define PATH_TEXTS 6			/* of which a path is made */
 
 /* The texts of an array, ending with NULL, palloc'd; *count may be left out. */
 char	  **
@@ -42,6 +45,71 @@ text_array(Datum array, int *count)
 	return texts;
 }
 
+/* Whether a field is among those that are asked for. */
+static bool
+is_asked_for(const char *fields, const char *field)
+{
+	int			len = strlen(field);
+
+	for (const char *found = strstr(fields, field); found != NULL; found = strstr(found + 1, field))
+	{
+		if ((found == fields || found[-1] == ',') && (found[len] == ',' || found[len] == '\0'))
+			return true;
+	}
+	return false;
+}
+
+/* The fields that a server may send without having been asked, which are passed over. */
+static uint64
+unwanted_fields(const char *fields)
+{
+	static const struct
+	{
+		const char *name;
+		uint64		fields;
+	}			optional[] = {
+		{"middleName", ROW_FIELD_BIT(ROW_MIDDLE_NAME)},
+		{"phone", ROW_FIELD_BIT(ROW_PHONE) | ROW_FIELD_BIT(ROW_SMS)},
+		{"grades", ROW_FIELD_BIT(FIELD_GRADES)},
+		{"agents", ROW_FIELD_BIT(FIELD_AGENTS) | ROW_FIELD_BIT(FIELD_AGENT_IDS)},
+		{"metadata", ROW_FIELD_BIT(FIELD_METADATA)},
+	};
+	uint64		unwanted = 0;
+
+	for (int i = 0; i < lengthof(optional); i++)
+	{
+		if (!is_asked_for(fields, optional[i].name))
+			unwanted |= optional[i].fields;
+	}
+	return unwanted;
+}
+
+/*
+ * What a list of users is asked for beside its fields, and what of its rows is passed over: a field that was not asked
+ * for, and one in whose place a path stands.  texts: of each path its column, "list" or "", field, key, value, member.
+ */
+static void
+set_paths(RosterCollection *collection, char **texts, int ntexts)
+{
+	collection->unwanted = unwanted_fields(collection->fields);
+	collection->npaths = Min(ntexts / PATH_TEXTS, PATHS_MAX);
+	collection->paths = palloc0(PATHS_MAX * sizeof(RowPath));
+	for (int i = 0; i < collection->npaths; i++, texts += PATH_TEXTS)
+	{
+		RowPath    *path = &collection->paths[i];
+
+		path->slot = row_path_slot(texts[0]);
+		path->of_list = (texts[1][0] != '\0');
+		path->field = texts[2];
+		path->key = texts[3];
+		path->value = texts[4];
+		path->member = texts[5];
+		collection->unwanted |= row_path_replaces(path);
+		if (!is_asked_for(collection->fields, path->field))
+			collection->fields = psprintf("%s,%s", collection->fields, path->field);
+	}
+}
+
 /*
  * The collections to be read by the run, in order, palloc'd in the current
  * memory context.  Not inside a transaction.
@@ -58,7 +126,7 @@ load_collections(RosterConnection *connection, const RosterRun *run)
 	values[0] = CStringGetTextDatum(connection->name);
 	values[1] = Int64GetDatum(run->run);
 	execute_statement("SELECT collection, family, path, fields, instead_of, fallbacks, roles, filtered, is_rostered, "
-					  "round FROM minga_roster_internal.collections_to_read($1, "
+					  "round, paths FROM minga_roster_internal.collections_to_read($1, "
 					  "(SELECT modified_since FROM minga_roster.runs WHERE run = $2 AND NOT is_full))",
 					  2, types, values, NULL);
 	for (uint64 i = 0; i < SPI_processed; i++)
@@ -85,6 +153,13 @@ load_collections(RosterConnection *connection, const RosterRun *run)
 		collection->kind = kind_of_family(collection->family);
 		if (collection->kind > PAGE_ORGS)
 			collection->fields = pstrdup(object_kind(collection->kind)->fields);
+		else
+		{
+			int			ntexts;
+			char	  **paths = text_array(SPI_getbinval(tuple, tupdesc, 11, &isnull), &ntexts);
+
+			set_paths(collection, paths, ntexts);
+		}
 		collections = lappend(collections, collection);
 		MemoryContextSwitchTo(caller);
 	}
@@ -192,45 +267,6 @@ endpoint_url(const ServerFacts *facts, const char *path, const char *fields, int
 	return url.data;
 }
 
-/* Whether a field is among those that are asked for. */
-static bool
-is_asked_for(const char *fields, const char *field)
-{
-	int			len = strlen(field);
-
-	for (const char *found = strstr(fields, field); found != NULL; found = strstr(found + 1, field))
-	{
-		if ((found == fields || found[-1] == ',') && (found[len] == ',' || found[len] == '\0'))
-			return true;
-	}
-	return false;
-}
-
-/* The fields that a server may send without having been asked, which are passed over. */
-static uint64
-unwanted_fields(const char *fields)
-{
-	static const struct
-	{
-		const char *name;
-		uint64		fields;
-	}			optional[] = {
-		{"middleName", ROW_FIELD_BIT(ROW_MIDDLE_NAME)},
-		{"phone", ROW_FIELD_BIT(ROW_PHONE) | ROW_FIELD_BIT(ROW_SMS)},
-		{"grades", ROW_FIELD_BIT(FIELD_GRADES)},
-		{"agents", ROW_FIELD_BIT(FIELD_AGENTS) | ROW_FIELD_BIT(FIELD_AGENT_IDS)},
-		{"metadata", ROW_FIELD_BIT(FIELD_METADATA)},
-	};
-	uint64		unwanted = 0;
-
-	for (int i = 0; i < lengthof(optional); i++)
-	{
-		if (!is_asked_for(fields, optional[i].name))
-			unwanted |= optional[i].fields;
-	}
-	return unwanted;
-}
-
 /*
  * What is the same for every page of a collection; a role that ended before
  * yesterday is over wherever the school is.
@@ -247,8 +283,11 @@ reader_of_rows(PageReader *reader, RosterConnection *connection, const RosterCol
 	reader->subject = collection->name;
 	reader->school_id = connection->school_id;
 	reader->fields = collection->fields;
-	if (reader->kind == PAGE_USERS)
-		reader->unwanted = unwanted_fields(collection->fields == NULL ? "" : collection->fields);
+	reader->unwanted = collection->unwanted;
+	if (reader->kind == PAGE_USERS && collection->fields == NULL)
+		reader->unwanted = unwanted_fields("");
+	reader->paths = collection->paths;
+	reader->npaths = collection->npaths;
 	j2date(roster_clock_now() / USECS_PER_DAY + POSTGRES_EPOCH_JDATE - 1, &year, &month, &day);
 	snprintf(reader->ended_before, sizeof(reader->ended_before), "%04d-%02d-%02d", year % 10000, month % 100,
 			 day % 100);

@@ -34,6 +34,9 @@ typedef struct RosterCollection
 	bool		filtered;		/* a delta asks for what changed only */
 	bool		is_rostered;	/* one of its categories is */
 	char	   *fields;			/* that are asked for of each row, with commas between; or NULL */
+	uint64		unwanted;		/* fields of a user that are passed over: ROW_FIELD_BIT */
+	RowPath    *paths;			/* to values of a user */
+	int			npaths;
 	PageKind	kind;			/* what it lists */
 	int			round;			/* in which it is read, from 0 */
 	char	   *instead_of;		/* a collection of an earlier round: only where that one was denied; or NULL */

@@ -168,5 +168,6 @@ reduce_row(const RosterNeeds *needs, const RosterCollection *collection, PageRow
 			row->relationships = NULL;
 	}
 	row->agents.count = 0;
+	row->user_ids.count = 0;
 	row->legacy_id = NULL;
 }

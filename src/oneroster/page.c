@@ -32,6 +32,7 @@
 #include "oneroster/page.h"
 #include "oneroster/row.h"
 #include "oneroster/row_metadata.h"
+#include "oneroster/row_paths.h"
 #include "oneroster/row_roles.h"
 #include "oneroster/row_values.h"
 #include "oneroster/sanitize.h"
@@ -80,6 +81,9 @@ typedef struct PageParse
 	int			reference_depth;	/* inside a reference, else 0 */
 	int			metadata_depth; /* inside the object of metadata, else 0 */
 	const char *metadata;		/* where it begins */
+	bool		at_path;		/* at the value of a field with which a path begins */
+	int			path_depth;		/* inside its object or array, else 0 */
+	const char *path_value;		/* where that begins */
 	bool		reference_id;	/* its current key is sourcedId */
 	RowMaker	maker;
 } PageParse;
@@ -95,6 +99,8 @@ begin_row(PageParse *parse, const char *begin)
 	parse->role_depth = 0;
 	parse->reference_depth = 0;
 	parse->metadata_depth = 0;
+	parse->at_path = false;
+	parse->path_depth = 0;
 	while (parse->damage_passed < parse->page->places_count &&
 		   parse->page->places[parse->damage_passed] < start)
 		parse->damage_passed++;
@@ -168,6 +174,25 @@ misplaced_container(PageParse *parse, const char *start)
 		row_spoil_field(&parse->maker);
 }
 
+/* An object or array begins that may be what a path begins with. */
+static void
+begin_path_value(PageParse *parse, const char *start)
+{
+	if (!parse->at_path || parse->depth != parse->rows_depth + 1)
+		return;
+	parse->path_depth = parse->depth + 1;
+	parse->path_value = start;
+}
+
+static void
+end_path_value(PageParse *parse, const char *end)
+{
+	if (parse->path_depth == 0 || parse->path_depth != parse->depth)
+		return;
+	parse->path_depth = 0;
+	row_take_paths(&parse->maker, parse->path_value, end - parse->path_value);
+}
+
 static void
 object_start(void *state, const char *start)
 {
@@ -176,6 +201,7 @@ object_start(void *state, const char *start)
 
 	if (parse->in_row)
 	{
+		begin_path_value(parse, start);
 		if (parse->maker.field == FIELD_ROLES && parse->role_depth == 0 && at_field(parse))
 		{
 			parse->role_depth = parse->depth + 1;
@@ -208,6 +234,7 @@ object_end(void *state, const char *end)
 {
 	PageParse  *parse = state;
 
+	end_path_value(parse, end);
 	if (parse->reference_depth == parse->depth)
 	{
 		parse->reference_depth = 0;
@@ -243,6 +270,7 @@ array_start(void *state, const char *start)
 
 	if (parse->in_row)
 	{
+		begin_path_value(parse, start);
 		if (in_row_depth == 1 && row_field_is_list(&parse->maker))
 			parse->in_list = true;
 		else if (at_field(parse))
@@ -269,10 +297,11 @@ array_start(void *state, const char *start)
 }
 
 static void
-array_end(void *state)
+array_end(void *state, const char *end)
 {
 	PageParse  *parse = state;
 
+	end_path_value(parse, end);
 	parse->depth--;
 	if (!parse->in_row && parse->depth == parse->rows_depth - 1)
 		parse->rows_depth = 0;
@@ -321,7 +350,11 @@ field(void *state, const JsonToken *key)
 	int			len = key->escaped ? 0 : key->len;
 
 	if (parse->in_row && parse->depth == parse->rows_depth + 1)
+	{
 		row_begin_field(&parse->maker, key->start, len);
+		parse->at_path = row_paths_begin_field(&parse->maker, key->start, len);
+		return parse->maker.field != FIELD_NONE || parse->at_path;
+	}
 	else if (parse->in_row && parse->depth == parse->role_depth)
 		row_begin_role_field(&parse->maker, key->start, len);
 	else if (parse->in_row && parse->depth == parse->reference_depth)
@@ -346,6 +379,12 @@ scalar(void *state, const JsonToken *token)
 
 	if (!parse->in_row && parse->rows_depth > 0 && parse->depth == parse->rows_depth)
 		count_row(parse, NULL);
+	if (parse->in_row && parse->at_path && parse->depth == parse->rows_depth + 1)
+	{
+		int			quote = (token->type == JSON_TOKEN_STRING) ? 1 : 0;
+
+		row_take_paths(&parse->maker, value - quote, len + 2 * quote);
+	}
 	if (parse->in_row ? parse->maker.field == FIELD_NONE || !(at_field(parse) || parse->depth == parse->reference_depth)
 		: parse->rows_depth > 0)
 		return;
@@ -386,6 +425,8 @@ parse_page(PageParse *parse, PageReader *reader, const MendedPage *page, const c
 	parse->maker.school_id = reader->school_id;
 	parse->maker.ended_before = reader->ended_before;
 	parse->maker.unwanted = reader->unwanted;
+	parse->maker.paths = reader->paths;
+	parse->maker.npaths = reader->npaths;
 	parse->maker.values = AllocSetContextCreate(CurrentMemoryContext, "minga_roster row", ALLOCSET_DEFAULT_SIZES);
 	initStringInfo(&parse->key_names);
 	reader->rows = reader->without_id = 0;

@@ -32,6 +32,8 @@ typedef struct PageReader
 	char		ended_before[11];	/* a role with an endDate before this day is over */
 	const char *fields;			/* that are asked for of a user, or NULL */
 	uint64		unwanted;		/* fields of a user that are passed over: ROW_FIELD_BIT */
+	const RowPath *paths;		/* to values of a user */
+	int			npaths;
 	char		envelope[NAMEDATALEN];	/* key that held the rows last; "" at the start */
 
 	bool		bare;			/* an object with no rows in it: {}, or a success status alone */

@@ -14,6 +14,7 @@
 #include "oneroster/object_row.h"
 #include "oneroster/row.h"
 #include "oneroster/row_date.h"
+#include "oneroster/row_paths.h"
 #include "oneroster/row_roles.h"
 #include "oneroster/row_values.h"
 
@@ -250,6 +251,8 @@ row_begin(RowMaker *maker)
 	memset(&maker->row, 0, maker->kind <= PAGE_ORGS ? offsetof(PageRow, values) : sizeof(PageRow));
 	maker->row.enabled = true;
 	maker->field = FIELD_NONE;
+	if (maker->npaths > 0)
+		memset(maker->path_values, 0, sizeof(maker->path_values));
 }
 
 /* The values that follow are those of this key. */
@@ -295,7 +298,10 @@ row_end(RowMaker *maker, bool mended)
 	PageRow    *row = &maker->row;
 
 	if (maker->kind == PAGE_USERS)
+	{
 		row_choose_role(maker, mended);
+		row_end_paths(maker);
+	}
 	if (mended)
 	{
 		row->damaged = true;

@@ -10,6 +10,7 @@
 #define FIELD_NONE (-1)			/* a field that is not stored */
 #define LIST_MAX 1000			/* orgs, agents or roles of one user, terms of one class */
 #define OBJECT_COLUMNS_MAX 10
+#define PATHS_MAX 10			/* columns that a path may be mapped to, and userIds */
 
 /* Most rows fit in; more is allocated as such. */
 #ifndef ROW_ARENA_BYTES
@@ -75,6 +76,7 @@ typedef struct PageRow
 	bool		roles_over;		/* roles[] holds none that has not ended */
 	text	   *legacy_id;		/* of OneRoster 1.1, by Infinite Campus; or NULL */
 	char	   *relationships;	/* by Infinite Campus, as JSON; or NULL */
+	RowList		user_ids;		/* the identifiers of userIds, where a path asks for them */
 	ObjectValue values[OBJECT_COLUMNS_MAX];	/* of an object, by column; of users and orgs they are not cleared */
 } PageRow;
 
@@ -122,12 +124,35 @@ typedef struct RowRole
 	bool		over;
 } RowRole;
 
+#define PATH_OF_USER_IDS (-1)
+
+/* Where in a row a value stands (row_paths.c); "" for what the path does not have. */
+typedef struct RowPath
+{
+	int			slot;			/* a RowText, or PATH_OF_USER_IDS */
+	bool		of_list;
+	char	   *field;
+	char	   *key;
+	char	   *value;
+	char	   *member;
+} RowPath;
+
+typedef struct PathValue
+{
+	text	   *found;
+	bool		unclear;		/* two that differ, or no text */
+} PathValue;
+
 typedef struct RowMaker
 {
 	PageKind	kind;
 	const char *school_id;
 	const char *ended_before;
 	uint64		unwanted;		/* fields that are passed over: ROW_FIELD_BIT */
+	const RowPath *paths;
+	int			npaths;
+	const char *path_key;		/* the current field, where a path begins with it; or NULL */
+	PathValue	path_values[PATHS_MAX];
 	MemoryContext values;		/* what the row points to, where the arena is full */
 	int			field;			/* the one whose value is being read */
 	const char *object_field;	/* its name, static, where it is an object's */

@@ -73,6 +73,8 @@ typedef enum UserColumn
 	USER_RELATIONSHIPS,
 	USER_ID_SENT,
 	USER_SMS,
+	USER_USER_IDS,
+	USER_BIRTH_DATE,			/* which comes with demographics, once all is staged */
 	USER_COLUMNS
 } UserColumn;
 
@@ -362,6 +364,7 @@ stage_user(Stage *stage, PageRow *row, bool elsewhere)
 		if (row->id_cleaned)
 			set_column(stage, USER_ID_SENT, Int64GetDatum(row->id_sent));
 		set_list_column(stage, USER_AGENT_IDS, &row->agents);
+		set_list_column(stage, USER_USER_IDS, &row->user_ids);
 		if (row->damaged_field != NULL)
 			set_column(stage, USER_DAMAGED_FIELD, CStringGetTextDatum(row->damaged_field));
 		set_text_column(stage, USER_LEGACY_ID, row->legacy_id);

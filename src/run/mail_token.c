@@ -67,7 +67,7 @@ open_array(void *state, const char *start)
 }
 
 static void
-close_array(void *state)
+close_array(void *state, const char *end)
 {
 	((Fields *) state)->depth--;
 }

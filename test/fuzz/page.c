@@ -85,6 +85,7 @@ take_row(void *taker, PageRow *row)
 	check_list(&row->orgs, NULL);
 	check_list(&row->agents, &nameless);
 	check_list(&row->roles, NULL);
+	check_list(&row->user_ids, NULL);
 	if (date != NULL)
 		check(VARSIZE(date) - VARHDRSZ == ROW_DATE_LEN && row_date_to_utc(VARDATA(date), ROW_DATE_LEN, again) &&
 			  memcmp(again, VARDATA(date), ROW_DATE_LEN) == 0, "a date is of one form");
@@ -150,8 +151,9 @@ scanned_array_start(void *events, const char *start)
 }
 
 static void
-scanned_array_end(void *events)
+scanned_array_end(void *events, const char *end)
 {
+	check(end[-1] == ']', "an array ends where it is said to");
 	note_event(events, ']', "", 0);
 }
 
@@ -265,6 +267,13 @@ occurrences(const uint8_t *data, size_t size, uint8_t character)
 	return count;
 }
 
+static const RowPath paths[] = {
+	{PATH_OF_USER_IDS, true, "userIds", "", "", "identifier"},
+	{ROW_IDENTIFIER, true, "userIds", "type", "a", "identifier"},
+	{ROW_MIDDLE_NAME, false, "metadata", "", "", "b"},
+	{ROW_GRADE, false, "username", "", "", ""},
+};
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -288,6 +297,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	reader.unwanted = (data[0] & 4) != 0 ? 0 : ROW_FIELD_BIT(FIELD_METADATA);
 	if (data[0] & 2)
 		strcpy(reader.envelope, "students");
+	if ((data[0] & 8) != 0 && reader.kind == PAGE_USERS)
+	{
+		reader.paths = paths;
+		reader.npaths = lengthof(paths);
+	}
 	response.len = size - 1;
 	response.body = malloc(size);
 	memcpy(response.body, data + 1, size - 1);

@@ -115,7 +115,7 @@ SQL
 		"SELECT roster_sync('mesa-high')",
 		"SELECT roster_decide('mesa-high', 'new-1', 'new person')");
 	$roster->sql("SELECT roster_configure('mesa-high', classes => true, contacts => true, birth_dates => true, "
-		  . "class_grades => '9,10,11,12')");
+		  . "class_grades => '9,10,11,12'), roster_map_column('mesa-high', 'preferred_name', 'metadata.nickname')");
 	foreach my $day (1 .. 3)
 	{
 		play($server, $day);

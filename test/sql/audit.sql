@@ -30,6 +30,7 @@ INSERT INTO calls (function, call) VALUES
     ('roster_rotate_key', $$roster_rotate_key()$$),
     ('roster_toggle', $$roster_toggle('audited', 'student', archive => true)$$),
     ('roster_set_column_owner', $$roster_set_column_owner('audited', 'phone', 'local')$$),
+    ('roster_map_column', $$roster_map_column('audited', 'phone', 'metadata.value')$$),
     ('roster_notify', $$roster_notify('audited', 'value@x.example')$$),
     ('roster_remove_recipient', $$roster_remove_recipient('audited', 'value@x.example')$$),
     ('roster_import_links', $$roster_import_links('audited', '{"site": "audited", "school_id": "value", "links": [],

@@ -68,7 +68,8 @@ LANGUAGE sql AS $$
         connection => stage_needle.connection);
     UPDATE staged_users s SET preferred_name = 'needle', date_last_modified = 'needle', org_ids = '{needle}',
         legacy_id = 'needle-legacy', relationships = '[{"id": "needle-mother", "type": "needle"}]',
-        damaged_field = 'needle', roles = '{needle}', status = NULL
+        damaged_field = 'needle', roles = '{needle}', sms = 'needle', user_ids = '{needle}', birth_date = 'needle',
+        status = NULL
     WHERE s.sourced_id = stage_needle.sourced_id AND s.connection = stage_needle.connection
 $$;
 SELECT stage('needle-mother', 'guardian', 'needle', 'needle'), stage('g1', 'guardian', 'Gus', 'Day'),

@@ -64,7 +64,7 @@ sub as_staged
 		date_last_modified => $row->{dateLastModified}, org_ids => undef,
 		agent_ids => @agents && !$is_contact ? \@agents : undef,
 		outcome => undef, roles => undef, damaged_field => undef, legacy_id => undef, relationships => undef,
-		sms => undef };
+		sms => undef, user_ids => undef, birth_date => undef };
 }
 
 sub staged

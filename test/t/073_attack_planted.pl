@@ -208,7 +208,8 @@ sub everything
 	  . "true, archive => true)) t (count)");
 	call('manager', "SELECT (${m}configure('$connection', guard_percent => 100, guard_floor => 1000, parent_contact "
 	  . "=> true, season_dates => 'empty')).connection");
-	call('manager', "SELECT ${m}set_column_owner('$connection', 'grade', 'sis unless edited')");
+	call('manager', "SELECT ${m}set_column_owner('$connection', 'grade', 'sis unless edited'), "
+	  . "${m}map_column('$connection', 'identifier', 'userIds[type=LocalID].identifier')");
 	like(call('operator', "SELECT pg_catalog.bool_and(ok) FROM ${m}test_connection('$connection')"), qr/^t$/,
 	  "$where: the connection test");
 	succeeds('operator', "SELECT state FROM ${m}fetch('$connection')", 'a fetch');

@@ -91,6 +91,7 @@ SQL
 my %value = (connection => "'mesa'", run => newest(), relation => "'public.people'", email => "'x\@evil.example'",
 	secret => "'planted'", sealed => "'planted'", name => "'mesa'", sourced_id => "'s'", site => "'mesa'",
 	decision => "'ignore'", role => "'may_all'", level => "'owner'", district => "'mesa'",
+	path => "'metadata.hush'",
 	column_name => "'phone'", owner => "'roster'", links => "'{}'",
 	at => 'now()', since => 'now()', until => 'now()');
 my @calls;
@@ -693,6 +694,8 @@ my @recorded = (
 	[ 'roster_disable|audited||{}', q{SELECT minga_roster.roster_disable('audited')} ],
 	[ 'roster_set_column_owner|audited||{column_name,owner}',
 	q{SELECT minga_roster.roster_set_column_owner('audited', 'phone', 'local')} ],
+	[ 'roster_map_column|audited||{column_name,path}',
+	q{SELECT minga_roster.roster_map_column('audited', 'phone', 'metadata.hush')} ],
 	[ 'roster_decide|audited||{sourced_id,decision}',
 	q{SELECT minga_roster.roster_decide('audited', 'hush-id', 'undecided')} ],
 	[ 'roster_disconnect|audited||{}', q{SELECT minga_roster.roster_disconnect('audited')} ]);
