@@ -158,6 +158,23 @@ RETURN CASE WHEN map ? name THEN format('p.%I::pg_catalog.text', map ->> name) E
 COMMENT ON FUNCTION minga_roster_internal.value_terms(jsonb, text) IS
 'The value of p in a column of the contract, as text; NULL if the relation does not have the column.';
 
+CREATE FUNCTION minga_roster_internal.word_terms(relation regclass, attribute text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    -- The cast of an enum to text is not immutable, because labels may be renamed. Citus takes no such cast where it
+    -- decides which rows are updated; and comparing a few labels costs no more than looking one up.
+    SELECT CASE count(*) WHEN 0 THEN format('p.%I::pg_catalog.text', word_terms.attribute)
+        ELSE minga_roster_internal.fill_template('CASE p.{attribute:I}::{type} {words} END',
+            'attribute', word_terms.attribute,
+            'type', minga_roster_internal.column_type(word_terms.relation, word_terms.attribute),
+            'words', string_agg(format('WHEN %L THEN %L', e.enumlabel, e.enumlabel), ' ' ORDER BY e.enumsortorder)) END
+    FROM pg_attribute a
+    JOIN pg_enum e ON e.enumtypid = minga_roster_internal.base_type(a.atttypid)
+    WHERE a.attrelid = word_terms.relation AND a.attname = word_terms.attribute
+$$;
+COMMENT ON FUNCTION minga_roster_internal.word_terms(regclass, text) IS
+'The word of p in a column for roles or a status, as text: of a text, a boolean or an enum, by an immutable '
+    'expression.';
+
 -- Expressions: roles
 
 CREATE FUNCTION minga_roster_internal.role_terms(relation regclass, word text) RETURNS text
@@ -233,7 +250,7 @@ COMMENT ON FUNCTION minga_roster_internal.protection_terms(text, text) IS
 -- Expressions: the archive
 
 CREATE FUNCTION minga_roster_internal.archive_terms(relation regclass, OUT archived text, OUT archived_at text,
-    OUT status text, OUT hashed text, OUT unchanged text, OUT as_archived text, OUT as_restored text,
+    OUT status text, OUT hashed text, OUT before text, OUT unchanged text, OUT as_archived text, OUT as_restored text,
     OUT as_created text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -251,30 +268,30 @@ BEGIN
         archived_at := format('p.%I', attribute);
         status := 'NULL::pg_catalog.text';
         hashed := format('pg_catalog.date_part(''epoch'', p.%I)', attribute);
+        before := '(w.before ->> ''archived_at'')::pg_catalog.timestamptz';
+        unchanged := archived_at;
         as_archived := 'coalesce((w.after ->> ''archived_at'')::pg_catalog.timestamptz, $2::pg_catalog.timestamptz)';
-        as_restored := 'NULL';
+        as_restored := 'NULL::pg_catalog.timestamptz';
     ELSE
         type := minga_roster_internal.column_type(relation, attribute);
-        archived := format('(p.%I::pg_catalog.text = %L) IS TRUE', attribute, archived_word);
+        status := minga_roster_internal.word_terms(relation, attribute);
+        archived := format('(%s = %L) IS TRUE', status, archived_word);
         archived_at := 'NULL::pg_catalog.timestamptz';
-        status := format('p.%I::pg_catalog.text', attribute);
         hashed := status;
+        before := 'w.before ->> ''archived_at''';
+        unchanged := status;
         as_archived := format('coalesce(w.after ->> ''archived_at'', %L)::%s', archived_word, type);
         as_restored := format('(w.after ->> ''archived_at'')::%s', type);
         as_created := format('%L::%s', active_word, type);
     END IF;
-    unchanged := minga_roster_internal.fill_template($template$
-        (NOT w.before ? 'archived_at'
-            OR p.{attribute:I}::{type} IS NOT DISTINCT FROM (w.before ->> 'archived_at')::{type})
-        $template$,
-        'attribute', attribute,
-        'type', CASE WHEN archived_word IS NULL THEN 'pg_catalog.timestamptz' ELSE 'pg_catalog.text' END);
+    unchanged := format('(NOT w.before ? ''archived_at'' OR %s IS NOT DISTINCT FROM w.archived_before)', unchanged);
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.archive_terms(regclass) IS
 'Expressions for the archive of a relation, which has a time or a status column: whether p is archived; its time and '
-    'its status, one of them NULL; what stands for it in a hash; whether it is as w has it in before; and what an '
-    'archive, a restore and a create write. as_created is NULL for a time.';
+    'its status, one of them NULL; what stands for it in a hash; what w has of it in before, and whether p is as that '
+    'says, once due_writes has it as archived_before; and what an archive, a restore and a create write. as_created is '
+    'NULL for a time.';
 
 CREATE FUNCTION minga_roster_internal.people_terms(relation regclass, OUT map jsonb, OUT people text, OUT of_site text,
     OUT person_id text, OUT role_word text, OUT role text, OUT managed text, OUT protection text, OUT "values" text[],
@@ -285,7 +302,7 @@ BEGIN
     people := relation::text;
     of_site := minga_roster_internal.equal_terms(relation, map ->> 'site', '$1');
     person_id := minga_roster_internal.value_terms(map, 'person_id');
-    role_word := minga_roster_internal.value_terms(map, 'role');
+    role_word := minga_roster_internal.word_terms(relation, map ->> 'role');
     role := minga_roster_internal.role_terms(relation, role_word);
     managed := CASE WHEN map ? 'roster_managed' THEN format('coalesce(p.%I, true)', map ->> 'roster_managed')
         ELSE 'true' END;
@@ -465,7 +482,8 @@ COMMENT ON FUNCTION minga_roster_internal.write_terms(text) IS
 CREATE FUNCTION minga_roster_internal.now_terms(relation regclass, name text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT CASE name WHEN 'role' THEN
-            minga_roster_internal.role_terms(r.relation, minga_roster_internal.value_terms(r.columns, name))
+            minga_roster_internal.role_terms(r.relation,
+                minga_roster_internal.word_terms(r.relation, r.columns ->> 'role'))
         ELSE minga_roster_internal.value_terms(r.columns, name) END
     FROM minga_roster.people_relations r
     WHERE r.relation = now_terms.relation
@@ -484,6 +502,35 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION minga_roster_internal.sent_terms(regclass, text) IS
 'The value in w.after for a column of the contract, of the column''s type.';
+
+CREATE FUNCTION minga_roster_internal.due_writes(relation regclass, kind text, written text[]) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    archive record := minga_roster_internal.archive_terms(relation);
+BEGIN
+    -- A planner pulls this up. Citus does not: it sends the rows to the nodes, and in what it runs there it takes no
+    -- cast that is not immutable.
+    RETURN minga_roster_internal.fill_template($template$
+        (
+            SELECT {columns}
+            FROM pg_temp.plan_writes w
+            WHERE {of_writes}
+        ) w
+        $template$,
+        'columns', concat_ws(', ', 'w.change', 'w.person_id', 'w.before', 'w.after',
+            archive.before || ' AS archived_before',
+            CASE kind
+                WHEN 'archive' THEN archive.as_archived || ' AS sent_archived_at'
+                WHEN 'restore' THEN archive.as_restored || ' AS sent_archived_at'
+            END,
+            (SELECT string_agg(format('%s AS %I', minga_roster_internal.sent_terms(relation, c), 'sent_' || c), ', '
+                ORDER BY c)
+            FROM unnest(written) c)),
+        'of_writes', minga_roster_internal.write_terms(kind));
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.due_writes(regclass, text, text[]) IS
+'The writes of this kind to carry out, as w, with what is sent to the written columns in the types of these.';
 
 CREATE FUNCTION minga_roster_internal.fits_terms(relation regclass, kind text, compared text[]) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -512,16 +559,14 @@ RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     terms record := minga_roster_internal.people_terms(relation);
-    archive record := minga_roster_internal.archive_terms(relation);
 BEGIN
     RETURN minga_roster_internal.fill_template($template$
         WITH hit AS (
             UPDATE {people} p
             SET {assignments}
-            FROM pg_temp.plan_writes w
+            FROM {writes}
             WHERE {of_site}
                 AND {of_person}
-                AND {of_writes}
                 AND {fits}
             RETURNING w.change
         )
@@ -529,23 +574,21 @@ BEGIN
         $template$,
         'people', terms.people,
         'assignments', concat_ws(', ',
-            CASE kind
-                WHEN 'archive' THEN format('%I = %s', terms.map ->> 'archived_at', archive.as_archived)
-                WHEN 'restore' THEN format('%I = %s', terms.map ->> 'archived_at', archive.as_restored)
-            END,
+            CASE WHEN kind IN ('archive', 'restore') THEN
+                format('%I = w.sent_archived_at', terms.map ->> 'archived_at') END,
             (SELECT string_agg(
                 minga_roster_internal.fill_template(
-                    '{attribute:I} = CASE WHEN w.after ? {name:L} THEN {sent} ELSE p.{attribute:I} END',
+                    '{attribute:I} = CASE WHEN w.after ? {name:L} THEN w.{sent:I} ELSE p.{attribute:I} END',
                     'attribute', terms.map ->> c,
                     'name', c,
-                    'sent', minga_roster_internal.sent_terms(relation, c)),
+                    'sent', 'sent_' || c),
                 ', ' ORDER BY c)
             FROM unnest(written) c),
             CASE WHEN terms.map ? 'updated_at' THEN
                 format('%I = $2::pg_catalog.timestamptz', terms.map ->> 'updated_at') END),
         'of_site', terms.of_site,
+        'writes', minga_roster_internal.due_writes(relation, kind, written),
         'of_person', minga_roster_internal.equal_terms(relation, terms.map ->> 'person_id', 'w.person_id'),
-        'of_writes', minga_roster_internal.write_terms(kind),
         'fits', fits);
 END
 $$;
@@ -554,13 +597,54 @@ COMMENT ON FUNCTION minga_roster_internal.update_statement(regclass, text, text[
 
 CREATE FUNCTION minga_roster_internal.keeps_ids(relation regclass) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT c.relkind = 'r' AND NOT c.relhasrules
-        AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal)
+    SELECT c.relkind IN ('r', 'p') AND NOT c.relhasrules
+        AND NOT EXISTS (
+            SELECT FROM (
+                SELECT c.oid
+                UNION ALL
+                SELECT t.relid FROM pg_partition_tree(c.oid) t
+            ) t (oid)
+            JOIN pg_class k ON k.oid = t.oid
+            WHERE k.relkind = 'f'
+                -- 4: of an INSERT
+                OR EXISTS (SELECT FROM pg_trigger g
+                    WHERE g.tgrelid = k.oid AND NOT g.tgisinternal AND g.tgtype & 4 <> 0))
     FROM pg_class c
     WHERE c.oid = relation
 $$;
 COMMENT ON FUNCTION minga_roster_internal.keeps_ids(regclass) IS
-'Whether new people have the ids that they are written with: in a table whose owner has given it no trigger or rule.';
+'Whether new people have the ids that they are written with: in a table, partitioned or not, whose owner has given '
+    'neither it nor a partition a rule or a trigger of inserts, and none of whose partitions is a foreign table.';
+
+CREATE FUNCTION minga_roster_internal.is_distributed(relation regclass) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    answer boolean := false;
+BEGIN
+    IF to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL THEN
+        EXECUTE 'SELECT EXISTS (SELECT FROM pg_catalog.pg_dist_partition d WHERE d.logicalrelid = $1)'
+        INTO answer USING relation;
+    END IF;
+    RETURN answer;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.is_distributed(regclass) IS
+'Whether the rows of a table are on the nodes of Citus.';
+
+CREATE FUNCTION minga_roster_internal.two_phase_statement(relation regclass) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT minga_roster_internal.fill_template(
+        'INSERT INTO {people} ({site:I}) SELECT ($1)::{type} FROM pg_temp.plan_writes w WHERE false',
+        'people', relation::text,
+        'site', r.columns ->> 'site',
+        'type', minga_roster_internal.column_type(r.relation, r.columns ->> 'site'))
+    FROM minga_roster.people_relations r
+    WHERE r.relation = two_phase_statement.relation
+$$;
+COMMENT ON FUNCTION minga_roster_internal.two_phase_statement(regclass) IS
+'Inserts no one, and makes Citus end the transaction in two phases. Of a transaction that only updates people on one '
+    'node Citus would commit these first, and a crash between the two commits would leave people changed by a run '
+    'that knows nothing of it.';
 
 CREATE FUNCTION minga_roster_internal.insert_statement(relation regclass, written text[]) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -632,7 +716,7 @@ COMMENT ON FUNCTION minga_roster_internal.insert_statement(regclass, text[]) IS
 CREATE FUNCTION minga_roster_internal.has_person_index(relation regclass) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     -- The nodes of Citus cannot look up rows of a temporary table one by one.
-    SELECT NOT EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'citus') AND EXISTS (
+    SELECT NOT minga_roster_internal.is_distributed(relation) AND EXISTS (
         SELECT FROM pg_index i
         JOIN minga_roster.people_relations r ON r.relation = i.indrelid
         JOIN pg_attribute p ON p.attrelid = i.indrelid AND p.attname = r.columns ->> 'person_id'
@@ -671,7 +755,6 @@ BEGIN
             CASE WHEN {differs} THEN pg_catalog.jsonb_build_object({now}) END
         FROM {join}
         WHERE {of_site}
-            AND {of_writes}
         $template$,
         'person_id', terms.person_id,
         'hash', terms.hash,
@@ -680,16 +763,16 @@ BEGIN
         'differs', coalesce(differs, 'false'),
         'now', coalesce(now, ''),
         'join', CASE WHEN one_by_one THEN minga_roster_internal.fill_template(
-                'pg_temp.plan_writes w CROSS JOIN LATERAL (SELECT p.* FROM {people} p WHERE {of_site} AND {of_person} '
-                'OFFSET 0) p',
+                '{writes} CROSS JOIN LATERAL (SELECT p.* FROM {people} p WHERE {of_site} AND {of_person} OFFSET 0) p',
+                'writes', minga_roster_internal.due_writes(relation, kind, NULL),
                 'people', terms.people,
                 'of_site', terms.of_site,
                 'of_person', of_person)
-            ELSE minga_roster_internal.fill_template('{people} p JOIN pg_temp.plan_writes w ON {of_person}',
+            ELSE minga_roster_internal.fill_template('{people} p JOIN {writes} ON {of_person}',
                 'people', terms.people,
+                'writes', minga_roster_internal.due_writes(relation, kind, NULL),
                 'of_person', of_person) END,
-        'of_site', terms.of_site,
-        'of_writes', minga_roster_internal.write_terms(kind));
+        'of_site', terms.of_site);
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.written_query(regclass, text, text[], text, boolean) IS
@@ -840,8 +923,14 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT string_agg(format('%s%s AS k%s', u.expression, u."collation", u.nth), ', ' ORDER BY u.nth),
         string_agg(format('k%s', u.nth), ', ' ORDER BY u.nth),
         CASE WHEN (index).nulls_equal
-            -- Rows as a whole are equal if both have NULL.
-            THEN 'q."minga_roster keys" OPERATOR(pg_catalog.=) k."minga_roster keys"'
+            -- Rows as a whole are equal if both have NULL. As columns of a subquery Citus would not take them.
+            THEN minga_roster_internal.fill_template($template$
+                pg_catalog.hash_record_extended(ROW({of_q}), 0)
+                        OPERATOR(pg_catalog.=) pg_catalog.hash_record_extended(ROW({of_k}), 0)
+                    AND pg_catalog.record_eq(ROW({of_q}), ROW({of_k}))
+                $template$,
+                'of_q', string_agg('q.k' || u.nth, ', ' ORDER BY u.nth),
+                'of_k', string_agg('k.k' || u.nth, ', ' ORDER BY u.nth))
             ELSE string_agg(format('q.k%s %s k.k%s', u.nth, u.operator, u.nth), ' AND ' ORDER BY u.nth) END,
         CASE WHEN (index).nulls_equal THEN 'true'
             ELSE string_agg(format('k%s IS NOT NULL', u.nth), ' AND ' ORDER BY u.nth) END
@@ -942,22 +1031,15 @@ DECLARE
 BEGIN
     RETURN minga_roster_internal.fill_template($template$
         SELECT k.label, $2, pg_catalog.min(q."minga_roster person")
-        FROM (
-            SELECT label, person_id, {names}, ROW({names}) AS "minga_roster keys"
-            FROM pg_temp.plan_index_keys
-        ) k
+        FROM pg_temp.plan_index_keys k
         JOIN (
-            SELECT r.*, ROW({names}) AS "minga_roster keys"
-            FROM (
-                SELECT {person_id} AS "minga_roster person", {keys}
-                FROM {people} p
-                WHERE {predicate} AND {of_site}
-            ) r
+            SELECT {person_id} AS "minga_roster person", {keys}
+            FROM {people} p
+            WHERE {predicate} AND {of_site}
         ) q ON {equal}
         WHERE q."minga_roster person" IS DISTINCT FROM k.person_id
         GROUP BY k.label
         $template$,
-        'names', keys.names,
         'person_id', terms.person_id,
         'keys', keys.keys,
         'people', terms.people,
