@@ -1128,6 +1128,29 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.probe_statements(regclass) IS
 'An EXPLAIN for each right that a sync needs (SELECT, INSERT, UPDATE), over all columns that it reads or writes.';
 
+CREATE FUNCTION minga_roster_internal.site_partitions(relation regclass, attribute text) RETURNS SETOF regclass
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    WITH RECURSIVE parts (relation) AS (
+        SELECT site_partitions.relation::oid
+        UNION ALL
+        SELECT i.inhrelid
+        FROM parts p
+        JOIN pg_partitioned_table k ON k.partrelid = p.relation AND k.partnatts = 1
+        JOIN pg_attribute a ON a.attrelid = k.partrelid AND a.attnum = k.partattrs[0]
+            AND a.attname = site_partitions.attribute
+        JOIN pg_inherits i ON i.inhparent = k.partrelid
+    )
+    SELECT p.relation
+    FROM parts p
+    WHERE NOT EXISTS (
+        SELECT FROM pg_partitioned_table k
+        JOIN pg_attribute a ON a.attrelid = k.partrelid AND a.attnum = k.partattrs[0]
+        WHERE k.partrelid = p.relation AND k.partnatts = 1 AND a.attname = site_partitions.attribute)
+$$;
+COMMENT ON FUNCTION minga_roster_internal.site_partitions(regclass, text) IS
+'The partitions into which the site alone divides a relation; they may be divided once more by other columns. The '
+    'relation itself where the site divides nothing.';
+
 CREATE FUNCTION minga_roster_internal.partition_query(relation regclass) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT minga_roster_internal.fill_template($template$
@@ -1137,14 +1160,13 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
         'type', minga_roster_internal.column_type(r.relation, r.columns ->> 'site'),
         'site', r.columns ->> 'site',
         'bounds', coalesce(
-            (SELECT string_agg(format('(%s)', coalesce(pg_get_partition_constraintdef(t.relid), 'true')), ' OR ')
-            FROM pg_partition_tree(r.relation) t
-            WHERE t.isleaf AND t.relid <> r.relation), 'false'))
+            (SELECT string_agg(format('(%s)', coalesce(pg_get_partition_constraintdef(t), 'true')), ' OR ')
+            FROM minga_roster_internal.site_partitions(r.relation, r.columns ->> 'site') t), 'false'))
     FROM minga_roster.people_relations r
     WHERE r.relation = partition_query.relation
 $$;
 COMMENT ON FUNCTION minga_roster_internal.partition_query(regclass) IS
-'One row if a partition takes people of the site, in a relation that is partitioned by the site alone.';
+'One row if a partition takes people of the site, as far as the site decides it.';
 
 CREATE FUNCTION minga_roster_internal.word_query(type text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
