@@ -58,60 +58,6 @@ COMMENT ON FUNCTION minga_roster_internal.lacking_rights(regclass, text) IS
 'Which role lacks a right (SELECT, INSERT, UPDATE; for an INSERT also USAGE on sequences of defaults) on the relation '
 'or on what is below a view.';
 
-CREATE FUNCTION minga_roster_internal.citus_obstacles(relation regclass, OUT code text, OUT message text,
-    OUT detail text, OUT hint text) RETURNS SETOF record
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    distributed text;
-    owner name;
-    has_other_nodes boolean;
-BEGIN
-    IF to_regclass('pg_catalog.pg_dist_partition') IS NULL THEN
-        RETURN;
-    END IF;
-    WITH RECURSIVE below (relation) AS (
-        SELECT c.oid FROM pg_class c WHERE c.oid = citus_obstacles.relation AND c.relkind = 'v'
-        UNION
-        SELECT d.refobjid
-        FROM below b
-        JOIN pg_rewrite w ON w.ev_class = b.relation AND w.ev_type = '1'
-        JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid
-            AND d.refclassid = 'pg_class'::regclass
-    )
-    SELECT min(b.relation::regclass::text) INTO distributed
-    FROM below b WHERE minga_roster_internal.is_distributed(b.relation);
-    IF distributed IS NOT NULL THEN
-        code := '0A000';
-        message := format('view "%s" shows the distributed table "%s"', relation, distributed);
-        detail := 'Citus does not write through a view.';
-        hint := format('Attach the table itself, and map the columns that have other names: SELECT '
-            'minga_roster.roster_attach_people(%L, columns => ''{"given_name": "first_name"}'').', distributed);
-        RETURN NEXT;
-        RETURN;
-    END IF;
-    SELECT r.rolname INTO owner
-    FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner
-    WHERE c.oid = relation AND NOT r.rolcanlogin AND minga_roster_internal.is_distributed(relation);
-    IF owner IS NOT NULL THEN
-        EXECUTE 'SELECT EXISTS (SELECT FROM pg_catalog.pg_dist_node n WHERE n.isactive AND n.shouldhaveshards '
-            'AND n.groupid <> (SELECT l.groupid FROM pg_catalog.pg_dist_local_group l))'
-        INTO has_other_nodes;
-    END IF;
-    IF has_other_nodes THEN
-        code := '28000';
-        message := format('owner "%s" of the distributed table "%s" cannot log in', owner, relation);
-        detail := 'A sync reads and writes the relation with its owner''s rights, and Citus logs in on its nodes as '
-            'that role.';
-        hint := format('ALTER ROLE %I LOGIN. Let the coordinator log in as that role on each node (pg_hba.conf there, '
-            'pg_dist_authinfo or .pgpass here).', owner);
-        RETURN NEXT;
-    END IF;
-END
-$$;
-COMMENT ON FUNCTION minga_roster_internal.citus_obstacles(regclass) IS
-'What would stop a sync at people that Citus distributes: a view above them (0A000), or an owner that cannot log in on '
-    'other nodes (28000).';
-
 CREATE FUNCTION minga_roster_internal.people_obstacles(relation regclass, OUT code text, OUT message text,
     OUT detail text,
     OUT hint text) RETURNS SETOF record
@@ -129,10 +75,6 @@ BEGIN
         detail := 'It was dropped after it was attached.';
         hint := 'Restore it, or attach another one with roster_attach_people and roster_configure.';
         RETURN NEXT;
-        RETURN;
-    END IF;
-    RETURN QUERY SELECT o.code, o.message, o.detail, o.hint FROM minga_roster_internal.citus_obstacles(relation) o;
-    IF FOUND THEN
         RETURN;
     END IF;
     FOR probe IN
@@ -191,8 +133,8 @@ END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.people_obstacles(regclass) IS
 'What would stop a sync at an attached relation, without writing to it: rights of the owner '
-'(42501), rules (0A000), a missing replica identity in a publication of updates (55000), no partition (23514), a view '
-'or a role that Citus does not take, and any other error of its statements.';
+'(42501), rules (0A000), a missing replica identity in a publication of updates (55000), no partition (23514), and any '
+'other error of its statements.';
 
 CREATE FUNCTION minga_roster_internal.tell_obstacles(relation regclass) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$

@@ -616,21 +616,6 @@ COMMENT ON FUNCTION minga_roster_internal.keeps_ids(regclass) IS
 'Whether new people have the ids that they are written with: in a table, partitioned or not, whose owner has given '
     'neither it nor a partition a rule or a trigger of inserts, and none of whose partitions is a foreign table.';
 
-CREATE FUNCTION minga_roster_internal.is_distributed(relation regclass) RETURNS boolean
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    answer boolean := false;
-BEGIN
-    IF to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL THEN
-        EXECUTE 'SELECT EXISTS (SELECT FROM pg_catalog.pg_dist_partition d WHERE d.logicalrelid = $1)'
-        INTO answer USING relation;
-    END IF;
-    RETURN answer;
-END
-$$;
-COMMENT ON FUNCTION minga_roster_internal.is_distributed(regclass) IS
-'Whether the rows of a table are on the nodes of Citus.';
-
 CREATE FUNCTION minga_roster_internal.two_phase_statement(relation regclass) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT minga_roster_internal.fill_template(

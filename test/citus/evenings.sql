@@ -119,7 +119,7 @@ ALTER ROLE regress_people_owner NOLOGIN;
 SELECT expect(
     error_of($$SELECT roster_attach_people('shaped', '{"site": "tenant", "person_id": "id", "role": "kind",
         "given_name": "first_name", "family_name": "last_name", "archived_at": "deleted_at"}')$$),
-    '28000 owner "regress_people_owner" of the distributed table "school.shaped" cannot log in');
+    '42501 owner "regress_people_owner" of the distributed table "school.shaped" cannot log in');
 ALTER ROLE regress_people_owner LOGIN;
 DROP TABLE shaped;
 
