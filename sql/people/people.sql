@@ -245,8 +245,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.check_distributed(regclass) IS
-'With Citus: 0A000 for a view above a distributed table, and 42501 for a distributed table whose owner cannot log in on '
-    'other nodes.';
+'With Citus: 0A000 for a view above a distributed table, and 42501 for a distributed table whose owner cannot log in '
+    'on other nodes.';
 
 CREATE FUNCTION minga_roster_internal.given_words(roles jsonb, OUT role text, OUT word jsonb, OUT "position" bigint)
 RETURNS SETOF record
@@ -537,7 +537,8 @@ COMMENT ON FUNCTION roster_attach_people(regclass, jsonb, jsonb, jsonb) IS
     'name no family, and says where a publication or missing partitions would stop a sync. 42P16 names everything '
     'that is missing or unfit; 42809 for what is no table or updatable view, or belongs to an extension or the '
     'system; 42501 unless the caller owns the relation or is superuser, and where its owner is a superuser, may not '
-    'use its schema, or may not read and write the relation; 0A000 where a rule rewrites what a sync writes.';
+    'use its schema, or may not read and write the relation; 0A000 where a rule rewrites what a sync writes, and for a '
+    'view of a table that Citus distributes.';
 
 CREATE FUNCTION minga_roster_internal.known_roles() RETURNS SETOF text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
