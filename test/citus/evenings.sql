@@ -55,7 +55,7 @@ CREATE FUNCTION counts_of(wanted bigint) RETURNS text LANGUAGE sql AS $$
 $$;
 -- A run of each school, each in a transaction of its own, and how it ended. of_north is the earlier run that it is
 -- about; that of the other school is the one after it.
-CREATE PROCEDURE both(kind text, of_north bigint DEFAULT NULL, expected text DEFAULT NULL) LANGUAGE plpgsql AS $$
+CREATE PROCEDURE each_school(kind text, of_north bigint DEFAULT NULL, expected text DEFAULT NULL) LANGUAGE plpgsql AS $$
 DECLARE
     north bigint;
     second bigint;
@@ -99,7 +99,7 @@ CREATE FUNCTION newest(connection text DEFAULT 'north') RETURNS bigint LANGUAGE 
 $$;
 
 SELECT connect('second', 'north-plain');
-SELECT FROM roster_configure(c, guard_percent => 100, guard_floor => 1000) FROM unnest(ARRAY['north', 'second']) c;
+SELECT FROM unnest(ARRAY['north', 'second']) c, roster_configure(c, guard_percent => 100, guard_floor => 1000);
 
 -- What a view and an owner without login run into is told when they are attached.
 ALTER ROLE regress_people_owner LOGIN;
@@ -164,10 +164,10 @@ BEGIN
     FROM generate_series(1, 40) n;
     PERFORM stage('t' || n, 'teacher', 'Tess' || n, 'Day' || n, email => 'tess' || n || '@north.example')
     FROM generate_series(1, 5) n;
-    CALL both('preview');
-    CALL both('sync');
-    CALL both('sync', NULL, 'sync: 0 created 0 linked 0 updated 0 restored 0 archived 0 held 45 unchanged 0 conflicts '
-        '0 rejects');
+    CALL each_school('preview');
+    CALL each_school('sync');
+    CALL each_school('sync', NULL, 'sync: 0 created 0 linked 0 updated 0 restored 0 archived 0 held 45 unchanged '
+        '0 conflicts 0 rejects');
 
     -- Updates alone: the coordinator has written down the transaction that a node prepared.
     PERFORM toggle(auto_update => true, archive => true);
@@ -175,11 +175,11 @@ BEGIN
         email => 'sam.' || n || '@north.example', grade => '6')
     FROM generate_series(1, 10) n;
     PERFORM stage('t1', 'administrator', 'Tess1', 'Day1', email => 'tess1@north.example');
-    CALL both('sync', NULL, 'sync: 0 created 0 linked 11 updated 0 restored 0 archived 0 held 34 unchanged 0 conflicts '
-        '0 rejects');
+    CALL each_school('sync', NULL, 'sync: 0 created 0 linked 11 updated 0 restored 0 archived 0 held 34 unchanged '
+        '0 conflicts 0 rejects');
     PERFORM fail_unless((SELECT count(*) > 0 FROM pg_dist_transaction), 'a run that only updates ends in two phases');
-    CALL both('undo', newest());
-    CALL both('sync');
+    CALL each_school('undo', newest());
+    CALL each_school('sync');
 
     -- All that a night can bring.
     PERFORM unstage('s11', 's12', 't2');
@@ -189,24 +189,24 @@ BEGIN
         stage('n2', 'student', 'New2', 'Day', identifier => '102', email => 'sam16@north.example', grade => '5'),
         stage('n3', 'student', 'New3', 'Day', identifier => '103', email => 'new3@north.example', grade => '13'),
         stage('n4', 'teacher', 'New4', 'Doe'), stage('n5', 'teacher', 'New5', 'Doe');
-    CALL both('preview');
-    CALL both('apply', newest());
-    CALL both('sync');
-    CALL both('sync');
+    CALL each_school('preview');
+    CALL each_school('apply', newest());
+    CALL each_school('sync');
+    CALL each_school('sync');
     PERFORM stage('s11', 'student', 'Sam11', 'Night', identifier => '11', email => 'sam11@north.example', grade => '5');
-    CALL both('sync');
-    CALL both('undo', newest());
+    CALL each_school('sync');
+    CALL each_school('undo', newest());
 END
 $$;
 CALL evenings('spread', 'gathered');
 CALL evenings('accounts_spread', 'accounts_gathered');
 
 -- Leavers who are held, and approved.
-SELECT FROM roster_configure(c, guard_percent => 10, guard_floor => 5) FROM unnest(ARRAY['north', 'second']) c;
+SELECT FROM unnest(ARRAY['north', 'second']) c, roster_configure(c, guard_percent => 10, guard_floor => 5);
 SELECT FROM unstage(VARIADIC ARRAY(SELECT 's' || n FROM generate_series(20, 40) n));
-CALL both('sync');
-CALL both('approve', newest());
-CALL both('sync');
+CALL each_school('sync');
+CALL each_school('approve', newest());
+CALL each_school('sync');
 SELECT fail_unless(NOT EXISTS (SELECT FROM run_command_on_workers('SELECT count(*) FROM pg_prepared_xacts') r
     WHERE r.result <> '0'), 'no node has a prepared transaction left');
 SELECT 'People with Citus: all evenings as on a plain table';

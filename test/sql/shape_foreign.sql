@@ -78,11 +78,11 @@ SELECT FROM run_merge();
 SELECT did();
 
 -- a partition that is a foreign table may do what it likes with new people
-CREATE TABLE both (LIKE people INCLUDING DEFAULTS) PARTITION BY LIST (site);
-CREATE TABLE both_here PARTITION OF both DEFAULT;
-SELECT keeps_ids('both');
-CREATE FOREIGN TABLE both_elsewhere PARTITION OF both FOR VALUES IN ('north') SERVER elsewhere;
-SELECT keeps_ids('both');
+CREATE TABLE mixed (LIKE people INCLUDING DEFAULTS) PARTITION BY LIST (site);
+CREATE TABLE mixed_here PARTITION OF mixed DEFAULT;
+SELECT keeps_ids('mixed');
+CREATE FOREIGN TABLE mixed_elsewhere PARTITION OF mixed FOR VALUES IN ('north') SERVER elsewhere;
+SELECT keeps_ids('mixed');
 
 -- the other server does not answer: the run fails, and tells it
 DELETE FROM staged_users WHERE connection = 'north' AND sourced_id > 's3';
