@@ -161,12 +161,15 @@ COMMENT ON FUNCTION minga_roster_internal.value_terms(jsonb, text) IS
 CREATE FUNCTION minga_roster_internal.word_terms(relation regclass, attribute text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     -- The cast of an enum to text is not immutable, because labels may be renamed. Citus takes no such cast where it
-    -- decides which rows are updated; and comparing a few labels costs no more than looking one up.
+    -- decides which rows are updated; and comparing a few labels costs no more than looking one up. (CASE column WHEN
+    -- would reach its nodes as CASE column WHEN NULL.)
     SELECT CASE count(*) WHEN 0 THEN format('p.%I::pg_catalog.text', word_terms.attribute)
-        ELSE minga_roster_internal.fill_template('CASE p.{attribute:I}::{type} {words} END',
-            'attribute', word_terms.attribute,
-            'type', minga_roster_internal.column_type(word_terms.relation, word_terms.attribute),
-            'words', string_agg(format('WHEN %L THEN %L', e.enumlabel, e.enumlabel), ' ' ORDER BY e.enumsortorder)) END
+        ELSE format('CASE %s END', string_agg(
+            minga_roster_internal.fill_template('WHEN p.{attribute:I} = {word:L}::{type} THEN {word:L}',
+                'attribute', word_terms.attribute,
+                'type', minga_roster_internal.type_name(e.enumtypid),
+                'word', e.enumlabel::text),
+            ' ' ORDER BY e.enumsortorder)) END
     FROM pg_attribute a
     JOIN pg_enum e ON e.enumtypid = minga_roster_internal.base_type(a.atttypid)
     WHERE a.attrelid = word_terms.relation AND a.attname = word_terms.attribute
@@ -236,10 +239,11 @@ COMMENT ON FUNCTION minga_roster_internal.first_words(regclass) IS
 CREATE FUNCTION minga_roster_internal.protection_terms(managed text, role text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN minga_roster_internal.fill_template($template$
-    CASE WHEN {managed} THEN
-        CASE {role} WHEN 'owner' THEN 'owner_or_manager' WHEN 'manager' THEN 'owner_or_manager'
-            WHEN 'other' THEN 'other_role' END
-    ELSE 'unmanaged' END
+    CASE
+        WHEN NOT {managed} THEN 'unmanaged'
+        WHEN {role} IN ('owner', 'manager') THEN 'owner_or_manager'
+        WHEN {role} = 'other' THEN 'other_role'
+    END
     $template$,
     'managed', managed,
     'role', role);

@@ -228,16 +228,16 @@ static Query *
 analyze_statement(const char *statement, ParamListInfo params)
 {
 	List	   *parsed = pg_parse_query(statement);
-	Oid		   *types = palloc(Max(params->numParams, 1) * sizeof(Oid));
+	int			count = params == NULL ? 0 : params->numParams;
+	Oid		   *types = palloc(Max(count, 1) * sizeof(Oid));
 	List	   *queries;
 
-	for (int i = 0; i < params->numParams; i++)
+	for (int i = 0; i < count; i++)
 		types[i] = params->params[i].ptype;
 	if (list_length(parsed) == 1)
 	{
 		queries = pg_analyze_and_rewrite_fixedparams(linitial_node(RawStmt, parsed), statement, types,
-													 params->numParams,
-													 NULL);
+													 count, NULL);
 		if (list_length(queries) == 1)
 		{
 			Query	   *query = linitial_node(Query, queries);
@@ -282,7 +282,7 @@ execute_query(Query *query, const char *statement, ParamListInfo params, DestRec
 	return rows;
 }
 
-/* The arguments as parameters of a statement, each a text; palloc'd. */
+/* The arguments as parameters of a statement, each a text; palloc'd.  NULL where there are none, as Citus wants it. */
 static ParamListInfo
 text_parameters(ArrayType *arguments)
 {
@@ -293,6 +293,8 @@ text_parameters(ArrayType *arguments)
 
 	if (arguments != NULL)
 		deconstruct_array(arguments, TEXTOID, -1, false, TYPALIGN_INT, &values, &nulls, &count);
+	if (count == 0)
+		return NULL;
 	params = makeParamList(count);
 	for (int i = 0; i < count; i++)
 	{
