@@ -685,7 +685,9 @@ BEGIN
         'values', new_values,
         'of_writes', minga_roster_internal.write_terms('create'));
     IF minga_roster_internal.keeps_ids(relation) THEN
-        RETURN new_people;
+        -- Citus inserts by COPY where nothing is returned, and then raises all errors of its nodes as XX000.
+        RETURN new_people || CASE WHEN minga_roster_internal.is_distributed(relation) THEN
+            format(' RETURNING p.%I', terms.map ->> 'site') ELSE '' END;
     END IF;
     RETURN minga_roster_internal.fill_template($template$
         WITH hit AS (

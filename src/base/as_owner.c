@@ -228,16 +228,16 @@ static Query *
 analyze_statement(const char *statement, ParamListInfo params)
 {
 	List	   *parsed = pg_parse_query(statement);
-	int			count = params == NULL ? 0 : params->numParams;
-	Oid		   *types = palloc(Max(count, 1) * sizeof(Oid));
+	Oid		   *types = palloc(Max(params->numParams, 1) * sizeof(Oid));
 	List	   *queries;
 
-	for (int i = 0; i < count; i++)
+	for (int i = 0; i < params->numParams; i++)
 		types[i] = params->params[i].ptype;
 	if (list_length(parsed) == 1)
 	{
 		queries = pg_analyze_and_rewrite_fixedparams(linitial_node(RawStmt, parsed), statement, types,
-													 count, NULL);
+													 params->numParams,
+													 NULL);
 		if (list_length(queries) == 1)
 		{
 			Query	   *query = linitial_node(Query, queries);
@@ -263,10 +263,14 @@ analyze_statement(const char *statement, ParamListInfo params)
 static int64
 execute_query(Query *query, const char *statement, ParamListInfo params, DestReceiver *dest)
 {
-	PlannedStmt *plan = linitial_node(PlannedStmt, pg_plan_queries(list_make1(query), statement, 0, params));
+	PlannedStmt *plan;
 	QueryDesc  *execution;
 	int64		rows;
 
+	/* Citus reads the first parameter even of an empty list. */
+	if (params->numParams == 0)
+		params = NULL;
+	plan = linitial_node(PlannedStmt, pg_plan_queries(list_make1(query), statement, 0, params));
 	if (query->commandType == CMD_UTILITY)
 	{
 		ProcessUtility(plan, statement, false, PROCESS_UTILITY_QUERY, params, NULL, dest, NULL);
@@ -282,7 +286,7 @@ execute_query(Query *query, const char *statement, ParamListInfo params, DestRec
 	return rows;
 }
 
-/* The arguments as parameters of a statement, each a text; palloc'd.  NULL where there are none, as Citus wants it. */
+/* The arguments as parameters of a statement, each a text; palloc'd. */
 static ParamListInfo
 text_parameters(ArrayType *arguments)
 {
@@ -293,8 +297,6 @@ text_parameters(ArrayType *arguments)
 
 	if (arguments != NULL)
 		deconstruct_array(arguments, TEXTOID, -1, false, TYPALIGN_INT, &values, &nulls, &count);
-	if (count == 0)
-		return NULL;
 	params = makeParamList(count);
 	for (int i = 0; i < count; i++)
 	{
