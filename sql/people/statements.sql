@@ -1157,7 +1157,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     WHERE r.relation = partition_query.relation
 $$;
 COMMENT ON FUNCTION minga_roster_internal.partition_query(regclass) IS
-'One row if a partition takes people of the site, as far as the site decides it.';
+'One row if a partition takes people of the site, by the levels that the site decides.';
 
 CREATE FUNCTION minga_roster_internal.word_query(type text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
