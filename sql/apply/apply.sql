@@ -158,6 +158,10 @@ BEGIN
     PERFORM minga_roster_internal.grant_temp(connection.people, 'plan_writes', 'SELECT');
     PERFORM minga_roster_internal.make_plan_tables('write');
     statements := ARRAY(SELECT s FROM minga_roster_internal.write_statements(connection.people) s);
+    IF minga_roster_internal.is_distributed(connection.people) THEN
+        PERFORM minga_roster_internal.as_owner(connection.people,
+            minga_roster_internal.two_phase_statement(connection.people), connection.site);
+    END IF;
     WHILE ranges <> '{}' LOOP
         this := ranges[1];
         ranges := ranges[2:];

@@ -253,21 +253,10 @@ COMMENT ON FUNCTION minga_roster_internal.tell_birth_date_column(connections) IS
 
 CREATE FUNCTION minga_roster_internal.has_partition(relation regclass, site text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    attribute text := (SELECT r.columns ->> 'site' FROM minga_roster.people_relations r
-        WHERE r.relation = has_partition.relation);
 BEGIN
-    IF NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = relation AND c.relkind = 'p')
-        -- If other columns matter too, it shows with each person.
-        OR EXISTS (
-            SELECT FROM pg_partition_tree(relation) t
-            JOIN pg_partitioned_table k ON k.partrelid = t.relid
-            WHERE (k.partattrs::int2[])[0:k.partnatts - 1] <> (SELECT array_agg(a.attnum) FROM pg_attribute a
-                WHERE a.attrelid = t.relid AND a.attname = attribute))
-    THEN
-        RETURN true;
-    END IF;
-    RETURN minga_roster_internal.as_owner(relation, minga_roster_internal.partition_query(relation), site) = 1;
+    -- Where other columns decide it too, it shows with each person.
+    RETURN NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = relation AND c.relkind = 'p')
+        OR minga_roster_internal.as_owner(relation, minga_roster_internal.partition_query(relation), site) = 1;
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.has_partition(regclass, text) IS

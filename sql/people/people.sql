@@ -178,11 +178,78 @@ BEGIN
             DETAIL = 'A sync reads and writes the relation with its owner''s rights.',
             HINT = format('GRANT USAGE ON SCHEMA %I TO %I.', class.schema_name, class.owner);
     END IF;
+    IF to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL THEN
+        PERFORM minga_roster_internal.check_distributed(relation);
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.check_people_relation(regclass) IS
 'Raises an error unless the relation may hold people: not a member of an extension and not in a system schema (42809), '
-'and owned by a plain role that can use its schema (42501). Does nothing for a relation that does not exist.';
+'owned by a plain role that can use its schema (42501), and such that Citus, if there, takes a sync. Does nothing for '
+'a relation that does not exist.';
+
+CREATE FUNCTION minga_roster_internal.is_distributed(relation regclass) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    answer boolean := false;
+BEGIN
+    IF to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL THEN
+        EXECUTE 'SELECT EXISTS (SELECT FROM pg_catalog.pg_dist_partition d WHERE d.logicalrelid = $1)'
+        INTO answer USING relation;
+    END IF;
+    RETURN answer;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.is_distributed(regclass) IS
+'Whether the rows of a table are on the nodes of Citus.';
+
+CREATE FUNCTION minga_roster_internal.check_distributed(relation regclass) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    distributed text;
+    owner name;
+    has_other_nodes boolean;
+BEGIN
+    WITH RECURSIVE below (relation) AS (
+        SELECT c.oid FROM pg_class c WHERE c.oid = check_distributed.relation AND c.relkind = 'v'
+        UNION
+        SELECT d.refobjid
+        FROM below b
+        JOIN pg_rewrite w ON w.ev_class = b.relation AND w.ev_type = '1'
+        JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid
+            AND d.refclassid = 'pg_class'::regclass
+    )
+    SELECT min(b.relation::regclass::text) INTO distributed
+    FROM below b WHERE minga_roster_internal.is_distributed(b.relation);
+    IF distributed IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'feature_not_supported',
+            MESSAGE = format('view "%s" shows the distributed table "%s"', relation, distributed),
+            DETAIL = 'Citus does not write through a view.',
+            HINT = format('Attach the table itself, and map the columns that have other names: SELECT '
+                'minga_roster.roster_attach_people(%L, columns => ''{"given_name": "first_name"}'').', distributed);
+    END IF;
+    SELECT r.rolname INTO owner
+    FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner
+    WHERE c.oid = relation AND NOT r.rolcanlogin AND minga_roster_internal.is_distributed(relation);
+    IF owner IS NULL THEN
+        RETURN;
+    END IF;
+    EXECUTE 'SELECT EXISTS (SELECT FROM pg_catalog.pg_dist_node n WHERE n.isactive AND n.shouldhaveshards '
+        'AND n.groupid <> (SELECT l.groupid FROM pg_catalog.pg_dist_local_group l))'
+    INTO has_other_nodes;
+    IF has_other_nodes THEN
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
+            MESSAGE = format('owner "%s" of the distributed table "%s" cannot log in', owner, relation),
+            DETAIL = 'A sync reads and writes the relation with its owner''s rights, and Citus logs in on its nodes as '
+                'that role.',
+            HINT = format('ALTER ROLE %I LOGIN. Let the coordinator log in as that role on each node (pg_hba.conf '
+                'there, pg_dist_authinfo or .pgpass here).', owner);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.check_distributed(regclass) IS
+'With Citus: 0A000 for a view above a distributed table, and 42501 for a distributed table whose owner cannot log in '
+    'on other nodes.';
 
 CREATE FUNCTION minga_roster_internal.given_words(roles jsonb, OUT role text, OUT word jsonb, OUT "position" bigint)
 RETURNS SETOF record
@@ -476,7 +543,8 @@ COMMENT ON FUNCTION roster_attach_people(regclass, jsonb, jsonb, jsonb) IS
     '42P16 names everything that is missing or unfit; 42809 for what is no table or updatable view, or '
     'belongs to an extension or the '
     'system; 42501 unless the caller owns the relation or is superuser, and where its owner is a superuser, may not '
-    'use its schema, or may not read and write the relation; 0A000 where a rule rewrites what a sync writes.';
+    'use its schema, or may not read and write the relation; 0A000 where a rule rewrites what a sync writes, and for a '
+    'view of a table that Citus distributes.';
 
 CREATE FUNCTION minga_roster_internal.known_roles() RETURNS SETOF text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp

@@ -158,6 +158,26 @@ RETURN CASE WHEN map ? name THEN format('p.%I::pg_catalog.text', map ->> name) E
 COMMENT ON FUNCTION minga_roster_internal.value_terms(jsonb, text) IS
 'The value of p in a column of the contract, as text; NULL if the relation does not have the column.';
 
+CREATE FUNCTION minga_roster_internal.word_terms(relation regclass, attribute text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    -- The cast of an enum to text is not immutable, because labels may be renamed. Citus takes no such cast where it
+    -- decides which rows are updated; and comparing a few labels costs no more than looking one up. (CASE column WHEN
+    -- would reach its nodes as CASE column WHEN NULL.)
+    SELECT CASE count(*) WHEN 0 THEN format('p.%I::pg_catalog.text', word_terms.attribute)
+        ELSE format('CASE %s END', string_agg(
+            minga_roster_internal.fill_template('WHEN p.{attribute:I} = {word:L}::{type} THEN {word:L}',
+                'attribute', word_terms.attribute,
+                'type', minga_roster_internal.type_name(e.enumtypid),
+                'word', e.enumlabel::text),
+            ' ' ORDER BY e.enumsortorder)) END
+    FROM pg_attribute a
+    JOIN pg_enum e ON e.enumtypid = minga_roster_internal.base_type(a.atttypid)
+    WHERE a.attrelid = word_terms.relation AND a.attname = word_terms.attribute
+$$;
+COMMENT ON FUNCTION minga_roster_internal.word_terms(regclass, text) IS
+'The word of p in a column for roles or a status, as text: of a text, a boolean or an enum, by an immutable '
+    'expression.';
+
 -- Expressions: roles
 
 CREATE FUNCTION minga_roster_internal.role_terms(relation regclass, word text) RETURNS text
@@ -219,10 +239,11 @@ COMMENT ON FUNCTION minga_roster_internal.first_words(regclass) IS
 CREATE FUNCTION minga_roster_internal.protection_terms(managed text, role text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN minga_roster_internal.fill_template($template$
-    CASE WHEN {managed} THEN
-        CASE {role} WHEN 'owner' THEN 'owner_or_manager' WHEN 'manager' THEN 'owner_or_manager'
-            WHEN 'other' THEN 'other_role' END
-    ELSE 'unmanaged' END
+    CASE
+        WHEN NOT {managed} THEN 'unmanaged'
+        WHEN {role} IN ('owner', 'manager') THEN 'owner_or_manager'
+        WHEN {role} = 'other' THEN 'other_role'
+    END
     $template$,
     'managed', managed,
     'role', role);
@@ -233,7 +254,7 @@ COMMENT ON FUNCTION minga_roster_internal.protection_terms(text, text) IS
 -- Expressions: the archive
 
 CREATE FUNCTION minga_roster_internal.archive_terms(relation regclass, OUT archived text, OUT archived_at text,
-    OUT status text, OUT hashed text, OUT unchanged text, OUT as_archived text, OUT as_restored text,
+    OUT status text, OUT hashed text, OUT before text, OUT unchanged text, OUT as_archived text, OUT as_restored text,
     OUT as_created text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -251,30 +272,30 @@ BEGIN
         archived_at := format('p.%I', attribute);
         status := 'NULL::pg_catalog.text';
         hashed := format('pg_catalog.date_part(''epoch'', p.%I)', attribute);
+        before := '(w.before ->> ''archived_at'')::pg_catalog.timestamptz';
+        unchanged := archived_at;
         as_archived := 'coalesce((w.after ->> ''archived_at'')::pg_catalog.timestamptz, $2::pg_catalog.timestamptz)';
-        as_restored := 'NULL';
+        as_restored := 'NULL::pg_catalog.timestamptz';
     ELSE
         type := minga_roster_internal.column_type(relation, attribute);
-        archived := format('(p.%I::pg_catalog.text = %L) IS TRUE', attribute, archived_word);
+        status := minga_roster_internal.word_terms(relation, attribute);
+        archived := format('(%s = %L) IS TRUE', status, archived_word);
         archived_at := 'NULL::pg_catalog.timestamptz';
-        status := format('p.%I::pg_catalog.text', attribute);
         hashed := status;
+        before := 'w.before ->> ''archived_at''';
+        unchanged := status;
         as_archived := format('coalesce(w.after ->> ''archived_at'', %L)::%s', archived_word, type);
         as_restored := format('(w.after ->> ''archived_at'')::%s', type);
         as_created := format('%L::%s', active_word, type);
     END IF;
-    unchanged := minga_roster_internal.fill_template($template$
-        (NOT w.before ? 'archived_at'
-            OR p.{attribute:I}::{type} IS NOT DISTINCT FROM (w.before ->> 'archived_at')::{type})
-        $template$,
-        'attribute', attribute,
-        'type', CASE WHEN archived_word IS NULL THEN 'pg_catalog.timestamptz' ELSE 'pg_catalog.text' END);
+    unchanged := format('(NOT w.before ? ''archived_at'' OR %s IS NOT DISTINCT FROM w.archived_before)', unchanged);
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.archive_terms(regclass) IS
 'Expressions for the archive of a relation, which has a time or a status column: whether p is archived; its time and '
-    'its status, one of them NULL; what stands for it in a hash; whether it is as w has it in before; and what an '
-    'archive, a restore and a create write. as_created is NULL for a time.';
+    'its status, one of them NULL; what stands for it in a hash; what w has of it in before, and whether p is as that '
+    'says, once due_writes has it as archived_before; and what an archive, a restore and a create write. as_created is '
+    'NULL for a time.';
 
 CREATE FUNCTION minga_roster_internal.people_terms(relation regclass, OUT map jsonb, OUT people text, OUT of_site text,
     OUT person_id text, OUT role_word text, OUT role text, OUT managed text, OUT protection text, OUT "values" text[],
@@ -285,7 +306,7 @@ BEGIN
     people := relation::text;
     of_site := minga_roster_internal.equal_terms(relation, map ->> 'site', '$1');
     person_id := minga_roster_internal.value_terms(map, 'person_id');
-    role_word := minga_roster_internal.value_terms(map, 'role');
+    role_word := minga_roster_internal.word_terms(relation, map ->> 'role');
     role := minga_roster_internal.role_terms(relation, role_word);
     managed := CASE WHEN map ? 'roster_managed' THEN format('coalesce(p.%I, true)', map ->> 'roster_managed')
         ELSE 'true' END;
@@ -467,7 +488,8 @@ COMMENT ON FUNCTION minga_roster_internal.write_terms(text) IS
 CREATE FUNCTION minga_roster_internal.now_terms(relation regclass, name text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT CASE name WHEN 'role' THEN
-            minga_roster_internal.role_terms(r.relation, minga_roster_internal.value_terms(r.columns, name))
+            minga_roster_internal.role_terms(r.relation,
+                minga_roster_internal.word_terms(r.relation, r.columns ->> 'role'))
         ELSE minga_roster_internal.value_terms(r.columns, name) END
     FROM minga_roster.people_relations r
     WHERE r.relation = now_terms.relation
@@ -486,6 +508,35 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION minga_roster_internal.sent_terms(regclass, text) IS
 'The value in w.after for a column of the contract, of the column''s type.';
+
+CREATE FUNCTION minga_roster_internal.due_writes(relation regclass, kind text, written text[]) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    archive record := minga_roster_internal.archive_terms(relation);
+BEGIN
+    -- A planner pulls this up. Citus does not: it sends the rows to the nodes, and in what it runs there it takes no
+    -- cast that is not immutable.
+    RETURN minga_roster_internal.fill_template($template$
+        (
+            SELECT {columns}
+            FROM pg_temp.plan_writes w
+            WHERE {of_writes}
+        ) w
+        $template$,
+        'columns', concat_ws(', ', 'w.change', 'w.person_id', 'w.before', 'w.after',
+            archive.before || ' AS archived_before',
+            CASE kind
+                WHEN 'archive' THEN archive.as_archived || ' AS sent_archived_at'
+                WHEN 'restore' THEN archive.as_restored || ' AS sent_archived_at'
+            END,
+            (SELECT string_agg(format('%s AS %I', minga_roster_internal.sent_terms(relation, c), 'sent_' || c), ', '
+                ORDER BY c)
+            FROM unnest(written) c)),
+        'of_writes', minga_roster_internal.write_terms(kind));
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.due_writes(regclass, text, text[]) IS
+'The writes of this kind to carry out, as w, with what is sent to the written columns in the types of these.';
 
 CREATE FUNCTION minga_roster_internal.fits_terms(relation regclass, kind text, compared text[]) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -514,16 +565,14 @@ RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     terms record := minga_roster_internal.people_terms(relation);
-    archive record := minga_roster_internal.archive_terms(relation);
 BEGIN
     RETURN minga_roster_internal.fill_template($template$
         WITH hit AS (
             UPDATE {people} p
             SET {assignments}
-            FROM pg_temp.plan_writes w
+            FROM {writes}
             WHERE {of_site}
                 AND {of_person}
-                AND {of_writes}
                 AND {fits}
             RETURNING w.change
         )
@@ -531,23 +580,21 @@ BEGIN
         $template$,
         'people', terms.people,
         'assignments', concat_ws(', ',
-            CASE kind
-                WHEN 'archive' THEN format('%I = %s', terms.map ->> 'archived_at', archive.as_archived)
-                WHEN 'restore' THEN format('%I = %s', terms.map ->> 'archived_at', archive.as_restored)
-            END,
+            CASE WHEN kind IN ('archive', 'restore') THEN
+                format('%I = w.sent_archived_at', terms.map ->> 'archived_at') END,
             (SELECT string_agg(
                 minga_roster_internal.fill_template(
-                    '{attribute:I} = CASE WHEN w.after ? {name:L} THEN {sent} ELSE p.{attribute:I} END',
+                    '{attribute:I} = CASE WHEN w.after ? {name:L} THEN w.{sent:I} ELSE p.{attribute:I} END',
                     'attribute', terms.map ->> c,
                     'name', c,
-                    'sent', minga_roster_internal.sent_terms(relation, c)),
+                    'sent', 'sent_' || c),
                 ', ' ORDER BY c)
             FROM unnest(written) c),
             CASE WHEN terms.map ? 'updated_at' THEN
                 format('%I = $2::pg_catalog.timestamptz', terms.map ->> 'updated_at') END),
         'of_site', terms.of_site,
+        'writes', minga_roster_internal.due_writes(relation, kind, written),
         'of_person', minga_roster_internal.equal_terms(relation, terms.map ->> 'person_id', 'w.person_id'),
-        'of_writes', minga_roster_internal.write_terms(kind),
         'fits', fits);
 END
 $$;
@@ -556,13 +603,39 @@ COMMENT ON FUNCTION minga_roster_internal.update_statement(regclass, text, text[
 
 CREATE FUNCTION minga_roster_internal.keeps_ids(relation regclass) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT c.relkind = 'r' AND NOT c.relhasrules
-        AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal)
+    SELECT c.relkind IN ('r', 'p') AND NOT c.relhasrules
+        AND NOT EXISTS (
+            SELECT FROM (
+                SELECT c.oid
+                UNION ALL
+                SELECT t.relid FROM pg_partition_tree(c.oid) t
+            ) t (oid)
+            JOIN pg_class k ON k.oid = t.oid
+            WHERE k.relkind = 'f'
+                -- 4: of an INSERT
+                OR EXISTS (SELECT FROM pg_trigger g
+                    WHERE g.tgrelid = k.oid AND NOT g.tgisinternal AND g.tgtype & 4 <> 0))
     FROM pg_class c
     WHERE c.oid = relation
 $$;
 COMMENT ON FUNCTION minga_roster_internal.keeps_ids(regclass) IS
-'Whether new people have the ids that they are written with: in a table whose owner has given it no trigger or rule.';
+'Whether new people have the ids that they are written with: in a table, partitioned or not, whose owner has given '
+    'neither it nor a partition a rule or a trigger of inserts, and none of whose partitions is a foreign table.';
+
+CREATE FUNCTION minga_roster_internal.two_phase_statement(relation regclass) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT minga_roster_internal.fill_template(
+        'INSERT INTO {people} ({site:I}) SELECT ($1)::{type} FROM pg_temp.plan_writes w WHERE false',
+        'people', relation::text,
+        'site', r.columns ->> 'site',
+        'type', minga_roster_internal.column_type(r.relation, r.columns ->> 'site'))
+    FROM minga_roster.people_relations r
+    WHERE r.relation = two_phase_statement.relation
+$$;
+COMMENT ON FUNCTION minga_roster_internal.two_phase_statement(regclass) IS
+'Inserts no one, and makes Citus end the transaction in two phases. Of a transaction that only updates people on one '
+    'node Citus would commit these first, and a crash between the two commits would leave people changed by a run '
+    'that knows nothing of it.';
 
 CREATE FUNCTION minga_roster_internal.insert_statement(relation regclass, written text[]) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -614,7 +687,9 @@ BEGIN
         'values', new_values,
         'of_writes', minga_roster_internal.write_terms('create'));
     IF minga_roster_internal.keeps_ids(relation) THEN
-        RETURN new_people;
+        -- Citus inserts by COPY where nothing is returned, and then raises all errors of its nodes as XX000.
+        RETURN new_people || CASE WHEN minga_roster_internal.is_distributed(relation) THEN
+            format(' RETURNING p.%I', terms.map ->> 'site') ELSE '' END;
     END IF;
     RETURN minga_roster_internal.fill_template($template$
         WITH hit AS (
@@ -634,7 +709,7 @@ COMMENT ON FUNCTION minga_roster_internal.insert_statement(regclass, text[]) IS
 CREATE FUNCTION minga_roster_internal.has_person_index(relation regclass) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     -- The nodes of Citus cannot look up rows of a temporary table one by one.
-    SELECT NOT EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'citus') AND EXISTS (
+    SELECT NOT minga_roster_internal.is_distributed(relation) AND EXISTS (
         SELECT FROM pg_index i
         JOIN minga_roster.people_relations r ON r.relation = i.indrelid
         JOIN pg_attribute p ON p.attrelid = i.indrelid AND p.attname = r.columns ->> 'person_id'
@@ -673,7 +748,6 @@ BEGIN
             CASE WHEN {differs} THEN pg_catalog.jsonb_build_object({now}) END
         FROM {join}
         WHERE {of_site}
-            AND {of_writes}
         $template$,
         'person_id', terms.person_id,
         'hash', terms.hash,
@@ -682,16 +756,16 @@ BEGIN
         'differs', coalesce(differs, 'false'),
         'now', coalesce(now, ''),
         'join', CASE WHEN one_by_one THEN minga_roster_internal.fill_template(
-                'pg_temp.plan_writes w CROSS JOIN LATERAL (SELECT p.* FROM {people} p WHERE {of_site} AND {of_person} '
-                'OFFSET 0) p',
+                '{writes} CROSS JOIN LATERAL (SELECT p.* FROM {people} p WHERE {of_site} AND {of_person} OFFSET 0) p',
+                'writes', minga_roster_internal.due_writes(relation, kind, NULL),
                 'people', terms.people,
                 'of_site', terms.of_site,
                 'of_person', of_person)
-            ELSE minga_roster_internal.fill_template('{people} p JOIN pg_temp.plan_writes w ON {of_person}',
+            ELSE minga_roster_internal.fill_template('{people} p JOIN {writes} ON {of_person}',
                 'people', terms.people,
+                'writes', minga_roster_internal.due_writes(relation, kind, NULL),
                 'of_person', of_person) END,
-        'of_site', terms.of_site,
-        'of_writes', minga_roster_internal.write_terms(kind));
+        'of_site', terms.of_site);
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.written_query(regclass, text, text[], text, boolean) IS
@@ -842,8 +916,14 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT string_agg(format('%s%s AS k%s', u.expression, u."collation", u.nth), ', ' ORDER BY u.nth),
         string_agg(format('k%s', u.nth), ', ' ORDER BY u.nth),
         CASE WHEN (index).nulls_equal
-            -- Rows as a whole are equal if both have NULL.
-            THEN 'q."minga_roster keys" OPERATOR(pg_catalog.=) k."minga_roster keys"'
+            -- Rows as a whole are equal if both have NULL. As columns of a subquery Citus would not take them.
+            THEN minga_roster_internal.fill_template($template$
+                pg_catalog.hash_record_extended(ROW({of_q}), 0)
+                        OPERATOR(pg_catalog.=) pg_catalog.hash_record_extended(ROW({of_k}), 0)
+                    AND pg_catalog.record_eq(ROW({of_q}), ROW({of_k}))
+                $template$,
+                'of_q', string_agg('q.k' || u.nth, ', ' ORDER BY u.nth),
+                'of_k', string_agg('k.k' || u.nth, ', ' ORDER BY u.nth))
             ELSE string_agg(format('q.k%s %s k.k%s', u.nth, u.operator, u.nth), ' AND ' ORDER BY u.nth) END,
         CASE WHEN (index).nulls_equal THEN 'true'
             ELSE string_agg(format('k%s IS NOT NULL', u.nth), ' AND ' ORDER BY u.nth) END
@@ -944,22 +1024,15 @@ DECLARE
 BEGIN
     RETURN minga_roster_internal.fill_template($template$
         SELECT k.label, $2, pg_catalog.min(q."minga_roster person")
-        FROM (
-            SELECT label, person_id, {names}, ROW({names}) AS "minga_roster keys"
-            FROM pg_temp.plan_index_keys
-        ) k
+        FROM pg_temp.plan_index_keys k
         JOIN (
-            SELECT r.*, ROW({names}) AS "minga_roster keys"
-            FROM (
-                SELECT {person_id} AS "minga_roster person", {keys}
-                FROM {people} p
-                WHERE {predicate} AND {of_site}
-            ) r
+            SELECT {person_id} AS "minga_roster person", {keys}
+            FROM {people} p
+            WHERE {predicate} AND {of_site}
         ) q ON {equal}
         WHERE q."minga_roster person" IS DISTINCT FROM k.person_id
         GROUP BY k.label
         $template$,
-        'names', keys.names,
         'person_id', terms.person_id,
         'keys', keys.keys,
         'people', terms.people,
@@ -1048,6 +1121,29 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.probe_statements(regclass) IS
 'An EXPLAIN for each right that a sync needs (SELECT, INSERT, UPDATE), over all columns that it reads or writes.';
 
+CREATE FUNCTION minga_roster_internal.site_partitions(relation regclass, attribute text) RETURNS SETOF regclass
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    WITH RECURSIVE parts (relation) AS (
+        SELECT site_partitions.relation::oid
+        UNION ALL
+        SELECT i.inhrelid
+        FROM parts p
+        JOIN pg_partitioned_table k ON k.partrelid = p.relation AND k.partnatts = 1
+        JOIN pg_attribute a ON a.attrelid = k.partrelid AND a.attnum = k.partattrs[0]
+            AND a.attname = site_partitions.attribute
+        JOIN pg_inherits i ON i.inhparent = k.partrelid
+    )
+    SELECT p.relation
+    FROM parts p
+    WHERE NOT EXISTS (
+        SELECT FROM pg_partitioned_table k
+        JOIN pg_attribute a ON a.attrelid = k.partrelid AND a.attnum = k.partattrs[0]
+        WHERE k.partrelid = p.relation AND k.partnatts = 1 AND a.attname = site_partitions.attribute)
+$$;
+COMMENT ON FUNCTION minga_roster_internal.site_partitions(regclass, text) IS
+'The partitions into which the site alone divides a relation; they may be divided once more by other columns. The '
+    'relation itself where the site divides nothing.';
+
 CREATE FUNCTION minga_roster_internal.partition_query(relation regclass) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT minga_roster_internal.fill_template($template$
@@ -1057,14 +1153,13 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
         'type', minga_roster_internal.column_type(r.relation, r.columns ->> 'site'),
         'site', r.columns ->> 'site',
         'bounds', coalesce(
-            (SELECT string_agg(format('(%s)', coalesce(pg_get_partition_constraintdef(t.relid), 'true')), ' OR ')
-            FROM pg_partition_tree(r.relation) t
-            WHERE t.isleaf AND t.relid <> r.relation), 'false'))
+            (SELECT string_agg(format('(%s)', coalesce(pg_get_partition_constraintdef(t), 'true')), ' OR ')
+            FROM minga_roster_internal.site_partitions(r.relation, r.columns ->> 'site') t), 'false'))
     FROM minga_roster.people_relations r
     WHERE r.relation = partition_query.relation
 $$;
 COMMENT ON FUNCTION minga_roster_internal.partition_query(regclass) IS
-'One row if a partition takes people of the site, in a relation that is partitioned by the site alone.';
+'One row if a partition takes people of the site, by the levels that the site decides.';
 
 CREATE FUNCTION minga_roster_internal.word_query(type text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp

@@ -8,21 +8,23 @@
 -- it: the schemas, functions in C (the door is one), views, what views, policies and triggers call, and make_people.
 DO $$
 DECLARE
+    classes oid[];
+    objects oid[];
     command text;
 BEGIN
-    CREATE TEMPORARY TABLE created_members ON COMMIT DROP AS
-        SELECT d.classid, d.objid
+    -- In no temporary table, with which Citus could not repeat the script on its nodes.
+    SELECT array_agg(d.classid), array_agg(d.objid) INTO classes, objects
         FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
         WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname = 'minga_roster'
             AND d.xmin = pg_current_xact_id()::xid;
     FOR command IN
         SELECT format('REVOKE ALL ON %s %s FROM PUBLIC', CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END,
             c.oid::regclass)
-        FROM pg_temp.created_members m JOIN pg_class c ON c.oid = m.objid
+        FROM unnest(classes, objects) m (classid, objid) JOIN pg_class c ON c.oid = m.objid
         WHERE m.classid = 'pg_class'::regclass AND c.relkind IN ('r', 'p', 'v', 'S')
         UNION ALL
         SELECT format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', m.objid::regprocedure)
-        FROM pg_temp.created_members m
+        FROM unnest(classes, objects) m (classid, objid)
         WHERE m.classid = 'pg_proc'::regclass
     LOOP
         EXECUTE command;
@@ -30,16 +32,19 @@ BEGIN
     FOR command IN
         -- Sequences and row types go with their tables.
         SELECT format('ALTER TABLE %I.%I OWNER TO minga_roster_dba', n.nspname, c.relname)
-        FROM pg_temp.created_members m JOIN pg_class c ON c.oid = m.objid JOIN pg_namespace n ON n.oid = c.relnamespace
+        FROM unnest(classes, objects) m (classid, objid) JOIN pg_class c ON c.oid = m.objid
+            JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE m.classid = 'pg_class'::regclass AND c.relkind IN ('r', 'p')
         UNION ALL
         SELECT format('ALTER TYPE %I.%I OWNER TO minga_roster_dba', n.nspname, t.typname)
-        FROM pg_temp.created_members m JOIN pg_type t ON t.oid = m.objid JOIN pg_namespace n ON n.oid = t.typnamespace
+        FROM unnest(classes, objects) m (classid, objid) JOIN pg_type t ON t.oid = m.objid
+            JOIN pg_namespace n ON n.oid = t.typnamespace
             LEFT JOIN pg_class c ON c.oid = t.typrelid
         WHERE m.classid = 'pg_type'::regclass AND t.typelem = 0 AND (c.oid IS NULL OR c.relkind = 'c')
         UNION ALL
         SELECT format('ALTER ROUTINE %s OWNER TO minga_roster_dba', p.oid::regprocedure)
-        FROM pg_temp.created_members m JOIN pg_proc p ON p.oid = m.objid JOIN pg_namespace n ON n.oid = p.pronamespace
+        FROM unnest(classes, objects) m (classid, objid) JOIN pg_proc p ON p.oid = m.objid
+            JOIN pg_namespace n ON n.oid = p.pronamespace
             JOIN pg_language l ON l.oid = p.prolang
         WHERE m.classid = 'pg_proc'::regclass AND n.nspname = 'minga_roster_internal' AND l.lanname <> 'c'
             AND p.proname <> 'make_people'
@@ -53,14 +58,14 @@ BEGIN
     -- schema.
     FOR command IN
         SELECT format('GRANT SELECT ON %s TO minga_roster_dba WITH GRANT OPTION', c.oid::regclass)
-        FROM pg_temp.created_members m JOIN pg_class c ON c.oid = m.objid
+        FROM unnest(classes, objects) m (classid, objid) JOIN pg_class c ON c.oid = m.objid
         WHERE m.classid = 'pg_class'::regclass AND c.relkind = 'v'
         UNION ALL
         SELECT format('GRANT EXECUTE ON ROUTINE %s TO minga_roster_dba%s', p.oid::regprocedure,
             CASE WHEN p.pronamespace = 'minga_roster'::regnamespace
                 OR p.proname IN ('connection_names', 'connection_status', 'metrics')
                 THEN ' WITH GRANT OPTION' END)
-        FROM pg_temp.created_members m JOIN pg_proc p ON p.oid = m.objid
+        FROM unnest(classes, objects) m (classid, objid) JOIN pg_proc p ON p.oid = m.objid
         WHERE m.classid = 'pg_proc'::regclass
         UNION ALL
         SELECT 'GRANT USAGE ON SCHEMA minga_roster TO minga_roster_dba WITH GRANT OPTION'
@@ -71,7 +76,6 @@ BEGIN
     LOOP
         EXECUTE command;
     END LOOP;
-    DROP TABLE pg_temp.created_members;
 END
 $$;
 

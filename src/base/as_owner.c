@@ -263,10 +263,14 @@ analyze_statement(const char *statement, ParamListInfo params)
 static int64
 execute_query(Query *query, const char *statement, ParamListInfo params, DestReceiver *dest)
 {
-	PlannedStmt *plan = linitial_node(PlannedStmt, pg_plan_queries(list_make1(query), statement, 0, params));
+	PlannedStmt *plan;
 	QueryDesc  *execution;
 	int64		rows;
 
+	/* Citus reads the first parameter even of an empty list. */
+	if (params->numParams == 0)
+		params = NULL;
+	plan = linitial_node(PlannedStmt, pg_plan_queries(list_make1(query), statement, 0, params));
 	if (query->commandType == CMD_UTILITY)
 	{
 		ProcessUtility(plan, statement, false, PROCESS_UTILITY_QUERY, params, NULL, dest, NULL);
