@@ -50,7 +50,7 @@ my %value = (connection => "'rows-n'", run => '920000004', site => "'rows-north'
 	level => "'reader'", relation => "'rows.people'", district => "'mesa'", email => "'x\@mesa.example'",
 	secret => "'something'", sourced_id => "'sid-1'", decision => "'undecided'", column_name => "'email'",
 	owner => "'sis'", name => "'none'", sealed => "'none'", person_id => "'pid-1'",
-	links => "'{}'", at => 'now()', since => 'now()', until => 'now()');
+	links => "'{}'", path => "'metadata.homeroom'", at => 'now()', since => 'now()', until => 'now()');
 my %call = (
 	roster_connect => "roster_connect('rows-new', 'https://127.0.0.1:9/campus/api/oneroster/v1p1/app', 'c', 's', "
 	  . "school_id => 'school', people => 'rows.people', site => 'rows-north', time_zone => 'UTC')",
