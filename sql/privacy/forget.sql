@@ -182,20 +182,69 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.find_person(regclass, text, text) IS
 'The names and keys of a person as the people relation has them; no row if the site has no such person.';
 
-CREATE FUNCTION minga_roster_internal.forget_objects(relation text, id text, connections text[], ids text[])
-RETURNS bigint
+CREATE FUNCTION minga_roster_internal.erase_rows(site text, person_id text, own_connections text[], own_ids text[],
+    about_runs bigint[], about_changes integer[], OUT place text, OUT erased bigint) RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    amount bigint;
+    condition text;
+    connections CONSTANT text[] := ARRAY(SELECT c.connection FROM minga_roster.connections c
+        WHERE c.site = erase_rows.site);
+    runs CONSTANT bigint[] := ARRAY(SELECT r.run FROM minga_roster.runs r WHERE r.site = erase_rows.site);
 BEGIN
-    EXECUTE format('DELETE FROM minga_roster.%I t USING unnest($1, $2) o (connection, id) '
-        'WHERE t.connection = o.connection AND t.%I = o.id COLLATE "C"', relation, id) USING connections, ids;
-    GET DIAGNOSTICS amount = ROW_COUNT;
-    RETURN amount;
+    -- $1 the site, $2 the person, $3 the site's connections, $4 its runs. own: the person's rows in the SIS.
+    FOR place, condition IN SELECT t.place, t.condition FROM (VALUES
+        (1, 'links', 't.site = $1 AND t.person_id = $2'),
+        (2, 'link_changes', 't.run = ANY ($4) AND (t.before ->> ''person_id'' = $2
+            OR (t.run, t.sourced_id) IN (SELECT o.run, o.id FROM own_of_runs o))'),
+        (3, 'planned_links', 't.run = ANY ($4) AND (t.person_id = $2
+            OR (t.run, t.sourced_id) IN (SELECT o.run, o.id FROM own_of_runs o))'),
+        (4, 'match_decisions', 't.connection = ANY ($3) AND (t.person_id = $2
+            OR (t.connection, t.sourced_id) IN (SELECT o.connection, o.id FROM own o))'),
+        (5, 'written_values', 't.connection = ANY ($3) AND t.person_id = $2'),
+        (6, 'stored_values', 't.connection = ANY ($3) AND t.person_id = $2'),
+        (7, 'conflict_pairs', 't.run = ANY ($4) AND (t.person_id = $2
+            OR (t.run, t.sourced_id) IN (SELECT o.run, o.id FROM own_of_runs o))'),
+        (8, 'conflict_candidates', 't.run = ANY ($4) AND (t.person_id = $2
+            OR (t.run, t.change) IN (SELECT a.run, a.change FROM unnest($7, $8) a (run, change)))'),
+        (9, 'user_rows', 't.site = $1 AND (t.connection, t.sourced_id) IN (SELECT o.connection, o.id FROM own o)'),
+        (10, 'user_rows_versions', 't.site = $1
+            AND (t.connection, t.sourced_id) IN (SELECT o.connection, o.id FROM own o)'),
+        (11, 'enrollment_rows', 't.site = $1 AND (t.connection, t.user_id) IN (SELECT o.connection, o.id FROM own o)'),
+        (12, 'enrollment_rows_versions', 't.site = $1
+            AND (t.connection, t.user_id) IN (SELECT o.connection, o.id FROM own o)'),
+        (13, 'contact_rows', 't.site = $1
+            AND ((t.connection, t.student_id) IN (SELECT o.connection, o.id FROM own o)
+                OR (t.connection, t.sourced_id) IN (SELECT o.connection, o.id FROM own o))'),
+        (14, 'contact_rows_versions', 't.site = $1
+            AND ((t.connection, t.student_id) IN (SELECT o.connection, o.id FROM own o)
+                OR (t.connection, t.sourced_id) IN (SELECT o.connection, o.id FROM own o))'),
+        (15, 'held_objects', 't.run = ANY ($4)
+            AND ((t.run, t.student_id) IN (SELECT o.run, o.id FROM own_of_runs o)
+                OR (t.run, t.sourced_id) IN (SELECT o.run, o.id FROM own_of_runs o))'),
+        (16, 'staged_enrollments', 't.connection = ANY ($3)
+            AND (t.connection, t.user_id) IN (SELECT o.connection, o.id FROM own o)'),
+        (17, 'staged_demographics', 't.connection = ANY ($3)
+            AND (t.connection, t.sourced_id) IN (SELECT o.connection, o.id FROM own o)')
+    ) t (nth, place, condition) ORDER BY t.nth LOOP
+        EXECUTE minga_roster_internal.fill_template($statement$
+            WITH own AS (
+                SELECT o.connection, o.id COLLATE "C" AS id FROM unnest($5, $6) o (connection, id)
+            ), own_of_runs AS (
+                SELECT r.run, o.id FROM own o JOIN minga_roster.runs r ON r.connection = o.connection
+                WHERE r.run = ANY ($4)
+            )
+            DELETE FROM minga_roster.{place:I} t WHERE {condition}
+        $statement$, 'place', place, 'condition', condition)
+        USING site, person_id, connections, runs, own_connections, own_ids, about_runs, about_changes;
+        GET DIAGNOSTICS erased = ROW_COUNT;
+        RETURN NEXT;
+    END LOOP;
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.forget_objects(text, text, text[], text[]) IS
-'Deletes the rows of a table that name one of these sourcedIds in the column, and returns how many there were.';
+COMMENT ON FUNCTION minga_roster_internal.erase_rows(text, text, text[], text[], bigint[], integer[]) IS
+'Deletes the rows about a forgotten person from the tables of the extension that keep none of them: by the person, by '
+'the rows of the SIS (own_connections, own_ids), and by the changes that are about them. Links go first, since '
+'blank_forgotten takes a row with a link for someone else''s.';
 
 CREATE FUNCTION minga_roster_internal.do_forget(site text, person_id text, sourced_id text, OUT place text,
     OUT erased bigint, OUT remains text) RETURNS SETOF record
@@ -412,11 +461,13 @@ BEGIN
     ) h
     WHERE h.hash IS NOT NULL;
 
-    place := 'links';
-    DELETE FROM minga_roster.links l WHERE l.site = wanted_site AND l.person_id = person;
-    GET DIAGNOSTICS erased = ROW_COUNT;
-    total := total + erased;
-    RETURN NEXT;
+    FOR place, erased IN
+        SELECT e.place, e.erased FROM minga_roster_internal.erase_rows(wanted_site, person, own_connections, own_ids,
+            about_runs, about_changes) e
+    LOOP
+        total := total + erased;
+        RETURN NEXT;
+    END LOOP;
     -- The stage, with the contacts that no one else names.
     erased := 0;
     FOR known IN SELECT * FROM minga_roster.connections c WHERE c.site = wanted_site AND c.retired_at IS NULL
@@ -436,77 +487,6 @@ BEGIN
         erased := erased + cardinality(blanked) + number;
     END LOOP;
     place := 'staged_users';
-    total := total + erased;
-    RETURN NEXT;
-
-    place := 'link_changes';
-    DELETE FROM minga_roster.link_changes c USING minga_roster.runs r
-    WHERE r.run = c.run AND r.site = wanted_site AND (c.before ->> 'person_id' = person
-        OR EXISTS (SELECT FROM unnest(own_connections, own_ids) o (connection, id)
-            WHERE o.connection = r.connection AND o.id COLLATE "C" = c.sourced_id));
-    GET DIAGNOSTICS erased = ROW_COUNT;
-    total := total + erased;
-    RETURN NEXT;
-    place := 'planned_links';
-    DELETE FROM minga_roster.planned_links p USING minga_roster.runs r
-    WHERE r.run = p.run AND r.site = wanted_site AND (p.person_id = person
-        OR EXISTS (SELECT FROM unnest(own_connections, own_ids) o (connection, id)
-            WHERE o.connection = r.connection AND o.id COLLATE "C" = p.sourced_id));
-    GET DIAGNOSTICS erased = ROW_COUNT;
-    total := total + erased;
-    RETURN NEXT;
-    FOR one IN SELECT v.relation, v.id FROM (VALUES ('user_rows', 'sourced_id'), ('enrollment_rows', 'user_id'),
-        ('contact_rows', 'student_id'), ('contact_rows', 'sourced_id'), ('staged_enrollments', 'user_id'),
-        ('staged_demographics', 'sourced_id')) v (relation, id) LOOP
-        number := minga_roster_internal.forget_objects(one.relation, one.id, own_connections, own_ids);
-        erased := number + CASE WHEN one.relation LIKE 'staged%' THEN 0 ELSE
-            minga_roster_internal.forget_objects(one.relation || '_versions', one.id, own_connections, own_ids) END;
-        place := format('%s (%s)', one.relation, one.id);
-        total := total + erased;
-        RETURN NEXT;
-    END LOOP;
-    place := 'held_objects';
-    DELETE FROM minga_roster.held_objects h USING minga_roster.runs r
-    WHERE r.run = h.run AND r.site = wanted_site AND EXISTS (
-        SELECT FROM unnest(own_connections, own_ids) o (connection, id)
-        WHERE o.connection = r.connection AND o.id COLLATE "C" IN (h.sourced_id, h.student_id));
-    GET DIAGNOSTICS erased = ROW_COUNT;
-    total := total + erased;
-    RETURN NEXT;
-    place := 'match_decisions';
-    DELETE FROM minga_roster.match_decisions d USING minga_roster.connections c
-    WHERE c.connection = d.connection AND c.site = wanted_site AND (d.person_id = person
-        OR EXISTS (SELECT FROM unnest(own_connections, own_ids) o (connection, id)
-            WHERE o.connection = d.connection AND o.id COLLATE "C" = d.sourced_id));
-    GET DIAGNOSTICS erased = ROW_COUNT;
-    total := total + erased;
-    RETURN NEXT;
-    place := 'written_values';
-    DELETE FROM minga_roster.written_values w USING minga_roster.connections c
-    WHERE c.connection = w.connection AND c.site = wanted_site AND w.person_id = person;
-    GET DIAGNOSTICS erased = ROW_COUNT;
-    total := total + erased;
-    RETURN NEXT;
-    place := 'stored_values';
-    DELETE FROM minga_roster.stored_values v USING minga_roster.connections c
-    WHERE c.connection = v.connection AND c.site = wanted_site AND v.person_id = person;
-    GET DIAGNOSTICS erased = ROW_COUNT;
-    total := total + erased;
-    RETURN NEXT;
-    place := 'conflict_pairs';
-    DELETE FROM minga_roster.conflict_pairs k USING minga_roster.runs r
-    WHERE r.run = k.run AND r.site = wanted_site AND (k.person_id = person
-        OR EXISTS (SELECT FROM unnest(own_connections, own_ids) o (connection, id)
-            WHERE o.connection = r.connection AND o.id = k.sourced_id));
-    GET DIAGNOSTICS erased = ROW_COUNT;
-    total := total + erased;
-    RETURN NEXT;
-    place := 'conflict_candidates';
-    DELETE FROM minga_roster.conflict_candidates k
-    WHERE k.run = ANY (own_runs) AND (k.person_id = person
-        OR EXISTS (SELECT FROM unnest(about_runs, about_changes) a (run, change)
-            WHERE a.run = k.run AND a.change = k.change));
-    GET DIAGNOSTICS erased = ROW_COUNT;
     total := total + erased;
     RETURN NEXT;
 
@@ -585,11 +565,10 @@ BEGIN
     FOR one IN
         SELECT DISTINCT p.schemaname, p.tablename
         FROM pg_stats p
-        WHERE p.schemaname = 'minga_roster' AND (p.tablename IN ('staged_users', 'links', 'link_changes',
-                'planned_links', 'match_decisions', 'written_values', 'stored_values', 'conflict_pairs',
-                'conflict_candidates', 'changes', 'runs', 'run_steps', 'findings', 'collections', 'outbox')
-            OR p.tablename IN (SELECT format('staged_users_%s', c.number) FROM minga_roster.connections c
-                WHERE c.site = wanted_site))
+        WHERE p.schemaname = 'minga_roster' OR format('%I.%I', p.schemaname, p.tablename) IN (
+            SELECT h.partition FROM minga_roster.connections c
+            CROSS JOIN LATERAL minga_roster_internal.stage_partitions(c.connection, true) h
+            WHERE c.site = wanted_site)
         ORDER BY 1, 2
     LOOP
         EXECUTE format('ANALYZE %I.%I', one.schemaname, one.tablename);

@@ -131,7 +131,27 @@ SELECT :run, 'north', s || '@x.example', 'About Needle-given Needle-family',
     'For Needle-given Needle-family (needle-id)', '<b>Needle-given Needle-family</b>', s, now(), now(), 'x',
     'refused needle@x.example'
 FROM unnest(ARRAY['waiting', 'sent', 'failed']) s;
-ANALYZE staged_users, links, changes, outbox, conflict_pairs;
+-- What the SIS said, now and before: rows of the student, of a contact, and of others.
+INSERT INTO user_rows (connection, sourced_id, site, role, given_name, valid, written_run)
+SELECT 'north', i, 'north', 'student', i, tstzrange(now(), NULL), :run FROM unnest('{needle-id,s1}'::text[]) i;
+INSERT INTO enrollment_rows (connection, sourced_id, site, user_id, class_id, role, valid, written_run)
+SELECT 'north', 'e-' || i, 'north', i, 'c1', 'student', tstzrange(now(), NULL), :run
+FROM unnest('{needle-id,s1}'::text[]) i;
+INSERT INTO contact_rows (connection, student_id, sourced_id, site, given_name, is_chosen, valid, written_run)
+SELECT 'north', s, c, 'north', c, true, tstzrange(now(), NULL), :run
+FROM (VALUES ('needle-id', 'g1'), ('s1', 'needle-id'), ('s1', 'g1')) v (s, c);
+INSERT INTO user_rows_versions (connection, sourced_id, site, role, given_name, valid, written_run, replaced_run)
+SELECT connection, sourced_id, site, role, given_name, valid, written_run, :run FROM user_rows;
+INSERT INTO enrollment_rows_versions (connection, sourced_id, site, user_id, valid, written_run, replaced_run)
+SELECT connection, sourced_id, site, user_id, valid, written_run, :run FROM enrollment_rows;
+INSERT INTO contact_rows_versions (connection, student_id, sourced_id, site, given_name, is_chosen, valid, written_run,
+    replaced_run)
+SELECT connection, student_id, sourced_id, site, given_name, is_chosen, valid, written_run, :run FROM contact_rows;
+INSERT INTO held_objects (run, object, sourced_id, student_id) VALUES (:run, 'contact', 'g1', 'needle-id'),
+    (:run, 'user', 'needle-id', ''), (:run, 'user', 's1', '');
+ANALYZE staged_users, links, changes, outbox, conflict_pairs, user_rows, contact_rows_versions;
+-- As autovacuum does, which makes statistics of partitions alone.
+DELETE FROM pg_statistic WHERE starelid = 'staged_users'::regclass;
 
 -- Where the student is.
 SELECT DISTINCT places() ORDER BY 1;
@@ -161,6 +181,16 @@ SELECT sourced_id, agent_ids FROM staged_users WHERE sourced_id = 's1' AND conne
 SELECT count(*) FROM staged_users WHERE sourced_id = 'needle-aunt';
 -- The account belongs to the deployment, and so do people of other sites.
 SELECT site, archived_at FROM people WHERE person_id = 'needle-person' ORDER BY 1;
+
+-- A site whose connection has had the name of another since: rows of the new site stay.
+SELECT run FROM runs WHERE connection = 'second' LIMIT 1 \gset second_
+BEGIN;
+UPDATE runs SET connection = 'far' WHERE run = :second_run;
+INSERT INTO user_rows (connection, sourced_id, site, valid, written_run)
+VALUES ('far', 'needle-id', 'south', tstzrange(now(), NULL), :run);
+SELECT place, erased FROM roster_forget('north', sourced_id => 'needle-id') WHERE erased > 0;
+SELECT connection, sourced_id, site FROM user_rows WHERE site = 'south';
+ROLLBACK;
 
 -- Undo leaves the person alone, and takes back what it did to others.
 SELECT FROM run_merge('undo', :first);
