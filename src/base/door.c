@@ -147,6 +147,24 @@ door_close(const Door *door)
 }
 
 /*
+ * Throws the error once more that was caught.  Where our own SQL raised it, it
+ * says all that its reader needs, and names no function behind the door with a
+ * line number; code that called the function is still named.  The error is
+ * copied into the current memory context.
+ */
+static void
+rethrow(void)
+{
+	ErrorData  *error = CopyErrorData();
+
+	if (error->funcname == NULL || strcmp(error->funcname, "exec_stmt_raise") != 0)
+		PG_RE_THROW();
+	FlushErrorState();
+	error->context = NULL;
+	ThrowErrorData(error);
+}
+
+/*
  * Lets the current user in who has EXECUTE and the level that the function
  * requires at the site of its arguments (level.c), or throws 42501; returns what
  * "act" does for them, with the rights of the extension's role and with settings
@@ -157,6 +175,7 @@ door_pass(FunctionCallInfo fcinfo, BehindDoor act, void *arg)
 {
 	Door		door;
 	volatile Datum result = (Datum) 0;
+	MemoryContext context = CurrentMemoryContext;
 
 	door_open(&door, fcinfo);
 	PG_TRY();
@@ -164,11 +183,14 @@ door_pass(FunctionCallInfo fcinfo, BehindDoor act, void *arg)
 		level_check(fcinfo, door_caller());
 		result = act(fcinfo, arg);
 	}
-	PG_FINALLY();
+	PG_CATCH();
 	{
 		door_close(&door);
+		MemoryContextSwitchTo(context);
+		rethrow();
 	}
 	PG_END_TRY();
+	door_close(&door);
 	return result;
 }
 

@@ -4,7 +4,6 @@
 \i :fixture
 \pset format unaligned
 \pset tuples_only on
-\set SHOW_CONTEXT never
 CREATE SCHEMA levels;
 SET search_path = minga_roster, levels, public;
 GRANT USAGE ON SCHEMA levels TO PUBLIC;

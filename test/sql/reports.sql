@@ -2,7 +2,6 @@
 -- Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set set_clock :abs_srcdir '/fixtures/set_clock.sql'
-\set SHOW_CONTEXT never
 \pset format unaligned
 \pset tuples_only on
 SET TimeZone = 'UTC';

@@ -2,7 +2,6 @@
 -- Planted: states that only a SIS, an earlier night or time would make.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set set_clock :abs_srcdir '/fixtures/set_clock.sql'
-\set SHOW_CONTEXT never
 SET TimeZone = 'UTC';
 SET DateStyle = 'ISO';
 CREATE TABLE status_people (site text, person_id text, role text, given_name text, family_name text,

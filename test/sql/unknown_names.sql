@@ -1,5 +1,4 @@
 -- Every function that is told a connection or a run says so when there is none of that name.
-\set SHOW_CONTEXT never
 SET search_path = minga_roster, minga_roster_internal, public;
 -- those that wait, and roster_start
 SELECT roster_sync('nobody');
@@ -29,3 +28,5 @@ SELECT roster_report_html(NULL);
 SELECT roster_diagnosis(NULL);
 SELECT roster_diagnosis(-1);
 SELECT count(*) FROM runs WHERE connection = 'nobody';
+-- A caller's own code is named, and nothing behind the door.
+DO $$ BEGIN PERFORM minga_roster.roster_toggle('nobody', 'student', auto_update => true); END $$;
