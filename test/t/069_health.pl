@@ -141,7 +141,7 @@ $roster->set(lock_timeout => '15min');
 sub announced
 {
 	my ($what) = @_;
-	my ($stdout, $stderr) = run_command([ 'python3', '-c', <<'PYTHON', $node->connstr('postgres'), $what ]);
+	my ($stdout, $stderr) = run_command([ '/usr/bin/python3', '-c', <<'PYTHON', $node->connstr('postgres'), $what ]);
 import select, sys, psycopg2
 heard = psycopg2.connect(sys.argv[1])
 heard.autocommit = True
