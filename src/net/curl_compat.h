@@ -13,11 +13,9 @@
 #error "minga_roster needs libcurl 7.76.0 or later"
 #endif
 
-/* Errors of the URL parser have words since 7.80 and this one a code of its own since 7.81. */
-#if LIBCURL_VERSION_NUM < 0x075000
-#define curl_url_strerror(code) "Malformed URL"
-#endif
+/* Errors of the URL parser that have codes of their own since 7.81. */
 #if LIBCURL_VERSION_NUM < 0x075100
+#define CURLUE_BAD_HOSTNAME CURLUE_MALFORMED_INPUT
 #define CURLUE_BAD_IPV6 CURLUE_MALFORMED_INPUT
 #endif
 

@@ -34,6 +34,25 @@ url_part(CURLU *url, CURLUPart part, unsigned int flags)
 	return copy;
 }
 
+/* What is wrong with a URL, static: libcurl's own words differ between its versions. */
+static const char *
+why_unreadable(CURLUcode result)
+{
+	if (result == CURLUE_OK)
+		return NULL;
+	if (result == CURLUE_NO_HOST)
+		return "it has no host";
+	if (result == CURLUE_BAD_PORT_NUMBER)
+		return "its port is not a number from 0 to 65535";
+	if (result == CURLUE_MALFORMED_INPUT)
+		return "it is malformed";
+	if (result == CURLUE_BAD_HOSTNAME)
+		return "its host has a character that is not allowed";
+	if (result == CURLUE_BAD_IPV6)
+		return "its host is an IPv6 address that is malformed or has a zone";
+	return "a part of it is malformed";
+}
+
 /*
  * Takes a URL apart, an absent scheme being https.  False, with the reason in
  * *why (static), for one that is none.
@@ -65,7 +84,7 @@ url_parse(const char *url, UrlParts *parts, const char **why)
 			result = CURLUE_BAD_IPV6;
 	}
 	curl_url_cleanup(handle);
-	*why = curl_url_strerror(result);
+	*why = why_unreadable(result);
 	if (result != CURLUE_OK)
 		return false;
 	for (char *c = parts->host; *c != '\0'; c++)

@@ -129,7 +129,7 @@ SELECT * FROM pg_temp.campus('https://campus.mingacityschools.us/campus/api/oner
 SELECT * FROM pg_temp.campus('https://campus.mingacityschools.us/other?client_secret=hidden', 'minga');
 SELECT * FROM pg_temp.campus('minga');
 SELECT * FROM pg_temp.campus('https://campus.mingacityschools.us/campus/api/oneroster/v1p1/ims/oneroster/v1p1');
-SELECT * FROM pg_temp.campus('https://campus.mingacityschools.us/campus/api/oneroster/v1p1/%ff%00');
+SELECT * FROM pg_temp.campus('https://campus.mingacityschools.us/campus/api/oneroster/v1p1/%FF%00');
 SELECT * FROM pg_temp.campus('https://[fe80::1%25eth0]/campus', 'minga');
 SELECT * FROM pg_temp.campus('https://campus.example.org/campus', '..');
 SELECT * FROM pg_temp.campus('https://campus%95.example.org/campus/api/oneroster/v1p1/minga');
