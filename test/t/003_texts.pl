@@ -141,6 +141,10 @@ foreach my $file (grep { m{^test/} } @files)
 }
 is(scalar @sleeps, 0, 'no test sleeps for a fixed time') or diag(join "\n", @sleeps);
 
+# Python with the packages that the tests install, not another one that comes first in the PATH
+my @pythons = grep { my $file = $_; $file =~ m{^test/.*\.p[lm]$} && grep { /\[ 'python3?'/ } lines_of($file) } @files;
+is_deeply(\@pythons, [], 'tests call /usr/bin/python3');
+
 # A number for each test, so that it can be named by it
 my %numbered;
 foreach my $file (@files) { push @{ $numbered{$1} }, $file if $file =~ m{^test/t/(\d+)_}; }
