@@ -49,9 +49,10 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
             JOIN plan_classes k ON k.sourced_id = s.sourced_id AND k.is_chosen
             WHERE s.connection = $1 AND s.status IS DISTINCT FROM ''tobedeleted'''
         WHEN 'enrollment' THEN
+            -- Most nights leave out no class, and then this asks nothing of a row.
             'SELECT s.*, ''''::text AS student_id FROM minga_roster.staged_enrollments s
-            LEFT JOIN plan_classes k ON k.sourced_id = s.class_id
-            WHERE s.connection = $1 AND s.status IS DISTINCT FROM ''tobedeleted'' AND k.is_chosen IS NOT FALSE'
+            WHERE s.connection = $1 AND s.status IS DISTINCT FROM ''tobedeleted'' AND (s.class_id IN (
+                SELECT k.sourced_id FROM plan_classes k WHERE NOT k.is_chosen)) IS NOT TRUE'
         WHEN 'user' THEN
             'SELECT s.*, ''''::text AS student_id FROM minga_roster.staged_users s
             JOIN plan_rules r ON r.roster_role = s.role AND r.rostered AND r.family <> ''contact''
@@ -128,13 +129,9 @@ BEGIN
         ) n
     ) t;
 
+    -- The terms of all classes are looked up at once: a join for each class would read each term for each class.
     INSERT INTO plan_classes (sourced_id, course_id, is_listed, is_known, is_chosen, is_over)
-    SELECT k.sourced_id, k.course_id, k.is_listed, k.is_known,
-        (chosen_grades = '{}' OR k.grades IS NULL
-            OR chosen_grades && ARRAY(SELECT minga_roster_internal.grade_key(g) FROM unnest(k.grades) g))
-            AND (t.known = 0 OR t.chosen > 0),
-        t.known > 0 AND t.known = t.over
-    FROM (
+    WITH k (sourced_id, course_id, is_listed, is_known, grades, term_ids) AS MATERIALIZED (
         -- One that cannot be read keeps the values that it had. One that has ended may still have enrollments listed.
         SELECT s.sourced_id, s.course_id, true, true, s.grades, s.term_ids
         FROM minga_roster.staged_classes s
@@ -148,12 +145,19 @@ BEGIN
             AND s.status IS DISTINCT FROM 'tobedeleted'
         WHERE c.connection = choose_classes.connection.connection
             AND (s.sourced_id IS NULL OR (s.damaged AND c.ended_at IS NULL))
-    ) k (sourced_id, course_id, is_listed, is_known, grades, term_ids)
-    CROSS JOIN LATERAL (
-        SELECT count(*) AS known, count(*) FILTER (WHERE p.is_chosen) AS chosen,
-            count(*) FILTER (WHERE p.is_over) AS over
-        FROM unnest(k.term_ids) i (id) JOIN plan_sessions p ON p.sourced_id = i.id COLLATE "C"
-    ) t;
+    )
+    SELECT k.sourced_id, k.course_id, k.is_listed, k.is_known,
+        (chosen_grades = '{}' OR k.grades IS NULL
+            OR chosen_grades && ARRAY(SELECT minga_roster_internal.grade_key(g) FROM unnest(k.grades) g))
+            AND t.is_chosen IS NOT FALSE,
+        coalesce(t.is_over, false)
+    FROM k
+    LEFT JOIN (
+        SELECT i.class_id, bool_or(p.is_chosen) AS is_chosen, bool_and(p.is_over) AS is_over
+        FROM (SELECT k.sourced_id, unnest(k.term_ids) COLLATE "C" FROM k) i (class_id, term_id)
+        JOIN plan_sessions p ON p.sourced_id = i.term_id
+        GROUP BY i.class_id
+    ) t ON t.class_id = k.sourced_id;
     PERFORM minga_roster_internal.analyze_if_large('plan_classes', 'sourced_id');
 END
 $$;
@@ -247,18 +251,23 @@ BEGIN
         -- Without a proof a row ends only if tonight's choice leaves it out. The guard counts what is absent.
         EXECUTE minga_roster_internal.fill_template($statement$
             INSERT INTO plan_objects (object, sourced_id, student_id, action, cause)
-            SELECT {object:L}, coalesce(s.sourced_id, c.sourced_id), coalesce(s.student_id, {own_student}),
-                CASE WHEN c.sourced_id IS NULL THEN 'add' WHEN s.sourced_id IS NULL THEN 'end'
+            SELECT {object:L}, coalesce(c.listed_id, c.sourced_id), coalesce(c.listed_student, {own_student}),
+                CASE WHEN c.sourced_id IS NULL THEN 'add' WHEN c.listed_id IS NULL THEN 'end'
                     WHEN c.ended_at IS NOT NULL THEN 'return' ELSE 'change' END,
-                CASE WHEN s.sourced_id IS NULL THEN {cause} END
-            FROM ({source}) s
-            FULL JOIN (SELECT * FROM {relation} o WHERE o.connection = $1) c
-                ON c.sourced_id = s.sourced_id {same_student}
+                CASE WHEN c.listed_id IS NULL THEN {cause} END
+            FROM (
+                -- Rows as they were stay in here, so that the joins behind it are for the others alone.
+                SELECT s.sourced_id AS listed_id, s.student_id AS listed_student, c.*
+                FROM ({source}) s
+                FULL JOIN (SELECT * FROM {relation} o WHERE o.connection = $1) c
+                    ON c.sourced_id = s.sourced_id {same_student}
+                WHERE c.sourced_id IS NULL
+                    OR CASE WHEN s.sourced_id IS NULL THEN c.ended_at IS NULL
+                        ELSE c.ended_at IS NOT NULL OR (NOT s.damaged AND ({differ})) END
+                OFFSET 0
+            ) c
             {beside}
-            WHERE c.sourced_id IS NULL
-                OR CASE WHEN s.sourced_id IS NULL THEN c.ended_at IS NULL AND ({proved} OR {cause} <> 'absent')
-                        AND {readable}
-                    ELSE c.ended_at IS NOT NULL OR (NOT s.damaged AND ({differ})) END
+            WHERE c.listed_id IS NOT NULL OR (({proved} OR {cause} <> 'absent') AND {readable})
         $statement$,
             'object', kind.object, 'relation', format('minga_roster.%I', kind.relation),
             'source', minga_roster_internal.object_source(kind.object),
@@ -338,21 +347,25 @@ BEGIN
             WHERE s.connection = count_objects.connection.connection AND s.status IS DISTINCT FROM 'tobedeleted';
             SELECT count(*) INTO others FROM plan_classes k WHERE k.is_listed AND NOT k.is_chosen;
         WHEN 'enrollment' THEN
-            SELECT count(*) FILTER (WHERE k.is_chosen IS NOT FALSE),
-                count(*) FILTER (WHERE k.is_chosen IS NOT FALSE AND s.damaged),
-                count(*) FILTER (WHERE k.is_chosen IS NOT FALSE AND u.sourced_id IS NULL AND r.sourced_id IS NULL),
-                count(*) FILTER (WHERE k.is_chosen IS NOT FALSE
-                    AND (k.is_known IS NOT TRUE OR p.sourced_id IS NOT NULL)),
-                count(*) FILTER (WHERE NOT k.is_chosen)
-            INTO rows, broken, no_user, no_class, others
+            SELECT count(*), count(*) FILTER (WHERE s.damaged),
+                count(*) FILTER (WHERE u.sourced_id IS NULL AND (s.user_id IN (
+                    SELECT r.sourced_id FROM minga_roster.user_rows r
+                    WHERE NOT has_users AND r.connection = count_objects.connection.connection
+                        AND r.ended_at IS NULL)) IS NOT TRUE),
+                count(*) FILTER (WHERE (s.class_id IN (SELECT k.sourced_id FROM plan_classes k
+                    WHERE k.is_known AND k.sourced_id NOT IN (SELECT p.sourced_id FROM plan_objects p
+                        WHERE p.object = 'class' AND p.action = 'end'))) IS NOT TRUE)
+            INTO rows, broken, no_user, no_class
             FROM minga_roster.staged_enrollments s
-            LEFT JOIN plan_classes k ON k.sourced_id = s.class_id
-            LEFT JOIN plan_objects p ON p.object = 'class' AND p.action = 'end' AND p.sourced_id = s.class_id
-            LEFT JOIN minga_roster.staged_users u ON u.connection = s.connection AND u.sourced_id = s.user_id
-                AND u.status IS DISTINCT FROM 'tobedeleted'
-            LEFT JOIN minga_roster.user_rows r ON NOT has_users AND r.connection = s.connection
-                AND r.sourced_id = s.user_id AND r.ended_at IS NULL
-            WHERE s.connection = count_objects.connection.connection AND s.status IS DISTINCT FROM 'tobedeleted';
+            LEFT JOIN (SELECT u.sourced_id FROM minga_roster.staged_users u
+                WHERE u.connection = count_objects.connection.connection
+                    AND u.status IS DISTINCT FROM 'tobedeleted') u ON u.sourced_id = s.user_id
+            WHERE s.connection = count_objects.connection.connection AND s.status IS DISTINCT FROM 'tobedeleted'
+                AND (s.class_id IN (SELECT k.sourced_id FROM plan_classes k WHERE NOT k.is_chosen)) IS NOT TRUE;
+            IF EXISTS (SELECT FROM plan_classes k WHERE NOT k.is_chosen) THEN
+                SELECT count(*) - rows INTO others FROM minga_roster.staged_enrollments s
+                WHERE s.connection = count_objects.connection.connection AND s.status IS DISTINCT FROM 'tobedeleted';
+            END IF;
         ELSE
             EXECUTE format('SELECT count(*), count(*) FILTER (WHERE s.damaged) FROM (%s) s',
                 minga_roster_internal.object_source(object)) INTO rows, broken USING connection.connection;
