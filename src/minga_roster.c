@@ -130,9 +130,10 @@ _PG_init(void)
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomEnumVariable("minga_roster.notify",
 							 "What is said on channel minga_roster when a run ended.",
-							 "Each role that can connect to the database may listen. \"run\": number, kind, state and "
-							 "counts. \"connection\": also the connection and its site.",
-							 &roster_notify, NOTIFY_RUN, notify_options,
+							 "Each role that can connect to the database may listen. \"connection\": number, "
+							 "connection, site, kind, state and counts. \"run\": the same without the connection "
+							 "and its site.",
+							 &roster_notify, NOTIFY_CONNECTION, notify_options,
 							 PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("minga_roster.keep_runs",
 							"Days to keep runs and sent mail.",

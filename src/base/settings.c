@@ -8,7 +8,7 @@
 #include "base/settings.h"
 
 int			roster_max_workers = 2;
-int			roster_notify = NOTIFY_RUN;
+int			roster_notify = NOTIFY_CONNECTION;
 char	   *roster_key_file = NULL;
 char	   *roster_secret_directory = NULL;
 char	   *roster_smtp_url = NULL;

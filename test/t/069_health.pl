@@ -158,14 +158,25 @@ PYTHON
 	return $stdout . $stderr;
 }
 like(announced("SELECT minga_roster.roster_start('mesa-high')"),
-	qr/^minga_roster \{"run": \d+, "held": 0, "kind": "sync", "state": "succeeded", .*"trigger": "manual", .*\}$/,
-	'the end of a run is announced');
-unlike(announced("SELECT minga_roster.roster_start('mesa-high')"), qr/mesa|public|@/,
-	'... and names neither connection nor people');
+	qr/^minga_roster \{"run": \d+, "held": 0, "kind": "sync", "site": "mesa-high", "state": "succeeded", .*\}$/,
+	'the end of a run is announced, with the site');
+my $heard = announced("SELECT minga_roster.roster_start('mesa-high')");
+like($heard, qr/"created": 0, .*"trigger": "manual", .*"unchanged": \d\d.*"connection": "mesa-high"/,
+	'... the connection and the counts');
+unlike($heard, qr/public|@/, '... and no one\'s data');
+$roster->set(notify => 'run');
+$heard = announced("SELECT minga_roster.roster_start('mesa-high')");
+like($heard, qr/^minga_roster \{"run": \d+, .*"state": "succeeded", .*"unchanged": \d\d/,
+	'the end of a run is announced without names, where that is set');
+unlike($heard, qr/mesa|public|@/, '... with neither connection nor site');
+$roster->set(notify => 'off');
+my $silent = $node->background_psql('postgres');
+$silent->query_safe('LISTEN minga_roster');
+is($roster->sql("SELECT state FROM roster_sync('mesa-high')"), 'succeeded', 'a run of which nothing is announced');
+$roster->wait_for("SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'minga_roster'");
+unlike($silent->query('SELECT 1'), qr/minga_roster/, '... is not heard of');
+$silent->quit;
 $roster->set(notify => 'connection');
-like(announced("SELECT minga_roster.roster_start('mesa-high', 'fetch')"),
-	qr/^minga_roster \{.*"site": "mesa-high", "state": "succeeded", .*"connection": "mesa-high".*\}$/,
-	'... unless that is set');
 # A queue that is full is an error of the transaction that announces.
 $roster->sql('ALTER FUNCTION end_of_run(runs, boolean) RENAME TO regress_end');
 is($roster->sql("SELECT state FROM roster_sync('mesa-high')"), 'succeeded', 'a run that cannot be announced succeeds');
