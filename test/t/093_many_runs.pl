@@ -1,7 +1,7 @@
 # Many runs, one after the other, in workers that live for whole evenings: the memory of a worker, the files of the
-# database and the size of its catalogs stay as they are. By default some evenings of some schools; RUNS=10000 plays
-# that many (an hour or two), and prints a line for each evening. Open files of a worker cannot be counted: it hides
-# them, as it hides its secrets.
+# database and the size of its catalogs stay as they are. Each fifth school reads classes and contacts too. By default
+# some evenings of some schools; RUNS=10000 plays that many (an hour or two), and prints a line for each evening. Open
+# files of a worker cannot be counted: it hides them, as it hides its secrets.
 
 use strict;
 use warnings;
@@ -41,6 +41,8 @@ $roster->sql("SELECT count(roster_connect('s' || n, url => '" . $server->url . "
 	  . "FROM generate_series(2, $schools) n");
 $roster->sql("INSERT INTO people (site, role, given_name, family_name) SELECT site, 'owner', 'The', 'Owner' "
 	  . "FROM connections; SELECT roster_toggle(connection, auto_update => true, archive => true) FROM connections; "
+	  . "SELECT roster_configure(connection, classes => true, contacts => true) FROM connections "
+	  . "WHERE substr(connection, 2)::integer % 5 = 0; "
 	  . "UPDATE connections SET automatic = true, enabled_origin = server_origin(), enabled_at = "
 	  . "'2026-01-03 12:00+00'");
 my $catalogs = "SELECT sum(pg_relation_size(oid)) / 1024 FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace "
@@ -83,6 +85,8 @@ foreach my $evening (1 .. $evenings)
 }
 is($roster->sql("SELECT count(*) FROM runs WHERE state <> 'succeeded'"), '0', 'each run succeeded');
 is($roster->sql('SELECT count(*) FROM runs'), $evenings * $schools, '... and there were as many as should be');
+is($roster->sql("SELECT count(DISTINCT run) FROM run_objects WHERE object = 'enrollment'"),
+	$evenings * int($schools / 5), '... with classes where they are read');
 # One evening may do something for the first time in its last third.
 my ($grown) = (sort { $a <=> $b } @grown)[ @grown / 2 ];
 cmp_ok($grown, '<', 100, 'a run adds next to nothing to the memory of its worker (kB)');
