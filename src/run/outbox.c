@@ -18,6 +18,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "pgstat.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -256,6 +257,18 @@ send_mail(Sender *sender, const WaitingMail *waiting, SmtpResult *result, Troubl
 	} while (again && trouble->cause == NULL);
 }
 
+/* What waits for the mail server, in pg_stat_activity: a mail, or the log-in.  A test shows its run. */
+static void
+show_mail(const Sender *sender, int64 mail)
+{
+	char		activity[64] = "minga_roster: log-in at the mail server";
+
+	if (mail != 0)
+		snprintf(activity, sizeof(activity), "minga_roster: mail " INT64_FORMAT, mail);
+	if (sender->test_run == 0)
+		pgstat_report_activity(STATE_RUNNING, activity);
+}
+
 /*
  * Sends what is due, one mail after the other, until there is none or the server
  * can't be used.  Not in a transaction.
@@ -268,11 +281,13 @@ send_due(Sender *sender)
 	Trouble		trouble = {0};
 	WaitingMail waiting;
 
+	show_mail(sender, 0);
 	open_session(sender, &trouble);
 	while (trouble.cause == NULL && claim_mail(sender, &waiting))
 	{
 		SmtpResult	result = {SMTP_RECIPIENT, "the recipient or the subject contains a line break"};
 
+		show_mail(sender, waiting.mail);
 		if (message_is_fit(&waiting.message))
 			send_mail(sender, &waiting, &result, &trouble);
 		execute_with_texts("SELECT minga_roster_internal.mark_mail($1, $2, $3)", waiting.mail,
@@ -367,6 +382,7 @@ send_waiting_mail(void)
 		return;
 	if (is_mail_due())
 		send_or_note(0);
+	pgstat_report_activity(STATE_IDLE, NULL);
 	run_lock_release(LOCK_MAIL, 1);
 }
 

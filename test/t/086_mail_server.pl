@@ -260,6 +260,8 @@ send_mail();
 wait_for_step('dot', $steps + 1);
 is($roster->sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'minga_roster' AND xact_start IS NOT NULL"),
 	'0', 'no transaction is open while the mail server thinks');
+is($roster->sql("SELECT a.query = 'minga_roster: mail ' || o.mail FROM pg_stat_activity a, outbox o "
+	  . "WHERE a.backend_type = 'minga_roster'"), 't', '... and pg_stat_activity shows which mail waits for it');
 $roster->sql("UPDATE outbox SET next_attempt_at = now()");
 send_mail();
 is($roster->sql("SELECT state FROM roster_fetch('mesa-high')"), 'succeeded', 'a run goes on meanwhile');
@@ -307,6 +309,9 @@ foreach my $step (qw(greeting ehlo token data dot))
 	send_mail();
 	wait_for_step($step, $steps + 1);
 	my $worker = workers();
+	is($roster->sql("SELECT query FROM pg_stat_activity WHERE backend_type = 'minga_roster'"),
+		'minga_roster: ' . ($step =~ /data|dot/ ? 'mail ' . $roster->sql('SELECT mail FROM outbox')
+			: 'log-in at the mail server'), "$step: what is waited for is shown");
 	my $begun = time;
 	if ($step eq 'token')
 	{
