@@ -93,7 +93,8 @@ AS $$
     WITH told AS (
         SELECT c.site, c.school_name, c.number, r.state, r.incomplete, coalesce(r.created, 0) AS created,
             coalesce(r.updated, 0) AS updated, coalesce(r.restored, 0) AS restored, coalesce(r.archived, 0) AS archived,
-            coalesce(r.held, 0) AS held, coalesce(r.conflicts, 0) AS conflicts, coalesce(r.rejects, 0) AS rejects,
+            coalesce(r.held, 0) + coalesce((SELECT sum(o.held) FROM minga_roster.run_objects o WHERE o.run = r.run), 0)
+                AS held, coalesce(r.conflicts, 0) AS conflicts, coalesce(r.rejects, 0) AS rejects,
             CASE WHEN r.run IS NULL AND c.automatic AND c.paused_cause IS NOT NULL THEN 'paused'
                 WHEN r.run IS NULL THEN 'off' WHEN r.state_cause = 'evening_missed' THEN 'missed'
                 WHEN r.state = 'succeeded' AND r.incomplete THEN 'incomplete' ELSE r.state END AS code,

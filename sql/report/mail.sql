@@ -11,7 +11,8 @@ AS $$
         CASE (recipient).send WHEN 'always' THEN 'every evening sync' WHEN 'changes'
             THEN 'evening syncs that change something or need a decision'
             WHEN 'failures' THEN 'evening syncs that fail, are missed or do not read the roster completely'
-            ELSE 'evening syncs that need a decision' END,
+            WHEN 'decisions' THEN 'evening syncs that need a decision'
+            ELSE 'evening syncs that fail or need a decision' END,
         CASE WHEN (recipient).manual THEN ', and runs started by hand' ELSE '' END)
 $$;
 COMMENT ON FUNCTION minga_roster_internal.mail_footer(minga_roster_internal.report_facts, recipients) IS
@@ -39,7 +40,7 @@ BEGIN
     IF reported.trigger = 'evening' OR reported.kind IN ('sync', 'approve', 'apply', 'undo') THEN
         wants := ARRAY['always'] || CASE
             WHEN minga_roster_internal.is_problem(facts) OR facts.recovered THEN ARRAY['problems', 'changes']
-            WHEN facts.done <> '[]' THEN ARRAY['changes'] ELSE '{}' END
+            WHEN facts.done <> '[]' OR facts.done_to_objects IS NOT NULL THEN ARRAY['changes'] ELSE '{}' END
             || CASE WHEN minga_roster_internal.is_failure(facts) OR facts.recovered THEN ARRAY['failures']
                 ELSE '{}' END
             || CASE WHEN minga_roster_internal.is_decision(facts) THEN ARRAY['decisions'] ELSE '{}' END;

@@ -63,10 +63,15 @@ BEGIN
         WHERE r.connection = c.connection AND r.kind = 'sync' AND r.state = 'succeeded'
         ORDER BY r.run DESC LIMIT 1
     ) g ON g.site = c.site
+    LEFT JOIN LATERAL (
+        SELECT sum(o.listed) AS listed, sum(o.added) AS added, sum(o.changed) AS changed, sum(o.returned) AS returned,
+            sum(o.ended) AS ended
+        FROM minga_roster.run_objects o WHERE o.run = g.run AND o.object <> 'user'
+    ) o ON true
     LEFT JOIN (
         SELECT r.connection, r.site, count(*) AS changes
-        FROM minga_roster.changes h JOIN minga_roster.runs r ON r.run = h.run
-        WHERE h.state = 'held'
+        FROM (SELECT c.run FROM minga_roster.changes c WHERE c.state = 'held'
+              UNION ALL SELECT o.run FROM minga_roster.held_objects o) h JOIN minga_roster.runs r ON r.run = h.run
         GROUP BY r.connection, r.site
     ) h ON h.connection = c.connection AND h.site = c.site
     CROSS JOIN LATERAL (VALUES
@@ -80,6 +85,9 @@ BEGIN
         ('last_sync_rows', g.rows_staged),
         ('last_sync_created', g.created), ('last_sync_updated', g.updated), ('last_sync_restored', g.restored),
         ('last_sync_archived', g.archived), ('last_sync_conflicts', g.conflicts), ('last_sync_rejects', g.rejects),
+        ('last_sync_objects', o.listed), ('last_sync_objects_added', o.added),
+        ('last_sync_objects_changed', o.changed), ('last_sync_objects_returned', o.returned),
+        ('last_sync_objects_ended', o.ended),
         ('held', coalesce(h.changes, 0)),
         ('credentials_left_seconds', extract(epoch FROM c.credentials_expire - minga_roster_internal.clock()))
     ) v (figure, value)

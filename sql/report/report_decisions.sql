@@ -240,16 +240,13 @@ COMMENT ON FUNCTION minga_roster_internal.decision_on_updates(minga_roster_inter
 CREATE FUNCTION minga_roster_internal.decision_on_objects(facts minga_roster_internal.report_facts) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT minga_roster_internal.decision(minga_roster_internal.in_list(array_agg(h.words ORDER BY h.object))
-            || ' on hold',
+    SELECT minga_roster_internal.decision(facts.held_objects || ' on hold',
         'The SIS no longer lists them. So many at once can be a mistake, so they did not end.',
         NULL,
         'They go on until someone decides. Everything else was synced as usual.',
         'Find out whether they have really ended. If so, the database administrator ends them. You can decide until '
             || minga_roster_internal.until_in_words(facts)
             || '. That sync decides again and holds those that are still missing.')
-    FROM (SELECT o.object, minga_roster_internal.object_words(o.object, count(*)) AS words
-        FROM minga_roster.held_objects o WHERE o.run = facts.planned_in GROUP BY o.object) h
 $$;
 COMMENT ON FUNCTION minga_roster_internal.decision_on_objects(minga_roster_internal.report_facts) IS
 'Classes, enrollments and the like that wait for roster_approve.';
@@ -428,7 +425,7 @@ BEGIN
     IF facts.held_creates > 0 THEN
         RETURN NEXT minga_roster_internal.decision_on_new_site(facts);
     END IF;
-    IF EXISTS (SELECT FROM minga_roster.held_objects h WHERE h.run = facts.planned_in) THEN
+    IF facts.held_objects IS NOT NULL THEN
         RETURN NEXT minga_roster_internal.decision_on_objects(facts);
     END IF;
     IF facts.conflicts > 0 AND this.kind <> 'approve' THEN

@@ -25,13 +25,16 @@ CREATE TYPE minga_roster_internal.report_facts AS (
     cause text,
     tries bigint,
     retry_at timestamptz,
-    next_evening timestamptz
+    next_evening timestamptz,
+    held_objects text,
+    done_to_objects text
 );
 COMMENT ON TYPE minga_roster_internal.report_facts IS
 'place: the name of the school in the SIS. planned_in: the run that has the changes. is_first: no sync succeeded '
 'before. recovered: the evening before failed. done: what was done to people, as pairs of number and word. unread, '
 'still_unread: lists not proved complete, newly or as before. noticed: findings that need a look. cause: of a failure. '
-'retry_at: time of the next try.';
+'retry_at: time of the next try. held_objects, done_to_objects: classes, enrollments and the like that are on hold, '
+'and that were written, in words; NULL if there are none.';
 
 CREATE FUNCTION minga_roster_internal.failure_cause(sqlstate text, phase text) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
@@ -145,6 +148,25 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.done_to_people(runs) IS
 '[[30, "added"], [9, "archived"]]: what the run did to people, or what a sync would do after a preview.';
 
+CREATE FUNCTION minga_roster_internal.held_in_words(run bigint) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT minga_roster_internal.in_list(array_agg(minga_roster_internal.object_words(h.object, h.number)
+        ORDER BY array_position(ARRAY['academic_session', 'course', 'class', 'enrollment', 'contact', 'user'],
+            h.object)))
+    FROM (
+        SELECT o.object, count(*) AS number FROM minga_roster.held_objects o
+        WHERE o.run = held_in_words.run GROUP BY o.object
+        UNION ALL
+        -- A preview writes none.
+        SELECT o.object, o.held FROM minga_roster.run_objects o JOIN minga_roster.runs r USING (run)
+        WHERE o.run = held_in_words.run AND o.held > 0 AND r.kind = 'preview'
+            AND minga_roster_internal.carried_out_by(r) IS NULL
+    ) h
+$$;
+COMMENT ON FUNCTION minga_roster_internal.held_in_words(bigint) IS
+'"4 classes and 312 enrollments": what a run holds of classes and the like, or a preview would hold; NULL if nothing.';
+
 CREATE FUNCTION minga_roster_internal.facts_of(run bigint) RETURNS minga_roster_internal.report_facts
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -189,6 +211,17 @@ BEGIN
         WHERE f.run = facts.planned_in AND this.kind <> 'approve' AND f.needs_look
             AND f.finding NOT IN ('incomplete', 'mass_update_held')
         ORDER BY f.position);
+    facts.held_objects := CASE WHEN this.kind <> 'approve' THEN minga_roster_internal.held_in_words(facts.planned_in)
+        END;
+    IF this.state = 'succeeded' THEN
+        SELECT minga_roster_internal.in_list(array_agg(minga_roster_internal.object_words(o.object,
+            o.added + o.changed + o.returned + o.ended) ORDER BY k.nth))
+        INTO facts.done_to_objects
+        FROM minga_roster.run_objects o
+        JOIN unnest(ARRAY['academic_session', 'course', 'class', 'enrollment', 'contact']) WITH ORDINALITY k (object,
+            nth) USING (object)
+        WHERE o.run = this.run AND o.added + o.changed + o.returned + o.ended > 0;
+    END IF;
     SELECT coalesce(sum(c.count), 0) INTO facts.kept FROM minga_roster.run_counts c WHERE c.run = this.run
         AND c.action = 'kept';
     SELECT s.step INTO facts.failed_step FROM minga_roster.run_steps s WHERE s.run = this.run AND NOT s.ok
@@ -260,6 +293,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT facts.held_creates > 0 OR facts.moves > 0 OR facts.held_archives > 0 OR facts.held_updates > 0
         OR facts.conflicts > 0 OR facts.rejects > 0 OR facts.kept > 0 OR facts.noticed <> '{}'
+        OR facts.held_objects IS NOT NULL
 $$;
 COMMENT ON FUNCTION minga_roster_internal.is_decision(minga_roster_internal.report_facts) IS
 'Whether recipients who want mail only about what waits for a decision, or needs a look, get this report.';
@@ -273,16 +307,17 @@ AS $$
         (1, facts.moves > 0, minga_roster_internal.figures(facts.moves, 'ID') || ' changed in the SIS'),
         (2, facts.held_archives > 0, minga_roster_internal.figures(facts.held_archives, 'archive') || ' on hold'),
         (3, facts.held_updates > 0, minga_roster_internal.figures(facts.held_updates, 'update') || ' on hold'),
-        (4, facts.conflicts > 0, minga_roster_internal.figures(facts.conflicts, 'conflict')),
-        (5, facts.rejects > 0, minga_roster_internal.figures(facts.rejects, 'rejected row')),
-        (6, facts.kept > 0, minga_roster_internal.figures(facts.kept, 'change') || ' could not be undone'),
-        (7, facts.unread <> '{}', CASE cardinality(facts.unread) WHEN 1
+        (4, facts.held_objects IS NOT NULL, facts.held_objects || ' on hold'),
+        (5, facts.conflicts > 0, minga_roster_internal.figures(facts.conflicts, 'conflict')),
+        (6, facts.rejects > 0, minga_roster_internal.figures(facts.rejects, 'rejected row')),
+        (7, facts.kept > 0, minga_roster_internal.figures(facts.kept, 'change') || ' could not be undone'),
+        (8, facts.unread <> '{}', CASE cardinality(facts.unread) WHEN 1
             THEN minga_roster_internal.cut(facts.unread[1], 40)
             ELSE minga_roster_internal.figures(cardinality(facts.unread), 'list') END || ' not read completely'),
-        (8, facts.noticed <> '{}', CASE cardinality(facts.noticed) WHEN 1
+        (9, facts.noticed <> '{}', CASE cardinality(facts.noticed) WHEN 1
             THEN minga_roster_internal.cut(facts.noticed[1], 60)
             ELSE minga_roster_internal.figure(cardinality(facts.noticed)) || ' findings in the SIS' END),
-        (9, facts.failed_step IS NOT NULL, format('the connection test failed at "%s"', facts.failed_step))
+        (10, facts.failed_step IS NOT NULL, format('the connection test failed at "%s"', facts.failed_step))
         ) AS n (place, is_so, words)
     WHERE n.is_so
 $$;
@@ -329,6 +364,7 @@ BEGIN
         WHEN this.kind = 'diagnose' AND needs = '{}' THEN 'The diagnosis is complete.'
         WHEN this.kind = 'preview' THEN concat_ws(' ', 'Preview:',
             coalesce(minga_roster_internal.done_in_words(facts.done, 'would be'), 'no account would change') || '.',
+            'It would change ' || facts.done_to_objects || '.',
             'It would leave ' || minga_roster_internal.in_list(needs) || '.')
         ELSE concat_ws(' ',
             CASE WHEN facts.recovered THEN 'The sync works again.' END,
@@ -337,22 +373,25 @@ BEGIN
             CASE this.kind
                 WHEN 'approve' THEN coalesce('The approval was carried out: '
                     || minga_roster_internal.done_in_words(facts.done, 'were') || '.',
-                    'The approval changed no accounts.')
+                    CASE WHEN facts.done_to_objects IS NULL THEN 'The approval changed no accounts.'
+                        ELSE 'The approval was carried out.' END)
                 WHEN 'undo' THEN coalesce(format('The %s was undone: ',
                     coalesce((SELECT minga_roster_internal.run_in_words(r) FROM minga_roster.runs r
                         WHERE r.run = this.of_run),
                     'run'))
                         || minga_roster_internal.done_in_words(facts.done, 'were') || '.',
-                    'There was nothing left to undo.')
+                    CASE WHEN facts.done_to_objects IS NULL THEN 'There was nothing left to undo.'
+                        ELSE 'No accounts were changed.' END)
                 ELSE minga_roster_internal.done_in_words(facts.done, 'were') || '.' END,
             CASE WHEN facts.done = '[]' AND this.kind IN ('sync', 'apply') THEN
-                CASE WHEN needs <> '{}' THEN 'No accounts were changed.' WHEN facts.still_unread <> '{}'
-                    THEN 'Nothing changed.'
+                CASE WHEN needs <> '{}' OR facts.done_to_objects IS NOT NULL THEN 'No accounts were changed.'
+                    WHEN facts.still_unread <> '{}' THEN 'Nothing changed.'
                     ELSE 'Nothing changed, and there is nothing to do.' END
                 WHEN this.kind = 'undo' AND (facts.school).automatic AND (facts.school).paused_cause IS NOT NULL THEN
-                    'Automatic Rostering is paused until someone turns it on again.'
-                WHEN needs = '{}' AND facts.still_unread = '{}' AND this.kind IN ('sync', 'apply')
-                    THEN 'There is nothing to do.' END,
+                    'Automatic Rostering is paused until someone turns it on again.' END,
+            facts.done_to_objects || CASE this.kind WHEN 'approve' THEN ' ended.' ELSE ' changed.' END,
+            CASE WHEN (facts.done <> '[]' OR facts.done_to_objects IS NOT NULL) AND needs = '{}'
+                AND facts.still_unread = '{}' AND this.kind IN ('sync', 'apply') THEN 'There is nothing to do.' END,
             'As before, not all ' || minga_roster_internal.in_list(facts.still_unread) || ' were read.')
         END;
 END
@@ -405,7 +444,9 @@ BEGIN
         ELSE CASE WHEN facts.recovered THEN 'works again: ' WHEN facts.is_first THEN 'first sync: '
             WHEN this.kind = 'preview' THEN 'preview: '
                 WHEN this.kind = 'undo' THEN 'undone: ' WHEN this.kind = 'approve' THEN 'approved: ' ELSE '' END
-            || coalesce(done, CASE WHEN this.kind IN ('sync', 'preview', 'apply') THEN 'nothing changed'
+            || coalesce(done, facts.done_to_objects || CASE this.kind WHEN 'approve' THEN ' ended'
+                WHEN 'preview' THEN ' would change' ELSE ' changed' END,
+                CASE WHEN this.kind IN ('sync', 'preview', 'apply') THEN 'nothing changed'
                 WHEN this.kind IN ('approve', 'undo') THEN 'no accounts changed'
                     ELSE minga_roster_internal.run_in_words(this)
                     || ' succeeded' END)

@@ -98,7 +98,8 @@ AS $$
         SELECT DISTINCT ON (r.evening) r.evening, r.state, r.state_cause = 'evening_missed' AS is_missed,
             coalesce(r.created, 0) + coalesce(r.linked, 0) + coalesce(r.updated, 0) + coalesce(r.restored,
                 0) + coalesce(r.archived, 0) AS number,
-            coalesce(r.held, 0) AS held
+            coalesce(r.held, 0) + coalesce((SELECT sum(o.held) FROM minga_roster.run_objects o
+                WHERE o.run = r.run), 0)::bigint AS held
         FROM minga_roster.runs r
         WHERE r.connection = (facts.run).connection AND r.site = (facts.run).site AND r.evening IS NOT NULL
             AND r.run <= (facts.run).run
@@ -113,7 +114,7 @@ AS $$
             'number', CASE k.state WHEN 'succeeded' THEN k.number ELSE 0 END,
             'tone', CASE WHEN k.state = 'succeeded' AND k.held > 0 THEN 'held' WHEN k.state = 'succeeded' THEN 'good'
                 WHEN k.is_missed OR k.state = 'failed' THEN 'bad' ELSE 'none' END,
-            'words', CASE WHEN k.state = 'succeeded' THEN CASE WHEN k.number = 0 THEN 'nothing changed'
+            'words', CASE WHEN k.state = 'succeeded' THEN CASE WHEN k.number = 0 THEN 'no accounts changed'
                 ELSE minga_roster_internal.figures(k.number, 'change') END
                     || CASE WHEN k.held > 0 THEN format(', %s on hold', minga_roster_internal.figure(k.held))
                         ELSE '' END

@@ -8,15 +8,23 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RETURN QUERY
     SELECT DISTINCT ON (r.connection) r.connection, h.run, h.held, h.moves,
-        concat_ws(' and ', CASE WHEN h.creates THEN 'new people' END, CASE WHEN h.archives THEN 'archives' END,
-            CASE WHEN h.updates THEN 'updates' END)
+        minga_roster_internal.in_list(array_remove(ARRAY[CASE WHEN h.creates THEN 'new people' END,
+            CASE WHEN h.archives THEN 'archives' END, CASE WHEN h.updates THEN 'updates' END,
+            minga_roster_internal.held_in_words(h.run)], NULL))
     FROM (
-        SELECT c.run, count(*) FILTER (WHERE c.action = 'link') AS moves,
-            count(*) FILTER (WHERE minga_roster_internal.awaits_approval(c.action, c.state_cause)) AS held,
-            bool_or(c.action = 'create' AND c.state_cause = 'new_site') AS creates,
-            bool_or(c.action = 'archive') AS archives, bool_or(c.action = 'update') AS updates
-        FROM minga_roster.changes c
-        WHERE c.state = 'held'
+        SELECT c.run, sum(c.moves)::bigint AS moves, sum(c.held)::bigint AS held, bool_or(c.creates) AS creates,
+            bool_or(c.archives) AS archives, bool_or(c.updates) AS updates
+        FROM (
+            SELECT c.run, count(*) FILTER (WHERE c.action = 'link') AS moves,
+                count(*) FILTER (WHERE minga_roster_internal.awaits_approval(c.action, c.state_cause)) AS held,
+                bool_or(c.action = 'create' AND c.state_cause = 'new_site') AS creates,
+                bool_or(c.action = 'archive') AS archives, bool_or(c.action = 'update') AS updates
+            FROM minga_roster.changes c
+            WHERE c.state = 'held'
+            GROUP BY c.run
+            UNION ALL
+            SELECT o.run, 0, count(*), false, false, false FROM minga_roster.held_objects o GROUP BY o.run
+        ) c
         GROUP BY c.run
     ) h
     JOIN minga_roster.runs r ON r.run = h.run
@@ -27,7 +35,7 @@ END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.newest_held() IS
 'The newest sync or applied preview that holds changes, of each connection that has one: how many wait for '
-'roster_approve and what they are, and how many links wait for roster_relink.';
+'roster_approve, with rows of classes and the like, what they are, and how many links wait for roster_relink.';
 
 CREATE FUNCTION minga_roster_internal.do_connection_status(named text, OUT connection text, OUT site text,
     OUT district text, OUT automatic boolean, OUT state text, OUT run bigint, OUT phase text,
@@ -215,7 +223,8 @@ COMMENT ON COLUMN roster_status.blocked_code IS
 'run is queued; held and ids_changed need a decision; cron_... and heartbeat are the check of that name of '
 'roster_health; secret, key_file, time_zone and mail say what is missing.';
 COMMENT ON COLUMN roster_status.held IS
-'Held archives, updates and creates of the newest sync or applied preview that has any.';
+'Held archives, updates and creates, and rows of classes and the like, of the newest sync or applied preview that has '
+'any.';
 COMMENT ON COLUMN roster_status.waiting_mail IS 'Mail not yet sent.';
 COMMENT ON COLUMN roster_status.mail_error IS
 'Why the newest mail that was tried could not be sent; NULL if it was sent. Only owners see the words of the mail '
@@ -254,7 +263,8 @@ COMMENT ON COLUMN roster_district_status.last_success IS 'When the last successf
 COMMENT ON COLUMN roster_district_status.last_state IS
 'How the last syncs ended: failed or canceled if that of any connection did, otherwise succeeded; NULL before the '
 'first.';
-COMMENT ON COLUMN roster_district_status.held IS 'Changes that wait for roster_approve.';
+COMMENT ON COLUMN roster_district_status.held IS
+'Changes that wait for roster_approve, and rows of classes and the like.';
 COMMENT ON COLUMN roster_district_status.conflicts IS
 'Conflicts that the last successful syncs found; roster_conflicts shows them to owners.';
 COMMENT ON COLUMN roster_district_status.next_evening IS 'When the next evening run of the site is due.';

@@ -201,11 +201,14 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
         'site', CASE WHEN names_connection THEN (run).site END,
         'created', (run).created, 'linked', (run).linked, 'updated', (run).updated, 'restored', (run).restored,
         'archived', (run).archived, 'held', (run).held, 'unchanged', (run).unchanged, 'skipped', (run).skipped,
-        'conflicts', (run).conflicts, 'rejects', (run).rejects))
+        'conflicts', (run).conflicts, 'rejects', (run).rejects,
+        'objects', (SELECT jsonb_object_agg(o.object, jsonb_build_object('listed', o.listed, 'added', o.added,
+            'changed', o.changed, 'returned', o.returned, 'ended', o.ended, 'held', o.held))
+            FROM minga_roster.run_objects o WHERE o.run = (end_of_run.run).run)))
 $$;
 COMMENT ON FUNCTION minga_roster_internal.end_of_run(runs, boolean) IS
-'What is announced of a run that ended: numbers and codes. The connection and its site only where that is set, since '
-'each role that can connect may listen.';
+'What is announced of a run that ended: numbers and codes; the connection and its site unless minga_roster.notify '
+'leaves them out, since each role that can connect may listen.';
 
 CREATE FUNCTION minga_roster_internal.queued_twin(connection text, kind text, of_run bigint) RETURNS bigint
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
