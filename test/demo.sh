@@ -182,6 +182,18 @@ expect_plan "the sync of day 1" "(SELECT max(run) FROM runs)" "from=0&to=1&auto_
 show "SELECT action, category, before, after FROM changes WHERE run = (SELECT max(run) FROM runs)
 	AND action = 'update' ORDER BY change LIMIT 3;"
 
+step "Classes and contacts: on, looked at in a preview, read"
+show "SELECT connection, classes, contacts, class_terms FROM roster_configure('mesa-high', classes => true,
+    contacts => true);"
+show "SELECT action, category, count(*) FROM roster_preview('mesa-high') GROUP BY 1, 2 ORDER BY 1, 2;"
+show "SELECT object, complete, listed, added, unknown_user, not_chosen FROM run_objects
+	WHERE run = (SELECT max(run) FROM runs) ORDER BY object;"
+show "SELECT run, state, created, updated, unchanged FROM roster_sync('mesa-high');"
+expect "each class that was announced is there" "SELECT count(*) = (SELECT listed FROM run_objects
+	WHERE run = (SELECT max(run) FROM runs) AND object = 'class') FROM classes WHERE ended_at IS NULL" t
+expect "nearly all enrollments resolve to people" "SELECT count(person_id) * 100 / count(*) >= 95 FROM enrollments
+	WHERE ended_at IS NULL" t
+
 step "Who is told, and Automatic Rostering on (the evening is made to begin now)"
 show "SELECT roster_set_secret('smtp', 'mail password');"
 show "SELECT roster_notify('mesa-high', 'it@mesa.example');"
@@ -224,6 +236,55 @@ expect "the mail is out of the outbox" "SELECT string_agg(state, ',') FROM outbo
 psql_demo -A -t -o "$demo/report.html" -c "SELECT minga_roster.roster_report_html(run) FROM minga_roster.runs
 	WHERE trigger = 'evening'"
 show "SELECT connection, state, last_state, next_evening, blocked_reason FROM roster_status;"
+
+step "A day in the school: the class lists"
+show "SELECT class, array_to_string(periods, ', ') AS period, room, array_to_string(teachers, ', ') AS teachers,
+	cardinality(students) AS students, array_to_string(terms, ', ') AS terms
+FROM roster_class_lists WHERE connection = 'mesa-high' ORDER BY class LIMIT 8;"
+expect "each student has a homeroom and six classes" "SELECT count(*) FROM (SELECT user_id FROM roster_schedules
+	WHERE role = 'student' GROUP BY user_id HAVING count(*) <> 7) AS others" 0
+
+step "A student's day, period by period"
+student=$(value "SELECT user_id FROM roster_schedules WHERE role = 'student' ORDER BY name, user_id LIMIT 1")
+show "SELECT s.name, s.period, s.class, s.room, array_to_string(k.teachers, ', ') AS teachers
+FROM roster_schedules s JOIN roster_class_lists k USING (connection, class_id)
+WHERE s.connection = 'mesa-high' AND s.user_id = '$student' ORDER BY s.period;"
+show "SELECT student, grade, homeroom, room, array_to_string(teachers, ', ') AS teachers FROM roster_homerooms
+WHERE connection = 'mesa-high' AND user_id = '$student';"
+show "SELECT contact, role, email, phone, is_chosen FROM roster_contacts
+WHERE connection = 'mesa-high' AND student_id = '$student' ORDER BY position;"
+
+step "Whom a teacher teaches today"
+teacher=$(value "SELECT min(teacher_person_id) FROM roster_teacher_students")
+show "SELECT teacher, class, count(*) AS students, min(student) AS first, max(student) AS last
+FROM roster_teacher_students WHERE connection = 'mesa-high' AND teacher_person_id = '$teacher'
+GROUP BY teacher, class ORDER BY class;"
+
+step "What needs a look: students without classes, classes without a teacher"
+control /faults -d "{\"objects\": {\"enrollments\": {\"remove\": $(value "SELECT jsonb_agg(sourced_id)
+	FROM enrollments WHERE ended_at IS NULL AND (user_id = '$student'
+	OR class_id = (SELECT min(sourced_id) FROM classes WHERE ended_at IS NULL) AND role = 'teacher')")}}}" >/dev/null
+show "SELECT run, state FROM roster_sync('mesa-high');"
+show "SELECT object, changed, ended, held FROM run_objects WHERE run = (SELECT max(run) FROM runs)
+	AND added + changed + ended + held > 0;"
+show "SELECT student, grade FROM roster_students_without_classes WHERE connection = 'mesa-high';"
+show "SELECT class, array_to_string(periods, ', ') AS period, room, students FROM roster_classes_without_teacher
+WHERE connection = 'mesa-high';"
+expect "one student and one class" "SELECT (SELECT count(*) FROM roster_students_without_classes),
+	(SELECT count(*) FROM roster_classes_without_teacher)" "1|1"
+show "SELECT object, change, count(*) FROM roster_diff('mesa-high', now() - interval '20 seconds', now())
+GROUP BY 1, 2;"
+control /faults -d '{"reset": true}' >/dev/null
+
+step "User lists for Minga, and birth dates"
+show "SELECT run, state FROM roster_sync('mesa-high');"
+show "SELECT name, cardinality(managers) AS managers, cardinality(members) AS members, terms
+FROM roster_lists('mesa-high') ORDER BY name LIMIT 5;"
+show "SELECT connection, birth_dates FROM roster_configure('mesa-high', birth_dates => true);"
+show "SELECT run, state, updated FROM roster_sync('mesa-high');"
+show "SELECT role, count(*), count(birth_date) AS with_birth_date FROM people GROUP BY role ORDER BY role;"
+show "SELECT finding, value, ok FROM roster_diagnose('mesa-high')
+WHERE finding ~ 'class|terms|enrollment|homeroom|birth';"
 
 step "Everything was as expected"
 cat <<END

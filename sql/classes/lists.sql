@@ -1,6 +1,6 @@
 -- Lists besides those of people, in each preset that the extension brings. Terms may be the district's, so that a list
 -- of all takes the place of the school's. Infinite Campus also serves the enrollments of students and of teachers
--- apart.
+-- apart; where one of these is denied too, the standard list of all enrollments is read.
 
 DO $$
 BEGIN
@@ -16,9 +16,11 @@ BEGIN
             'fallback', CASE WHEN starts_with(s.sis, 'infinite_campus') THEN '[]'::jsonb ELSE '["/enrollments"]' END))
         || CASE WHEN starts_with(s.sis, 'infinite_campus') THEN jsonb_build_array(
             jsonb_build_object('collection', 'studentEnrollments', 'family', 'enrollment', 'instead_of', 'enrollments',
-                'path', '/schools/{school}/studentEnrollments', 'fallback', '/studentEnrollments'),
+                'path', '/schools/{school}/studentEnrollments',
+                'fallback', jsonb_build_array('/studentEnrollments', '/enrollments')),
             jsonb_build_object('collection', 'teacherEnrollments', 'family', 'enrollment', 'instead_of', 'enrollments',
-                'path', '/schools/{school}/teacherEnrollments', 'fallback', '/teacherEnrollments'))
+                'path', '/schools/{school}/teacherEnrollments',
+                'fallback', jsonb_build_array('/teacherEnrollments', '/enrollments')))
             ELSE '[]' END
         || jsonb_build_array(jsonb_build_object('collection', 'demographics', 'family', 'demographics',
             'path', '/demographics'))

@@ -512,6 +512,16 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.words_of_list(text, text) IS
 'The words of a list with commas between, or of an array as text; NULL for NULL.';
 
+CREATE FUNCTION minga_roster_internal.scope_of(connection connections, preset sis) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(connection.scope, preset.scope || CASE
+        WHEN connection.birth_dates AND preset.scope LIKE '%/scope/roster-core.readonly%'
+            THEN ' ' || substring(preset.scope FROM '[^ ]*/scope/') || 'roster-demographics.readonly'
+        ELSE '' END)
+$$;
+COMMENT ON FUNCTION minga_roster_internal.scope_of(connections, sis) IS
+'The OAuth 2.0 scope that a connection requests: its own, or the preset''s, with demographics if birth dates are on.';
+
 CREATE FUNCTION minga_roster_internal.do_configure(given jsonb, relation regclass)
 RETURNS connections
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -634,9 +644,10 @@ BEGIN
         changed.newest_modified := NULL;
     END IF;
     IF (changed.base_url, changed.sis, changed.school_id, changed.token_url, changed.client_id, changed.auth,
-        changed.scope)
+        minga_roster_internal.scope_of(changed, (SELECT s FROM minga_roster.sis s WHERE s.sis = changed.sis)))
         IS DISTINCT FROM (former.base_url, former.sis, former.school_id, former.token_url, former.client_id,
-            former.auth, former.scope)
+            former.auth,
+            minga_roster_internal.scope_of(former, (SELECT s FROM minga_roster.sis s WHERE s.sis = former.sis)))
     THEN
         DELETE FROM minga_roster.tokens t WHERE t.connection = former.connection;
     END IF;

@@ -145,10 +145,12 @@ BEGIN
     FROM minga_roster.connections c
     JOIN minga_roster.sis s USING (sis)
     CROSS JOIN LATERAL jsonb_array_elements(s.object_collections) WITH ORDINALITY AS e (entry, position)
+    -- Where the filter is refused, the whole list is read: more rows than were requested do no harm.
     CROSS JOIN LATERAL (SELECT minga_roster_internal.with_filter(e.entry ->> 'path', since) AS path,
         ARRAY(SELECT minga_roster_internal.with_filter(f.path, since)
             FROM unnest(minga_roster_internal.fallbacks_of(e.entry)) WITH ORDINALITY AS f (path, nth)
-            ORDER BY f.nth) AS fallbacks) AS p
+            ORDER BY f.nth) || CASE WHEN since IS NOT NULL
+            THEN (e.entry ->> 'path') || minga_roster_internal.fallbacks_of(e.entry) ELSE '{}' END AS fallbacks) AS p
     WHERE c.connection = collections_to_read.connection
         AND CASE WHEN e.entry ->> 'family' = 'demographics' THEN c.birth_dates AND EXISTS (
                 SELECT FROM minga_roster.people_relations p WHERE p.relation = c.people AND p.columns ? 'birth_date')

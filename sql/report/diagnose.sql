@@ -9,13 +9,164 @@ AS $$
 $$;
 COMMENT ON FUNCTION minga_roster_internal.share_in_words(bigint, bigint) IS '"12 of 1204 (1.0 %)".';
 
+CREATE FUNCTION minga_roster_internal.statistics_of_classes(connection text, OUT nth integer, OUT finding text,
+    OUT value text, OUT ok boolean, OUT detail text, OUT hint text)
+RETURNS SETOF record
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off
+AS $$
+    WITH session AS (
+        SELECT s.sourced_id, coalesce(s.type, 'unknown') AS type, s.parent_id, s.start_date, s.end_date,
+            s.start_date <= s.end_date AS has_dates
+        FROM minga_roster.staged_academic_sessions s
+        WHERE s.connection = statistics_of_classes.connection AND s.status IS DISTINCT FROM 'tobedeleted'
+    ), class AS (
+        SELECT k.sourced_id, k.class_type, k.term_ids, c.sourced_id IS NOT NULL AS has_course,
+            cardinality(coalesce(k.term_ids, '{}')) > 0 AS has_terms
+        FROM minga_roster.staged_classes k
+        LEFT JOIN minga_roster.staged_courses c ON c.connection = k.connection AND c.sourced_id = k.course_id
+            AND c.status IS DISTINCT FROM 'tobedeleted'
+        WHERE k.connection = statistics_of_classes.connection AND k.status IS DISTINCT FROM 'tobedeleted'
+    ), named AS (
+        SELECT DISTINCT k.sourced_id
+        FROM class k CROSS JOIN LATERAL unnest(k.term_ids) t (id) JOIN session s ON s.sourced_id = t.id COLLATE "C"
+    ), enrollment AS MATERIALIZED (
+        SELECT e.class_id, e.user_id, e.role, e.begin_date > e.end_date AS is_reversed,
+            u.sourced_id IS NOT NULL AS has_user, k.sourced_id IS NOT NULL AS has_class,
+            l.sourced_id IS NOT NULL AS is_linked, k.class_type
+        FROM minga_roster.staged_enrollments e
+        LEFT JOIN minga_roster.staged_users u ON u.connection = e.connection AND u.sourced_id = e.user_id
+            AND u.status IS DISTINCT FROM 'tobedeleted'
+        LEFT JOIN class k ON k.sourced_id = e.class_id
+        LEFT JOIN minga_roster.links l ON l.connection = e.connection AND l.sourced_id = e.user_id
+        WHERE e.connection = statistics_of_classes.connection AND e.status IS DISTINCT FROM 'tobedeleted'
+    ), student AS (
+        SELECT u.sourced_id, bool_or(e.user_id IS NOT NULL) AS has_class,
+            coalesce(bool_or(e.class_type = 'homeroom'), false) AS has_homeroom
+        FROM minga_roster.staged_users u
+        LEFT JOIN enrollment e ON e.user_id = u.sourced_id AND e.role = 'student' AND e.has_class
+        WHERE u.connection = statistics_of_classes.connection AND u.role = 'student'
+            AND u.status IS DISTINCT FROM 'tobedeleted' AND u.outcome IS DISTINCT FROM 'forgotten'
+        GROUP BY u.sourced_id
+    ), overlap AS (
+        SELECT count(*) AS pairs
+        FROM session a JOIN session b ON b.type = a.type AND b.parent_id IS NOT DISTINCT FROM a.parent_id
+            AND b.sourced_id > a.sourced_id AND b.has_dates AND b.start_date <= a.end_date
+            AND b.end_date >= a.start_date
+        WHERE a.has_dates
+    ), unreadable AS (
+        SELECT o.label, count(*) AS rows, string_agg(DISTINCT o.damaged_field, ', ') AS fields
+        FROM (
+            SELECT 'terms' AS label, s.damaged, s.damaged_field FROM minga_roster.staged_academic_sessions s
+            WHERE s.connection = statistics_of_classes.connection
+            UNION ALL
+            SELECT 'courses', s.damaged, s.damaged_field FROM minga_roster.staged_courses s
+            WHERE s.connection = statistics_of_classes.connection
+            UNION ALL
+            SELECT 'classes', s.damaged, s.damaged_field FROM minga_roster.staged_classes s
+            WHERE s.connection = statistics_of_classes.connection
+            UNION ALL
+            SELECT 'enrollments', s.damaged, s.damaged_field FROM minga_roster.staged_enrollments s
+            WHERE s.connection = statistics_of_classes.connection
+        ) o
+        WHERE o.damaged OR o.damaged_field IS NOT NULL
+        GROUP BY o.label
+    ), measure AS (
+        SELECT 2 AS nth, 'terms without usable dates' AS what, count(*) FILTER (WHERE s.has_dates IS NOT TRUE) AS part,
+            count(*) AS whole, true AS strict, 'OneRoster requires startDate and endDate. A term without dates, or one '
+                'that ends before it begins, counts as current. The school corrects the dates in its SIS.' AS hint
+        FROM session s
+        UNION ALL
+        SELECT 4, 'classes without terms', count(*) FILTER (WHERE NOT k.has_terms), count(*), true,
+            'OneRoster requires at least one. A class without a term counts as current until the SIS no longer lists '
+            'it. Ask the SIS vendor.'
+        FROM class k
+        UNION ALL
+        SELECT 5, 'classes of unknown terms', count(*) FILTER (WHERE k.has_terms AND n.sourced_id IS NULL), count(*),
+            true, 'No term that they name is listed, so they count as current. Ask the SIS vendor to list all terms.'
+        FROM class k LEFT JOIN named n ON n.sourced_id = k.sourced_id
+        UNION ALL
+        SELECT 6, 'classes without a listed course', count(*) FILTER (WHERE NOT k.has_course), count(*), false,
+            'They have no course title. If no class has a course, ask the SIS vendor.'
+        FROM class k
+        UNION ALL
+        SELECT 7, 'classes without a teacher', count(*) FILTER (WHERE t.class_id IS NULL), count(*), false,
+            'If no class has a teacher, the key may not see the enrollments of teachers. Ask the district''s SIS '
+            'administrator.'
+        FROM class k LEFT JOIN (SELECT DISTINCT e.class_id FROM enrollment e WHERE e.role = 'teacher') t
+            ON t.class_id = k.sourced_id
+        UNION ALL
+        SELECT 9, 'enrollments with a role unknown to OneRoster', count(*) FILTER (WHERE e.role IS NULL
+            OR e.role NOT IN ('student', 'teacher', 'aide', 'administrator', 'proctor')), count(*), true,
+            'They are kept, and are in no class list. Ask the SIS vendor which roles it sends.'
+        FROM enrollment e
+        UNION ALL
+        SELECT 10, 'enrollments that end before they begin', count(*) FILTER (WHERE e.is_reversed), count(*), true,
+            'They are never valid, so the people are in no class list. The school corrects the dates in its SIS.'
+        FROM enrollment e
+        UNION ALL
+        SELECT 11, 'students without classes', count(*) FILTER (WHERE NOT s.has_class), count(*), false,
+            'If no student has a class, the key may not see the enrollments of students, or students are not '
+            'scheduled yet. Ask the district''s SIS administrator.'
+        FROM student s
+    )
+    SELECT 1, 'terms and school years', count(*)::text, count(*) > 0,
+        (SELECT string_agg(format('%s %s', t.number, t.type), ', ' ORDER BY t.type)
+            FROM (SELECT CASE WHEN s.type IN ('term', 'semester', 'schoolyear', 'gradingperiod') THEN s.type
+                ELSE 'of another type' END AS type, count(*) AS number FROM session s GROUP BY 1) t) || '.',
+        CASE WHEN count(*) = 0 THEN 'Without terms all classes count as current. Ask the district''s SIS administrator '
+            'to share them with this connection.' END
+    FROM session
+    UNION ALL
+    SELECT m.nth, m.what, minga_roster_internal.share_in_words(m.part, m.whole),
+        CASE WHEN m.part = 0 THEN true WHEN m.strict OR m.part = m.whole THEN false END, NULL,
+        CASE WHEN m.part > 0 THEN m.hint END
+    FROM measure m WHERE m.whole > 0
+    UNION ALL
+    SELECT 3, 'terms that overlap', minga_roster_internal.counted(o.pairs, 'pair'), o.pairs = 0,
+        'Of one type in the same school year.',
+        CASE WHEN o.pairs > 0 THEN 'On days that two terms share, the classes of both are current. The school corrects '
+            'the dates in its SIS, unless it has several schedules on purpose.' END
+    FROM overlap o
+    UNION ALL
+    SELECT 8, 'enrollments that resolve', minga_roster_internal.share_in_words(e.resolved, e.whole),
+        CASE WHEN e.whole = 0 THEN false WHEN e.resolved = e.whole THEN true WHEN e.resolved * 10 < e.whole * 9
+            THEN false END,
+        concat_ws(' ', format('%s name a user whom no list has, %s a class that no list has.', e.no_user, e.no_class),
+            CASE WHEN e.linked > 0 THEN format('%s name a user who is linked to a person.', e.linked) END),
+        CASE WHEN e.whole = 0 THEN 'No one is in a class. Ask the district''s SIS administrator to share enrollments '
+                'with this connection.'
+            WHEN e.resolved < e.whole THEN 'The key may not see all users or classes of the school. Ask the '
+                'district''s SIS administrator what is shared with this connection.' END
+    FROM (
+        SELECT count(*) AS whole, count(*) FILTER (WHERE e.has_user AND e.has_class) AS resolved,
+            count(*) FILTER (WHERE NOT e.has_user) AS no_user, count(*) FILTER (WHERE NOT e.has_class) AS no_class,
+            count(*) FILTER (WHERE e.is_linked) AS linked
+        FROM enrollment e
+    ) e
+    UNION ALL
+    SELECT 12, 'students with a homeroom', minga_roster_internal.share_in_words(count(*) FILTER (WHERE s.has_homeroom),
+            count(*)), NULL, NULL,
+        CASE WHEN NOT bool_or(s.has_homeroom) THEN 'No class has the classType homeroom. If the school has homerooms, '
+            'ask the SIS vendor how they are marked.' END
+    FROM student s HAVING count(*) > 0
+    UNION ALL
+    SELECT 13, 'rows of classes that cannot be read cleanly', coalesce(sum(u.rows), 0)::text, count(*) = 0,
+        string_agg(format('%s of %s%s', u.rows, u.label, ' (' || u.fields || ')'), ', ' ORDER BY u.label) || '.',
+        CASE WHEN count(*) > 0 THEN 'A value that cannot be read counts as absent, and a row that was there before '
+            'keeps its values. Ask the SIS vendor.' END
+    FROM unreadable u
+$$;
+COMMENT ON FUNCTION minga_roster_internal.statistics_of_classes(text) IS
+'What the staged terms, classes and enrollments of a connection are like. Numbers only.';
+
 CREATE FUNCTION minga_roster_internal.statistics_of_stage(run bigint, OUT part integer, OUT nth bigint,
     OUT finding text, OUT value text, OUT ok boolean, OUT detail text, OUT hint text)
 RETURNS SETOF record
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET work_mem = '1MB'
 AS $$
     WITH this AS (
-        SELECT r.run, c.connection, c.sis, c.school_id, c.parent_contact, c.birth_dates,
+        SELECT r.run, c.connection, c.sis, c.school_id, c.parent_contact OR c.contacts AS wants_contacts,
+            c.birth_dates,
             coalesce(r.reduced_roles, '{}') AS reduced_roles,
             coalesce((SELECT p.columns ? 'grade' FROM minga_roster.people_relations p
                 WHERE p.relation = c.people), false) AS has_grade
@@ -92,7 +243,8 @@ AS $$
         SELECT count(*) AS whole, count(*) FILTER (WHERE cardinality(p.agent_ids) > 0) AS with_agents
         FROM person p WHERE p.family = 'students'
     )
-    SELECT 1, row_number() OVER (ORDER BY c.family = 'contact', c.family = 'staff', c.collection),
+    SELECT 1, row_number() OVER (ORDER BY array_position(ARRAY['student', 'staff', 'contact', 'session', 'course',
+            'class', 'enrollment', 'demographics'], c.family), c.collection),
         format('full list of %s', c.collection),
         CASE WHEN c.proof IS NULL THEN 'denied'
              WHEN c.claimed_total IS NULL THEN minga_roster_internal.counted(c.distinct_ids, 'row')
@@ -104,11 +256,15 @@ AS $$
                 CASE c.proof WHEN 'total' THEN 'the claimed total' ELSE 'an empty page' END) END,
             CASE WHEN c.elsewhere > 0 AND c.family = 'contact'
                 THEN format('%s belong to no student of this school.', c.elsewhere)
+                 WHEN c.elsewhere > 0 AND c.family NOT IN ('student', 'staff')
+                THEN format('%s are of another school.', c.elsewhere)
                  WHEN c.elsewhere > 0 THEN format('%s are of another school or role.', c.elsewhere) END),
         CASE WHEN c.proof IS NULL THEN 'Ask the school to share it (in Infinite Campus: Data to Share of the '
             'connection).'
+             WHEN (NOT c.complete OR c.proof = 'weak') AND c.family IN ('student', 'staff', 'contact')
+                 THEN 'No one is archived by a list whose end is not proved. Ask the SIS vendor.'
              WHEN NOT c.complete OR c.proof = 'weak'
-                 THEN 'No one is archived by a list whose end is not proved. Ask the SIS vendor.' END
+                 THEN 'Nothing ends by a list whose end is not proved. Ask the SIS vendor.' END
     FROM read c
     UNION ALL
     SELECT 2, 1, 'rows listed twice', r.twice::text, r.twice = 0, NULL,
@@ -172,16 +328,16 @@ AS $$
     UNION ALL
     SELECT 9, 1, 'students with guardians', minga_roster_internal.share_in_words(s.with_agents, s.whole),
         CASE WHEN s.with_agents > 0 THEN true END, NULL,
-        CASE WHEN s.with_agents = 0 THEN 'If primary parent contacts are wanted, the SIS must name guardians as agents '
-            'of the students.' END
-    FROM student s CROSS JOIN this WHERE s.whole > 0 AND this.parent_contact
+        CASE WHEN s.with_agents = 0 THEN 'Contacts are known only if the SIS names guardians as agents of the '
+            'students. Ask the SIS vendor.' END
+    FROM student s CROSS JOIN this WHERE s.whole > 0 AND this.wants_contacts
     UNION ALL
     SELECT 9, 2, 'guardians reachable',
-        CASE WHEN this.parent_contact THEN minga_roster_internal.share_in_words(a.found, a.named) ELSE 'not read' END,
-        CASE WHEN this.parent_contact AND a.named > 0 THEN a.found = a.named END,
-        CASE WHEN this.parent_contact THEN 'Of the guardians named by students, this many are listed.'
-            ELSE 'Primary parent contacts are off for this connection.' END,
-        CASE WHEN this.parent_contact AND a.found < a.named THEN 'The others are named by sourcedId but not listed. '
+        CASE WHEN this.wants_contacts THEN minga_roster_internal.share_in_words(a.found, a.named) ELSE 'not read' END,
+        CASE WHEN this.wants_contacts AND a.named > 0 THEN a.found = a.named END,
+        CASE WHEN this.wants_contacts THEN 'Of the guardians named by students, this many are listed.'
+            ELSE 'Parent contacts are off for this connection.' END,
+        CASE WHEN this.wants_contacts AND a.found < a.named THEN 'The others are named by sourcedId but not listed. '
             'Ask the SIS vendor, or ask the district which contacts it shares.' END
     FROM this CROSS JOIN (
         SELECT (SELECT count(*) FROM agent) AS named,
@@ -219,10 +375,15 @@ AS $$
         WHERE s.role <> ALL (this.reduced_roles)
         GROUP BY 1, 2, 3
     ) m
+    UNION ALL
+    SELECT 10, o.nth, o.finding, o.value, o.ok, o.detail, o.hint
+    FROM this
+    JOIN minga_roster.connections c ON c.connection = this.connection AND c.classes
+    CROSS JOIN LATERAL minga_roster_internal.statistics_of_classes(this.connection) o
 $$;
 COMMENT ON FUNCTION minga_roster_internal.statistics_of_stage(bigint) IS
 'What the staged rows of a diagnosis are like: lists, schools, roles, missing values, people with several roles or '
-'shared keys, guardians. Numbers only.';
+'shared keys, guardians, classes. Numbers only.';
 
 CREATE FUNCTION minga_roster_internal.store_facts(run bigint, last_position integer) RETURNS integer
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp

@@ -47,7 +47,7 @@ load_connection(const char *name)
 	TupleDesc	tupdesc;
 
 	execute_statement("SELECT c.connection, c.number, c.site, c.base_url, c.auth, c.token_url, "
-					  "nullif(coalesce(c.scope, s.scope), '') AS scope, c.client_id, c.app_name, "
+					  "nullif(minga_roster_internal.scope_of(c, s), '') AS scope, c.client_id, c.app_name, "
 					  "CASE WHEN c.credentials_expire < "
 					  "(minga_roster_internal.clock() AT TIME ZONE "
 					  "minga_roster_internal.usable_zone(c.time_zone))::date "

@@ -301,6 +301,13 @@ learn_of_overlap(CollectionRead *read)
 	read->overlap_was = OVERLAP_GIVEN;
 }
 
+/* Whether it may be the filter of a delta that is refused, and the list of objects can be had without it. */
+static bool
+has_unfiltered(const CollectionRead *read)
+{
+	return read->judge.collection->kind > PAGE_ORGS && read->judge.collection->filtered && *read->fallbacks != NULL;
+}
+
 /* What becomes of a collection whose page that is due was refused, in whatever way: read->pending. */
 static void
 judge_refusal(CollectionRead *read, const PageRequest *request)
@@ -317,9 +324,9 @@ judge_refusal(CollectionRead *read, const PageRequest *request)
 
 		if (!read->attempts_over)
 			begin_with_less(read, end);
-		else if (end == END_DENIED)
+		else if (end == END_DENIED || has_unfiltered(read))
 		{
-			read->end = end;
+			read->end = END_DENIED;
 			read->fault = read->pending;
 			finish(read);
 		}
@@ -534,7 +541,7 @@ note_collection(CollectionRead *read)
 		read->roster->unstored_since = GetCurrentTimestamp();
 	run->unstored = lappend(run->unstored, read);
 	MemoryContextSwitchTo(caller);
-	if (read->judge.collection->filtered)
+	if (read->judge.collection->filtered && read->judge.collection->kind == PAGE_USERS)
 		store_collections(run);
 }
 
@@ -593,6 +600,61 @@ is_page_ready(const CollectionRead *read)
 	return read->nrequests > 0 && client_get_has_ended(read->requests[0].get);
 }
 
+/* Whether an error is the fault of what the SIS answered, or did not, and no limit of ours. */
+static bool
+is_fault_of_sis(const ErrorData *error)
+{
+	if (strcmp(error->domain, TEXTDOMAIN) != 0)
+		return false;
+	switch (ERRCODE_TO_CATEGORY(error->sqlerrcode))
+	{
+		case ERRCODE_TO_CATEGORY(ERRCODE_CONNECTION_FAILURE):
+		case ERRCODE_TO_CATEGORY(ERRCODE_DATA_EXCEPTION):
+		case ERRCODE_TO_CATEGORY(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION):
+			return true;
+	}
+	/* It asks for fewer requests; or denies a page after the first. */
+	return error->sqlerrcode == ERRCODE_CONFIGURATION_LIMIT_EXCEEDED ||
+		error->sqlerrcode == ERRCODE_INSUFFICIENT_PRIVILEGE || error->sqlerrcode == ERRCODE_UNDEFINED_OBJECT;
+}
+
+/* A fault of the SIS in a list of objects: what it had is not complete, and nothing of it ends. */
+static void
+break_off(CollectionRead *read, const char *message)
+{
+	read->end = END_BROKEN_OFF;
+	read->fault = NULL;
+	add_sentence(&read->detail, "%s.", message);
+	finish(read);
+}
+
+/* As take_first_request; an answer that cannot be used breaks off this list alone, and the others go on. */
+static void
+take_request_of_objects(CollectionRead *read)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	bool		answered = (read->requests[0].get->response.status != 0);
+
+	PG_TRY();
+	{
+		take_first_request(read);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		if (!answered || !is_fault_of_sis(error))
+			PG_RE_THROW();
+		FlushErrorState();
+		AbortOutOfAnyTransaction();
+		MemoryContextSwitchTo(caller);
+		break_off(read, error->message);
+	}
+	PG_END_TRY();
+}
+
 /*
  * Reads the collections of one round side by side.  NULL, or the first fault
  * where all were denied; adds the names of those that were to *denied.
@@ -636,7 +698,10 @@ read_round(RosterRead *roster, List *collections, List **denied, bool *filter_ig
 				break;
 			if (!is_page_ready(read))
 				continue;
-			take_first_request(read);
+			if (read->judge.collection->kind > PAGE_ORGS)
+				take_request_of_objects(read);
+			else
+				take_first_request(read);
 			ready |= is_page_ready(read);
 			if (read->done)
 				end_endpoint(read);
@@ -648,7 +713,8 @@ read_round(RosterRead *roster, List *collections, List **denied, bool *filter_ig
 				*denied = lappend(*denied, read->judge.collection->name);
 			if (first_fault == NULL)
 				first_fault = read->fault;
-			*filter_ignored = (read->judge.collection->filtered &&
+			/* Of objects more rows than were asked for do no harm. */
+			*filter_ignored = (read->judge.collection->filtered && read->judge.collection->kind == PAGE_USERS &&
 							   filter_is_ignored(roster->run, read->judge.collection));
 		}
 	}
@@ -658,21 +724,10 @@ read_round(RosterRead *roster, List *collections, List **denied, bool *filter_ig
 	return readable ? NULL : first_fault;
 }
 
-/* Whether an error is the fault of what the SIS answered, or did not, and no limit of ours. */
-static bool
-is_fault_of_sis(const ErrorData *error)
-{
-	int			class = ERRCODE_TO_CATEGORY(error->sqlerrcode);
-
-	return strcmp(error->domain, TEXTDOMAIN) == 0 &&
-		(class == ERRCODE_TO_CATEGORY(ERRCODE_CONNECTION_FAILURE) ||
-		 class == ERRCODE_TO_CATEGORY(ERRCODE_DATA_EXCEPTION));
-}
-
 /*
- * Reads a round of objects.  Where the SIS fails in it, the lists that are not
- * read to their end are stored as incomplete, and people go on: of these lists
- * nothing ends then.
+ * Reads a round of objects.  Where the SIS no longer answers, the lists that are
+ * not read to their end are stored as incomplete, and people go on: of these
+ * lists nothing ends then.
  */
 static void
 read_round_of_objects(RosterRead *roster, List *collections, List **denied, bool *filter_ignored)
@@ -702,11 +757,9 @@ read_round_of_objects(RosterRead *roster, List *collections, List **denied, bool
 	{
 		CollectionRead *read = lfirst(cell);
 
-		forget_requests(read);
 		if (read->done)
 			continue;
-		read->end = END_BROKEN_OFF;
-		add_sentence(&read->detail, "%s.", error->message);
+		break_off(read, error->message);
 		note_collection(read);
 	}
 }

@@ -30,7 +30,7 @@ typedef enum CollectionEnd
 {
 	END_NONE,					/* not yet */
 	END_DENIED,					/* 403 or 404, or of their kind, at once */
-	END_BROKEN_OFF,				/* its round ended with a fault */
+	END_BROKEN_OFF,				/* by a fault */
 	END_EMPTY_PAGE,
 	END_EMPTY_OBJECT,			/* {} or a null after a page */
 	END_REFUSED,				/* something else than a list */

@@ -451,6 +451,39 @@ diagnose_guardians(Diagnosis *diagnosis)
 	}
 }
 
+/* Whether evenings with delta get what changed in classes and the like, or have to read each list whole. */
+static void
+diagnose_filters_of_objects(Diagnosis *diagnosis, List *collections)
+{
+	ListCell   *cell;
+
+	foreach(cell, collections)
+	{
+		RosterCollection *collection = lfirst(cell);
+		char	   *finding = psprintf("filter by date in %s", collection->name);
+		char	   *hint = psprintf("Evenings with delta read all %s. Ask the SIS vendor to support the filter.",
+									collection->name);
+		ProbePage  *page;
+
+		if (collection->kind <= PAGE_ORGS || collection->instead_of != NULL)
+			continue;
+		page = probe_page(diagnosis->client, collection, collection_path(diagnosis->connection, collection->path),
+						  psprintf("limit=%d&offset=0&filter=" NO_DATE, PROBE_ROWS), "asc", NULL);
+		for (char **fallback = collection->fallbacks; page->denied && *fallback != NULL; fallback++)
+			page = probe_page(diagnosis->client, collection, collection_path(diagnosis->connection, *fallback),
+							  psprintf("limit=%d&offset=0&filter=" NO_DATE, PROBE_ROWS), "asc", NULL);
+		if (page->denied)
+			note_fault(diagnosis, finding, TOLD, "not known", page->fault);
+		else if (page->fault != NULL)
+			note(diagnosis, finding, NOT_AS_IT_SHOULD, "refused", fault_sentences(page->fault, false), hint);
+		else if (page->rows > 0)
+			note(diagnosis, finding, NOT_AS_IT_SHOULD, "ignored",
+				 "dateLastModified> a day in the year 9999 lists rows.", hint);
+		else
+			note(diagnosis, finding, AS_IT_SHOULD, "honored", NULL, NULL);
+	}
+}
+
 /* Reads the roster as a fetch does; false where a fault of the SIS, which is a finding, stopped it. */
 static bool
 read_whole(Diagnosis *diagnosis)
@@ -531,6 +564,7 @@ diagnose_connection(RosterConnection *connection, RosterRun *run)
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext context = AllocSetContextCreate(caller, "minga_roster diagnosis", ALLOCSET_DEFAULT_SIZES);
 	Diagnosis	diagnosis = {.connection = connection,.run = run,.context = context};
+	List	   *collections;
 	ProbePage  *first;
 	bool		read_it;
 
@@ -540,7 +574,8 @@ diagnose_connection(RosterConnection *connection, RosterRun *run)
 	load_facts(&diagnosis.client->facts);
 	if (diagnose_token(&diagnosis))
 	{
-		first = choose_list(&diagnosis, load_collections(connection, run));
+		collections = load_collections(connection, run);
+		first = choose_list(&diagnosis, collections);
 		if (first != NULL)
 		{
 			note(&diagnosis, "list examined", TOLD, diagnosis.examined->name,
@@ -553,6 +588,7 @@ diagnose_connection(RosterConnection *connection, RosterRun *run)
 			diagnose_repetition(&diagnosis, first);
 			note_time(&diagnosis);
 			diagnose_guardians(&diagnosis);
+			diagnose_filters_of_objects(&diagnosis, collections);
 		}
 		read_it = read_whole(&diagnosis);
 		note_facts(&diagnosis);

@@ -2,7 +2,7 @@
  * probe.c
  *	  One page of a list as a diagnosis asks for it, and how pages compare.
  *
- * It asks for ids and roles alone.
+ * It asks for ids and, of people, roles alone.
  */
 #include "postgres.h"
 
@@ -24,6 +24,7 @@
 
 #define PROBE_FIELDS "sourcedId,status,role,orgs"
 #define PROBE_FIELDS_1_2 "sourcedId,status,roles"
+#define PROBE_FIELDS_OF_OBJECTS "sourcedId,status"
 
 static void
 take_user(void *taker, PageRow *row)
@@ -59,7 +60,8 @@ probe_page(RosterClient *client, const RosterCollection *collection, const char 
 	const ServerFacts *facts = &client->facts;
 	char	   *sort = facts->no_sort ? "" : psprintf("&sort=sourcedId&orderBy=%s", order);
 	char	   *fields = facts->no_fields ? "" :
-	psprintf("&fields=%s", is_1_2(client->connection) ? PROBE_FIELDS_1_2 : PROBE_FIELDS);
+	psprintf("&fields=%s", collection->kind > PAGE_ORGS ? PROBE_FIELDS_OF_OBJECTS :
+			 is_1_2(client->connection) ? PROBE_FIELDS_1_2 : PROBE_FIELDS);
 	char	   *full_path = psprintf("%s%c%s%s%s", path, strchr(path, '?') == NULL ? '?' : '&', query, sort, fields);
 	ProbePage  *page = palloc0(sizeof(ProbePage));
 	PageReader	reader;

@@ -419,62 +419,151 @@ test_school(ConnectionTest *test, List *collections)
 	return true;
 }
 
-static void
-test_collection(ConnectionTest *test, RosterCollection *collection)
+/* What came of the first page of a list, from whichever of its endpoints gave one. */
+typedef struct TriedList
 {
 	FirstPage	page;
 	PageReader	reader;
-	RosterFault *fault;
-	RosterFault *own_fault = NULL;
-	const char *read_from = collection->path;
-	StringInfoData detail;
 	int64		total;
 	bool		denied;
-	const char *hint = NULL;
+	const char *read_from;
+	RosterFault *fault;			/* NULL: there is a page */
+	RosterFault *own_fault;		/* then that of the first endpoint, where another one gave it */
+} TriedList;
+
+static void
+try_list(ConnectionTest *test, RosterCollection *collection, TriedList *tried)
+{
+	tried->own_fault = NULL;
+	tried->read_from = collection->path;
+	tried->fault = try_endpoint(test, collection, collection->path, &tried->page, &tried->reader, &tried->total,
+								&tried->denied);
+	for (char **fallback = collection->fallbacks; tried->fault != NULL && tried->denied && *fallback != NULL;
+		 fallback++)
+	{
+		if (tried->own_fault == NULL)
+			tried->own_fault = tried->fault;
+		tried->read_from = *fallback;
+		tried->fault = try_endpoint(test, collection, tried->read_from, &tried->page, &tried->reader, &tried->total,
+									&tried->denied);
+	}
+}
+
+/* "1,204 classes listed in the district; of the first 100, 80 are of this school and kept" */
+static void
+append_list(StringInfo detail, RosterCollection *collection, const TriedList *tried)
+{
+	int			rows = tried->reader.rows;
+
+	if (tried->total < 0 && rows > 0)
+		appendStringInfo(detail, "At least %s %s listed", grouped(rows), collection->name);
+	else
+		appendStringInfo(detail, "%s %s listed", grouped(Max(tried->total, rows)), collection->name);
+	if (tried->page.judge.school_scoped)
+		return;
+	if (strcmp(collection->family, "contact") == 0)
+		appendStringInfoString(detail, " in the district; those of this school's students are kept");
+	else if (collection->kind == PAGE_DEMOGRAPHICS)
+		appendStringInfoString(detail, " in the district; those of this school's users are kept");
+	else if (collection->kind == PAGE_COURSES)
+		appendStringInfoString(detail, " in the district; those of this school's classes are kept");
+	else if (collection->kind == PAGE_SESSIONS)
+		appendStringInfoString(detail, " in the district");
+	else
+		appendStringInfo(detail, " in the district; of the first %d, %d are of this school and kept", rows,
+						 tried->page.here);
+}
+
+/* What the lists have that take the place of a denied one; false where there are none, or one has no page either. */
+static bool
+try_stand_ins(ConnectionTest *test, const RosterCollection *denied, List *collections, StringInfo detail)
+{
+	ListCell   *cell;
+	bool		found = false;
+
+	foreach(cell, collections)
+	{
+		RosterCollection *collection = lfirst(cell);
+		TriedList	tried;
+
+		if (collection->instead_of == NULL || strcmp(collection->instead_of, denied->name) != 0)
+			continue;
+		try_list(test, collection, &tried);
+		if (tried.fault != NULL)
+			return false;
+		if (found)
+			appendStringInfoString(detail, ". ");
+		append_list(detail, collection, &tried);
+		found = true;
+	}
+	return found;
+}
+
+static const char *
+hint_of_empty_list(const RosterCollection *collection)
+{
+	if (collection->kind == PAGE_USERS)
+		return "An empty list is not an error, and archives no one. If the school has such people, ask the district's "
+			"SIS administrator to share them with this connection.";
+	return psprintf("An empty list is not an error, and ends nothing. If the school has %s, ask the district's SIS "
+					"administrator to share them with this connection.", collection->name);
+}
+
+static void
+test_collection(ConnectionTest *test, RosterCollection *collection, List *collections)
+{
+	TriedList	tried;
+	StringInfoData detail;
 
 	begin_step(test);
-	fault = try_endpoint(test, collection, collection->path, &page, &reader, &total, &denied);
-	for (char **fallback = collection->fallbacks; fault != NULL && denied && *fallback != NULL; fallback++)
-	{
-		if (own_fault == NULL)
-			own_fault = fault;
-		read_from = *fallback;
-		fault = try_endpoint(test, collection, read_from, &page, &reader, &total, &denied);
-	}
-	if (fault != NULL)
-	{
-		end_step_with_fault(test, fault);
-		return;
-	}
-
 	initStringInfo(&detail);
-	if (total < 0 && reader.rows > 0)
-		appendStringInfo(&detail, "At least %s %s listed", grouped(reader.rows), collection->name);
-	else
-		appendStringInfo(&detail, "%s %s listed", grouped(Max(total, reader.rows)), collection->name);
-	if (!page.judge.school_scoped && strcmp(collection->family, "contact") == 0)
-		appendStringInfoString(&detail, " in the district; those of this school's students are kept");
-	else if (!page.judge.school_scoped)
-		appendStringInfo(&detail, " in the district; of the first %d, %d are of this school and "
-						 "kept", reader.rows, page.here);
-	appendStringInfoChar(&detail, '.');
-	if (own_fault != NULL)
-		appendStringInfo(&detail, " Read from %s, since %s is denied: %s.", read_from, collection->path,
-						 own_fault->message);
-
-	if (page.judge.school_scoped && reader.rows > 0 && page.here == 0)
+	try_list(test, collection, &tried);
+	if (tried.fault != NULL)
 	{
-		appendStringInfo(&detail, " None of the first %d names \"%s\" among its orgs, and rows of other schools are "
-						 "not taken.",
-						 reader.rows, test->connection->school_id);
-		end_step(test, false, detail.data,
-				 "Ask the SIS vendor why the endpoint of one school lists people of others.", -1);
+		if (tried.denied && try_stand_ins(test, collection, collections, &detail))
+		{
+			appendStringInfo(&detail, ". Read instead of %s, which is denied: %s.", collection->path,
+							 (tried.own_fault != NULL ? tried.own_fault : tried.fault)->message);
+			end_step(test, true, detail.data, NULL, -1);
+		}
+		else
+			end_step_with_fault(test, tried.fault);
 		return;
 	}
-	if (reader.rows == 0)
-		hint = "An empty list is not an error, and archives no one. If the school has such people, ask the district's "
-			"SIS administrator to share them with this connection.";
-	end_step(test, true, detail.data, hint, -1);
+
+	append_list(&detail, collection, &tried);
+	appendStringInfoChar(&detail, '.');
+	if (tried.own_fault != NULL)
+		appendStringInfo(&detail, " Read from %s, since %s is denied: %s.", tried.read_from, collection->path,
+						 tried.own_fault->message);
+
+	if (tried.page.judge.school_scoped && tried.reader.rows > 0 && tried.page.here == 0)
+	{
+		appendStringInfo(&detail, " None of the first %d names \"%s\" %s, and rows of other schools are not taken.",
+						 tried.reader.rows, test->connection->school_id,
+						 collection->kind == PAGE_USERS ? "among its orgs" : "as its school");
+		end_step(test, false, detail.data,
+				 collection->kind == PAGE_USERS ?
+				 "Ask the SIS vendor why the endpoint of one school lists people of others."
+				 : "Ask the SIS vendor why the endpoint of one school lists rows of others.", -1);
+		return;
+	}
+	end_step(test, true, detail.data, tried.reader.rows == 0 ? hint_of_empty_list(collection) : NULL, -1);
+}
+
+/* The lists that are tried as a step of their own: others only where theirs is denied. */
+static List *
+lists_with_step(List *collections)
+{
+	List	   *lists = NIL;
+	ListCell   *cell;
+
+	foreach(cell, collections)
+	{
+		if (((RosterCollection *) lfirst(cell))->instead_of == NULL)
+			lists = lappend(lists, lfirst(cell));
+	}
+	return lists;
 }
 
 /*
@@ -492,22 +581,24 @@ test_connection(RosterConnection *connection, RosterRun *run)
 	UrlParts	base = {0};
 	UrlParts	token = {0};
 	List	   *collections;
+	List	   *lists;
 	ListCell   *cell;
 
 	MemoryContextSwitchTo(context);
 	collections = load_collections(connection, run);
-	announce_steps(&test, collections);
+	lists = lists_with_step(collections);
+	announce_steps(&test, lists);
 	test.client = client_open(connection, run);
 	load_facts(&test.client->facts);
 
 	if (test_url(&test, &base, &token) && test_hosts(&test, &base, &token) &&
 		test_token(&test) && test_school(&test, collections))
 	{
-		foreach(cell, collections)
+		foreach(cell, lists)
 		{
 			MemoryContextReset(page_context);
 			MemoryContextSwitchTo(page_context);
-			test_collection(&test, lfirst(cell));
+			test_collection(&test, lfirst(cell), collections);
 			MemoryContextSwitchTo(context);
 		}
 	}
