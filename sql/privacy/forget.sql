@@ -565,6 +565,8 @@ BEGIN
     FOR one IN
         SELECT DISTINCT p.schemaname, p.tablename
         FROM pg_stats p
+        -- pg_stats also has indexes, which are analyzed with their tables.
+        JOIN pg_tables t ON t.schemaname = p.schemaname AND t.tablename = p.tablename
         WHERE p.schemaname = 'minga_roster' OR format('%I.%I', p.schemaname, p.tablename) IN (
             SELECT h.partition FROM minga_roster.connections c
             CROSS JOIN LATERAL minga_roster_internal.stage_partitions(c.connection, true) h
