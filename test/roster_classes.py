@@ -128,7 +128,7 @@ def demographics(state, school, by_guid):
 
 def objects(roster, name, school, today):
     """The rows of a list, of one school or, for None, of all, in the order of their IDs, with what tests have changed:
-    {"set": {id: values}, "remove": [id], "add": [row]} for each name of an envelope."""
+    {"only": [row], "each": values, "set": {id: values}, "remove": [id], "add": [row]} for each name of an envelope."""
     state = roster.state
     district = state.district
     schools = range(len(district.people)) if school is None else [school]
@@ -148,6 +148,6 @@ def objects(roster, name, school, today):
         rows = [{**row, "user": ref(f"p-{row['user']['sourcedId']}", "user")} for row in rows]
     bent = (roster.faults.get("objects") or {}).get(ENVELOPES[name]) or {}
     gone = set(bent.get("remove") or [])
-    rows = [{**row, **(bent.get("set") or {}).get(row["sourcedId"], {})} for row in rows
-        if row["sourcedId"] not in gone]
+    rows = [{**row, **(bent.get("each") or {}), **(bent.get("set") or {}).get(row["sourcedId"], {})}
+        for row in bent.get("only", rows) if row["sourcedId"] not in gone]
     return sorted(rows + list(bent.get("add") or []), key=lambda row: str(row.get("sourcedId", "")))

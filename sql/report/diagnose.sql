@@ -53,22 +53,27 @@ AS $$
             AND b.sourced_id > a.sourced_id AND b.has_dates AND b.start_date <= a.end_date
             AND b.end_date >= a.start_date
         WHERE a.has_dates
+    ), object AS (
+        SELECT 'terms' AS label, s.damaged, s.damaged_field, s.date_last_modified
+        FROM minga_roster.staged_academic_sessions s WHERE s.connection = statistics_of_classes.connection
+        UNION ALL
+        SELECT 'courses', s.damaged, s.damaged_field, s.date_last_modified
+        FROM minga_roster.staged_courses s WHERE s.connection = statistics_of_classes.connection
+        UNION ALL
+        SELECT 'classes', s.damaged, s.damaged_field, s.date_last_modified
+        FROM minga_roster.staged_classes s WHERE s.connection = statistics_of_classes.connection
+        UNION ALL
+        SELECT 'enrollments', s.damaged, s.damaged_field, s.date_last_modified
+        FROM minga_roster.staged_enrollments s WHERE s.connection = statistics_of_classes.connection
     ), unreadable AS (
         SELECT o.label, count(*) AS rows, string_agg(DISTINCT o.damaged_field, ', ') AS fields
-        FROM (
-            SELECT 'terms' AS label, s.damaged, s.damaged_field FROM minga_roster.staged_academic_sessions s
-            WHERE s.connection = statistics_of_classes.connection
-            UNION ALL
-            SELECT 'courses', s.damaged, s.damaged_field FROM minga_roster.staged_courses s
-            WHERE s.connection = statistics_of_classes.connection
-            UNION ALL
-            SELECT 'classes', s.damaged, s.damaged_field FROM minga_roster.staged_classes s
-            WHERE s.connection = statistics_of_classes.connection
-            UNION ALL
-            SELECT 'enrollments', s.damaged, s.damaged_field FROM minga_roster.staged_enrollments s
-            WHERE s.connection = statistics_of_classes.connection
-        ) o
+        FROM object o
         WHERE o.damaged OR o.damaged_field IS NOT NULL
+        GROUP BY o.label
+    ), undated AS (
+        SELECT o.label, count(*) AS rows
+        FROM object o
+        WHERE o.date_last_modified IS NULL
         GROUP BY o.label
     ), measure AS (
         SELECT 2 AS nth, 'terms without usable dates' AS what, count(*) FILTER (WHERE s.has_dates IS NOT TRUE) AS part,
@@ -155,6 +160,12 @@ AS $$
         CASE WHEN count(*) > 0 THEN 'A value that cannot be read counts as absent, and a row that was there before '
             'keeps its values. Ask the SIS vendor.' END
     FROM unreadable u
+    UNION ALL
+    SELECT 14, 'rows of classes without dateLastModified', coalesce(sum(u.rows), 0)::text, count(*) = 0,
+        string_agg(format('%s of %s', u.rows, u.label), ', ' ORDER BY u.label) || '.',
+        CASE WHEN count(*) > 0 THEN 'OneRoster requires it. Without it, changes cannot be requested by date: an '
+            'evening with delta may not see them. Ask the SIS vendor.' END
+    FROM undated u
 $$;
 COMMENT ON FUNCTION minga_roster_internal.statistics_of_classes(text) IS
 'What the staged terms, classes and enrollments of a connection are like. Numbers only.';

@@ -301,13 +301,6 @@ learn_of_overlap(CollectionRead *read)
 	read->overlap_was = OVERLAP_GIVEN;
 }
 
-/* Whether it may be the filter of a delta that is refused, and the list of objects can be had without it. */
-static bool
-has_unfiltered(const CollectionRead *read)
-{
-	return read->judge.collection->kind > PAGE_ORGS && read->judge.collection->filtered && *read->fallbacks != NULL;
-}
-
 /* What becomes of a collection whose page that is due was refused, in whatever way: read->pending. */
 static void
 judge_refusal(CollectionRead *read, const PageRequest *request)

@@ -200,6 +200,13 @@ ask_for_rows(CollectionRead *read)
 	read->pending = NULL;
 }
 
+/* Whether it may be the filter of a delta that is refused, and the list of objects can be had without it. */
+bool
+has_unfiltered(const CollectionRead *read)
+{
+	return read->judge.collection->kind > PAGE_ORGS && read->judge.collection->filtered && *read->fallbacks != NULL;
+}
+
 /* The endpoint is read, or denied. */
 void
 finish(CollectionRead *read)

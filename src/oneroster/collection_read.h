@@ -167,6 +167,7 @@ extern void forget_requests(CollectionRead *read);
 extern void drop_back(CollectionRead *read);
 extern bool ask_once(CollectionRead *read, Question question);
 extern void ask_for_rows(CollectionRead *read);
+extern bool has_unfiltered(const CollectionRead *read);
 extern void finish(CollectionRead *read);
 
 #endif							/* MINGA_ROSTER_COLLECTION_READ_H */

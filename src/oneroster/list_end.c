@@ -189,8 +189,11 @@ end_attempts(CollectionRead *read)
 		return;
 	}
 	read->end = end;
-	if (end == END_DENIED)
+	if (end == END_DENIED || (pending != NULL && has_unfiltered(read)))
+	{
+		read->end = END_DENIED;
 		read->fault = pending;
+	}
 	else if (pending != NULL)
 		fault_raise(pending);
 	finish(read);

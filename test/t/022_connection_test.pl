@@ -107,6 +107,50 @@ $roster->sql("SELECT roster_toggle('mesa', 'student', roster => false)");
 is(summary(try()), 'url dns tls token school teachers administrators people', 'what is not rostered is not tried');
 $roster->sql("SELECT roster_toggle('mesa', 'student', roster => true)");
 
+# Lists of classes
+
+$roster->sql("SELECT roster_configure('mesa', classes => true, contacts => true)");
+$steps = try();
+is(summary($steps),
+	'url dns tls token school students teachers administrators guardians relatives terms courses classes enrollments '
+	  . 'people',
+	'with classes on, their lists are tried, each as a step');
+is($steps->{terms}{detail}, '3 terms listed.', '... and counted');
+like($steps->{enrollments}{detail}, qr/^[\d,]+ enrollments listed\.$/, '... each');
+$steps = try({ status => [ { path => '/schools/.*/terms', code => 404 },
+		{ path => '/schools/.*/classes', code => 403 } ] });
+like($steps->{terms}{detail},
+	RosterCluster::pattern(qr{^2 terms listed in the district\. Read from /terms, since /schools/\{school\}/terms is },
+		qr{denied}), 'terms of the district take the place of the school\'s');
+like($steps->{classes}{detail},
+	RosterCluster::pattern(qr{classes listed in the district; of the first \d+, \d+ are of this school and kept\. },
+		qr{Read from /classes}), '... as do its classes');
+$steps = try({ status => { path => "/$school/enrollments", code => 404 } });
+like($steps->{enrollments}{detail},
+	RosterCluster::pattern(qr{studentEnrollments listed\. [\d,]+ teacherEnrollments listed\. Read instead of },
+		qr{/schools/\{school\}/enrollments, which is denied: }),
+	'enrollments of students and of teachers take the place of those of all');
+is($steps->{enrollments}{ok} . !exists $steps->{studentEnrollments}, '11', '... within the same step');
+$steps = try({ status => { path => 'nrollments', code => 403 } });
+is(summary($steps),
+	'url dns tls token school students teachers administrators guardians relatives terms courses classes people '
+	  . '!enrollments',
+	'enrollments that are denied altogether fail their step alone');
+$steps = try({ status => [ { path => '/enrollments', code => 403 }, { path => 'teacherEnrollments', code => 403 } ] });
+is($steps->{enrollments}{ok} ? 'ok' : 'not ok', 'not ok', 'enrollments of students alone are not enough');
+$steps = try({ empty => { path => '/courses', total => 0 }, html => { path => '/classes' } });
+is(($steps->{courses}{ok} ? 'ok ' : 'not ok ') . $steps->{courses}{hint},
+	'ok An empty list is not an error, and ends nothing. If the school has courses, ask the district\'s SIS '
+	. 'administrator to share them with this connection.', 'an empty list of courses');
+is($steps->{classes}{ok} ? 'ok' : 'not ok', 'not ok', 'a web page in place of classes');
+$steps = try({ empty => { path => '/classes', total => 0 } });
+is($roster->sql('SELECT count(*) FROM staged_classes'), '0', 'nothing of it is staged');
+my $elsewhere = { sourcedId => 'K1', title => 'Latin', school => { sourcedId => 'another' }, terms => [] };
+$steps = try({ objects => { classes => { only => [ $elsewhere ] } } });
+like($steps->{classes}{detail}, qr/None of the first 1 names "\Q$school\E" as its school, and rows of other schools/,
+	'a school\'s endpoint with classes of another one');
+$roster->sql("SELECT roster_configure('mesa', classes => false, contacts => false)");
+
 # The school
 
 $roster->sql("SELECT roster_configure('mesa', school_id => 'no-such-school')");

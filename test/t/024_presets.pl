@@ -40,6 +40,11 @@ is(fetched('plain-1-2', sis => 'oneroster_1.2', url => $server->origin, app_name
 is((grep { $_->{path} eq '/oauth/token' } $server->log)[0]{scope},
 	'https://purl.imsglobal.org/spec/or/v1p2/scope/roster-core.readonly '
 	  . 'https://purl.imsglobal.org/spec/or/v1p2/scope/roster.readonly', '... for the scopes of 1.2');
+$server->clear_log;
+$roster->sql("SELECT roster_configure('plain-1-2', birth_dates => true)");
+is($roster->sql("SELECT state FROM roster_fetch('plain-1-2')"), 'succeeded', 'a fetch with birth dates');
+like((grep { $_->{path} eq '/oauth/token' } $server->log)[0]{scope}, qr{ \S+/v1p2/scope/roster-demographics.readonly$},
+	'... gets a new token, for demographics too');
 
 $server->faults({ auth => 'oauth1_sha256' });
 is(fetched('classlink', sis => 'classlink', url => $server->origin, app_name => undef), $people,

@@ -115,6 +115,65 @@ $roster->sql("SELECT roster_configure('mesa-high', parent_contact => true)");
 is($roster->sql('SELECT newest_modified IS NULL FROM connections'), 't',
 	'a setting that asks for more is a full read next');
 
+# Classes: of each list what changed
+
+sub objects_of
+{
+	my ($run) = @_;
+	return $roster->sql("SELECT string_agg(concat_ws(' ', object, listed, nullif(added, 0), 'changed ' "
+		  . "|| nullif(changed, 0), 'ended ' || nullif(ended, 0)), ', ' ORDER BY object) "
+		  . "FROM run_objects WHERE run = $run AND object <> 'user'");
+}
+$roster->sql("SELECT roster_configure('mesa-high', parent_contact => false, classes => true, guard_percent => 100)");
+$server->faults({ today => '2026-09-08' });
+$run = evening('2026-09-08', 2);
+is($roster->sql("SELECT state, is_full FROM runs WHERE run = $run"), 'succeeded|t', 'the first evening with classes');
+like(objects_of($run), qr/^academic_session 3 3, class (\d+) \1, course 24 24, enrollment (\d+) \2$/,
+	'... has all of them');
+my ($class, $other) = split /\n/,
+	$roster->sql("SELECT sourced_id FROM classes WHERE class_type = 'scheduled' ORDER BY 1 LIMIT 2");
+my ($moved, $left) = split /\n/,
+	$roster->sql("SELECT sourced_id FROM enrollment_rows WHERE role = 'student' ORDER BY 1 LIMIT 2");
+my $user = $roster->sql("SELECT user_id FROM enrollment_rows WHERE sourced_id = '$moved'");
+my ($term) = $roster->sql("SELECT term_ids[1] FROM classes WHERE sourced_id = '$class'");
+my $now = '2026-09-08T22:00:00.000Z';
+my %changes = (
+	academicSessions => { set => { $term => { title => 'Fall', dateLastModified => $now } } },
+	classes => { set => { $class => { location => 'Gym', dateLastModified => $now } } },
+	enrollments => { set => { $moved => { class => { sourcedId => $other }, dateLastModified => $now } },
+		remove => [$left],
+		add => [ { sourcedId => 'E1', status => 'active', dateLastModified => $now, user => { sourcedId => $user },
+				class => { sourcedId => $class }, school => { sourcedId => $server->school_id },
+				role => 'student' } ] });
+$server->faults({ today => '2026-09-08', objects => \%changes });
+$run = evening('2026-09-09', 2);
+is($roster->sql("SELECT state, is_full FROM runs WHERE run = $run"), 'succeeded|f', 'the next is a delta');
+like((filters($_))[0], qr/^dateLastModified>'2026-0[89]-\d\dT/, "$_ are asked for by date")
+  for qw(terms courses classes enrollments);
+is(objects_of($run), 'academic_session 1 changed 1, class 1 changed 1, course 0, enrollment 2 1 changed 1',
+	'... what changed is read and written, and nothing ends');
+is($roster->sql("SELECT location || ' ' || terms[1] FROM roster_class_lists JOIN classes ON sourced_id = class_id "
+	  . "WHERE class_id = '$class'"), 'Gym Fall', '... with the lists that show it');
+is($roster->sql("SELECT class_id = '$other' FROM enrollment_rows WHERE sourced_id = '$moved'"), 't',
+	'... and the student in another class');
+is($roster->sql("SELECT sum(unknown_user + unknown_class + unknown_course + unknown_term) FROM run_objects "
+	  . "WHERE run = $run AND object <> 'class'"), '0', '... and what is named, but not listed tonight, is known');
+is($roster->sql("SELECT count(*) FROM enrollment_rows WHERE sourced_id = '$left' AND ended_at IS NULL"), '1',
+	'... who has left is still there');
+$changes{classes}{set}{$class}{location} = 'Pool';
+$server->faults({ today => '2026-09-08', objects => \%changes,
+	status => { path => '/(terms|courses|classes|enrollments).*filter=', code => 400 } });
+$run = evening('2026-09-10', 2);
+is($roster->sql("SELECT state, is_full FROM runs WHERE run = $run"), 'succeeded|f',
+	'a filter that is refused for classes alone leaves people a delta');
+is($roster->sql("SELECT location FROM classes WHERE sourced_id = '$class'"), 'Pool', '... and classes are read whole');
+like(objects_of($run), qr/class \d\d+ changed 1, course 24, enrollment \d\d\d+$/, '... all of them');
+$changes{classes}{set}{$class}{location} = 'Gym';
+$server->faults({ today => '2026-09-08', objects => \%changes });
+$run = evening('2026-09-11', 2);
+is($roster->sql("SELECT state, is_full FROM runs WHERE run = $run"), 'succeeded|t', 'the third evening reads in full');
+like(objects_of($run), qr/class \d\d+ changed 1, course 24, enrollment \d\d+ ended 1$/, '... and ends who has left');
+
 $roster->stop;
 $server->stop;
 done_testing();

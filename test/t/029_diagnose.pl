@@ -211,6 +211,83 @@ like(verdict($found, 'guardians reachable'), qr/^@{[ $agents - 1 ]} of $agents \
 names_nobody('guardians');
 $roster->sql("SELECT roster_configure('mesa', parent_contact => false)");
 
+# Classes, where they are wanted
+$roster->sql("SELECT roster_configure('mesa', classes => true)");
+$found = diagnose();
+is(verdict($found, 'terms and school years'), '3', 'terms are counted');
+is($found->{'terms and school years'}{detail}, '1 schoolyear, 2 term.', '... by type');
+is(verdict($found, 'terms that overlap'), '0 pairs', 'no two overlap');
+my $enrollments = $roster->sql('SELECT count(*) FROM staged_enrollments');
+is(verdict($found, 'enrollments that resolve'), "$enrollments of $enrollments (100.0 %)", 'all enrollments resolve');
+is(verdict($found, $_), '0 of ' . $roster->sql('SELECT count(*) FROM staged_classes'), $_)
+  for 'classes without terms', 'classes of unknown terms', 'classes without a teacher';
+my $homerooms = $roster->sql("SELECT count(*) FROM staged_classes WHERE class_type = 'homeroom'");
+like(verdict($found, 'classes without a listed course'), qr/^$homerooms of \d+ \(.*\)\?$/, 'homerooms have no course');
+my $all_students = $roster->sql("SELECT count(*) FROM staged_users WHERE role = 'student'");
+is(verdict($found, 'students without classes'), "0 of $all_students", 'each student has a class');
+is(verdict($found, 'students with a homeroom'), "$all_students of $all_students (100.0 %)?", '... and a homeroom');
+is(verdict($found, "rows of classes $_"), '0', "no row $_") for 'that cannot be read cleanly',
+	'without dateLastModified';
+is(verdict($found, "filter by date in $_"), 'honored', "the filter of a delta in $_")
+  for 'terms', 'courses', 'classes', 'enrollments';
+is($roster->sql('SELECT count(*) FROM classes'), '0', 'a diagnosis writes no class');
+names_nobody('classes');
+
+my ($class, $other_class) = split /\n/,
+	$roster->sql("SELECT sourced_id FROM staged_classes WHERE class_type = 'scheduled' ORDER BY 1 LIMIT 2");
+my ($term, $other_term) = split /\n/, $roster->sql("SELECT sourced_id FROM staged_academic_sessions "
+	  . "WHERE type = 'term' ORDER BY 1");
+my @of_student = split /\n/, $roster->sql("SELECT sourced_id FROM staged_enrollments WHERE role = 'student' "
+	  . "ORDER BY 1 LIMIT 3");
+my ($of_teacher) = $roster->sql("SELECT sourced_id FROM staged_enrollments WHERE role = 'teacher' "
+	  . "AND class_id = '$class'");
+my $bent = { objects => {
+		academicSessions => { set => { $other_term => { startDate => '2026-11-01' } },
+			add => [ { sourcedId => 'T8', title => 'Needleterm', type => 'needleterm', startDate => '2027-01-02',
+				endDate => '2027-01-01' } ] },
+		classes => { set => { $class => { terms => [] }, $other_class => { terms => [ { sourcedId => 'T77' } ] } } },
+		enrollments => {
+			set => { $of_student[0] => { user => { sourcedId => 'unlisted' } },
+				$of_student[1] => { class => { sourcedId => 'unlisted' } },
+				$of_student[2] => { role => 'needlerole', beginDate => '2026-11-02', endDate => '2026-11-01' } },
+			remove => [ $of_teacher ],
+			add => [ { sourcedId => 'E8', user => undef, class => { sourcedId => $class }, role => 'student',
+				school => { sourcedId => $school }, beginDate => 'needledate' } ] } } };
+$found = diagnose($bent);
+is(verdict($found, 'terms that overlap'), '1 pair!', 'two terms that overlap');
+is(verdict($found, 'terms without usable dates'), '1 of 4 (25.0 %)!', 'a term that ends before it begins');
+like($found->{'terms and school years'}{detail}, qr/1 of another type/, 'a type that is none is not quoted');
+like(verdict($found, 'classes without terms'), qr/^1 of \d+ \(.*\)!$/, 'a class without terms');
+like(verdict($found, 'classes of unknown terms'), qr/^1 of \d+ \(.*\)!$/, 'a class of a term that is not listed');
+like(verdict($found, 'classes without a teacher'), qr/^1 of \d+ \(.*\)\?$/, 'a class without a teacher');
+my $resolved = $enrollments - 3;
+like(verdict($found, 'enrollments that resolve'), qr/^$resolved of $enrollments \(99\.\d %\)\?$/,
+	'enrollments that lead nowhere');
+is($found->{'enrollments that resolve'}{detail},
+	'2 name a user whom no list has, 1 a class that no list has.', '... are counted apart');
+like(verdict($found, 'enrollments with a role unknown to OneRoster'), qr/^1 of \d+ .*!$/, 'a role that is none');
+like(verdict($found, 'enrollments that end before they begin'), qr/^1 of \d+ .*!$/, 'dates out of order');
+is(verdict($found, 'rows of classes that cannot be read cleanly'), '1!', 'a date that is none');
+is($found->{'rows of classes that cannot be read cleanly'}{detail}, '1 of enrollments (beginDate).', '... is named');
+is($found->{'rows of classes without dateLastModified'}{detail}, '1 of enrollments, 1 of terms.',
+	'rows without dateLastModified');
+names_nobody('classes with faults');
+unlike(text() . join(' ', map { $_->{detail} // '' } values %$found), qr/needle/i, '... nor are words of the SIS');
+$found = diagnose({ empty => { path => 'nrollments|/terms|academicSessions', total => 0 } });
+is(verdict($found, 'terms and school years') . ' ' . verdict($found, 'enrollments that resolve'), '0! 0 of 0!',
+	'no terms and no enrollments');
+$found = diagnose({ status => { path => '/classes', code => 403 } });
+is(verdict($found, 'full list of classes'), 'denied!', 'classes that are denied');
+is(verdict($found, 'full list of enrollments'), "$enrollments rows, $enrollments claimed", '... and the others read');
+$found = diagnose({ status => { path => '/(courses|enrollments).*filter=', code => 400 } });
+is(verdict($found, 'filter by date in courses') . verdict($found, 'filter by date in enrollments')
+	  . verdict($found, 'filter by date in classes'), 'refused!refused!honored', 'filters that are refused');
+$found = diagnose({ ignore_filter => 1 });
+is(verdict($found, 'filter by date in classes'), 'ignored!', 'a filter that is ignored');
+$roster->sql("SELECT roster_configure('mesa', classes => false)");
+$found = diagnose();
+is(join(' ', grep { /class|terms|enrollment/ } @order), '', 'classes are not looked at where they are not wanted');
+
 # Faults before anything can be read
 $roster->sql("SELECT roster_configure('mesa', school_id => 'no-such-school')");
 $found = diagnose();

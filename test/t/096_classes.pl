@@ -125,6 +125,9 @@ is(value("SELECT created FROM runs ORDER BY run DESC LIMIT 1"), 1, 'creates peop
 is((counted() =~ /^class: (.*)$/m)[0], '0 0 0 0 0', 'ends no class');
 like(value("SELECT detail FROM collections WHERE collection = 'classes' ORDER BY run DESC LIMIT 1"),
 	qr/answered the request for classes with a web page/, 'and says why');
+is(value("SELECT string_agg(collection, ' ' ORDER BY collection) FROM collections WHERE run = (SELECT max(run) "
+			. "FROM runs) AND family IN ('session', 'course', 'class', 'enrollment') AND complete"),
+	'courses enrollments terms', 'the other lists are read');
 $server->clear_faults;
 
 $roster->stop;
