@@ -8,26 +8,43 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.all_versions(text, text[]) IS
 'A query for all versions of the rows of a table of objects.';
 
+CREATE FUNCTION minga_roster_internal.require_time(function text, argument text, at timestamptz) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF at IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed',
+            MESSAGE = format('%s needs a time, and %s is NULL', function, argument),
+            HINT = format('Name a time, such as %s => now() - interval ''1 day''.', argument);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.require_time(text, text, timestamptz) IS
+'Raises 22004 if the argument of a function is NULL.';
+
 CREATE FUNCTION minga_roster_internal.do_people_as_of(connection text, at timestamptz, OUT sourced_id text,
     OUT person_id text, OUT role text, OUT status text, OUT enabled boolean, OUT given_name text, OUT family_name text,
     OUT middle_name text, OUT preferred_name text, OUT username text, OUT identifier text, OUT email text,
     OUT phone text, OUT grade text)
 RETURNS SETOF record
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT u.sourced_id, l.person_id, u.role, u.status, u.enabled, u.given_name, u.family_name, u.middle_name,
-        u.preferred_name, u.username, u.identifier, u.email, u.phone, u.grade
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off AS $$
+#variable_conflict use_column
+DECLARE
+    known CONSTANT text := (minga_roster_internal.known_connection(do_people_as_of.connection)).connection;
+BEGIN
+    PERFORM minga_roster_internal.require_time('roster_people_as_of', 'at', do_people_as_of.at);
+    RETURN QUERY SELECT u.sourced_id, l.person_id, u.role, u.status, u.enabled, u.given_name, u.family_name,
+        u.middle_name, u.preferred_name, u.username, u.identifier, u.email, u.phone, u.grade
     FROM (
-        SELECT c.connection, c.sourced_id, c.role, c.status, c.enabled, c.given_name, c.family_name, c.middle_name,
-            c.preferred_name, c.username, c.identifier, c.email, c.phone, c.grade, c.valid
-        FROM minga_roster.user_rows c
+        SELECT c.sourced_id, c.role, c.status, c.enabled, c.given_name, c.family_name, c.middle_name,
+            c.preferred_name, c.username, c.identifier, c.email, c.phone, c.grade
+        FROM minga_roster.user_rows c WHERE c.connection = known AND c.valid @> do_people_as_of.at
         UNION ALL
-        SELECT v.connection, v.sourced_id, v.role, v.status, v.enabled, v.given_name, v.family_name, v.middle_name,
-            v.preferred_name, v.username, v.identifier, v.email, v.phone, v.grade, v.valid
-        FROM minga_roster.user_rows_versions v
+        SELECT v.sourced_id, v.role, v.status, v.enabled, v.given_name, v.family_name, v.middle_name,
+            v.preferred_name, v.username, v.identifier, v.email, v.phone, v.grade
+        FROM minga_roster.user_rows_versions v WHERE v.connection = known AND v.valid @> do_people_as_of.at
     ) u
-    LEFT JOIN minga_roster.links l ON l.connection = u.connection AND l.sourced_id = u.sourced_id
-    WHERE u.connection = (minga_roster_internal.known_connection(do_people_as_of.connection)).connection
-        AND u.valid @> do_people_as_of.at
+    LEFT JOIN minga_roster.links l ON l.connection = known AND l.sourced_id = u.sourced_id;
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.do_people_as_of(text, timestamptz) IS 'Implements roster_people_as_of.';
 CREATE FUNCTION roster_people_as_of(connection text, at timestamptz, OUT sourced_id text,
@@ -38,33 +55,36 @@ RETURNS SETOF record
 LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_people_as_of(text, timestamptz) IS
 'What the SIS said about each user of a connection with classes at a time: one row for each sourcedId listed then. '
-'person_id is the person whom the sourcedId is linked to today. 42704 for an unknown connection.';
+'person_id is the person whom the sourcedId is linked to today. 42704 for an unknown connection, 22004 for no time.';
 
 CREATE FUNCTION minga_roster_internal.do_enrollments_as_of(connection text, at timestamptz, OUT sourced_id text,
     OUT user_id text, OUT person_id text, OUT class_id text, OUT class text, OUT role text, OUT is_primary boolean,
     OUT begin_date date, OUT end_date date)
 RETURNS SETOF record
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    WITH enrollment AS (
-        SELECT c.connection, c.sourced_id, c.user_id, c.class_id, c.role, c.is_primary, c.begin_date, c.end_date,
-            c.valid
-        FROM minga_roster.enrollment_rows c
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off AS $$
+#variable_conflict use_column
+DECLARE
+    known CONSTANT text := (minga_roster_internal.known_connection(do_enrollments_as_of.connection)).connection;
+BEGIN
+    PERFORM minga_roster_internal.require_time('roster_enrollments_as_of', 'at', do_enrollments_as_of.at);
+    RETURN QUERY SELECT e.sourced_id, e.user_id, l.person_id, e.class_id, k.title, e.role, e.is_primary, e.begin_date,
+        e.end_date
+    FROM (
+        SELECT c.sourced_id, c.user_id, c.class_id, c.role, c.is_primary, c.begin_date, c.end_date
+        FROM minga_roster.enrollment_rows c WHERE c.connection = known AND c.valid @> do_enrollments_as_of.at
         UNION ALL
-        SELECT v.connection, v.sourced_id, v.user_id, v.class_id, v.role, v.is_primary, v.begin_date, v.end_date,
-            v.valid
-        FROM minga_roster.enrollment_rows_versions v
-    ), class AS (
-        SELECT c.connection, c.sourced_id, c.title, c.valid FROM minga_roster.classes c
+        SELECT v.sourced_id, v.user_id, v.class_id, v.role, v.is_primary, v.begin_date, v.end_date
+        FROM minga_roster.enrollment_rows_versions v WHERE v.connection = known AND v.valid @> do_enrollments_as_of.at
+    ) e
+    LEFT JOIN (
+        SELECT c.sourced_id, c.title
+        FROM minga_roster.classes c WHERE c.connection = known AND c.valid @> do_enrollments_as_of.at
         UNION ALL
-        SELECT v.connection, v.sourced_id, v.title, v.valid FROM minga_roster.classes_versions v
-    )
-    SELECT e.sourced_id, e.user_id, l.person_id, e.class_id, k.title, e.role, e.is_primary, e.begin_date, e.end_date
-    FROM enrollment e
-    LEFT JOIN class k ON k.connection = e.connection AND k.sourced_id = e.class_id
-        AND k.valid @> do_enrollments_as_of.at
-    LEFT JOIN minga_roster.links l ON l.connection = e.connection AND l.sourced_id = e.user_id
-    WHERE e.connection = (minga_roster_internal.known_connection(do_enrollments_as_of.connection)).connection
-        AND e.valid @> do_enrollments_as_of.at
+        SELECT v.sourced_id, v.title
+        FROM minga_roster.classes_versions v WHERE v.connection = known AND v.valid @> do_enrollments_as_of.at
+    ) k ON k.sourced_id = e.class_id
+    LEFT JOIN minga_roster.links l ON l.connection = known AND l.sourced_id = e.user_id;
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.do_enrollments_as_of(text, timestamptz) IS
 'Implements roster_enrollments_as_of.';
@@ -75,25 +95,28 @@ RETURNS SETOF record
 LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_enrollments_as_of(text, timestamptz) IS
 'Who was in which class of a connection at a time, with the class''s title of then. person_id is the person whom the '
-'user is linked to today. 42704 for an unknown connection.';
+'user is linked to today. 42704 for an unknown connection, 22004 for no time.';
 
 CREATE FUNCTION minga_roster_internal.do_diff(connection text, since timestamptz, until timestamptz, OUT object text,
     OUT sourced_id text, OUT student_id text, OUT change text, OUT before jsonb, OUT after jsonb)
 RETURNS SETOF record
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off AS $$
 #variable_conflict use_column
 DECLARE
     known minga_roster.connections := minga_roster_internal.known_connection(do_diff.connection);
     kind record;
 BEGIN
-    IF do_diff.since IS NULL OR do_diff.until IS NULL OR do_diff.since > do_diff.until THEN
+    PERFORM minga_roster_internal.require_time('roster_diff', 'since', do_diff.since);
+    PERFORM minga_roster_internal.require_time('roster_diff', 'until', do_diff.until);
+    IF do_diff.since > do_diff.until THEN
         PERFORM minga_roster_internal.refuse_parameter('since', do_diff.since::text,
-            'Both times are needed, and the first must not be after the second.',
+            format('It must not be after until, "%s".', do_diff.until),
             'Use for example roster_diff(''mesa-high'', now() - interval ''1 day'', now()).');
     END IF;
     known.classes := true;
     known.contacts := true;
     FOR kind IN SELECT o.* FROM minga_roster_internal.objects(known) o ORDER BY o.nth LOOP
+        -- A version that held at both times is no change, whatever it says.
         RETURN QUERY EXECUTE minga_roster_internal.fill_template($statement$
             WITH version AS ({versions})
             SELECT {object:L}::text, coalesce(a.sourced_id, b.sourced_id)::text, {student}::text,
@@ -103,9 +126,10 @@ BEGIN
                 (SELECT jsonb_object_agg(x.key, x.value) FROM jsonb_each(a.told) x
                     WHERE b.told IS NULL OR b.told -> x.key <> x.value)
             FROM (SELECT v.*, to_jsonb(v) - {unsaid:L}::text[] AS told FROM version v
-                WHERE v.connection = $1 AND v.valid @> $2) b
+                WHERE v.connection = $1 AND v.valid @> $2 AND NOT v.valid @> $3) b
             FULL JOIN (SELECT v.*, to_jsonb(v) - {unsaid:L}::text[] AS told FROM version v
-                WHERE v.connection = $1 AND v.valid @> $3) a ON a.sourced_id = b.sourced_id {same_student}
+                WHERE v.connection = $1 AND v.valid @> $3 AND NOT v.valid @> $2) a
+                ON a.sourced_id = b.sourced_id {same_student}
             WHERE a.told IS DISTINCT FROM b.told
             ORDER BY 2, 3
         $statement$,
@@ -127,7 +151,8 @@ LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_diff(text, timestamptz, timestamptz) IS
 'What the SIS changed between two times, for a connection with classes or contacts: one row for each object (user, '
 'academic_session, course, class, enrollment, contact) that was added, changed or ended; before and after hold the '
-'values that differ. student_id is set for contacts. 42704 for an unknown connection, 22023 for times out of order.';
+'values that differ. student_id is set for contacts. 42704 for an unknown connection, 22004 for a time that is NULL, '
+'22023 for times out of order.';
 
 CREATE FUNCTION minga_roster_internal.do_lists(connection text, OUT class_id text, OUT name text, OUT managers text[],
     OUT members text[], OUT terms text[], OUT periods text[])
