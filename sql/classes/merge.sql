@@ -132,33 +132,46 @@ BEGIN
 
     -- The terms of all classes are looked up at once: a join for each class would read each term for each class.
     INSERT INTO plan_classes (sourced_id, course_id, is_listed, is_known, is_chosen, is_over)
-    WITH k (sourced_id, course_id, is_listed, is_known, grades, term_ids) AS MATERIALIZED (
+    WITH k (sourced_id, course_id, is_listed, is_known, is_doubtful, grades, term_ids) AS MATERIALIZED (
         -- One that cannot be read keeps the values that it had. One that has ended may still have enrollments listed.
-        SELECT s.sourced_id, s.course_id, true, true, s.grades, s.term_ids
+        SELECT s.sourced_id, s.course_id, true, true, false, s.grades, s.term_ids
         FROM minga_roster.staged_classes s
         WHERE s.connection = choose_classes.connection.connection AND s.status IS DISTINCT FROM 'tobedeleted'
             AND NOT (s.damaged AND EXISTS (SELECT FROM minga_roster.classes c
                 WHERE c.connection = s.connection AND c.sourced_id = s.sourced_id AND c.ended_at IS NULL))
         UNION ALL
-        SELECT c.sourced_id, c.course_id, s.sourced_id IS NOT NULL, c.ended_at IS NULL, c.grades, c.term_ids
+        SELECT c.sourced_id, c.course_id, s.sourced_id IS NOT NULL, c.ended_at IS NULL, false, c.grades, c.term_ids
         FROM minga_roster.classes c
         LEFT JOIN minga_roster.staged_classes s ON s.connection = c.connection AND s.sourced_id = c.sourced_id
             AND s.status IS DISTINCT FROM 'tobedeleted'
         WHERE c.connection = choose_classes.connection.connection
             AND (s.sourced_id IS NULL OR (s.damaged AND c.ended_at IS NULL))
+        UNION ALL
+        -- It is chosen by what can be read of it, too: that would bring it back on the night after it ended.
+        SELECT s.sourced_id, NULL, NULL, NULL, true, s.grades, s.term_ids
+        FROM minga_roster.staged_classes s
+        JOIN minga_roster.classes c ON c.connection = s.connection AND c.sourced_id = s.sourced_id
+        WHERE s.connection = choose_classes.connection.connection AND s.status IS DISTINCT FROM 'tobedeleted'
+            AND s.damaged AND c.ended_at IS NULL
+    ), judged AS (
+        SELECT k.sourced_id, k.course_id, k.is_listed, k.is_known, k.is_doubtful,
+            (chosen_grades = '{}' OR k.grades IS NULL
+                OR chosen_grades && ARRAY(SELECT minga_roster_internal.grade_key(g) FROM unnest(k.grades) g))
+                AND t.is_chosen IS NOT FALSE AS is_chosen,
+            coalesce(t.is_over, false) AS is_over
+        FROM k
+        LEFT JOIN (
+            SELECT i.class_id, i.is_doubtful, bool_or(p.is_chosen) AS is_chosen, bool_and(p.is_over) AS is_over
+            FROM (SELECT k.sourced_id, k.is_doubtful, unnest(k.term_ids) COLLATE "C" FROM k)
+                i (class_id, is_doubtful, term_id)
+            JOIN plan_sessions p ON p.sourced_id = i.term_id
+            GROUP BY i.class_id, i.is_doubtful
+        ) t ON t.class_id = k.sourced_id AND t.is_doubtful = k.is_doubtful
     )
-    SELECT k.sourced_id, k.course_id, k.is_listed, k.is_known,
-        (chosen_grades = '{}' OR k.grades IS NULL
-            OR chosen_grades && ARRAY(SELECT minga_roster_internal.grade_key(g) FROM unnest(k.grades) g))
-            AND t.is_chosen IS NOT FALSE,
-        coalesce(t.is_over, false)
-    FROM k
-    LEFT JOIN (
-        SELECT i.class_id, bool_or(p.is_chosen) AS is_chosen, bool_and(p.is_over) AS is_over
-        FROM (SELECT k.sourced_id, unnest(k.term_ids) COLLATE "C" FROM k) i (class_id, term_id)
-        JOIN plan_sessions p ON p.sourced_id = i.term_id
-        GROUP BY i.class_id
-    ) t ON t.class_id = k.sourced_id;
+    SELECT j.sourced_id, j.course_id, j.is_listed, j.is_known,
+        j.is_chosen OR j.sourced_id IN (SELECT o.sourced_id FROM judged o WHERE o.is_doubtful AND o.is_chosen),
+        j.is_over
+    FROM judged j WHERE NOT j.is_doubtful;
     PERFORM minga_roster_internal.analyze_if_large('plan_classes', 'sourced_id');
 END
 $$;

@@ -99,6 +99,11 @@ SELECT title, upper_inf(valid), written_run = last_run() FROM classes WHERE sour
 SELECT title, upper_inf(valid), replaced_run = last_run() FROM classes_versions;
 SELECT object, sourced_id, change, before, after
 FROM roster_diff('north', '2026-11-03 12:00+00', '2026-11-04 00:00+00');
+SELECT * FROM roster_people_as_of('north', NULL);
+SELECT * FROM roster_enrollments_as_of('north', NULL);
+SELECT * FROM roster_diff('north', NULL, '2026-11-04 00:00+00');
+SELECT * FROM roster_diff('north', '2026-11-04 00:00+00', NULL);
+SELECT * FROM roster_diff('north', '2026-11-04 00:00+00', '2026-11-03 00:00+00');
 \set clock '2026-11-04 19:00+00'
 \i :set_clock
 SELECT FROM run_merge('undo', last_run());
@@ -106,6 +111,8 @@ SELECT counted();
 SELECT ended();
 SELECT title FROM classes WHERE sourced_id = 'K1';
 SELECT class, sourced_id, user_id FROM roster_enrollments_as_of('north', '2026-11-03 12:00+00') ORDER BY 2;
+-- What is again as it was is no difference, whatever was in between.
+SELECT object, sourced_id, change FROM roster_diff('north', '2026-11-03 12:00+00', '2026-11-05 00:00+00');
 -- Not proved: nothing ends.
 INSERT INTO unread VALUES ('enrollments');
 SELECT unenroll('e3', 'e5');
@@ -315,6 +322,18 @@ SELECT count(*) FROM (
 JOIN (SELECT sourced_id, valid FROM classes UNION ALL SELECT sourced_id, valid FROM classes_versions) b (id, valid)
     ON b.id = a.id AND b.valid && a.valid AND b.valid <> a.valid;
 SELECT title, upper_inf(valid) FROM classes WHERE sourced_id = 'K1';
+-- A class that cannot be read is chosen by what it was, or by what can be read of it: it does not end to come again.
+SELECT stage_class('K1', 'Algebra One', term => 'T2', grades => '{9}');
+SELECT FROM run_merge();
+SELECT stage_class('K1', 'Algebra One', term => 'T2', grades => '{10}', damaged => true);
+SELECT FROM roster_configure('north', class_grades => '10');
+SELECT FROM run_merge();
+SELECT grades, upper_inf(valid) FROM classes WHERE sourced_id = 'K1';
+SELECT FROM run_merge();
+SELECT object, returned, ended FROM run_objects WHERE run = last_run() AND returned + ended > 0;
+SELECT FROM roster_configure('north', class_grades => '');
+SELECT stage_class('K1', 'Algebra One', term => 'T2');
+SELECT FROM run_merge();
 -- No primary contact changes because a list is not whole.
 SELECT FROM roster_configure('north', contacts => true);
 SELECT stage('s1', 'student', 'Sam', 'Day', agents => '{g1,r1}'), stage('g1', 'guardian', 'Gus', 'Day'),
