@@ -124,6 +124,7 @@ BEGIN
     END IF;
 
     PERFORM minga_roster_internal.read_people(connection);
+    PERFORM minga_roster_internal.make_plan_tables('rows');
     PERFORM minga_roster_internal.make_plan_tables('apply');
     PERFORM minga_roster_internal.load_changes(preview.run, 'planned');
     PERFORM minga_roster_internal.mark_seen();

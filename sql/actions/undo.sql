@@ -140,6 +140,7 @@ DECLARE
 BEGIN
     PERFORM minga_roster_internal.check_undo(connection, target);
     PERFORM minga_roster_internal.read_people(connection);
+    PERFORM minga_roster_internal.make_plan_tables('rows');
     PERFORM minga_roster_internal.find_undo(target);
 
     INSERT INTO plan_writes (change, action, category, person_id, before, after)

@@ -432,13 +432,18 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.prove_connection(runs) IS
 'A connection is proven by a full sync in which no one is newly missing since it became unproven.';
 
-CREATE FUNCTION minga_roster_internal.apply_run(run bigint) RETURNS void
+CREATE FUNCTION minga_roster_internal.apply_run(run bigint, looks boolean) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 DECLARE
     this minga_roster.runs := minga_roster_internal.known_run(apply_run.run);
     connection minga_roster.connections := minga_roster_internal.known_connection(this.connection);
 BEGIN
     UPDATE minga_roster.runs r SET phase = 'apply' WHERE r.run = this.run;
+    IF NOT looks THEN
+        PERFORM minga_roster_internal.drop_conflict_pairs(this.connection);
+        PERFORM minga_roster_internal.count_settled(this);
+        RETURN;
+    END IF;
     PERFORM minga_roster_internal.open_writes(connection, 'planned');
     PERFORM minga_roster_internal.write_people(connection);
     PERFORM minga_roster_internal.open_link_writes();
@@ -450,5 +455,6 @@ BEGIN
     PERFORM minga_roster_internal.count_outcomes(this, connection);
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.apply_run(bigint) IS
-'Carries out the planned changes of the run on people and links, and keeps them. In the transaction of plan_run.';
+COMMENT ON FUNCTION minga_roster_internal.apply_run(bigint, boolean) IS
+'Carries out the planned changes of the run on people and links, and keeps them. In the transaction of plan_run, whose '
+    'result looks is.';

@@ -127,6 +127,7 @@ BEGIN
     END IF;
 
     PERFORM minga_roster_internal.read_people(connection);
+    PERFORM minga_roster_internal.make_plan_tables('rows');
     PERFORM minga_roster_internal.load_changes(approved.run, 'held');
     PERFORM minga_roster_internal.find_taken(approved);
     INSERT INTO plan_refusals (change, code)
@@ -237,6 +238,7 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET default_stat
     SET enable_mergejoin = off SET hash_mem_multiplier = 1 SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     this minga_roster.runs := minga_roster_internal.known_run(merge_run.run);
+    looks boolean;
 BEGIN
     PERFORM minga_roster_internal.check_people_relation(
         (minga_roster_internal.known_connection(this.connection)).people);
@@ -258,7 +260,7 @@ BEGIN
         ELSE
             NULL;
     END CASE;
-    PERFORM minga_roster_internal.plan_run(run);
+    looks := minga_roster_internal.plan_run(run);
     IF this.kind = 'sync' THEN
         -- A delta does not decide who is absent.
         UPDATE minga_roster.changes c
@@ -269,7 +271,7 @@ BEGIN
         IF FOUND THEN
             PERFORM minga_roster_internal.drop_held_links(this.connection);
         END IF;
-        PERFORM minga_roster_internal.apply_run(run);
+        PERFORM minga_roster_internal.apply_run(run, looks);
         PERFORM minga_roster_internal.merge_objects(this, true);
         PERFORM minga_roster_internal.end_read(this);
     ELSE

@@ -645,6 +645,7 @@ BEGIN
     END IF;
     IF NOT EXISTS (SELECT FROM plan_rules) THEN
         PERFORM minga_roster_internal.read_rules(connection, preview.run);
+        PERFORM minga_roster_internal.read_proof(connection, preview.run);
     END IF;
     IF NOT EXISTS (SELECT FROM plan_parents) THEN
         PERFORM minga_roster_internal.choose_parents(connection, preview.run);

@@ -59,13 +59,35 @@ COMMENT ON FUNCTION minga_roster_internal.keep_figures(runs, connections) IS
 'Of a full run, keeps in run_figures for the next run to compare with: how many rows of each category are listed, are '
 'inactive, and have a value in each field.';
 
-CREATE FUNCTION minga_roster_internal.note_findings(run runs, connection connections) RETURNS void
+CREATE FUNCTION minga_roster_internal.note_findings(run runs, connection connections, looks boolean) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off AS $$
 DECLARE
     roles_named CONSTANT integer := 5;
     before bigint := minga_roster_internal.former_read(run, connection);
+    staying jsonb := '{}';
+    held jsonb := '[]';
 BEGIN
     PERFORM minga_roster_internal.keep_figures(run, connection);
+    IF looks THEN
+        SELECT coalesce(jsonb_object_agg(s.category, s.people), '{}') INTO staying
+        FROM (
+            SELECT o.category, count(DISTINCT p.person_id) AS people
+            FROM plan_rows o
+            LEFT JOIN plan_decisions d ON d.label = o.label
+            JOIN plan_candidate_people p ON p.person_id = coalesce(o.person_id, d.person_id) AND NOT p.archived
+            WHERE o.standing = 'inactive' AND o.category IS NOT NULL
+            GROUP BY o.category
+        ) s;
+        SELECT coalesce(jsonb_agg(to_jsonb(m)), '[]') INTO held FROM plan_mass_updates m;
+    ELSIF EXISTS (SELECT FROM plan_open_rows o WHERE o.standing = 'inactive' AND o.linked) THEN
+        SELECT coalesce(jsonb_object_agg(s.category, s.people), '{}') INTO staying
+        FROM (
+            SELECT o.category, count(DISTINCT p.person_id) AS people
+            FROM plan_open_rows o JOIN plan_people p ON p.person_id = o.person_id AND NOT p.archived
+            WHERE o.standing = 'inactive' AND o.category IS NOT NULL
+            GROUP BY o.category
+        ) s;
+    END IF;
     INSERT INTO minga_roster.run_findings (run, position, finding, category, amount, "of", detail, needs_look)
     WITH read_collections AS MATERIALIZED (
         SELECT c.*, e.entry -> 'categories' AS categories
@@ -73,13 +95,6 @@ BEGIN
         JOIN minga_roster.sis s ON s.sis = connection.sis
         CROSS JOIN LATERAL jsonb_array_elements(s.collections) AS e (entry)
         WHERE c.run = note_findings.run.run AND e.entry ->> 'collection' = c.collection
-    ), staying AS MATERIALIZED (
-        SELECT o.category, count(DISTINCT p.person_id) AS people
-        FROM plan_rows o
-        LEFT JOIN plan_decisions d ON d.label = o.label
-        JOIN plan_candidate_people p ON p.person_id = coalesce(o.person_id, d.person_id) AND NOT p.archived
-        WHERE o.standing = 'inactive'
-        GROUP BY o.category
     ), unknown AS MATERIALIZED (
         SELECT left(l.role, 40) AS role, sum(l.people) AS people,
             row_number() OVER (ORDER BY sum(l.people) DESC, left(l.role, 40)) AS nth
@@ -89,16 +104,17 @@ BEGIN
     ), found AS (
         SELECT 1 AS place, CASE WHEN f.inactive = f.people THEN 'inactive_all' ELSE 'inactive_some' END AS finding,
             f.category, f.inactive AS amount, f.people AS "of",
-            jsonb_build_object('accounts', coalesce(g.people, 0))
+            jsonb_build_object('accounts', coalesce((staying ->> f.category)::bigint, 0))
                 || CASE WHEN f.inactive < f.people AND f.people >= 4 AND f.inactive * 2 >= f.people
                     THEN '{"subject": "most"}'::jsonb ELSE '{}' END AS detail,
             f.inactive = f.people OR (f.people >= 4 AND f.inactive * 2 >= f.people) AS looks
-        FROM minga_roster.run_figures f LEFT JOIN staying g ON g.category = f.category
+        FROM minga_roster.run_figures f
         WHERE f.run = note_findings.run.run AND f.inactive > 0
         UNION ALL
         SELECT 2, 'category_empty', b.category, 0, b.people, '{}'::jsonb, true
         FROM minga_roster.run_figures b
-        JOIN plan_categories c ON c.category = b.category AND c.rostered
+        JOIN (SELECT DISTINCT ON (r.category) r.category, r.rostered FROM plan_rules r
+            ORDER BY r.category, r.rank, r.roster_role) c ON c.category = b.category AND c.rostered
         LEFT JOIN minga_roster.run_figures f ON f.run = note_findings.run.run AND f.category = b.category
         WHERE b.run = before AND note_findings.run.is_full AND f.category IS NULL
             AND EXISTS (SELECT FROM read_collections r WHERE r.categories ? b.category AND r.proof IS NOT NULL)
@@ -147,7 +163,7 @@ BEGIN
         UNION ALL
         SELECT 10, 'mass_update_held', m.category, m.changed, m.people,
             jsonb_build_object('subject', m.column_name, 'percent', connection.guard_update_percent), true
-        FROM plan_mass_updates m
+        FROM jsonb_to_recordset(held) m (category text, column_name text, changed bigint, people bigint)
     )
     SELECT note_findings.run.run,
         row_number() OVER (ORDER BY f.place, array_position(minga_roster_internal.categories(), f.category),
@@ -163,8 +179,8 @@ BEGIN
     FROM found f;
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.note_findings(runs, connections) IS
-'Notes in run_findings what the run noticed in the roster.';
+COMMENT ON FUNCTION minga_roster_internal.note_findings(runs, connections, boolean) IS
+'Notes in run_findings what the run noticed in the roster; looks is what plan_run returns.';
 
 CREATE FUNCTION minga_roster_internal.mark_incomplete(run bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$

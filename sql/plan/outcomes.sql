@@ -76,18 +76,79 @@ END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.note_outcomes(connections) IS 'Notes the outcomes in the stage.';
 
+CREATE FUNCTION minga_roster_internal.check_outcomes(run bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    listed bigint := (SELECT coalesce(sum(l.rows), 0) FROM plan_listed_roles l);
+    counted bigint := (SELECT coalesce(sum(c.count), 0) FROM minga_roster.run_counts c
+        WHERE c.run = check_outcomes.run);
+BEGIN
+    IF counted <> listed THEN
+        RAISE EXCEPTION USING ERRCODE = 'internal_error',
+            MESSAGE = 'the outcomes of the staged users do not add up',
+            DETAIL = format('Users listed: %s; outcomes: %s.', listed, counted),
+            HINT = 'No account was changed. Start the run again. If the error stays, report it to the makers of '
+                'minga_roster.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.check_outcomes(bigint) IS
+'XX000 if the outcomes in run_counts are not as many as the users staged.';
+
+CREATE FUNCTION minga_roster_internal.settled_outcomes(OUT place tid, OUT category text, OUT outcome text)
+RETURNS SETOF record
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT o.place, o.category, CASE WHEN o.person_id IS NULL OR o.rows = 1 THEN o.settled_as
+        WHEN o.nth = 1 THEN 'unchanged' ELSE 'merged' END
+    FROM (
+        SELECT r.*, count(*) OVER (PARTITION BY r.person_id) AS rows,
+            row_number() OVER (PARTITION BY r.person_id ORDER BY r.rank, r.sourced_id) AS nth
+        FROM plan_open_rows r
+    ) o
+    WHERE o.staged;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.settled_outcomes() IS
+'The outcomes of the open rows of a run in which there was nothing to look at.';
+
+CREATE FUNCTION minga_roster_internal.count_settled(run runs) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB'
+    SET plan_cache_mode = force_custom_plan AS $$
+BEGIN
+    INSERT INTO minga_roster.run_counts (run, category, action, count)
+    SELECT run.run, n.category, n.outcome, sum(n.rows)
+    FROM (
+        SELECT l.category, 'unchanged' AS outcome, l.rows FROM plan_linked_rows l
+        UNION ALL
+        SELECT o.link_category, 'unchanged', -count(*) FROM plan_open_rows o
+        WHERE o.linked AND (o.staged OR run.is_full IS NOT FALSE) GROUP BY o.link_category
+        UNION ALL
+        SELECT coalesce(t.category, 'none'), t.outcome, count(*)
+        FROM minga_roster_internal.settled_outcomes() t GROUP BY t.category, t.outcome
+    ) n
+    GROUP BY n.category, n.outcome
+    HAVING sum(n.rows) <> 0;
+    PERFORM minga_roster_internal.check_outcomes(run.run);
+    IF EXISTS (SELECT FROM plan_open_rows o WHERE o.staged) THEN
+        UPDATE minga_roster.staged_users s SET outcome = t.outcome
+        FROM minga_roster_internal.settled_outcomes() t
+        WHERE s.connection = run.connection AND s.ctid = t.place AND s.outcome IS DISTINCT FROM t.outcome;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.count_settled(runs) IS
+'Counts and notes the outcomes of a run in which there was nothing to look at, as count_outcomes does of others.';
+
 CREATE FUNCTION minga_roster_internal.count_outcomes(run runs, connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 DECLARE
     contact_roles text[] := ARRAY(SELECT r.roster_role FROM plan_rules r
         WHERE r.family = 'contact' AND (connection.parent_contact OR connection.contacts));
-    listed bigint;
-    contacts bigint;
-    counted bigint;
+    contacts bigint := (SELECT coalesce(sum(l.rows), 0) FROM plan_listed_roles l WHERE l.role = ANY (contact_roles));
 BEGIN
-    SELECT coalesce(sum(l.rows), 0), coalesce(sum(l.rows) FILTER (WHERE l.role = ANY (contact_roles)), 0)
-    INTO listed, contacts
-    FROM plan_listed_roles l;
     INSERT INTO minga_roster.run_counts (run, category, action, count)
     SELECT run.run, n.category, n.outcome, sum(n.rows)
     FROM (
@@ -105,14 +166,7 @@ BEGIN
     GROUP BY n.category, n.outcome
     HAVING sum(n.rows) <> 0;
 
-    SELECT coalesce(sum(c.count), 0) INTO counted FROM minga_roster.run_counts c WHERE c.run = count_outcomes.run.run;
-    IF counted <> listed THEN
-        RAISE EXCEPTION USING ERRCODE = 'internal_error',
-            MESSAGE = 'the outcomes of the staged users do not add up',
-            DETAIL = format('Users listed: %s; outcomes: %s.', listed, counted),
-            HINT = 'No account was changed. Start the run again. If the error stays, report it to the makers of '
-                'minga_roster.';
-    END IF;
+    PERFORM minga_roster_internal.check_outcomes(run.run);
     INSERT INTO minga_roster.run_counts (run, category, action, count)
     SELECT run.run, coalesce(w.category, 'none'), 'refused archive', count(*)
     FROM plan_written w

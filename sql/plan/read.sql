@@ -31,6 +31,15 @@ BEGIN
     LEFT JOIN minga_roster.toggles t ON t.connection = connection.connection AND t.category = r.category
     LEFT JOIN minga_roster.runs this ON this.run = read_rules.run
     WHERE r.sis = connection.sis;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.read_rules(connections, bigint) IS
+'Fills plan_rules: the preset''s rules with the connection''s toggles.';
+
+CREATE FUNCTION minga_roster_internal.read_proof(connection connections, run bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
+BEGIN
+    PERFORM minga_roster_internal.make_plan_tables('rows');
     -- What a category stands for if no row of tonight says more.
     INSERT INTO plan_categories
     SELECT DISTINCT ON (r.category) r.category, r.family, r.role, r.rank, r.rostered, r.auto_update, r.archive
@@ -41,33 +50,43 @@ BEGIN
     FROM minga_roster.runs this
     CROSS JOIN minga_roster.sis s
     CROSS JOIN LATERAL jsonb_array_elements(s.collections) AS e (entry)
-    LEFT JOIN minga_roster.collections c ON c.run = read_rules.run AND c.collection = e.entry ->> 'collection'
-    WHERE this.run = read_rules.run AND this.is_full AND s.sis = connection.sis
+    LEFT JOIN minga_roster.collections c ON c.run = read_proof.run AND c.collection = e.entry ->> 'collection'
+    WHERE this.run = read_proof.run AND this.is_full AND s.sis = connection.sis
     GROUP BY e.entry ->> 'family'
     HAVING bool_and(c.run IS NOT NULL AND c.complete AND c.without_id = 0
         AND (c.rows > c.elsewhere
             OR NOT EXISTS (
                 SELECT FROM minga_roster.links l
-                WHERE l.connection = read_rules.connection.connection AND e.entry -> 'categories' ? l.category)
+                WHERE l.connection = read_proof.connection.connection AND e.entry -> 'categories' ? l.category)
             -- Several collections may hold one category: one in which no sync or preview on record found anyone has
             -- linked no one.
             OR (SELECT bool_and(b.rows <= b.elsewhere)
                 FROM minga_roster.collections b
                 JOIN minga_roster.runs r ON r.run = b.run
-                WHERE r.connection = read_rules.connection.connection AND r.kind IN ('sync', 'preview')
+                WHERE r.connection = read_proof.connection.connection AND r.kind IN ('sync', 'preview')
                     AND r.state = 'succeeded'
                     AND b.collection = c.collection)));
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.read_rules(connections, bigint) IS
-'Fills plan_rules and plan_categories (the preset''s rules with the connection''s toggles) and plan_proved_families: '
-    'the families of which every collection was read to a proved end in this run and is not empty, unless it never '
-    'had a linked person (of contacts: a row). A delta proves none.';
+COMMENT ON FUNCTION minga_roster_internal.read_proof(connections, bigint) IS
+'Fills plan_categories, by plan_rules, and plan_proved_families: the families of which every collection was read to a '
+    'proved end in this run and is not empty, unless it never had a linked person (of contacts: a row). A delta proves '
+    'none.';
+
+CREATE FUNCTION minga_roster_internal.has_stored(connection text) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN EXISTS (SELECT FROM minga_roster.stored_values v WHERE v.connection = has_stored.connection);
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.has_stored(text) IS
+'Whether the people relation has made something else of a value that the connection sent.';
 
 CREATE FUNCTION minga_roster_internal.find_stored(connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
-    IF NOT EXISTS (SELECT FROM minga_roster.stored_values v WHERE v.connection = find_stored.connection.connection) THEN
+    IF NOT minga_roster_internal.has_stored(connection.connection) THEN
         RETURN;
     END IF;
     EXECUTE minga_roster_internal.fill_template($template$

@@ -34,7 +34,7 @@ COMMENT ON FUNCTION minga_roster_internal.read_links(runs, connections, text[]) 
 'The people with more than one link, counting the links of this connection and the live links of the others. Fills '
     'plan_linked_rows in the same pass.';
 
-CREATE FUNCTION minga_roster_internal.read_stage(connection connections) RETURNS void
+CREATE FUNCTION minga_roster_internal.read_stage(connection connections) RETURNS bytea
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB'
     SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
@@ -83,21 +83,28 @@ BEGIN
     shared_keys := (
         SELECT minga_roster_internal.key_set(k.username, k.identifier)
         FROM unnest(usernames, identifiers) k (username, identifier));
-    new_keys := (
+    RETURN (
         SELECT minga_roster_internal.key_set(o.username, o.identifier)
         FROM plan_open_rows o
         WHERE o.person_id IS NULL AND o.standing <> 'absent' AND o.family IN ('student', 'staff')
             AND minga_roster_internal.in_key_set(shared_keys, o.username, o.identifier));
-    IF new_keys IS NULL THEN
-        RETURN;
-    END IF;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.read_stage(connections) IS
+'Fills plan_listed_roles, by one pass over the stage, and returns the keys of new rows that other rows have too; NULL if '
+    'there are none.';
+
+CREATE FUNCTION minga_roster_internal.find_shared_rows(connection connections, new_keys bytea) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB'
+    SET plan_cache_mode = force_custom_plan AS $$
+BEGIN
     INSERT INTO plan_shared_rows (sourced_id)
     WITH keyed AS MATERIALIZED (
         SELECT s.sourced_id, r.family, lower(s.username COLLATE "C") AS username,
             lower(s.identifier COLLATE "C") AS identifier
         FROM minga_roster.staged_users s JOIN plan_rules r ON r.roster_role = s.role
             AND r.family IN ('student', 'staff')
-        WHERE s.connection = read_stage.connection.connection AND s.status IS DISTINCT FROM 'tobedeleted'
+        WHERE s.connection = find_shared_rows.connection.connection AND s.status IS DISTINCT FROM 'tobedeleted'
             AND minga_roster_internal.in_key_set(new_keys, s.username, s.identifier)
     )
     SELECT k.sourced_id FROM keyed k
@@ -109,8 +116,8 @@ BEGIN
     PERFORM minga_roster_internal.analyze_if_large('plan_shared_rows');
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.read_stage(connections) IS
-'Fills plan_listed_roles and plan_shared_rows, by one pass over the stage and, where keys are shared, another.';
+COMMENT ON FUNCTION minga_roster_internal.find_shared_rows(connections, bytea) IS
+'Fills plan_shared_rows, by one pass over the stage.';
 
 CREATE FUNCTION minga_roster_internal.find_special_people(run runs, connection connections, others text[],
     repeated text[]) RETURNS void
@@ -142,53 +149,59 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.find_special_people(runs, connections, text[], text[]) IS
 'Fills plan_special_people.';
 
-CREATE FUNCTION minga_roster_internal.plain_terms(connection connections) RETURNS text
+CREATE FUNCTION minga_roster_internal.plain_terms(connection connections, OUT same_category text, OUT agrees text,
+    OUT plain text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-#variable_conflict use_column
+#variable_conflict use_variable
+DECLARE
+    columns jsonb := (SELECT r.columns FROM minga_roster.people_relations r WHERE r.relation = connection.people);
+    local_columns text[] := minga_roster_internal.local_columns(connection.connection);
 BEGIN
-    RETURN (
-    SELECT minga_roster_internal.fill_template($template$(
+    same_category := coalesce((
+        SELECT 'l.category = CASE s.role ' || string_agg(format('WHEN %L THEN %L', r.roster_role, r.category), ' '
+            ORDER BY r.rank, r.roster_role) || ' END'
+        FROM plan_rules r WHERE r.rostered), 'false');
+    agrees := minga_roster_internal.agreement(connection, ARRAY(
+        SELECT w.c FROM unnest(minga_roster_internal.written_columns()) w (c)
+        WHERE columns ? w.c AND w.c NOT LIKE E'parent\\_%' AND w.c <> ALL (local_columns)));
+    plain := minga_roster_internal.fill_template($template$(
         l.missed_since IS NULL AND l.archived_run IS NULL AND NOT p.archived AND p.protection IS NULL
         AND coalesce(s.status, 'active') = 'active' AND s.enabled AND NOT s.damaged
-        AND l.category = {category_of_row}
-        AND ({values_agree})
+        AND {same_category}
+        AND ({agrees})
         AND {parent_agrees}
     )$template$,
-        'category_of_row', coalesce((
-            SELECT 'CASE s.role ' || string_agg(format('WHEN %L THEN %L', r.roster_role, r.category), ' '
-                ORDER BY r.rank, r.roster_role) || ' END'
-            FROM plan_rules r WHERE r.rostered), 'NULL'),
-        'values_agree', minga_roster_internal.agreement(connection, ARRAY(
-            SELECT c FROM unnest(minga_roster_internal.written_columns()) c
-            WHERE people.columns ? c AND c NOT LIKE E'parent\\_%' AND c <> ALL (people.local_columns))),
+        'same_category', same_category, 'agrees', agrees,
         'parent_agrees', CASE
-            WHEN (connection).parent_contact AND 'parent_contact' <> ALL (people.local_columns) THEN coalesce((
+            WHEN connection.parent_contact AND 'parent_contact' <> ALL (local_columns) THEN coalesce((
                 SELECT '((t.parent_name IS NULL AND (t.sourced_id IS NULL OR p.parent_rule IS NULL)) OR ('
                     || string_agg(minga_roster_internal.fill_template(
                         '(t.{name:I} IS NOT DISTINCT FROM p.{name:I}'
                         ' OR z.sent ->> {name:L} = minga_roster_internal.value_hash(t.{name:I})::text)',
-                        'name', c), ' AND ')
+                        'name', w.c), ' AND ')
                     || '))'
-                FROM unnest(minga_roster_internal.written_columns()) c
-                WHERE people.columns ? c AND c LIKE E'parent\\_%'), 'true')
-            ELSE 'true' END)
-    FROM (
-        SELECT r.columns, minga_roster_internal.local_columns((plain_terms.connection).connection) AS local_columns
-        FROM minga_roster.people_relations r WHERE r.relation = (plain_terms.connection).people
-    ) people);
+                FROM unnest(minga_roster_internal.written_columns()) w (c)
+                WHERE columns ? w.c AND w.c LIKE E'parent\\_%'), 'true')
+            ELSE 'true' END);
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.plain_terms(connections) IS
-'An SQL expression over the staged row s, its link l, the person p, the parent contact t and plan_as_sent z: whether '
-    'the row is readable and active, of a rostered category, linked to an active person whom a roster may write, and '
-    'every value is as it should be.';
+'SQL expressions over the staged row s, its link l, the person p, the parent contact t and plan_as_sent z. '
+    'same_category: whether the link is of the row''s category, which is rostered; agrees: whether every value of the '
+    'row is as it should be. plain: whether the row is readable and active, of a rostered category, linked to an active '
+    'person whom a roster may write, and every value is as it should be.';
 
 CREATE FUNCTION minga_roster_internal.open_rows_query(connection connections, condition text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-#variable_conflict use_column
+DECLARE
+    terms record := minga_roster_internal.plain_terms(connection);
+    -- The role that the row would give a person.
+    same_role text := format('(l.role_written IS NULL OR l.role_written = %s)', coalesce((
+        SELECT 'CASE s.role ' || string_agg(format('WHEN %L THEN %L', r.roster_role, r.role), ' '
+            ORDER BY r.rank, r.roster_role) || ' END'
+        FROM plan_rules r), 'NULL'));
 BEGIN
-    RETURN (
-    SELECT minga_roster_internal.fill_template($template$
+    RETURN minga_roster_internal.fill_template($template$
         SELECT j.sourced_id, j.staged, j.place,
             CASE WHEN NOT j.staged OR j.status = 'tobedeleted' THEN 'absent'
                 WHEN j.damaged THEN 'damaged'
@@ -201,18 +214,34 @@ BEGIN
             j.linked, j.person_id, j.link_category, j.role_written, j.linked_run, j.missed_since IS NOT NULL,
             j.archived_run, j.given_name, j.family_name, j.middle_name, j.preferred_name, j.email, j.username,
             j.identifier, j.grade, j.phone, j.parent_name, j.parent_email, j.parent_phone, j.parent_rule, j.birth_date,
-            j.plain, j.damaged_field
+            j.plain, j.damaged_field,
+            CASE
+                WHEN NOT j.linked AND r.family = 'contact' THEN 'contact'
+                WHEN NOT j.staged OR j.status = 'tobedeleted' THEN
+                    CASE WHEN NOT j.linked OR (j.missed_since IS NOT NULL AND coalesce(j.archived, true))
+                        THEN 'ignore' END
+                WHEN j.damaged OR j.status NOT IN ('active', 'inactive') THEN NULL
+                WHEN NOT j.linked AND r.rostered IS NOT TRUE THEN 'ignore'
+                WHEN NOT j.linked AND (j.status = 'inactive' OR NOT j.enabled) THEN 'skip'
+                -- What auto update is off for is seen, and left.
+                WHEN j.missed_since IS NULL AND j.archived_run IS NULL AND NOT j.archived AND j.same_category
+                    AND ((j.agrees AND j.same_role) OR NOT r.auto_update)
+                    THEN CASE WHEN j.protection IS NOT NULL THEN 'protect' WHEN NOT j.agrees THEN 'skip'
+                        WHEN j.same_role THEN 'unchanged' END
+            END
         FROM (
             SELECT coalesce(s.sourced_id, l.sourced_id) AS sourced_id, s.sourced_id IS NOT NULL AS staged, s.place,
                 s.status, s.damaged, s.enabled, s.role AS roster_role, l.sourced_id IS NOT NULL AS linked, p.person_id,
                 l.category AS link_category, l.role_written, l.linked_run, l.missed_since, l.archived_run,
                 s.given_name, s.family_name, s.middle_name, s.preferred_name, s.email, s.username, s.identifier,
-                s.grade, s.phone, {parent_columns}, s.birth_date, {plain} AS plain, s.damaged_field
+                s.grade, s.phone, {parent_columns}, s.birth_date, {plain} AS plain, s.damaged_field,
+                p.archived, p.protection, l.sourced_id IS NOT NULL AND {same_category} AS same_category,
+                l.sourced_id IS NOT NULL AND ({agrees}) AS agrees, {same_role} AS same_role
             FROM (SELECT *, ctid AS place FROM minga_roster.staged_users WHERE connection = {connection:L}) s
             FULL JOIN (SELECT * FROM minga_roster.links WHERE connection = {connection:L}) l
                 ON l.sourced_id = s.sourced_id
             LEFT JOIN plan_people p ON p.person_id = l.person_id
-            LEFT JOIN plan_as_sent z ON z.person_id = p.person_id
+            {join_sent}
             {join_parents}
             WHERE {condition}
             OFFSET 0
@@ -220,21 +249,26 @@ BEGIN
         LEFT JOIN plan_rules r ON r.roster_role = j.roster_role
         WHERE {contacts_too} OR j.linked OR r.category IS DISTINCT FROM 'contact'
     $template$,
-        'connection', (connection).connection,
+        'connection', connection.connection,
         'parent_columns', (
-            SELECT string_agg(format(CASE WHEN (connection).parent_contact THEN 't.%I' ELSE 'NULL::text AS %I' END,
-                c), ', ' ORDER BY c)
-            FROM unnest(minga_roster_internal.written_columns()) c WHERE c LIKE E'parent\\_%'),
-        'join_parents', CASE WHEN (connection).parent_contact
+            SELECT string_agg(format(CASE WHEN connection.parent_contact THEN 't.%I' ELSE 'NULL::text AS %I' END,
+                w.c), ', ' ORDER BY w.c)
+            FROM unnest(minga_roster_internal.written_columns()) w (c) WHERE w.c LIKE E'parent\\_%'),
+        'join_sent', CASE WHEN minga_roster_internal.has_stored(connection.connection)
+            THEN 'LEFT JOIN plan_as_sent z ON z.person_id = p.person_id'
+            ELSE 'CROSS JOIN (SELECT NULL::text AS person_id, NULL::jsonb AS sent) z' END,
+        'join_parents', CASE WHEN connection.parent_contact
             THEN 'LEFT JOIN plan_parents t ON t.sourced_id = s.sourced_id' ELSE '' END,
-        'plain', minga_roster_internal.plain_terms(connection),
-        'condition', condition,
-        'contacts_too', (NOT ((connection).parent_contact OR (connection).contacts))::text));
+        'plain', terms.plain, 'same_category', terms.same_category, 'agrees', terms.agrees, 'same_role', same_role,
+        'condition', replace(condition, '{not_plain}',
+            format('(%s AND %s AND l.person_id <> ALL ($1)) IS NOT TRUE', terms.plain, same_role)),
+        'contacts_too', (NOT (connection.parent_contact OR connection.contacts))::text);
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.open_rows_query(connections, text) IS
 'The query that reads plan_open_rows: the full join of stage, links and people, of the rows for which the condition '
-    'holds. Contacts whose values are columns of a student are left out.';
+    'holds; {not_plain} in it: which are not plainly as they should be, or of people with several links ($1). Contacts '
+    'whose values are columns of a student are left out.';
 
 CREATE FUNCTION minga_roster_internal.skip_forgotten(connection text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -251,28 +285,15 @@ COMMENT ON FUNCTION minga_roster_internal.skip_forgotten(text) IS
 'Fills plan_skipped_rows with open rows of people who are forgotten.';
 
 -- The people and links of a district fit into memory, which saves a night their way through files.
-CREATE FUNCTION minga_roster_internal.find_open_rows(run runs, connection connections) RETURNS void
+CREATE FUNCTION minga_roster_internal.find_open_rows(run runs, connection connections, repeated text[]) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB'
     SET hash_mem_multiplier = 2 AS $$
 DECLARE
-    others text[] := ARRAY(
-        SELECT c.connection FROM minga_roster.connections c
-        WHERE c.site = connection.site AND c.people = connection.people AND c.retired_at IS NULL
-            AND c.connection <> find_open_rows.connection.connection);
-    repeated text[] := minga_roster_internal.read_links(run, connection, others);
-    due_role text := (SELECT 'CASE s.role ' || string_agg(format('WHEN %L THEN %L', r.roster_role, r.role), ' '
-        ORDER BY r.rank, r.roster_role) || ' END'
-        FROM plan_rules r);
-    unopened text[];
     twice bigint;
 BEGIN
     -- The join tells plain rows of single links by what it has at hand; only the others are looked at closely.
     EXECUTE 'INSERT INTO plan_open_rows ' || minga_roster_internal.open_rows_query(connection,
-        minga_roster_internal.fill_template(
-            '({plain} AND (l.role_written IS NULL OR l.role_written = {due_role}) AND l.person_id <> ALL ($1)) '
-            'IS NOT TRUE',
-            'plain', minga_roster_internal.plain_terms(connection),
-            'due_role', coalesce(due_role, 'NULL'))
+        '{not_plain}'
         -- Students whom a delta does not list have not changed.
         || CASE WHEN run.is_full IS FALSE THEN ' AND (s.sourced_id IS NOT NULL OR l.category <> ''student'')'
             ELSE '' END)
@@ -288,9 +309,63 @@ BEGIN
             HINT = 'No account was changed. Start the run again. If the error stays, report it to the makers of '
                 'minga_roster.';
     END IF;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.find_open_rows(runs, connections, text[]) IS
+'Fills plan_open_rows, with all rows of people who have several links (repeated). XX000 if the stage lists a user '
+    'twice.';
 
+CREATE FUNCTION minga_roster_internal.open_rows_are_settled(run runs, connection connections, others text[],
+    repeated text[]) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
+DECLARE
+    keys bytea;
+BEGIN
+    IF EXISTS (SELECT FROM plan_open_rows o WHERE o.settled_as IS NULL AND o.person_id <> ALL (repeated) IS NOT FALSE)
+    THEN
+        RETURN false;
+    END IF;
+    IF repeated <> '{}' AND (others <> '{}' OR run.is_full IS FALSE OR EXISTS (
+        SELECT
+        FROM (
+            SELECT o.*, first_value(c.role) OVER (PARTITION BY o.person_id ORDER BY c.rank) AS best_role
+            FROM plan_open_rows o
+            LEFT JOIN (SELECT DISTINCT ON (r.category) r.category, r.role, r.rank FROM plan_rules r
+                ORDER BY r.category, r.rank, r.roster_role) c ON c.category = o.link_category
+            WHERE o.person_id = ANY (repeated)
+        ) o
+        WHERE (o.plain AND (o.role_written IS NULL OR o.role_written = o.best_role)) IS NOT TRUE))
+    THEN
+        RETURN false;
+    END IF;
+    IF NOT EXISTS (SELECT FROM plan_open_rows o WHERE NOT o.linked) THEN
+        RETURN true;
+    END IF;
+    -- A row without a link could still be someone, be decided about, or be forgotten.
+    keys := (SELECT minga_roster_internal.key_set(o.identifier, o.email) FROM plan_open_rows o
+        WHERE o.person_id IS NULL AND o.standing <> 'absent' AND o.family IN ('student', 'staff'));
+    RETURN NOT ((SELECT p.campus_metadata FROM minga_roster.sis p WHERE p.sis = connection.sis)
+        OR EXISTS (SELECT FROM plan_people p WHERE minga_roster_internal.in_key_set(keys, p.identifier, p.email))
+        OR EXISTS (SELECT FROM minga_roster.match_decisions d JOIN plan_open_rows o ON o.sourced_id = d.sourced_id
+            WHERE d.connection = open_rows_are_settled.connection.connection)
+        OR EXISTS (SELECT FROM minga_roster.forgotten_people f WHERE f.site = connection.site));
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.open_rows_are_settled(runs, connections, text[], text[]) IS
+'Whether the outcome of each open row is known by itself (settled_as; people with several rows: all are plain), so that '
+    'later steps would do nothing.';
+
+CREATE FUNCTION minga_roster_internal.find_joint_rows(run runs, connection connections, shared_keys bytea,
+    others text[], repeated text[]) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB'
+    SET hash_mem_multiplier = 2 AS $$
+DECLARE
+    unopened text[];
+BEGIN
     -- A row that shares a key with a new row is looked at together with it.
-    PERFORM minga_roster_internal.read_stage(connection);
+    IF shared_keys IS NOT NULL THEN
+        PERFORM minga_roster_internal.find_shared_rows(connection, shared_keys);
+    END IF;
     unopened := ARRAY(SELECT h.sourced_id FROM plan_shared_rows h
         LEFT JOIN plan_open_rows o ON o.sourced_id = h.sourced_id WHERE o.sourced_id IS NULL);
     IF unopened <> '{}' THEN
@@ -319,12 +394,11 @@ BEGIN
     INSERT INTO plan_skipped_rows (sourced_id, place, category, outcome)
     SELECT o.sourced_id, o.place, o.category, 'skip'
     FROM plan_open_rows o
-    JOIN minga_roster.match_decisions d ON d.connection = find_open_rows.connection.connection
+    JOIN minga_roster.match_decisions d ON d.connection = find_joint_rows.connection.connection
         AND d.decision = 'skip' AND d.sourced_id = o.sourced_id
     WHERE o.staged AND o.standing <> 'absent' AND NOT o.linked AND o.family IS DISTINCT FROM 'contact';
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.find_open_rows(runs, connections) IS
-'Fills plan_open_rows, plan_linked_rows, plan_listed_roles, plan_shared_rows, plan_special_people, and '
-    'plan_settled_rows and plan_skipped_rows, the open rows that later steps leave out. XX000 if the stage lists '
-    'a user twice.';
+COMMENT ON FUNCTION minga_roster_internal.find_joint_rows(runs, connections, bytea, text[], text[]) IS
+'Adds to plan_open_rows those that share a key with a new one. Fills plan_shared_rows, plan_special_people, and '
+    'plan_settled_rows and plan_skipped_rows, the open rows that later steps leave out.';
