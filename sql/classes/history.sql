@@ -157,8 +157,12 @@ COMMENT ON FUNCTION roster_diff(text, timestamptz, timestamptz) IS
 CREATE FUNCTION minga_roster_internal.do_lists(connection text, OUT class_id text, OUT name text, OUT managers text[],
     OUT members text[], OUT terms text[], OUT periods text[])
 RETURNS SETOF record
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT k.sourced_id, concat_ws(', ', coalesce(k.title, c.title, k.class_code, k.sourced_id),
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    known CONSTANT text := (minga_roster_internal.known_connection(do_lists.connection)).connection;
+BEGIN
+    RETURN QUERY SELECT k.sourced_id, concat_ws(', ', coalesce(k.title, c.title, k.class_code, k.sourced_id),
             CASE WHEN k.periods IS NOT NULL THEN 'period ' || array_to_string(k.periods, ', ') END),
         ARRAY(SELECT DISTINCT m.person_id FROM minga_roster_internal.class_members m WHERE m.connection = k.connection
             AND m.class_id = k.sourced_id AND m.role = 'teacher' AND m.person_id IS NOT NULL ORDER BY 1),
@@ -166,11 +170,11 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
             AND m.class_id = k.sourced_id AND m.role = 'student' AND m.person_id IS NOT NULL ORDER BY 1),
         t.terms, k.periods
     FROM minga_roster.classes k
+    JOIN minga_roster_internal.class_terms t ON t.connection = k.connection AND t.sourced_id = k.sourced_id
     LEFT JOIN minga_roster.courses c ON c.connection = k.connection AND c.sourced_id = k.course_id
-    LEFT JOIN minga_roster_internal.class_terms t ON t.connection = k.connection AND t.sourced_id = k.sourced_id
-    WHERE k.connection = (minga_roster_internal.known_connection(do_lists.connection)).connection
-        AND k.ended_at IS NULL
-    ORDER BY 2, 1
+    WHERE k.connection = known AND k.ended_at IS NULL
+    ORDER BY 2, 1;
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.do_lists(text) IS 'Implements roster_lists.';
 CREATE FUNCTION roster_lists(connection text, OUT class_id text, OUT name text, OUT managers text[],

@@ -1,44 +1,11 @@
 -- Terms, courses, classes, enrollments and contacts: what a night does to them, what is held, undone and kept.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixtures/merge.sql'
+\set fixture_classes :abs_srcdir '/fixtures/classes.sql'
 \set fixture_end :abs_srcdir '/fixtures/merge_end.sql'
 \set ECHO none
 \i :fixture
--- Rows of the stage, as short as they can be told.
-CREATE FUNCTION stage_term(id text, title text, begins date, ends date) RETURNS SETOF void LANGUAGE sql AS $$
-    DELETE FROM staged_academic_sessions WHERE connection = 'north' AND sourced_id = id;
-    INSERT INTO staged_academic_sessions (connection, sourced_id, collection, elsewhere, damaged, title, type,
-        start_date, end_date, school_year)
-    VALUES ('north', id, 'terms', false, false, title, 'term', begins, ends, 2027);
-$$;
-CREATE FUNCTION stage_class(id text, title text, term text DEFAULT 'T1', period text DEFAULT '1',
-    course text DEFAULT 'C1', kind text DEFAULT 'scheduled', grades text[] DEFAULT NULL, damaged boolean DEFAULT false)
-RETURNS SETOF void LANGUAGE sql AS $$
-    DELETE FROM staged_classes WHERE connection = 'north' AND sourced_id = id;
-    INSERT INTO staged_classes (connection, sourced_id, collection, elsewhere, damaged, title, class_type, location,
-        periods, course_id, school_id, term_ids, grades)
-    VALUES ('north', id, 'classes', false, damaged, title, kind, 'Room 7', ARRAY[period], course, 'school',
-        ARRAY[term], grades);
-$$;
-CREATE FUNCTION enroll(id text, user_id text, class_id text, role text DEFAULT 'student', is_primary boolean DEFAULT
-    NULL, ends date DEFAULT NULL) RETURNS SETOF void LANGUAGE sql AS $$
-    DELETE FROM staged_enrollments WHERE connection = 'north' AND sourced_id = id;
-    INSERT INTO staged_enrollments (connection, sourced_id, collection, elsewhere, damaged, user_id, class_id,
-        school_id, role, is_primary, end_date)
-    VALUES ('north', id, 'enrollments', false, false, enroll.user_id, enroll.class_id, 'school', enroll.role,
-        enroll.is_primary, ends);
-$$;
-CREATE FUNCTION unenroll(VARIADIC ids text[]) RETURNS SETOF void LANGUAGE sql AS $$
-    DELETE FROM staged_enrollments WHERE sourced_id = ANY (ids) $$;
-CREATE FUNCTION counted(wanted bigint DEFAULT last_run()) RETURNS SETOF text LANGUAGE sql AS $$
-    SELECT object || CASE WHEN complete THEN '' ELSE ' incomplete' END || ': ' || concat_ws(', ', 'listed ' || listed,
-        'added ' || nullif(added, 0), 'changed ' || nullif(changed, 0), 'returned ' || nullif(returned, 0),
-        'ended ' || nullif(ended, 0), 'held ' || nullif(held, 0) || ' ' || held_cause,
-        'unknown user ' || nullif(unknown_user, 0), 'unknown class ' || nullif(unknown_class, 0),
-        'unknown course ' || nullif(unknown_course, 0), 'unknown term ' || nullif(unknown_term, 0),
-        'not chosen ' || nullif(not_chosen, 0), 'damaged ' || nullif(damaged, 0))
-    FROM run_objects WHERE run = wanted ORDER BY object COLLATE "C"
-$$;
+\i :fixture_classes
 CREATE FUNCTION ended() RETURNS SETOF text LANGUAGE sql AS $$
     SELECT 'class ' || sourced_id || ' ' || ended_cause FROM classes WHERE ended_at IS NOT NULL
     UNION ALL
