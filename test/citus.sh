@@ -32,7 +32,7 @@ make -s -C "$work/src" PG_CONFIG="$pg_config" install
 give_to_postgres "$work"
 
 free_port() {
-	python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+	/usr/bin/python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
 # start NODE: a cluster with Citus, that listens on the loopback address, and its database.

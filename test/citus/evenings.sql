@@ -47,6 +47,27 @@ CREATE FUNCTION changes_of(wanted bigint) RETURNS text LANGUAGE sql AS $$
         c.rule, c.state, c.state_cause, c.conflict), E'\n' ORDER BY c.sourced_ids, c.action)
     FROM changes c WHERE c.run = wanted
 $$;
+-- What a run did to classes and the like, and what its school has of them. An enrollment finds its person by the link.
+CREATE FUNCTION objects_of(wanted bigint) RETURNS text LANGUAGE sql AS $$
+    WITH known AS (SELECT r.connection FROM runs r WHERE r.run = wanted)
+    SELECT string_agg(t.told, E'\n' ORDER BY t.told COLLATE "C")
+    FROM (
+        SELECT 'run ' || (to_jsonb(o) - 'run')::text FROM run_objects o WHERE o.run = wanted
+        UNION ALL
+        SELECT concat_ws(' ', 'class', c.sourced_id, c.title, c.ended_cause)
+        FROM classes c JOIN known USING (connection)
+        UNION ALL
+        SELECT concat_ws(' ', 'enrollment', e.sourced_id, e.user_id, e.class_id, e.role, l.sourced_id, e.ended_cause)
+        FROM enrollments e JOIN known USING (connection)
+        LEFT JOIN links l ON l.connection = e.connection AND l.person_id = e.person_id
+        UNION ALL
+        SELECT concat_ws(' ', 'contact', c.student_id, c.sourced_id, c.given_name, c.person_id IS NOT NULL)
+        FROM contacts c JOIN known USING (connection)
+        UNION ALL
+        SELECT concat_ws(' ', 'list', l.class, l.teachers, l.students)
+        FROM roster_class_lists l JOIN known USING (connection)
+    ) t (told)
+$$;
 CREATE FUNCTION counts_of(wanted bigint) RETURNS text LANGUAGE sql AS $$
     SELECT concat_ws(' ', kind || ':', created || ' created', linked || ' linked', updated || ' updated',
         restored || ' restored', archived || ' archived', held || ' held', unchanged || ' unchanged',
@@ -57,15 +78,17 @@ $$;
 -- about; that of the other school is the one after it.
 CREATE PROCEDURE each_school(kind text, of_north bigint DEFAULT NULL, expected text DEFAULT NULL) LANGUAGE plpgsql AS $$
 DECLARE
+    stage text;
     north bigint;
     second bigint;
 BEGIN
-    DELETE FROM staged_users s WHERE s.connection = 'second';
-    INSERT INTO staged_users
-    SELECT r.*
-    FROM staged_users s
-    CROSS JOIN LATERAL jsonb_populate_record(NULL::staged_users, to_jsonb(s) || '{"connection": "second"}') r
-    WHERE s.connection = 'north';
+    FOREACH stage IN ARRAY ARRAY['staged_users', 'staged_academic_sessions', 'staged_courses', 'staged_classes',
+        'staged_enrollments'] LOOP
+        EXECUTE format('DELETE FROM %s WHERE connection = ''second''', stage);
+        EXECUTE format('INSERT INTO %1$s SELECT r.* FROM %1$s s CROSS JOIN LATERAL '
+            'jsonb_populate_record(NULL::%1$s, to_jsonb(s) || ''{"connection": "second"}'') r '
+            'WHERE s.connection = ''north''', stage);
+    END LOOP;
     COMMIT;
     PERFORM FROM recover_prepared_transactions();
     COMMIT;
@@ -74,12 +97,12 @@ BEGIN
     second := run_merge(kind, of_north + 1, 'second');
     COMMIT;
     PERFORM fail_unless(second = north + 1, 'runs of both schools have consecutive numbers');
-    IF (counts_of(north), changes_of(north), people_of('north'))
-        IS DISTINCT FROM (counts_of(second), changes_of(second), people_of('second'))
+    IF (counts_of(north), changes_of(north), people_of('north'), objects_of(north))
+        IS DISTINCT FROM (counts_of(second), changes_of(second), people_of('second'), objects_of(second))
     THEN
         RAISE EXCEPTION 'the schools differ'
             USING DETAIL = concat_ws(E'\n\n', counts_of(north), counts_of(second), changes_of(north),
-                changes_of(second), people_of('north'), people_of('second'));
+                changes_of(second), people_of('north'), people_of('second'), objects_of(north), objects_of(second));
     END IF;
     RAISE NOTICE '%', counts_of(north);
     IF expected IS NOT NULL THEN
@@ -99,7 +122,11 @@ CREATE FUNCTION newest(connection text DEFAULT 'north') RETURNS bigint LANGUAGE 
 $$;
 
 SELECT connect('second', 'north-plain');
-SELECT FROM unnest(ARRAY['north', 'second']) c, roster_configure(c, guard_percent => 100, guard_floor => 1000);
+SELECT FROM unnest(ARRAY['north', 'second']) c, roster_configure(c, guard_percent => 100, guard_floor => 1000,
+    classes => true, contacts => true);
+-- A stage with a place for classes.
+SELECT FROM unnest(ARRAY['north', 'second']) c, prepare_stage_as_worker(c);
+INSERT INTO stages SELECT c, 0, true, true FROM unnest(ARRAY['north', 'second']) c;
 
 -- What a view and an owner without login run into is told when they are attached.
 ALTER ROLE regress_people_owner LOGIN;
@@ -146,6 +173,25 @@ SELECT roster_attach_people(t::regclass, '{"person_id": "id", "site": "tenant", 
     archive_words => '{"active": "ENABLED", "archived": "DISABLED"}')
 FROM unnest(ARRAY['school.accounts_spread', 'school.accounts_gathered']) t;
 
+-- A class in each period of the day, in a term that goes on.
+CREATE FUNCTION stage_classes() RETURNS void LANGUAGE sql AS $$
+    INSERT INTO staged_academic_sessions (connection, sourced_id, collection, elsewhere, damaged, title, type,
+        start_date, end_date, school_year)
+    VALUES ('north', 'T1', 'terms', false, false, 'Term', 'term', current_date - 30, current_date + 30, 2027);
+    INSERT INTO staged_courses (connection, sourced_id, collection, elsewhere, damaged, title, course_code)
+    VALUES ('north', 'C1', 'courses', false, false, 'Algebra', 'ALG');
+    INSERT INTO staged_classes (connection, sourced_id, collection, elsewhere, damaged, title, class_type, location,
+        periods, course_id, school_id, term_ids, grades)
+    SELECT 'north', 'K' || n, 'classes', false, false, 'Algebra ' || n, 'scheduled', 'Room 7', ARRAY[n::text], 'C1',
+        'school', '{T1}', '{5}'
+    FROM generate_series(1, 5) n;
+    INSERT INTO staged_enrollments (connection, sourced_id, collection, elsewhere, damaged, user_id, class_id,
+        school_id, role, is_primary)
+    SELECT 'north', 'e' || u || k, 'enrollments', false, false, u, 'K' || k, 'school',
+        CASE left(u, 1) WHEN 't' THEN 'teacher' ELSE 'student' END, NULL
+    FROM (SELECT 's' || n, 1 + n % 5 FROM generate_series(1, 40) n
+        UNION ALL SELECT 't' || n, n FROM generate_series(1, 5) n) e (u, k);
+$$;
 -- The evenings of a school whose people are in these two tables.
 CREATE PROCEDURE evenings(distributed regclass, plain regclass) LANGUAGE plpgsql AS $$
 DECLARE
@@ -158,11 +204,19 @@ BEGIN
     UPDATE connections SET people = CASE connection WHEN 'north' THEN distributed ELSE plain END, unproven = false
     WHERE connection IN ('north', 'second');
     PERFORM toggle(roster => true, auto_update => false, archive => false);
+    DELETE FROM staged_academic_sessions WHERE connection = 'north';
+    DELETE FROM staged_courses WHERE connection = 'north';
+    DELETE FROM staged_classes WHERE connection = 'north';
+    DELETE FROM staged_enrollments WHERE connection = 'north';
+    PERFORM stage_classes();
     PERFORM stage('s' || n, 'student', 'Sam' || n, 'Day', identifier => n::text,
         email => 'sam' || n || '@north.example', grade => '5')
     FROM generate_series(1, 40) n;
     PERFORM stage('t' || n, 'teacher', 'Tess' || n, 'Day' || n, email => 'tess' || n || '@north.example')
     FROM generate_series(1, 5) n;
+    PERFORM stage('g1', 'guardian', 'Gail', 'Day', email => 'gail@north.example'),
+        stage('s1', 'student', 'Sam1', 'Day', identifier => '1', email => 'sam1@north.example', grade => '5',
+            agents => '{g1}');
     CALL each_school('preview');
     CALL each_school('sync');
     CALL each_school('sync', NULL, 'sync: 0 created 0 linked 0 updated 0 restored 0 archived 0 held 45 unchanged '
@@ -182,6 +236,7 @@ BEGIN
 
     -- All that a night can bring.
     PERFORM unstage('s11', 's12', 't2');
+    DELETE FROM staged_enrollments WHERE connection = 'north' AND user_id IN ('s11', 's12', 't2');
     PERFORM stage('s13', 'student', 'Sam13', 'Day', identifier => '13', email => 'SAM14@north.example', grade => '5'),
         stage('s15', 'student', 'Sam15', 'Day', identifier => '15', email => 'sam15@north.example', grade => '13'),
         stage('n1', 'student', 'New1', 'Day', identifier => '101', email => 'new1@north.example', grade => '5'),
@@ -206,6 +261,9 @@ SELECT FROM unstage(VARIADIC ARRAY(SELECT 's' || n FROM generate_series(20, 40) 
 CALL each_school('sync');
 CALL each_school('approve', newest());
 CALL each_school('sync');
+SELECT expect((SELECT concat_ws(' ', count(*), count(e.ended_at), count(e.person_id)) FROM enrollments e
+    WHERE e.connection = 'north'), '45 3 45');
+SELECT expect((SELECT count(c.person_id)::text FROM contacts c WHERE c.connection = 'north'), '1');
 SELECT fail_unless(NOT EXISTS (SELECT FROM run_command_on_workers('SELECT count(*) FROM pg_prepared_xacts') r
     WHERE r.result <> '0'), 'no node has a prepared transaction left');
 SELECT 'People with Citus: all evenings as on a plain table';
