@@ -117,6 +117,8 @@ sub release
 {
 	my ($step) = @_;
 	$server->clear_faults;
+	# A worker that lives on waits for the silent server otherwise, as long as it may.
+	undef $asked;
 	if (defined $locker)
 	{
 		eval { $locker->quit };
@@ -133,8 +135,9 @@ sub release
 # Mail that the silent server did not take is tried again at once.
 sub send_mail
 {
+	$roster->wait_for("SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'minga_roster'");
 	$roster->sql("UPDATE outbox SET next_attempt_at = clock_timestamp() WHERE state = 'waiting'; "
-		  . 'SELECT roster_run_due()');
+		  . 'DELETE FROM mail_server; SELECT roster_run_due()');
 	$roster->wait_for("SELECT count(*) = 0 FROM outbox WHERE state = 'waiting'");
 	return;
 }

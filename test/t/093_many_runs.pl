@@ -58,7 +58,7 @@ foreach my $evening (1 .. $evenings)
 	$roster->set(test_clock => $clock);
 	$roster->sql('SELECT roster_run_due()');
 	my $done = 0;
-	my $give_up = time + 60 + 3 * $schools;
+	my $give_up = time + 60 + 20 * $schools;
 	while ($done < $schools)
 	{
 		die "evening $evening is not over" if time > $give_up;
