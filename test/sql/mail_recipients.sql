@@ -76,11 +76,14 @@ SELECT evening('{"conflicts": 2}');
 INSERT INTO minga_roster.collections (run, collection, family, complete, proof, detail)
 VALUES (950000200, 'administrators', 'staff', false, NULL, 'The server answered 403 Forbidden');
 SELECT told(950000200);
--- A failure is told after the last try; and then the evening after it, to those who were told.
+-- A failure that another try may mend is told after the last one, any other at once; and then the evening after it, to
+-- those who were told.
 SELECT told(evening(state => 'failed', code => '28P01'));
-SELECT make_run(n, evening => '2026-09-01', state => 'failed', phase => 'fetch', code => '28P01')
-FROM generate_series(950000198, 950000199) n;
-SELECT told(evening(state => 'failed', code => '28P01'));
+SELECT told(evening(state => 'failed', code => '08006'));
+SELECT make_run(950000198, evening => '2026-09-01', state => 'failed', phase => 'fetch', code => '08006');
+SELECT told(evening(state => 'failed', code => '08006'));
+SELECT make_run(950000199, evening => '2026-09-01', state => 'failed', phase => 'fetch', code => '08006');
+SELECT told(evening(state => 'failed', code => '08006'));
 DELETE FROM minga_roster.runs WHERE run IN (950000198, 950000199);
 UPDATE minga_roster.runs SET state = 'failed' WHERE run = 950000013;
 SELECT told(evening('{"unchanged": 1241}'));
