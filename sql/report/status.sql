@@ -10,20 +10,20 @@ BEGIN
     SELECT DISTINCT ON (r.connection) r.connection, h.run, h.held, h.moves,
         minga_roster_internal.in_list(array_remove(ARRAY[CASE WHEN h.creates THEN 'new people' END,
             CASE WHEN h.archives THEN 'archives' END, CASE WHEN h.updates THEN 'updates' END,
-            minga_roster_internal.held_in_words(h.run)], NULL))
+            CASE WHEN h.objects THEN minga_roster_internal.held_in_words(h.run) END], NULL))
     FROM (
         SELECT c.run, sum(c.moves)::bigint AS moves, sum(c.held)::bigint AS held, bool_or(c.creates) AS creates,
-            bool_or(c.archives) AS archives, bool_or(c.updates) AS updates
+            bool_or(c.archives) AS archives, bool_or(c.updates) AS updates, bool_or(c.objects) AS objects
         FROM (
             SELECT c.run, count(*) FILTER (WHERE c.action = 'link') AS moves,
                 count(*) FILTER (WHERE minga_roster_internal.awaits_approval(c.action, c.state_cause)) AS held,
                 bool_or(c.action = 'create' AND c.state_cause = 'new_site') AS creates,
-                bool_or(c.action = 'archive') AS archives, bool_or(c.action = 'update') AS updates
+                bool_or(c.action = 'archive') AS archives, bool_or(c.action = 'update') AS updates, false AS objects
             FROM minga_roster.changes c
             WHERE c.state = 'held'
             GROUP BY c.run
             UNION ALL
-            SELECT o.run, 0, count(*), false, false, false FROM minga_roster.held_objects o GROUP BY o.run
+            SELECT o.run, 0, count(*), false, false, false, true FROM minga_roster.held_objects o GROUP BY o.run
         ) c
         GROUP BY c.run
     ) h
