@@ -1,7 +1,8 @@
 #!/bin/bash
 # test/in_root.sh ROOT COMMAND …: runs a command in the root directory of another Debian, as root. It has its processes,
 # mounts and shared memory to itself, so that all that it starts or mounts ends with it, however it ends. /tmp is the
-# machine's own: there the files of failed tests are found.
+# machine's own: there the files of failed tests are found. ROOT_LAYER=DIRECTORY takes in what it changes there; the root
+# directory stays as it is.
 set -euo pipefail
 
 if [ "$1" != --inside ]; then
@@ -10,6 +11,11 @@ fi
 
 root=$2
 shift 2
+if [ -n "${ROOT_LAYER:-}" ]; then
+	mkdir -p "$ROOT_LAYER/upper" "$ROOT_LAYER/work" "$ROOT_LAYER/root"
+	mount -t overlay overlay -o "lowerdir=$root,upperdir=$ROOT_LAYER/upper,workdir=$ROOT_LAYER/work" "$ROOT_LAYER/root"
+	root=$ROOT_LAYER/root
+fi
 mount --bind "$root" "$root"
 mount -t proc proc "$root/proc"
 mount -t tmpfs tmpfs "$root/dev/shm"
@@ -24,5 +30,5 @@ umount -l /mnt
 # what servers leave behind.
 trap 'exit 130' INT
 trap 'exit 143' TERM
-env -u PG_CONFIG -u TMPDIR HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@" &
+env -u PG_CONFIG -u TMPDIR -u ROOT_LAYER HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@" &
 wait $!

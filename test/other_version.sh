@@ -4,6 +4,7 @@
 #
 #   test/other_version.sh 17 [what test/run.sh takes]
 #   test/other_version.sh 17 make     makes the root directory, where there is none, and no more
+#   test/other_version.sh 18 moves    moves a database from 15 over 17 to 18 (test/moves.sh)
 #
 # Root directories are made by debootstrap, once, and kept in MINGA_ROSTER_ROOTS (/var/cache/minga_roster); remove one
 # to have it made again. Needs root, the right to mount, and the network when something has to be installed.
@@ -54,11 +55,12 @@ trap 'exit 143' TERM
 checkout=$(mktemp -d /tmp/minga_roster_checkout.XXXXXX)
 temporary+=("$checkout")
 copy_checkout "$checkout"
+script=run.sh
 run() {
 	local directory=$1
 	shift
 	"$top/test/in_root.sh" "$directory" env PG_CONFIG="/usr/lib/postgresql/$version/bin/pg_config" \
-		"$checkout/test/run.sh" "$@" &
+		"$checkout/test/$script" "$@" &
 	child=$!
 	wait $child
 	child=
@@ -84,7 +86,19 @@ if [ ! -d "$root" ]; then
 	run "$made" packages
 	mv "$made" "$root"
 fi
-if [ "${1:-}" != make ]; then
-	cp -L /etc/resolv.conf "$root/etc/resolv.conf"
-	run "$root" "$@"
+[ "${1:-}" != make ] || exit 0
+cp -L /etc/resolv.conf "$root/etc/resolv.conf"
+if [ "${1:-}" = moves ]; then
+	# The other versions come from their Debians, into a layer that is thrown away.
+	export ROOT_LAYER
+	ROOT_LAYER=$(mktemp -d "$roots/layer.XXXXXX")
+	temporary+=("$ROOT_LAYER")
+	mkdir -p "$ROOT_LAYER/upper/etc/apt/sources.list.d"
+	for older in bookworm trixie; do
+		[ "$older" = "$suite" ] || sed -n "s/ $suite / $older /p" "$root/etc/apt/sources.list"
+	done >"$ROOT_LAYER/upper/etc/apt/sources.list.d/older.list"
+	script=moves.sh
+	set -- 15 17
+	[ "$version" = 17 ] || set -- "$@" "$version"
 fi
+run "$root" "$@"
