@@ -71,7 +71,7 @@ WITH members AS (
 	SELECT 'rule', r.name, pg_get_ruledef(w.oid) FROM relations r JOIN pg_rewrite w ON w.ev_class = r.oid
 	WHERE r.relkind <> 'v'
 	UNION ALL
-	SELECT 'constraint', r.name || '.' || k.conname, format('%s %s %s %s %s', pg_get_constraintdef(k.oid),
+	SELECT 'constraint', r.name || '.' || k.conname, format('%s %s %s %s %s', pg_get_constraintdef(k.oid, true),
 		k.convalidated, k.condeferrable, k.condeferred, obj_description(k.oid, 'pg_constraint'))
 	FROM relations r JOIN pg_constraint k ON k.conrelid = r.oid
 	UNION ALL

@@ -65,7 +65,7 @@ sub play
 		add_rows => [
 			map {
 				{ sourcedId => "new-$_", status => 'active', role => 'student', givenName => 'Ana',
-					familyName => "Doe$_", identifier => "n-$_",
+					familyName => "Doe$_", identifier => "n-$_", metadata => { nickname => "Annie$_" },
 					username => "ana$_", enabledUser => 'true', grades => ['10'],
 					orgs => [ { sourcedId => $server->school_id, type => 'org' } ] }
 			} 1 .. 4 ] });
