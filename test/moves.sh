@@ -18,7 +18,6 @@ for version in "$@"; do
 	. "$top/test/environment.sh"
 	"$top/test/run.sh" packages
 	copy_checkout "$build/$version"
-	# Without bitcode: a server of a test has no JIT compiler.
 	make -s -C "$build/$version" PG_CONFIG="$PG_CONFIG" WERROR=1 with_llvm=no all
 	make -s -C "$build/$version" PG_CONFIG="$PG_CONFIG" with_llvm=no install
 	bindirs=${bindirs:+$bindirs:}/usr/lib/postgresql/$version/bin
