@@ -4,8 +4,8 @@
 #
 #   test/packages.sh [SUITE …]        for each suite of Debian (default: bookworm; its default version of PostgreSQL):
 #                                     builds the packages in one fresh system, runs lintian, installs them in another,
-#                                     walks through the set-up guide there (test/demo.sh), removes them, and looks for
-#                                     what stays
+#                                     walks through the set-up guide there (test/demo.sh), removes them from a server
+#                                     in use and installs them again, purges them, and looks for what stays
 #   test/packages.sh docker [SUITE]   carries out the steps of the Dockerfile on a fresh system with PostgreSQL, which
 #                                     stands for the official image, and starts what comes out as its entrypoint would
 #
@@ -89,12 +89,63 @@ archive() {
 	say "The archive"
 	git -c safe.directory="$top" clone -q "$top" "$work/checkout"
 	(cd "$work/checkout" && tools/dist.sh)
-	python3 -c 'import sys, zipfile; zipfile.ZipFile(sys.argv[1]).extractall(sys.argv[2])' \
+	/usr/bin/python3 -c 'import sys, zipfile; zipfile.ZipFile(sys.argv[1]).extractall(sys.argv[2])' \
 		"$work/checkout/minga_roster-$version.zip" "$work/unpacked"
 	source="$work/unpacked/minga_roster-$version"
 	# zipfile leaves out what may be executed.
 	(cd "$work/checkout" && git ls-files -s | sed -n 's/^100755 [^\t]*\t//p') |
 		while read -r file; do [ ! -f "$source/$file" ] || chmod +x "$source/$file"; done
+}
+
+# try_removal SYSTEM: from a cluster in use. The server starts without the package, people can be read, and the
+# extension's functions refuse; with it again, all is as before. The server also starts after DROP EXTENSION, with the
+# settings still there.
+try_removal() {
+	local system=$1 package pg major
+	query() { inside "$system" runuser -u postgres -- psql -XAtq -v ON_ERROR_STOP=1 -d school "$@"; }
+	expect() {
+		local answer
+		answer=$(query -c "$1" 2>&1) || true
+		[[ $answer =~ $2 ]] || { echo "$1: got $answer" >&2; return 1; }
+	}
+	for package in "$work/$system/root/debs"/*.deb; do
+		pg=$(basename "$package" | cut -d _ -f 1)
+		major=${pg#postgresql-}
+		major=${major%%-*}
+		say "$pg: remove from a server in use, and install again"
+		inside "$system" sh -ec "
+			runuser -u postgres -- sh -c 'umask 077; openssl rand -hex 32 > /etc/postgresql/minga_roster.key'
+			pg_createcluster $major main > /dev/null
+			pg_conftool $major main set shared_preload_libraries pg_cron
+			pg_conftool $major main set cron.database_name school
+			pg_conftool $major main set minga_roster.key_file /etc/postgresql/minga_roster.key
+			pg_ctlcluster $major main start
+			runuser -u postgres -- createdb -T template0 -E UTF8 school"
+		query <<-'SQL'
+			CREATE EXTENSION pg_cron;
+			CREATE EXTENSION minga_roster;
+			CREATE ROLE people_owner NOLOGIN;
+			SET client_min_messages = warning;
+			SELECT minga_roster.roster_create_people('public.people', owner => 'people_owner');
+			INSERT INTO people (site, role, given_name, family_name) VALUES ('mesa', 'student', 'Ana', 'Doe');
+			SELECT minga_roster.roster_set_secret('smtp', 'mail password');
+		SQL
+		inside "$system" apt-get remove -y -qq "$pg" >> "$work/apt.log" 2>&1
+		inside "$system" pg_ctlcluster "$major" main restart
+		expect "SELECT family_name FROM people" '^Doe$'
+		expect "SELECT minga_roster.roster_run_due()" 'could not access file .*minga_roster'
+		inside "$system" sh -ec "apt-get install -y -qq /debs/$(basename "$package")" >> "$work/apt.log" 2>&1
+		inside "$system" pg_ctlcluster "$major" main restart
+		expect "SELECT minga_roster.roster_rotate_key()" '^0$'
+		expect "SELECT string_agg(ok::text, ' ') FROM minga_roster.roster_health()
+			WHERE \"check\" IN ('key_file', 'secrets')" '^true true$'
+		expect "DROP EXTENSION minga_roster; SELECT family_name FROM people" '^Doe$'
+		inside "$system" apt-get remove -y -qq "$pg" >> "$work/apt.log" 2>&1
+		inside "$system" pg_ctlcluster "$major" main restart
+		expect "SELECT family_name FROM people" '^Doe$'
+		inside "$system" sh -ec "pg_dropcluster --stop $major main; rm /etc/postgresql/minga_roster.key"
+		inside "$system" sh -ec "apt-get install -y -qq /debs/$(basename "$package")" >> "$work/apt.log" 2>&1
+	done
 }
 
 # try_suite SUITE
@@ -132,7 +183,9 @@ try_suite() {
 		{ tail -n 40 "$work/demo-$suite.log" >&2; return 1; }
 	grep -c '^as expected' "$work/demo-$suite.log" | sed 's/$/ times as expected/'
 
-	say "Debian $suite: remove"
+	try_removal "install-$suite"
+
+	say "Debian $suite: purge"
 	for package in "$work/install-$suite/root/debs"/*.deb; do
 		pg=$(basename "$package" | cut -d _ -f 1)
 		inside "install-$suite" dpkg -L "$pg" > "$work/files-$pg-$suite"
