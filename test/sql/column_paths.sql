@@ -47,7 +47,7 @@ SELECT roster_attach_people('people');
 SELECT DISTINCT paths FROM collections_to_read('north');
 SELECT refused($$SELECT roster_map_column('north', 'identifier', 'identifier')$$);
 -- They go with their connection.
-SELECT FROM runs, minga_roster_internal.drop_stage('north') LIMIT 1;
+SELECT FROM minga_roster_internal.drop_stage('north');
 DELETE FROM connections WHERE connection = 'north';
 SELECT count(*) FROM column_paths;
 

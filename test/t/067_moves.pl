@@ -223,6 +223,8 @@ foreach my $bindir (@bindirs)
 		# The superuser is there already.
 		my ($roles) = run_command([ "$bindir/pg_dumpall", '-g', '-d', $restored->connstr('postgres') ]);
 		$new->safe_psql('postgres', join "\n", grep { !/^\\|^(?:CREATE|ALTER) ROLE postgres\b/ } split /\n/, $roles);
+		# A dump of pg_cron before 1.6 would make it in a schema that later versions refuse.
+		$new->safe_psql('postgres', 'CREATE EXTENSION pg_cron');
 		command_ok([ "$bindir/pg_dump", '-Fd', '-d', $restored->connstr('postgres'), '-f', $dump ],
 			"pg_dump of PostgreSQL $version");
 		command_ok([ "$bindir/pg_restore", '-e', '-j', 4, '-d', $new->connstr('postgres'), $dump ], '... pg_restore');
