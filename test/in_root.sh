@@ -1,8 +1,8 @@
 #!/bin/bash
 # test/in_root.sh ROOT COMMAND …: runs a command in the root directory of another Debian, as root. It has its processes,
 # mounts and shared memory to itself, so that all that it starts or mounts ends with it, however it ends. /tmp is the
-# machine's own: there the files of failed tests are found. ROOT_LAYER=DIRECTORY takes in what it changes there; the root
-# directory stays as it is.
+# machine's own: there the files of failed tests are found. ROOT_LAYER=DIRECTORY takes in what it changes in the root
+# directory, which stays as it is.
 set -euo pipefail
 
 if [ "$1" != --inside ]; then

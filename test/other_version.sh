@@ -89,7 +89,7 @@ fi
 [ "${1:-}" != make ] || exit 0
 cp -L /etc/resolv.conf "$root/etc/resolv.conf"
 if [ "${1:-}" = moves ]; then
-	# The other versions come from their Debians, into a layer that is thrown away.
+	# The other versions come from their releases of Debian, into a layer that is thrown away.
 	export ROOT_LAYER
 	ROOT_LAYER=$(mktemp -d "$roots/layer.XXXXXX")
 	temporary+=("$ROOT_LAYER")

@@ -252,8 +252,8 @@ foreach my $bindir (@bindirs)
 	is(different($rows, dumped_rows($new, 'postgres', \%columns)), '', '... has the same rows');
 	compare_with_fresh($new, "PostgreSQL $version");
 	is($new->safe_psql('postgres', "SELECT paused_cause IS NULL AND c.enabled_origin = "
-		  . "minga_roster_internal.server_origin() FROM minga_roster.connections c WHERE connection = 'mesa-high'"), 't',
-		'... evenings go on');
+		  . "minga_roster_internal.server_origin() FROM minga_roster.connections c WHERE connection = 'mesa-high'"),
+		't', '... evenings go on');
 	is(sync($new, 'postgres'), $unchanged, "... and a sync on PostgreSQL $version changes nothing");
 	$upgraded = $new;
 }
