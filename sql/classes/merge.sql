@@ -59,22 +59,24 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
             WHERE s.connection = $1 AND s.status IS DISTINCT FROM ''tobedeleted''
                 AND s.outcome IS DISTINCT FROM ''forgotten'''
         WHEN 'contact' THEN
+            -- Agents are unnested as in choose_parents.
             'SELECT DISTINCT ON (s.sourced_id, g.sourced_id) s.sourced_id AS student_id, g.sourced_id,
-                a.position::integer AS position, g.role, g.given_name, g.family_name, g.email, g.phone, g.sms,
+                s.position, g.role, g.given_name, g.family_name, g.email, g.phone, g.sms,
                 n.type AS relationship, n.guardian AS is_guardian,
                 CASE WHEN p.sourced_id IS NOT NULL THEN p.contact_id IS NOT DISTINCT FROM g.sourced_id END AS is_chosen,
                 g.damaged
-            FROM minga_roster.staged_users s
-            JOIN plan_rules sr ON sr.roster_role = s.role AND sr.family = ''student'' AND sr.rostered
-            CROSS JOIN LATERAL unnest(s.agent_ids) WITH ORDINALITY AS a (id, position)
-            JOIN minga_roster.staged_users g ON g.connection = $1 AND g.sourced_id = a.id COLLATE "C"
+            FROM (SELECT u.sourced_id, unnest(u.agent_ids) COLLATE "C" AS agent_id,
+                    generate_subscripts(u.agent_ids, 1) AS position
+                FROM minga_roster.staged_users u
+                JOIN plan_rules r ON r.roster_role = u.role AND r.family = ''student'' AND r.rostered
+                WHERE u.connection = $1 AND u.status IS DISTINCT FROM ''tobedeleted''
+                    AND u.outcome IS DISTINCT FROM ''forgotten'') s
+            JOIN minga_roster.staged_users g ON g.connection = $1 AND g.sourced_id = s.agent_id
             JOIN plan_rules gr ON gr.roster_role = g.role AND gr.family = ''contact''
             LEFT JOIN plan_relationships n ON n.one = s.sourced_id AND n.other = g.sourced_id
             LEFT JOIN plan_parents p ON p.sourced_id = s.sourced_id
-            WHERE s.connection = $1 AND s.status IS DISTINCT FROM ''tobedeleted''
-                AND g.status IS DISTINCT FROM ''tobedeleted'' AND s.outcome IS DISTINCT FROM ''forgotten''
-                AND g.outcome IS DISTINCT FROM ''forgotten''
-            ORDER BY s.sourced_id, g.sourced_id, a.position'
+            WHERE g.status IS DISTINCT FROM ''tobedeleted'' AND g.outcome IS DISTINCT FROM ''forgotten''
+            ORDER BY s.sourced_id, g.sourced_id, s.position'
     END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.object_source(text) IS

@@ -30,15 +30,16 @@ BEGIN
     GROUP BY n.one, n.other;
     PERFORM minga_roster_internal.analyze_if_large('plan_relationships', 'one');
     -- If the first contact cannot be read, the next one is not the right one either; nor if a row might be a contact's.
+    -- Agents are unnested in a select list: beside a LATERAL of theirs the planner, who knows nothing of a new stage,
+    -- would join their rows for each student by itself.
     INSERT INTO plan_parents
     WITH unread AS MATERIALIZED (
         -- An agent who could not be read, or was not asked for, might come first.
         SELECT s.sourced_id
-        FROM minga_roster.staged_users s
-        CROSS JOIN LATERAL unnest(s.agent_ids) AS a (id)
-        LEFT JOIN minga_roster.staged_users g ON g.connection = connection.connection
-            AND g.sourced_id = a.id COLLATE "C"
-        WHERE is_partial AND s.connection = connection.connection AND g.sourced_id IS NULL
+        FROM (SELECT u.sourced_id, unnest(u.agent_ids) COLLATE "C" AS agent_id FROM minga_roster.staged_users u
+            WHERE is_partial AND u.connection = connection.connection) s
+        LEFT JOIN minga_roster.staged_users g ON g.connection = connection.connection AND g.sourced_id = s.agent_id
+        WHERE g.sourced_id IS NULL
     ), steps AS MATERIALIZED (
         SELECT r.rank, r.roles, string_agg('no ' || r.roles || '; ', '')
             OVER (ORDER BY r.rank ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS passed
@@ -58,17 +59,19 @@ BEGIN
             n.guardian, n.type, n.guardian IS NULL AND bool_or(NOT n.guardian) OVER (PARTITION BY s.sourced_id,
                 gr.rank) IS TRUE AS others_ruled_out,
             min(g.sourced_id) OVER equals <> max(g.sourced_id) OVER equals AS several
-        FROM minga_roster.staged_users s
-        JOIN plan_rules sr ON sr.roster_role = s.role AND sr.family = 'student'
-        CROSS JOIN LATERAL unnest(s.agent_ids) WITH ORDINALITY AS a (id, position)
-        JOIN minga_roster.staged_users g ON g.connection = connection.connection AND g.sourced_id = a.id COLLATE "C"
+        FROM (SELECT u.sourced_id, unnest(u.agent_ids) COLLATE "C" AS agent_id,
+                generate_subscripts(u.agent_ids, 1) AS position
+            FROM minga_roster.staged_users u
+            JOIN plan_rules r ON r.roster_role = u.role AND r.family = 'student'
+            WHERE u.connection = connection.connection) s
+        JOIN minga_roster.staged_users g ON g.connection = connection.connection AND g.sourced_id = s.agent_id
         LEFT JOIN plan_rules gr ON gr.roster_role = g.role
         LEFT JOIN plan_relationships n ON n.one = s.sourced_id AND n.other = g.sourced_id
-        WHERE s.connection = connection.connection AND g.status IS DISTINCT FROM 'tobedeleted'
+        WHERE g.status IS DISTINCT FROM 'tobedeleted'
             AND (gr.family = 'contact' OR (g.damaged AND gr.roster_role IS NULL))
             AND (g.damaged OR g.given_name IS NOT NULL OR g.family_name IS NOT NULL)
         WINDOW equals AS (PARTITION BY s.sourced_id, n.guardian, gr.rank)
-        ORDER BY s.sourced_id, n.guardian IS NOT TRUE, gr.rank NULLS FIRST, n.guardian IS FALSE, a.position
+        ORDER BY s.sourced_id, n.guardian IS NOT TRUE, gr.rank NULLS FIRST, n.guardian IS FALSE, s.position
     ) c
     JOIN steps w ON w.rank = c.rank
     WHERE NOT c.damaged AND c.sourced_id NOT IN (SELECT u.sourced_id FROM unread u);
@@ -79,14 +82,13 @@ BEGIN
         -- anyone.
         INSERT INTO plan_parents (sourced_id)
         SELECT s.sourced_id
-        FROM minga_roster.staged_users s
-        JOIN plan_rules sr ON sr.roster_role = s.role AND sr.family = 'student'
-        LEFT JOIN LATERAL unnest(s.agent_ids) AS a (id) ON true
-        LEFT JOIN minga_roster.staged_users g ON g.connection = connection.connection
-            AND g.sourced_id = a.id COLLATE "C"
-        WHERE s.connection = connection.connection
+        FROM (SELECT u.sourced_id, unnest(coalesce(nullif(u.agent_ids, '{}'), '{NULL}')) COLLATE "C" AS agent_id
+            FROM minga_roster.staged_users u
+            JOIN plan_rules r ON r.roster_role = u.role AND r.family = 'student'
+            WHERE u.connection = connection.connection) s
+        LEFT JOIN minga_roster.staged_users g ON g.connection = connection.connection AND g.sourced_id = s.agent_id
         GROUP BY s.sourced_id
-        HAVING bool_and(a.id IS NULL OR coalesce(g.status = 'tobedeleted' AND NOT g.damaged, false));
+        HAVING bool_and(s.agent_id IS NULL OR coalesce(g.status = 'tobedeleted' AND NOT g.damaged, false));
     END IF;
     PERFORM minga_roster_internal.analyze_if_large('plan_parents', 'sourced_id');
 END

@@ -96,9 +96,9 @@ COMMENT ON VIEW roster_without_email IS
 CREATE VIEW roster_students_without_guardian WITH (security_invoker = true) AS
     WITH reachable AS (
         SELECT DISTINCT s.connection, s.sourced_id
-        FROM minga_roster.staged_users s
-        CROSS JOIN LATERAL unnest(s.agent_ids) AS a (id)
-        JOIN minga_roster.staged_users g ON g.connection = s.connection AND g.sourced_id = a.id COLLATE "C"
+        FROM (SELECT u.connection, u.sourced_id, unnest(u.agent_ids) COLLATE "C" AS agent_id
+            FROM minga_roster.staged_users u) s
+        JOIN minga_roster.staged_users g ON g.connection = s.connection AND g.sourced_id = s.agent_id
         JOIN minga_roster.connections n ON n.connection = s.connection
         JOIN minga_roster.role_rules r ON r.sis = n.sis AND r.roster_role = g.role AND r.category = 'contact'
         WHERE g.status IS DISTINCT FROM 'tobedeleted' AND (g.email IS NOT NULL OR g.phone IS NOT NULL)
