@@ -1,6 +1,6 @@
 -- How many rows a merge reads grows with the roster and not faster: no step reads all rows of a list for each row of
--- another. The planner knows nothing of a new stage or a new table of the plan, so a statement that it may plan as loops
--- is planned so here. Lists are also skewed: a class with everyone, a user with most enrollments, no classes at all.
+-- another. The planner knows nothing of a new stage or a new table of the plan, so a statement that it may plan as
+-- loops is planned so here. Lists are skewed too: a class with everyone, a user with most enrollments, no classes.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture_end :abs_srcdir '/fixtures/merge_end.sql'
 \set ECHO none
