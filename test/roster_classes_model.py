@@ -56,6 +56,8 @@ CASTS = {**dict.fromkeys(('grades', 'subjects', 'periods', 'term_ids', 'agent_id
     'is_primary': '%s::boolean'}
 COUNTS = ('listed', 'added', 'changed', 'returned', 'ended', 'held', 'unknown_user', 'unknown_class', 'unknown_course',
     'unknown_term', 'not_chosen', 'damaged')
+# What keeps its value while the SIS has none.
+LASTING = {'contact': ['is_chosen'], 'enrollment': ['user_id', 'class_id']}
 DONE = {'add': 'added', 'change': 'changed', 'return': 'returned', 'end': 'ended', 'hold': 'held'}
 EVERYTHING = {'add', 'change', 'return', 'absent', 'term_over', 'not_chosen', 'undone', 'frozen', 'percent',
     'season_percent', 'delta', 'incomplete', 'preview', 'approve', 'undo', 'undo of an approval', 'relink', 'contacts',
@@ -233,8 +235,9 @@ class ObjectModel:
                         values['is_chosen'] = bool(values['is_chosen'])
                     plan[key] = ('add', values, None)
                     continue
-                if kind == 'contact' and values['is_chosen'] is None:
-                    values['is_chosen'] = former[key].values['is_chosen']
+                for name in LASTING.get(kind, ()):
+                    if values[name] is None:
+                        values[name] = former[key].values[name]
                 if former[key].ended is not None:
                     plan[key] = ('return', values, None)
                 elif not row['damaged'] and values != former[key].values:
@@ -291,6 +294,10 @@ class ObjectModel:
             counts['unknown_class'] = sum(r['class_id'] not in self.classes or not self.classes[r['class_id']][4]
                 or self.ends_tonight(r['class_id']) for r in here.values())
             counts['not_chosen'] = len(self.listed('enrollment')) - len(here)
+        if kind == 'contact':
+            users, kept = self.listed('user'), set() if self.proved['contact'] else active('contact')
+            counts['unknown_user'] = sum(a not in users and (s['sourced_id'], a) not in kept for s in users.values()
+                if s['role'] == 'student' for a in set(s['agent_ids'] or ()))
         return counts
 
     # What runs do
@@ -440,7 +447,7 @@ class ClassSchool:
             self.met.add('year over')
         for _ in range(draw.choice((0, 1, 1, 2, 3))):
             draw.choice((self.leave, self.move, self.rename, self.change_term, self.enroll, self.add_class,
-                self.withdraw, self.add_student, self.drop_class))()
+                self.withdraw, self.add_student, self.drop_class, self.lose_reference))()
         if draw.random() < 0.08:
             kind = draw.choice(('enrollment', 'enrollment', 'class'))
             self.rows[kind] = {i: r for i, r in self.rows[kind].items() if draw.random() < 0.5}
@@ -494,6 +501,11 @@ class ClassSchool:
         i = self.pick('enrollment')
         if i:
             del self.rows['enrollment'][i]
+
+    def lose_reference(self):
+        i = self.pick('enrollment')
+        if i:
+            self.rows['enrollment'][i] = {**self.rows['enrollment'][i], self.draw.choice(('user_id', 'class_id')): None}
 
     def drop_class(self):
         i = self.pick('class')

@@ -4,10 +4,12 @@
 -- were read completely.
 
 CREATE FUNCTION minga_roster_internal.objects(connection connections, OUT nth integer, OUT object text,
-    OUT families text[], OUT relation text, OUT keys text[], OUT columns text[])
+    OUT families text[], OUT relation text, OUT keys text[], OUT columns text[], OUT lasting text[])
 RETURNS SETOF record
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT o.nth, o.object, o.families, o.relation, o.keys, o.columns
+    SELECT o.nth, o.object, o.families, o.relation, o.keys, o.columns,
+        CASE o.object WHEN 'enrollment' THEN ARRAY['user_id', 'class_id'] WHEN 'contact' THEN ARRAY['is_chosen']
+            ELSE '{}' END
     FROM (VALUES
         (1, 'academic_session', ARRAY['session'], 'academic_sessions', ARRAY['sourced_id'],
             ARRAY['title', 'type', 'start_date', 'end_date', 'school_year', 'parent_id'], connection.classes),
@@ -30,7 +32,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION minga_roster_internal.objects(connections) IS
 'The kinds of objects that a connection rosters, in the order in which they are planned: of which families their lists '
-'are, the table, its key and the columns that come from the SIS.';
+'are, the table, its key and the columns that come from the SIS; lasting: those of them that keep the value that they '
+'have while the SIS has none.';
 
 CREATE FUNCTION minga_roster_internal.object_source(object text) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -318,7 +321,8 @@ BEGIN
                     'ELSE ''absent'' END', today, is_proved)
                 WHEN 'user' THEN 'CASE WHEN NOT r.rostered THEN ''not_chosen'' ELSE ''absent'' END'
                 ELSE '''absent''' END,
-            'differ', (SELECT string_agg(format(CASE k.name WHEN 'is_chosen' THEN 's.%1$I <> c.%1$I'
+            'differ', (SELECT string_agg(format(CASE WHEN k.name = ANY (kind.lasting)
+                THEN '(s.%1$I IS NOT NULL AND s.%1$I IS DISTINCT FROM c.%1$I)'
                 ELSE 's.%1$I IS DISTINCT FROM c.%1$I' END, k.name), ' OR ' ORDER BY k.nth)
                 FROM unnest(kind.columns) WITH ORDINALITY AS k (name, nth)))
         USING connection.connection;
@@ -386,6 +390,20 @@ BEGIN
             EXECUTE format('SELECT count(*), count(*) FILTER (WHERE s.damaged) FROM (%s) s',
                 minga_roster_internal.object_source(object)) INTO rows, broken USING connection.connection;
     END CASE;
+    IF object = 'contact' THEN
+        SELECT count(*) INTO no_user
+        FROM minga_roster.staged_users s
+        JOIN plan_rules r ON r.roster_role = s.role AND r.family = 'student' AND r.rostered
+        CROSS JOIN LATERAL (SELECT DISTINCT a.id COLLATE "C" AS id FROM unnest(s.agent_ids) a (id)) a
+        LEFT JOIN (SELECT u.sourced_id FROM minga_roster.staged_users u
+            WHERE u.connection = count_objects.connection.connection
+                AND u.status IS DISTINCT FROM 'tobedeleted') u ON u.sourced_id = a.id
+        WHERE s.connection = count_objects.connection.connection AND s.status IS DISTINCT FROM 'tobedeleted'
+            AND s.outcome IS DISTINCT FROM 'forgotten' AND u.sourced_id IS NULL
+            AND (is_proved OR NOT EXISTS (SELECT FROM minga_roster.contact_rows c
+                WHERE c.connection = s.connection AND c.student_id = s.sourced_id AND c.sourced_id = a.id
+                    AND c.ended_at IS NULL));
+    END IF;
     INSERT INTO minga_roster.run_objects (run, object, complete, listed, added, changed, returned, ended, held,
         unknown_user, unknown_class, unknown_course, unknown_term, not_chosen, damaged, held_cause)
     SELECT run.run, count_objects.object, coalesce(is_proved, false), rows, count(*) FILTER (WHERE p.action = 'add'),
@@ -449,8 +467,9 @@ BEGIN
             'source', minga_roster_internal.object_source(kind.object),
             'same_source', CASE kind.object WHEN 'contact' THEN 'AND s.student_id = p.student_id' ELSE '' END,
             'same_student', CASE kind.object WHEN 'contact' THEN 'AND c.student_id = p.student_id' ELSE '' END,
-            'assignments', (SELECT string_agg(format(CASE k WHEN 'is_chosen' THEN '%1$I = coalesce(s.%1$I, c.%1$I)'
-                ELSE '%1$I = s.%1$I' END, k), ', ') FROM unnest(kind.columns) k))
+            'assignments', (SELECT string_agg(format(CASE WHEN k = ANY (kind.lasting)
+                THEN '%1$I = coalesce(s.%1$I, c.%1$I)' ELSE '%1$I = s.%1$I' END, k), ', ')
+                FROM unnest(kind.columns) k))
         USING connection.connection, run.run, at;
         PERFORM minga_roster_internal.end_objects(run, connection, kind.object, kind.relation, at);
         EXECUTE minga_roster_internal.fill_template($statement$

@@ -70,14 +70,17 @@ AS $$
                 AND c.category IN ('student', 'teacher', 'staff', 'admin')) AS who
         FROM words w
         UNION ALL
-        SELECT 20 + o.place, o.label, r.listed, concat_ws(', ',
+        -- An approval or undo lists none.
+        SELECT 20 + o.place, o.label, coalesce(nullif(r.listed, 0), r.changed + r.ended), concat_ws(', ',
             minga_roster_internal.figure(nullif(r.added, 0)) || ' added',
             minga_roster_internal.figure(nullif(r.changed, 0)) || ' changed',
             minga_roster_internal.figure(nullif(r.returned, 0)) || ' listed again',
             minga_roster_internal.figure(nullif(r.ended, 0)) || ' ended',
             minga_roster_internal.figure(nullif(r.held, 0)) || ' on hold',
-            minga_roster_internal.figure(nullif(r.unknown_user, 0)) || ' of unknown users',
-            minga_roster_internal.figure(nullif(r.unknown_class, 0)) || ' of unknown classes')
+            minga_roster_internal.figure(nullif(r.unknown_user, 0)) || CASE r.object WHEN 'contact'
+                THEN ' more not listed' ELSE ' of unknown users' END,
+            minga_roster_internal.figure(nullif(r.unknown_class, 0)) || ' of unknown classes',
+            minga_roster_internal.figure(nullif(r.unknown_term, 0)) || ' of unknown terms')
         FROM minga_roster.run_objects r
         JOIN (VALUES (1, 'academic_session', 'Terms'), (2, 'course', 'Courses'), (3, 'class', 'Classes'),
             (4, 'enrollment', 'Enrollments'), (5, 'contact', 'Contacts of students')) o (place, object, label)

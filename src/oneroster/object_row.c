@@ -147,22 +147,35 @@ current_form(const RowMaker *maker)
 	return object_kind(maker->kind)->columns[maker->field - FIELD_OBJECT].form;
 }
 
-/* Whether the current field, FIELD_OBJECT or beyond, may be an array. */
+/* Whether the current field, FIELD_OBJECT or beyond, or an element of its list, may be an object with a sourcedId. */
 bool
-object_field_is_list(const RowMaker *maker)
+object_field_is_reference(const RowMaker *maker)
 {
 	ObjectForm	form = current_form(maker);
 
-	return form == OBJECT_TEXTS || form == OBJECT_IDS;
+	return form == OBJECT_ID || form == OBJECT_IDS;
 }
 
-/* Whether the current field, or an element of its list, may be an object with a sourcedId. */
-bool
-object_field_is_reference(const RowMaker *maker, bool in_list)
+/* Whether a value is what the place has, if it has one; the place has none from now on if not. */
+static bool
+is_only_value(RowMaker *maker, ObjectValue *place, bool is_same)
 {
-	ObjectForm	form = current_form(maker);
+	if (is_same && !place->is_ambiguous)
+		return true;
+	row_spoil_field(maker);
+	row_set_text(maker, &place->text, NULL);
+	place->has_number = false;
+	place->is_ambiguous = true;
+	return false;
+}
 
-	return form == OBJECT_IDS || (form == OBJECT_ID && !in_list);
+static void
+set_only_text(RowMaker *maker, ObjectValue *place, text *value)
+{
+	if (value != NULL && is_only_value(maker, place, place->text == NULL ||
+									   (VARSIZE(value) == VARSIZE(place->text) &&
+										memcmp(value, place->text, VARSIZE(value)) == 0)))
+		row_set_text(maker, &place->text, value);
 }
 
 /* A text, or several of them with commas between. */
@@ -226,14 +239,20 @@ read_year(const char *value, int len, int32 *year)
 	return true;
 }
 
-/* A scalar as the value of the current field, FIELD_OBJECT or beyond, or as an element of its list. */
+/*
+ * A scalar as the value of the current field, FIELD_OBJECT or beyond, or as an
+ * element of its list.  What has one value may come as a list of that.
+ */
 void
 object_set_field(RowMaker *maker, const char *value, int len, JsonTokenType type)
 {
 	ObjectValue *place = &maker->row.values[maker->field - FIELD_OBJECT];
 	ObjectForm	form = current_form(maker);
 	bool		is_text = (type == JSON_TOKEN_STRING || type == JSON_TOKEN_NUMBER);
+	bool		is_read = false;
+	int32		number = 0;
 	bool		flag;
+	text	   *word;
 
 	if (type == JSON_TOKEN_NULL)
 		return;
@@ -247,27 +266,35 @@ object_set_field(RowMaker *maker, const char *value, int len, JsonTokenType type
 		case OBJECT_TEXT:
 		case OBJECT_WORD:
 		case OBJECT_ID:
-			row_set_text(maker, &place->text, row_text(maker, value, len, form == OBJECT_ID));
+			word = row_text(maker, value, len, form == OBJECT_ID);
 			if (form == OBJECT_WORD)
-				row_lower_case(place->text);
+				row_lower_case(word);
+			set_only_text(maker, place, word);
 			return;
 		case OBJECT_TEXTS:
 		case OBJECT_IDS:
 			add_texts(maker, &place->list, value, len, form == OBJECT_IDS);
 			return;
 		case OBJECT_DATE:
-			place->has_number = read_day(value, len, &place->number);
+			is_read = read_day(value, len, &number);
 			break;
 		case OBJECT_YEAR:
-			place->has_number = read_year(value, len, &place->number);
+			is_read = read_year(value, len, &number);
 			break;
 		case OBJECT_FLAG:
 			row_trim(&value, &len);
-			place->has_number = parse_bool_with_len(value, len, &flag);
-			place->number = place->has_number && flag;
+			is_read = parse_bool_with_len(value, len, &flag);
+			number = is_read && flag;
 			break;
 	}
 	row_trim(&value, &len);
-	if (!place->has_number && len > 0)
+	if (len == 0)
+		return;
+	if (!is_read)
 		row_spoil_field(maker);
+	else if (is_only_value(maker, place, !place->has_number || place->number == number))
+	{
+		place->has_number = true;
+		place->number = number;
+	}
 }

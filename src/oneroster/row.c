@@ -274,7 +274,7 @@ bool
 row_field_is_list(RowMaker *maker)
 {
 	if (maker->field >= FIELD_OBJECT)
-		return object_field_is_list(maker);
+		return true;
 	return field_list(maker) != NULL || maker->field == FIELD_GRADES || maker->field == FIELD_ROLES;
 }
 
@@ -283,7 +283,7 @@ bool
 row_field_is_reference(RowMaker *maker, bool in_list)
 {
 	if (maker->field >= FIELD_OBJECT)
-		return object_field_is_reference(maker, in_list);
+		return object_field_is_reference(maker);
 	return field_list(maker) != NULL || (!in_list && (maker->field == FIELD_PARENT || maker->field == FIELD_ROLE_ORG));
 }
 

@@ -56,6 +56,7 @@ typedef struct ObjectValue
 	RowList		list;
 	int32		number;			/* a day, a year, or 0 or 1 */
 	bool		has_number;
+	bool		is_ambiguous;	/* values that differ came for it, so that it has none */
 } ObjectValue;
 
 /* One row of a page.  It lives until take_row returns. */

@@ -36,6 +36,7 @@ SELECT enroll('e1', 't1', 'K1', 'teacher', true), enroll('e2', 't2', 'K1', 'teac
 -- A preview counts, and writes nothing.
 SELECT FROM run_merge('preview');
 SELECT counted();
+SELECT reported();
 SELECT count(*) FROM classes;
 SELECT FROM run_merge('apply', last_run());
 SELECT counted();
@@ -75,6 +76,7 @@ SELECT * FROM roster_diff('north', '2026-11-04 00:00+00', '2026-11-03 00:00+00')
 \i :set_clock
 SELECT FROM run_merge('undo', last_run());
 SELECT counted();
+SELECT reported();
 SELECT ended();
 SELECT title FROM classes WHERE sourced_id = 'K1';
 SELECT class, sourced_id, user_id FROM roster_enrollments_as_of('north', '2026-11-03 12:00+00') ORDER BY 2;
@@ -90,8 +92,10 @@ DELETE FROM unread;
 SELECT FROM roster_configure('north', guard_floor => 1);
 SELECT FROM run_merge();
 SELECT counted();
+SELECT reported();
 SELECT FROM run_merge('approve', last_run());
 SELECT counted();
+SELECT reported();
 SELECT ended();
 -- A term that is over ends its classes and enrollments at once, and the next one's begin; an ID that comes again keeps
 -- what it was.
@@ -126,6 +130,7 @@ SELECT stage('s1', 'student', 'Sam', 'Day', grade => '9', agents => '{g1,r1}'),
     stage('r1', 'relative', 'Rae', 'Day', phone => '2');
 SELECT FROM run_merge();
 SELECT counted();
+SELECT reported();
 SELECT student, contact, role, is_chosen, phone, position FROM roster_contacts ORDER BY student_id, position;
 SELECT again();
 SELECT unstage('r1');

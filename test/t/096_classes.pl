@@ -4,6 +4,7 @@
 use strict;
 use warnings;
 
+use JSON::PP ();
 use OneRosterServer;
 use RosterCluster;
 use Test::More;
@@ -98,6 +99,87 @@ like(counted('unknown_user, unknown_class, unknown_course, unknown_term'), qr/^c
 $server->clear_faults;
 is(sync(), 'succeeded', 'a sync of the rows as before');
 is(value("SELECT ended_cause FROM enrollment_rows WHERE sourced_id = 'E9'"), 'absent', 'what is gone has ended');
+
+# Each field in forms of other servers: a value and what is staged of it, "spoiled" where the row says that the value
+# could not be read.
+
+sub in_forms { my ($list, $field, @forms) = @_; return map { [ $list, $field, @$_ ] } @forms }
+my @forms = (
+	in_forms('classes', 'terms', [ [ 'T1', 'T2' ], '{T1,T2}' ], [ 'T1, T2', '{T1,T2}' ],
+		[ { sourcedId => 'T1' }, '{T1}' ], [ [ { sourcedId => ' T1 ' }, undef ], '{T1}' ], [ [ {} ], '' ],
+		[ [undef], '' ], [ [ { sourcedId => 12 } ], '{12}' ],
+		[ [ { href => 'https://x/T1', type => 'term' } ], '' ], [ {}, '' ], [ '', '' ],
+		[ JSON::PP::false, 'spoiled' ], [ [ ['T1'] ], 'spoiled' ]),
+	in_forms('classes', 'periods', [ 7, '{7}' ], [ [ 1, '2', undef, '' ], '{1,2}' ], [ ' 1 , 2 ', '{1,2}' ],
+		[ '1(A)', '{1(A)}' ], [ undef, '' ], [ {}, '' ], [ { period => 1 }, 'spoiled' ],
+		[ [ { period => 1 } ], 'spoiled' ]),
+	in_forms('classes', 'course', [ 'C1', 'C1' ], [ 5, '5' ], [ [ { sourcedId => 'C1' } ], 'C1' ],
+		[ [ 'C1', 'C1' ], 'C1' ], [ [], '' ], [ { sourcedId => undef }, '' ], [ { sourcedId => {} }, '' ],
+		[ [ 'C1', 'C2' ], 'spoiled' ], [ [ 'C1', 'C2', 'C3' ], 'spoiled' ], [ JSON::PP::true, 'spoiled' ]),
+	in_forms('classes', 'grades', [ '9', '{9}' ], [ 9, '{9}' ], [ [ 9, '10' ], '{9,10}' ], [ '09,10', '{09,10}' ],
+		[ undef, '' ], [ [ {} ], '' ]),
+	in_forms('classes', 'classType', [ ' HOMEROOM ', 'homeroom' ], [ ['homeroom'], 'homeroom' ], [ undef, '' ],
+		[ 7, '7' ], [ {}, '' ]),
+	in_forms('classes', 'title', [ 7, '7' ], [ "a\nb", 'a b' ], [ ' ', '' ], [ 'x' x 5000, 'spoiled' ],
+		[ JSON::PP::true, 'spoiled' ]),
+	in_forms('enrollments', 'primary', [ 'TRUE ', 'true' ], [ 1, 'true' ], [ '0', 'false' ],
+		[ JSON::PP::true, 'true' ], [ JSON::PP::false, 'false' ], [ 'N', 'false' ], [ '', '' ], [ undef, '' ],
+		[ 'perhaps', 'spoiled' ]),
+	in_forms('enrollments', 'beginDate', [ '2026-08-20T23:30:00-06:00', '2026-08-20' ],
+		[ '2026-08-20T00:00:00.000Z', '2026-08-20' ], [ '2026-08-20 07:00', '2026-08-20' ],
+		[ ['2026-08-20'], '2026-08-20' ], [ '9999-12-31', '9999-12-31' ], [ '', '' ], [ {}, '' ],
+		[ '2026-02-30', 'spoiled' ], [ '0000-00-00', 'spoiled' ], [ '08/20/2026', 'spoiled' ],
+		[ 1755648000, 'spoiled' ], [ 'infinity', 'spoiled' ], [ '2026-08', 'spoiled' ]),
+	in_forms('enrollments', 'role', [ ' Student ', 'student' ], [ ['teacher'], 'teacher' ],
+		[ 'learner', 'learner' ], [ undef, '' ], [ [ 'student', 'teacher' ], 'spoiled' ]),
+	in_forms('enrollments', 'user', [ 'u1', 'u1' ], [ 5, '5' ], [ [ { sourcedId => 'u1' } ], 'u1' ], [ {}, '' ],
+		[ undef, '' ], [ JSON::PP::false, 'spoiled' ], [ { sourcedId => ['u1'] }, '' ]),
+	in_forms('academicSessions', 'schoolYear', [ '2027', '2027' ], [ 2027, '2027' ], [ '2026/27', '2027' ],
+		[ '', '' ], [ 'next', 'spoiled' ], [ '20262027', 'spoiled' ]),
+	in_forms('academicSessions', 'type', [ 'schoolYear', 'schoolyear' ], [ 'TERM', 'term' ], [ undef, '' ]),
+	in_forms('academicSessions', 'parent', [ '', '' ], [ {}, '' ], [ 'Y1', 'Y1' ], [ { sourcedId => 'Y1' }, 'Y1' ]));
+my %column = (terms => 'term_ids', course => 'course_id', classType => 'class_type', primary => 'is_primary',
+	beginDate => 'begin_date', user => 'user_id', schoolYear => 'school_year', parent => 'parent_id');
+my %added;
+foreach my $i (0 .. $#forms)
+{
+	my ($list, $field, $value) = @{ $forms[$i] };
+	push @{ $added{$list}{add} }, { sourcedId => "odd$i", status => 'active', title => 'Odd', $field => $value };
+}
+$server->faults({ objects => \%added });
+is(value("SELECT state FROM roster_fetch('mesa')"), 'succeeded', 'a fetch of rows in other forms');
+is(value('SELECT bool_and(complete) FROM collections WHERE run = (SELECT max(run) FROM runs)'), 't', 'reads all lists');
+my @staged = split /\n/, value(join(' UNION ALL ', map {
+	my ($list, $field) = @{ $forms[$_] };
+	my $stage = $list eq 'academicSessions' ? 'staged_academic_sessions' : "staged_$list";
+	"SELECT '>' || coalesce(" . ($column{$field} // $field) . "::text, '') || CASE WHEN damaged_field = '$field' "
+	  . "THEN 'spoiled' ELSE '' END, $_ FROM $stage WHERE sourced_id = 'odd$_'" } 0 .. $#forms) . ' ORDER BY 2');
+foreach my $i (0 .. $#forms)
+{
+	my ($list, $field, $value, $expected) = @{ $forms[$i] };
+	my $shown = JSON::PP->new->allow_nonref->canonical->encode($value);
+	is($staged[$i], ">$expected|$i", "$field of $list as " . (length($shown) > 60 ? 'a long text' : $shown));
+}
+$server->clear_faults;
+
+# What a SIS lists twice, and what it no longer tells
+
+my $listed = value('SELECT count(*) FROM enrollment_rows WHERE ended_at IS NULL');
+my $twice = { sourcedId => $enrollment, user => { sourcedId => 'other' }, class => { sourcedId => 'other' },
+	school => { sourcedId => $school }, role => 'aide' };
+$server->faults({ objects => { enrollments => { add => [ $twice, $twice ] } } });
+is(sync(), 'succeeded', 'a sync with an ID that is listed three times');
+is((counted('listed, complete, added, changed, ended') =~ /^enrollment: (.*)$/m)[0], "$listed f 0 0 0",
+	'has the first of the rows, and takes the list for incomplete');
+$server->faults({ objects => { enrollments => { each => { user => {} } } } });
+is(sync(), 'succeeded', 'a sync with enrollments of no one');
+is((counted('listed, changed, ended, unknown_user') =~ /^enrollment: (.*)$/m)[0], "$listed 0 0 $listed",
+	'counts them, and leaves everyone in class');
+$server->faults({ objects => { classes => { each => { terms => undef, periods => undef } } } });
+is(sync(), 'succeeded', 'a sync with classes of no term');
+is((counted('ended, unknown_term = listed') =~ /^class: (.*)$/m)[0], '0 t', 'counts them, and ends none');
+$server->clear_faults;
+is(sync(), 'succeeded', 'a sync as before');
 
 # Lists that are denied
 
