@@ -196,15 +196,28 @@ sub new_server
 	return ($new, $version);
 }
 
-# Whether a database that moved has the catalog of a fresh installation there.
+# Minor releases since 15.20 note a version with each column, which the pg_dump of an older minor release of the new
+# version cannot restore, whatever the table.
+sub forget_versions
+{
+	my ($here, $bindir) = @_;
+
+	return if slurp_file("$bindir/pg_dump") =~ /pg_attver/;
+	$here->safe_psql('postgres', "UPDATE pg_attribute SET attoptions = NULL WHERE attoptions::text ~ '^.pg_attver='");
+	return;
+}
+
+# Whether a database that moved has the catalog of a fresh installation there. MAINTAIN is there since 17, and
+# pg_upgrade notes it as a first privilege of the owner.
 sub compare_with_fresh
 {
 	my ($here, $what) = @_;
+	my $expected_to_differ = qr/^initial privilege\|[^|]*\|MAINTAIN |privilege\|minga_roster\|USAGE TO mesa_reader/;
 
 	$here->safe_psql('postgres', 'CREATE DATABASE fresh TEMPLATE template0');
 	$here->safe_psql('fresh', 'CREATE EXTENSION minga_roster');
-	my @moved = grep { !/privilege\|minga_roster\|USAGE TO mesa_reader/ } Catalog::facts($here, 'postgres');
-	is(join("\n", Catalog::differences('what moved', \@moved, 'a fresh one', [ Catalog::facts($here, 'fresh') ])), '',
+	my ($moved, $fresh) = map { [ grep { !/$expected_to_differ/ } Catalog::facts($here, $_) ] } qw(postgres fresh);
+	is(join("\n", Catalog::differences('what moved', $moved, 'a fresh one', $fresh)), '',
 		"... the catalog is that of a fresh installation of $what");
 	$here->safe_psql('postgres', 'DROP DATABASE fresh');
 	return;
@@ -219,6 +232,7 @@ foreach my $bindir (@bindirs)
 		my $dump = "$files/dump_$version";
 
 		$new->start;
+		forget_versions($restored, $bindir);
 		$rows = dumped_rows($restored, 'postgres', \%columns);
 		# The superuser is there already.
 		my ($roles) = run_command([ "$bindir/pg_dumpall", '-g', '-d', $restored->connstr('postgres') ]);
@@ -242,6 +256,7 @@ foreach my $bindir (@bindirs)
 
 	my ($new, $version) = new_server("upgraded_$bindir" =~ s/\W+/_/gr, $bindir, $upgraded);
 	$rows = dumped_rows($upgraded, 'postgres', \%columns);
+	forget_versions($upgraded, $bindir);
 	$upgraded->stop;
 	chdir($files) or die "could not change to $files: $!";
 	command_ok([ "$bindir/pg_upgrade", '-b', $upgraded->config_data('--bindir'), '-B', $bindir, '-d',
