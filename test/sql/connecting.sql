@@ -73,7 +73,7 @@ SELECT auth, client_id FROM roster_configure('connect-static', auth => 'oauth1_s
 -- The server's time zone where none is given, also when the session goes by another; a warning where it is no one's.
 \getenv server_zone PGTZ
 SET TimeZone = 'Asia/Tokyo';
-SELECT time_zone = :'server_zone'
+SELECT time_zone = lasting_zone(:'server_zone')
     FROM roster_connect('connect-zone', 'https://sis.example/campus/api/oneroster/v1p1/minga', 'c', school_id => '1',
     people => 'people');
 RESET TimeZone;
