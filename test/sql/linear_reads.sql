@@ -11,6 +11,8 @@
 SELECT FROM roster_configure('north', classes => true, contacts => true, parent_contact => true,
     clear_parent_contact => true, guard_percent => 100);
 SELECT toggle(auto_update => true);
+SELECT prepare_stage_as_worker('north');
+INSERT INTO stages VALUES ('north', 0, true, true);
 INSERT INTO staged_users (connection, sourced_id, collection, role, enabled, damaged, given_name, family_name, username,
     identifier, email, agent_ids, outcome)
 SELECT 'north', 's' || n, 'students', 'student', true, false, 'Given ' || n, 'Family ' || n, 'user' || n,
@@ -35,8 +37,8 @@ INSERT INTO staged_enrollments (connection, sourced_id, collection, elsewhere, d
 SELECT 'north', 'e' || n || '-' || p, 'enrollments', false, false, 's' || n, 'K' || (n + p * 7) % (:students / 4) + 1,
     'student'
 FROM generate_series(1, :students) n CROSS JOIN generate_series(1, 6) p;
--- Each relation of which the statement reads ten times as many rows as the longest list has, and how many times. What
--- reads all of a list for each row of another comes to 80 times or more.
+-- Each relation of which the statement reads 80 times as many rows as the longest list has, and how many times. What
+-- reads all of a list for each row of another comes to more.
 CREATE FUNCTION rows_read(OUT relid oid, OUT relation text, OUT number bigint) RETURNS SETOF record LANGUAGE sql AS $$
     SELECT t.relid, regexp_replace(t.relname, '_\d+$', ''), t.seq_tup_read + coalesce(t.idx_tup_fetch, 0)
     FROM pg_stat_xact_all_tables t WHERE t.schemaname <> 'pg_catalog'
@@ -50,7 +52,7 @@ BEGIN
     EXECUTE statement;
     RETURN QUERY SELECT r.relation, (r.number - coalesce(b.number, 0)) / 3000
     FROM rows_read() r LEFT JOIN read_before b USING (relid)
-    WHERE (r.number - coalesce(b.number, 0)) / 3000 >= 10 ORDER BY 1;
+    WHERE (r.number - coalesce(b.number, 0)) / 3000 >= 80 ORDER BY 1;
 END
 $$;
 SELECT reads_of('SELECT run_merge()');
