@@ -157,10 +157,13 @@ class Bench:
         return float(min(times))
 
     def look(self):
-        """What a minute costs with nothing due, and roster_status: of all, of one, and for the owner of one site."""
+        """What a minute costs with nothing due, and what roster_status (of all, of one, and for the owner of one site),
+        roster_health and roster_metrics cost."""
         self.tell("due", {"cpu_ms": self.minute()})
         one = f"SELECT * FROM roster_status WHERE connection = 'school{self.schools}'"
         self.tell("status", {"all_ms": self.timed("SELECT * FROM roster_status"), "one_ms": self.timed(one)})
+        self.tell("health", {"ms": self.timed("SELECT * FROM roster_health()")})
+        self.tell("metrics", {"ms": self.timed("SELECT * FROM roster_metrics")})
         # Only a superuser may read how much CPU time the session has had.
         self.sql("CREATE ROLE school_owner; GRANT pg_read_server_files, pg_monitor TO school_owner")
         self.sql("GRANT EXECUTE ON FUNCTION pg_read_file(text) TO school_owner")

@@ -1,5 +1,5 @@
 # Lines of many small schools: first loads and unchanged evenings of schools of 300 and 1,200 people by two workers, a
-# minute in which nothing is due, roster_status. CPU time; the limits are absolute, so they need a machine that is
+# minute in which nothing is due, what a DBA looks at. CPU time; the limits are absolute, so they need a machine that is
 # quiet. SCHOOLS="10 100 500 2000" and NIGHTS=3 unless set.
 
 schools=${SCHOOLS:-$([ -n "$small" ] && echo "2 4" || echo "10 100 500 2000")}
@@ -42,6 +42,8 @@ limit_of "roster_run_due with nothing due, $most connections: ms of CPU" due_cpu
 limit_of "roster_status of $most connections: ms of CPU" status_all_ms 50 ms
 limit_of "... of one of them" status_one_ms 10 ms
 limit_of "... of the owner of one site" status_owner_ms 10 ms
+limit_of "roster_health with $most connections: ms of CPU" health_ms 1000 ms
+limit_of "roster_metrics with $most connections: ms of CPU" metrics_ms 1000 ms
 check "catalog after $nights nights of $most schools, of that after the first" \
 	"${figure[night_${nights}_catalog_kb]} KB" \
 	"$(ratio "${figure[night_${nights}_catalog_kb]}" "${figure[night_1_catalog_kb]}")" 1.1
