@@ -245,8 +245,25 @@ is($standby->safe_psql('postgres', 'SELECT ok IS NULL, detail FROM roster_health
 	't|this server is a standby: runs work on the primary server', 'a standby says what it is');
 is($standby->safe_psql('postgres', 'SELECT count(*) FROM roster_health() WHERE "check" = \'heartbeat\' AND ok'), '1',
 	'... and sees the heartbeat of its primary server');
+
+# ... and that is promoted while a run goes on, as the primary server is lost
+$server->clear_log;
+$server->faults({ hang => { path => 'students' } });
+my $open = $roster->sql("SELECT roster_start('mesa-high')");
+$server->wait_for(sub { return scalar grep { $_->{path} =~ /students/ } $server->log });
+$node->wait_for_catchup($standby);
+$node->stop('immediate');
+$server->clear_faults;
+is($standby->safe_psql('postgres', "SELECT state FROM minga_roster.runs WHERE run = $open"), 'running',
+	'a run is open when its server is lost');
+$standby->promote;
+$standby->safe_psql('postgres', 'SELECT minga_roster.roster_run_due()');
+is($standby->poll_query_until('postgres',
+	"SELECT state = 'failed' AND sqlstate = '57P02' FROM minga_roster.runs WHERE run = $open"), 1,
+	'... and the promoted server closes it');
+is($standby->safe_psql('postgres', "SELECT state FROM minga_roster.roster_sync('mesa-high')"), 'succeeded',
+	'... and goes on');
 $standby->stop;
-$roster->stop;
 $server->stop;
 
 done_testing();

@@ -242,6 +242,11 @@ foreach my $cell (@cells)
 		  . 'GROUP BY site, identifier HAVING count(*) > 1) s'), '0', "$name: no one is there twice");
 	send_mail();
 	$roster->wait_for("SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'minga_roster'");
+	# A fetch is reported to no one.
+	like($roster->sql("SELECT subject FROM outbox WHERE run = $run AND state = 'sent'"),
+		$state =~ /^failed/ ? qr/sync failed, /
+		: $state =~ /^canceled/ ? qr/sync .*canceled/ : qr/\d added|nothing changed|on hold/,
+		"$name: the recipient is told how it ended") if $step ne 'queue';
 	is($roster->sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"), '0', "$name: no lock is left");
 	note("$name: $state, " . (time - $began) . ' s');
 }
