@@ -91,8 +91,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.read_stage(connections) IS
-'Fills plan_listed_roles, by one pass over the stage, and returns the keys of new rows that other rows have too; NULL if '
-    'there are none.';
+'Fills plan_listed_roles, by one pass over the stage, and returns the keys of new rows that other rows have too; NULL '
+    'if there are none.';
 
 CREATE FUNCTION minga_roster_internal.find_shared_rows(connection connections, new_keys bytea) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB'
@@ -187,9 +187,9 @@ END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.plain_terms(connections) IS
 'SQL expressions over the staged row s, its link l, the person p, the parent contact t and plan_as_sent z. '
-    'same_category: whether the link is of the row''s category, which is rostered; agrees: whether every value of the '
-    'row is as it should be. plain: whether the row is readable and active, of a rostered category, linked to an active '
-    'person whom a roster may write, and every value is as it should be.';
+    'same_category: whether the link is of the row''s category, which is rostered; agrees: whether every value of '
+    'the row is as it should be. plain: whether the row is readable and active, of a rostered category, linked to an '
+    'active person whom a roster may write, and every value is as it should be.';
 
 CREATE FUNCTION minga_roster_internal.open_rows_query(connection connections, condition text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -352,8 +352,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.open_rows_are_settled(runs, connections, text[], text[]) IS
-'Whether the outcome of each open row is known by itself (settled_as; people with several rows: all are plain), so that '
-    'later steps would do nothing.';
+'Whether the outcome of each open row is known by itself (settled_as; people with several rows: all are plain), so '
+    'that later steps would do nothing.';
 
 CREATE FUNCTION minga_roster_internal.find_joint_rows(run runs, connection connections, shared_keys bytea,
     others text[], repeated text[]) RETURNS void
