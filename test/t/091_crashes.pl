@@ -1,7 +1,7 @@
 # The crash matrix: at each step of a run (token, pages, plan, apply, close, commit, queue, mail) its worker dies in
 # each way (killed, killed with the postmaster, terminated, canceled, canceled by roster_cancel, fast and immediate
 # shutdown). Afterwards no run is half applied or left open, the next sync works, a second one finds nothing to do, no
-# one is there twice, and each mail is sent once.
+# one is there twice, and each mail is sent once. The school reads classes and contacts too.
 #
 # By default each step but mail dies once. CRASH_CELLS=all plays the whole; CRASH_CELLS='apply/killed mail/fast' some of
 # it.
@@ -42,17 +42,28 @@ my $locker;
 
 $roster->connect_school('mesa', $server);
 $roster->sql("SELECT roster_toggle('mesa', auto_update => true, archive => true); "
-	  . "SELECT roster_configure('mesa', guard_percent => 100, guard_update_percent => 100); "
+	  . "SELECT roster_configure('mesa', guard_percent => 100, guard_update_percent => 100, classes => true, "
+	  . 'contacts => true); '
 	  . "SELECT roster_notify('mesa', 'it\@mesa.example', send => 'always', manual => true)");
 $roster->set(smtp_from => 'roster@minga.example');
 $roster->set(smtp_ca_file => $mail_server->ca_file);
 $roster->set(smtp_url => $mail_server->url);
 is($roster->sql("SELECT state FROM roster_sync('mesa')"), 'succeeded', 'a first sync');
+cmp_ok($roster->sql('SELECT count(*) FROM enrollments WHERE person_id IS NOT NULL'), '>', 60, '... with classes');
 # The sessions of this test do not wait for the standby that is missing; a worker goes by the server's setting.
 $roster->sql('ALTER DATABASE postgres SET synchronous_commit = local');
 
-sub people { return $roster->sql("SELECT md5(string_agg((to_jsonb(p) - 'updated_at')::text, ',' ORDER BY person_id)) "
-	  . 'FROM public.people p'); }
+# People; then classes, enrollments and contacts, and what they were before.
+my @objects = qw(academic_sessions courses classes enrollment_rows contact_rows user_rows);
+sub people
+{
+	return $roster->sql("SELECT md5(string_agg((to_jsonb(p) - 'updated_at')::text, ',' ORDER BY person_id)) "
+		  . 'FROM public.people p; '
+		  . join('; ', map { "SELECT md5(string_agg(to_jsonb(o)::text, ',' ORDER BY to_jsonb(o)::text)) FROM $_ o" }
+			  map { ($_, "${_}_versions") } @objects));
+}
+sub written { return $roster->sql("SELECT coalesce(sum(added + changed + returned + ended), 0) FROM run_objects "
+	  . 'WHERE run = (SELECT max(run) FROM runs)'); }
 
 sub hold
 {
@@ -237,6 +248,7 @@ foreach my $cell (@cells)
 	my $after = people();
 	is($roster->sql("SELECT state, created + linked + updated + restored + archived FROM roster_sync('mesa')"),
 		'succeeded|0', "$name: a second one has nothing to do");
+	is(written(), '0', "$name: ... nor with classes");
 	is(people(), $after, "$name: ... and does nothing");
 	is($roster->sql("SELECT count(*) FROM (SELECT FROM people WHERE identifier IS NOT NULL AND archived_at IS NULL "
 		  . 'GROUP BY site, identifier HAVING count(*) > 1) s'), '0', "$name: no one is there twice");
@@ -251,6 +263,8 @@ foreach my $cell (@cells)
 	note("$name: $state, " . (time - $began) . ' s');
 }
 
+cmp_ok($roster->sql('SELECT count(*) FROM enrollment_rows WHERE ended_at IS NOT NULL OR written_run > '
+	  . "(SELECT min(run) FROM runs WHERE kind = 'sync')"), '>', 5, 'enrollments began and ended meanwhile');
 # What crashed workers have left in temporary schemas is in the way of no later worker, whichever schema it gets
 my @sessions;
 foreach my $n (1 .. 5)
