@@ -164,14 +164,18 @@ DECLARE
 BEGIN
     RETURN QUERY SELECT k.sourced_id, concat_ws(', ', coalesce(k.title, c.title, k.class_code, k.sourced_id),
             CASE WHEN k.periods IS NOT NULL THEN 'period ' || array_to_string(k.periods, ', ') END),
-        ARRAY(SELECT DISTINCT m.person_id FROM minga_roster_internal.class_members m WHERE m.connection = k.connection
-            AND m.class_id = k.sourced_id AND m.role = 'teacher' AND m.person_id IS NOT NULL ORDER BY 1),
-        ARRAY(SELECT DISTINCT m.person_id FROM minga_roster_internal.class_members m WHERE m.connection = k.connection
-            AND m.class_id = k.sourced_id AND m.role = 'student' AND m.person_id IS NOT NULL ORDER BY 1),
-        t.terms, k.periods
+        coalesce(m.managers, '{}'), coalesce(m.members, '{}'), t.terms, k.periods
     FROM minga_roster.classes k
     JOIN minga_roster_internal.class_terms t ON t.connection = k.connection AND t.sourced_id = k.sourced_id
     LEFT JOIN minga_roster.courses c ON c.connection = k.connection AND c.sourced_id = k.course_id
+    LEFT JOIN (
+        SELECT m.class_id,
+            array_agg(DISTINCT m.person_id ORDER BY m.person_id) FILTER (WHERE m.role = 'teacher') AS managers,
+            array_agg(DISTINCT m.person_id ORDER BY m.person_id) FILTER (WHERE m.role = 'student') AS members
+        FROM minga_roster_internal.class_members m
+        WHERE m.connection = known AND m.person_id IS NOT NULL AND m.role IN ('teacher', 'student')
+        GROUP BY m.class_id
+    ) m ON m.class_id = k.sourced_id
     WHERE k.connection = known AND k.ended_at IS NULL
     ORDER BY 2, 1;
 END

@@ -19,17 +19,17 @@ COMMENT ON VIEW contacts IS
 'Guardians, parents and relatives of students. person_id is the student; is_chosen marks the primary contact.';
 
 CREATE VIEW minga_roster_internal.class_terms WITH (security_invoker) AS
-SELECT k.connection, k.sourced_id, t.terms, coalesce(t.is_running, true) AS is_running,
-    CASE WHEN t.is_running IS FALSE THEN t.nearest_day ELSE d.today END AS day
+SELECT k.connection, k.sourced_id, t.terms, t.is_running, t.day
 FROM minga_roster.classes k
 JOIN minga_roster.connections c ON c.connection = k.connection AND c.retired_at IS NULL
 CROSS JOIN LATERAL (
     SELECT (minga_roster_internal.clock() AT TIME ZONE minga_roster_internal.usable_zone(c.time_zone))::date AS today
+    OFFSET 0
 ) d
 CROSS JOIN LATERAL (
     SELECT array_agg(coalesce(s.title, i.id) ORDER BY s.start_date, s.title, i.id) AS terms,
-        bool_or(n.day = d.today) AS is_running,
-        (array_agg(n.day ORDER BY abs(n.day - d.today), n.day DESC))[1] AS nearest_day
+        coalesce(bool_or(n.day = d.today), true) AS is_running,
+        coalesce((array_agg(n.day ORDER BY abs(n.day - d.today), n.day DESC))[1], d.today) AS day
     FROM unnest(k.term_ids) i (id)
     LEFT JOIN minga_roster.academic_sessions s ON s.connection = k.connection AND s.sourced_id = i.id COLLATE "C"
     -- A term that ends before it begins has no dates.
@@ -93,13 +93,15 @@ COMMENT ON VIEW roster_schedules IS
 
 CREATE VIEW roster_homerooms WITH (security_invoker) AS
 SELECT m.connection, m.site, m.person_id, m.user_id, m.name AS student, m.grade, k.title AS homeroom,
-    k.location AS room,
-    ARRAY(SELECT coalesce(t.name, t.user_id) FROM minga_roster_internal.class_members t
-        WHERE t.connection = k.connection AND t.class_id = k.sourced_id AND t.role = 'teacher'
-        ORDER BY t.is_primary DESC, t.family_name, t.given_name, t.user_id)
-        AS teachers, k.sourced_id AS class_id
+    k.location AS room, t.teachers, k.sourced_id AS class_id
 FROM minga_roster_internal.class_members m
 JOIN classes k ON k.connection = m.connection AND k.sourced_id = m.class_id AND k.ended_at IS NULL
+CROSS JOIN LATERAL (
+    SELECT coalesce(array_agg(coalesce(t.name, t.user_id)
+        ORDER BY t.is_primary DESC, t.family_name, t.given_name, t.user_id), '{}') AS teachers
+    FROM minga_roster_internal.class_members t
+    WHERE t.connection = k.connection AND t.class_id = k.sourced_id AND t.role = 'teacher'
+) t
 WHERE m.is_running AND m.role = 'student' AND k.class_type = 'homeroom';
 COMMENT ON VIEW roster_homerooms IS 'The homeroom of each student today, with its teachers.';
 
