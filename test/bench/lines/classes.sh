@@ -1,5 +1,6 @@
-# Lines of classes and enrollments: what they add to the fetch and to the merge of one large school, and to the evening
-# of a small one. Six enrollments for each student, and a class for each five students.
+# Lines of classes and enrollments: what they add to the fetch and to the merge of one large school, and to the
+# evening of a small one, and what a former roster costs. Six enrollments for each student, and a class for each five
+# students. CPU times of the one worker or backend that works.
 
 class_pages_of() { # EXPORT: adds these lists to the pages of an export; prints the number of their rows
 	[ -f "$work/pages_$1/class_rows" ] || /usr/bin/python3 "$work/src/test/bench/class_pages.py" \
@@ -7,8 +8,10 @@ class_pages_of() { # EXPORT: adds these lists to the pages of an export; prints 
 	chmod -R a+rX "$work/pages_$1"
 	cat "$work/pages_$1/class_rows"
 }
-export_users of_classes "$users"
-export_users of_fewer_classes $((users / 5))
+# Of 20 users of an export 17 are students: as many students as USERS says.
+users_of_classes=$((users * 20 / 17))
+export_users of_classes $users_of_classes
+export_users of_fewer_classes $((users_of_classes / 5))
 export_users of_school_1200 1200
 export_users of_no_classes 200
 class_rows=$(class_pages_of of_classes)
@@ -40,28 +43,40 @@ for name in plain lists fewer_lists; do
 		SELECT roster_configure('$name', page_size => 1000)" >/dev/null
 done
 value "SELECT roster_configure(c, classes => true) FROM unnest('{lists,fewer_lists}'::text[]) c" >/dev/null
-fetch_of() { run_time "roster_fetch('$1')"; }
+# CPU time of the worker that fetches, in milliseconds: what is read of it last before it ends.
+fetch_of() { # NAME
+	local run pid= now last=0
+	run=$(value "SELECT roster_start('$1', 'fetch')")
+	while [ -z "$pid" ]; do
+		pid=$(value "SELECT pid FROM minga_roster.runs WHERE run = $run AND pid IS NOT NULL")
+	done
+	while { read -r now _ < "/proc/$pid/schedstat"; } 2>/dev/null; do
+		last=$now
+		sleep 0.005
+	done
+	echo $((last / 1000000))
+}
 fetch_of plain >/dev/null
 fetch_of lists >/dev/null
 plain_fetch_ms=$(repeat fetch_of plain)
 class_fetch_ms=$(repeat fetch_of lists)
 page_of_classes=$(stat -c %s "$work/pages_of_classes/classes_0.json")
-line "fetch of $users users" "$plain_fetch_ms ms"
+line "fetch of $users_of_classes users, $users of them students" "$plain_fetch_ms ms"
 line "... with terms, courses, classes and enrollments: $class_rows rows" "$class_fetch_ms ms"
 check "what these rows add, for each row, of a user's" "" \
-	"$(awk -v a="$((class_fetch_ms - plain_fetch_ms))" -v rows="$class_rows" -v b="$plain_fetch_ms" -v users="$users" \
-		'BEGIN { printf "%.2f", (a / rows) / ((b > 0 ? b : 1) / users) }')" 1.5
+	"$(awk -v a="$((class_fetch_ms - plain_fetch_ms))" -v rows="$class_rows" -v b="$plain_fetch_ms" \
+		-v users="$users_of_classes" 'BEGIN { printf "%.2f", (a / rows) / ((b > 0 ? b : 1) / users) }')" 1.5
 memory_of_lists=$(repeat_for_peak private_memory lists)
 memory_of_fewer=$(repeat_for_peak private_memory fewer_lists)
-check "private memory of the worker, of 16 MB + 4 pages" "$memory_of_lists KB" \
-	"$(ratio "$memory_of_lists" $((16384 + 4 * page_of_classes / 1024)))" 1
+check "private memory of the worker, of 24 MB + 4 pages" "$memory_of_lists KB" \
+	"$(ratio "$memory_of_lists" $((24576 + 4 * page_of_classes / 1024)))" 1
 check "... of that with a fifth of the school" "$memory_of_fewer KB" \
 	"$(ratio "$memory_of_lists" "$memory_of_fewer")" 1.3
 
 # --- the merge
 
 vacuumed="minga_roster.links, minga_roster.changes, minga_roster.enrollment_rows, minga_roster.classes,
-	minga_roster.user_rows, minga_roster.courses, minga_roster.academic_sessions"
+	minga_roster.user_rows, minga_roster.courses, minga_roster.academic_sessions, minga_roster.staged_enrollments"
 stage_school() { # NAME EXPORT: a connection with these people in their table, and all lists in its stage
 	stage_users "$1" "$2"
 	first_sync "$1"
@@ -92,6 +107,7 @@ stage_school() { # NAME EXPORT: a connection with these people in their table, a
 stage_users of_no_classes
 stage_school many_classes of_classes
 stage_school fewer_classes of_fewer_classes
+stage_school skewed of_fewer_classes
 merge_classes() { # NAME [PREPARATION]
 	measure "$merge_run" "${2:-} $(run_of "$1" sync)" "$(sync_of of_no_classes)"
 }
@@ -129,6 +145,41 @@ line "what they add to the merge of an unchanged night ($people_ms ms)" "$((with
 	"$classes_kb KB of WAL in all"
 check "... of bare FULL JOINs that compare the same columns ($joins_ms ms)" "" \
 	"$(ratio $((with_ms - people_ms)) "$joins_ms")" 2
+
+# --- lists that are not as usual
+
+# What they cost is measured of the whole first load, with people; the same rows as usual are beside.
+skewed_by() { # WHAT CHANGE: the change to the stage, for a first load, and what earlier calls changed
+	value "UPDATE staged_enrollments SET $2 WHERE connection = 'skewed'" >/dev/null
+	read -r skewed_ms _ <<< "$(repeat merge_classes skewed)"
+	check "first load of a fifth, $1" "$skewed_ms ms" "$(ratio "$skewed_ms" "$fewer_first_ms")" 1.3
+}
+some_user="(SELECT min(sourced_id) FROM staged_users WHERE connection = 'skewed' AND role = 'student')"
+skewed_by "2,000 enrollments of one user" \
+	"user_id = CASE WHEN sourced_id <= '10002000' THEN $some_user ELSE user_id END"
+skewed_by "all enrollments in one class" "class_id = 'K000000'"
+skewed_by "all enrollments without a class" "class_id = NULL"
+
+# --- former rosters
+
+# A night on which each hundredth enrollment moves to another class, and then the roster before it.
+as_copy() { # STATEMENT: milliseconds for its rows in a table of their own
+	measure "CREATE TEMP TABLE copied AS $1"
+}
+before=$(value "SELECT clock_timestamp()")
+value "UPDATE staged_enrollments SET class_id = 'K000000' WHERE connection = 'many_classes' AND sourced_id LIKE '%07'" \
+	>/dev/null
+first_sync many_classes
+read -r enrollments_ms _ <<< "$(repeat as_copy "SELECT e.*, k.title, l.person_id FROM enrollment_rows e
+	LEFT JOIN classes k ON k.connection = e.connection AND k.sourced_id = e.class_id
+	LEFT JOIN links l ON l.connection = e.connection AND l.sourced_id = e.user_id
+	WHERE e.connection = 'many_classes'")"
+read -r then_ms _ <<< "$(repeat as_copy "SELECT * FROM roster_enrollments_as_of('many_classes', '$before')")"
+read -r difference_ms _ <<< "$(repeat as_copy "SELECT * FROM roster_diff('many_classes', '$before', now())")"
+line "enrollments of now, with class and person, into a table" "$enrollments_ms ms"
+check "roster_enrollments_as_of, of that" "$then_ms ms" "$(ratio "$then_ms" "$enrollments_ms")" 2
+check "roster_diff after a hundredth moved, of the bare FULL JOINs" "$difference_ms ms" \
+	"$(ratio "$difference_ms" "$joins_ms")" 1.5
 
 # --- a school of 1,200
 
