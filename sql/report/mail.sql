@@ -46,24 +46,29 @@ BEGIN
             || CASE WHEN minga_roster_internal.is_decision(facts) THEN ARRAY['decisions'] ELSE '{}' END;
         INSERT INTO minga_roster.outbox (run, connection, email, subject, body_text, body_html, next_attempt_at,
             created_at, origin, site)
+        WITH p AS MATERIALIZED (
+            SELECT r.email, minga_roster_internal.mail_footer(facts, r) AS footer
+            FROM minga_roster.recipients r
+            JOIN minga_roster.connections c USING (connection)
+            WHERE r.connection = reported.connection AND c.site = reported.site AND r.send = ANY (wants)
+                AND (reported.trigger = 'evening' OR r.manual)
+                AND coalesce(c.enabled_origin,
+                    minga_roster_internal.server_origin()) = minga_roster_internal.server_origin()
+        ), m AS MATERIALIZED (
+            -- The report is made once, however many get it, and not at all for no one.
+            SELECT minga_roster_internal.report_subject(reported.run) AS subject,
+                minga_roster_internal.report_text(reported.run) AS report,
+                minga_roster_internal.report_body(reported.run) AS body,
+                minga_roster_internal.server_origin() AS origin
+            FROM (SELECT FROM p LIMIT 1) any_one
+        )
         SELECT reported.run, reported.connection, p.email, m.subject,
             minga_roster_internal.readable_lines(m.report || E'\n-- \n'
                 || array_to_string(minga_roster_internal.wrapped(p.footer, 78), E'\n') || E'\n'),
             minga_roster_internal.readable_lines(minga_roster_internal.html_page(m.subject, m.body,
                 minga_roster_internal.html_escaped(p.footer))),
             minga_roster_internal.clock(), minga_roster_internal.clock(), m.origin, reported.site
-        FROM (SELECT r.email, minga_roster_internal.mail_footer(facts, r) AS footer
-              FROM minga_roster.recipients r
-              JOIN minga_roster.connections c USING (connection)
-              WHERE r.connection = reported.connection AND c.site = reported.site AND r.send = ANY (wants)
-                  AND (reported.trigger = 'evening' OR r.manual)
-                  AND coalesce(c.enabled_origin,
-                      minga_roster_internal.server_origin()) = minga_roster_internal.server_origin()) p
-        CROSS JOIN (SELECT minga_roster_internal.report_subject(reported.run) AS subject,
-                        minga_roster_internal.report_text(reported.run) AS report,
-                        minga_roster_internal.report_body(reported.run) AS body,
-                            minga_roster_internal.server_origin() AS origin
-                    OFFSET 0) m
+        FROM p CROSS JOIN m
         ON CONFLICT ON CONSTRAINT outbox_run_email_key DO NOTHING;
     END IF;
     UPDATE minga_roster.runs r SET reported = true WHERE r.run = reported.run;
