@@ -12,6 +12,7 @@ use warnings;
 # Of which kinds the extension may have members: what is said of them follows.
 my %kinds = map { $_ => 1 } qw(aggregate function schema sequence table type view), 'composite type', 'table column';
 
+# NOT NULL is said of columns. Since 18 it is a constraint too, whose name tells how the column came to be.
 my $facts = <<'SQL';
 SET search_path = pg_catalog;
 WITH members AS (
@@ -73,7 +74,7 @@ WITH members AS (
 	UNION ALL
 	SELECT 'constraint', r.name || '.' || k.conname, format('%s %s %s %s %s', pg_get_constraintdef(k.oid, true),
 		k.convalidated, k.condeferrable, k.condeferred, obj_description(k.oid, 'pg_constraint'))
-	FROM relations r JOIN pg_constraint k ON k.conrelid = r.oid
+	FROM relations r JOIN pg_constraint k ON k.conrelid = r.oid AND k.contype <> 'n'
 	UNION ALL
 	SELECT 'index', r.name, format('%s %s %s %s %s', pg_get_indexdef(i.indexrelid), i.indisvalid, i.indisreplident,
 		i.indisclustered, i.indisprimary)
