@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """Checks how the C files depend on each other: test/check_layout.py [directory of the checkout], which has been built.
 
 A file depends on another whose header it includes (or its own header does), and on one whose function or variable it

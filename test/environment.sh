@@ -1,9 +1,16 @@
 # Sourced by the test, demo and bench scripts: packages, the copy that user postgres can read, and throw-away clusters.
 # Expects $top, the checkout.
 
-# The same locale on every machine: one that is unset, or set and not generated, stops initdb and the test servers.
+# The same locale and umask on every machine: a locale that is unset, or set and not generated, stops initdb and the
+# test servers.
 export LC_ALL=C.UTF-8
 unset LANG LANGUAGE
+umask 022
+# As root the tools are those of Debian's packages, whatever this machine names first, and read what they come with.
+if [ "$(id -u)" -eq 0 ]; then
+	export PATH=/usr/sbin:/usr/bin:/sbin:/bin${PATH:+:$PATH}
+	unset PYTHONPATH PYTHONHOME PERL5LIB PERL5OPT
+fi
 
 pg_config=${PG_CONFIG:-/usr/lib/postgresql/15/bin/pg_config}
 # The packages of the version that is in its path.

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """Random schools with terms, courses, classes, enrollments and contacts over many nights, against a plain model.
 
 A case is a school (ClassSchool): what its SIS lists changes from night to night. Terms end, a new year gives the IDs of

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """Random schools over several nights, each run against a plain and slow model of the rules (roster_model.py).
 
 A case is a school of one or two connections (roster_school.py): its humans, what each SIS lists of them, its people,

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """Evenings of a year as they should be: test/roster_year.py [step in minutes] [first day] [last day] …
 
 Prints JSON: when the server is up and looks for what is due (steps), the connections, how often each evening fails
