@@ -41,7 +41,10 @@ else
 	packages+=("${postgresql_packages[@]}" libcurl4-openssl-dev libssl-dev make gcc)
 fi
 require_packages "${packages[@]}"
-[ ! -d "$demo" ] || stop_demo
+if [ -d "$demo" ]; then
+	echo "Stopping the former demo in $demo"
+	stop_demo
+fi
 mkdir -p "$demo"
 trap 'echo; echo "The demo failed. Its files are in $demo (make stop-demo removes them)." >&2' ERR
 

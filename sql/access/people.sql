@@ -12,7 +12,7 @@ CREATE TABLE people_releases (
 -- Required by a publication of all tables.
 ALTER TABLE people_releases REPLICA IDENTITY FULL;
 COMMENT ON TABLE people_releases IS
-'Which districts may connect an SIS to a people relation that they do not own. Written through roster_release_people '
+'Which districts may connect a SIS to a people relation that they do not own. Written through roster_release_people '
 'and roster_withdraw_people.';
 COMMENT ON COLUMN people_releases.site IS
 'The site that is released; NULL: each site of the district that is not released to another district by name.';
@@ -87,7 +87,7 @@ COMMENT ON FUNCTION minga_roster_internal.do_release_people(regclass, text, text
 CREATE FUNCTION roster_release_people(relation regclass, district text, sites text[] DEFAULT NULL) RETURNS void
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_release_people(regclass, text, text[]) IS
-'Lets owners and managers of a district connect an SIS to a people relation that they do not own: for the sites named, '
+'Lets owners and managers of a district connect a SIS to a people relation that they do not own: for the sites named, '
 'or by default for each site of the district that is not released to another district by name. Name the sites where a '
 'relation has people of several districts. Requires a member of the relation''s owner, or a superuser (42501), and an '
 'attached relation (55000).';
@@ -126,7 +126,7 @@ CREATE FUNCTION roster_withdraw_people(relation regclass, district text, sites t
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_withdraw_people(regclass, text, text[]) IS
 'Takes back what roster_release_people released to a district, for the sites named or all of it. Then no one of the '
-'district can connect an SIS to the relation, or change the address, SIS, school or site of a connection. Existing '
+'district can connect a SIS to the relation, or change the address, SIS, school or site of a connection. Existing '
 'connections go on, and a NOTICE names them. Requires a member of the relation''s owner, or a superuser (42501); 42704 '
 'if there is no such release.';
 

@@ -254,6 +254,11 @@ BEGIN
             'It must be "current", "all", or sourcedIds or titles of academic sessions, with commas between.',
             'The default is "current". SELECT sourced_id, title FROM minga_roster.academic_sessions shows them.');
     END IF;
+    IF 'all' = ANY (settings.class_grades) THEN
+        PERFORM minga_roster_internal.refuse_parameter('class_grades', settings.class_grades::text,
+            'It must be grades, with commas between, or empty for all grades.',
+            'For all grades: SELECT minga_roster.roster_configure(''...'', class_grades => '''').');
+    END IF;
     IF settings.credentials_expire = '-infinity' THEN
         PERFORM minga_roster_internal.refuse_parameter('credentials_expire', settings.credentials_expire::text,
             'It must be a date, or "infinity" for never.',
@@ -522,6 +527,31 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.scope_of(connections, sis) IS
 'The OAuth 2.0 scope that a connection requests: its own, or the preset''s, with demographics if birth dates are on.';
 
+CREATE FUNCTION minga_roster_internal.tell_class_terms(connection connections) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    known CONSTANT text[] := ARRAY(SELECT format('"%s" (%s)', s.title, s.sourced_id)
+        FROM minga_roster.academic_sessions s WHERE s.connection = tell_class_terms.connection.connection
+            AND s.ended_at IS NULL ORDER BY s.start_date, s.sourced_id);
+    unknown CONSTANT text := (SELECT string_agg(format('"%s"', t.word), ', ' ORDER BY t.word)
+        FROM unnest(connection.class_terms) t (word)
+        WHERE lower(btrim(t.word)) NOT IN ('current', 'all')
+            AND NOT EXISTS (SELECT FROM minga_roster.academic_sessions s
+                WHERE s.connection = tell_class_terms.connection.connection
+                AND lower(btrim(t.word)) IN (lower(s.sourced_id COLLATE "default"), lower(btrim(s.title)))));
+BEGIN
+    IF unknown IS NOT NULL AND known <> '{}' THEN
+        RAISE WARNING USING
+            MESSAGE = format('connection "%s" has no academic session %s', connection.connection, unknown),
+            DETAIL = format('The SIS lists: %s.', array_to_string(known[:20], ', ')
+                || CASE WHEN cardinality(known) > 20 THEN ', …' ELSE '' END),
+            HINT = 'Correct class_terms, or the next sync ends the classes of all other academic sessions.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.tell_class_terms(connections) IS
+'A WARNING if class_terms names an academic session that the SIS has not listed; none before the first one is known.';
+
 CREATE FUNCTION minga_roster_internal.do_configure(given jsonb, relation regclass)
 RETURNS connections
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -689,6 +719,9 @@ BEGIN
     END IF;
     IF changed.birth_dates AND (given ? 'birth_dates' OR changed.people <> former.people) THEN
         PERFORM minga_roster_internal.tell_birth_date_column(changed);
+    END IF;
+    IF given ? 'class_terms' THEN
+        PERFORM minga_roster_internal.tell_class_terms(changed);
     END IF;
     RETURN changed;
 END

@@ -477,7 +477,7 @@ BEGIN
             c.zone,
             coalesce('took ' || minga_roster_internal.duration_in_words(diagnosed.finished_at - diagnosed.started_at),
                 diagnosed.state), diagnosed.run)),
-        (5, 'Asked', format('%s, %s of them again, %s KB read',
+        (5, 'Asked', format('%s, %s repeated, %s KB read',
             minga_roster_internal.counted(diagnosed.requests, 'request'), diagnosed.retries,
             (diagnosed.bytes + 1023) / 1024)),
         (6, 'Client', format('minga_roster %s on PostgreSQL %s',
@@ -504,7 +504,7 @@ BEGIN
         || CASE WHEN diagnosed.state = 'succeeded' THEN ''
             ELSE format(E'The diagnosis is %s. What it found so far:\n\n', diagnosed.state) END
         || E'Problems\n--------\n'
-            || coalesce(wrong, CASE WHEN found IS NULL THEN E'The diagnosis found nothing.\n' ELSE E'Nothing.\n' END)
+            || coalesce(wrong, CASE WHEN found IS NULL THEN E'The diagnosis found nothing.\n' ELSE E'None.\n' END)
         || coalesce(E'\nAll findings (! marks the problems above)\n-----------------------------------------\n'
             || found, '')
         || E'\nThis text names no one. It holds only numbers and names of schools.\n');

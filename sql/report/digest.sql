@@ -130,7 +130,7 @@ AS $$
                 (2, s.held > 0, minga_roster_internal.figure(s.held::bigint) || ' on hold'),
                 (3, s.conflicts > 0, minga_roster_internal.figures(s.conflicts::bigint, 'conflict')),
                 (4, s.rejects > 0, minga_roster_internal.figures(s.rejects::bigint, 'rejected row')),
-                (5, s.created > 0, minga_roster_internal.figure(s.created::bigint) || ' created'),
+                (5, s.created > 0, minga_roster_internal.figure(s.created::bigint) || ' added'),
                 (6, s.updated > 0, minga_roster_internal.figure(s.updated::bigint) || ' updated'),
                 (7, s.restored > 0, minga_roster_internal.figure(s.restored::bigint) || ' restored'),
                 (8, s.archived > 0, minga_roster_internal.figure(s.archived::bigint) || ' archived')

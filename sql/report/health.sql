@@ -49,35 +49,37 @@ BEGIN
     SELECT r.rolname, r.rolcanlogin, r.rolsuper INTO owner
     FROM pg_extension e JOIN pg_roles r ON r.oid = e.extowner WHERE e.extname = 'minga_roster';
     RETURN QUERY
-    SELECT k.code, CASE WHEN wanted OR k.fault IS NULL THEN k.fault IS NULL END, coalesce(k.fault, k.fine),
-        CASE WHEN k.fault IS NOT NULL THEN k.advice END
+    SELECT k.code, CASE WHEN k.fault IS NULL THEN CASE WHEN k.unknown IS NULL THEN true END WHEN wanted THEN false END,
+        coalesce(k.fault, k.unknown, k.fine), CASE WHEN k.fault IS NOT NULL THEN k.advice END
     FROM (VALUES
-        ('cron_preloaded', CASE WHEN NOT facts.preloaded THEN 'pg_cron is not preloaded' END,
+        ('cron_preloaded', CASE WHEN NOT facts.preloaded THEN 'pg_cron is not preloaded' END, NULL,
             'pg_cron is preloaded',
             'Add pg_cron to shared_preload_libraries in postgresql.conf, and restart PostgreSQL.'),
         ('cron_database', CASE WHEN facts.preloaded AND facts.database_name IS DISTINCT FROM current_database() THEN
             format('pg_cron runs jobs in database "%s" (cron.database_name)', facts.database_name) END,
+            CASE WHEN NOT facts.preloaded THEN 'pg_cron is not preloaded' END,
             'pg_cron runs jobs in this database',
             format('Set cron.database_name = %L in postgresql.conf, and restart PostgreSQL.', current_database())),
-        ('cron_installed', CASE WHEN NOT facts.installed THEN 'pg_cron is not installed in this database' END,
+        ('cron_installed', CASE WHEN NOT facts.installed THEN 'pg_cron is not installed in this database' END, NULL,
             'pg_cron is installed here', 'Run CREATE EXTENSION pg_cron, then roster_enable for one connection.'),
         ('cron_launcher', CASE WHEN facts.preloaded AND NOT workers.cron_launcher THEN
             'the launcher of pg_cron is not running' END,
+            CASE WHEN NOT facts.preloaded THEN 'pg_cron is not preloaded' END,
             'the launcher of pg_cron is running',
             'Look into the server log for what ended it, and restart PostgreSQL.'),
         ('cron_job', CASE WHEN facts.job IS NULL THEN 'pg_cron has no job'
-            WHEN NOT facts.job_active THEN format('pg_cron job %s is not active', facts.job) END,
+            WHEN NOT facts.job_active THEN format('pg_cron job %s is not active', facts.job) END, NULL,
             format('pg_cron job %s is active', facts.job),
             'Run roster_enable for one connection: it makes the job and activates it.'),
         ('cron_owner', CASE WHEN NOT owner.rolcanlogin THEN
-            format('the owner of the pg_cron job, "%s", cannot log in', owner.rolname) END,
+            format('the owner of the pg_cron job, "%s", cannot log in', owner.rolname) END, NULL,
             format('the owner of the pg_cron job, "%s", can log in', owner.rolname),
             format('pg_cron runs a job as its owner: ALTER ROLE %I LOGIN.', owner.rolname)),
         ('cron_settings', CASE WHEN off <> '{}' THEN
             format('pg_cron starts no job: %s off', array_to_string(off, ' and ')
                 || CASE cardinality(off) WHEN 1 THEN ' is' ELSE ' are' END)
             WHEN facts.background_workers IS FALSE AND silent IS NOT NULL THEN
-            'pg_cron connects through libpq (cron.use_background_workers is off)' END,
+            'pg_cron connects through libpq (cron.use_background_workers is off)' END, NULL,
             format('cron.max_running_jobs is %s, cron.log_run is %s',
                 coalesce(minga_roster_internal.server_setting('cron.max_running_jobs'), 'unknown'),
                 coalesce(minga_roster_internal.server_setting('cron.log_run'), 'unknown')),
@@ -85,14 +87,16 @@ BEGIN
                 ELSE 'Set cron.use_background_workers = on in postgresql.conf, and restart PostgreSQL.' END),
         ('cron_result', CASE WHEN facts.last_failure IS NOT NULL THEN
             'the pg_cron job fails: ' || facts.last_failure END,
+            CASE WHEN facts.job IS NULL THEN 'pg_cron has no job' END,
             'the latest run of the pg_cron job on record did not fail',
             'See cron.job_run_details and the server log.'),
         ('heartbeat', CASE WHEN silent IS NOT NULL THEN format('nothing has called roster_run_due since %s',
             minga_roster_internal.local_minute(silent, 'UTC') || ' UTC') END,
+            CASE WHEN facts.job IS NULL THEN 'pg_cron has no job' END,
             'roster_run_due is called each minute',
             'Call SELECT minga_roster.roster_run_due() once. If it warns, raise max_worker_processes. If not, look for '
                 'pg_cron in the server log.')
-    ) AS k (code, fault, fine, advice);
+    ) AS k (code, fault, unknown, fine, advice);
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.cron_checks() IS
@@ -343,7 +347,9 @@ BEGIN
     INTO post
     FROM minga_roster.outbox o
     WHERE o.origin = minga_roster_internal.server_origin()
-        AND (o.state = 'waiting' OR (o.state = 'failed' AND o.created_at > now - interval '1 day'));
+        -- What became of a test mail, its caller has been told.
+        AND (o.state = 'waiting' OR (o.state = 'failed' AND o.created_at > now - interval '1 day'
+            AND NOT EXISTS (SELECT FROM minga_roster.runs r WHERE r.run = o.run AND r.kind = 'mail')));
     SELECT * INTO mail_server FROM minga_roster_internal.mail_server;
     RETURN QUERY
     SELECT k.code, k.fault IS NULL, coalesce(k.fault, k.fine), CASE WHEN k.fault IS NOT NULL THEN k.advice END

@@ -27,14 +27,15 @@ CREATE TYPE minga_roster_internal.report_facts AS (
     retry_at timestamptz,
     next_evening timestamptz,
     held_objects text,
-    done_to_objects text
+    done_to_objects text,
+    done_verb text
 );
 COMMENT ON TYPE minga_roster_internal.report_facts IS
 'place: the name of the school in the SIS. planned_in: the run that has the changes. is_first: no sync succeeded '
 'before. recovered: the evening before failed. done: what was done to people, as pairs of number and word. unread, '
 'still_unread: lists not proved complete, newly or as before. noticed: findings that need a look. cause: of a failure. '
 'retry_at: time of the next try. held_objects, done_to_objects: classes, enrollments and the like that are on hold, '
-'and that were written, in words; NULL if there are none.';
+'and that were written, in words; NULL if there are none. done_verb: changed, or ended if that is all.';
 
 CREATE FUNCTION minga_roster_internal.failure_cause(sqlstate text, phase text) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
@@ -215,8 +216,9 @@ BEGIN
         END;
     IF this.state = 'succeeded' THEN
         SELECT minga_roster_internal.in_list(array_agg(minga_roster_internal.object_words(o.object,
-            o.added + o.changed + o.returned + o.ended) ORDER BY k.nth))
-        INTO facts.done_to_objects
+            o.added + o.changed + o.returned + o.ended) ORDER BY k.nth)),
+            CASE WHEN sum(o.added + o.changed + o.returned) = 0 THEN 'ended' ELSE 'changed' END
+        INTO facts.done_to_objects, facts.done_verb
         FROM minga_roster.run_objects o
         JOIN unnest(ARRAY['academic_session', 'course', 'class', 'enrollment', 'contact']) WITH ORDINALITY k (object,
             nth) USING (object)
@@ -389,7 +391,7 @@ BEGIN
                     ELSE 'Nothing changed, and there is nothing to do.' END
                 WHEN this.kind = 'undo' AND (facts.school).automatic AND (facts.school).paused_cause IS NOT NULL THEN
                     'Automatic Rostering is paused until someone turns it on again.' END,
-            facts.done_to_objects || CASE this.kind WHEN 'approve' THEN ' ended.' ELSE ' changed.' END,
+            facts.done_to_objects || format(' %s.', facts.done_verb),
             CASE WHEN (facts.done <> '[]' OR facts.done_to_objects IS NOT NULL) AND needs = '{}'
                 AND facts.still_unread = '{}' AND this.kind IN ('sync', 'apply') THEN 'There is nothing to do.' END,
             'As before, not all ' || minga_roster_internal.in_list(facts.still_unread) || ' were read.')
@@ -444,8 +446,8 @@ BEGIN
         ELSE CASE WHEN facts.recovered THEN 'works again: ' WHEN facts.is_first THEN 'first sync: '
             WHEN this.kind = 'preview' THEN 'preview: '
                 WHEN this.kind = 'undo' THEN 'undone: ' WHEN this.kind = 'approve' THEN 'approved: ' ELSE '' END
-            || coalesce(done, facts.done_to_objects || CASE this.kind WHEN 'approve' THEN ' ended'
-                WHEN 'preview' THEN ' would change' ELSE ' changed' END,
+            || coalesce(done, facts.done_to_objects || CASE this.kind WHEN 'preview' THEN ' would change'
+                ELSE ' ' || facts.done_verb END,
                 CASE WHEN this.kind IN ('sync', 'preview', 'apply') THEN 'nothing changed'
                 WHEN this.kind IN ('approve', 'undo') THEN 'no accounts changed'
                     ELSE minga_roster_internal.run_in_words(this)

@@ -30,7 +30,7 @@ AS $$
                 THEN 'On hold' ELSE 'Was on hold' END, (facts.run).held),
             (7, 'unchanged', 'Unchanged', CASE WHEN (facts.run).kind NOT IN ('undo', 'apply')
                 THEN (facts.run).unchanged END),
-            (8, 'skip', 'Different in the SIS, not updated', NULL),
+            (8, 'skip', 'Inactive or different, skipped', NULL),
             (9, 'protect', 'Protected from the roster', NULL),
             (10, 'merged', 'Duplicate SIS records merged', NULL),
             (11, 'conflict', 'Conflicts', (facts.run).conflicts),
@@ -89,7 +89,7 @@ AS $$
     )
     SELECT jsonb_agg(jsonb_build_array(l.label, minga_roster_internal.figure(l.number), coalesce(l.who, ''))
         ORDER BY l.place)
-    FROM lines l WHERE l.number > 0
+    FROM lines l WHERE l.number > 0 OR l.place > 20 AND l.who <> ''
 $$;
 COMMENT ON FUNCTION minga_roster_internal.report_counts(minga_roster_internal.report_facts) IS
 'What was done, line by line: [label, number, who of them]; NULL if there is nothing to count.';
@@ -175,7 +175,13 @@ AS $$
             'Only changes since the last sync were read. The next full sync finds out who has left.' END),
         (8, CASE WHEN (f.school).delta AND (f.school).filter_unusable AND (f.school).retired_at IS NULL THEN
             'The SIS ignores or rejects the filter on dateLastModified, so every evening sync reads the full roster.'
-            END)
+            END),
+        -- In summer no class may be current.
+        (9, CASE WHEN ((f.school).class_terms <> '{current}' OR (f.school).class_grades IS NOT NULL)
+            AND EXISTS (SELECT FROM minga_roster.run_objects o
+                WHERE o.run = (f.run).run AND o.object = 'class' AND o.listed = 0 AND o.not_chosen > 0)
+            THEN 'No class in the SIS is of the chosen terms and grades, so none is kept. If that is a mistake, the '
+                'database administrator corrects class_terms or class_grades with roster_configure.' END)
         ) AS n (place, line)
     WHERE n.line IS NOT NULL
 $$;
@@ -201,10 +207,14 @@ AS $$
                 || f.zone),
         (5, 'Took', minga_roster_internal.duration_in_words((f.run).finished_at - (f.run).started_at)),
         (6, 'Read', CASE WHEN (f.run).pages > 0 THEN format('%s in %s',
-            minga_roster_internal.figures((f.run).rows_staged, 'row'),
-                minga_roster_internal.figures((f.run).pages, 'page')) END),
+            -- Staged are users alone.
+            minga_roster_internal.figures(greatest((f.run).rows_staged, (SELECT sum(c.rows)
+                FROM minga_roster.collections c WHERE c.run = (f.run).run)::bigint), 'row'),
+            minga_roster_internal.figures((f.run).pages, 'page')) END),
         (7, 'Asked for', CASE WHEN (f.run).is_full IS FALSE
-            THEN format('students and contacts changed since %s %s, and all staff',
+            THEN format('%s changed since %s %s, and all staff', CASE WHEN EXISTS (SELECT
+                FROM minga_roster.run_objects o WHERE o.run = (f.run).run AND o.object = 'class')
+                THEN 'students, contacts, classes and enrollments' ELSE 'students and contacts' END,
             minga_roster_internal.local_minute((f.run).modified_since, f.zone), f.zone) END),
         (8, 'Approves', CASE (f.run).kind WHEN 'approve' THEN format('what run %s put on hold', (f.run).of_run) END),
         (9, 'Applies', CASE (f.run).kind WHEN 'apply' THEN format('the preview in run %s', (f.run).of_run) END),

@@ -44,9 +44,11 @@ CREATE FUNCTION minga_roster_internal.in_list(words text[]) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE cardinality(words) WHEN 0 THEN NULL WHEN 1 THEN words[1]
-        ELSE array_to_string(words[:cardinality(words) - 1], ', ') || ' and ' || words[cardinality(words)] END
+        ELSE array_to_string(words[:cardinality(words) - 1], ', ')
+            || CASE WHEN words[cardinality(words)] LIKE '% and %' THEN ', and ' ELSE ' and ' END
+            || words[cardinality(words)] END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.in_list(text[]) IS '"a", "a and b", "a, b and c".';
+COMMENT ON FUNCTION minga_roster_internal.in_list(text[]) IS '"a", "a and b", "a, b and c", "a, and b and c".';
 
 CREATE FUNCTION minga_roster_internal.filled(template text, holes jsonb) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp

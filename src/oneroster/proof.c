@@ -184,7 +184,8 @@ note_total(CollectionRead *read, int64 claimed, int64 staged_before)
 	if (read->total < 0)
 	{
 		read->total = claimed;
-		read->roster->run->rows_expected = Max(read->roster->run->rows_expected, staged_before) + claimed;
+		if (read->judge.collection->kind == PAGE_USERS) /* as rows_staged */
+			read->roster->run->rows_expected = Max(read->roster->run->rows_expected, staged_before) + claimed;
 	}
 	else if (claimed > 0 || read->reader.rows > 0)	/* an empty page may say 0 */
 		ereport(ERROR,

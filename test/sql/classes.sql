@@ -119,8 +119,11 @@ SELECT sourced_id, ended_cause FROM classes ORDER BY 1;
 SELECT FROM roster_configure('north', class_grades => '', class_terms => 'spring');
 SELECT FROM run_merge();
 SELECT sourced_id, ended_cause FROM classes ORDER BY 1;
+-- One that the SIS has not listed.
+SELECT FROM roster_configure('north', class_terms => 'SPRING, Autumn');
 SELECT refused($$SELECT roster_configure('north', class_terms => 'all, T1')$$);
 SELECT refused($$SELECT roster_configure('north', class_terms => '')$$);
+SELECT refused($$SELECT roster_configure('north', class_grades => 'all')$$);
 SELECT refused($$SELECT roster_configure('north', class_terms => '{"Fall')$$);
 -- Contacts, in the order of the SIS; the primary one is marked, and someone whom two students name has two rows.
 SELECT FROM roster_configure('north', contacts => true);

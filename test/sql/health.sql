@@ -80,6 +80,12 @@ DELETE FROM recipients WHERE connection LIKE 'h-%';
 SELECT * FROM faults();
 DELETE FROM outbox WHERE run = 910000101;
 SELECT * FROM faults();
+-- Who sent a test mail, has been told.
+INSERT INTO runs (run, connection, site, kind, trigger, state, requested_by, queued_at, started_at, finished_at)
+SELECT 910000102, 'h-low', 'h-low', 'mail', 'manual', 'succeeded', 'postgres', at, at, at
+FROM (VALUES (timestamptz '2026-09-01 22:00+00')) t (at);
+SELECT * FROM faults();
+DELETE FROM runs WHERE run = 910000102;
 INSERT INTO minga_roster_internal.mail_server
 VALUES (true, '', 'login', '535 no such user x@h.example', '2026-09-02 01:00+00', 3, '2026-09-02 03:00+00');
 SELECT * FROM faults();

@@ -80,7 +80,7 @@ SELECT minga_roster.roster_report(950000102);
 SAVEPOINT counts;
 SELECT count_run(950000102, '{"student": {"merged": 2, "skip": 3, "protect": 1}, "teacher": {"merged": 1}}');
 SELECT line FROM string_to_table(minga_roster.roster_report(950000102), E'\n') AS line
-    WHERE line ~ '^(On hold|Duplicate|Different|Protected) ';
+    WHERE line ~ '^(On hold|Duplicate|Inactive|Protected) ';
 ROLLBACK TO counts;
 -- What the people table does not take is the database administrator's matter, and not about who is who.
 UPDATE minga_roster.changes

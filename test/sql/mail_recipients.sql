@@ -125,7 +125,20 @@ SELECT first_words(950000200), told(950000200);
 SELECT make_run(950000200, kind => 'approve', of_run => 950000013);
 INSERT INTO minga_roster.run_objects (run, object, complete, listed, ended)
 VALUES (950000200, 'enrollment', true, 0, 300);
+SELECT content FROM minga_roster_internal.report_parts(950000200) WHERE part = 'counts';
 SELECT first_words(950000200), told(950000200);
+SELECT evening('{"unchanged": 1241}'), objects(950000200, 0, 12, 0);
+SELECT first_words(950000200), told(950000200);
+-- No class is chosen, in a delta.
+UPDATE minga_roster.connections SET class_grades = '{13}';
+SELECT evening('{"unchanged": 1241}');
+INSERT INTO minga_roster.run_objects (run, object, complete, listed, ended, not_chosen)
+VALUES (950000200, 'class', true, 0, 28, 28);
+UPDATE minga_roster.runs SET is_full = false, modified_since = '2026-08-31 12:00-06' WHERE run = 950000200;
+SELECT line FROM string_to_table(minga_roster.roster_report(950000200), E'\n') AS line
+WHERE line ~ 'chosen|Asked|Classes';
+SELECT first_words(950000200), told(950000200);
+UPDATE minga_roster.connections SET class_grades = NULL;
 SELECT make_run(950000200, kind => 'undo', of_run => 950000013);
 INSERT INTO minga_roster.run_objects (run, object, complete, listed, changed)
 VALUES (950000200, 'class', true, 0, 1);

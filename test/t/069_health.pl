@@ -88,6 +88,8 @@ $node->adjust_conf('postgresql.conf', 'shared_preload_libraries', "'auto_explain
 $node->restart;
 like(faults(), qr/^cron_preloaded\|pg_cron is not preloaded\|Add pg_cron to shared_preload_libraries/,
 	'pg_cron that is not preloaded');
+is($roster->sql(q{SELECT string_agg("check", ' ') FROM roster_health() WHERE ok IS NULL
+		AND detail = 'pg_cron is not preloaded'}), 'cron_database cron_launcher', '... and what cannot be known then');
 $node->adjust_conf('postgresql.conf', 'shared_preload_libraries', "'pg_cron'");
 $node->restart;
 # No one needs pg_cron while nothing is to run by itself.

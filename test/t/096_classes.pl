@@ -48,6 +48,12 @@ is(value('SELECT count(*) FROM roster_students_without_classes'), 0, 'and each s
 cmp_ok(value('SELECT count(*) FROM roster_contacts'), '>', 50, 'contacts are there');
 is(value('SELECT count(*) FROM (SELECT student_id FROM contacts WHERE is_chosen GROUP BY 1 HAVING count(*) > 1) t'), 0,
 	'at most one of a student is the primary contact');
+is(value('SELECT rows_expected = (SELECT sum(claimed_total) FROM collections c WHERE c.run = r.run AND family IN '
+			. q{('student', 'staff', 'contact')) FROM runs r ORDER BY run DESC LIMIT 1}), 't',
+	'progress is that of users');
+my $read = value(q{SELECT to_char(sum(rows), 'FM9,999') FROM collections WHERE run = (SELECT max(run) FROM runs)});
+like(value("SELECT roster_report('mesa')"), qr/^Read: +$read rows in /m,
+	'the report tells all rows that were read');
 is(sync(), 'succeeded', 'the second sync');
 is(counted(), join("\n", map { "$_: 0 0 0 0 0" } sort qw(academic_session course class enrollment user contact)),
 	'does nothing');
