@@ -1,13 +1,14 @@
 -- Objects: from the stage to the tables of classes/tables.sql, in the transaction of the run. What a run would do is
 -- planned for all kinds before any is written, so that a preview counts what its apply does. Must survive lists that
 -- contradict each other: a reference that leads nowhere is kept and counted, and what is absent ends only if its lists
--- were read completely.
+-- were read completely. What a run calls is PL/pgSQL, since SQL functions are planned at each call.
 
 CREATE FUNCTION minga_roster_internal.objects(connection connections, OUT nth integer, OUT object text,
     OUT families text[], OUT relation text, OUT keys text[], OUT columns text[], OUT lasting text[])
 RETURNS SETOF record
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT o.nth, o.object, o.families, o.relation, o.keys, o.columns,
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN QUERY SELECT o.nth, o.object, o.families, o.relation, o.keys, o.columns,
         CASE o.object WHEN 'enrollment' THEN ARRAY['user_id', 'class_id'] WHEN 'contact' THEN ARRAY['is_chosen']
             ELSE '{}' END
     FROM (VALUES
@@ -28,7 +29,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
                 'is_guardian', 'is_chosen'], connection.contacts)
     ) AS o (nth, object, families, relation, keys, columns, is_wanted)
     WHERE o.is_wanted
-    ORDER BY o.nth
+    ORDER BY o.nth;
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.objects(connections) IS
 'The kinds of objects that a connection rosters, in the order in which they are planned: of which families their lists '
@@ -36,8 +38,9 @@ COMMENT ON FUNCTION minga_roster_internal.objects(connections) IS
 'have while the SIS has none.';
 
 CREATE FUNCTION minga_roster_internal.object_source(object text) RETURNS text
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT CASE object
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN CASE object
         WHEN 'academic_session' THEN
             'SELECT s.*, ''''::text AS student_id FROM minga_roster.staged_academic_sessions s
             WHERE s.connection = $1 AND s.status IS DISTINCT FROM ''tobedeleted'''
@@ -80,7 +83,8 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
             LEFT JOIN plan_parents p ON p.sourced_id = s.sourced_id
             WHERE g.status IS DISTINCT FROM ''tobedeleted'' AND g.outcome IS DISTINCT FROM ''forgotten''
             ORDER BY s.sourced_id, g.sourced_id, s.position'
-    END
+    END;
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.object_source(text) IS
 'The query for the rows of a kind that the roster has tonight, of the connection $1. Courses are those of the classes '
@@ -186,14 +190,17 @@ COMMENT ON FUNCTION minga_roster_internal.choose_classes(runs, connections) IS
 
 CREATE FUNCTION minga_roster_internal.object_is_proved(run runs, families text[])
 RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT run.is_full IS TRUE AND count(*) = cardinality(families) AND bool_and(f.is_proved)
-    FROM (
-        SELECT c.family, bool_or(c.rows > c.elsewhere) AND bool_and(c.complete AND c.without_id = 0) AS is_proved
-        FROM minga_roster.collections c
-        WHERE c.run = object_is_proved.run.run AND c.family = ANY (families)
-        GROUP BY c.family
-    ) f
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN run.is_full IS TRUE AND (
+        SELECT count(*) = cardinality(families) AND bool_and(f.is_proved) IS TRUE
+        FROM (
+            SELECT c.family, bool_or(c.rows > c.elsewhere) AND bool_and(c.complete AND c.without_id = 0) AS is_proved
+            FROM minga_roster.collections c
+            WHERE c.run = object_is_proved.run.run AND c.family = ANY (families)
+            GROUP BY c.family
+        ) f);
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.object_is_proved(runs, text[]) IS
 'Whether the run has read all lists of these families completely, in full, with rows.';
@@ -240,9 +247,12 @@ COMMENT ON FUNCTION minga_roster_internal.guard_objects(runs, connections, text,
 'guard, and returns why; NULL for not. Rows of terms that are over, and of classes no longer chosen, are not counted.';
 
 CREATE FUNCTION minga_roster_internal.unreadable_users() RETURNS text
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-RETURN 'SELECT u.sourced_id FROM minga_roster.staged_users u WHERE u.connection = $1 AND u.damaged '
-    'AND u.status IS DISTINCT FROM ''tobedeleted''';
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN 'SELECT u.sourced_id FROM minga_roster.staged_users u WHERE u.connection = $1 AND u.damaged '
+        'AND u.status IS DISTINCT FROM ''tobedeleted''';
+END
+$$;
 COMMENT ON FUNCTION minga_roster_internal.unreadable_users() IS
 'The query for users whose row cannot be read tonight: what is known of them, and of whom they are contacts, stays.';
 
@@ -250,8 +260,8 @@ CREATE FUNCTION minga_roster_internal.plan_objects(run runs, read_by runs, conne
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 DECLARE
     today CONSTANT date := (minga_roster_internal.clock() AT TIME ZONE connection.time_zone)::date;
-    students_proved CONSTANT boolean := coalesce(minga_roster_internal.object_is_proved(read_by, '{student}'), false);
-    staff_proved CONSTANT boolean := coalesce(minga_roster_internal.object_is_proved(read_by, '{staff}'), false);
+    students_proved CONSTANT boolean := minga_roster_internal.object_is_proved(read_by, '{student}');
+    staff_proved CONSTANT boolean := minga_roster_internal.object_is_proved(read_by, '{staff}');
     families text[];
     kind record;
     is_proved boolean;
@@ -266,7 +276,7 @@ BEGIN
         families := CASE kind.object WHEN 'user' THEN
             ARRAY(SELECT DISTINCT r.family FROM plan_rules r WHERE r.rostered AND r.family <> 'contact')
             ELSE kind.families END;
-        is_proved := coalesce(minga_roster_internal.object_is_proved(read_by, families), false);
+        is_proved := minga_roster_internal.object_is_proved(read_by, families);
         -- Without a proof a row ends only if tonight's choice leaves it out. The guard counts what is absent.
         EXECUTE minga_roster_internal.fill_template($statement$
             INSERT INTO plan_objects (object, sourced_id, student_id, action, cause)
@@ -341,8 +351,8 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestl
     SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
     -- What a partial or incomplete list leaves out is as it was.
-    has_users CONSTANT boolean := coalesce(minga_roster_internal.object_is_proved(read_by, '{student,staff}'), false);
-    has_courses CONSTANT boolean := coalesce(minga_roster_internal.object_is_proved(read_by, '{course}'), false);
+    has_users CONSTANT boolean := minga_roster_internal.object_is_proved(read_by, '{student,staff}');
+    has_courses CONSTANT boolean := minga_roster_internal.object_is_proved(read_by, '{course}');
     rows bigint;
     broken bigint;
     no_user bigint := 0;
