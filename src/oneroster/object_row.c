@@ -6,7 +6,8 @@
  * It must survive what servers send for them: a list as one text with commas, a
  * number for a text, a single reference for a list, an ID alone for a reference,
  * {} for none, a day with a time.  A value that cannot be read counts as absent,
- * and is noted in the row; it takes neither the row nor its page with it.
+ * and is noted in the row; a reference, day or word marks the row damaged, which
+ * keeps what it was before.  It takes neither the row nor its page with it.
  */
 #include "postgres.h"
 
@@ -30,7 +31,7 @@ static const ObjectField session_columns[] = {
 static const ObjectField course_columns[] = {
 	{"title", NULL, "title", OBJECT_TEXT},
 	{"courseCode", NULL, "course_code", OBJECT_TEXT},
-	{"grades", NULL, "grades", OBJECT_TEXTS},
+	{"grades", NULL, "grades", OBJECT_GRADES},
 	{"subjects", NULL, "subjects", OBJECT_TEXTS},
 	{"org", "orgSourcedId", "org_id", OBJECT_ID},
 	{"schoolYear", "schoolYearSourcedId", "school_year_id", OBJECT_ID},
@@ -41,7 +42,7 @@ static const ObjectField class_columns[] = {
 	{"classCode", NULL, "class_code", OBJECT_TEXT},
 	{"classType", NULL, "class_type", OBJECT_WORD},
 	{"location", NULL, "location", OBJECT_TEXT},
-	{"grades", NULL, "grades", OBJECT_TEXTS},
+	{"grades", NULL, "grades", OBJECT_GRADES},
 	{"subjects", NULL, "subjects", OBJECT_TEXTS},
 	{"periods", NULL, "periods", OBJECT_TEXTS},
 	{"course", "courseSourcedId", "course_id", OBJECT_ID},
@@ -123,6 +124,16 @@ key_is(const char *key, int len, const char *name)
 	return name != NULL && strlen(name) == len && memcmp(key, name, len) == 0;
 }
 
+/*
+ * Whether a field of the form says which users, classes, terms, days or role a
+ * row is of: without it the row is not what it was.
+ */
+static bool
+says_what(ObjectForm form)
+{
+	return form == OBJECT_ID || form == OBJECT_IDS || form == OBJECT_DATE || form == OBJECT_WORD;
+}
+
 /* The values that follow are those of this key: of a field that all objects have, of a column, or of none. */
 void
 object_begin_field(RowMaker *maker, const char *key, int len)
@@ -137,6 +148,7 @@ object_begin_field(RowMaker *maker, const char *key, int len)
 		{
 			maker->field = FIELD_OBJECT + i;
 			maker->object_field = object->columns[i].name;
+			maker->object_says_what = says_what(object->columns[i].form);
 		}
 	}
 }
@@ -178,21 +190,31 @@ set_only_text(RowMaker *maker, ObjectValue *place, text *value)
 		row_set_text(maker, &place->text, value);
 }
 
-/* A text, or several of them with commas between. */
+/*
+ * A text, or several of them with commas between.  One of a list or reference is
+ * one, whatever commas it has, unless it is of grades, whose names have none; so
+ * is what stands in parentheses, as the days of "1(A,C)".
+ */
 static void
-add_texts(RowMaker *maker, RowList *list, const char *value, int len, bool are_ids)
+add_texts(RowMaker *maker, RowList *list, const char *value, int len, ObjectForm form)
 {
+	bool		several = (!maker->within_field || form == OBJECT_GRADES);
 	const char *end = value + len;
+	int			open = 0;
 
-	for (;;)
+	for (const char *next = value; next < end; next++)
 	{
-		const char *comma = memchr(value, ',', end - value);
-
-		row_add_to_list(maker, list, row_text(maker, value, (comma == NULL ? end : comma) - value, are_ids));
-		if (comma == NULL)
-			break;
-		value = comma + 1;
+		if (*next == '(')
+			open++;
+		else if (*next == ')')
+			open = Max(open - 1, 0);
+		else if (*next == ',' && several && (open == 0 || memchr(next, ')', end - next) == NULL))
+		{
+			row_add_to_list(maker, list, row_text(maker, value, next - value, form == OBJECT_IDS));
+			value = next + 1;
+		}
 	}
+	row_add_to_list(maker, list, row_text(maker, value, end - value, form == OBJECT_IDS));
 }
 
 /* A day, of which a time behind it is left out: it is that of the place that the server is in. */
@@ -272,8 +294,9 @@ object_set_field(RowMaker *maker, const char *value, int len, JsonTokenType type
 			set_only_text(maker, place, word);
 			return;
 		case OBJECT_TEXTS:
+		case OBJECT_GRADES:
 		case OBJECT_IDS:
-			add_texts(maker, &place->list, value, len, form == OBJECT_IDS);
+			add_texts(maker, &place->list, value, len, form);
 			return;
 		case OBJECT_DATE:
 			is_read = read_day(value, len, &number);

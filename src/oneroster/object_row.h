@@ -19,6 +19,7 @@ typedef enum ObjectForm
 	OBJECT_YEAR,				/* a school year: that in which it ends */
 	OBJECT_FLAG,				/* true or false */
 	OBJECT_TEXTS,				/* a list */
+	OBJECT_GRADES,				/* the same, of names without commas */
 	OBJECT_ID,					/* a reference */
 	OBJECT_IDS					/* a list of them */
 } ObjectForm;

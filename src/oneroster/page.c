@@ -396,7 +396,10 @@ scalar(void *state, const JsonToken *token)
 		len = strlen(value);
 	}
 	if (parse->in_row)
+	{
+		parse->maker.within_field = (parse->depth != parse->rows_depth + 1);
 		row_set_field(&parse->maker, value, len, token->type);
+	}
 	else
 		outside_scalar(parse, value, len, token->type);
 	if (unescaped != NULL)

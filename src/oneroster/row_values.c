@@ -247,6 +247,7 @@ row_spoil_field(RowMaker *maker)
 		return;
 	if (maker->field >= FIELD_OBJECT)
 	{
+		maker->row.damaged |= maker->object_says_what;
 		if (maker->row.damaged_field == NULL)
 			maker->row.damaged_field = maker->object_field;
 		return;

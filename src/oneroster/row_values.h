@@ -156,7 +156,9 @@ typedef struct RowMaker
 	PathValue	path_values[PATHS_MAX];
 	MemoryContext values;		/* what the row points to, where the arena is full */
 	int			field;			/* the one whose value is being read */
+	bool		within_field;	/* its value is of a list or a reference, not alone */
 	const char *object_field;	/* its name, static, where it is an object's */
+	bool		object_says_what;	/* and whether it says what the object is of, or when */
 	int			agents_before;	/* how many there were at the begin of the reference */
 	RowRole    *roles;
 	int			roles_count;

@@ -419,6 +419,7 @@ stage_object(Stage *stage, PageRow *row, bool elsewhere)
 				set_text_column(stage, column, value->text);
 				break;
 			case OBJECT_TEXTS:
+			case OBJECT_GRADES:
 			case OBJECT_IDS:
 				set_list_column(stage, column, &value->list);
 				break;

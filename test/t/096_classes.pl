@@ -105,6 +105,26 @@ like(counted('unknown_user, unknown_class, unknown_course, unknown_term'), qr/^c
 $server->clear_faults;
 is(sync(), 'succeeded', 'a sync of the rows as before');
 is(value("SELECT ended_cause FROM enrollment_rows WHERE sourced_id = 'E9'"), 'absent', 'what is gone has ended');
+my $known = value("SELECT e FROM enrollment_rows e WHERE sourced_id = '$enrollment'");
+$server->faults({
+	objects => {
+		classes => {
+			set => { $class => { subjects => [ 'English, Language Arts', 'Art' ], periods => '1(A,C), 2',
+					grades => ['9,10'], location => { odd => 1 } } } },
+		enrollments => {
+			set => {
+				$enrollment => { user => [ 'a', 'b' ], beginDate => '8/20/2026', role => 'teacher' } }
+		} } });
+is(sync(), 'succeeded', 'a sync of values that cannot be read');
+is(value("SELECT array_to_string(subjects, '+') || ' ' || array_to_string(periods, '+') || ' ' "
+		  . "|| array_to_string(grades, '+') || ' ' || coalesce(location, '-') FROM classes "
+		  . "WHERE sourced_id = '$class'"),
+	'English, Language Arts+Art 1(A,C)+2 9+10 -', 'a text of a list keeps its commas');
+is(value("SELECT e FROM enrollment_rows e WHERE sourced_id = '$enrollment'"), $known,
+	'an enrollment whose user cannot be read stays as it was');
+is(join(' ', counted('damaged') =~ /^(?:class|enrollment): (\d+)$/mg), '1 1', 'both are counted');
+$server->clear_faults;
+is(sync(), 'succeeded', 'a sync of the rows as before');
 
 # Each field in forms of other servers: a value and what is staged of it, "spoiled" where the row says that the value
 # could not be read.
