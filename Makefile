@@ -39,6 +39,7 @@ SQL_PARTS = \
 	sql/plan/read.sql \
 	sql/plan/parents.sql \
 	sql/plan/rows.sql \
+	sql/plan/new_rows.sql \
 	sql/plan/groups.sql \
 	sql/plan/match.sql \
 	sql/plan/verdicts.sql \

@@ -8,23 +8,38 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     people regclass := connection.people;
     arguments text[] := ARRAY[connection.site, minga_roster_internal.clock()::text, low::text, high::text];
-    actions text[] := ARRAY(SELECT DISTINCT w.action FROM plan_writes w
-        WHERE w.change BETWEEN low AND high AND w.code IS NULL);
+    -- The indexes are there once a range was divided or is written again.
+    is_whole boolean := to_regclass('pg_temp.plan_writes_change') IS NULL;
+    actions text[];
     this minga_roster_internal.write_statement;
 BEGIN
+    IF is_whole THEN
+        actions := ARRAY(SELECT s.action FROM unnest(statements) s);
+    ELSE
+        actions := ARRAY(SELECT DISTINCT w.action FROM plan_writes w
+            WHERE w.change BETWEEN low AND high AND w.code IS NULL);
+    END IF;
     IF EXISTS (SELECT FROM plan_found) THEN
         TRUNCATE plan_found;
     END IF;
     IF EXISTS (SELECT FROM plan_hits) THEN
         TRUNCATE plan_hits;
     END IF;
+    IF EXISTS (SELECT FROM plan_new_people) THEN
+        TRUNCATE plan_new_people;
+    END IF;
     FOREACH this IN ARRAY statements LOOP
         CONTINUE WHEN this.action <> ALL (actions);
-        -- The indexes are there once a range was divided; the planner does not know how many people there are by then.
-        IF to_regclass('pg_temp.plan_writes_change') IS NOT NULL AND high - low < 2000 THEN
+        -- The planner does not know how many people there are by now.
+        IF NOT is_whole AND high - low < 2000 THEN
             this.reads := coalesce(this.reads_few, this.reads);
         END IF;
-        IF this.keeps_ids THEN
+        IF this.action = 'new' THEN
+            PERFORM minga_roster_internal.read_as_owner(people, this.writes, 'pg_temp.plan_new_people',
+                VARIADIC arguments);
+            hidden := coalesce(hidden, '{}') || minga_roster_internal.unknown_people(connection, low, high);
+            CONTINUE;
+        ELSIF this.keeps_ids THEN
             PERFORM minga_roster_internal.as_owner(people, this.writes, VARIADIC arguments);
         ELSE
             PERFORM minga_roster_internal.read_as_owner(people, this.writes, 'pg_temp.plan_hits', VARIADIC arguments);
@@ -60,7 +75,7 @@ BEGIN
             FROM plan_writes w
             LEFT JOIN (SELECT DISTINCT t.change FROM plan_hits t) h ON h.change = w.change
             LEFT JOIN plan_found f ON f.change = w.change
-            WHERE w.action <> 'create' AND w.code IS NULL AND w.change BETWEEN low AND high
+            WHERE w.action NOT IN ('create', 'new') AND w.code IS NULL AND w.change BETWEEN low AND high
                 AND (f.fits OR (h.change IS NOT NULL
                     AND (f.change IS NULL OR (w.action <> 'update' AND f.archived <> (w.action = 'archive')))))
         ) j;
@@ -76,8 +91,9 @@ COMMENT ON FUNCTION minga_roster_internal.write_range(connections, minga_roster_
     'is not as before says is not hit. hidden are the rows of which nothing is to be seen, kept the updates after '
     'which the person is as before.';
 
-CREATE FUNCTION minga_roster_internal.note_written(low integer, high integer) RETURNS void
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION minga_roster_internal.note_written(low integer, high integer, creates_at_once boolean) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
     INSERT INTO plan_written (change, action, category, person_id, done, code, failure, seen, stored, links)
     SELECT w.change, w.action, w.category, w.person_id,
         w.code IS NULL AND f.change IS NOT NULL
@@ -93,10 +109,27 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
         false
     FROM plan_writes w
     LEFT JOIN (SELECT DISTINCT ON (t.change) t.* FROM plan_found t ORDER BY t.change) f ON f.change = w.change
-    WHERE w.change BETWEEN low AND high
+    WHERE w.change BETWEEN low AND high AND w.action <> 'new';
+    IF creates_at_once THEN
+        INSERT INTO plan_written (change, action, category, person_id, done, code, failure, seen, links)
+        SELECT w.change, 'create', w.category, n.person_id, w.code IS NULL AND n.change IS NOT NULL, w.code, w.failure,
+            n.seen, false
+        FROM plan_writes w LEFT JOIN plan_new_people n ON n.change = w.change
+        WHERE w.change BETWEEN low AND high AND w.action = 'new' AND w.planned_as IS NOT NULL;
+        -- Of one range that is all writes, plan_new_people stays as it is.
+        IF to_regclass('pg_temp.plan_writes_change') IS NOT NULL THEN
+            INSERT INTO plan_written (change, action, person_id, done, seen)
+            SELECT n.change, 'new', n.person_id, true, n.seen
+            FROM plan_new_people n JOIN plan_writes w ON w.change = n.change
+            WHERE w.change BETWEEN low AND high AND w.planned_as IS NULL;
+            TRUNCATE plan_new_people;
+        END IF;
+    END IF;
+END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.note_written(integer, integer) IS
-'Fills plan_written with what became of a range of writes, by plan_hits and plan_found.';
+COMMENT ON FUNCTION minga_roster_internal.note_written(integer, integer, boolean) IS
+'Fills plan_written with what became of a range of writes, by plan_hits, plan_found and plan_new_people. Of rows that '
+    'are only new it has the people created, in many ranges; why another is not created, their code tells.';
 
 CREATE FUNCTION minga_roster_internal.split_range(range int4range, failed_at integer) RETURNS int4range[]
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -139,6 +172,7 @@ DECLARE
     most_offenders CONSTANT integer := 100;
     most_rounds CONSTANT integer := 20;
     statements minga_roster_internal.write_statement[];
+    creates_at_once boolean;
     ranges int4range[] := ARRAY(SELECT int4range(min(w.change), max(w.change), '[]') FROM plan_writes w);
     this int4range;
     low integer;
@@ -158,6 +192,7 @@ BEGIN
     PERFORM minga_roster_internal.grant_temp(connection.people, 'plan_writes', 'SELECT');
     PERFORM minga_roster_internal.make_plan_tables('write');
     statements := ARRAY(SELECT s FROM minga_roster_internal.write_statements(connection.people) s);
+    creates_at_once := EXISTS (SELECT FROM unnest(statements) s WHERE s.action = 'new');
     IF minga_roster_internal.is_distributed(connection.people) THEN
         PERFORM minga_roster_internal.as_owner(connection.people,
             minga_roster_internal.two_phase_statement(connection.people), connection.site);
@@ -175,7 +210,7 @@ BEGIN
                 RAISE EXCEPTION 'the people relation does not show what was written';
             END IF;
             unseen := NULL;
-            PERFORM minga_roster_internal.note_written(low, high);
+            PERFORM minga_roster_internal.note_written(low, high, creates_at_once);
         EXCEPTION
             WHEN OTHERS OR assert_failure THEN
                 GET STACKED DIAGNOSTICS constraint_hit = CONSTRAINT_NAME, column_hit = COLUMN_NAME;
@@ -188,7 +223,8 @@ BEGIN
                     UPDATE plan_writes w
                     SET code = CASE WHEN w.change = ANY (unseen.kept) THEN 'kept' ELSE 'not stored' END,
                         failure = minga_roster_internal.state_reason(
-                            CASE WHEN w.change = ANY (unseen.kept) THEN 'kept' ELSE 'not_stored' END, w.action)
+                            CASE WHEN w.change = ANY (unseen.kept) THEN 'kept' ELSE 'not_stored' END,
+                            CASE w.action WHEN 'new' THEN 'create' ELSE w.action END)
                     WHERE w.change = ANY (unseen.hidden || unseen.kept)
                         -- A relation that hides other people each time comes to no end.
                         OR (rounds > most_rounds AND w.change BETWEEN low AND high AND w.code IS NULL);
@@ -264,14 +300,21 @@ COMMENT ON FUNCTION minga_roster_internal.draw_ids(connections, text) IS
 
 CREATE FUNCTION minga_roster_internal.open_writes(connection connections, of_state text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '24MB' AS $$
+DECLARE
+    actions text[] := '{create,update,restore,archive}';
 BEGIN
-    PERFORM minga_roster_internal.draw_ids(connection, of_state);
+    -- Unless creates are there already, and draw their IDs themselves.
+    IF EXISTS (SELECT FROM plan_writes) THEN
+        actions := '{update,restore,archive}';
+    ELSE
+        PERFORM minga_roster_internal.draw_ids(connection, of_state);
+    END IF;
     INSERT INTO plan_writes (change, action, category, person_id, sourced_id, before, after)
     SELECT c.change, c.action, c.category, coalesce(d.person_id, c.person_id), c.sourced_ids[1], c.before, c.after
     FROM plan_changes c LEFT JOIN plan_drawn_ids d ON d.change = c.change
-    WHERE c.state = of_state AND c.action IN ('create', 'update', 'restore', 'archive')
+    WHERE c.state = of_state AND c.action = ANY (actions)
         AND c.change NOT IN (SELECT f.change FROM plan_refusals f WHERE f.code IS NOT NULL);
-    PERFORM minga_roster_internal.analyze_if_large('plan_writes');
+    PERFORM minga_roster_internal.analyze_if_large('plan_writes', 'change, action, person_id');
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.open_writes(connections, text) IS
@@ -405,7 +448,8 @@ BEGIN
         FROM ({settled}) s (run, change, site, category, person_id, sourced_ids, action, rule, reason, before, after,
             state, state_at, state_reason, state_cause, seen, done_by, conflict, same_name, stored)
         WHERE c.run = $1 AND c.change = s.change AND c.state = 'planned'
-        $template$, 'settled', minga_roster_internal.settled_changes_query())
+        $template$, 'settled', minga_roster_internal.settled_changes_query(
+            'plan_changes c LEFT JOIN plan_written w ON w.change = c.change'))
     USING planned_in, settle_changes.run, minga_roster_internal.clock();
     IF EXISTS (SELECT FROM plan_written w WHERE w.code = 'not stored' AND w.action = 'create') THEN
         PERFORM minga_roster_internal.keep_conflict_pairs(minga_roster_internal.known_run(planned_in));
@@ -448,6 +492,9 @@ BEGIN
     PERFORM minga_roster_internal.write_people(connection);
     PERFORM minga_roster_internal.open_link_writes();
     PERFORM minga_roster_internal.write_links(this);
+    IF EXISTS (SELECT FROM plan_writes w WHERE w.action = 'new') THEN
+        PERFORM minga_roster_internal.write_new_links(this);
+    END IF;
     PERFORM minga_roster_internal.remember_written(this.connection);
     PERFORM minga_roster_internal.prove_connection(this);
     PERFORM minga_roster_internal.keep_changes(this);

@@ -4,28 +4,36 @@
 CREATE FUNCTION minga_roster_internal.count_changes(run bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    INSERT INTO minga_roster.run_counts (run, category, action, count)
-    SELECT c.run, coalesce(c.category, 'none'), CASE c.state WHEN 'held' THEN 'held' ELSE 'archive' END, count(*)
-    FROM minga_roster.changes c
-    WHERE c.run = count_changes.run AND ((c.action = 'archive' AND c.state IN ('planned', 'applied'))
-        OR (minga_roster_internal.awaits_approval(c.action, c.state_cause) AND c.state = 'held'))
-    GROUP BY c.run, coalesce(c.category, 'none'), CASE c.state WHEN 'held' THEN 'held' ELSE 'archive' END;
+    WITH counted AS MATERIALIZED (
+        SELECT c.category, c.action, c.state,
+            minga_roster_internal.awaits_approval(c.action, c.state_cause) AND c.state = 'held' AS held,
+            count(*) AS changes
+        FROM minga_roster.changes c
+        WHERE c.run = count_changes.run
+        GROUP BY 1, 2, 3, 4
+    ), by_category AS (
+        INSERT INTO minga_roster.run_counts (run, category, action, count)
+        SELECT count_changes.run, coalesce(c.category, 'none'), CASE c.state WHEN 'held' THEN 'held' ELSE 'archive' END,
+            sum(c.changes)
+        FROM counted c
+        WHERE c.held OR (c.action = 'archive' AND c.state IN ('planned', 'applied'))
+        GROUP BY 2, 3
+    )
     UPDATE minga_roster.runs r
     SET created = n.created, linked = n.linked, updated = n.updated, restored = n.restored, archived = n.archived,
         held = n.held,
         conflicts = n.conflicts, rejects = n.rejects, unchanged = o.unchanged, skipped = o.skipped
     FROM (
-        SELECT count(*) FILTER (WHERE c.action = 'create' AND c.state <> 'held') AS created,
-            count(*) FILTER (WHERE c.action = 'link' AND c.state <> 'held') AS linked,
-            count(*) FILTER (WHERE c.action = 'update' AND c.state <> 'held') AS updated,
-            count(*) FILTER (WHERE c.action = 'restore') AS restored,
-            count(*) FILTER (WHERE c.action = 'archive' AND c.state <> 'held') AS archived,
-            count(*) FILTER (WHERE c.state = 'held'
-                AND minga_roster_internal.awaits_approval(c.action, c.state_cause)) AS held,
-            count(*) FILTER (WHERE c.action = 'conflict') AS conflicts,
-            count(*) FILTER (WHERE c.action = 'reject') AS rejects
-        FROM minga_roster.changes c WHERE c.run = count_changes.run
-            AND c.state IN ('planned', 'applied', 'held', 'noted')
+        SELECT coalesce(sum(c.changes) FILTER (WHERE c.action = 'create' AND c.state <> 'held'), 0) AS created,
+            coalesce(sum(c.changes) FILTER (WHERE c.action = 'link' AND c.state <> 'held'), 0) AS linked,
+            coalesce(sum(c.changes) FILTER (WHERE c.action = 'update' AND c.state <> 'held'), 0) AS updated,
+            coalesce(sum(c.changes) FILTER (WHERE c.action = 'restore'), 0) AS restored,
+            coalesce(sum(c.changes) FILTER (WHERE c.action = 'archive' AND c.state <> 'held'), 0) AS archived,
+            coalesce(sum(c.changes) FILTER (WHERE c.held), 0) AS held,
+            coalesce(sum(c.changes) FILTER (WHERE c.action = 'conflict'), 0) AS conflicts,
+            coalesce(sum(c.changes) FILTER (WHERE c.action = 'reject'), 0) AS rejects
+        FROM counted c
+        WHERE c.state IN ('planned', 'applied', 'held', 'noted')
     ) n, (
         SELECT coalesce(sum(c.count) FILTER (WHERE c.action = 'unchanged'), 0) AS unchanged,
             coalesce(sum(c.count) FILTER (WHERE c.action = 'skip'), 0) AS skipped

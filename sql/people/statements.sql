@@ -706,6 +706,79 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.insert_statement(regclass, text[]) IS
 'Creates people with these columns, and returns which person each write became, unless that is known before.';
 
+CREATE FUNCTION minga_roster_internal.keeps_values(relation regclass) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT minga_roster_internal.keeps_ids(r.relation) AND NOT minga_roster_internal.is_distributed(r.relation)
+        AND bool_and(CASE
+            WHEN t.oid IN ('text'::regtype, 'varchar'::regtype) THEN true
+            WHEN c = 'role' THEN t.typtype = 'e'
+            -- A roster's dates are in the form of ISO.
+            WHEN c = 'birth_date' THEN t.oid = 'date'::regtype AND current_setting('DateStyle') LIKE 'ISO%'
+            ELSE false END)
+    FROM minga_roster.people_relations r
+    CROSS JOIN unnest(minga_roster_internal.written_columns() || 'role'::text) c
+    JOIN pg_attribute a ON a.attrelid = r.relation AND a.attname = r.columns ->> c
+    JOIN pg_type t ON t.oid = minga_roster_internal.base_type(a.atttypid)
+    WHERE r.relation = keeps_values.relation
+    GROUP BY r.relation
+$$;
+COMMENT ON FUNCTION minga_roster_internal.keeps_values(regclass) IS
+'Whether new people are as they are written, so that RETURNING shows what a query would: keeps_ids, in columns of '
+    'types that have one form of a value.';
+
+CREATE FUNCTION minga_roster_internal.new_people_statement(relation regclass, written text[]) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    terms record := minga_roster_internal.people_terms(relation);
+    archive record := minga_roster_internal.archive_terms(relation);
+    attributes text;
+    new_values text;
+BEGIN
+    SELECT string_agg(quote_ident(terms.map ->> v.name), ', ' ORDER BY v.nth, v.name),
+        string_agg(v.value, E',\n' ORDER BY v.nth, v.name)
+    INTO attributes, new_values
+    FROM (
+        -- Rows are written one by one, so a setting tells which one RETURNING and an error are about.
+        SELECT 1, 'site', 'CASE WHEN pg_catalog.set_config(''roster_write.change'', w.change::pg_catalog.text, true) '
+            'IS NOT NULL THEN $1 END'
+        UNION ALL
+        SELECT 2, 'role', format('(%s)::%s', minga_roster_internal.role_word_terms(relation, 'w.role'),
+            minga_roster_internal.column_type(relation, terms.map ->> 'role'))
+        UNION ALL
+        SELECT 3, c, CASE WHEN d IS NULL THEN format('w.%I::%s', c, t)
+            ELSE minga_roster_internal.fill_template(
+                'CASE WHEN w.{name:I} IS NOT NULL THEN w.{name:I}::{type} ELSE ({default})::{type} END',
+                'name', c,
+                'default', d,
+                'type', t) END
+        FROM unnest(written) c
+        CROSS JOIN LATERAL minga_roster_internal.column_default(relation, terms.map ->> c) d
+        CROSS JOIN LATERAL minga_roster_internal.column_type(relation, terms.map ->> c) t
+        UNION ALL
+        SELECT 4, 'updated_at', '$2::pg_catalog.timestamptz' WHERE terms.map ? 'updated_at'
+        UNION ALL
+        SELECT 5, 'archived_at', archive.as_created WHERE archive.as_created IS NOT NULL
+    ) v (nth, name, value);
+    RETURN minga_roster_internal.fill_template($template$INSERT INTO {people} AS p ({attributes})
+        SELECT {values}
+        FROM pg_temp.plan_writes w
+        WHERE {of_writes}
+        RETURNING pg_catalog.current_setting('roster_write.change')::pg_catalog.int4,
+            {person_id},
+            {hash}
+        $template$,
+        'people', terms.people,
+        'attributes', attributes,
+        'values', new_values,
+        'of_writes', minga_roster_internal.write_terms('new'),
+        'person_id', terms.person_id,
+        'hash', terms.hash);
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.new_people_statement(regclass, text[]) IS
+'Creates the people of rows that are only new, with these columns, in a relation that keeps values; draws their IDs, '
+    'and returns plan_new_people.';
+
 CREATE FUNCTION minga_roster_internal.has_person_index(relation regclass) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     -- The nodes of Citus cannot look up rows of a temporary table one by one.
@@ -784,6 +857,25 @@ COMMENT ON TYPE minga_roster_internal.write_statement IS
     'nothing, since new people have the ids that they are written with. reads_few: for a few of many people, where an '
     'index finds them.';
 
+CREATE FUNCTION minga_roster_internal.new_columns(relation regclass) RETURNS text[]
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT array_agg(c.name ORDER BY c.nth)
+    FROM (
+        SELECT minga_roster_internal.tally(w.action, w.given_name, w.family_name, w.middle_name, w.preferred_name,
+            w.email, w.username, w.identifier, w.grade, w.phone, w.parent_name, w.parent_email, w.parent_phone,
+            w.parent_rule, w.birth_date) AS rows
+        FROM plan_writes w
+        WHERE w.action = 'new'
+    ) n
+    JOIN minga_roster.people_relations r ON r.relation = new_columns.relation
+    CROSS JOIN LATERAL unnest(ARRAY['given_name', 'family_name', 'middle_name', 'preferred_name', 'email', 'username',
+        'identifier', 'grade', 'phone', 'parent_name', 'parent_email', 'parent_phone', 'parent_rule', 'birth_date'])
+        WITH ORDINALITY c (name, nth)
+    WHERE r.columns ? c.name AND (n.rows -> 0 ->> (c.nth + 1)::integer)::bigint > 0
+$$;
+COMMENT ON FUNCTION minga_roster_internal.new_columns(regclass) IS
+'The columns that the rows that are only new have values for; NULL if there is no such row.';
+
 CREATE FUNCTION minga_roster_internal.write_statements(relation regclass)
 RETURNS SETOF minga_roster_internal.write_statement
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -793,6 +885,7 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
             SELECT w.action, minga_roster_internal.names_of(w.after) AS named_after,
                 minga_roster_internal.names_of(w.before) AS named_before
             FROM plan_writes w
+            WHERE w.action <> 'new'
             GROUP BY w.action
         ) w
         CROSS JOIN LATERAL (
@@ -801,17 +894,24 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
             FROM unnest(minga_roster_internal.written_columns() || 'role'::text) c
         ) n (written, compared)
     )
-    SELECT a.action,
-        CASE a.action WHEN 'create' THEN minga_roster_internal.insert_statement(relation, a.written)
-            ELSE minga_roster_internal.update_statement(relation, a.action, a.written, f.fits) END,
-        minga_roster_internal.written_query(relation, a.action, a.written, f.fits, false),
-        a.action = 'create' AND minga_roster_internal.keeps_ids(relation),
-        CASE WHEN minga_roster_internal.has_person_index(relation)
-            THEN minga_roster_internal.written_query(relation, a.action, a.written, f.fits, true) END
-    FROM actions a
-    CROSS JOIN LATERAL (SELECT CASE a.action WHEN 'create' THEN 'true'
-        ELSE minga_roster_internal.fits_terms(relation, a.action, a.compared) END AS fits) f
-    ORDER BY array_position(ARRAY['archive', 'update', 'restore', 'create'], a.action)
+    SELECT s.action, s.writes, s.reads, s.keeps_ids, s.reads_few
+    FROM (
+        SELECT a.action,
+            CASE a.action WHEN 'create' THEN minga_roster_internal.insert_statement(relation, a.written)
+                ELSE minga_roster_internal.update_statement(relation, a.action, a.written, f.fits) END,
+            minga_roster_internal.written_query(relation, a.action, a.written, f.fits, false),
+            a.action = 'create' AND minga_roster_internal.keeps_ids(relation),
+            CASE WHEN minga_roster_internal.has_person_index(relation)
+                THEN minga_roster_internal.written_query(relation, a.action, a.written, f.fits, true) END
+        FROM actions a
+        CROSS JOIN LATERAL (SELECT CASE a.action WHEN 'create' THEN 'true'
+            ELSE minga_roster_internal.fits_terms(relation, a.action, a.compared) END AS fits) f
+        UNION ALL
+        SELECT 'new', minga_roster_internal.new_people_statement(relation, n.columns), NULL, true, NULL
+        FROM minga_roster_internal.new_columns(relation) n (columns)
+        WHERE n.columns IS NOT NULL
+    ) s (action, writes, reads, keeps_ids, reads_few)
+    ORDER BY array_position(ARRAY['archive', 'update', 'restore', 'create', 'new'], s.action)
 $$;
 COMMENT ON FUNCTION minga_roster_internal.write_statements(regclass) IS
 'The statements for the actions of plan_writes, over the columns that these have.';

@@ -44,6 +44,17 @@ COMMENT ON FUNCTION minga_roster_internal.same_names(connections) IS
 'For each person to be created the active people of that name and family who have neither an identifier nor an email '
     'address, and whom no listed row is; a hundred at most.';
 
+CREATE FUNCTION minga_roster_internal.change_place(action text, category text, first_row text) RETURNS text
+LANGUAGE sql IMMUTABLE
+RETURN CASE action WHEN 'archive' THEN '1' WHEN 'conflict' THEN '2' WHEN 'create' THEN '3' WHEN 'link' THEN '4'
+        WHEN 'protect' THEN '5' WHEN 'reject' THEN '6' WHEN 'restore' THEN '7' ELSE '8' END
+    || CASE category WHEN 'admin' THEN '1' WHEN 'contact' THEN '2' WHEN 'staff' THEN '3' WHEN 'student' THEN '4'
+        WHEN 'teacher' THEN '5' ELSE '6' END
+    || coalesce(first_row, '');
+COMMENT ON FUNCTION minga_roster_internal.change_place(text, text, text) IS
+'What changes are numbered by: action, category and first row, as one key. Of thousands of new students it differs in '
+    'its first bytes.';
+
 CREATE FUNCTION minga_roster_internal.plan_changes(connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '40MB' AS $$
 DECLARE
@@ -105,12 +116,7 @@ BEGIN
             WHEN n.figures ? 'person' THEN minga_roster_internal.state_reason('holder', n.figures ->> 'person') END,
         n.cause, n.conflict, n.same_name
     FROM (
-        -- By action, category and first row, as one key: of thousands of new students it differs in its first bytes.
-        SELECT p.*, (CASE p.action WHEN 'archive' THEN '1' WHEN 'conflict' THEN '2' WHEN 'create' THEN '3'
-                WHEN 'link' THEN '4' WHEN 'protect' THEN '5' WHEN 'reject' THEN '6' WHEN 'restore' THEN '7' ELSE '8' END
-            || CASE p.category WHEN 'admin' THEN '1' WHEN 'contact' THEN '2' WHEN 'staff' THEN '3'
-                WHEN 'student' THEN '4' WHEN 'teacher' THEN '5' ELSE '6' END
-            || coalesce(p.sourced_ids[1], '')) COLLATE "C" AS place
+        SELECT p.*, minga_roster_internal.change_place(p.action, p.category, p.sourced_ids[1]) COLLATE "C" AS place
         FROM planned p
     ) n
     LEFT JOIN sentences h ON h.cause = n.cause AND h.figures = coalesce(n.figures, '{}');
@@ -120,9 +126,9 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.plan_changes(connections) IS
 'Fills plan_changes with the decisions, the unreadable rows and the leavers.';
 
-CREATE FUNCTION minga_roster_internal.settled_changes_query() RETURNS text
+CREATE FUNCTION minga_roster_internal.settled_changes_query(changes text) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $query$
-    SELECT $template$
+    SELECT minga_roster_internal.fill_template($template$
         SELECT $1, c.change, ($2).site, c.category,
             CASE WHEN c.state <> 'planned' OR c.action <> 'create' THEN c.person_id WHEN w.done THEN w.person_id END,
             c.sourced_ids,
@@ -153,15 +159,18 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $query$
             CASE WHEN c.state = 'planned' AND (coalesce(w.done, true) OR w.links) THEN ($2).run END,
             CASE WHEN w.code = 'not stored' AND c.action = 'create' THEN 'not_stored' ELSE c.conflict END,
             c.same_name, w.stored
-        FROM plan_changes c LEFT JOIN plan_written w ON w.change = c.change
-    $template$
+        FROM {changes}
+    $template$, 'changes', changes)
 $query$;
-COMMENT ON FUNCTION minga_roster_internal.settled_changes_query() IS
-'A query over the changes at hand, planned in the run $1, as the run $2 (a row of runs), which has carried out the '
-    'planned ones by the time $3, leaves them. As a part of a statement it keeps no row; a function would keep all.';
+COMMENT ON FUNCTION minga_roster_internal.settled_changes_query(text) IS
+'A query over changes c and what became of them w (columns of plan_changes and plan_written), planned in the run $1, '
+    'as the run $2 (a row of runs), which has carried out the planned ones by the time $3, leaves them. As a part of a '
+    'statement it keeps no row; a function would keep all.';
 
 CREATE FUNCTION minga_roster_internal.keep_changes(run runs) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
+DECLARE
+    changes text;
 BEGIN
     IF run.kind = 'preview' THEN
         INSERT INTO minga_roster.changes (run, change, site, category, person_id, sourced_ids, action, rule, reason,
@@ -170,9 +179,17 @@ BEGIN
             c.before, c.after, c.state, minga_roster_internal.clock(), c.state_reason, c.state_cause, s.seen,
             c.conflict, c.same_name
         FROM plan_changes c LEFT JOIN plan_sights s ON s.change = c.change;
-    ELSIF EXISTS (SELECT FROM plan_changes) THEN
-        EXECUTE 'INSERT INTO minga_roster.changes ' || minga_roster_internal.settled_changes_query()
-        USING run.run, run, minga_roster_internal.clock();
+    ELSE
+        FOREACH changes IN ARRAY array_remove(ARRAY[
+            CASE WHEN EXISTS (SELECT FROM plan_changes) THEN
+                'plan_changes c LEFT JOIN plan_written w ON w.change = c.change' END,
+            CASE WHEN EXISTS (SELECT FROM plan_writes w WHERE w.action = 'new') THEN
+                minga_roster_internal.new_changes((minga_roster_internal.known_connection(run.connection)).people) END],
+            NULL)
+        LOOP
+            EXECUTE 'INSERT INTO minga_roster.changes ' || minga_roster_internal.settled_changes_query(changes)
+            USING run.run, run, minga_roster_internal.clock();
+        END LOOP;
     END IF;
     INSERT INTO minga_roster.conflict_candidates (run, change, person_id, found_by)
     SELECT DISTINCT run.run, c.change, k.person_id, k.step

@@ -78,6 +78,12 @@ COMMENT ON FUNCTION minga_roster_internal.changed_values(text[], text[], text, t
     'pair, NULL for one that is left out; a NULL that is due counts only in cleared columns. A role that is due is in '
     'both in any case.';
 
+CREATE FUNCTION minga_roster_internal.new_values(role text, VARIADIC pairs "any") RETURNS jsonb
+LANGUAGE C IMMUTABLE AS 'MODULE_PATHNAME', 'roster_new_values';
+COMMENT ON FUNCTION minga_roster_internal.new_values(text, "any") IS
+'The values of a new person as an object, of pairs of a name and a text those with a text, and the role: what '
+    'changed_values has in after where there is no one.';
+
 CREATE FUNCTION minga_roster_internal.family_of(category text) RETURNS text
 LANGUAGE sql IMMUTABLE
 RETURN CASE category WHEN 'student' THEN 'student' WHEN 'contact' THEN 'contact' WHEN NULL THEN NULL ELSE 'staff' END;

@@ -52,7 +52,12 @@ BEGIN
     SELECT t.place, t.category, CASE WHEN t.is_main THEN 'unchanged' ELSE 'merged' END, false
     FROM plan_settled_rows t
     UNION ALL
-    SELECT k.place, k.category, k.outcome, false FROM plan_skipped_rows k;
+    SELECT k.place, k.category, k.outcome, false FROM plan_skipped_rows k
+    UNION ALL
+    SELECT w.place, w.category,
+        CASE w.code WHEN 'not stored' THEN 'conflict' WHEN 'refused' THEN 'reject' ELSE 'create' END, false
+    FROM plan_writes w
+    WHERE w.action = 'new' AND w.place IS NOT NULL AND (w.code IS NOT NULL OR NOT w.is_noted);
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.find_outcomes() IS
@@ -159,6 +164,10 @@ BEGIN
         GROUP BY o.category, w.outcome
         UNION ALL
         SELECT p.category, 'unchanged', p.rows FROM plan_plain_rows p
+        UNION ALL
+        SELECT w.category, 'create', count(*) FROM plan_writes w
+        WHERE w.action = 'new' AND w.code IS NULL AND w.is_noted
+        GROUP BY w.category
         UNION ALL
         SELECT 'contact', 'contact', contacts - (SELECT count(*) FROM plan_outcomes o WHERE o.category = 'contact')
         WHERE (connection.parent_contact OR connection.contacts)

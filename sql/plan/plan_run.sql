@@ -27,6 +27,7 @@ DECLARE
             AND c.connection <> this.connection);
     repeated text[];
     shared_keys bytea;
+    is_first boolean;
 BEGIN
     -- What is read
     PERFORM minga_roster_internal.read_people(connection);
@@ -37,8 +38,21 @@ BEGIN
         PERFORM minga_roster_internal.choose_parents(connection, run);
     END IF;
     repeated := minga_roster_internal.read_links(this, connection, others);
-    PERFORM minga_roster_internal.find_open_rows(this, connection, repeated);
-    shared_keys := minga_roster_internal.read_stage(connection);
+    is_first := minga_roster_internal.creates_at_once(this, connection);
+    IF is_first THEN
+        IF NOT looks THEN
+            looks := true;
+            PERFORM minga_roster_internal.read_proof(connection, run);
+        END IF;
+        shared_keys := minga_roster_internal.read_stage(connection, is_first);
+        is_first := minga_roster_internal.find_disputed_rows(connection, shared_keys);
+        PERFORM minga_roster_internal.find_open_rows(this, connection, repeated, is_first);
+        -- All rows that share a key are open.
+        shared_keys := NULL;
+    ELSE
+        PERFORM minga_roster_internal.find_open_rows(this, connection, repeated, is_first);
+        shared_keys := minga_roster_internal.read_stage(connection, is_first);
+    END IF;
     IF NOT looks AND (shared_keys IS NOT NULL
         OR NOT minga_roster_internal.open_rows_are_settled(this, connection, others, repeated))
     THEN
@@ -67,6 +81,9 @@ BEGIN
     PERFORM minga_roster_internal.veto_archives(this, connection);
     -- What is told
     PERFORM minga_roster_internal.plan_changes(connection);
+    IF is_first THEN
+        PERFORM minga_roster_internal.open_new_writes(connection);
+    END IF;
     PERFORM minga_roster_internal.note_findings(this, connection, looks);
     RETURN looks;
 END

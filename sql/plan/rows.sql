@@ -34,16 +34,31 @@ COMMENT ON FUNCTION minga_roster_internal.read_links(runs, connections, text[]) 
 'The people with more than one link, counting the links of this connection and the live links of the others. Fills '
     'plan_linked_rows in the same pass.';
 
-CREATE FUNCTION minga_roster_internal.read_stage(connection connections) RETURNS bytea
+CREATE FUNCTION minga_roster_internal.refuse_repeated(users bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF users > 0 THEN
+        RAISE EXCEPTION USING ERRCODE = 'internal_error',
+            MESSAGE = 'the stage lists users twice',
+            DETAIL = format('Users listed twice: %s.', users),
+            HINT = 'No account was changed. Start the run again. If the error stays, report it to the makers of '
+                'minga_roster.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.refuse_repeated(bigint) IS 'XX000 if users are listed twice.';
+
+CREATE FUNCTION minga_roster_internal.read_stage(connection connections, is_first boolean) RETURNS bytea
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB'
     SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
-    mostly_new boolean := (SELECT count(*) FROM plan_open_rows o WHERE o.person_id IS NULL)
+    mostly_new boolean := is_first OR (SELECT count(*) FROM plan_open_rows o WHERE o.person_id IS NULL)
         > (SELECT coalesce(sum(l.rows), 0) FROM plan_linked_rows l);
     new_keys bytea;
     usernames text[];
     identifiers text[];
     shared_keys bytea;
+    repeated text[];
     roles jsonb;
     listed jsonb;
 BEGIN
@@ -65,10 +80,16 @@ BEGIN
                 AND (mostly_new OR minga_roster_internal.in_key_set(new_keys, s.username, NULL))),
         minga_roster_internal.repeated(lower(s.identifier COLLATE "C"))
             FILTER (WHERE s.status IS DISTINCT FROM 'tobedeleted'
-                AND (mostly_new OR minga_roster_internal.in_key_set(new_keys, NULL, s.identifier)))
-    INTO roles, listed, usernames, identifiers
+                AND (mostly_new OR minga_roster_internal.in_key_set(new_keys, NULL, s.identifier))),
+        minga_roster_internal.repeated(s.sourced_id) FILTER (WHERE is_first)
+    INTO roles, listed, usernames, identifiers, repeated
     FROM minga_roster.staged_users s
     WHERE s.connection = read_stage.connection.connection;
+    IF repeated <> '{}' THEN
+        PERFORM minga_roster_internal.refuse_repeated(t.users)
+        FROM (SELECT count(*) - count(DISTINCT s.sourced_id) AS users
+            FROM minga_roster.staged_users s WHERE s.connection = read_stage.connection.connection) t;
+    END IF;
     INSERT INTO plan_listed_roles
     SELECT a.counts ->> 0, coalesce(l.counts[1], 0), coalesce(l.counts[2], 0), l.counts[3], l.counts[4], l.counts[5],
         l.counts[6], l.counts[7], l.counts[8], l.counts[9], l.counts[10], l.counts[11], l.counts[12],
@@ -83,6 +104,9 @@ BEGIN
     shared_keys := (
         SELECT minga_roster_internal.key_set(k.username, k.identifier)
         FROM unnest(usernames, identifiers) k (username, identifier));
+    IF is_first THEN
+        RETURN shared_keys;
+    END IF;
     RETURN (
         SELECT minga_roster_internal.key_set(o.username, o.identifier)
         FROM plan_open_rows o
@@ -90,7 +114,7 @@ BEGIN
             AND minga_roster_internal.in_key_set(shared_keys, o.username, o.identifier));
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.read_stage(connections) IS
+COMMENT ON FUNCTION minga_roster_internal.read_stage(connections, boolean) IS
 'Fills plan_listed_roles, by one pass over the stage, and returns the keys of new rows that other rows have too; NULL '
     'if there are none.';
 
@@ -191,7 +215,8 @@ COMMENT ON FUNCTION minga_roster_internal.plain_terms(connections) IS
     'the row is as it should be. plain: whether the row is readable and active, of a rostered category, linked to an '
     'active person whom a roster may write, and every value is as it should be.';
 
-CREATE FUNCTION minga_roster_internal.open_rows_query(connection connections, condition text) RETURNS text
+CREATE FUNCTION minga_roster_internal.open_rows_query(connection connections, condition text,
+    of_stage text DEFAULT 'true') RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     terms record := minga_roster_internal.plain_terms(connection);
@@ -237,7 +262,8 @@ BEGIN
                 s.grade, s.phone, {parent_columns}, s.birth_date, {plain} AS plain, s.damaged_field,
                 p.archived, p.protection, l.sourced_id IS NOT NULL AND {same_category} AS same_category,
                 l.sourced_id IS NOT NULL AND ({agrees}) AS agrees, {same_role} AS same_role
-            FROM (SELECT *, ctid AS place FROM minga_roster.staged_users WHERE connection = {connection:L}) s
+            FROM (SELECT *, ctid AS place FROM minga_roster.staged_users s
+                WHERE s.connection = {connection:L} AND {of_stage}) s
             FULL JOIN (SELECT * FROM minga_roster.links WHERE connection = {connection:L}) l
                 ON l.sourced_id = s.sourced_id
             LEFT JOIN plan_people p ON p.person_id = l.person_id
@@ -250,6 +276,7 @@ BEGIN
         WHERE {contacts_too} OR j.linked OR r.category IS DISTINCT FROM 'contact'
     $template$,
         'connection', connection.connection,
+        'of_stage', of_stage,
         'parent_columns', (
             SELECT string_agg(format(CASE WHEN connection.parent_contact THEN 't.%I' ELSE 'NULL::text AS %I' END,
                 w.c), ', ' ORDER BY w.c)
@@ -265,10 +292,10 @@ BEGIN
         'contacts_too', (NOT (connection.parent_contact OR connection.contacts))::text);
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.open_rows_query(connections, text) IS
+COMMENT ON FUNCTION minga_roster_internal.open_rows_query(connections, text, text) IS
 'The query that reads plan_open_rows: the full join of stage, links and people, of the rows for which the condition '
     'holds; {not_plain} in it: which are not plainly as they should be, or of people with several links ($1). Contacts '
-    'whose values are columns of a student are left out.';
+    'whose values are columns of a student are left out, and staged users for which of_stage does not hold.';
 
 CREATE FUNCTION minga_roster_internal.skip_forgotten(connection text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -285,7 +312,8 @@ COMMENT ON FUNCTION minga_roster_internal.skip_forgotten(text) IS
 'Fills plan_skipped_rows with open rows of people who are forgotten.';
 
 -- The people and links of a district fit into memory, which saves a night their way through files.
-CREATE FUNCTION minga_roster_internal.find_open_rows(run runs, connection connections, repeated text[]) RETURNS void
+CREATE FUNCTION minga_roster_internal.find_open_rows(run runs, connection connections, repeated text[],
+    is_first boolean) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB'
     SET hash_mem_multiplier = 2 AS $$
 DECLARE
@@ -296,22 +324,17 @@ BEGIN
         '{not_plain}'
         -- Students whom a delta does not list have not changed.
         || CASE WHEN run.is_full IS FALSE THEN ' AND (s.sourced_id IS NOT NULL OR l.category <> ''student'')'
-            ELSE '' END)
+            ELSE '' END,
+        CASE WHEN is_first THEN minga_roster_internal.new_row_terms() || ' IS NOT TRUE' ELSE 'true' END)
     USING repeated;
 
     SELECT CASE WHEN minga_roster_internal.repeated(o.sourced_id) <> '{}'
         THEN count(*) - (SELECT count(DISTINCT t.sourced_id) FROM plan_open_rows t) END
     INTO twice FROM plan_open_rows o;
-    IF twice > 0 THEN
-        RAISE EXCEPTION USING ERRCODE = 'internal_error',
-            MESSAGE = 'the stage lists users twice',
-            DETAIL = format('Users listed twice: %s.', twice),
-            HINT = 'No account was changed. Start the run again. If the error stays, report it to the makers of '
-                'minga_roster.';
-    END IF;
+    PERFORM minga_roster_internal.refuse_repeated(twice);
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.find_open_rows(runs, connections, text[]) IS
+COMMENT ON FUNCTION minga_roster_internal.find_open_rows(runs, connections, text[], boolean) IS
 'Fills plan_open_rows, with all rows of people who have several links (repeated). XX000 if the stage lists a user '
     'twice.';
 

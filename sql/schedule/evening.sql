@@ -153,7 +153,7 @@ COMMENT ON FUNCTION minga_roster_internal.evenings(text) IS
 'past_known: a run of it is on record.';
 
 CREATE FUNCTION minga_roster_internal.fetch_limits(run bigint, OUT requests integer, OUT seconds_left bigint,
-    OUT evening text)
+    OUT evening text, OUT likely_outcome text)
 RETURNS record
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -174,11 +174,16 @@ BEGIN
         evening := format('%s to %s (%s)', minga_roster_internal.local_minute(of_run.opens, zone),
             minga_roster_internal.local_minute(of_run.closes, zone), zone);
     END IF;
+    IF this.kind IN ('preview', 'sync') THEN
+        likely_outcome := CASE WHEN EXISTS (SELECT FROM minga_roster.links l WHERE l.connection = known.connection)
+            THEN 'unchanged' ELSE 'create' END;
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.fetch_limits(bigint) IS
 'The limits for the fetch of a run at this hour. requests: how many at a time (max_requests from sync_at to '
-'window_end; otherwise one, because people work in the SIS). For an evening run also the seconds left and the evening.';
+'window_end; otherwise one, because people work in the SIS). For an evening run also the seconds left and the evening. '
+'If a plan follows, likely_outcome is what it will make of most users, with which they are staged.';
 
 CREATE FUNCTION minga_roster_internal.pause_restored_connections() RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp

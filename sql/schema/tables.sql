@@ -853,8 +853,8 @@ COMMENT ON COLUMN staged_users.given_name IS
 'the run itself could compare. The columns that are no keys are NULL.';
 COMMENT ON COLUMN staged_users.outcome IS
 'What the latest plan made of the user: create, link, update, restore, unchanged, skip, conflict, reject, protect, '
-'merged, contact, ignore or forgotten. Rows of a run that plans start as unchanged, so that an unchanged night writes '
-'none of them; after a plain fetch it stays NULL.';
+'merged, contact, ignore or forgotten. Rows of a run that plans start as unchanged, or of a first load as create, so '
+'that the plan rewrites few of them; after a plain fetch it stays NULL.';
 
 CREATE UNLOGGED TABLE stages (
     connection text NOT NULL PRIMARY KEY,

@@ -389,8 +389,9 @@ run_as_owner(Oid relation, const char *statement, ArrayType *arguments, DestRece
 			PG_RE_THROW();
 		FlushErrorState();
 		raise_if_stopped();
-		/* what writes and gives back rows begins with WITH */
-		rethrow(relation, dest != NULL && strncmp(statement, "WITH", 4) != 0, has_begun, edata);
+		/* what writes and gives back rows begins with WITH or INSERT */
+		rethrow(relation, dest != NULL && strncmp(statement, "WITH", 4) != 0 && strncmp(statement, "INSERT", 6) != 0,
+				has_begun, edata);
 	}
 	PG_END_TRY();
 	AtEOXact_GUC(false, guc_level);

@@ -126,6 +126,7 @@ ROSTER_FUNCTION(roster_names_add);
 ROSTER_FUNCTION(roster_names);
 ROSTER_FUNCTION(roster_agrees);
 ROSTER_FUNCTION(roster_changed_values);
+ROSTER_FUNCTION(roster_new_values);
 
 /* Where the state of an aggregate lives; an error outside of one. */
 static MemoryContext
@@ -607,4 +608,31 @@ roster_changed_values(PG_FUNCTION_ARGS)
 	values[0] = JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&before, WJB_END_OBJECT, NULL)));
 	values[1] = JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&after, WJB_END_OBJECT, NULL)));
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(descriptor, values, nulls)));
+}
+
+/*
+ * new_values(role, VARIADIC pairs): of pairs of a name and a text those whose text is not NULL, and the role, as an
+ * object.
+ */
+Datum
+roster_new_values(PG_FUNCTION_ARGS)
+{
+	JsonbParseState *values = NULL;
+
+	if (fcinfo->flinfo->fn_extra == NULL)
+	{
+		require_pairs(fcinfo, 1);
+		fcinfo->flinfo->fn_extra = fcinfo->flinfo;
+	}
+	pushJsonbValue(&values, WJB_BEGIN_OBJECT, NULL);
+	for (int i = 1; i < PG_NARGS(); i += 2)
+		if (!PG_ARGISNULL(i) && !PG_ARGISNULL(i + 1))
+		{
+			text	   *name = PG_GETARG_TEXT_PP(i);
+
+			push_pair(&values, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), PG_GETARG_TEXT_PP(i + 1));
+		}
+	if (!PG_ARGISNULL(0))
+		push_pair(&values, "role", strlen("role"), PG_GETARG_TEXT_PP(0));
+	PG_RETURN_JSONB_P(JsonbValueToJsonb(pushJsonbValue(&values, WJB_END_OBJECT, NULL)));
 }

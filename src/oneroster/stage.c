@@ -112,7 +112,7 @@ StaticAssertDecl((int) USER_CONNECTION == (int) ORG_CONNECTION && (int) ORG_COLU
 struct Stage
 {
 	RosterConnection *connection;
-	bool		goes_on_to_plan;
+	const char *outcome_text;	/* of a row to begin with, or NULL */
 	bool		keeps_orgs;
 	bool		emptied;		/* of what the fetch before left, by a page that was taken */
 	bool		to_be_cut;		/* in this transaction */
@@ -135,17 +135,18 @@ struct Stage
 };
 
 /*
- * The stage of a connection, in the current memory context.  goes_on_to_plan:
- * rows start with the outcome "unchanged".  keeps_orgs: with the schools of each
- * user, which only a diagnosis looks at.
+ * The stage of a connection, in the current memory context.  outcome: what a
+ * plan will make of most users, so that it rewrites few rows; NULL where there
+ * will be no plan.  keeps_orgs: with the schools of each user, which only a
+ * diagnosis looks at.
  */
 Stage *
-stage_open(RosterConnection *connection, bool goes_on_to_plan, bool keeps_orgs)
+stage_open(RosterConnection *connection, const char *outcome, bool keeps_orgs)
 {
 	Stage	   *stage = palloc0(sizeof(Stage));
 
 	stage->connection = connection;
-	stage->goes_on_to_plan = goes_on_to_plan;
+	stage->outcome_text = outcome;
 	stage->keeps_orgs = keeps_orgs;
 	stage->batch = batch_make();
 	stage->page = AllocSetContextCreate(CurrentMemoryContext, "minga_roster staged page", ALLOCSET_DEFAULT_SIZES);
@@ -270,7 +271,8 @@ stage_begin_page(Stage *stage, PageKind kind, const char *collection)
 						 "minga_roster UPDATE.")));
 	batch_begin(stage->batch, stage->relation, TABLE_INSERT_SKIP_FSM);
 	stage->collection = CStringGetTextDatum(collection);
-	stage->outcome = CStringGetTextDatum("unchanged");
+	if (stage->outcome_text != NULL)
+		stage->outcome = CStringGetTextDatum(stage->outcome_text);
 	stage->elsewhere = CStringGetTextDatum("elsewhere");
 	stage->ended = CStringGetTextDatum("ended");
 	MemoryContextSwitchTo(caller);
@@ -372,7 +374,7 @@ stage_user(Stage *stage, PageRow *row, bool elsewhere)
 			set_column(stage, USER_RELATIONSHIPS, DirectFunctionCall1(jsonb_in, CStringGetDatum(row->relationships)));
 		if (row->roles.count > 1)
 			set_list_column(stage, USER_ROLES, &row->roles);
-		if (stage->goes_on_to_plan)
+		if (stage->outcome_text != NULL)
 			set_column(stage, USER_OUTCOME, stage->outcome);
 	}
 	end_row(stage, caller);

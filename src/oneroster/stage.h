@@ -20,7 +20,7 @@ typedef struct StageContent
 	bool		several_roles;
 } StageContent;
 
-extern Stage *stage_open(RosterConnection *connection, bool goes_on_to_plan, bool keeps_orgs);
+extern Stage *stage_open(RosterConnection *connection, const char *outcome, bool keeps_orgs);
 extern void stage_prepare(Stage *stage);
 extern void stage_begin_page(Stage *stage, PageKind kind, const char *collection);
 extern void stage_user(Stage *stage, PageRow *row, bool elsewhere);

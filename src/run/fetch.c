@@ -39,6 +39,7 @@ struct Fetch
 	RosterRun  *run;
 	RosterClient *client;
 	int			requests;		/* at a time */
+	char	   *likely_outcome; /* of a row, or NULL where no plan follows */
 	MemoryContext context;
 };
 
@@ -85,25 +86,28 @@ settle(RosterConnection *connection, RosterRun *run, Stage *stage)
 
 /*
  * What the hour allows: how many requests at a time, and until when.  An evening's
- * run ends with its evening.
+ * run ends with its evening.  And what a plan will make of most rows.
  */
-static int
-limit_fetch(RosterClient *client, RosterRun *run)
+static void
+limit_fetch(Fetch *fetch)
 {
+	RosterClient *client = fetch->client;
 	MemoryContext owner = CurrentMemoryContext;
 	Oid			types[] = {INT8OID};
-	Datum		values[] = {Int64GetDatum(run->run)};
+	Datum		values[] = {Int64GetDatum(fetch->run->run)};
 	int64		seconds_left = 0;
 	TimestampTz evening_ends;
-	int			requests;
 	char	   *evening;
 	bool		isnull;
 
 	begin_worker_transaction();
-	execute_statement("SELECT requests, seconds_left, evening FROM "
+	execute_statement("SELECT requests, seconds_left, evening, likely_outcome FROM "
 					  "minga_roster_internal.fetch_limits($1)", 1, types, values, NULL);
-	requests = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	fetch->requests = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	evening = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3);
+	fetch->likely_outcome = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 4);
+	if (fetch->likely_outcome != NULL)
+		fetch->likely_outcome = MemoryContextStrdup(owner, fetch->likely_outcome);
 	if (evening != NULL)
 	{
 		evening = MemoryContextStrdup(owner, evening);
@@ -112,7 +116,7 @@ limit_fetch(RosterClient *client, RosterRun *run)
 	commit_worker_transaction();
 
 	if (evening == NULL)
-		return requests;
+		return;
 	evening_ends = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), seconds_left * 1000);
 	if (evening_ends < client->requester.until)
 	{
@@ -126,7 +130,6 @@ limit_fetch(RosterClient *client, RosterRun *run)
 												   "roster_configure(sync_at => ..., window_end => ...), or ask the "
 												   "SIS vendor why its lists take so long.");
 	}
-	return requests;
 }
 
 /* The stage and what is on record of the run are as they were before it read anything. */
@@ -149,11 +152,12 @@ begin_anew(RosterClient *client, RosterRun *run)
 
 /* Reads school and collections; false where what the key may see changed during it. */
 static bool
-read_roster(RosterClient *client, RosterRun *run, int requests, bool *begun)
+read_roster(Fetch *fetch, bool *begun)
 {
+	RosterClient *client = fetch->client;
+	RosterRun  *run = fetch->run;
 	RosterConnection *connection = client->connection;
-	Stage	   *stage = stage_open(connection, run->kind == RUN_PREVIEW || run->kind == RUN_SYNC,
-								   run->kind == RUN_DIAGNOSE);
+	Stage	   *stage = stage_open(connection, fetch->likely_outcome, run->kind == RUN_DIAGNOSE);
 	SchoolList	schools;
 	RosterFault *fault;
 	bool		filter_ignored;
@@ -178,7 +182,7 @@ read_roster(RosterClient *client, RosterRun *run, int requests, bool *begun)
 			collections = load_collections(connection, run);
 			needs = load_needs(run);
 			commit_worker_transaction();
-			fault = read_collections(client, run, stage, needs, collections, requests, &filter_ignored);
+			fault = read_collections(client, run, stage, needs, collections, fetch->requests, &filter_ignored);
 		}
 	} while (filter_ignored);
 	if (schools.is_open)
@@ -207,7 +211,7 @@ fetch_begin(RosterConnection *connection, RosterRun *run)
 	fetch->client = client_open(connection, run);
 	set_phase(run, "fetch");
 	load_facts(&fetch->client->facts);
-	fetch->requests = limit_fetch(fetch->client, run);
+	limit_fetch(fetch);
 	authorize_early(&fetch->client->authorization);
 	MemoryContextSwitchTo(caller);
 	return fetch;
@@ -232,7 +236,7 @@ fetch_roster(Fetch *fetch)
 		bool		complete;
 
 		MemoryContextSwitchTo(reading);
-		complete = read_roster(fetch->client, run, fetch->requests, &begun);
+		complete = read_roster(fetch, &begun);
 		MemoryContextSwitchTo(fetch->context);
 		MemoryContextDelete(reading);
 		if (complete)

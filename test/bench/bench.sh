@@ -116,7 +116,7 @@ stage_users() {
 			family_name, middle_name, username, identifier, email, phone, grade, agent_ids, outcome)
 		SELECT '$1', a01, CASE a05 WHEN 'student' THEN 'students' WHEN 'teacher' THEN 'teachers'
 				ELSE 'administrators' END,
-			a02, a05, a04 = 'true', false, a06, a07, a08, a09, a10, a11, coalesce(a12, a13), a14[1], a16, 'unchanged'
+			a02, a05, a04 = 'true', false, a06, a07, a08, a09, a10, a11, coalesce(a12, a13), a14[1], a16, 'create'
 		FROM copied" >/dev/null
 }
 # A run of the connection, :run to psql, which has read all collections.

@@ -1,7 +1,7 @@
 # Lines of the merge: plan, guard and apply of one large school whose stage is filled without a network, beside the
 # plain statements that do no more than they must. CPU times of the one backend that works; each measured statement is
 # rolled back. A worker makes its temporary tables and plans once for all the runs that it merges; so each session here
-# merges a small school before, and what that saves has a line of its own.
+# merges a first load of a small school and a night with changes before, and what that saves has a line of its own.
 
 export_users full "$users"
 export_users fifth $((users / 5))
@@ -11,8 +11,12 @@ stage_users full
 stage_users fifth
 stage_users small
 
+runs_before="TRUNCATE people_small; DELETE FROM links WHERE connection = 'small'; $(sync_of small)
+	UPDATE toggles SET auto_update = true WHERE connection = 'small';
+	UPDATE staged_users SET phone = to_char(clock_timestamp(), 'US') WHERE connection = 'small'
+		AND mod(hashtext(sourced_id), 10) = 0; $(sync_of small)"
 merge() { # NAME KIND [PREPARATION]
-	measure "$merge_run" "${3:-} $(run_of "$1" "$2")" "$(sync_of small)"
+	measure "$merge_run" "${3:-} $(run_of "$1" "$2")" "$runs_before"
 }
 merge_in_new_session() { # NAME KIND
 	measure "$merge_run" "$(run_of "$1" "$2")"
@@ -20,7 +24,7 @@ merge_in_new_session() { # NAME KIND
 # Peak of the private memory of the backend in KB, sampled while it merges a first sync.
 memory_of_first() {
 	local pid= peak=0 now
-	value "SET application_name = 'bench merge'; $(sync_of small) BEGIN; $(run_of full sync) $merge_run; ROLLBACK" \
+	value "SET application_name = 'bench merge'; $runs_before BEGIN; $(run_of full sync) $merge_run; ROLLBACK" \
 		>/dev/null &
 	while [ -z "$pid" ]; do pid=$(value "SELECT pid FROM pg_stat_activity WHERE application_name = 'bench merge'"); done
 	while now=$(awk '/^RssAnon/ { print $2 }' "/proc/$pid/status" 2>/dev/null) && [ -n "$now" ]; do
@@ -51,9 +55,9 @@ read -r offenders_ms _ <<< "$(repeat merge full sync "ALTER TABLE people_full AD
 first_sync full
 # The same people, links and changes by plain INSERTs; then they are there as if they had come by them.
 value "CREATE TABLE first_people AS SELECT * FROM people_full;
-	CREATE TABLE first_links AS SELECT * FROM links;
-	CREATE TABLE first_changes AS SELECT * FROM changes;
-	TRUNCATE people_full; DELETE FROM links; DELETE FROM changes" >/dev/null
+	CREATE TABLE first_links AS SELECT * FROM links WHERE site = 'full';
+	CREATE TABLE first_changes AS SELECT * FROM changes WHERE site = 'full';
+	TRUNCATE people_full; DELETE FROM links WHERE site = 'full'; DELETE FROM changes WHERE site = 'full'" >/dev/null
 plain_inserts="INSERT INTO people_full SELECT * FROM first_people; INSERT INTO links SELECT * FROM first_links;
 	INSERT INTO changes SELECT * FROM first_changes"
 read -r plain_ms plain_kb <<< "$(repeat measure "$plain_inserts")"
