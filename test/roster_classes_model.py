@@ -80,6 +80,7 @@ class ObjectModel:
     def __init__(self):
         self.rows = {kind: {} for kind in KINDS}
         self.held = {}                                          # run -> {(kind, key)}
+        self.had_rows = set()                                   # lists that some night had rows in
         self.settings = {}
 
     def kinds(self):
@@ -94,10 +95,13 @@ class ObjectModel:
         return {i for i, r in self.listed('user').items() if r['damaged']}
 
     def is_proved(self, families):
-        """A full read, each list of each family whole, and someone on one of them."""
-        def rows(collection):
-            return any(r['collection'] == collection for kind in STAGES for r in self.stage[kind])
-        return self.full and all(not set(LISTS[f]) & self.unread and any(rows(c) for c in LISTS[f]) for f in families)
+        """A full read, each list of each family whole, someone on one of them, and none empty that was not before."""
+        have = self.lists_with_rows()
+        return self.full and all(not set(LISTS[f]) & self.unread and set(LISTS[f]) & have
+            and not set(LISTS[f]) & self.had_rows - have for f in families)
+
+    def lists_with_rows(self):
+        return {r['collection'] for kind in STAGES for r in self.stage[kind]}
 
     def values(self, kind, row):
         return {c: row[c] for c in KINDS[kind][2]}
@@ -255,6 +259,7 @@ class ObjectModel:
                     for k, p in plan.items()}
             self.plan[kind] = plan
             self.counts[kind] = self.count(kind, here, plan, cause)
+        self.had_rows |= self.lists_with_rows()
         return self.counts
 
     def guard(self, plan, active):

@@ -54,8 +54,9 @@ CREATE FUNCTION roster_people_as_of(connection text, at timestamptz, OUT sourced
 RETURNS SETOF record
 LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'roster_door';
 COMMENT ON FUNCTION roster_people_as_of(text, timestamptz) IS
-'What the SIS said about each user of a connection with classes at a time: one row for each sourcedId listed then. '
-'person_id is the person whom the sourcedId is linked to today. 42704 for an unknown connection, 22004 for no time.';
+'What the SIS said about each user of a connection with classes or contacts at a time: one row for each sourcedId '
+'listed then. person_id is the person whom the sourcedId is linked to today. 42704 for an unknown connection, 22004 '
+'for no time.';
 
 CREATE FUNCTION minga_roster_internal.do_enrollments_as_of(connection text, at timestamptz, OUT sourced_id text,
     OUT user_id text, OUT person_id text, OUT class_id text, OUT class text, OUT role text, OUT is_primary boolean,

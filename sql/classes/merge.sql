@@ -23,7 +23,7 @@ BEGIN
             ARRAY['user_id', 'class_id', 'role', 'is_primary', 'begin_date', 'end_date'], connection.classes),
         (5, 'user', ARRAY['student', 'staff'], 'user_rows', ARRAY['sourced_id'],
             ARRAY['role', 'status', 'enabled', 'given_name', 'family_name', 'middle_name', 'preferred_name', 'username',
-                'identifier', 'email', 'phone', 'grade'], connection.classes),
+                'identifier', 'email', 'phone', 'grade'], connection.classes OR connection.contacts),
         (6, 'contact', ARRAY['student', 'contact'], 'contact_rows', ARRAY['student_id', 'sourced_id'],
             ARRAY['position', 'role', 'given_name', 'family_name', 'email', 'phone', 'sms', 'relationship',
                 'is_guardian', 'is_chosen'], connection.contacts)
@@ -67,7 +67,10 @@ BEGIN
         WHEN 'contact' THEN
             -- Agents are unnested as in choose_parents.
             'SELECT DISTINCT ON (s.sourced_id, g.sourced_id) s.sourced_id AS student_id, g.sourced_id,
-                s.position, g.role, g.given_name, g.family_name, g.email, g.phone, g.sms,
+                s.position, CASE WHEN gr.family = ''contact'' THEN g.role ELSE (SELECT r.roster_role FROM plan_rules r
+                    WHERE r.family = ''contact'' AND r.roster_role = ANY (g.roles)
+                    ORDER BY r.rank, r.roster_role LIMIT 1) END AS role,
+                g.given_name, g.family_name, g.email, g.phone, g.sms,
                 n.type AS relationship, n.guardian AS is_guardian,
                 CASE WHEN p.sourced_id IS NOT NULL THEN p.contact_id IS NOT DISTINCT FROM g.sourced_id END AS is_chosen,
                 g.damaged
@@ -78,10 +81,13 @@ BEGIN
                 WHERE u.connection = $1 AND u.status IS DISTINCT FROM ''tobedeleted''
                     AND u.outcome IS DISTINCT FROM ''forgotten'') s
             JOIN minga_roster.staged_users g ON g.connection = $1 AND g.sourced_id = s.agent_id
-            JOIN plan_rules gr ON gr.roster_role = g.role AND gr.family = ''contact''
+            JOIN plan_rules gr ON gr.roster_role = g.role
             LEFT JOIN plan_relationships n ON n.one = s.sourced_id AND n.other = g.sourced_id
             LEFT JOIN plan_parents p ON p.sourced_id = s.sourced_id
-            WHERE g.status IS DISTINCT FROM ''tobedeleted'' AND g.outcome IS DISTINCT FROM ''forgotten''
+            -- In OneRoster 1.2 a teacher who is a parent is one user with two roles.
+            WHERE (gr.family = ''contact'' OR (gr.rostered AND g.roles && (
+                    SELECT array_agg(r.roster_role) FROM plan_rules r WHERE r.family = ''contact'')))
+                AND g.status IS DISTINCT FROM ''tobedeleted'' AND g.outcome IS DISTINCT FROM ''forgotten''
             ORDER BY s.sourced_id, g.sourced_id, s.position'
     END;
 END
@@ -195,7 +201,13 @@ BEGIN
     RETURN run.is_full IS TRUE AND (
         SELECT count(*) = cardinality(families) AND bool_and(f.is_proved) IS TRUE
         FROM (
-            SELECT c.family, bool_or(c.rows > c.elsewhere) AND bool_and(c.complete AND c.without_id = 0) AS is_proved
+            SELECT c.family, bool_or(c.rows > c.elsewhere) AND bool_and(c.complete AND c.without_id = 0
+                -- One list may be empty beside others of its family, if no sync or preview on record had rows in it.
+                AND (c.rows > c.elsewhere OR NOT EXISTS (
+                    SELECT FROM minga_roster.collections b JOIN minga_roster.runs r ON r.run = b.run
+                    WHERE r.connection = object_is_proved.run.connection AND r.kind IN ('sync', 'preview')
+                        AND r.state = 'succeeded' AND b.collection = c.collection AND b.rows > b.elsewhere)))
+                AS is_proved
             FROM minga_roster.collections c
             WHERE c.run = object_is_proved.run.run AND c.family = ANY (families)
             GROUP BY c.family
@@ -203,7 +215,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.object_is_proved(runs, text[]) IS
-'Whether the run has read all lists of these families completely, in full, with rows.';
+'Whether the run has read all lists of these families completely, in full, each with rows, unless it never had any.';
 
 CREATE FUNCTION minga_roster_internal.guard_objects(run runs, connection connections, object text, relation text)
 RETURNS text
@@ -330,6 +342,9 @@ BEGIN
                 WHEN 'academic_session' THEN format('CASE WHEN c.end_date < %L AND %L::boolean THEN ''term_over'' '
                     'ELSE ''absent'' END', today, is_proved)
                 WHEN 'user' THEN 'CASE WHEN NOT r.rostered THEN ''not_chosen'' ELSE ''absent'' END'
+                -- Of students who are not rostered, nothing is kept.
+                WHEN 'contact' THEN CASE WHEN EXISTS (SELECT FROM plan_rules r WHERE r.rostered
+                    AND r.family = 'student') THEN '''absent''' ELSE '''not_chosen''' END
                 ELSE '''absent''' END,
             'differ', (SELECT string_agg(format(CASE WHEN k.name = ANY (kind.lasting)
                 THEN '(s.%1$I IS NOT NULL AND s.%1$I IS DISTINCT FROM c.%1$I)'
@@ -363,7 +378,7 @@ DECLARE
 BEGIN
     CASE object
         WHEN 'class' THEN
-            SELECT count(*), count(*) FILTER (WHERE s.damaged),
+            SELECT count(*), count(*) FILTER (WHERE s.damaged OR s.damaged_field IS NOT NULL),
                 count(*) FILTER (WHERE c.sourced_id IS NULL AND o.sourced_id IS NULL),
                 count(*) FILTER (WHERE s.term_ids IS NULL OR EXISTS (SELECT FROM unnest(s.term_ids) t (id)
                     WHERE t.id COLLATE "C" NOT IN (SELECT p.sourced_id FROM plan_sessions p WHERE p.is_known)))
@@ -377,7 +392,7 @@ BEGIN
             WHERE s.connection = count_objects.connection.connection AND s.status IS DISTINCT FROM 'tobedeleted';
             SELECT count(*) INTO others FROM plan_classes k WHERE k.is_listed AND NOT k.is_chosen;
         WHEN 'enrollment' THEN
-            SELECT count(*), count(*) FILTER (WHERE s.damaged),
+            SELECT count(*), count(*) FILTER (WHERE s.damaged OR s.damaged_field IS NOT NULL),
                 count(*) FILTER (WHERE u.sourced_id IS NULL AND (s.user_id IN (
                     SELECT r.sourced_id FROM minga_roster.user_rows r
                     WHERE NOT has_users AND r.connection = count_objects.connection.connection
@@ -397,7 +412,8 @@ BEGIN
                 WHERE s.connection = count_objects.connection.connection AND s.status IS DISTINCT FROM 'tobedeleted';
             END IF;
         ELSE
-            EXECUTE format('SELECT count(*), count(*) FILTER (WHERE s.damaged) FROM (%s) s',
+            EXECUTE format('SELECT count(*), count(*) FILTER (WHERE s.damaged%s) FROM (%s) s',
+                CASE WHEN object <> 'contact' THEN ' OR s.damaged_field IS NOT NULL' END,
                 minga_roster_internal.object_source(object)) INTO rows, broken USING connection.connection;
     END CASE;
     IF object = 'contact' THEN

@@ -131,7 +131,7 @@ CREATE VIEW roster_students_without_classes WITH (security_invoker) AS
 SELECT u.connection, u.site, l.person_id, u.sourced_id AS user_id,
     nullif(concat_ws(' ', u.given_name, u.family_name), '') AS student, u.grade
 FROM user_rows u
-JOIN minga_roster.connections n ON n.connection = u.connection AND n.retired_at IS NULL
+JOIN minga_roster.connections n ON n.connection = u.connection AND n.retired_at IS NULL AND n.classes
 LEFT JOIN links l ON l.connection = u.connection AND l.sourced_id = u.sourced_id
 WHERE u.ended_at IS NULL AND u.role = 'student'
     AND NOT EXISTS (SELECT FROM minga_roster_internal.class_members m

@@ -130,7 +130,7 @@ SELECT FROM roster_configure('north', contacts => true);
 SELECT stage('s1', 'student', 'Sam', 'Day', grade => '9', agents => '{g1,r1}'),
     stage('s2', 'student', 'Sue', 'Fox', grade => '9', agents => '{r1,g9}'),
     stage('g1', 'guardian', 'Gus', 'Day', email => 'gus@x.example', phone => '1'),
-    stage('r1', 'relative', 'Rae', 'Day', phone => '2');
+    stage('r1', 'relative', 'Rae', 'Day', phone => '2'), stage('r9', 'relative', 'Of', 'Others');
 SELECT FROM run_merge();
 SELECT counted();
 SELECT reported();
@@ -320,6 +320,27 @@ SELECT stage('s1', 'student', 'Sam', 'Day', agents => '{g1,r1}'), stage('r1', 'r
 SELECT FROM run_merge(is_full => false);
 SELECT student_id, sourced_id, family_name, is_chosen, ended_cause FROM contacts ORDER BY 2;
 SELECT end_delta();
+-- A list that had rows ends nothing when it is empty beside another. A teacher is a contact by another role. No one is
+-- a contact of students who are not rostered.
+SELECT stage('s1', 'student', 'Sam', 'Day', agents => '{g1,r1,t1,t2}');
+UPDATE staged_users SET roles = '{teacher,relative,guardian}' WHERE sourced_id = 't1';
+SELECT FROM run_merge();
+SELECT sourced_id, role, given_name FROM contacts ORDER BY 1;
+SELECT unstage('g1');
+SELECT FROM run_merge();
+SELECT complete, ended FROM run_objects WHERE run = last_run() AND object = 'contact';
+SELECT stage('g1', 'guardian', 'Gus', 'Day');
+SELECT toggle(roster => false, category => 'student');
+SELECT FROM run_merge();
+SELECT sourced_id, ended_cause FROM contacts ORDER BY 1;
+SELECT toggle(roster => true, category => 'student');
+-- Who has no classes is not asked where no classes are read.
+SELECT unenroll('e2', 'e10', 'e11');
+SELECT FROM run_merge();
+SELECT count(*) FROM roster_students_without_classes;
+SELECT FROM roster_configure('north', classes => false);
+SELECT count(*) FROM roster_students_without_classes;
+SELECT FROM roster_configure('north', classes => true);
 -- Someone who was erased does not come back by an enrollment.
 SELECT FROM run_merge();
 SELECT place, erased FROM roster_forget('north', sourced_id => 's1') WHERE erased > 0;
