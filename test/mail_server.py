@@ -6,7 +6,7 @@ clients that go away at any step.
 
 Orders: mechanisms (of AUTH, in the order of EHLO), answers {step: [line, …]} in place of the usual ones, recipients
 {address: [line, …]} for RCPT, silent_at (the step at which nothing is answered), close_at (hang up there), delay_at
-{step: seconds}, close_after (mails of a session), refuse_tokens (all that were given so far), once (a token logs in
+{step: seconds, or until another order}, close_after (mails of a session), refuse_tokens (all that were given so far), once (a token logs in
 once), expires_in, token_error [status, JSON]. Steps: greeting, ehlo, auth, token (behind the first 334), mail, rcpt,
 data, dot.
 """
@@ -41,7 +41,9 @@ def see(what):
 class Session(socketserver.BaseRequestHandler):
     def say(self, step, *lines):
         see(step)
-        time.sleep(order("delay_at", {}).get(step, 0))
+        began = time.monotonic()
+        while time.monotonic() - began < order("delay_at", {}).get(step, 0):
+            time.sleep(0.02)
         if order("silent_at") == step:
             while self.channel.recv(1000):
                 pass

@@ -275,7 +275,7 @@ $roster->sql('ALTER SYSTEM RESET minga_roster.request_timeout');
 $roster->sql('SELECT pg_reload_conf()');
 
 # A worker that dies between the answer and the commit: the mail is sent again, as the same one
-$mail_server->order(delay_at => { dot => 1 });
+$mail_server->order(delay_at => { dot => 120 });
 $roster->sql('DELETE FROM outbox; DELETE FROM mail_server');
 my $mail = write_mail('twice@mesa.example');
 $steps = seen('dot');
@@ -283,6 +283,7 @@ send_mail();
 wait_for_step('dot', $steps + 1);
 my $holder = $roster->node->background_psql('postgres');
 $holder->query_safe('BEGIN; LOCK TABLE outbox IN SHARE MODE');
+$mail_server->order;
 $roster->wait_for("SELECT count(*) > 0 FROM pg_locks WHERE relation = 'outbox'::regclass AND NOT granted");
 kill 'KILL', split /\n/, workers();
 $roster->node->stop('immediate');
