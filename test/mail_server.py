@@ -6,9 +6,9 @@ clients that go away at any step.
 
 Orders: mechanisms (of AUTH, in the order of EHLO), answers {step: [line, …]} in place of the usual ones, recipients
 {address: [line, …]} for RCPT, silent_at (the step at which nothing is answered), close_at (hang up there), delay_at
-{step: seconds, or until another order}, close_after (mails of a session), refuse_tokens (all that were given so far), once (a token logs in
-once), expires_in, token_error [status, JSON]. Steps: greeting, ehlo, auth, token (behind the first 334), mail, rcpt,
-data, dot.
+{step: seconds}, which another order ends, close_after (mails of a session), refuse_tokens (all that were given so far),
+once (a token logs in once), expires_in, token_error [status, JSON]. Steps: greeting, ehlo, auth, token (behind the
+first 334), mail, rcpt, data, dot.
 """
 
 import argparse
