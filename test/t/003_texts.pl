@@ -125,7 +125,7 @@ my @sleepers = (
 	[ qr{^test/t/(?:050_worker|075_attack_locks|034_hostile_network)\.pl$}, 'code of a deployment that does not end' ],
 	[ qr{^test/bench/slow_server\.py$}, 'plays a slow server' ],
 	[ qr{^test/bench/small_schools\.py$}, 'polls in loops with an end' ],
-	[ qr{^test/(?:demo\.sh|bench/lines/\w+\.sh)$}, 'polls in a loop with an end' ],
+	[ qr{^test/(?:demo\.sh|bench/lines/\w+\.sh|mail_server\.py)$}, 'polls in a loop with an end' ],
 	[ qr{^test/t/003_texts\.pl$}, 'this check' ]);
 my @sleeps;
 foreach my $file (grep { m{^test/} } @files)
