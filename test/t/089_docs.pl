@@ -237,7 +237,7 @@ sub filled_in
 }
 
 # Runs the examples of a document. before: pairs of a pattern and what has to be there first; as: pairs of a pattern and
-# the role that the guide has for it; the first that matches counts.
+# the role that the guide has for it; the first that matches counts; shows: pairs of a pattern and what the answer has.
 sub walk_through
 {
 	my ($document, %how) = @_;
@@ -263,6 +263,11 @@ sub walk_through
 		unlike($statements =~ s/--.*$//gmr, qr/…/, "$document, line $line: nothing is left to fill in");
 		my ($rc, $stdout, $stderr) = $node->psql('postgres', ($role ? "SET ROLE $role;\n" : '') . $statements);
 		is($rc, 0, "$document, line $line" . ($role ? ", as $role" : '')) or diag("$statements\n$stderr");
+		my @shown = @{ $how{shows} // [] };
+		while (my ($pattern, $shown) = splice @shown, 0, 2)
+		{
+			like($stdout, $shown, "$document, line $line shows what it is about") if $text =~ $pattern;
+		}
 		# An evening that begins now would be in the way of the next examples.
 		$roster->sql('UPDATE cron.job SET active = false') if $text =~ /roster_enable/;
 	}
@@ -403,6 +408,9 @@ walk_through('docs/operations.md', before => [
 		$roster->connect_school('mesa-high', $server);
 		$roster->sql("SELECT roster_sync('mesa-high'); SELECT roster_notify('mesa-high', 'it\@mesa.example')");
 	} ],
+	# Classes with a room, a teacher and students; a student's class; a contact with a number.
+	shows => [ qr/^-- the classes with their lists/ => RosterCluster::in_order(
+		qr/^[^|]+\|\{\d\}\|Room \d+\|\{[^}]+\}\|[1-9]/m, qr/^[^|]+\|[^|]+\|Room \d+$/m, qr/^[^|]+\|[^|]+\|[^|]*\|\d{3}-/m) ],
 	as => [
 		qr/^-- As mesa_district/ => 'mesa_district', qr/^-- As mesa_office/ => 'mesa_office',
 		qr/^-- As mesa_reports/ => 'mesa_reports',
