@@ -51,6 +51,23 @@ is(fetched('classlink', sis => 'classlink', url => $server->origin, app_name => 
 	'ClassLink, signed and by role, gives the same people');
 is(scalar(grep { $_->{authorization} ne 'OAuth' } $server->log), 0, '... and each request is signed');
 
+# Classes by the paths of each of them
+
+sub classes_of
+{
+	my ($name, %faults) = @_;
+	$server->clear_log;
+	$roster->sql("SELECT roster_configure('$name', classes => true, birth_dates => false)");
+	is($roster->sql("SELECT state FROM roster_fetch('$name')"), 'succeeded', "a fetch with classes of $name");
+	return $roster->sql("SELECT (SELECT count(*) FROM staged_classes WHERE connection = '$name'), count(*), "
+		  . "count(DISTINCT class_id), min(role), max(role) FROM staged_enrollments WHERE connection = '$name'");
+}
+$server->faults({ auth => 'oauth1_sha256' });
+my $classes = classes_of('classlink');
+$server->clear_faults;
+like($classes, qr/^[1-9]\d+\|[1-9]\d\d+\|[1-9]\d+\|student\|teacher$/, 'ClassLink gives classes with enrollments');
+is(classes_of($_), $classes, "... and $_ the same") foreach 'campus', 'campus-1-2', 'plain-1-2';
+
 $roster->stop;
 $server->stop;
 done_testing();

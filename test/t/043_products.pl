@@ -50,7 +50,14 @@ sub people
 		  . "FROM people WHERE site = '$site'");
 }
 
-my $people;
+sub classes
+{
+	my ($connection) = @_;
+	return $roster->sql("SELECT string_agg(concat_ws('|', class, course, terms, periods, room, teachers, students), "
+		  . "', ' ORDER BY class_id) FROM roster_class_lists WHERE connection = '$connection'");
+}
+
+my ($people, $classes);
 foreach my $sis ('infinite_campus', grep { $_ ne 'infinite_campus' } sort keys %products)
 {
 	my %product = %{ $products{$sis} };
@@ -76,9 +83,18 @@ foreach my $sis ('infinite_campus', grep { $_ ne 'infinite_campus' } sort keys %
 		'... each request authorized in its way');
 	is($roster->sql("SELECT created + linked + updated + restored + archived FROM roster_sync('$sis')"), '0',
 		'... and a second sync changes nothing');
+	$roster->sql("SELECT roster_configure('$sis', classes => true)");
+	is($roster->sql("SELECT state FROM roster_sync('$sis')"), 'succeeded', '... nor one with classes');
+	$classes //= classes($sis);
+	is(classes($sis), $classes, '... which has the same classes as Campus');
+	is($roster->sql("SELECT state FROM roster_sync('$sis')"), 'succeeded', '... and the next');
+	is($roster->sql('SELECT sum(added + changed + ended) FROM run_objects '
+		  . 'WHERE run = (SELECT max(run) FROM run_objects)'), '0', '... keeps them');
 	$server->clear_faults;
 }
 like($people, qr/student\|.*teacher\|/s, 'the people are students and teachers');
+like($classes, qr/Algebra 9-1\|Algebra 9\|\{"Semester \d"\}\|\{2\}\|Room 210\|\{".+"\}\|\{".+"\}/,
+	'the classes have all that a list shows');
 is($roster->sql("SELECT string_agg(sis, ' ' ORDER BY sis) FROM sis WHERE builtin AND sis NOT IN (SELECT sis "
 	  . "FROM connections)"), 'infinite_campus_1.2 oneroster_1.2',
 	'no product is left out but those of 1.2, which 024_presets reads');

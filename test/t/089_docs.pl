@@ -410,7 +410,8 @@ walk_through('docs/operations.md', before => [
 	} ],
 	# Classes with a room, a teacher and students; a student's class; a contact with a number.
 	shows => [ qr/^-- the classes with their lists/ => RosterCluster::in_order(
-		qr/^[^|]+\|\{\d\}\|Room \d+\|\{[^}]+\}\|[1-9]/m, qr/^[^|]+\|[^|]+\|Room \d+$/m, qr/^[^|]+\|[^|]+\|[^|]*\|\d{3}-/m) ],
+		qr/^[^|]+\|\{\d\}\|Room \d+\|\{[^}]+\}\|[1-9]/m, qr/^[^|]+\|[^|]+\|Room \d+$/m,
+		qr/^[^|]+\|[^|]+\|[^|]*\|\d{3}-/m) ],
 	as => [
 		qr/^-- As mesa_district/ => 'mesa_district', qr/^-- As mesa_office/ => 'mesa_office',
 		qr/^-- As mesa_reports/ => 'mesa_reports',
