@@ -120,6 +120,11 @@ my $report = value("SELECT string_agg(concat_ws(' ', finding, value, ok), E'\\n'
 like($report, qr/students with identifier from userIds\[type=LocalID\]\.identifier \d+ of \d+/,
 	'the diagnosis tells how many rows have it');
 like($report, qr/students with middle_name from metadata\.homeroom 2 of \d+ .*t$/m, 'of each path');
+$roster->sql("SELECT roster_set_column_owner('mesa', 'middle_name', 'local')");
+$server->faults({ override => { $one => { metadata => { homeroom => 'Room 8' } } } });
+is(sync(), 'succeeded', 'a sync of a column that is the school\'s own');
+is(value("SELECT count(*) FROM people WHERE middle_name = 'Room 8'"), 0, 'takes nothing from its path');
+$roster->sql("SELECT roster_set_column_owner('mesa', 'middle_name', 'sis')");
 $server->faults({
 	override => {
 		$one => { userIds => [ map { { type => 'LocalID', identifier => $_ } } qw(one two) ] },
