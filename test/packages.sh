@@ -121,7 +121,7 @@ try_removal() {
 			pg_conftool $major main set minga_roster.key_file /etc/postgresql/minga_roster.key
 			pg_ctlcluster $major main start
 			runuser -u postgres -- createdb -T template0 -E UTF8 school"
-		query <<-'SQL'
+		query > /dev/null <<-'SQL'
 			CREATE EXTENSION pg_cron;
 			CREATE EXTENSION minga_roster;
 			CREATE ROLE people_owner NOLOGIN;
