@@ -141,10 +141,18 @@ class ObjectModel:
             if not (row['damaged'] and i in told and told[i][2]):
                 told[i] = (row, True, True)
         grades = {grade(g) for g in self.settings['class_grades'] or ()}
+        # A choice that fits nothing leaves classes as they are.
+        graded = [v['grades'] for v in [*here.values(), *(r.values for r in self.rows['class'].values()
+            if r.ended is None)] if v['grades'] is not None]
+        mistaken = (self.settings['class_terms'] not in (['all'], ['current']) and self.terms
+            and not any(t[0] for t in self.terms.values())) or (grades and graded
+            and not any(grades & {grade(x) for x in g} for g in graded))
         for i, (values, is_listed, known) in told.items():
             of = [self.terms[t] for t in values['term_ids'] or () if t in self.terms]
             # One that cannot be read is chosen by what it was, or by what can be read of it.
             chosen = is_chosen(values) or (known and is_listed and is_chosen(here[i]))
+            if mistaken:
+                chosen = i in self.rows['class'] and self.rows['class'][i].ended not in ('term_over', 'not_chosen')
             classes[i] = (values, is_listed, chosen, bool(of) and all(t[1] for t in of), known)
         return classes
 
@@ -637,8 +645,8 @@ class Case:
         draw, g = self.draw, self.model.settings
         if draw.random() < 0.5:
             terms = [r for r in self.model.rows['academic_session']]
-            g['class_terms'] = draw.choice((['current'], ['all'], draw.sample(terms, min(2, len(terms))) or ['all']))
-            g['class_grades'] = draw.choice((None, ['9'], ['10', 'K']))
+            g['class_terms'] = draw.choice((['current'], ['all'], ['nowhere'], draw.sample(terms, min(2, len(terms))) or ['all']))
+            g['class_grades'] = draw.choice((None, ['9'], ['10', 'K'], ['X']))
             self.query("UPDATE connections SET class_terms = %s, class_grades = %s WHERE connection = 'north'",
                 g['class_terms'], g['class_grades'])
         else:

@@ -188,11 +188,36 @@ BEGIN
         j.is_over
     FROM judged j WHERE NOT j.is_doubtful;
     PERFORM minga_roster_internal.analyze_if_large('plan_classes', 'sourced_id');
+
+    -- A choice that fits nothing at all is no evidence that classes are over.
+    IF (NOT chosen <@ '{current,all}' AND EXISTS (SELECT FROM plan_sessions)
+            AND NOT EXISTS (SELECT FROM plan_sessions p WHERE p.is_chosen))
+        OR (chosen_grades <> '{}' AND (
+            SELECT NOT bool_or(chosen_grades && ARRAY(
+                SELECT minga_roster_internal.grade_key(g) FROM unnest(k.grades) g))
+            FROM (
+                SELECT s.grades FROM minga_roster.staged_classes s
+                WHERE s.connection = choose_classes.connection.connection AND s.status IS DISTINCT FROM 'tobedeleted'
+                UNION ALL
+                SELECT c.grades FROM minga_roster.classes c
+                WHERE c.connection = choose_classes.connection.connection AND c.ended_at IS NULL
+            ) k
+            WHERE k.grades IS NOT NULL))
+    THEN
+        UPDATE plan_classes k SET is_chosen = EXISTS (SELECT FROM minga_roster.classes c
+            WHERE c.connection = choose_classes.connection.connection AND c.sourced_id = k.sourced_id
+                AND coalesce(c.ended_cause, '') NOT IN ('term_over', 'not_chosen'));
+        INSERT INTO minga_roster.run_findings (run, position, finding, amount, "of", detail, needs_look)
+        SELECT choose_classes.run.run, coalesce(max(f.position), 0) + 1, 'no_class_chosen', 0,
+            (SELECT count(*) FROM plan_classes k WHERE k.is_known), '{}', true
+        FROM minga_roster.run_findings f WHERE f.run = choose_classes.run.run;
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.choose_classes(runs, connections) IS
 'Fills plan_sessions and plan_classes: which terms and classes the connection''s class_terms and class_grades choose, '
-'and which are over. A class that names no known term is chosen.';
+'and which are over. A class that names no known term is chosen. Names that no known term has, and '
+'grades that no class has, are taken for a mistake: the finding no_class_chosen, and classes are chosen as they were.';
 
 CREATE FUNCTION minga_roster_internal.object_is_proved(run runs, families text[])
 RETURNS boolean

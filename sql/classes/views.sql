@@ -1,6 +1,7 @@
 -- What people ask of classes, enrollments and contacts. The views run with the rights of the reader, so that the
 -- policies of their tables let through the rows of the reader's sites. A user is shown under the name that the SIS has,
--- and as the person whom the sourcedId is linked to. A retired connection has no classes, students or contacts.
+-- and as the person whom the sourcedId is linked to. A connection that is retired, or no longer reads them, has no
+-- classes, students or contacts.
 
 CREATE VIEW enrollments WITH (security_invoker) AS
 SELECT e.connection, e.sourced_id, e.site, e.user_id, l.person_id, e.class_id, e.role, e.is_primary, e.begin_date,
@@ -21,7 +22,7 @@ COMMENT ON VIEW contacts IS
 CREATE VIEW minga_roster_internal.class_terms WITH (security_invoker) AS
 SELECT k.connection, k.sourced_id, t.terms, t.is_running, t.day
 FROM minga_roster.classes k
-JOIN minga_roster.connections c ON c.connection = k.connection AND c.retired_at IS NULL
+JOIN minga_roster.connections c ON c.connection = k.connection AND c.retired_at IS NULL AND c.classes
 CROSS JOIN LATERAL (
     SELECT (minga_roster_internal.clock() AT TIME ZONE minga_roster_internal.usable_zone(c.time_zone))::date AS today
     OFFSET 0
@@ -122,7 +123,7 @@ SELECT c.connection, c.site, c.person_id, c.student_id, nullif(concat_ws(' ', u.
     AS student, nullif(concat_ws(' ', c.given_name, c.family_name), '') AS contact, c.relationship, c.role,
     c.is_guardian, c.is_chosen, c.email, c.phone, c.sms, c.position
 FROM contacts c
-JOIN minga_roster.connections n ON n.connection = c.connection AND n.retired_at IS NULL
+JOIN minga_roster.connections n ON n.connection = c.connection AND n.retired_at IS NULL AND n.contacts
 LEFT JOIN user_rows u ON u.connection = c.connection AND u.sourced_id = c.student_id
 WHERE c.ended_at IS NULL;
 COMMENT ON VIEW roster_contacts IS 'The contacts of each student, in the order of the SIS.';

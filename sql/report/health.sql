@@ -101,8 +101,8 @@ END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.cron_checks() IS
 'What has to be so that roster_run_due is called each minute: a row for each condition, in the order in which they '
-'depend on each other. ok is NULL where one does not hold and no connection needs it. The first that is false is the '
-'cause of the rest.';
+'depend on each other. ok is NULL where one does not hold and no connection needs it, and where it cannot be judged. '
+'The first that is false is the cause of the rest.';
 
 CREATE FUNCTION minga_roster_internal.some_names(names text[]) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$

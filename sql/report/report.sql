@@ -125,6 +125,7 @@ AS $$
         WHEN 'without_id' THEN '{rows} in the {subject} list without a sourcedId'
         WHEN 'incomplete' THEN 'the {subject} list was not read completely'
         WHEN 'mass_update_held' THEN '{subject} would change for {amount} of {of} {people}'
+        WHEN 'no_class_chosen' THEN 'no class is of the chosen terms and grades'
     END, minga_roster_internal.finding_holes(category, amount, "of", detail))
 $$;
 COMMENT ON FUNCTION minga_roster_internal.finding_words(text, text, bigint, bigint, jsonb) IS
@@ -173,6 +174,9 @@ AS $$
         WHEN 'mass_update_held' THEN
             'Column "{subject}" would change for {amount} of {of} {people} in one run, more than {percent} percent. '
             'These updates are on hold for approval.'
+        WHEN 'no_class_chosen' THEN
+            '{Words}, so the {of} classes that are known stay as they are, and new ones wait. Correct class_terms or '
+            'class_grades with roster_configure.'
     END, minga_roster_internal.finding_holes(category, amount, "of", detail) || jsonb_build_object(
         'Words', upper(left(w.words, 1)) || substr(w.words, 2),
         'accounts_kept', minga_roster_internal.inactive_accounts(amount, coalesce((detail ->> 'accounts')::bigint, 0)),

@@ -420,7 +420,7 @@ CREATE TABLE run_findings (
     position integer NOT NULL,
     finding text NOT NULL CHECK (finding IN ('inactive_some', 'inactive_all', 'category_empty', 'field_vanished',
         'roles_ended', 'no_role',
-        'unknown_role', 'without_id', 'incomplete', 'mass_update_held')),
+        'unknown_role', 'without_id', 'incomplete', 'mass_update_held', 'no_class_chosen')),
     category text,
     amount bigint NOT NULL,
     "of" bigint,

@@ -60,6 +60,10 @@ ALTER TABLE collections DROP CONSTRAINT collections_family_check,
     ADD CONSTRAINT collections_weak_cause_check CHECK (weak_cause IN ('denied', 'row_missing', 'total_larger',
         'total_unfiltered', 'total_smaller', 'moved', 'unchecked', 'limit_as_end', 'offset_as_page', 'not_paged',
         'end_refused', 'end_object', 'end_repeated', 'end_unproved', 'without_id', 'nowhere', 'broken_off'));
+ALTER TABLE run_findings DROP CONSTRAINT run_findings_finding_check,
+    ADD CONSTRAINT run_findings_finding_check CHECK (finding IN ('inactive_some', 'inactive_all', 'category_empty',
+        'field_vanished', 'roles_ended', 'no_role', 'unknown_role', 'without_id', 'incomplete', 'mass_update_held',
+        'no_class_chosen'));
 ALTER TABLE staged_users ADD COLUMN sms text, ADD COLUMN user_ids text[], ADD COLUMN birth_date text;
 
 -- Afterwards, with all that is new there.

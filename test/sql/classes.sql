@@ -119,6 +119,27 @@ SELECT sourced_id, ended_cause FROM classes ORDER BY 1;
 SELECT FROM roster_configure('north', class_grades => '', class_terms => 'spring');
 SELECT FROM run_merge();
 SELECT sourced_id, ended_cause FROM classes ORDER BY 1;
+-- A choice that fits no term, or no grade, is a mistake: it ends nothing, and the run says so.
+SELECT FROM roster_configure('north', class_terms => 'Sprng, Semester 9');
+SELECT FROM run_merge();
+SELECT sourced_id, ended_cause FROM classes ORDER BY 1;
+SELECT finding, minga_roster_internal.finding_text(finding, category, amount, "of", detail), needs_look
+FROM run_findings WHERE run = last_run() ORDER BY position;
+SELECT findings FROM roster_status WHERE connection = 'north';
+SELECT FROM roster_configure('north', class_terms => 'Sprng, spring', class_grades => 'x');
+SELECT FROM run_merge();
+SELECT sourced_id, ended_cause FROM classes ORDER BY 1;
+SELECT finding FROM run_findings WHERE run = last_run() ORDER BY position;
+SELECT FROM roster_configure('north', class_terms => 'spring', class_grades => '');
+SELECT FROM run_merge();
+SELECT finding FROM run_findings WHERE run = last_run() ORDER BY position;
+-- Of a connection that no longer reads them, no classes are shown.
+SELECT count(*) > 0 AS shown FROM roster_class_lists;
+SELECT FROM roster_configure('north', classes => false);
+SELECT count(*) > 0 AS shown FROM roster_class_lists;
+SELECT count(*) > 0 AS shown FROM roster_lists('north');
+SELECT count(*) > 0 AS shown FROM roster_students_without_classes;
+SELECT FROM roster_configure('north', classes => true);
 -- One that the SIS has not listed.
 SELECT FROM roster_configure('north', class_terms => 'SPRING, Autumn');
 SELECT refused($$SELECT roster_configure('north', class_terms => 'all, T1')$$);
