@@ -210,7 +210,9 @@ BEGIN
         INSERT INTO minga_roster.run_findings (run, position, finding, amount, "of", detail, needs_look)
         SELECT choose_classes.run.run, coalesce(max(f.position), 0) + 1, 'no_class_chosen', 0,
             (SELECT count(*) FROM plan_classes k WHERE k.is_known), '{}', true
-        FROM minga_roster.run_findings f WHERE f.run = choose_classes.run.run;
+        FROM minga_roster.run_findings f WHERE f.run = choose_classes.run.run
+        -- An apply reports what its preview has noted.
+        HAVING choose_classes.run.kind <> 'apply';
     END IF;
 END
 $$;
@@ -700,34 +702,47 @@ COMMENT ON FUNCTION minga_roster_internal.merge_objects(runs, boolean) IS
 
 CREATE FUNCTION minga_roster_internal.apply_objects(run runs, preview runs, connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    cause text;
 BEGIN
-    IF NOT (connection.classes OR connection.contacts) OR NOT EXISTS (SELECT FROM minga_roster.run_objects o
-        WHERE o.run = preview.run)
-    THEN
+    IF NOT EXISTS (SELECT FROM minga_roster.run_objects o WHERE o.run = preview.run) THEN
         RETURN;
     END IF;
     IF NOT EXISTS (SELECT FROM minga_roster.stages g WHERE g.connection = connection.connection
         AND g.run = preview.run)
     THEN
-        RAISE NOTICE USING
-            MESSAGE = format('classes and contacts of run %s were not applied', preview.run),
-            DETAIL = 'The stage no longer holds what the preview has read.',
-            HINT = 'The next sync brings them. To see them before, start another preview.';
-        RETURN;
+        cause := 'stage_gone';
+    ELSE
+        IF NOT EXISTS (SELECT FROM plan_rules) THEN
+            PERFORM minga_roster_internal.read_rules(connection, preview.run);
+            PERFORM minga_roster_internal.read_proof(connection, preview.run);
+        END IF;
+        IF NOT EXISTS (SELECT FROM plan_parents) THEN
+            PERFORM minga_roster_internal.choose_parents(connection, preview.run);
+        END IF;
+        PERFORM minga_roster_internal.plan_objects(run, preview, connection);
+        -- Settings of today may plan what no one has seen in the preview.
+        SELECT 'changed' INTO cause
+        FROM (
+            SELECT o.object, o.added, o.changed, o.returned, o.ended, o.held FROM minga_roster.run_objects o
+            WHERE o.run IN (apply_objects.run.run, preview.run)
+            GROUP BY o.object, o.added, o.changed, o.returned, o.ended, o.held
+            HAVING count(*) <> 2
+        ) d
+        LIMIT 1;
     END IF;
-    IF NOT EXISTS (SELECT FROM plan_rules) THEN
-        PERFORM minga_roster_internal.read_rules(connection, preview.run);
-        PERFORM minga_roster_internal.read_proof(connection, preview.run);
+    IF cause IS NULL THEN
+        PERFORM minga_roster_internal.write_objects(run, preview, connection);
+    ELSE
+        DELETE FROM minga_roster.run_objects o WHERE o.run = apply_objects.run.run;
+        INSERT INTO minga_roster.run_findings (run, position, finding, amount, detail, needs_look)
+        VALUES (apply_objects.run.run, 1, 'classes_not_applied', 0, jsonb_build_object('cause', cause), true);
     END IF;
-    IF NOT EXISTS (SELECT FROM plan_parents) THEN
-        PERFORM minga_roster_internal.choose_parents(connection, preview.run);
-    END IF;
-    PERFORM minga_roster_internal.plan_objects(run, preview, connection);
-    PERFORM minga_roster_internal.write_objects(run, preview, connection);
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.apply_objects(runs, runs, connections) IS
-'Does to objects what a preview has counted, from its stage, in the run that applies it.';
+'Does to objects what a preview has counted, from its stage, in the run that applies it. If the stage is gone, or '
+'would now give other counts, nothing is done, and the run notes classes_not_applied.';
 
 CREATE FUNCTION minga_roster_internal.prune_history() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$

@@ -545,7 +545,7 @@ BEGIN
             MESSAGE = format('connection "%s" has no academic session %s', connection.connection, unknown),
             DETAIL = format('The SIS lists: %s.', array_to_string(known[:20], ', ')
                 || CASE WHEN cardinality(known) > 20 THEN ', …' ELSE '' END),
-            HINT = 'Correct class_terms, or the next sync ends the classes of all other academic sessions.';
+            HINT = 'Correct class_terms: a sync ends the classes of academic sessions that are not chosen.';
     END IF;
 END
 $$;

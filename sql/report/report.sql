@@ -126,6 +126,7 @@ AS $$
         WHEN 'incomplete' THEN 'the {subject} list was not read completely'
         WHEN 'mass_update_held' THEN '{subject} would change for {amount} of {of} {people}'
         WHEN 'no_class_chosen' THEN 'no class is of the chosen terms and grades'
+        WHEN 'classes_not_applied' THEN 'classes and contacts were not applied'
     END, minga_roster_internal.finding_holes(category, amount, "of", detail))
 $$;
 COMMENT ON FUNCTION minga_roster_internal.finding_words(text, text, bigint, bigint, jsonb) IS
@@ -177,6 +178,10 @@ AS $$
         WHEN 'no_class_chosen' THEN
             '{Words}, so the {of} classes that are known stay as they are, and new ones wait. Correct class_terms or '
             'class_grades with roster_configure.'
+        WHEN 'classes_not_applied' THEN CASE detail ->> 'cause'
+            WHEN 'stage_gone' THEN '{Words}, since the rows that the preview read are gone. '
+            ELSE '{Words}, since settings or classes changed after the preview. ' END
+            || 'The next sync brings them. To see them before, start another preview.'
     END, minga_roster_internal.finding_holes(category, amount, "of", detail) || jsonb_build_object(
         'Words', upper(left(w.words, 1)) || substr(w.words, 2),
         'accounts_kept', minga_roster_internal.inactive_accounts(amount, coalesce((detail ->> 'accounts')::bigint, 0)),

@@ -209,9 +209,9 @@ BEGIN
                 minga_roster_internal.people_of(f.category, 2))
             ELSE minga_roster_internal.finding_words(f.finding, f.category, f.amount, f."of", f.detail) END)
         FROM minga_roster.run_findings f
-        WHERE f.run = facts.planned_in AND this.kind <> 'approve' AND f.needs_look
+        WHERE f.run IN (facts.planned_in, this.run) AND this.kind <> 'approve' AND f.needs_look
             AND f.finding NOT IN ('incomplete', 'mass_update_held')
-        ORDER BY f.position);
+        ORDER BY f.run DESC, f.position);
     facts.held_objects := CASE WHEN this.kind <> 'approve' THEN minga_roster_internal.held_in_words(facts.planned_in)
         END;
     IF this.state = 'succeeded' THEN

@@ -5,15 +5,15 @@ CREATE FUNCTION minga_roster_internal.report_findings(facts minga_roster_interna
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT minga_roster_internal.first_items(
-        array_agg(minga_roster_internal.readable(w.words) ORDER BY f.position), greatest(count(*) - 12, 0), 12)
+        array_agg(minga_roster_internal.readable(w.words) ORDER BY f.run DESC, f.position), greatest(count(*) - 12, 0), 12)
     FROM minga_roster.run_findings f
     CROSS JOIN LATERAL minga_roster_internal.finding_text(f.finding, f.category, f.amount, f."of", f.detail) w (words)
-    WHERE f.run = facts.planned_in AND (facts.run).kind <> 'approve'
+    WHERE f.run IN (facts.planned_in, (facts.run).run) AND (facts.run).kind <> 'approve'
         AND f.finding NOT IN ('incomplete', 'mass_update_held')
     HAVING count(*) > 0
 $$;
 COMMENT ON FUNCTION minga_roster_internal.report_findings(minga_roster_internal.report_facts) IS
-'What the run noticed in the SIS, except what other parts say; NULL for nothing.';
+'What the run, or the preview that it applies, noticed, except what other parts say; NULL for nothing.';
 
 CREATE FUNCTION minga_roster_internal.report_counts(facts minga_roster_internal.report_facts) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -180,6 +180,8 @@ AS $$
         (9, CASE WHEN ((f.school).class_terms <> '{current}' OR (f.school).class_grades IS NOT NULL)
             AND EXISTS (SELECT FROM minga_roster.run_objects o
                 WHERE o.run = (f.run).run AND o.object = 'class' AND o.listed = 0 AND o.not_chosen > 0)
+            AND NOT EXISTS (SELECT FROM minga_roster.run_findings n
+                WHERE n.run = (f.run).run AND n.finding = 'no_class_chosen')
             THEN 'No class in the SIS is of the chosen terms and grades, so none is kept. If that is a mistake, the '
                 'database administrator corrects class_terms or class_grades with roster_configure.' END)
         ) AS n (place, line)

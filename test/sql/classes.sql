@@ -295,6 +295,23 @@ SELECT FROM run_merge('apply', last_run());
 SELECT counted();
 SELECT FROM run_merge('approve', last_run());
 SELECT counted();
+-- Where settings make another plan than the preview's, or its stage is gone, an apply leaves classes out and says so.
+SELECT enroll('e2', 's2', 'K1');
+SELECT FROM run_merge('preview');
+SELECT counted();
+SELECT FROM roster_configure('north', classes => false);
+SELECT FROM run_merge('apply', last_run());
+SELECT FROM roster_configure('north', classes => true);
+SELECT finding, detail FROM run_findings WHERE run = last_run();
+SELECT count(*) FROM run_objects WHERE run = last_run();
+SELECT FROM run_merge('preview');
+UPDATE stages SET run = 0 WHERE connection = 'north';
+SELECT FROM run_merge('apply', last_run());
+SELECT minga_roster_internal.finding_text(finding, category, amount, "of", detail) FROM run_findings
+WHERE run = last_run();
+SELECT roster_report('north') ~ 'Classes and contacts were not applied' AS told;
+SELECT ended_at IS NOT NULL AS ended FROM enrollments WHERE sourced_id = 'e2';
+SELECT unenroll('e2');
 -- A row that came again and was undone ends as it had, and may come once more at the same time.
 SELECT enroll('e2', 's1', 'K1');
 SELECT FROM run_merge();
