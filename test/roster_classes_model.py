@@ -645,7 +645,8 @@ class Case:
         draw, g = self.draw, self.model.settings
         if draw.random() < 0.5:
             terms = [r for r in self.model.rows['academic_session']]
-            g['class_terms'] = draw.choice((['current'], ['all'], ['nowhere'], draw.sample(terms, min(2, len(terms))) or ['all']))
+            g['class_terms'] = draw.choice((['current'], ['all'], ['nowhere'],
+                draw.sample(terms, min(2, len(terms))) or ['all']))
             g['class_grades'] = draw.choice((None, ['9'], ['10', 'K'], ['X']))
             self.query("UPDATE connections SET class_terms = %s, class_grades = %s WHERE connection = 'north'",
                 g['class_terms'], g['class_grades'])

@@ -5,7 +5,8 @@ CREATE FUNCTION minga_roster_internal.report_findings(facts minga_roster_interna
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT minga_roster_internal.first_items(
-        array_agg(minga_roster_internal.readable(w.words) ORDER BY f.run DESC, f.position), greatest(count(*) - 12, 0), 12)
+        array_agg(minga_roster_internal.readable(w.words) ORDER BY f.run DESC, f.position),
+        greatest(count(*) - 12, 0), 12)
     FROM minga_roster.run_findings f
     CROSS JOIN LATERAL minga_roster_internal.finding_text(f.finding, f.category, f.amount, f."of", f.detail) w (words)
     WHERE f.run IN (facts.planned_in, (facts.run).run) AND (facts.run).kind <> 'approve'
