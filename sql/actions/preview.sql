@@ -70,7 +70,10 @@ COMMENT ON FUNCTION minga_roster_internal.keep_preview(runs) IS
 'Keeps the changes of a preview, and what its apply needs: the links to write, and how the preview saw the people.';
 
 CREATE FUNCTION minga_roster_internal.planned_in(run runs) RETURNS bigint
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN (
     SELECT CASE (run).kind
         WHEN 'apply' THEN (run).of_run
         WHEN 'approve' THEN coalesce(
@@ -78,7 +81,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
             WHERE a.run = (planned_in.run).of_run AND a.kind IN ('sync', 'preview', 'apply')),
             (run).of_run)
         ELSE (run).run
-    END
+    END);
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.planned_in(runs) IS
 'The run that has the changes which this run carried out: for an apply the preview, for an approval the run that held '

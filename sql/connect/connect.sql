@@ -518,11 +518,14 @@ COMMENT ON FUNCTION minga_roster_internal.words_of_list(text, text) IS
 'The words of a list with commas between, or of an array as text; NULL for NULL.';
 
 CREATE FUNCTION minga_roster_internal.scope_of(connection connections, preset sis) RETURNS text
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT coalesce(connection.scope, preset.scope || CASE
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN coalesce(connection.scope, preset.scope || CASE
         WHEN connection.birth_dates AND preset.scope LIKE '%/scope/roster-core.readonly%'
             THEN ' ' || substring(preset.scope FROM '[^ ]*/scope/') || 'roster-demographics.readonly'
-        ELSE '' END)
+        ELSE '' END);
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.scope_of(connections, sis) IS
 'The OAuth 2.0 scope that a connection requests: its own, or the preset''s, with demographics if birth dates are on.';

@@ -2,17 +2,20 @@
 -- in the future, clocks that differ, and a sync that stops halfway: anything uncertain is read in full the next time.
 
 CREATE FUNCTION minga_roster_internal.with_filter(path text, since timestamptz) RETURNS text
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT CASE
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    filter CONSTANT text := format('dateLastModified>''%s''', to_char(since AT TIME ZONE 'UTC',
+        'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'));
+BEGIN
+    RETURN CASE
         WHEN since IS NULL THEN path
-        WHEN path !~ '[?]' THEN format('%s?filter=%s', path, f.filter)
-        WHEN path !~ '[?&]filter=' THEN format('%s&filter=%s', path, f.filter)
+        WHEN path !~ '[?]' THEN format('%s?filter=%s', path, filter)
+        WHEN path !~ '[?&]filter=' THEN format('%s&filter=%s', path, filter)
         -- OneRoster combines at most two comparisons.
         WHEN path ~* E'[?&]filter=[^&]*''\\s+(AND|OR)\\s' THEN path
-        ELSE regexp_replace(path, '([?&]filter=[^&]*)', format(E'\\1 AND %s', f.filter))
-    END
-    FROM (SELECT format('dateLastModified>''%s''', to_char(since AT TIME ZONE 'UTC',
-        'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) AS filter) f
+        ELSE regexp_replace(path, '([?&]filter=[^&]*)', format(E'\\1 AND %s', filter))
+    END;
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.with_filter(text, timestamptz) IS
 'A path of a preset that also filters by a later dateLastModified; the unchanged path if its own filter leaves no room '
@@ -28,7 +31,7 @@ COMMENT ON FUNCTION minga_roster_internal.require_full_read(text) IS
 'that needs more than the changed rows.';
 
 CREATE FUNCTION minga_roster_internal.begin_read(run bigint) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     this minga_roster.runs := minga_roster_internal.known_run(begin_read.run);
     connection minga_roster.connections;
@@ -99,7 +102,7 @@ COMMENT ON FUNCTION minga_roster_internal.filter_is_ignored(bigint, text, text) 
 'and so do later ones.';
 
 CREATE FUNCTION minga_roster_internal.settle_read(run bigint) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     this minga_roster.runs := minga_roster_internal.known_run(settle_read.run);
 BEGIN

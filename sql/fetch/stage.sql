@@ -69,7 +69,10 @@ COMMENT ON FUNCTION minga_roster_internal.path_parts(text) IS
 
 CREATE FUNCTION minga_roster_internal.paths_to_read(connection connections, family text, is_rostered boolean)
 RETURNS text[]
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN (
     SELECT coalesce(array_agg(p.part ORDER BY p.path_nth, p.part_nth), '{}')
     FROM (
         SELECT 0 AS path_nth, u.nth AS part_nth, u.part
@@ -94,7 +97,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
             x.value, x.member]) WITH ORDINALITY u (part, nth)
         WHERE x.field IS NOT NULL
     ) p
-    WHERE paths_to_read.family IN ('student', 'staff')
+    WHERE paths_to_read.family IN ('student', 'staff'));
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.paths_to_read(connections, text, boolean) IS
 'Values within the rows of a list of users that are read beside its fields, six texts for each: the column of people '
@@ -105,7 +109,7 @@ CREATE FUNCTION minga_roster_internal.collections_to_read(connection text, since
     OUT roles text[], OUT filtered boolean, OUT is_rostered boolean, OUT fields text, OUT round integer,
     OUT instead_of text, OUT paths text[])
 RETURNS SETOF record
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
@@ -177,16 +181,20 @@ COMMENT ON FUNCTION minga_roster_internal.make_member(regclass, boolean) IS
 CREATE FUNCTION minga_roster_internal.roles_to_stage(connection text, OUT whole text[], OUT keys text[],
     OUT contacts text[])
 RETURNS record
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
     SELECT coalesce(array_agg(r.roster_role) FILTER (WHERE t.roster), '{}'),
         coalesce(array_agg(r.roster_role) FILTER (WHERE NOT t.roster), '{}'),
         coalesce(array_agg(r.roster_role) FILTER (WHERE r.category = 'contact' AND (c.parent_contact OR c.contacts)
             AND (SELECT s.roster FROM minga_roster.toggles s
                 WHERE s.connection = c.connection AND s.category = 'student')), '{}')
+    INTO whole, keys, contacts
     FROM minga_roster.connections c
     JOIN minga_roster.role_rules r ON r.sis = c.sis
     LEFT JOIN minga_roster.toggles t ON t.connection = c.connection AND t.category = r.category
-    WHERE c.connection = roles_to_stage.connection
+    WHERE c.connection = roles_to_stage.connection;
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.roles_to_stage(text) IS
 'Which roles are staged whole, because their category is rostered; with keys alone, because it is not; and as contacts '
@@ -195,7 +203,7 @@ COMMENT ON FUNCTION minga_roster_internal.roles_to_stage(text) IS
 CREATE FUNCTION minga_roster_internal.begin_staging(run bigint, OUT whole text[], OUT keys text[], OUT contacts text[],
     OUT with_sms boolean)
 RETURNS record
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
     SELECT k.whole, k.keys, k.contacts, c.contacts INTO whole, keys, contacts, with_sms
     FROM minga_roster.runs r JOIN minga_roster.connections c ON c.connection = r.connection
@@ -394,7 +402,7 @@ COMMENT ON FUNCTION minga_roster_internal.fresh_facts(text) IS
 'What is known about how the SIS answers, except what is due to be tried again.';
 
 CREATE FUNCTION minga_roster_internal.forget_stale_facts(connection text) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 BEGIN
     DELETE FROM minga_roster.server_facts f
@@ -477,20 +485,23 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET work_mem = '
 DECLARE
     part record;
 BEGIN
-    FOR part IN SELECT p.* FROM minga_roster_internal.stage_partitions(settle_objects.connection, false) p
-        WHERE repeats AND p.parent NOT IN ('staged_users', 'staged_orgs') LOOP
-        -- One row for each ID: the latest.
-        EXECUTE minga_roster_internal.fill_template($statement$
-            DELETE FROM {stage} s
-            USING (
-                SELECT d.ctid AS place, row_number() OVER (PARTITION BY d.sourced_id
-                    ORDER BY d.date_last_modified COLLATE "C" DESC NULLS LAST, d.collection, d.ctid) AS nth
-                FROM {stage} d
-                WHERE d.sourced_id IN (SELECT t.sourced_id FROM {stage} t GROUP BY t.sourced_id HAVING count(*) > 1)
-            ) d
-            WHERE s.ctid = d.place AND d.nth > 1
-        $statement$, 'stage', part.partition);
-    END LOOP;
+    IF repeats THEN
+        FOR part IN SELECT p.* FROM minga_roster_internal.stage_partitions(settle_objects.connection, false) p
+            WHERE p.parent NOT IN ('staged_users', 'staged_orgs') LOOP
+            -- One row for each ID: the latest.
+            EXECUTE minga_roster_internal.fill_template($statement$
+                DELETE FROM {stage} s
+                USING (
+                    SELECT d.ctid AS place, row_number() OVER (PARTITION BY d.sourced_id
+                        ORDER BY d.date_last_modified COLLATE "C" DESC NULLS LAST, d.collection, d.ctid) AS nth
+                    FROM {stage} d
+                    WHERE d.sourced_id IN (SELECT t.sourced_id FROM {stage} t GROUP BY t.sourced_id
+                        HAVING count(*) > 1)
+                ) d
+                WHERE s.ctid = d.place AND d.nth > 1
+            $statement$, 'stage', part.partition);
+        END LOOP;
+    END IF;
     -- A list that is denied is not missed if others took its place.
     WITH replaced AS (
         DELETE FROM minga_roster.collections c
@@ -598,17 +609,15 @@ COMMENT ON FUNCTION minga_roster_internal.settle_birth_dates(bigint, text) IS
 
 CREATE FUNCTION minga_roster_internal.settle_stage(run bigint, connection text, staged bigint DEFAULT NULL,
     repeats boolean DEFAULT true, without_role boolean DEFAULT true, several_roles boolean DEFAULT true) RETURNS bigint
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET work_mem = '1MB' SET enable_hashagg = off AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_generic_plan SET work_mem = '1MB' SET enable_hashagg = off AS $$
 DECLARE
     partition text := format('minga_roster_internal.%I', format('staged_users_%s',
         (SELECT c.number FROM minga_roster.connections c WHERE c.connection = settle_stage.connection)));
     contacts text[] := ARRAY(SELECT c.collection FROM minga_roster.collections c
         WHERE c.run = settle_stage.run AND c.family = 'contact');
-    own text[] := ARRAY(SELECT c.collection FROM minga_roster_internal.collections_to_read(settle_stage.connection) c
-        WHERE c.path LIKE '%{school}%');
-    reduced text[] := ARRAY(
-        SELECT c.collection FROM minga_roster_internal.collections_to_read(settle_stage.connection) c
-        WHERE NOT c.is_rostered);
+    own text[];
+    reduced text[];
 BEGIN
     IF to_regclass(partition) IS NULL THEN
         RETURN 0;
@@ -618,6 +627,10 @@ BEGIN
     -- then the latest, then the one from the school's own endpoint. IDs that differed before characters were removed
     -- are not one: who the row is cannot be told, so it is damaged, and the others count as without an ID.
     IF repeats THEN
+        SELECT coalesce(array_agg(c.collection) FILTER (WHERE c.path LIKE '%{school}%'), '{}'),
+            coalesce(array_agg(c.collection) FILTER (WHERE NOT c.is_rostered), '{}')
+        INTO own, reduced
+        FROM minga_roster_internal.collections_to_read(settle_stage.connection) c;
         EXECUTE minga_roster_internal.fill_template($statement$
             WITH duplicate AS MATERIALIZED (
                 SELECT d.ctid AS place, d.collection, row_number() OVER (PARTITION BY d.sourced_id

@@ -7,9 +7,13 @@ COMMENT ON FUNCTION minga_roster_internal.ownership_unit(text) IS
 'The unit in which a written column is owned: the column itself; for contact columns, all of them together.';
 
 CREATE FUNCTION minga_roster_internal.local_columns(connection text) RETURNS text[]
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN (
     SELECT coalesce(array_agg(o.column_name), '{}') FROM minga_roster.column_owners o
-        WHERE o.connection = local_columns.connection AND o.owner = 'local'
+        WHERE o.connection = local_columns.connection AND o.owner = 'local');
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.local_columns(text) IS
 'The columns that a sync of the connection writes only to new people.';

@@ -266,13 +266,17 @@ COMMENT ON FUNCTION minga_roster_internal.given_words(jsonb) IS
 
 CREATE FUNCTION minga_roster_internal.known_words(roles jsonb, OUT role text, OUT word text, OUT is_first boolean)
 RETURNS SETOF record
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
     SELECT g.role, g.word #>> '{}', g."position" = 1
     FROM minga_roster_internal.given_words(known_words.roles) g
     UNION ALL
     SELECT k.role, k.role, true
     FROM minga_roster_internal.known_roles() k (role)
-    WHERE NOT known_words.roles ? k.role
+    WHERE NOT known_words.roles ? k.role;
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.known_words(jsonb) IS
 'The words for each role: those of the map, and for a role that the map does not name, the role itself. A sync writes '

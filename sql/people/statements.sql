@@ -87,7 +87,10 @@ COMMENT ON FUNCTION minga_roster_internal.stored_type(regclass, text) IS
     'but not cut to a length, because the column rejects a longer value.';
 
 CREATE FUNCTION minga_roster_internal.column_default(relation regclass, attribute text) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN (
     SELECT coalesce(
         pg_get_expr(d.adbin, d.adrelid),
         CASE WHEN a.attidentity <> '' THEN
@@ -98,7 +101,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     FROM pg_attribute a
     JOIN pg_type t ON t.oid = a.atttypid
     LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-    WHERE a.attrelid = relation AND a.attname = attribute
+    WHERE a.attrelid = relation AND a.attname = attribute);
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.column_default(regclass, text) IS
 'The expression of a column''s default or, for an identity column, of its next value; NULL if there is none. A view '
@@ -159,10 +163,13 @@ COMMENT ON FUNCTION minga_roster_internal.value_terms(jsonb, text) IS
 'The value of p in a column of the contract, as text; NULL if the relation does not have the column.';
 
 CREATE FUNCTION minga_roster_internal.word_terms(relation regclass, attribute text) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
     -- The cast of an enum to text is not immutable, because labels may be renamed. Citus takes no such cast where it
     -- decides which rows are updated; and comparing a few labels costs no more than looking one up. (CASE column WHEN
     -- would reach its nodes as CASE column WHEN NULL.)
+    RETURN (
     SELECT CASE count(*) WHEN 0 THEN format('p.%I::pg_catalog.text', word_terms.attribute)
         ELSE format('CASE %s END', string_agg(
             minga_roster_internal.fill_template('WHEN p.{attribute:I} = {word:L}::{type} THEN {word:L}',
@@ -172,7 +179,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
             ' ' ORDER BY e.enumsortorder)) END
     FROM pg_attribute a
     JOIN pg_enum e ON e.enumtypid = minga_roster_internal.base_type(a.atttypid)
-    WHERE a.attrelid = word_terms.relation AND a.attname = word_terms.attribute
+    WHERE a.attrelid = word_terms.relation AND a.attname = word_terms.attribute);
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.word_terms(regclass, text) IS
 'The word of p in a column for roles or a status, as text: of a text, a boolean or an enum, by an immutable '
@@ -181,9 +189,12 @@ COMMENT ON FUNCTION minga_roster_internal.word_terms(regclass, text) IS
 -- Expressions: roles
 
 CREATE FUNCTION minga_roster_internal.role_terms(relation regclass, word text) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
     -- Owners and managers are known in any case, so that none of them is taken for someone else. A word "other" that
     -- the map does not name says nothing about its people.
+    RETURN (
     SELECT minga_roster_internal.fill_template($template$
         CASE
             {words}
@@ -198,13 +209,13 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
         'words', coalesce(
             (SELECT string_agg(format('WHEN %s IN (%s) THEN %L', role_terms.word, g.words, g.role), ' ' ORDER BY g.role)
             FROM (
-                SELECT w.role, string_agg(quote_literal(w.word), ', ' ORDER BY w.word) AS words
-                FROM minga_roster_internal.known_words(r.roles) w
-                WHERE r.roles ? w.role
+                SELECT w.role, string_agg(quote_literal(w.word #>> '{}'), ', ' ORDER BY w.word #>> '{}') AS words
+                FROM minga_roster_internal.given_words(r.roles) w
                 GROUP BY w.role
             ) g), ''))
     FROM minga_roster.people_relations r
-    WHERE r.relation = role_terms.relation
+    WHERE r.relation = role_terms.relation);
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.role_terms(regclass, text) IS
 'An expression that turns the relation''s word for a role into the contract''s: each of its words into the role, the '
@@ -227,11 +238,15 @@ COMMENT ON FUNCTION minga_roster_internal.role_word_terms(regclass, text) IS
     'own word.';
 
 CREATE FUNCTION minga_roster_internal.first_words(relation regclass) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN (
     SELECT string_agg(quote_literal(w.word), ', ' ORDER BY w.word)
     FROM minga_roster.people_relations r
     CROSS JOIN LATERAL minga_roster_internal.known_words(r.roles) w
-    WHERE r.relation = first_words.relation AND w.is_first AND w.role <> 'other'
+    WHERE r.relation = first_words.relation AND w.is_first AND w.role <> 'other');
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.first_words(regclass) IS
 'The words that a sync writes for roles, as a list of literals.';
@@ -602,7 +617,10 @@ COMMENT ON FUNCTION minga_roster_internal.update_statement(regclass, text, text[
 'Archives, updates or restores the people who fit, and returns which writes reached a person.';
 
 CREATE FUNCTION minga_roster_internal.keeps_ids(relation regclass) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN (
     SELECT c.relkind IN ('r', 'p') AND NOT c.relhasrules
         AND NOT EXISTS (
             SELECT FROM (
@@ -616,7 +634,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
                 OR EXISTS (SELECT FROM pg_trigger g
                     WHERE g.tgrelid = k.oid AND NOT g.tgisinternal AND g.tgtype & 4 <> 0))
     FROM pg_class c
-    WHERE c.oid = relation
+    WHERE c.oid = relation);
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.keeps_ids(regclass) IS
 'Whether new people have the ids that they are written with: in a table, partitioned or not, whose owner has given '
@@ -933,12 +952,12 @@ COMMENT ON FUNCTION minga_roster_internal.new_ids_query(regclass) IS
 CREATE FUNCTION minga_roster_internal.lock_statement(relation regclass) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    terms record := minga_roster_internal.people_terms(relation);
+    map jsonb := (SELECT r.columns FROM minga_roster.people_relations r WHERE r.relation = lock_statement.relation);
 BEGIN
     RETURN minga_roster_internal.fill_template('EXPLAIN UPDATE {people} p SET {attribute:I} = DEFAULT WHERE {of_site}',
-        'people', terms.people,
-        'attribute', terms.map ->> 'given_name',
-        'of_site', terms.of_site);
+        'people', relation::text,
+        'attribute', map ->> 'given_name',
+        'of_site', minga_roster_internal.equal_terms(relation, map ->> 'site', '$1'));
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.lock_statement(regclass) IS
@@ -965,7 +984,10 @@ COMMENT ON TYPE minga_roster_internal.unique_key IS
     'predicate depend on.';
 
 CREATE FUNCTION minga_roster_internal.unique_keys(relation regclass) RETURNS SETOF minga_roster_internal.unique_key
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
     SELECT c.relname::text, k.expressions, k.types, k.modifiers, k.collation_oids, k.collations, k.operators,
         coalesce('(' || pg_get_expr(i.indpred, i.indrelid) || ')', 'true'), i.indnullsnotdistinct,
         u.key_columns, u.attributes
@@ -1005,7 +1027,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
                         AND d.refclassid = 'pg_class'::regclass AND d.refobjid = i.indrelid AND d.refobjsubid > 0))
     ) u
     WHERE i.indrelid = relation AND i.indisunique AND i.indisvalid AND k.known AND NOT u.generated
-    ORDER BY c.relname
+    ORDER BY c.relname;
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.unique_keys(regclass) IS
 'The unique indexes of a relation that can be checked before anything is written; none over generated columns.';

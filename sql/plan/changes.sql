@@ -4,8 +4,11 @@
 
 CREATE FUNCTION minga_roster_internal.same_names(connection connections, OUT label text, OUT people text[])
 RETURNS SETOF record
-LANGUAGE sql STABLE ROWS 1
+LANGUAGE plpgsql STABLE ROWS 1
 SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
     WITH created AS MATERIALIZED (
         SELECT d.label FROM plan_decisions d WHERE 'create' IN (d.outcome, d.held_as)
     ), keyless AS MATERIALIZED (
@@ -38,7 +41,8 @@ SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '
     ) l ON l.person_id = n.person_id
     WHERE l.listed IS NOT TRUE AND CASE WHEN l.families IS NOT NULL THEN n.family = ANY (l.families)
         ELSE coalesce(minga_roster_internal.role_family(n.role), n.family) = n.family END
-    GROUP BY n.label
+    GROUP BY n.label;
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.same_names(connections) IS
 'For each person to be created the active people of that name and family who have neither an identifier nor an email '

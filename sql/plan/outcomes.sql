@@ -119,9 +119,19 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.settled_outcomes() IS
 'The outcomes of the open rows of a run in which there was nothing to look at.';
 
-CREATE FUNCTION minga_roster_internal.count_settled(run runs) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB'
+CREATE FUNCTION minga_roster_internal.note_settled(connection text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off
     SET plan_cache_mode = force_custom_plan AS $$
+BEGIN
+    UPDATE minga_roster.staged_users s SET outcome = t.outcome
+    FROM minga_roster_internal.settled_outcomes() t
+    WHERE s.connection = note_settled.connection AND s.ctid = t.place AND s.outcome IS DISTINCT FROM t.outcome;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.note_settled(text) IS 'Notes settled_outcomes() in the stage.';
+
+CREATE FUNCTION minga_roster_internal.count_settled(run runs) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
     INSERT INTO minga_roster.run_counts (run, category, action, count)
     SELECT run.run, n.category, n.outcome, sum(n.rows)
@@ -138,9 +148,7 @@ BEGIN
     HAVING sum(n.rows) <> 0;
     PERFORM minga_roster_internal.check_outcomes(run.run);
     IF EXISTS (SELECT FROM plan_open_rows o WHERE o.staged) THEN
-        UPDATE minga_roster.staged_users s SET outcome = t.outcome
-        FROM minga_roster_internal.settled_outcomes() t
-        WHERE s.connection = run.connection AND s.ctid = t.place AND s.outcome IS DISTINCT FROM t.outcome;
+        PERFORM minga_roster_internal.note_settled(run.connection);
     END IF;
 END
 $$;

@@ -2,9 +2,23 @@
 -- unchanged night that is almost none. Must survive a roster as large as a district's: no step here is more than
 -- linear.
 
-CREATE FUNCTION minga_roster_internal.read_links(run runs, connection connections, others text[]) RETURNS text[]
+CREATE FUNCTION minga_roster_internal.count_listed_links(connection text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB'
     SET plan_cache_mode = force_custom_plan AS $$
+BEGIN
+    INSERT INTO plan_linked_rows (category, rows)
+    SELECT l.category, count(*)
+    FROM minga_roster.links l
+    JOIN minga_roster.staged_users u ON u.connection = l.connection AND u.sourced_id = l.sourced_id
+    WHERE l.connection = count_listed_links.connection
+    GROUP BY l.category;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.count_listed_links(text) IS
+'Fills plan_linked_rows in a delta.';
+
+CREATE FUNCTION minga_roster_internal.read_links(run runs, connection connections, others text[]) RETURNS text[]
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 DECLARE
     repeated text[];
     categories jsonb;
@@ -20,12 +34,7 @@ BEGIN
         INSERT INTO plan_linked_rows (category, rows)
         SELECT c.counts ->> 0, (c.counts ->> 1)::bigint FROM jsonb_array_elements(categories) c (counts);
     ELSE
-        INSERT INTO plan_linked_rows (category, rows)
-        SELECT l.category, count(*)
-        FROM minga_roster.links l
-        JOIN minga_roster.staged_users u ON u.connection = l.connection AND u.sourced_id = l.sourced_id
-        WHERE l.connection = read_links.connection.connection
-        GROUP BY l.category;
+        PERFORM minga_roster_internal.count_listed_links(connection.connection);
     END IF;
     RETURN repeated;
 END
@@ -48,26 +57,13 @@ END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.refuse_repeated(bigint) IS 'XX000 if users are listed twice.';
 
-CREATE FUNCTION minga_roster_internal.read_stage(connection connections, is_first boolean) RETURNS bytea
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB'
-    SET plan_cache_mode = force_custom_plan AS $$
+CREATE FUNCTION minga_roster_internal.scan_stage(connection text, is_first boolean, mostly_new boolean, new_keys bytea,
+    OUT roles jsonb, OUT listed jsonb, OUT usernames text[], OUT identifiers text[])
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+#variable_conflict use_column
 DECLARE
-    mostly_new boolean := is_first OR (SELECT count(*) FROM plan_open_rows o WHERE o.person_id IS NULL)
-        > (SELECT coalesce(sum(l.rows), 0) FROM plan_linked_rows l);
-    new_keys bytea;
-    usernames text[];
-    identifiers text[];
-    shared_keys bytea;
     repeated text[];
-    roles jsonb;
-    listed jsonb;
 BEGIN
-    IF NOT mostly_new THEN
-        new_keys := (
-            SELECT minga_roster_internal.key_set(o.username, o.identifier)
-            FROM plan_open_rows o
-            WHERE o.person_id IS NULL AND o.standing <> 'absent' AND o.family IN ('student', 'staff'));
-    END IF;
     SELECT minga_roster_internal.tally(s.role),
         minga_roster_internal.tally(s.role, CASE WHEN s.status = 'inactive' OR NOT s.enabled THEN true END,
             s.given_name, s.family_name, s.middle_name, s.preferred_name, s.email, s.username, s.identifier, s.grade,
@@ -84,12 +80,38 @@ BEGIN
         minga_roster_internal.repeated(s.sourced_id) FILTER (WHERE is_first)
     INTO roles, listed, usernames, identifiers, repeated
     FROM minga_roster.staged_users s
-    WHERE s.connection = read_stage.connection.connection;
+    WHERE s.connection = scan_stage.connection;
     IF repeated <> '{}' THEN
         PERFORM minga_roster_internal.refuse_repeated(t.users)
         FROM (SELECT count(*) - count(DISTINCT s.sourced_id) AS users
-            FROM minga_roster.staged_users s WHERE s.connection = read_stage.connection.connection) t;
+            FROM minga_roster.staged_users s WHERE s.connection = scan_stage.connection) t;
     END IF;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.scan_stage(text, boolean, boolean, bytea) IS
+'The pass over the stage of read_stage: rows and values by role, and keys that come more than once: those among '
+    'new_keys or, if most rows are new, all. XX000 if a first load (is_first) lists a user twice.';
+
+CREATE FUNCTION minga_roster_internal.read_stage(connection connections, is_first boolean) RETURNS bytea
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
+DECLARE
+    mostly_new boolean := is_first OR (SELECT count(*) FROM plan_open_rows o WHERE o.person_id IS NULL)
+        > (SELECT coalesce(sum(l.rows), 0) FROM plan_linked_rows l);
+    new_keys bytea;
+    usernames text[];
+    identifiers text[];
+    shared_keys bytea;
+    roles jsonb;
+    listed jsonb;
+BEGIN
+    IF NOT mostly_new THEN
+        new_keys := (
+            SELECT minga_roster_internal.key_set(o.username, o.identifier)
+            FROM plan_open_rows o
+            WHERE o.person_id IS NULL AND o.standing <> 'absent' AND o.family IN ('student', 'staff'));
+    END IF;
+    SELECT c.* INTO roles, listed, usernames, identifiers
+    FROM minga_roster_internal.scan_stage(connection.connection, is_first, mostly_new, new_keys) c;
     INSERT INTO plan_listed_roles
     SELECT a.counts ->> 0, coalesce(l.counts[1], 0), coalesce(l.counts[2], 0), l.counts[3], l.counts[4], l.counts[5],
         l.counts[6], l.counts[7], l.counts[8], l.counts[9], l.counts[10], l.counts[11], l.counts[12],

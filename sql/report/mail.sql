@@ -30,6 +30,12 @@ BEGIN
     IF NOT FOUND OR reported.state IN ('queued', 'running') OR reported.reported THEN
         RETURN;
     END IF;
+    IF reported.state = 'succeeded' AND NOT EXISTS (SELECT FROM minga_roster.recipients r
+        WHERE r.connection = reported.connection AND (reported.trigger = 'evening' OR r.manual))
+    THEN
+        UPDATE minga_roster.runs r SET reported = true WHERE r.run = reported.run;
+        RETURN;
+    END IF;
     facts := minga_roster_internal.facts_of(reported.run);
     IF facts.retry_at IS NOT NULL THEN
         RETURN;

@@ -136,22 +136,29 @@ COMMENT ON FUNCTION minga_roster_internal.failure_words() IS
 'For each cause of a failure: what happened, who does what next, and whether it may go away by itself.';
 
 CREATE FUNCTION minga_roster_internal.done_to_people(run runs) RETURNS jsonb
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN (
     SELECT coalesce(jsonb_agg(jsonb_build_array(d.number, d.word) ORDER BY d.place), '[]')
     FROM (VALUES (1, (run).created, 'added'),
             (2, (run).restored, 'restored'),
             (3, (run).updated, CASE (run).kind WHEN 'undo' THEN 'changed back' ELSE 'updated' END),
             (4, (run).linked, CASE (run).kind WHEN 'undo' THEN 'unmatched' ELSE 'matched' END),
             (5, (run).archived, 'archived')) AS d (place, number, word)
-    WHERE d.number > 0
+    WHERE d.number > 0);
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.done_to_people(runs) IS
 '[[30, "added"], [9, "archived"]]: what the run did to people, or what a sync would do after a preview.';
 
 CREATE FUNCTION minga_roster_internal.held_in_words(run bigint) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN (
     SELECT minga_roster_internal.in_list(array_agg(minga_roster_internal.object_words(h.object, h.number)
         ORDER BY array_position(ARRAY['academic_session', 'course', 'class', 'enrollment', 'contact', 'user'],
             h.object)))
@@ -163,7 +170,8 @@ AS $$
         SELECT o.object, o.held FROM minga_roster.run_objects o JOIN minga_roster.runs r USING (run)
         WHERE o.run = held_in_words.run AND o.held > 0 AND r.kind = 'preview'
             AND minga_roster_internal.carried_out_by(r) IS NULL
-    ) h
+    ) h);
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.held_in_words(bigint) IS
 '"4 classes and 312 enrollments": what a run holds of classes and the like, or a preview would hold; NULL if nothing.';
@@ -275,17 +283,23 @@ COMMENT ON FUNCTION minga_roster_internal.is_paused_by(minga_roster_internal.rep
 'Whether the run is the failed evening after which Automatic Rostering was paused.';
 
 CREATE FUNCTION minga_roster_internal.is_problem(facts minga_roster_internal.report_facts) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT (facts.run).state = 'failed' OR facts.is_missed OR minga_roster_internal.needs_of(facts) <> '{}'
+#variable_conflict use_column
+BEGIN
+    RETURN (facts.run).state = 'failed' OR facts.is_missed OR minga_roster_internal.needs_of(facts) <> '{}';
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.is_problem(minga_roster_internal.report_facts) IS
 'Whether recipients who want mail only about problems get this report.';
 
 CREATE FUNCTION minga_roster_internal.is_failure(facts minga_roster_internal.report_facts) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT (facts.run).state = 'failed' OR facts.is_missed OR facts.unread <> '{}' OR facts.failed_step IS NOT NULL
+#variable_conflict use_column
+BEGIN
+    RETURN (facts.run).state = 'failed' OR facts.is_missed OR facts.unread <> '{}' OR facts.failed_step IS NOT NULL;
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.is_failure(minga_roster_internal.report_facts) IS
 'Whether recipients who want mail only about failures get this report.';
@@ -301,8 +315,11 @@ COMMENT ON FUNCTION minga_roster_internal.is_decision(minga_roster_internal.repo
 'Whether recipients who want mail only about what waits for a decision, or needs a look, get this report.';
 
 CREATE FUNCTION minga_roster_internal.needs_of(facts minga_roster_internal.report_facts) RETURNS text[]
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN (
     SELECT coalesce(array_agg(n.words ORDER BY n.place), '{}')
     FROM (VALUES
         (0, facts.held_creates > 0, minga_roster_internal.figures(facts.held_creates, 'new account') || ' on hold'),
@@ -321,7 +338,8 @@ AS $$
             ELSE minga_roster_internal.figure(cardinality(facts.noticed)) || ' findings in the SIS' END),
         (10, facts.failed_step IS NOT NULL, format('the connection test failed at "%s"', facts.failed_step))
         ) AS n (place, is_so, words)
-    WHERE n.is_so
+    WHERE n.is_so);
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.needs_of(minga_roster_internal.report_facts) IS
 '"204 archives on hold", "2 rejected rows": what needs a decision, for the subject and the first sentence.';

@@ -155,7 +155,7 @@ COMMENT ON FUNCTION minga_roster_internal.evenings(text) IS
 CREATE FUNCTION minga_roster_internal.fetch_limits(run bigint, OUT requests integer, OUT seconds_left bigint,
     OUT evening text, OUT likely_outcome text)
 RETURNS record
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     now CONSTANT timestamptz := minga_roster_internal.clock();

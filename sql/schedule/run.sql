@@ -137,15 +137,19 @@ COMMENT ON FUNCTION minga_roster_internal.why_foreign(runs, connections) IS
 'Why a run does not belong to the connection as it is now; NULL if it does.';
 
 CREATE FUNCTION minga_roster_internal.carried_out_by(run runs) RETURNS bigint
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN (
     SELECT CASE (run).kind
         WHEN 'sync' THEN CASE (run).state WHEN 'succeeded' THEN (run).run END
         WHEN 'preview' THEN (
             SELECT min(r.run) FROM minga_roster.runs r
             WHERE r.connection = (carried_out_by.run).connection AND r.kind = 'apply'
                 AND r.of_run = (carried_out_by.run).run AND r.state = 'succeeded')
-    END
+    END);
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.carried_out_by(runs) IS
 'The run that carried out the plan of this one: a sync itself, the apply of a preview; NULL if no run did.';
@@ -194,7 +198,10 @@ COMMENT ON FUNCTION minga_roster_internal.note_end(bigint) IS
 'committed (minga_roster.notify). Does nothing in any other session.';
 
 CREATE FUNCTION minga_roster_internal.end_of_run(run runs, names_connection boolean) RETURNS jsonb
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN (
     SELECT jsonb_strip_nulls(jsonb_build_object('run', (run).run, 'kind', (run).kind, 'trigger', (run).trigger,
         'state', (run).state, 'sqlstate', (run).sqlstate, 'incomplete', nullif((run).incomplete, false),
         'connection', CASE WHEN names_connection THEN (run).connection END,
@@ -204,7 +211,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
         'conflicts', (run).conflicts, 'rejects', (run).rejects,
         'objects', (SELECT jsonb_object_agg(o.object, jsonb_build_object('listed', o.listed, 'added', o.added,
             'changed', o.changed, 'returned', o.returned, 'ended', o.ended, 'held', o.held))
-            FROM minga_roster.run_objects o WHERE o.run = (end_of_run.run).run)))
+            FROM minga_roster.run_objects o WHERE o.run = (end_of_run.run).run))));
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.end_of_run(runs, boolean) IS
 'What is announced of a run that ended: numbers and codes; the connection and its site unless minga_roster.notify '
@@ -267,7 +275,7 @@ COMMENT ON FUNCTION minga_roster_internal.is_locked(regclass) IS
 
 CREATE FUNCTION minga_roster_internal.people_state(connection text, OUT people regclass, OUT state text,
     OUT waiting_run bigint)
-LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     working bigint[];
 BEGIN
@@ -294,7 +302,7 @@ COMMENT ON FUNCTION minga_roster_internal.people_state(text) IS
 'others go on with schools of other relations.';
 
 CREATE FUNCTION minga_roster_internal.claim_run(run bigint) RETURNS boolean
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
     PERFORM FROM minga_roster.runs r WHERE r.run = claim_run.run AND r.state = 'queued' FOR UPDATE SKIP LOCKED;
     IF NOT FOUND THEN

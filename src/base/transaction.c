@@ -18,6 +18,7 @@
 #include "commands/extension.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "nodes/parsenodes.h"
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
 #include "storage/lmgr.h"
@@ -219,7 +220,7 @@ kept_plan(const char *statement, int nargs, Oid *types)
 	kept = hash_search(kept_plans, &statement, HASH_FIND, NULL);
 	if (kept == NULL)
 	{
-		SPIPlanPtr	plan = SPI_prepare(statement, nargs, types);
+		SPIPlanPtr	plan = SPI_prepare_cursor(statement, nargs, types, CURSOR_OPT_GENERIC_PLAN);
 
 		if (plan == NULL || SPI_keepplan(plan) != 0)
 			return NULL;
