@@ -45,6 +45,8 @@ typedef struct RosterRun
 	TimestampTz progress_at;	/* when progress was stored last */
 	TimestampTz asks_until;		/* when the SIS is asked no longer; 0: not asked yet */
 	List	   *unstored;		/* collections that were read and are not yet on record */
+	TimestampTz (*while_waiting) (void);	/* called where the run waits for the SIS, outside of transactions, at the
+											 * latest at the time that it returned; or NULL */
 } RosterRun;
 
 extern const char *run_kind_name(RunKind kind);

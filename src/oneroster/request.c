@@ -39,6 +39,8 @@ request_raise_endless(const char *detail, const char *setting)
 void
 request_wait(Requester *requester, TimestampTz until)
 {
+	if (requester->run->while_waiting != NULL)
+		until = Min(until, requester->run->while_waiting());
 	transfer_wait(requester->pool, Min(until, requester->until));
 	if (GetCurrentTimestamp() >= requester->until)
 		fault_raise(requester->until_fault);

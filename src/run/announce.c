@@ -6,7 +6,8 @@
  * is committed, in a transaction of its own: a full queue of notifications, which
  * any role can bring about that listens and does not read, must keep no run from
  * being closed.  Where the closing was rolled back, the run has not ended and is
- * passed over.
+ * passed over.  Ends of many short runs are announced together: a worker that
+ * takes the next run announces while that one waits for the SIS.
  *
  * Only a worker announces.  What it must survive: any error of the announcement,
  * which is logged.
@@ -20,6 +21,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "base/compat.h"
 #include "base/error.h"
@@ -37,6 +39,10 @@ static bool announces = false;
 static int64 *noted = NULL;
 static int	nnoted = 0;
 static int	noted_room = 0;
+static TimestampTz noted_since;
+
+/* So long the first of them waits for others, while runs follow each other. */
+#define ANNOUNCE_MS 500
 
 /* From here on this process announces what it closes. */
 void
@@ -57,6 +63,8 @@ roster_note_end(PG_FUNCTION_ARGS)
 		noted = noted == NULL ? MemoryContextAlloc(TopMemoryContext, noted_room * sizeof(int64))
 			: repalloc(noted, noted_room * sizeof(int64));
 	}
+	if (nnoted == 0)
+		noted_since = GetCurrentTimestamp();
 	noted[nnoted++] = PG_GETARG_INT64(0);
 	PG_RETURN_VOID();
 }
@@ -84,27 +92,62 @@ notify(void)
 	commit_worker_transaction();
 }
 
-/* Announces the runs that were noted.  Not in a transaction; nothing breaks it off.  Throws nothing. */
-void
-announce_noted_ends(void)
+/* Announces the runs that were noted.  Throws a cancel alone, after which they are still noted. */
+static void
+announce(void)
 {
 	MemoryContext outer = CurrentMemoryContext;
 
-	if (nnoted == 0)
-		return;
-	hold_stops();
 	PG_TRY();
 	{
 		notify();
 	}
 	PG_CATCH();
 	{
+		if (geterrcode() == ERRCODE_QUERY_CANCELED)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(outer);
 		EmitErrorReport();
 		FlushErrorState();
 		AbortOutOfAnyTransaction();
 	}
 	PG_END_TRY();
-	catch_stops();
 	MemoryContextSwitchTo(outer);
 	nnoted = 0;
+}
+
+/* The same when no run is being worked on: not in a transaction, and nothing breaks it off.  Throws nothing. */
+void
+announce_noted_ends(void)
+{
+	if (nnoted == 0)
+		return;
+	hold_stops();
+	announce();
+	catch_stops();
+}
+
+/* The same in the middle of a run, not in a transaction; throws a cancel. */
+void
+announce_earlier_ends(void)
+{
+	if (nnoted > 0)
+		announce();
+}
+
+/*
+ * The same while a run waits for the SIS, once the first end has waited for
+ * others.  Returns when to be called again.
+ */
+TimestampTz
+announce_old_ends(void)
+{
+	TimestampTz due_at = TimestampTzPlusMilliseconds(noted_since, ANNOUNCE_MS);
+
+	if (nnoted == 0 || IsTransactionState())
+		return DT_NOEND;
+	if (GetCurrentTimestamp() < due_at)
+		return due_at;
+	announce();
+	return DT_NOEND;
 }

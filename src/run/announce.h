@@ -7,7 +7,11 @@
 
 #include "postgres.h"
 
+#include "datatype/timestamp.h"
+
 extern void announce_ends(void);
 extern void announce_noted_ends(void);
+extern void announce_earlier_ends(void);
+extern TimestampTz announce_old_ends(void);
 
 #endif							/* MINGA_ROSTER_ANNOUNCE_H */

@@ -128,6 +128,7 @@ test_people(RosterRun *run, const RunLocks *locks)
 static void
 work(RosterRun *run, const RunLocks *locks)
 {
+	MemoryContext context = CurrentMemoryContext;
 	RosterConnection *connection = load_connection(run->connection);
 	Fetch	   *fetch = NULL;
 
@@ -136,6 +137,10 @@ work(RosterRun *run, const RunLocks *locks)
 	else if (!run_kind_reads_roster(run->kind) && run->kind != RUN_MAIL)
 		set_phase(run, "apply");
 	commit_worker_transaction();
+	MemoryContextSwitchTo(context);
+	/* A run that reads a roster does so while it waits. */
+	if (!run_kind_reads_roster(run->kind))
+		announce_earlier_ends();
 
 	if (run->kind == RUN_TEST)
 	{
@@ -225,8 +230,8 @@ close_failed_run(RosterRun *run, ErrorData *error)
 
 /*
  * Works on a run whose row is running and whose locks are held, and closes it.
- * Cancels are held since before the row was there.  Throws only when even
- * closing fails.
+ * An open transaction is the one that claimed it.  Cancels are held since before
+ * the row was there.  Throws only when even closing fails.
  */
 void
 perform_run(RosterRun *run, const RunLocks *locks)
@@ -234,11 +239,13 @@ perform_run(RosterRun *run, const RunLocks *locks)
 	MemoryContext outer = CurrentMemoryContext;
 	MemoryContext run_context = AllocSetContextCreate(TopMemoryContext, "minga_roster run", ALLOCSET_DEFAULT_SIZES);
 	ErrorData  *volatile error = NULL;
+	bool		claims = IsTransactionState();
 
 	if (synchronous_commit_before == NULL)
 		synchronous_commit_before = MemoryContextStrdup(TopMemoryContext,
 														GetConfigOption("synchronous_commit", false, false));
 	run->rows_expected = -1;
+	run->while_waiting = announce_old_ends;
 	run_is_open = true;
 	run_met_a_lock = false;
 	MemoryContextSwitchTo(run_context);
@@ -246,7 +253,8 @@ perform_run(RosterRun *run, const RunLocks *locks)
 	{
 		let_cancels_act();
 		CHECK_FOR_INTERRUPTS();
-		begin_worker_steps();
+		if (!claims)
+			begin_worker_steps();
 		work(run, locks);
 	}
 	PG_CATCH();
@@ -272,6 +280,8 @@ perform_run(RosterRun *run, const RunLocks *locks)
 		 */
 		hold_stops();
 		run_met_a_lock = error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE || merge_is_late;
+		if (claims)
+			claim_again(run->run);
 		if (run_kind_reads_roster(run->kind))
 		{
 			store_progress(run, true);
@@ -284,7 +294,6 @@ perform_run(RosterRun *run, const RunLocks *locks)
 						"succeed", run->run, run->connection),
 				 errdetail("The run's row in minga_roster.runs has the error.")));
 	}
-	announce_noted_ends();
 	/* A cancel that came too late for this run must not hit what follows. */
 	forget_cancel();
 	run_is_open = false;

@@ -77,9 +77,9 @@ read_people_state(const char *connection, RunKind kind, Oid *people)
 }
 
 /*
- * Makes a queued run ours; its run lock is held afterwards.  Not one whose people
- * another run waits for, and one whose people are locked, or given up, only as
- * the last choice.
+ * Makes a queued run ours, as one of the steps of the open transaction; its run
+ * lock is held afterwards.  Not one whose people another run waits for, and one
+ * whose people are locked, or given up, only as the last choice.
  */
 bool
 claim_queued_run(const QueuedRun *queued, const List *given_up, bool last_choice, Oid *people)
@@ -103,4 +103,16 @@ claim_queued_run(const QueuedRun *queued, const List *given_up, bool last_choice
 	if (!claimed)
 		run_lock_release(LOCK_RUN, queued->run);
 	return claimed;
+}
+
+/* The same where the transaction in which a run was made ours failed.  In a transaction of its own. */
+void
+claim_again(int64 run)
+{
+	Oid			types[] = {INT8OID};
+	Datum		values[] = {Int64GetDatum(run)};
+
+	begin_worker_transaction();
+	execute_statement("SELECT minga_roster_internal.claim_run($1)", 1, types, values, NULL);
+	commit_worker_transaction();
 }

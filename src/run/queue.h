@@ -33,5 +33,6 @@ typedef enum PeopleState
 extern List *read_queue(void);
 extern PeopleState read_people_state(const char *connection, RunKind kind, Oid *people);
 extern bool claim_queued_run(const QueuedRun *queued, const List *given_up, bool last_choice, Oid *people);
+extern void claim_again(int64 run);
 
 #endif							/* MINGA_ROSTER_QUEUE_H */

@@ -80,33 +80,59 @@ perform(RosterRun *run, const RunLocks *locks, Oid people)
 	}
 }
 
+/* Makes a queued run ours, in the open transaction; where it cannot be had, lets go of its connection. */
+static bool
+try_queued_run(RunLocks *locks, const QueuedRun *queued, bool last_choice, Oid *people)
+{
+	hold_cancels_for_run();
+	if (claim_queued_run(queued, given_up, last_choice, people))
+		return true;
+	let_cancels_act();
+	release_connection(locks);
+	return false;
+}
+
 /*
- * Works on one queued run, if it can be had.  One whose people are locked is
- * worked on only if it is the last choice, and if no other run waits for them:
- * it would keep the worker from other schools.
+ * Works on the first run from *next on in the queue that can be had, and leaves
+ * *next behind it; false if there is none.  Looking, claiming and the first steps
+ * of the run are one transaction: other workers may have taken many of the queue
+ * since it was read.  One whose people are locked is worked on only if it is the
+ * last choice, and if no other run waits for them: it would keep the worker from
+ * other schools.
  */
 static bool
-try_queued_run(RunLocks *locks, const QueuedRun *queued, bool last_choice)
+work_on_next(RunLocks *locks, List *queue, int *next, bool last_choice)
 {
+	const QueuedRun *claimed = NULL;
+	bool		looks = false;
 	RosterRun	run = {0};
-	bool		claimed;
 	Oid			people;
 
-	if (!try_connection(locks, run_kind_holds_site(queued->kind), queued->connection_number, queued->site))
-		return false;
-	hold_cancels_for_run();
-	claimed = claim_queued_run(queued, given_up, last_choice, &people);
-	if (!claimed)
-		let_cancels_act();
-	else
+	while (claimed == NULL && *next < list_length(queue) && !worker_terminated)
 	{
-		run.run = queued->run;
-		run.kind = queued->kind;
-		strlcpy(run.connection, queued->connection, sizeof(run.connection));
-		perform(&run, locks, people);
+		const QueuedRun *queued = list_nth(queue, (*next)++);
+
+		if (!try_connection(locks, run_kind_holds_site(queued->kind), queued->connection_number, queued->site))
+			continue;
+		if (!looks)
+			begin_worker_steps();
+		looks = true;
+		if (try_queued_run(locks, queued, last_choice, &people))
+			claimed = queued;
 	}
+	if (claimed == NULL)
+	{
+		if (looks)
+			commit_worker_transaction();
+		announce_noted_ends();
+		return false;
+	}
+	run.run = claimed->run;
+	run.kind = claimed->kind;
+	strlcpy(run.connection, claimed->connection, sizeof(run.connection));
+	perform(&run, locks, people);
 	release_connection(locks);
-	return claimed;
+	return true;
 }
 
 /*
@@ -128,26 +154,19 @@ drain_queue(RunLocks *locks)
 		List	   *queue = read_queue();
 		int64		newest = queue == NIL ? 0 : ((QueuedRun *) llast(queue))->run;
 		bool		worked = false;
-		ListCell   *cell;
+		int			next = 0;
 
 		/* Without a slot, and nothing new since the look before: done. */
 		if (locks->slot == 0 && (queue == NIL || (newest == newest_seen && list_length(queue) <= seen)))
 			break;
 		if (!try_slot(locks))
 			break;
-		foreach(cell, queue)
-		{
-			if (worker_terminated)
-				break;
-			worked |= try_queued_run(locks, lfirst(cell), false);
-		}
+		while (work_on_next(locks, queue, &next, false))
+			worked = true;
 		/* The queue is looked at again after each of these. */
-		foreach(cell, queue)
-		{
-			if (worked || worker_terminated)
-				break;
-			worked = try_queued_run(locks, lfirst(cell), true);
-		}
+		next = 0;
+		if (!worked)
+			worked = work_on_next(locks, queue, &next, true);
 		if (!worked)
 		{
 			newest_seen = newest;
@@ -226,6 +245,7 @@ perform_order(const WorkerOrder *order, RunLocks *locks)
 		hold_cancels_for_run();
 		record(order, "running");
 		perform(&run, locks, people);
+		announce_noted_ends();
 		release_connection(locks);
 		return;
 	}
@@ -322,18 +342,52 @@ perform_part_of_duty(const char *statement)
 					"failed_at = now()", 2, types, values);
 }
 
+/* Parts of the duty in one transaction, or each in its own if one of them fails. */
+static void
+perform_parts_of_duty(const char *const *statements, int count)
+{
+	MemoryContext outer = CurrentMemoryContext;
+	volatile bool failed = false;
+
+	PG_TRY();
+	{
+		begin_worker_transaction();
+		for (int i = 0; i < count; i++)
+			execute_statement(statements[i], 0, NULL, NULL, NULL);
+		commit_worker_transaction();
+	}
+	PG_CATCH();
+	{
+		if (geterrcode() == ERRCODE_QUERY_CANCELED)
+			PG_RE_THROW();
+		failed = true;
+		FlushErrorState();
+		AbortOutOfAnyTransaction();
+		MemoryContextSwitchTo(outer);
+	}
+	PG_END_TRY();
+	for (int i = 0; i < count && failed; i++)
+		perform_part_of_duty(statements[i]);
+}
+
 /* What roster_run_due starts: one worker at a time, the next minute brings another. */
 static void
 perform_duty(void)
 {
+	static const char *const evenings[] = {
+		"SELECT minga_roster_internal.note_clock()",
+		"SELECT minga_roster_internal.queue_due_runs()"
+	};
+	static const char *const rest[] = {
+		"SELECT minga_roster_internal.write_digests()",
+		"SELECT minga_roster_internal.apply_retention()",
+		"SELECT minga_roster_internal.empty_idle_stages()"
+	};
+
 	if (!run_lock_take(LOCK_DUTY, 1))
 		return;
-	perform_part_of_duty("SELECT minga_roster_internal.note_clock()");
-	perform_part_of_duty("SELECT minga_roster_internal.queue_due_runs()");
-	perform_part_of_duty("SELECT minga_roster_internal.write_digests()");
-	perform_part_of_duty("SELECT minga_roster_internal.apply_retention()");
-	if (!roster_keep_stage)
-		perform_part_of_duty("SELECT minga_roster_internal.empty_idle_stages()");
+	perform_parts_of_duty(evenings, lengthof(evenings));
+	perform_parts_of_duty(rest, lengthof(rest) - (roster_keep_stage ? 1 : 0));
 	run_lock_release(LOCK_DUTY, 1);
 }
 

@@ -90,6 +90,7 @@ class Bench:
 
     def figures(self):
         """What the server has counted so far: commits of others, KB of WAL, KB of the catalog."""
+        self.sql("SELECT pg_stat_force_next_flush()")
         self.sql("SELECT pg_stat_clear_snapshot()")
         self.sql("""SELECT (SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()),
             (pg_current_wal_insert_lsn() - '0/0') / 1024,
