@@ -153,6 +153,30 @@ object_begin_field(RowMaker *maker, const char *key, int len)
 	}
 }
 
+/*
+ * The status of an object is read, in lower case.  One that is inactive is no
+ * more the school's than one that is to be deleted, and is staged as such; what
+ * any other word says is not known, so the row is damaged: it is there, and stays
+ * as it was.
+ */
+void
+object_end_status(RowMaker *maker)
+{
+	text	   *status = maker->row.texts[ROW_STATUS];
+	const char *word;
+	int			len;
+
+	if (status == NULL)
+		return;
+	word = VARDATA(status);
+	len = VARSIZE(status) - VARHDRSZ;
+	if (key_is(word, len, "inactive"))
+		row_set_text(maker, &maker->row.texts[ROW_STATUS],
+					 row_text(maker, "tobedeleted", strlen("tobedeleted"), false));
+	else if (!key_is(word, len, "active") && !key_is(word, len, "tobedeleted"))
+		row_spoil_field(maker);
+}
+
 static ObjectForm
 current_form(const RowMaker *maker)
 {

@@ -45,6 +45,7 @@ typedef struct ObjectKind
 
 extern const ObjectKind *object_kind(PageKind kind);
 extern PageKind kind_of_family(const char *family);
+extern void object_end_status(RowMaker *maker);
 extern void object_begin_field(RowMaker *maker, const char *key, int len);
 extern bool object_field_is_reference(const RowMaker *maker);
 extern void object_set_field(RowMaker *maker, const char *value, int len, JsonTokenType type);

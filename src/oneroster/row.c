@@ -218,6 +218,8 @@ row_set_field(RowMaker *maker, const char *value, int len, JsonTokenType type)
 					 row_text(maker, value, len, maker->field == ROW_SOURCED_ID));
 		if (maker->field == ROW_STATUS || maker->field == ROW_ROLE)
 			row_lower_case(maker->row.texts[maker->field]);
+		if (maker->field == ROW_STATUS && maker->kind > PAGE_ORGS)
+			object_end_status(maker);
 	}
 }
 

@@ -158,6 +158,8 @@ my @forms = (
 		[ 1755648000, 'spoiled' ], [ 'infinity', 'spoiled' ], [ '2026-08', 'spoiled' ]),
 	in_forms('enrollments', 'role', [ ' Student ', 'student' ], [ ['teacher'], 'teacher' ],
 		[ 'learner', 'learner' ], [ undef, '' ], [ [ 'student', 'teacher' ], 'spoiled' ]),
+	in_forms('enrollments', 'status', [ 'Active', 'active' ], [ undef, '' ], [ 'tobedeleted', 'tobedeleted' ],
+		[ ' Inactive ', 'tobedeleted' ], [ 'dropped', 'droppedspoiled' ]),
 	in_forms('enrollments', 'user', [ 'u1', 'u1' ], [ 5, '5' ], [ [ { sourcedId => 'u1' } ], 'u1' ], [ {}, '' ],
 		[ undef, '' ], [ JSON::PP::false, 'spoiled' ], [ { sourcedId => ['u1'] }, '' ]),
 	in_forms('academicSessions', 'schoolYear', [ '2027', '2027' ], [ 2027, '2027' ], [ '2026/27', '2027' ],
