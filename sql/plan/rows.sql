@@ -43,25 +43,12 @@ COMMENT ON FUNCTION minga_roster_internal.read_links(runs, connections, text[]) 
 'The people with more than one link, counting the links of this connection and the live links of the others. Fills '
     'plan_linked_rows in the same pass.';
 
-CREATE FUNCTION minga_roster_internal.refuse_repeated(users bigint) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    IF users > 0 THEN
-        RAISE EXCEPTION USING ERRCODE = 'internal_error',
-            MESSAGE = 'the stage lists users twice',
-            DETAIL = format('Users listed twice: %s.', users),
-            HINT = 'No account was changed. Start the run again. If the error stays, report it to the makers of '
-                'minga_roster.';
-    END IF;
-END
-$$;
-COMMENT ON FUNCTION minga_roster_internal.refuse_repeated(bigint) IS 'XX000 if users are listed twice.';
-
 CREATE FUNCTION minga_roster_internal.scan_stage(connection text, is_first boolean, mostly_new boolean, new_keys bytea,
     OUT roles jsonb, OUT listed jsonb, OUT usernames text[], OUT identifiers text[])
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
 #variable_conflict use_column
 DECLARE
+    twice bigint;
     repeated text[];
 BEGIN
     SELECT minga_roster_internal.tally(s.role),
@@ -82,9 +69,15 @@ BEGIN
     FROM minga_roster.staged_users s
     WHERE s.connection = scan_stage.connection;
     IF repeated <> '{}' THEN
-        PERFORM minga_roster_internal.refuse_repeated(t.users)
-        FROM (SELECT count(*) - count(DISTINCT s.sourced_id) AS users
-            FROM minga_roster.staged_users s WHERE s.connection = scan_stage.connection) t;
+        twice := (SELECT count(*) - count(DISTINCT s.sourced_id)
+            FROM minga_roster.staged_users s WHERE s.connection = scan_stage.connection);
+        IF twice > 0 THEN
+            RAISE EXCEPTION USING ERRCODE = 'internal_error',
+                MESSAGE = 'the stage lists users twice',
+                DETAIL = format('Users listed twice: %s.', twice),
+                HINT = 'No account was changed. Start the run again. If the error stays, report it to the makers of '
+                    'minga_roster.';
+        END IF;
     END IF;
 END
 $$;
@@ -353,7 +346,13 @@ BEGIN
     SELECT CASE WHEN minga_roster_internal.repeated(o.sourced_id) <> '{}'
         THEN count(*) - (SELECT count(DISTINCT t.sourced_id) FROM plan_open_rows t) END
     INTO twice FROM plan_open_rows o;
-    PERFORM minga_roster_internal.refuse_repeated(twice);
+    IF twice > 0 THEN
+        RAISE EXCEPTION USING ERRCODE = 'internal_error',
+            MESSAGE = 'the stage lists users twice',
+            DETAIL = format('Users listed twice: %s.', twice),
+            HINT = 'No account was changed. Start the run again. If the error stays, report it to the makers of '
+                'minga_roster.';
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.find_open_rows(runs, connections, text[], boolean) IS
@@ -366,7 +365,9 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestl
 DECLARE
     keys bytea;
 BEGIN
-    IF EXISTS (SELECT FROM plan_open_rows o WHERE o.settled_as IS NULL AND o.person_id <> ALL (repeated) IS NOT FALSE)
+    -- Joins, since a search in an array looks at each of its people.
+    IF EXISTS (SELECT FROM plan_open_rows o LEFT JOIN unnest(repeated) r (person_id) ON r.person_id = o.person_id
+        WHERE o.settled_as IS NULL AND r.person_id IS NULL)
     THEN
         RETURN false;
     END IF;
@@ -377,7 +378,7 @@ BEGIN
             FROM plan_open_rows o
             LEFT JOIN (SELECT DISTINCT ON (r.category) r.category, r.role, r.rank FROM plan_rules r
                 ORDER BY r.category, r.rank, r.roster_role) c ON c.category = o.link_category
-            WHERE o.person_id = ANY (repeated)
+            WHERE o.person_id IN (SELECT unnest(repeated))
         ) o
         WHERE (o.plain AND (o.role_written IS NULL OR o.role_written = o.best_role)) IS NOT TRUE))
     THEN
