@@ -63,7 +63,9 @@ plain_inserts="INSERT INTO people_full SELECT * FROM first_people; INSERT INTO l
 read -r plain_ms plain_kb <<< "$(repeat measure "$plain_inserts")"
 value "$plain_inserts" >/dev/null
 first_sync fifth
-value "ANALYZE people_full; ANALYZE people_fifth; ANALYZE links; ANALYZE staged_users" >/dev/null
+# As a fetch stages the users of a school that has links.
+value "UPDATE staged_users SET outcome = 'unchanged'" >/dev/null
+value "VACUUM ANALYZE staged_users; ANALYZE people_full; ANALYZE people_fifth; ANALYZE links" >/dev/null
 
 line "first sync of $users users, fetch taken off" "$first_ms ms" "" "" "$first_kb KB of WAL"
 check "... of plain INSERTs of the people, links and changes ($plain_ms ms)" "" "$(ratio "$first_ms" "$plain_ms")" 2
