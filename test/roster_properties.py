@@ -32,7 +32,10 @@ def broken(connection, rows, links, before, after, changes, decisions):
                         and key(row['identifier']) == key(person['identifier']) and alike(row, person) \
                         and family_of_row(row) == of(change['category']):
                     yield f"{change['person']} is archived, and {row['sourced_id']} has the same number and names"
-        if change['action'] in ('update', 'restore') and not any(i in own for i in change['ids']):
+        # A row that is one person with a linked row, by identifier and names, has its link.
+        same = {r['sourced_id'] for r in listed for i in listed if i['sourced_id'] in change['ids']
+            if r['identifier'] and i['identifier'] and key(r['identifier']) == key(i['identifier']) and alike(r, i)}
+        if change['action'] in ('update', 'restore') and not any(i in own for i in {*change['ids'], *same}):
             was = before[change['person']]
             if both_differ(was, {**was, **{n: x for n, x in change['after'].items() if n in was}}):
                 yield f"{change['person']} takes both names of {', '.join(change['ids'])} without a link"
