@@ -53,7 +53,10 @@ SQL_PARTS = \
 	sql/apply/stored.sql \
 	sql/apply/refusals.sql \
 	sql/apply/apply.sql \
-	sql/classes/merge.sql \
+	sql/classes/choose.sql \
+	sql/classes/plan.sql \
+	sql/classes/write.sql \
+	sql/classes/decide.sql \
 	sql/actions/preview.sql \
 	sql/actions/undo.sql \
 	sql/apply/merge.sql \
