@@ -261,7 +261,9 @@ class ObjectModel:
                         plan[key] = ('end', None, cause)
             # Of all rows that there would be if none were absent.
             there = {k for k, r in former.items() if r.ended is None} | here.keys()
-            cause = self.guard(plan, len(there - {k for k, p in plan.items() if p[0] == 'end' and p[2] != 'absent'}))
+            base = there - {k for k, p in plan.items() if p[0] == 'end' and p[2] != 'absent'}
+            # Users are here as the SIS lists them.
+            cause = None if kind == 'user' else self.guard(plan, len(base))
             if cause:
                 plan = {k: ('hold', None, 'absent') if p[0] == 'end' and p[2] == 'absent' else p
                     for k, p in plan.items()}
@@ -680,12 +682,14 @@ class Case:
         self.log = [f'{self.now:%Y-%m-%d} full {full} unread {unread} settings {model.settings}',
             *[f'{kind}: {r}' for kind in STAGES for r in stage[kind]]]
         self.find_unproven()
+        previewed = None
         if draw.random() < 0.25:
             written = self.written()
             planned = self.merge('preview', full=full)
             model.make_plan(stage, self.now.date(), full, unread)
             self.compare_counts(planned, 'the preview')
             self.compare('what the preview writes', written, self.written())
+            previewed = self.amounts()
             if draw.random() < 0.3:
                 self.now += DAY
                 self.set_clock()
@@ -697,6 +701,13 @@ class Case:
         if not full:
             self.seen.add('delta')
         model.make_plan(stage, self.now.date(), full, unread)
+        if previewed not in (None, self.amounts()):
+            # A day later it is another plan, which no one has seen.
+            self.seen.add('not applied')
+            model.counts = {}
+            self.compare_counts(self.run, 'the apply')
+            self.ended('the apply')
+            return
         self.compare_counts(self.run, 'the run')
         self.note_seen()
         self.before = model.write(planned)
@@ -777,6 +788,10 @@ class Case:
             self.seen |= {counts['held_cause']} | {c.replace('_', ' ') for c in COUNTS if 'unknown' in c and counts[c]}
 
     # Comparing
+
+    def amounts(self):
+        return {kind: [c[n] for n in ('added', 'changed', 'returned', 'ended', 'held')]
+            for kind, c in self.model.counts.items()}
 
     def compare_counts(self, run, what):
         found = {r['object']: {c: r[c] for c in COUNTS + ('held_cause', 'complete')}

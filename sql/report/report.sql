@@ -71,9 +71,8 @@ CREATE FUNCTION minga_roster_internal.object_words(object text, number bigint) R
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT minga_roster_internal.figures(number, CASE object WHEN 'academic_session' THEN 'term'
-        WHEN 'user' THEN 'SIS record' ELSE object END,
-        CASE object WHEN 'academic_session' THEN 'terms' WHEN 'class' THEN 'classes' WHEN 'user' THEN 'SIS records'
-            ELSE object || 's' END)
+        ELSE object END,
+        CASE object WHEN 'academic_session' THEN 'terms' WHEN 'class' THEN 'classes' ELSE object || 's' END)
 $$;
 COMMENT ON FUNCTION minga_roster_internal.object_words(text, bigint) IS '"3 classes", for objects of this kind.';
 
@@ -180,7 +179,7 @@ AS $$
             'class_grades with roster_configure.'
         WHEN 'classes_not_applied' THEN CASE detail ->> 'cause'
             WHEN 'stage_gone' THEN '{Words}, since the rows that the preview read are gone. '
-            ELSE '{Words}, since settings or classes changed after the preview. ' END
+            ELSE '{Words}, since settings, terms or classes changed after the preview. ' END
             || 'The next sync brings them. To see them before, start another preview.'
     END, minga_roster_internal.finding_holes(category, amount, "of", detail) || jsonb_build_object(
         'Words', upper(left(w.words, 1)) || substr(w.words, 2),

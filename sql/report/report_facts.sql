@@ -160,8 +160,7 @@ AS $$
 BEGIN
     RETURN (
     SELECT minga_roster_internal.in_list(array_agg(minga_roster_internal.object_words(h.object, h.number)
-        ORDER BY array_position(ARRAY['academic_session', 'course', 'class', 'enrollment', 'contact', 'user'],
-            h.object)))
+        ORDER BY array_position(ARRAY['academic_session', 'course', 'class', 'enrollment', 'contact'], h.object)))
     FROM (
         SELECT o.object, count(*) AS number FROM minga_roster.held_objects o
         WHERE o.run = held_in_words.run GROUP BY o.object
