@@ -878,14 +878,16 @@ COMMENT ON TYPE minga_roster_internal.write_statement IS
 
 CREATE FUNCTION minga_roster_internal.new_columns(relation regclass) RETURNS text[]
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT array_agg(c.name ORDER BY c.nth)
-    FROM (
+    -- Once, whichever way the planner joins it
+    WITH n AS MATERIALIZED (
         SELECT minga_roster_internal.tally(w.action, w.given_name, w.family_name, w.middle_name, w.preferred_name,
             w.email, w.username, w.identifier, w.grade, w.phone, w.parent_name, w.parent_email, w.parent_phone,
             w.parent_rule, w.birth_date) AS rows
         FROM plan_writes w
         WHERE w.action = 'new'
-    ) n
+    )
+    SELECT array_agg(c.name ORDER BY c.nth)
+    FROM n
     JOIN minga_roster.people_relations r ON r.relation = new_columns.relation
     CROSS JOIN LATERAL unnest(ARRAY['given_name', 'family_name', 'middle_name', 'preferred_name', 'email', 'username',
         'identifier', 'grade', 'phone', 'parent_name', 'parent_email', 'parent_phone', 'parent_rule', 'birth_date'])
