@@ -50,7 +50,8 @@ is($roster->sql(q{SELECT string_agg(is_silent(now() - beat, now() - up, now())::
 	'true false false true', 'it is missed after five minutes, not before the server has been up for so long');
 my $pages = 'SELECT pg_relation_size(\'heartbeat\') / 8192';
 $roster->sql("SELECT 'SELECT beat()' FROM generate_series(1, 1440)\n\\gexec");
-cmp_ok($roster->sql($pages), '<=', 2, 'a day of heartbeats stays in its page');
+# All versions together would fill ten; a snapshot somewhere keeps some of them for a while.
+cmp_ok($roster->sql($pages), '<=', 4, 'a day of heartbeats stays in its pages');
 
 # pg_cron
 like($roster->sql("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
