@@ -352,6 +352,8 @@ BEGIN
     LOOP
         FOREACH value IN ARRAY CASE
             WHEN s.name = 'search_path' THEN ARRAY['evil, pg_catalog']
+            -- Since 17. A parallel worker begins with it, and takes its leader along if it is over by then.
+            WHEN s.name = 'transaction_timeout' THEN ARRAY['10s']
             WHEN s.name ~ '(statement|lock|idle.*session|transaction)_timeout' THEN ARRAY['1ms']
             WHEN s.vartype = 'bool' THEN ARRAY[CASE s.setting WHEN 'on' THEN 'off' ELSE 'on' END]
             WHEN s.vartype = 'enum' THEN ARRAY[CASE WHEN :side THEN (SELECT min(e) FROM unnest(s.enumvals) e
