@@ -230,10 +230,15 @@ kept_plan(const char *statement, int nargs, Oid *types)
 	return kept->plan;
 }
 
-/* Executes one statement, a literal, inside the open transaction.  Its plan is kept. */
+/*
+ * Executes one statement, a literal, inside the open transaction.  Its plan is
+ * kept.  The memory context stays the current one, which SPI by itself would
+ * change to one that ends with the transaction.
+ */
 void
 execute_statement(const char *statement, int nargs, Oid *types, Datum *values, const char *nulls)
 {
+	MemoryContext caller = CurrentMemoryContext;
 	SPIPlanPtr	plan = kept_plan(statement, nargs, types);
 
 	if (plan == NULL || SPI_execute_plan(plan, values, nulls, false, 0) < 0)
@@ -241,4 +246,5 @@ execute_statement(const char *statement, int nargs, Oid *types, Datum *values, c
 				(errcode(ERRCODE_INTERNAL_ERROR),
 				 errmsg("could not execute a statement of minga_roster"),
 				 errdetail("The statement was: %s.", statement)));
+	MemoryContextSwitchTo(caller);
 }
