@@ -43,7 +43,6 @@
 #include "base/door.h"
 #include "base/error.h"
 #include "base/level.h"
-#include "base/redact.h"
 #include "base/session.h"
 #include "base/version.h"
 
@@ -148,8 +147,8 @@ door_close(const Door *door)
 }
 
 /*
- * Throws the error once more that was caught.  Where it is our own, it says
- * all that its reader needs, and names no function behind the door with a
+ * Throws the error once more that was caught.  Where our own SQL raised it, it
+ * says all that its reader needs, and names no function behind the door with a
  * line number; code that called the function is still named.  The error is
  * copied into the current memory context.
  */
@@ -158,7 +157,7 @@ rethrow(void)
 {
 	ErrorData  *error = CopyErrorData();
 
-	if (!error_is_in_our_words(error))
+	if (error->funcname == NULL || strcmp(error->funcname, "exec_stmt_raise") != 0)
 		PG_RE_THROW();
 	FlushErrorState();
 	error->context = NULL;
