@@ -43,6 +43,7 @@
 #include "base/door.h"
 #include "base/error.h"
 #include "base/level.h"
+#include "base/redact.h"
 #include "base/session.h"
 #include "base/version.h"
 
@@ -147,8 +148,8 @@ door_close(const Door *door)
 }
 
 /*
- * Throws the error once more that was caught.  Where our own SQL raised it, it
- * says all that its reader needs, and names no function behind the door with a
+ * Throws the error once more that was caught.  Where it is our own, it says
+ * all that its reader needs, and names no function behind the door with a
  * line number; code that called the function is still named.  The error is
  * copied into the current memory context.
  */
@@ -157,7 +158,7 @@ rethrow(void)
 {
 	ErrorData  *error = CopyErrorData();
 
-	if (error->funcname == NULL || strcmp(error->funcname, "exec_stmt_raise") != 0)
+	if (!error_is_in_our_words(error))
 		PG_RE_THROW();
 	FlushErrorState();
 	error->context = NULL;
@@ -221,12 +222,18 @@ static void
 hide_statement(const char *function, const char *first_argument)
 {
 	static char shown[SHOWN_STATEMENT_MAX];
+	char	   *blank;
 
 	snprintf(shown, sizeof(shown), "%s(%s, ...)", function,
 			 first_argument == NULL ? "NULL" : quote_literal_cstr(first_argument));
 	shown[pg_mbcliplen(shown, strlen(shown), sizeof(shown) - 1)] = '\0';
 	if (debug_query_string != NULL)
 		debug_query_string = shown;
+	/* A shorter text leaves the end of a longer one behind it in shared memory. */
+	blank = palloc0(pgstat_track_activity_query_size);
+	memset(blank, ' ', pgstat_track_activity_query_size - 1);
+	pgstat_report_activity(STATE_RUNNING, blank);
+	pfree(blank);
 	pgstat_report_activity(STATE_RUNNING, shown);
 }
 

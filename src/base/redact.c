@@ -65,8 +65,8 @@ error_may_quote_data(const ErrorData *edata, bool has_begun)
 }
 
 /* Whether the error is in words of this extension: as_owner.c lets no one else's RAISE through. */
-static bool
-is_in_our_words(const ErrorData *error)
+bool
+error_is_in_our_words(const ErrorData *error)
 {
 	return strcmp(error->domain, TEXTDOMAIN) == 0 ||
 		(error->funcname != NULL && strcmp(error->funcname, "exec_stmt_raise") == 0);
@@ -76,5 +76,5 @@ is_in_our_words(const ErrorData *error)
 bool
 error_may_be_stored(const ErrorData *error)
 {
-	return is_in_our_words(error) || !class_may_quote_data(error->sqlerrcode);
+	return error_is_in_our_words(error) || !class_may_quote_data(error->sqlerrcode);
 }

@@ -296,10 +296,11 @@ my $session = $node->background_psql('postgres');
 my $pid_of_session = $session->query_safe("SELECT pg_backend_pid() WHERE $planted <> ''");
 my $postmaster = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/ ? $1 : die;
 
-# What of a process's memory this user can read: which secrets; undef where it cannot.
+# What of a process's memory this user can read, its own or what all processes share: which secrets; undef where it
+# cannot.
 sub found_in_memory
 {
-	my ($pid) = @_;
+	my ($pid, $shared) = @_;
 	my $path = "$tmp/memory";
 	open(my $memory, '<:raw', "/proc/$pid/mem") or return undef;
 	open(my $maps, '<', "/proc/$pid/maps") or return undef;
@@ -307,8 +308,7 @@ sub found_in_memory
 	while (<$maps>)
 	{
 		my ($from, $to, $name) = m{^([0-9a-f]+)-([0-9a-f]+) rw\S+ \S+ \S+ \S+\s*(.*)$} or next;
-		# Not the buffers, which show what the files show.
-		next if $name =~ m{^/dev/zero|^/SYSV|^/dev/shm};
+		next if ($shared // 0) != ($name =~ m{^/dev/zero|^/SYSV|^/dev/shm});
 		my $size = hex($to) - hex($from);
 		my $bytes;
 		sysseek($memory, hex($from), 0) or next;
@@ -356,10 +356,11 @@ my %way = (
 
 SKIP:
 {
-	skip 'no /proc', 1 if !-e "/proc/$pid_of_session/mem";
+	skip 'no /proc', 2 if !-e "/proc/$pid_of_session/mem";
 	my $found = found_in_memory($pid_of_session);
-	skip 'processes of one user may not read one another here', 1 if !defined $found;
+	skip 'processes of one user may not read one another here', 2 if !defined $found;
 	is($found, 'the secret: planted', "a session's memory can be read");
+	is(found_in_memory($pid_of_session, 1), 'the secret: planted', '... the memory that all share has no other secret');
 }
 my $gcore = (grep { -x "$_/gcore" } split /:/, $ENV{PATH})[0];
 # Core files of all that this server starts from now on, as pg_ctl --core-files.
