@@ -1,21 +1,17 @@
 /*
  * collection.h
- *	  Collections read into the stage.
+ *	  One collection read into the stage.
  */
 #ifndef MINGA_ROSTER_COLLECTION_H
 #define MINGA_ROSTER_COLLECTION_H
 
 #include "postgres.h"
 
-#include "nodes/pg_list.h"
+#include "oneroster/collection_read.h"
+#include "oneroster/endpoint.h"
 
-#include "base/run_row.h"
-#include "oneroster/client.h"
-#include "oneroster/fault.h"
-#include "oneroster/needs.h"
-#include "oneroster/stage.h"
-
-extern RosterFault *read_collections(RosterClient *client, RosterRun *run, Stage *stage, RosterNeeds *needs,
-									 List *collections, int requests, bool *filter_ignored);
+extern CollectionRead *begin_collection(RosterRead *roster, const RosterCollection *collection, int number);
+extern void begin_endpoint(CollectionRead *read, const char *path);
+extern void take_first_request(CollectionRead *read);
 
 #endif							/* MINGA_ROSTER_COLLECTION_H */

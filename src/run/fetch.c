@@ -22,7 +22,7 @@
 #include "base/run_row.h"
 #include "base/transaction.h"
 #include "oneroster/client.h"
-#include "oneroster/collection.h"
+#include "oneroster/collections.h"
 #include "oneroster/endpoint.h"
 #include "oneroster/facts.h"
 #include "oneroster/fault.h"
