@@ -11,8 +11,10 @@ DECLARE
     -- The indexes are there once a range was divided or is written again.
     is_whole boolean := to_regclass('pg_temp.plan_writes_change') IS NULL;
     actions text[];
+    missing integer[];
     this minga_roster_internal.write_statement;
 BEGIN
+    hidden := '{}';
     IF is_whole THEN
         actions := ARRAY(SELECT s.action FROM unnest(statements) s);
     ELSE
@@ -37,7 +39,7 @@ BEGIN
         IF this.action = 'new' THEN
             PERFORM minga_roster_internal.read_as_owner(people, this.writes, 'pg_temp.plan_new_people',
                 VARIADIC arguments);
-            hidden := coalesce(hidden, '{}') || minga_roster_internal.unknown_people(connection, low, high);
+            hidden := hidden || minga_roster_internal.missing_people(connection, 'new', low, high);
             CONTINUE;
         ELSIF this.keeps_ids THEN
             PERFORM minga_roster_internal.as_owner(people, this.writes, VARIADIC arguments);
@@ -56,18 +58,19 @@ BEGIN
         END IF;
         PERFORM minga_roster_internal.read_as_owner(people, this.reads, 'pg_temp.plan_found', VARIADIC arguments);
         IF this.action = 'create' THEN
-            hidden := minga_roster_internal.missing_people(connection, low, high);
-            IF hidden <> '{}' THEN
-                PERFORM minga_roster_internal.find_newcomers(connection, hidden);
+            missing := minga_roster_internal.missing_people(connection, 'create', low, high);
+            IF missing <> '{}' THEN
+                PERFORM minga_roster_internal.find_newcomers(connection, missing);
                 DELETE FROM plan_found f USING plan_writes w WHERE w.change = f.change AND w.action = 'create';
                 PERFORM minga_roster_internal.read_as_owner(people, this.reads, 'pg_temp.plan_found',
                     VARIADIC arguments);
-                hidden := minga_roster_internal.missing_people(connection, low, high);
+                missing := minga_roster_internal.missing_people(connection, 'create', low, high);
             END IF;
+            hidden := hidden || missing;
         END IF;
     END LOOP;
     IF actions && ARRAY['archive', 'update', 'restore'] THEN
-        SELECT coalesce(hidden, '{}') || coalesce(array_agg(j.change) FILTER (WHERE NOT j.is_kept), '{}'),
+        SELECT hidden || coalesce(array_agg(j.change) FILTER (WHERE NOT j.is_kept), '{}'),
             array_agg(j.change) FILTER (WHERE j.is_kept)
         INTO hidden, kept
         FROM (
@@ -80,7 +83,6 @@ BEGIN
                     AND (f.change IS NULL OR (w.action <> 'update' AND f.archived <> (w.action = 'archive')))))
         ) j;
     END IF;
-    hidden := coalesce(hidden, '{}');
     kept := coalesce(kept, '{}');
 END
 $$;

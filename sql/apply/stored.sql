@@ -27,25 +27,30 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN coalesce(hashtextextended(value, 0), 0);
 COMMENT ON FUNCTION minga_roster_internal.value_hash(text) IS 'The hash of a value in stored_values; 0 for NULL.';
 
-CREATE FUNCTION minga_roster_internal.missing_people(connection connections, low integer, high integer)
+CREATE FUNCTION minga_roster_internal.missing_people(connection connections, action text, low integer, high integer)
 RETURNS integer[]
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    twice text[] := (SELECT minga_roster_internal.repeated(f.person_id) FROM plan_found f);
+    twice text[] := (
+        SELECT minga_roster_internal.repeated(t.person_id)
+        FROM (SELECT n.person_id FROM plan_new_people n UNION ALL SELECT f.person_id FROM plan_found f) t);
 BEGIN
     -- The first people of a site can be no one else.
     IF twice = '{}' AND NOT EXISTS (SELECT FROM plan_people) AND NOT EXISTS (SELECT FROM plan_written d WHERE d.done)
         AND NOT EXISTS (SELECT FROM minga_roster.links l WHERE l.site = connection.site)
-        AND (SELECT count(*) FROM plan_found f) = (SELECT count(*) FROM plan_writes w
-            WHERE w.action = 'create' AND w.code IS NULL AND w.change BETWEEN low AND high)
+        AND (SELECT count(*) FROM plan_new_people n) + (SELECT count(*) FROM plan_found f)
+            = (SELECT count(*) FROM plan_writes w
+                WHERE w.action = missing_people.action AND w.code IS NULL AND w.change BETWEEN low AND high)
     THEN
         RETURN '{}';
     END IF;
     RETURN ARRAY(
         WITH created AS MATERIALIZED (
-            SELECT w.change, f.person_id
-            FROM plan_writes w LEFT JOIN plan_found f ON f.change = w.change
-            WHERE w.action = 'create' AND w.code IS NULL AND w.change BETWEEN low AND high
+            SELECT w.change, coalesce(n.person_id, f.person_id) AS person_id
+            FROM plan_writes w
+            LEFT JOIN plan_new_people n ON n.change = w.change
+            LEFT JOIN plan_found f ON f.change = w.change
+            WHERE w.action = missing_people.action AND w.code IS NULL AND w.change BETWEEN low AND high
         ), known AS MATERIALIZED (
             SELECT c.person_id FROM created c JOIN plan_people p ON p.person_id = c.person_id
             UNION ALL
@@ -60,9 +65,9 @@ BEGIN
         WHERE c.person_id IS NULL OR c.person_id IN (SELECT k.person_id FROM known k));
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.missing_people(connections, integer, integer) IS
-'The new people in a range of writes who cannot be identified at the site: not found, found twice, there before the '
-'run, or linked.';
+COMMENT ON FUNCTION minga_roster_internal.missing_people(connections, text, integer, integer) IS
+'The writes of an action (new or create) in a range whose people cannot be identified at the site: not found, found '
+'twice, there before the run, or linked.';
 
 CREATE FUNCTION minga_roster_internal.find_newcomers(connection connections, missing integer[]) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$

@@ -138,45 +138,6 @@ COMMENT ON FUNCTION minga_roster_internal.open_new_writes(connections) IS
 'Fills plan_writes with all creates of a first load: rows that are only new, and creates of plan_changes; and numbers '
     'the changes together.';
 
-CREATE FUNCTION minga_roster_internal.unknown_people(connection connections, low integer, high integer)
-RETURNS integer[]
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    twice text[] := (
-        SELECT minga_roster_internal.repeated(t.person_id)
-        FROM (SELECT n.person_id FROM plan_new_people n UNION ALL SELECT f.person_id FROM plan_found f) t);
-BEGIN
-    -- The first people of a site can be no one else.
-    IF twice = '{}' AND NOT EXISTS (SELECT FROM plan_people) AND NOT EXISTS (SELECT FROM plan_written d WHERE d.done)
-        AND NOT EXISTS (SELECT FROM minga_roster.links l WHERE l.site = connection.site)
-        AND (SELECT count(*) FROM plan_new_people n) = (SELECT count(*) FROM plan_writes w
-            WHERE w.action = 'new' AND w.code IS NULL AND w.change BETWEEN low AND high)
-    THEN
-        RETURN '{}';
-    END IF;
-    RETURN ARRAY(
-        WITH created AS MATERIALIZED (
-            SELECT w.change, n.person_id
-            FROM plan_writes w LEFT JOIN plan_new_people n ON n.change = w.change
-            WHERE w.action = 'new' AND w.code IS NULL AND w.change BETWEEN low AND high
-        ), known AS MATERIALIZED (
-            SELECT c.person_id FROM created c JOIN plan_people p ON p.person_id = c.person_id
-            UNION ALL
-            SELECT c.person_id FROM created c JOIN plan_written d ON d.person_id = c.person_id AND d.done
-            UNION ALL
-            SELECT c.person_id
-            FROM created c JOIN minga_roster.links l ON l.site = connection.site AND l.person_id = c.person_id
-            UNION ALL
-            SELECT unnest(twice)
-        )
-        SELECT c.change FROM created c
-        WHERE c.person_id IS NULL OR c.person_id IN (SELECT k.person_id FROM known k));
-END
-$$;
-COMMENT ON FUNCTION minga_roster_internal.unknown_people(connections, integer, integer) IS
-'The writes of a range, of rows that are only new, whose people cannot be identified at the site: not created, created '
-    'twice, there before, or linked.';
-
 CREATE FUNCTION minga_roster_internal.created_people() RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $query$
     SELECT $template$(
