@@ -4,6 +4,8 @@
 \set set_clock :abs_srcdir '/fixtures/set_clock.sql'
 SET TimeZone = 'UTC';
 SET DateStyle = 'ISO';
+-- No test before this one has set the clock.
+DELETE FROM minga_roster_internal.clock_seen;
 CREATE TABLE retention_people (site text, person_id text, role text, given_name text, family_name text,
     archived_at timestamptz);
 ALTER TABLE retention_people OWNER TO regress_people_owner;
