@@ -229,7 +229,7 @@ foreach my $refusal (@refusals)
 	my ($step, $words, $cause, $error) = @$refusal;
 	$mail_server->order(answers => { $step => [$words] });
 	my $told = $words =~ s/<\S+:/.../r;
-	is(outcome(), join('|', $cause eq 'recipient' ? 'failed' : 'waiting', $cause, sprintf($error, $told)),
+	is(outcome(), join('|', $cause eq 'recipient' ? 'failed' : 'waiting', $cause, $error =~ s{%s}{$told}r),
 		"$step: $words");
 	is($roster->sql("SELECT count(*) FROM mail_server"), $cause =~ /sender|protocol/ ? '1' : '0',
 		'... is of the ' . ($cause =~ /sender|protocol/ ? 'server' : 'mail'));
