@@ -215,14 +215,14 @@ set_only_text(RowMaker *maker, ObjectValue *place, text *value)
 }
 
 /*
- * A text, or several of them with commas between.  One of a list or reference is
- * one, whatever commas it has, unless it is of grades, whose names have none; so
- * is what stands in parentheses, as the days of "1(A,C)".
+ * A text, or several of them with commas between.  One of a list is one, whatever
+ * commas it has, unless it is a grade or an id, which have none; so is the id of
+ * a reference, and what stands in parentheses, as the days of "1(A,C)".
  */
 static void
 add_texts(RowMaker *maker, RowList *list, const char *value, int len, ObjectForm form)
 {
-	bool		several = (!maker->within_field || form == OBJECT_GRADES);
+	bool		several = (form == OBJECT_IDS ? !maker->in_reference : !maker->within_field || form == OBJECT_GRADES);
 	const char *end = value + len;
 	int			open = 0;
 
@@ -241,20 +241,71 @@ add_texts(RowMaker *maker, RowList *list, const char *value, int len, ObjectForm
 	row_add_to_list(maker, list, row_text(maker, value, end - value, form == OBJECT_IDS));
 }
 
-/* A day, of which a time behind it is left out: it is that of the place that the server is in. */
+/*
+ * A day, of which a time or an offset behind it is left out: it is that of the
+ * place that the server is in.  "20260820" is a day too.
+ */
 static bool
 read_day(const char *value, int len, DateADT *day)
 {
 	char		utc[ROW_DATE_LEN + 1];
+	char		basic[10 + 1];
 	int			date_len;
 
 	row_trim(&value, &len);
+	if (len == 8 && strspn(value, "0123456789") >= 8)
+	{
+		snprintf(basic, sizeof(basic), "%.4s-%.2s-%.2s", value, value + 4, value + 6);
+		value = basic;
+		len = 10;
+	}
 	date_len = Min(len, 10);
-	if (!row_date_to_utc(value, date_len, utc) ||
-		(len > date_len && value[date_len] != 'T' && value[date_len] != 't' && value[date_len] != ' '))
+	if (!row_date_to_utc(value, date_len, utc) || (len > date_len && strchr("Tt Zz+-", value[date_len]) == NULL))
 		return false;
 	*day = date2j(atoi(utc), atoi(utc + 5), atoi(utc + 8)) - POSTGRES_EPOCH_JDATE;
 	return true;
+}
+
+/*
+ * Whether a text begins like the days that databases have for none: of the year 0
+ * or 1, and the first day of 1900 or of the calendars of spreadsheets.
+ */
+static bool
+is_no_day(const char *value, int len)
+{
+	static const char *const none[] = {"0000-", "0001-", "1899-12-3", "1900-01-01"};
+
+	row_trim(&value, &len);
+	for (int i = 0; i < lengthof(none); i++)
+	{
+		if (len >= 10 && strncmp(value, none[i], strlen(none[i])) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Takes a dash or slash between two years, with spaces around it, from the text; its length, 0 where there is none. */
+static int
+year_separator_len(const char *value, int len)
+{
+	static const char *const dashes[] = {"-", "/", "\xE2\x80\x93"};
+	int			at = 0;
+
+	while (at < len && value[at] == ' ')
+		at++;
+	for (int i = 0; i < lengthof(dashes); i++)
+	{
+		int			dash_len = strlen(dashes[i]);
+
+		if (len - at >= dash_len && memcmp(value + at, dashes[i], dash_len) == 0)
+		{
+			at += dash_len;
+			while (at < len && value[at] == ' ')
+				at++;
+			return at;
+		}
+	}
+	return 0;
 }
 
 /* A year, or the second one of "2026-2027" or "2026/27". */
@@ -268,14 +319,19 @@ read_year(const char *value, int len, int32 *year)
 	row_trim(&value, &len);
 	for (int i = 0; i < len; i++)
 	{
+		int			separator_len = (nth == 0 ? year_separator_len(value + i, len - i) : 0);
+
 		if (value[i] >= '0' && value[i] <= '9')
 		{
 			if (++digits[nth] > 4)
 				return false;
 			years[nth] = years[nth] * 10 + (value[i] - '0');
 		}
-		else if ((value[i] == '-' || value[i] == '/') && nth == 0)
+		else if (separator_len > 0)
+		{
 			nth = 1;
+			i += separator_len - 1;
+		}
 		else
 			return false;
 	}
@@ -323,6 +379,8 @@ object_set_field(RowMaker *maker, const char *value, int len, JsonTokenType type
 			add_texts(maker, &place->list, value, len, form);
 			return;
 		case OBJECT_DATE:
+			if (is_no_day(value, len))
+				return;
 			is_read = read_day(value, len, &number);
 			break;
 		case OBJECT_YEAR:
@@ -344,4 +402,14 @@ object_set_field(RowMaker *maker, const char *value, int len, JsonTokenType type
 		place->has_number = true;
 		place->number = number;
 	}
+}
+
+/* The row is whole. */
+void
+object_end_row(RowMaker *maker)
+{
+	const ObjectKind *object = object_kind(maker->kind);
+
+	for (int i = 0; i < object->ncolumns; i++)
+		row_remove_repeats(&maker->row.values[i].list);
 }

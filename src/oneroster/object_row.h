@@ -49,5 +49,6 @@ extern void object_end_status(RowMaker *maker);
 extern void object_begin_field(RowMaker *maker, const char *key, int len);
 extern bool object_field_is_reference(const RowMaker *maker);
 extern void object_set_field(RowMaker *maker, const char *value, int len, JsonTokenType type);
+extern void object_end_row(RowMaker *maker);
 
 #endif							/* MINGA_ROSTER_OBJECT_ROW_H */

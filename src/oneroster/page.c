@@ -398,6 +398,7 @@ scalar(void *state, const JsonToken *token)
 	if (parse->in_row)
 	{
 		parse->maker.within_field = (parse->depth != parse->rows_depth + 1);
+		parse->maker.in_reference = (parse->reference_depth != 0);
 		row_set_field(&parse->maker, value, len, token->type);
 	}
 	else

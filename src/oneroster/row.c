@@ -34,11 +34,11 @@ field_list(RowMaker *maker)
 	return NULL;
 }
 
-/* An id of a list, or, of ids alone, several of them with commas between. */
+/* An id of a list, or, where it is no reference's, several of them with commas between. */
 static void
 add_ids(RowMaker *maker, RowList *list, const char *value, int len)
 {
-	bool		several = (maker->field == FIELD_ORG_IDS || maker->field == FIELD_AGENT_IDS);
+	bool		several = (!maker->in_reference || maker->field == FIELD_ORG_IDS || maker->field == FIELD_AGENT_IDS);
 	const char *end = value + len;
 
 	for (;;)
@@ -184,6 +184,8 @@ row_set_field(RowMaker *maker, const char *value, int len, JsonTokenType type)
 {
 	RowList    *list = field_list(maker);
 
+	if (type == JSON_TOKEN_NUMBER)
+		len = row_whole_number_len(value, len);
 	if (maker->field >= FIELD_OBJECT)
 	{
 		object_set_field(maker, value, len, type);
@@ -301,9 +303,13 @@ row_end(RowMaker *maker, bool mended)
 
 	if (maker->kind == PAGE_USERS)
 	{
+		row_remove_repeats(&row->orgs);
+		row_remove_repeats(&row->agents);
 		row_choose_role(maker, mended);
 		row_end_paths(maker);
 	}
+	else if (maker->kind > PAGE_ORGS)
+		object_end_row(maker);
 	if (mended)
 	{
 		row->damaged = true;

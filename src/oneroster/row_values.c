@@ -233,6 +233,40 @@ row_add_to_list(RowMaker *maker, RowList *list, text *value)
 	list->ids[list->count++] = PointerGetDatum(value);
 }
 
+/* Keeps each value of the list once, where it came first. */
+void
+row_remove_repeats(RowList *list)
+{
+	int			count = 0;
+
+	for (int i = 0; i < list->count; i++)
+	{
+		const text *value = (text *) DatumGetPointer(list->ids[i]);
+		bool		repeats = false;
+
+		for (int j = 0; j < count && !repeats; j++)
+		{
+			const text *earlier = (text *) DatumGetPointer(list->ids[j]);
+
+			repeats = (VARSIZE(value) == VARSIZE(earlier) && memcmp(value, earlier, VARSIZE(value)) == 0);
+		}
+		if (!repeats)
+			list->ids[count++] = list->ids[i];
+	}
+	list->count = count;
+}
+
+/* How long the number is without a fraction of zeros: 9.0 is 9, as servers write it that keep numbers as floats. */
+int
+row_whole_number_len(const char *value, int len)
+{
+	int			end = len;
+
+	while (end > 1 && value[end - 1] == '0')
+		end--;
+	return end > 1 && end < len && value[end - 1] == '.' ? end - 1 : len;
+}
+
 /*
  * The current field cannot be used.  Where it matters the row is there, and
  * damaged.  Of agents that cannot be read the row has some all the same (see

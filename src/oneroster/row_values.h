@@ -157,6 +157,7 @@ typedef struct RowMaker
 	MemoryContext values;		/* what the row points to, where the arena is full */
 	int			field;			/* the one whose value is being read */
 	bool		within_field;	/* its value is of a list or a reference, not alone */
+	bool		in_reference;	/* its value is the sourcedId of a reference */
 	const char *object_field;	/* its name, static, where it is an object's */
 	bool		object_says_what;	/* and whether it says what the object is of, or when */
 	int			agents_before;	/* how many there were at the begin of the reference */
@@ -176,6 +177,8 @@ extern void row_lower_case(text *value);
 extern void row_trim(const char **value, int *len);
 extern text *row_text(RowMaker *maker, const char *value, int len, bool is_id);
 extern void row_add_to_list(RowMaker *maker, RowList *list, text *value);
+extern void row_remove_repeats(RowList *list);
+extern int	row_whole_number_len(const char *value, int len);
 extern void row_spoil_field(RowMaker *maker);
 extern bool row_has_replacement(const text *value);
 

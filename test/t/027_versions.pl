@@ -136,11 +136,13 @@ is_deeply(
 	[ staged('students', 'org_ids, agent_ids, damaged',
 		{ orgs => undef, orgSourcedIds => "$school, other", agents => undef, agentSourcedIds => 'a1,a2,' },
 		{ orgs => undef, orgSourcedIds => [ $school, 17 ], agents => undef, agentSourcedIds => [] },
-		{ orgs => $school, agents => 'a,1' },
+		{ orgs => "other, $school", agents => 'a1,a2' },
+		{ orgs => ["other,$school"], agents => [ { sourcedId => 'a,1' }, 'a2', 'a2', { sourcedId => 'a,1' } ] },
 		{ orgs => [$school], agents => [ 'a1', { sourcedId => 18 }, { href => 'x' }, undef ] },
 		{ orgs => { sourcedId => $school }, agents => { sourcedId => 'a1' } },
 		{ orgs => [], orgSourcedIds => undef, agents => '' }) ],
-	[ "{$school,other}|{a1,a2}|f", "{$school,17}||f", "{$school}|{\"a,1\"}|f", "{$school}|{a1,18,\"\"}|f",
+	[ "{$school,other}|{a1,a2}|f", "{$school,17}||f", "{other,$school}|{a1,a2}|f",
+	"{other,$school}|{\"a,1\",a2}|f", "{$school}|{a1,18,\"\"}|f",
 	"{$school}|{a1}|f", '||f' ],
 	'orgs and agents as references, as ids, as lists of ids in one string');
 $roster->sql("SELECT roster_configure('mesa', parent_contact => false)");
@@ -154,15 +156,17 @@ is_deeply(
 	'enabledUser; an empty list is an absent value');
 is_deeply(
 	[ staged('students', 'grade, damaged', map { { grades => $_ } } ['09'], [ '', '10' ], '11,12', '  12 ', 9, [9],
-		undef, [''], [], 'Kindergarten', [ undef, 'KG' ]) ],
-	[ '09|f', '10|f', '11|f', '12|f', '9|f', '9|f', '|f', '|f', '|f', 'Kindergarten|f', 'KG|f' ],
+		[9.5], undef, [''], [], 'Kindergarten', [ undef, 'KG' ]) ],
+	[ '09|f', '10|f', '11|f', '12|f', '9|f', '9|f', '9.5|f', '|f', '|f', '|f', 'Kindergarten|f', 'KG|f' ],
 	'grades');
 is_deeply(
 	[ staged('students', 'identifier, username, email, damaged',
 		{ identifier => 4711, username => 12, email => '' },
+		# The server writes this one as 1000000000000000.0.
+		{ identifier => 1e15, username => 0, email => undef },
 		{ identifier => '4711', userMasterIdentifier => 'u-1', username => undef, email => "\x{a0} a\@b.example " },
 		{ identifier => undef, userMasterIdentifier => 'u-1', username => undef, email => $true }) ],
-	[ '4711|12||f', '4711||a@b.example|f', '|||f' ],
+	[ '4711|12||f', '1000000000000000|0||f', '4711||a@b.example|f', '|||f' ],
 	'numbers as text; userMasterIdentifier is no identifier');
 is_deeply(
 	[ staged('students', 'preferred_name, given_name', { givenName => 'Elizabeth', preferredFirstName => ' Lizzy ' }) ],
