@@ -54,6 +54,7 @@ SQL_PARTS = \
 	sql/apply/refusals.sql \
 	sql/apply/apply.sql \
 	sql/classes/choose.sql \
+	sql/classes/findings.sql \
 	sql/classes/plan.sql \
 	sql/classes/write.sql \
 	sql/classes/decide.sql \

@@ -57,7 +57,7 @@ CASTS = {**dict.fromkeys(('grades', 'subjects', 'periods', 'term_ids', 'agent_id
 COUNTS = ('listed', 'added', 'changed', 'returned', 'ended', 'held', 'unknown_user', 'unknown_class', 'unknown_course',
     'unknown_term', 'not_chosen', 'damaged')
 # What keeps its value while the SIS has none.
-LASTING = {'contact': ['is_chosen'], 'enrollment': ['user_id', 'class_id']}
+LASTING = {'contact': ['is_chosen'], 'enrollment': ['user_id', 'class_id', 'role']}
 DONE = {'add': 'added', 'change': 'changed', 'return': 'returned', 'end': 'ended', 'hold': 'held'}
 EVERYTHING = {'add', 'change', 'return', 'absent', 'term_over', 'not_chosen', 'undone', 'frozen', 'percent',
     'season_percent', 'delta', 'incomplete', 'preview', 'approve', 'undo', 'undo of an approval', 'relink', 'contacts',
@@ -520,7 +520,8 @@ class ClassSchool:
     def lose_reference(self):
         i = self.pick('enrollment')
         if i:
-            self.rows['enrollment'][i] = {**self.rows['enrollment'][i], self.draw.choice(('user_id', 'class_id')): None}
+            self.rows['enrollment'][i] = {**self.rows['enrollment'][i],
+                self.draw.choice(('user_id', 'class_id', 'role')): None}
 
     def drop_class(self):
         i = self.pick('class')

@@ -286,6 +286,8 @@ BEGIN
         PERFORM minga_roster_internal.merge_objects(this, false);
         PERFORM minga_roster_internal.keep_preview(this);
     END IF;
+    PERFORM minga_roster_internal.note_object_findings(this,
+        minga_roster_internal.known_connection(this.connection));
     PERFORM minga_roster_internal.count_changes(run);
 END
 $$;

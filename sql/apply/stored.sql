@@ -131,6 +131,18 @@ COMMENT ON FUNCTION minga_roster_internal.remember_stored(connections) IS
 'After the writes: remembers which values the relation stored in another form or did not store, so that the next sync '
 'recognizes them.';
 
+CREATE FUNCTION minga_roster_internal.event_triggers_of(context text) RETURNS text[]
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN (
+        SELECT array_agg(e.evtname ORDER BY e.evtname)
+        FROM pg_event_trigger e JOIN pg_proc f ON f.oid = e.evtfoid
+        WHERE e.evtenabled IN ('O', 'A') AND position(format('%s(', f.proname) IN context) > 0);
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.event_triggers_of(text) IS
+'The event triggers whose functions the CONTEXT of an error names; NULL for none.';
+
 CREATE FUNCTION minga_roster_internal.check_event_triggers() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -148,9 +160,7 @@ BEGIN
 EXCEPTION
     WHEN OTHERS OR assert_failure THEN
         GET STACKED DIAGNOSTICS context = PG_EXCEPTION_CONTEXT;
-        SELECT array_agg(e.evtname ORDER BY e.evtname) INTO names
-        FROM pg_event_trigger e JOIN pg_proc f ON f.oid = e.evtfoid
-        WHERE e.evtenabled IN ('O', 'A') AND position(format('%s(', f.proname) IN context) > 0;
+        names := minga_roster_internal.event_triggers_of(context);
         IF names IS NULL THEN
             RAISE;
         END IF;

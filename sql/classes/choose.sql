@@ -7,7 +7,7 @@ RETURNS SETOF record
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RETURN QUERY SELECT o.nth, o.object, o.families, o.relation, o.keys, o.columns,
-        CASE o.object WHEN 'enrollment' THEN ARRAY['user_id', 'class_id'] WHEN 'contact' THEN ARRAY['is_chosen']
+        CASE o.object WHEN 'enrollment' THEN ARRAY['user_id', 'class_id', 'role'] WHEN 'contact' THEN ARRAY['is_chosen']
             ELSE '{}' END
     FROM (VALUES
         (1, 'academic_session', ARRAY['session'], 'academic_sessions', ARRAY['sourced_id'],

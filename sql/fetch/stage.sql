@@ -303,6 +303,8 @@ CREATE FUNCTION minga_roster_internal.make_partitions(connection text) RETURNS v
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET default_tablespace = '' AS $$
 DECLARE
     part record;
+    context text;
+    names text[];
 BEGIN
     -- Each fetch empties the stage, so there is nothing to vacuum, and statistics would be those of another evening.
     FOR part IN
@@ -315,10 +317,23 @@ BEGIN
             part.parent, part.partition, make_partitions.connection);
         PERFORM minga_roster_internal.make_member(part.partition::regclass, true);
     END LOOP;
+EXCEPTION
+    WHEN OTHERS OR assert_failure THEN
+        GET STACKED DIAGNOSTICS context = PG_EXCEPTION_CONTEXT;
+        names := minga_roster_internal.event_triggers_of(context);
+        IF names IS NULL THEN
+            RAISE;
+        END IF;
+        RAISE EXCEPTION USING ERRCODE = SQLSTATE,
+            MESSAGE = format('event trigger "%s" rejects the tables of the stage', array_to_string(names, '", "')),
+            DETAIL = format('Its message: %s', SQLERRM),
+            HINT = format('Make its function skip the schema "minga_roster_internal", or disable it: ALTER EVENT '
+                'TRIGGER %I DISABLE.', names[1]);
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.make_partitions(text) IS
-'Creates the missing partitions of the stage of a connection, unlogged and members of the extension.';
+'Creates the missing partitions of the stage of a connection, unlogged and members of the extension. If an event '
+'trigger does not let it, the error names the trigger.';
 
 CREATE FUNCTION minga_roster_internal.prepare_stage(connection text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -502,6 +517,13 @@ BEGIN
             $statement$, 'stage', part.partition);
         END LOOP;
     END IF;
+    -- A list of one role tells the role of rows that name none.
+    UPDATE minga_roster.staged_enrollments s
+    SET role = CASE s.collection WHEN 'studentEnrollments' THEN 'student' ELSE 'teacher' END
+    FROM minga_roster.collections c
+    WHERE c.run = settle_objects.run AND c.collection IN ('studentEnrollments', 'teacherEnrollments')
+        AND NOT c.fallback AND s.connection = settle_objects.connection AND s.collection = c.collection
+        AND s.role IS NULL AND NOT s.damaged;
     -- A list that is denied is not missed if others took its place.
     WITH replaced AS (
         DELETE FROM minga_roster.collections c

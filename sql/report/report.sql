@@ -67,12 +67,19 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.counted_people(text, bigint) IS
 '"1 student", "12 staff members"; without a category "3 rows".';
 
+CREATE FUNCTION minga_roster_internal.names_of_objects(object text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE object WHEN 'academic_session' THEN 'terms' WHEN 'class' THEN 'classes'
+        WHEN 'demographics' THEN 'birth dates' ELSE object || 's' END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.names_of_objects(text) IS '"classes", for a kind of objects.';
+
 CREATE FUNCTION minga_roster_internal.object_words(object text, number bigint) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT minga_roster_internal.figures(number, CASE object WHEN 'academic_session' THEN 'term'
-        ELSE object END,
-        CASE object WHEN 'academic_session' THEN 'terms' WHEN 'class' THEN 'classes' ELSE object || 's' END)
+        ELSE object END, minga_roster_internal.names_of_objects(object))
 $$;
 COMMENT ON FUNCTION minga_roster_internal.object_words(text, bigint) IS '"3 classes", for objects of this kind.';
 
@@ -99,6 +106,8 @@ AS $$
         'of', "of",
         'is', CASE amount WHEN 1 THEN 'is' ELSE 'are' END,
         'gets', CASE amount WHEN 1 THEN 'gets' ELSE 'get' END,
+        'has', CASE amount WHEN 1 THEN 'has' ELSE 'have' END,
+        'objects', minga_roster_internal.names_of_objects(detail ->> 'subject'),
         'people', minga_roster_internal.people_of(category, 2),
         'rows', minga_roster_internal.figures(amount, 'row'),
         'portion', CASE detail ->> 'left' WHEN '0' THEN 'all' ELSE 'nearly all' END,
@@ -126,6 +135,8 @@ AS $$
         WHEN 'mass_update_held' THEN '{subject} would change for {amount} of {of} {people}'
         WHEN 'no_class_chosen' THEN 'no class is of the chosen terms and grades'
         WHEN 'classes_not_applied' THEN 'classes and contacts were not applied'
+        WHEN 'objects_empty' THEN 'the SIS no longer lists any {objects}'
+        WHEN 'enrollment_role' THEN '{amount} of {of} changed enrollments without a known role'
     END, minga_roster_internal.finding_holes(category, amount, "of", detail))
 $$;
 COMMENT ON FUNCTION minga_roster_internal.finding_words(text, text, bigint, bigint, jsonb) IS
@@ -181,6 +192,12 @@ AS $$
             WHEN 'stage_gone' THEN '{Words}, since the rows that the preview read are gone. '
             ELSE '{Words}, since settings, terms or classes changed after the preview. ' END
             || 'The next sync brings them. To see them before, start another preview.'
+        WHEN 'objects_empty' THEN
+            '{Words}; there were {of} before. What was listed stays as it was. Ask the school whether this is '
+            'intended. If not, ask the SIS vendor.'
+        WHEN 'enrollment_role' THEN
+            'Of {of} enrollments that are new or changed, {amount} {has} no role that OneRoster knows, so these users '
+            'are not shown in their classes. Ask the SIS vendor which roles it sends.'
     END, minga_roster_internal.finding_holes(category, amount, "of", detail) || jsonb_build_object(
         'Words', upper(left(w.words, 1)) || substr(w.words, 2),
         'accounts_kept', minga_roster_internal.inactive_accounts(amount, coalesce((detail ->> 'accounts')::bigint, 0)),

@@ -27,6 +27,10 @@ CREATE EVENT TRIGGER "needs key" ON ddl_command_end EXECUTE FUNCTION need_key();
 SELECT refused('SELECT run_merge()');
 SELECT refused('SELECT run_merge(''preview'')');
 SELECT count(*) FROM people;
+-- so it does for the tables of the stage, which a connection gets once
+UPDATE connections SET classes = true;
+SELECT refused('SELECT prepare_stage_as_worker(''north'')');
+UPDATE connections SET classes = false;
 -- for some commands alone
 DROP EVENT TRIGGER "needs key";
 CREATE EVENT TRIGGER "needs key" ON ddl_command_end WHEN TAG IN ('CREATE TABLE AS') EXECUTE FUNCTION need_key();

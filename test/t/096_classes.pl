@@ -209,6 +209,29 @@ $server->faults({ objects => { enrollments => { each => { user => {} } } } });
 is(sync(), 'succeeded', 'a sync with enrollments of no one');
 is((counted('listed, changed, ended, unknown_user') =~ /^enrollment: (.*)$/m)[0], "$listed 0 0 $listed",
 	'counts them, and leaves everyone in class');
+$server->faults({ objects => { enrollments => { each => { role => undef } } } });
+is(sync(), 'succeeded', 'a sync with enrollments without a role');
+is((counted('listed, changed, ended') =~ /^enrollment: (.*)$/m)[0], "$listed 0 0", 'leaves everyone the one they had');
+$server->faults({ objects => { enrollments => { each => { role => 'learner' } } } });
+is(sync(), 'succeeded', 'a sync with a role that OneRoster does not know');
+like(value("SELECT roster_report('mesa')"),
+	qr/^Action needed: $listed of $listed changed enrollments without a known role\./, 'is reported');
+is(sync(), 'succeeded', 'the next one');
+unlike(value("SELECT roster_report('mesa')"), qr/Action needed/, 'is not');
+$server->clear_faults;
+is(sync(), 'succeeded', 'a sync as before');
+foreach my $empty ([ 'academicSessions', 'terms' ], ['courses'], ['classes'], ['enrollments'])
+{
+	my ($list, $words) = @$empty;
+	$words //= $list;
+	$server->faults({ empty => { path => $list eq 'academicSessions' ? '/terms' : "/$list" } });
+	is(sync(), 'succeeded', "a sync where no $words are listed");
+	like(value("SELECT roster_report('mesa')"), qr/^Action needed: the SIS no longer lists any $words\./,
+		'is reported');
+	$server->clear_faults;
+	is(sync(), 'succeeded', 'a sync as before');
+	unlike(value("SELECT roster_report('mesa')"), qr/no longer lists/, 'is not');
+}
 $server->faults({ objects => { classes => { each => { terms => undef, periods => undef } } } });
 is(sync(), 'succeeded', 'a sync with classes of no term');
 is((counted('ended, unknown_term = listed') =~ /^class: (.*)$/m)[0], '0 t', 'counts them, and ends none');
@@ -224,6 +247,13 @@ is(value("SELECT string_agg(collection || ' ' || complete, ' ' ORDER BY collecti
 			. "WHERE family = 'enrollment' AND run = (SELECT max(run) FROM runs)"),
 	'studentEnrollments true teacherEnrollments true', 'and are complete');
 is(value('SELECT incomplete FROM runs ORDER BY run DESC LIMIT 1'), 'f', 'nothing is missing');
+$server->faults({ status => { path => "/$school/enrollments", code => 404 },
+	objects => { enrollments => { each => { role => undef } } } });
+is(sync(), 'succeeded', 'a sync where their rows name no role');
+is(value("SELECT string_agg(DISTINCT collection || ' ' || role, ' ') FROM staged_enrollments WHERE role IS NOT NULL"),
+	'studentEnrollments student teacherEnrollments teacher', 'takes it from the list');
+is(value('SELECT count(*) FROM staged_enrollments WHERE role IS NULL'), 0, 'for each');
+$server->clear_faults;
 $server->faults({ status => { path => 'nrollments', code => 403 } });
 is(sync(), 'succeeded', 'a sync without any');
 is((counted() =~ /^enrollment: (.*)$/m)[0], '0 0 0 0 0', 'ends no enrollment');
