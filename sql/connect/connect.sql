@@ -76,9 +76,11 @@ DECLARE
 BEGIN
     SELECT z.name INTO found_name FROM pg_timezone_names z WHERE lower(z.name) = wanted_in_lower_case
     ORDER BY z.name = wanted DESC LIMIT 1;
-    IF NOT FOUND THEN
+    -- What these are is told by the system, and may be another tomorrow.
+    IF NOT FOUND OR found_name IN ('localtime', 'posixrules', 'Factory') THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
-            MESSAGE = format('time zone "%s" does not exist', time_zone),
+            MESSAGE = CASE WHEN found_name IS NULL THEN format('time zone "%s" does not exist', time_zone)
+                ELSE format('time zone "%s" names no place', time_zone) END,
             DETAIL = 'It must be the name of a place, such as "America/Denver", so that evenings follow '
                 'daylight-saving time.',
             HINT = 'List the names: SELECT name FROM pg_timezone_names ORDER BY name.';

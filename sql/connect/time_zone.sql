@@ -72,11 +72,14 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     ('US/Michigan', 'America/Detroit'), ('US/Mountain', 'America/Denver'), ('US/Pacific', 'America/Los_Angeles'),
     ('US/Samoa', 'Pacific/Pago_Pago'), ('W-SU', 'Europe/Moscow')
     ) AS z (former, lasting)
-    WHERE z.former = lasting_zone.time_zone AND minga_roster_internal.zone_exists(z.lasting)), lasting_zone.time_zone)
+    WHERE z.former = n.name AND minga_roster_internal.zone_exists(z.lasting)),
+        CASE WHEN minga_roster_internal.zone_exists(n.name) THEN n.name END, lasting_zone.time_zone)
+    -- Some systems have each zone in a second directory.
+    FROM regexp_replace(lasting_zone.time_zone, '^posix/', '') n (name)
 $$;
 COMMENT ON FUNCTION minga_roster_internal.lasting_zone(text) IS
-'The name of a time zone that systems keep ("America/Denver") for a former one ("US/Mountain"); any other name as it '
-'is.';
+'The name of a time zone that systems keep ("America/Denver") for a former one ("US/Mountain", "posix/America/Denver"); '
+'any other name as it is.';
 
 CREATE FUNCTION minga_roster_internal.lost_zone_hint(time_zone text, connection text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$

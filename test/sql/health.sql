@@ -147,6 +147,14 @@ RESET client_min_messages;
 -- A time zone is stored by the name that systems keep.
 SELECT n, minga_roster_internal.known_time_zone(n)
 FROM unnest(ARRAY['US/Mountain', 'us/eastern', 'EST5EDT', 'America/Indianapolis', 'Navajo', 'America/Phoenix']) n;
+SELECT n, minga_roster_internal.lasting_zone(n)
+FROM unnest(ARRAY['posix/America/Denver', 'posix/US/Mountain', 'posix/US/Gone']) n;
+-- Names that stand for whatever the system says are no place.
+\set VERBOSITY sqlstate
+SELECT minga_roster_internal.known_time_zone('localtime');
+SELECT minga_roster_internal.known_time_zone('posixrules');
+SELECT minga_roster_internal.known_time_zone('Factory');
+\set VERBOSITY default
 -- One that is lost: told once, with what to install; what was recorded is still readable.
 BEGIN;
 SELECT cron.schedule('minga_roster', '0 0 1 1 *', minga_roster_internal.cron_command()) > 0 AS scheduled;
