@@ -78,8 +78,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     FROM regexp_replace(lasting_zone.time_zone, '^posix/', '') n (name)
 $$;
 COMMENT ON FUNCTION minga_roster_internal.lasting_zone(text) IS
-'The name of a time zone that systems keep ("America/Denver") for a former one ("US/Mountain", "posix/America/Denver"); '
-'any other name as it is.';
+'The name of a time zone that systems keep ("America/Denver") for a former one ("US/Mountain", '
+'"posix/America/Denver"); any other name as it is.';
 
 CREATE FUNCTION minga_roster_internal.lost_zone_hint(time_zone text, connection text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
