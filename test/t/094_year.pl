@@ -40,6 +40,8 @@ BEGIN
 				WHERE f.connection = q.connection AND f.evening = q.evening), 0) AS fails
 			FROM minga_roster.runs q WHERE q.state = 'queued') f
 		WHERE r.run = f.run;
+		-- As evenings do: a transaction of a whole year would go through each version of a row again at each step.
+		COMMIT;
 	END LOOP;
 END $$;
 SQL
