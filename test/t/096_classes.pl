@@ -191,7 +191,7 @@ my @staged = split /\n/, value(join(' UNION ALL ', map {
 foreach my $i (0 .. $#forms)
 {
 	my ($list, $field, $value, $expected) = @{ $forms[$i] };
-	my $shown = JSON::PP->new->allow_nonref->canonical->encode($value);
+	my $shown = JSON::PP->new->ascii->allow_nonref->canonical->encode($value);
 	is($staged[$i], ">$expected|$i", "$field of $list as " . (length($shown) > 60 ? 'a long text' : $shown));
 }
 $server->clear_faults;
