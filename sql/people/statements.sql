@@ -24,19 +24,23 @@ COMMENT ON FUNCTION minga_roster_internal.read_as_owner(regclass, text, regclass
 CREATE FUNCTION minga_roster_internal.grant_temp(relation regclass, temp_table text, rights text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    EXECUTE format('GRANT %s ON pg_temp.%I TO %s', rights, temp_table,
-        (SELECT c.relowner::regrole FROM pg_class c WHERE c.oid = relation));
+    IF minga_roster_internal.is_distributed(relation) THEN
+        EXECUTE format('GRANT %s ON pg_temp.%I TO %s', rights, temp_table,
+            (SELECT c.relowner::regrole FROM pg_class c WHERE c.oid = relation));
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.grant_temp(regclass, text, text) IS
-'Gives the owner of the people relation rights on a temporary table of the run. The table outlives the run: '
-    'revoke_temp takes them back.';
+'Gives the owner of the people relation rights on a temporary table of the run, where Citus plans statements once more. '
+    'Elsewhere as_owner lends its statement what it needs. The table outlives the run: revoke_temp takes them back.';
 
 CREATE FUNCTION minga_roster_internal.revoke_temp(relation regclass, temp_table text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    EXECUTE format('REVOKE ALL ON pg_temp.%I FROM %s', temp_table,
-        (SELECT c.relowner::regrole FROM pg_class c WHERE c.oid = relation));
+    IF minga_roster_internal.is_distributed(relation) THEN
+        EXECUTE format('REVOKE ALL ON pg_temp.%I FROM %s', temp_table,
+            (SELECT c.relowner::regrole FROM pg_class c WHERE c.oid = relation));
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.revoke_temp(regclass, text) IS

@@ -17,6 +17,7 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
@@ -25,6 +26,7 @@
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
 #include "tcop/tcopprot.h"
 #include "tcop/utility.h"
 #include "utils/array.h"
@@ -259,6 +261,50 @@ analyze_statement(const char *statement, ParamListInfo params)
 	return NULL;				/* not reached */
 }
 
+/* Whether a relation is a temporary table of the run, which this role has made in this session. */
+static bool
+is_table_of_run(Oid relation, Oid role)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
+	Form_pg_class class;
+	bool		is;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	class = (Form_pg_class) GETSTRUCT(tuple);
+	is = class->relowner == role && isTempNamespace(class->relnamespace) &&
+		strncmp(NameStr(class->relname), "plan_", strlen("plan_")) == 0;
+	ReleaseSysCache(tuple);
+	return is;
+}
+
+/*
+ * Lends the right to the run's tables, of the role *lender, to a statement that
+ * names them, and to nothing that it calls.  What a view or a policy brought into
+ * it goes by a right of its own.
+ */
+static bool
+lend_tables(Node *node, void *lender)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Query))
+	{
+		Query	   *query = (Query *) node;
+		ListCell   *cell;
+
+		foreach(cell, query->rtable)
+		{
+			RangeTblEntry *relation = lfirst(cell);
+
+			if (relation->rtekind == RTE_RELATION && is_table_of_run(relation->relid, *(Oid *) lender))
+				compat_check_as(query, relation, *(Oid *) lender);
+		}
+		return query_tree_walker(query, lend_tables, lender, 0);
+	}
+	return expression_tree_walker(node, lend_tables, lender);
+}
+
 /* Runs an analyzed statement, and returns how many rows it processed. */
 static int64
 execute_query(Query *query, const char *statement, ParamListInfo params, DestReceiver *dest)
@@ -362,6 +408,7 @@ run_as_owner(Oid relation, const char *statement, ArrayType *arguments, DestRece
 		CommandCounterIncrement();
 		PushActiveSnapshot(GetTransactionSnapshot());
 		query = analyze_statement(statement, params);
+		(void) lend_tables((Node *) query, &saved_user);
 		session_give_back(owner);
 		/* EXPLAIN, which takes locks, sees no value */
 		has_begun = query->commandType != CMD_UTILITY;

@@ -12,6 +12,8 @@
 #include "executor/executor.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
+#include "nodes/parsenodes.h"
+#include "parser/parse_relation.h"
 #include "storage/latch.h"
 #include "storage/lock.h"
 #include "utils/acl.h"
@@ -95,6 +97,22 @@ compat_json_unescape(const char *string, size_t len)
 	pfree(lex);
 #endif
 	return value;
+}
+
+/* Whose right to a relation of the query counts, unless that is settled: beside the range table since 16. */
+static inline void
+compat_check_as(const Query *query, RangeTblEntry *relation, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	RTEPermissionInfo *info = getRTEPermissionInfo(query->rteperminfos, relation);
+
+	if (!OidIsValid(info->checkAsUser))
+		info->checkAsUser = role;
+#else
+	(void) query;
+	if (!OidIsValid(relation->checkAsUser))
+		relation->checkAsUser = role;
+#endif
 }
 
 /* CreateWaitEventSet takes a resource owner since 17; NULL leaves freeing to us. */

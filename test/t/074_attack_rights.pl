@@ -327,16 +327,15 @@ sub judge
 {
 	my ($at, $allowed) = @_;
 	$roster->sql('TRUNCATE app.armed');
-	# One of the temp tables is lent to the owner, whose statements join it with people.
 	cmp_ok($roster->sql("SELECT count(*) FROM app.loot WHERE at = '$at'"), '>=',
 		$roster->sql('SELECT count(*) FROM app.tries'),
 		"$at: all was tried");
 	is($roster->sql("SELECT string_agg(DISTINCT who, ',') FROM app.loot WHERE at = '$at'"), 'people_owner',
 		'... as the plain owner');
+	# The temp tables of the run, which the owner's statement joins with people, are lent to the statement alone.
 	is($roster->sql("SELECT string_agg(DISTINCT tried || ': ' || got, E'\\n') FROM app.loot WHERE at = '$at' "
-		  . "AND got = 'done' "
-		  . q{AND tried !~ '^(SELECT 1 FROM|LOCK TABLE) pg_temp\.plan_writes$'}), $allowed,
-		  '... and nothing of it was done');
+		  . "AND got = 'done'"),
+		$allowed, '... and nothing of it was done');
 	is($roster->sql("SELECT string_agg(DISTINCT mark, ',') FROM app.loot WHERE at = '$at' AND mark LIKE '%left%'"), '',
 		'... and no setting outlasts a statement')
 	  if $at eq 'trigger';
