@@ -43,6 +43,16 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.known_connection(text) IS
 'The row of a connection; 42704 for an unknown or retired one, 22004 for NULL.';
 
+CREATE FUNCTION minga_roster_internal.has_links(connection text) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+BEGIN
+    -- Where there are links of many connections, a planner expects to come upon one of them soon, and would read all.
+    RETURN EXISTS (SELECT FROM minga_roster.links l WHERE l.connection = has_links.connection);
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.has_links(text) IS
+'Whether a connection has links; looked up by the index, however many links others have.';
+
 CREATE FUNCTION minga_roster_internal.categories() RETURNS text[]
 LANGUAGE sql IMMUTABLE RETURN ARRAY['student', 'teacher', 'staff', 'admin'];
 COMMENT ON FUNCTION minga_roster_internal.categories() IS 'The categories of the toggles.';

@@ -37,8 +37,8 @@ BEGIN
             CASE WHEN w.is_account AND w.columns ? 'grade' THEN 'grades' END,
             CASE WHEN NOT w.is_1_2 THEN 'orgs' END,
             CASE WHEN w.contacts AND family = 'student' THEN 'agents' END,
-            CASE WHEN w.has_metadata AND ((w.contacts AND family <> 'staff') OR (w.is_account AND EXISTS (
-                SELECT FROM minga_roster.links l WHERE l.connection = (fields_to_read.connection).connection)))
+            CASE WHEN w.has_metadata AND ((w.contacts AND family <> 'staff') OR (w.is_account
+                AND minga_roster_internal.has_links((fields_to_read.connection).connection)))
                 THEN 'metadata' END)
         FROM (
             SELECT is_rostered AND family <> 'contact' AS is_account, (connection).base_url LIKE '%/v1p2%' AS is_1_2,

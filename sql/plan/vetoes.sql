@@ -145,7 +145,7 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestl
 BEGIN
     -- A mistyped site has no people, so everyone of the right site would be created a second time.
     IF EXISTS (SELECT FROM plan_people) OR NOT EXISTS (SELECT FROM plan_verdicts d WHERE d.outcome = 'create')
-        OR EXISTS (SELECT FROM minga_roster.links l WHERE l.connection = veto_new_site.connection.connection)
+        OR minga_roster_internal.has_links(connection.connection)
         OR minga_roster_internal.as_owner(connection.people,
             minga_roster_internal.any_person_query(connection.people)) = 0
     THEN

@@ -37,6 +37,34 @@ COMMENT ON FUNCTION minga_roster_internal.newest_held() IS
 'The newest sync or applied preview that holds changes, of each connection that has one: how many wait for '
 'roster_approve, with rows of classes and the like, what they are, and how many links wait for roster_relink.';
 
+CREATE FUNCTION minga_roster_internal.last_syncs(named text, OUT connection text, OUT site text, OUT run bigint,
+    OUT state text, OUT incomplete boolean, OUT finished_at timestamptz, OUT error text) RETURNS SETOF record
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+#variable_conflict use_column
+DECLARE
+    -- Most are among the latest runs. The index of a connection's runs would read a page of them for each.
+    latest_after CONSTANT bigint := CASE WHEN named IS NULL THEN (SELECT max(r.run) FROM minga_roster.runs r)
+        - 4 * (SELECT count(*) FROM minga_roster.connections) END;
+BEGIN
+    RETURN QUERY
+    WITH latest AS MATERIALIZED (
+        SELECT r.connection, max(r.run) AS run FROM minga_roster.runs r
+        WHERE r.run > latest_after AND r.kind = 'sync' AND r.finished_at IS NOT NULL
+        GROUP BY r.connection
+    )
+    SELECT r.connection, r.site, r.run, r.state, r.incomplete, r.finished_at, r.error
+    FROM minga_roster.connections c
+    LEFT JOIN latest n ON n.connection = c.connection
+    JOIN minga_roster.runs r ON r.run = CASE WHEN n.run IS NOT NULL THEN n.run ELSE (
+        SELECT o.run FROM minga_roster.runs o
+        WHERE o.connection = c.connection AND o.kind = 'sync' AND o.finished_at IS NOT NULL
+        ORDER BY o.run DESC LIMIT 1) END
+    WHERE c.retired_at IS NULL AND (named IS NULL OR c.connection = named);
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.last_syncs(text) IS
+'The last finished sync of a connection; NULL: of each.';
+
 CREATE FUNCTION minga_roster_internal.do_connection_status(named text, OUT connection text, OUT site text,
     OUT district text, OUT automatic boolean, OUT state text, OUT run bigint, OUT phase text,
     OUT pages integer, OUT rows_staged bigint, OUT rows_expected bigint,
@@ -68,7 +96,11 @@ BEGIN
         l.run, l.state || CASE WHEN l.incomplete THEN ', incomplete' ELSE '' END, l.finished_at, l.error,
         CASE WHEN e.runs_here THEN coalesce(e.retry_at, CASE WHEN e.is_due THEN e.opens ELSE e.next_opens END) END,
         w.why[2],
-        coalesce(h.held, 0), coalesce(m.waiting, 0), c.unproven, c.credentials_expire, b.last_error, n.findings,
+        coalesce(h.held, 0), coalesce(m.waiting, 0), c.unproven, c.credentials_expire, b.last_error,
+        (SELECT string_agg(
+            minga_roster_internal.finding_words(f.finding, f.category, f.amount, f."of", f.detail), '; '
+            ORDER BY f.position)
+        FROM minga_roster.run_findings f WHERE f.run = l.run),
         w.why[1], b.cause
     FROM minga_roster.connections c
     LEFT JOIN (
@@ -85,11 +117,7 @@ BEGIN
         WHERE r.state IN ('queued', 'running')
         ORDER BY r.connection, r.state = 'running' DESC, r.run
     ) o ON o.connection = c.connection AND o.site = c.site
-    LEFT JOIN LATERAL (
-        SELECT r.site, r.run, r.state, r.incomplete, r.finished_at, r.error FROM minga_roster.runs r
-        WHERE r.connection = c.connection AND r.kind = 'sync' AND r.finished_at IS NOT NULL
-        ORDER BY r.run DESC LIMIT 1
-    ) l ON l.site = c.site
+    LEFT JOIN minga_roster_internal.last_syncs(named) l ON l.connection = c.connection AND l.site = c.site
     LEFT JOIN minga_roster_internal.newest_held() h ON h.connection = c.connection
     LEFT JOIN (
         SELECT r.site, max(r.run) AS site_run FROM minga_roster.runs r WHERE r.state = 'running' GROUP BY r.site
@@ -114,12 +142,6 @@ BEGIN
             AND b.origin = here
         ORDER BY b.mail DESC LIMIT 1
     ) b ON true
-    CROSS JOIN LATERAL (
-        SELECT string_agg(
-            minga_roster_internal.finding_words(f.finding, f.category, f.amount, f."of", f.detail), '; '
-            ORDER BY f.position) AS findings
-        FROM minga_roster.run_findings f WHERE f.run = l.run
-    ) n
     CROSS JOIN LATERAL (
         -- OFFSET: found once for the code and the words.
         SELECT CASE

@@ -84,6 +84,21 @@ COMMENT ON FUNCTION minga_roster_internal.latest_evening(time, time, text, times
 'The latest evening that had begun at that time, open or over, and when the next one begins; NULLs for a time zone '
 'that the server does not know.';
 
+CREATE FUNCTION minga_roster_internal.recent_evenings(since timestamptz, OUT connection text, OUT site text,
+    OUT evening date)
+RETURNS SETOF record
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT r.connection, r.site, r.evening FROM minga_roster.runs r
+    WHERE r.queued_at > since AND r.evening IS NOT NULL AND r.state <> 'failed';
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.recent_evenings(timestamptz) IS
+'The evenings that have had their runs, by runs queued since then; none for NULL. One for each connection and site.';
+
 CREATE FUNCTION minga_roster_internal.evenings(named text DEFAULT NULL, OUT connection text, OUT evening date,
     OUT opens timestamptz, OUT closes timestamptz, OUT next_opens timestamptz, OUT runs_here boolean,
     OUT is_taken boolean, OUT tries integer, OUT last_try bigint, OUT retry_at timestamptz, OUT is_due boolean,
@@ -96,7 +111,8 @@ DECLARE
     now CONSTANT timestamptz := minga_roster_internal.clock();
     here CONSTANT text := minga_roster_internal.server_origin();
 BEGIN
-    -- Runs are looked up by the index for each connection, whatever is known of the table.
+    -- Most of all connections have had the latest evening, in one of the latest runs. Other runs are looked up by the
+    -- index for each connection, whatever is known of the table.
     RETURN QUERY
     WITH known AS MATERIALIZED (
         SELECT c.connection, c.site, c.sync_at, c.window_end, c.time_zone,
@@ -114,7 +130,8 @@ BEGIN
         coalesce(k.runs_here AND NOT t.is_taken AND now >= e.opens AND now < e.closes
             AND (f.tries = 0 OR r.retry_at <= now), false),
         e.past,
-        e.past IS NULL OR CASE WHEN e.past = e.evening THEN t.is_taken OR f.tries > 0
+        -- One whose evening has had its run missed none before: those were on record by then.
+        e.past IS NULL OR t.is_taken OR CASE WHEN e.past = e.evening THEN f.tries > 0
             ELSE (SELECT true FROM minga_roster.runs t
                     WHERE t.connection = k.connection AND t.site = k.site AND t.evening = e.past
                         AND t.state <> 'failed' LIMIT 1) IS NOT NULL
@@ -123,8 +140,10 @@ BEGIN
                         AND t.state = 'failed' LIMIT 1) IS NOT NULL END
     FROM known k
     JOIN latest e ON e.sync_at = k.sync_at AND e.window_end = k.window_end AND e.time_zone = k.time_zone
+    LEFT JOIN minga_roster_internal.recent_evenings(CASE WHEN named IS NULL THEN now - interval '2 days' END) d
+        ON d.connection = k.connection AND d.site = k.site AND d.evening = e.evening
     CROSS JOIN LATERAL (
-        SELECT (SELECT true FROM minga_roster.runs t
+        SELECT d.evening IS NOT NULL OR (SELECT true FROM minga_roster.runs t
             WHERE t.connection = k.connection AND t.site = k.site AND t.evening = e.evening
                 AND t.state <> 'failed' LIMIT 1) IS NOT NULL AS is_taken
         -- As it is, it is found once.
@@ -150,7 +169,7 @@ COMMENT ON FUNCTION minga_roster_internal.evenings(text) IS
 '(30 minutes after a failure, at most three tries, within the window, and not after SQLSTATE classes 22, 28 and 42), '
 'and whether a run is due now. '
 'runs_here: Automatic Rostering is on, and was turned on in this database. past: the latest evening that is over; '
-'past_known: a run of it is on record.';
+'past_known: a run of it, or of the evening after it, is on record.';
 
 CREATE FUNCTION minga_roster_internal.fetch_limits(run bigint, OUT requests integer, OUT seconds_left bigint,
     OUT evening text, OUT likely_outcome text)
@@ -175,8 +194,8 @@ BEGIN
             minga_roster_internal.local_minute(of_run.closes, zone), zone);
     END IF;
     IF this.kind IN ('preview', 'sync') THEN
-        likely_outcome := CASE WHEN EXISTS (SELECT FROM minga_roster.links l WHERE l.connection = known.connection)
-            THEN 'unchanged' ELSE 'create' END;
+        likely_outcome := CASE WHEN minga_roster_internal.has_links(known.connection) THEN 'unchanged'
+            ELSE 'create' END;
     END IF;
 END
 $$;
@@ -186,14 +205,17 @@ COMMENT ON FUNCTION minga_roster_internal.fetch_limits(bigint) IS
 'If a plan follows, likely_outcome is what it will make of most users, with which they are staged.';
 
 CREATE FUNCTION minga_roster_internal.pause_restored_connections() RETURNS void
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    here CONSTANT text := minga_roster_internal.server_origin();
+BEGIN
     UPDATE minga_roster.connections c SET paused_cause = 'restored', paused_reason = 'restored'
     WHERE c.connection IN (
         SELECT k.connection FROM minga_roster.connections k
-        WHERE k.automatic AND k.retired_at IS NULL AND k.paused_cause IS NULL
-            AND k.enabled_origin IS DISTINCT FROM minga_roster_internal.server_origin()
-        FOR UPDATE SKIP LOCKED)
+        WHERE k.automatic AND k.retired_at IS NULL AND k.paused_cause IS NULL AND k.enabled_origin IS DISTINCT FROM here
+        FOR UPDATE SKIP LOCKED);
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.pause_restored_connections() IS
 'Pauses connections that were turned on in another database, of which this one is a restored copy.';
@@ -376,6 +398,11 @@ DECLARE
     recent CONSTANT timestamptz := minga_roster_internal.clock() - interval '3 days';
     unreported bigint;
 BEGIN
+    IF NOT EXISTS (SELECT FROM minga_roster.runs r
+        WHERE r.trigger = 'evening' AND r.state IN ('failed', 'canceled') AND NOT r.reported AND r.queued_at > recent)
+    THEN
+        RETURN;
+    END IF;
     UPDATE minga_roster.runs r SET reported = true
     WHERE r.trigger = 'evening' AND r.state IN ('failed', 'canceled') AND NOT r.reported AND r.queued_at > recent
         AND EXISTS (
@@ -675,21 +702,15 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.changes_kept_since() IS
 'Runs queued before this time may have lost changes to apply_retention, and can no longer be applied or undone.';
 
-CREATE FUNCTION minga_roster_internal.apply_retention() RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION minga_roster_internal.remove_old_runs(runs_before timestamptz, changes_before timestamptz)
+RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     batch CONSTANT integer := 10000;
-    now CONSTANT timestamptz := minga_roster_internal.clock();
-    -- The guard counts the archives of the last seven days.
-    runs_before CONSTANT timestamptz := now
-        - make_interval(days => greatest(8, minga_roster_internal.setting('keep_runs')::integer));
-    changes_before CONSTANT timestamptz := minga_roster_internal.changes_kept_since();
+    last_before CONSTANT bigint := (SELECT max(r.run) FROM minga_roster.runs r WHERE r.queued_at < changes_before);
     needed bigint[];
 BEGIN
-    IF NOT minga_roster_internal.clock_holds() THEN
-        RETURN;
-    END IF;
     -- Held changes that can still be approved.
     SELECT coalesce(array_agg(newest.run), '{}') INTO needed
     FROM (SELECT max(r.run) AS run
@@ -705,7 +726,7 @@ BEGIN
         SELECT o.run, o.change
         FROM minga_roster.changes o
         JOIN minga_roster.runs r ON r.run = o.run
-        WHERE o.run <= (SELECT max(l.run) FROM minga_roster.runs l WHERE l.queued_at < changes_before)
+        WHERE o.run <= last_before
             AND r.queued_at < changes_before AND r.state NOT IN ('queued', 'running') AND r.run <> ALL (needed)
         ORDER BY o.run, o.change
         LIMIT batch);
@@ -715,7 +736,7 @@ BEGIN
         SELECT o.run, o.sourced_id
         FROM minga_roster.planned_links o
         JOIN minga_roster.runs r ON r.run = o.run
-        WHERE o.run <= (SELECT max(l.run) FROM minga_roster.runs l WHERE l.queued_at < changes_before)
+        WHERE o.run <= last_before
             AND r.queued_at < changes_before
         ORDER BY o.run, o.sourced_id
         LIMIT batch);
@@ -724,7 +745,7 @@ BEGIN
         SELECT o.run, o.sourced_id
         FROM minga_roster.link_changes o
         JOIN minga_roster.runs r ON r.run = o.run
-        WHERE o.run <= (SELECT max(l.run) FROM minga_roster.runs l WHERE l.queued_at < changes_before)
+        WHERE o.run <= last_before
             AND r.queued_at < changes_before
         ORDER BY o.run, o.sourced_id
         LIMIT batch);
@@ -738,38 +759,77 @@ BEGIN
             AND NOT EXISTS (SELECT FROM minga_roster.changes c WHERE c.run = o.run)
         ORDER BY o.queued_at
         LIMIT batch / 10);
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.remove_old_runs(timestamptz, timestamptz) IS
+'Deletes changes and data of links of runs that were queued before changes_before, and runs without changes queued '
+'before runs_before; at most 10,000 rows of each. Keeps held changes that can still be approved, with their runs.';
 
-    DELETE FROM minga_roster.audit a
-    WHERE a.entry IN (SELECT o.entry FROM minga_roster.audit o
-        WHERE o.called_at < now - make_interval(days => greatest(8,
-            minga_roster_internal.setting('keep_audit')::integer))
-        ORDER BY o.called_at LIMIT batch);
+CREATE FUNCTION minga_roster_internal.apply_retention() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    batch CONSTANT integer := 10000;
+    now CONSTANT timestamptz := minga_roster_internal.clock();
+    -- The guard counts the archives of the last seven days.
+    runs_before CONSTANT timestamptz := now
+        - make_interval(days => greatest(8, minga_roster_internal.setting('keep_runs')::integer));
+    changes_before CONSTANT timestamptz := minga_roster_internal.changes_kept_since();
+    audit_before CONSTANT timestamptz := now
+        - make_interval(days => greatest(8, minga_roster_internal.setting('keep_audit')::integer));
+    oldest timestamptz;
+BEGIN
+    IF NOT minga_roster_internal.clock_holds() THEN
+        RETURN;
+    END IF;
+    -- In most minutes there is nothing to delete, which the indexes tell.
+    oldest := (SELECT min(r.queued_at) FROM minga_roster.runs r);
+    IF oldest < runs_before OR (oldest < changes_before AND coalesce((SELECT min(c.run) FROM minga_roster.changes c),
+        (SELECT min(p.run) FROM minga_roster.planned_links p),
+        (SELECT min(p.run) FROM minga_roster.link_changes p)) IS NOT NULL)
+    THEN
+        PERFORM minga_roster_internal.remove_old_runs(runs_before, changes_before);
+    END IF;
+
+    IF (SELECT min(a.called_at) FROM minga_roster.audit a) < audit_before THEN
+        DELETE FROM minga_roster.audit a
+        WHERE a.entry IN (SELECT o.entry FROM minga_roster.audit o WHERE o.called_at < audit_before
+            ORDER BY o.called_at LIMIT batch);
+    END IF;
 
     -- A retired connection ends with the last of its runs: first its links, then what else hangs on it.
-    DELETE FROM minga_roster.links l
-    WHERE (l.connection, l.sourced_id) IN (
-        SELECT o.connection, o.sourced_id
-        FROM minga_roster.links o JOIN minga_roster.connections c ON c.connection = o.connection
+    IF EXISTS (SELECT FROM minga_roster.connections c WHERE c.retired_at < runs_before) THEN
+        DELETE FROM minga_roster.links l
+        WHERE (l.connection, l.sourced_id) IN (
+            SELECT o.connection, o.sourced_id
+            FROM minga_roster.links o JOIN minga_roster.connections c ON c.connection = o.connection
+            WHERE c.retired_at < runs_before
+            LIMIT batch);
+        DELETE FROM minga_roster.connections c
         WHERE c.retired_at < runs_before
-        LIMIT batch);
-    DELETE FROM minga_roster.connections c
-    WHERE c.retired_at < runs_before
-        AND NOT EXISTS (SELECT FROM minga_roster.runs r WHERE r.connection = c.connection)
-        AND NOT EXISTS (SELECT FROM minga_roster.links l WHERE l.connection = c.connection);
+            AND NOT EXISTS (SELECT FROM minga_roster.runs r WHERE r.connection = c.connection)
+            AND NOT EXISTS (SELECT FROM minga_roster.links l WHERE l.connection = c.connection);
+    END IF;
 
-    DELETE FROM minga_roster.outbox o
-    WHERE o.mail IN (SELECT s.mail FROM minga_roster.outbox s
-                     WHERE s.created_at < runs_before AND (s.state IN ('sent', 'failed')
-                         OR s.origin <> minga_roster_internal.server_origin())
-                     ORDER BY s.mail LIMIT batch);
+    -- Mails have numbers in the order in which they came.
+    IF (SELECT o.created_at FROM minga_roster.outbox o ORDER BY o.mail LIMIT 1) < runs_before THEN
+        DELETE FROM minga_roster.outbox o
+        WHERE o.mail IN (SELECT s.mail FROM minga_roster.outbox s
+                         WHERE s.created_at < runs_before AND (s.state IN ('sent', 'failed')
+                             OR s.origin <> minga_roster_internal.server_origin())
+                         ORDER BY s.mail LIMIT batch);
+    END IF;
 
     -- Otherwise a mail server that is set up, or works again, later would get months of old mail.
-    UPDATE minga_roster.outbox o SET state = 'failed',
-        last_error = coalesce(o.last_error, 'minga_roster.smtp_url was not set for five days'),
-        cause = coalesce(o.cause, 'settings')
-    WHERE o.state = 'waiting' AND o.created_at < now - interval '5 days'
-        AND o.origin = minga_roster_internal.server_origin()
-        AND (minga_roster_internal.setting('smtp_url') = '' OR o.cause IS NOT NULL);
+    IF EXISTS (SELECT FROM minga_roster.outbox o WHERE o.state = 'waiting' AND o.created_at < now - interval '5 days')
+    THEN
+        UPDATE minga_roster.outbox o SET state = 'failed',
+            last_error = coalesce(o.last_error, 'minga_roster.smtp_url was not set for five days'),
+            cause = coalesce(o.cause, 'settings')
+        WHERE o.state = 'waiting' AND o.created_at < now - interval '5 days'
+            AND o.origin = minga_roster_internal.server_origin()
+            AND (minga_roster_internal.setting('smtp_url') = '' OR o.cause IS NOT NULL);
+    END IF;
 
     IF extract(minute FROM now) = 0 THEN
         PERFORM minga_roster_internal.prune_history();

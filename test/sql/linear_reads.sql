@@ -81,5 +81,13 @@ UPDATE staged_enrollments SET user_id = 's1' WHERE sourced_id NOT LIKE '%7-%';
 SELECT reads_of('SELECT run_merge()');
 UPDATE staged_enrollments SET class_id = NULL;
 SELECT reads_of('SELECT run_merge()');
+-- That a connection has no links yet is looked up, and not found by reading those of all others.
+BEGIN;
+SELECT count(*) > 500 FROM links;
+INSERT INTO read_before SELECT r.relid, r.number FROM rows_read() r WHERE r.relation = 'links'
+    ON CONFLICT (relid) DO UPDATE SET number = excluded.number;
+SELECT has_links('south');
+SELECT r.number - b.number AS read FROM rows_read() r JOIN read_before b USING (relid) WHERE r.relation = 'links';
+ROLLBACK;
 \set ECHO none
 \i :fixture_end

@@ -116,6 +116,20 @@ UPDATE minga_roster.connections SET time_zone = 'Nowhere/Else' WHERE connection 
 SELECT next_evening, blocked_reason FROM minga_roster.roster_status WHERE connection = 's-high';
 ROLLBACK;
 
+-- The last sync is among the latest runs, or behind many of another kind.
+BEGIN;
+INSERT INTO minga_roster.runs (run, connection, site, kind, trigger, state, requested_by, finished_at) VALUES
+    (910000008, 's-high', 's-site', 'sync', 'manual', 'succeeded', 'postgres', now()),
+    (910000009, 's-high', 's-site', 'sync', 'manual', 'running', 'postgres', NULL),
+    (910000010, 's-off', 's-site', 'sync', 'manual', 'failed', 'postgres', now());
+SELECT connection, run, state FROM minga_roster_internal.last_syncs(NULL) WHERE connection LIKE 's-%' ORDER BY 1;
+INSERT INTO minga_roster.runs (run, connection, site, kind, trigger, state, requested_by, finished_at)
+SELECT 910000010 + n, 's-off', 's-site', 'fetch', 'manual', 'succeeded', 'postgres', now()
+FROM generate_series(1, 200 + 4 * (SELECT count(*) FROM minga_roster.connections)) n;
+SELECT connection, run, state FROM minga_roster_internal.last_syncs(NULL) WHERE connection LIKE 's-%' ORDER BY 1;
+SELECT connection, run, state FROM minga_roster_internal.last_syncs('s-off');
+ROLLBACK;
+
 -- The level reader, and nothing else, lets a role read it.
 CREATE ROLE regress_roster_watcher;
 GRANT USAGE ON SCHEMA minga_roster TO regress_roster_watcher;
