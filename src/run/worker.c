@@ -95,16 +95,15 @@ try_queued_run(RunLocks *locks, const QueuedRun *queued, bool last_choice, Oid *
 /*
  * Works on the first run from *next on in the queue that can be had, and leaves
  * *next behind it; false if there is none.  Looking, claiming and the first steps
- * of the run are one transaction: other workers may have taken many of the queue
- * since it was read.  One whose people are locked is worked on only if it is the
- * last choice, and if no other run waits for them: it would keep the worker from
- * other schools.
+ * of the run are one transaction, which may be open already: other workers may
+ * have taken many of the queue since it was read.  It is not open afterwards.
+ * One whose people are locked is worked on only if it is the last choice, and if
+ * no other run waits for them: it would keep the worker from other schools.
  */
 static bool
 work_on_next(RunLocks *locks, List *queue, int *next, bool last_choice)
 {
 	const QueuedRun *claimed = NULL;
-	bool		looks = false;
 	RosterRun	run = {0};
 	Oid			people;
 
@@ -114,15 +113,14 @@ work_on_next(RunLocks *locks, List *queue, int *next, bool last_choice)
 
 		if (!try_connection(locks, run_kind_holds_site(queued->kind), queued->connection_number, queued->site))
 			continue;
-		if (!looks)
+		if (!IsTransactionState())
 			begin_worker_steps();
-		looks = true;
 		if (try_queued_run(locks, queued, last_choice, &people))
 			claimed = queued;
 	}
 	if (claimed == NULL)
 	{
-		if (looks)
+		if (IsTransactionState())
 			commit_worker_transaction();
 		announce_noted_ends();
 		return false;
@@ -138,8 +136,9 @@ work_on_next(RunLocks *locks, List *queue, int *next, bool last_choice)
 /*
  * Works the queue until nothing in it can be had.  A run left in the queue is
  * one whose connection or site another worker holds, or whose people another
- * worker waits for, and that worker looks at the queue afterwards.  A run queued for want of a slot is seen by
- * the look after the slot was released.
+ * worker waits for, and that worker looks at the queue afterwards.  A run queued
+ * for want of a slot is seen by the look after the slot was released, which it is
+ * behind each pass through the queue.
  */
 static void
 drain_queue(RunLocks *locks)
@@ -149,33 +148,35 @@ drain_queue(RunLocks *locks)
 	int64		newest_seen = 0;
 	int			seen = 0;
 
+	release_slot(locks);
 	while (!worker_terminated)
 	{
-		List	   *queue = read_queue();
-		int64		newest = queue == NIL ? 0 : ((QueuedRun *) llast(queue))->run;
+		List	   *queue;
+		int64		newest;
 		bool		worked = false;
 		int			next = 0;
 
-		/* Without a slot, and nothing new since the look before: done. */
-		if (locks->slot == 0 && (queue == NIL || (newest == newest_seen && list_length(queue) <= seen)))
+		/* The first run is claimed in the same transaction. */
+		begin_worker_steps();
+		queue = read_queue();
+		newest = queue == NIL ? 0 : ((QueuedRun *) llast(queue))->run;
+		/* Nothing, or nothing new since a look in vain: done. */
+		if (queue == NIL || (newest == newest_seen && list_length(queue) <= seen) || !try_slot(locks))
+		{
+			commit_worker_transaction();
 			break;
-		if (!try_slot(locks))
-			break;
+		}
 		while (work_on_next(locks, queue, &next, false))
 			worked = true;
 		/* The queue is looked at again after each of these. */
 		next = 0;
 		if (!worked)
 			worked = work_on_next(locks, queue, &next, true);
-		if (!worked)
-		{
-			newest_seen = newest;
-			seen = list_length(queue);
-			release_slot(locks);
-		}
+		newest_seen = worked ? 0 : newest;
+		seen = list_length(queue);
+		release_slot(locks);
 		MemoryContextReset(drain_context);
 	}
-	release_slot(locks);
 	MemoryContextSwitchTo(outer);
 	MemoryContextDelete(drain_context);
 }
@@ -375,6 +376,7 @@ static void
 perform_duty(void)
 {
 	static const char *const evenings[] = {
+		"SELECT minga_roster_internal.close_dead_runs()",
 		"SELECT minga_roster_internal.note_clock()",
 		"SELECT minga_roster_internal.queue_due_runs()"
 	};
@@ -385,7 +387,10 @@ perform_duty(void)
 	};
 
 	if (!run_lock_take(LOCK_DUTY, 1))
+	{
+		execute_alone(evenings[0]);
 		return;
+	}
 	perform_parts_of_duty(evenings, lengthof(evenings));
 	perform_parts_of_duty(rest, lengthof(rest) - (roster_keep_stage ? 1 : 0));
 	run_lock_release(LOCK_DUTY, 1);
@@ -441,9 +446,12 @@ leave_run(int code, Datum arg)
 	(void) launch_worker(&order, &handle);
 }
 
-/* Becomes the extension's role for good; false where the extension is not there. Throws where it is another version. */
+/*
+ * Becomes the extension's role for good, and notes that the minute's worker began; false where the extension is not
+ * there. Throws where it is another version.
+ */
 static bool
-become_dba(void)
+become_dba(bool for_duty)
 {
 	Oid			role;
 
@@ -451,6 +459,8 @@ become_dba(void)
 		return false;
 	version_check();
 	role = GetUserId();
+	if (for_duty)
+		execute_statement("SELECT minga_roster_internal.beat()", 0, NULL, NULL, NULL);
 	commit_worker_transaction();
 	session_become(role);
 	return true;
@@ -476,7 +486,7 @@ roster_worker_main(Datum main_arg)
 	prepare_watch();
 	announce_ends();
 
-	if (!become_dba())
+	if (!become_dba(order.kind == RUN_DUTY))
 		return;
 	if (order.kind == RUN_CANCEL)
 	{
@@ -485,12 +495,13 @@ roster_worker_main(Datum main_arg)
 		return;
 	}
 	if (order.kind == RUN_DUTY)
-		execute_alone("SELECT minga_roster_internal.beat()");
-	execute_alone("SELECT minga_roster_internal.close_dead_runs()");
-	if (order.kind == RUN_DUTY)
 		perform_duty();
-	else if (!run_is_recorded(order.run))
-		perform_order(&order, &locks);
+	else
+	{
+		execute_alone("SELECT minga_roster_internal.close_dead_runs()");
+		if (!run_is_recorded(order.run))
+			perform_order(&order, &locks);
+	}
 	announce_noted_ends();
 	drain_queue(&locks);
 	if (worker_terminated)
