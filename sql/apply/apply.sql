@@ -370,6 +370,7 @@ CREATE FUNCTION minga_roster_internal.write_links(run runs) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 DECLARE
     moment timestamptz := minga_roster_internal.clock();
+    rewrites boolean;
 BEGIN
     IF NOT EXISTS (SELECT FROM plan_link_writes) THEN
         RETURN;
@@ -399,16 +400,19 @@ BEGIN
         OR d.archived IS NOT NULL;
     PERFORM minga_roster_internal.analyze_if_large('plan_due_links', 'sourced_id');
 
-    INSERT INTO minga_roster.link_changes (run, sourced_id, before)
-    SELECT run.run, w.sourced_id, to_jsonb(l)
-    FROM plan_due_links w
-    JOIN minga_roster.links l ON l.connection = write_links.run.connection AND l.sourced_id = w.sourced_id
-    WHERE w.deed <> 'insert'
-    UNION ALL
-    SELECT run.run, w.sourced_id, NULL FROM plan_due_links w WHERE w.deed = 'insert' AND w.linked_run IS NOT NULL;
+    rewrites := EXISTS (SELECT FROM plan_due_links);
+    IF rewrites THEN
+        INSERT INTO minga_roster.link_changes (run, sourced_id, before)
+        SELECT run.run, w.sourced_id, to_jsonb(l)
+        FROM plan_due_links w
+        JOIN minga_roster.links l ON l.connection = write_links.run.connection AND l.sourced_id = w.sourced_id
+        WHERE w.deed <> 'insert'
+        UNION ALL
+        SELECT run.run, w.sourced_id, NULL FROM plan_due_links w WHERE w.deed = 'insert' AND w.linked_run IS NOT NULL;
 
-    DELETE FROM minga_roster.links l USING plan_due_links w
-    WHERE w.deed IN ('delete', 'replace') AND l.connection = run.connection AND l.sourced_id = w.sourced_id;
+        DELETE FROM minga_roster.links l USING plan_due_links w
+        WHERE w.deed IN ('delete', 'replace') AND l.connection = run.connection AND l.sourced_id = w.sourced_id;
+    END IF;
     INSERT INTO minga_roster.links (connection, sourced_id, site, person_id, category, role_written, rule, linked_run)
     SELECT run.connection, w.sourced_id, run.site, coalesce(w.person_id, p.person_id), w.category, w.role_written,
         w.rule, coalesce(w.linked_run, run.run)
@@ -425,6 +429,9 @@ BEGIN
                 SELECT f.change FROM plan_refusals f WHERE f.code IS NOT NULL))
     ) w
     LEFT JOIN plan_written p ON p.change = w.change AND p.action = 'create';
+    IF NOT rewrites THEN
+        RETURN;
+    END IF;
     UPDATE minga_roster.links l
     SET category = coalesce(w.category, l.category), role_written = coalesce(w.role_written, l.role_written),
         missed_since = CASE WHEN w.missing THEN moment WHEN NOT w.returned THEN l.missed_since END,

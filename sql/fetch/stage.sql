@@ -474,15 +474,18 @@ COMMENT ON FUNCTION minga_roster_internal.store_collection(bigint, text, text, t
 'staged by ID to judge its end.';
 
 CREATE FUNCTION minga_roster_internal.remember_school(connection text) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     known minga_roster.connections := minga_roster_internal.known_connection(remember_school.connection);
+    partition text := format('minga_roster_internal.%I', 'staged_orgs_' || known.number);
     staged_name text;
 BEGIN
-    SELECT s.name INTO staged_name FROM minga_roster.staged_orgs s
-    WHERE s.connection = remember_school.connection AND lower(s.sourced_id) = lower(known.school_id) AND s.name <> ''
-    ORDER BY s.sourced_id = known.school_id DESC LIMIT 1;
-    IF NOT FOUND OR staged_name IS NOT DISTINCT FROM known.school_name THEN
+    IF to_regclass(partition) IS NULL THEN
+        RETURN;
+    END IF;
+    EXECUTE format('SELECT s.name FROM %s s WHERE lower(s.sourced_id) = lower($1) AND s.name <> '''' '
+        'ORDER BY s.sourced_id = $1 DESC LIMIT 1', partition) INTO staged_name USING known.school_id;
+    IF staged_name IS NULL OR staged_name IS NOT DISTINCT FROM known.school_name THEN
         RETURN;
     END IF;
     -- A connection whose settings are being changed keeps its school name until the next fetch.

@@ -113,16 +113,17 @@ COMMENT ON FUNCTION minga_roster_internal.written_hash(text, jsonb) IS
 CREATE FUNCTION minga_roster_internal.remember_written(connection text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 DECLARE
-    defaulted text[] := ARRAY(SELECT minga_roster_internal.ownership_unit(m.key)
-        FROM minga_roster.connections c JOIN minga_roster.people_relations r ON r.relation = c.people CROSS
-            JOIN LATERAL jsonb_each_text(r.columns) m
-        WHERE c.connection = remember_written.connection AND m.key = ANY (minga_roster_internal.written_columns())
-            AND minga_roster_internal.column_default(c.people, m.value) IS NOT NULL);
+    defaulted text[];
 BEGIN
     IF NOT EXISTS (SELECT FROM minga_roster.column_owners o WHERE o.connection = remember_written.connection
         AND o.owner = 'sis unless edited') THEN
         RETURN;
     END IF;
+    defaulted := ARRAY(SELECT minga_roster_internal.ownership_unit(m.key)
+        FROM minga_roster.connections c JOIN minga_roster.people_relations r ON r.relation = c.people CROSS
+            JOIN LATERAL jsonb_each_text(r.columns) m
+        WHERE c.connection = remember_written.connection AND m.key = ANY (minga_roster_internal.written_columns())
+            AND minga_roster_internal.column_default(c.people, m.value) IS NOT NULL);
     PERFORM minga_roster_internal.make_plan_tables('values');
     INSERT INTO plan_seen_values (column_name, person_id, hash, wrote, is_new)
     SELECT o.column_name, s.person_id, minga_roster_internal.written_hash(o.column_name, s.person) AS hash,

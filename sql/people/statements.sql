@@ -66,10 +66,14 @@ COMMENT ON FUNCTION minga_roster_internal.equality(oid) IS
     'none, and for rows.';
 
 CREATE FUNCTION minga_roster_internal.column_type(relation regclass, attribute text) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN (
     SELECT minga_roster_internal.type_name(minga_roster_internal.base_type(a.atttypid))
     FROM pg_attribute a
-    WHERE a.attrelid = relation AND a.attname = attribute
+    WHERE a.attrelid = relation AND a.attname = attribute);
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.column_type(regclass, text) IS
 'The type of a column, or the base type of its domain, without a length: an explicit cast to char(36), or to a domain '
@@ -226,7 +230,10 @@ COMMENT ON FUNCTION minga_roster_internal.role_terms(regclass, text) IS
     'words of other into other, owner and manager in any case. Any other word stays as it is.';
 
 CREATE FUNCTION minga_roster_internal.role_word_terms(relation regclass, role text) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN (
     SELECT minga_roster_internal.fill_template('CASE {words} WHEN false THEN NULL ELSE {role} END',
         'role', role_word_terms.role,
         'words', coalesce(
@@ -235,7 +242,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
             FROM minga_roster_internal.known_words(r.roles) w
             WHERE r.roles ? w.role AND w.is_first AND w.role <> 'other'), ''))
     FROM minga_roster.people_relations r
-    WHERE r.relation = role_word_terms.relation
+    WHERE r.relation = role_word_terms.relation);
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.role_word_terms(regclass, text) IS
 'An expression that turns a role of the contract into the word that a sync writes for it. A role without a word is its '
@@ -730,7 +738,10 @@ COMMENT ON FUNCTION minga_roster_internal.insert_statement(regclass, text[]) IS
 'Creates people with these columns, and returns which person each write became, unless that is known before.';
 
 CREATE FUNCTION minga_roster_internal.keeps_values(relation regclass) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN (
     SELECT minga_roster_internal.keeps_ids(r.relation) AND NOT minga_roster_internal.is_distributed(r.relation)
         AND bool_and(CASE
             WHEN t.oid IN ('text'::regtype, 'varchar'::regtype) THEN true
@@ -743,7 +754,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     JOIN pg_attribute a ON a.attrelid = r.relation AND a.attname = r.columns ->> c
     JOIN pg_type t ON t.oid = minga_roster_internal.base_type(a.atttypid)
     WHERE r.relation = keeps_values.relation
-    GROUP BY r.relation
+    GROUP BY r.relation);
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.keeps_values(regclass) IS
 'Whether new people are as they are written, so that RETURNING shows what a query would: keeps_ids, in columns of '
@@ -881,7 +893,10 @@ COMMENT ON TYPE minga_roster_internal.write_statement IS
     'index finds them.';
 
 CREATE FUNCTION minga_roster_internal.new_columns(relation regclass) RETURNS text[]
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN (
     -- Once, whichever way the planner joins it
     WITH n AS MATERIALIZED (
         SELECT minga_roster_internal.tally(w.action, w.given_name, w.family_name, w.middle_name, w.preferred_name,
@@ -896,14 +911,18 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
     CROSS JOIN LATERAL unnest(ARRAY['given_name', 'family_name', 'middle_name', 'preferred_name', 'email', 'username',
         'identifier', 'grade', 'phone', 'parent_name', 'parent_email', 'parent_phone', 'parent_rule', 'birth_date'])
         WITH ORDINALITY c (name, nth)
-    WHERE r.columns ? c.name AND (n.rows -> 0 ->> (c.nth + 1)::integer)::bigint > 0
+    WHERE r.columns ? c.name AND (n.rows -> 0 ->> (c.nth + 1)::integer)::bigint > 0);
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.new_columns(regclass) IS
 'The columns that the rows that are only new have values for; NULL if there is no such row.';
 
 CREATE FUNCTION minga_roster_internal.write_statements(relation regclass)
 RETURNS SETOF minga_roster_internal.write_statement
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = on AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
     WITH actions AS (
         SELECT w.action, n.written, n.compared
         FROM (
@@ -936,7 +955,8 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
         FROM minga_roster_internal.new_columns(relation) n (columns)
         WHERE n.columns IS NOT NULL
     ) s (action, writes, reads, keeps_ids, reads_few)
-    ORDER BY array_position(ARRAY['archive', 'update', 'restore', 'create', 'new'], s.action)
+    ORDER BY array_position(ARRAY['archive', 'update', 'restore', 'create', 'new'], s.action);
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.write_statements(regclass) IS
 'The statements for the actions of plan_writes, over the columns that these have.';
@@ -989,10 +1009,18 @@ COMMENT ON TYPE minga_roster_internal.unique_key IS
 'A unique index: its keys, its predicate, the columns that are keys themselves, and all columns that keys and '
     'predicate depend on.';
 
-CREATE FUNCTION minga_roster_internal.unique_keys(relation regclass) RETURNS SETOF minga_roster_internal.unique_key
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION minga_roster_internal.unique_keys(relation regclass, beside text)
+RETURNS SETOF minga_roster_internal.unique_key
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_nestloop = on AS $$
 #variable_conflict use_column
 BEGIN
+    -- Most relations have none.
+    IF NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = relation AND i.indisunique AND i.indisvalid
+        AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = relation AND a.attname = beside
+            AND a.attnum = ANY (i.indkey)))
+    THEN
+        RETURN;
+    END IF;
     RETURN QUERY
     SELECT c.relname::text, k.expressions, k.types, k.modifiers, k.collation_oids, k.collations, k.operators,
         coalesce('(' || pg_get_expr(i.indpred, i.indrelid) || ')', 'true'), i.indnullsnotdistinct,
@@ -1033,11 +1061,13 @@ BEGIN
                         AND d.refclassid = 'pg_class'::regclass AND d.refobjid = i.indrelid AND d.refobjsubid > 0))
     ) u
     WHERE i.indrelid = relation AND i.indisunique AND i.indisvalid AND k.known AND NOT u.generated
+        AND beside <> ALL (u.attributes)
     ORDER BY c.relname;
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.unique_keys(regclass) IS
-'The unique indexes of a relation that can be checked before anything is written; none over generated columns.';
+COMMENT ON FUNCTION minga_roster_internal.unique_keys(regclass, text) IS
+'The unique indexes of a relation, beside those that need this column, that can be checked before anything is written; '
+    'none over generated columns.';
 
 CREATE FUNCTION minga_roster_internal.key_terms(index minga_roster_internal.unique_key, OUT keys text,
     OUT names text, OUT equal text, OUT comparable text)

@@ -174,6 +174,9 @@ COMMENT ON FUNCTION minga_roster_internal.veto_mass_updates(runs, connections) I
 CREATE FUNCTION minga_roster_internal.find_leavers(run runs, connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
+    IF NOT EXISTS (SELECT FROM plan_rows o WHERE o.standing = 'absent' AND o.person_id IS NOT NULL) THEN
+        RETURN;
+    END IF;
     INSERT INTO plan_leavers (label, person_id, sourced_ids, category, status, protection)
     WITH gone AS MATERIALIZED (
         SELECT o.person_id, array_agg(o.sourced_id ORDER BY o.sourced_id)::text[] AS sourced_ids, count(*) AS links,

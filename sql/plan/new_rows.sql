@@ -12,9 +12,8 @@ BEGIN
         AND NOT EXISTS (SELECT FROM minga_roster.column_owners o
             WHERE o.connection = creates_at_once.connection.connection AND o.owner = 'sis unless edited')
         AND NOT EXISTS (
-            SELECT FROM minga_roster_internal.unique_keys(connection.people) k
-            WHERE NOT map ->> 'person_id' = ANY (k.attributes)
-                AND k.attributes && ARRAY(SELECT m.value FROM jsonb_each_text(map) m
+            SELECT FROM minga_roster_internal.unique_keys(connection.people, map ->> 'person_id') k
+            WHERE k.attributes && ARRAY(SELECT m.value FROM jsonb_each_text(map) m
                     WHERE m.key = ANY (minga_roster_internal.written_columns() || '{role,archived_at}'::text[])))
         -- The creates of a site without people beside others are held.
         AND (EXISTS (SELECT FROM plan_people)
@@ -70,7 +69,10 @@ COMMENT ON FUNCTION minga_roster_internal.find_disputed_rows(connections, bytea)
     'steps.';
 
 CREATE FUNCTION minga_roster_internal.new_row_terms() RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN (
     SELECT minga_roster_internal.fill_template($template$(
         s.role IN ({roles}) AND NOT s.damaged AND coalesce(s.status, 'active') = 'active' AND s.enabled
         AND s.given_name IS NOT NULL AND s.family_name IS NOT NULL AND s.outcome IS DISTINCT FROM 'forgotten'
@@ -78,7 +80,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     )$template$,
         'roles', coalesce(string_agg(quote_literal(r.roster_role), ', '), 'NULL'))
     FROM plan_rules r
-    WHERE r.rostered AND r.family IN ('student', 'staff')
+    WHERE r.rostered AND r.family IN ('student', 'staff'));
+END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.new_row_terms() IS
 'An SQL expression: whether a staged row s of a first load is only new.';
@@ -167,7 +170,10 @@ COMMENT ON FUNCTION minga_roster_internal.write_new_links(runs) IS
 'Writes the links of the rows that are only new.';
 
 CREATE FUNCTION minga_roster_internal.new_changes(people regclass) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $query$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $query$
+#variable_conflict use_column
+BEGIN
+    RETURN (
     SELECT minga_roster_internal.fill_template($template$plan_writes o
         LEFT JOIN {created} n ON n.change = o.change
         CROSS JOIN LATERAL (
@@ -188,7 +194,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $query$
         'values', string_agg(format('%L::text, o.%I', c, c), ', '))
     FROM minga_roster.people_relations r
     CROSS JOIN unnest(minga_roster_internal.written_columns()) c
-    WHERE r.relation = new_changes.people AND r.columns ? c
+    WHERE r.relation = new_changes.people AND r.columns ? c);
+END
 $query$;
 COMMENT ON FUNCTION minga_roster_internal.new_changes(regclass) IS
 'What settled_changes_query reads of the rows that are only new.';

@@ -3,7 +3,8 @@
 -- made once for each session and emptied at commit, so that a night of 2,000 schools does not grow the catalog. Must
 -- survive sessions in which others have made temporary relations of these names.
 
-CREATE FUNCTION minga_roster_internal.plan_tables(OUT made_for text, OUT name text, OUT columns text, OUT row_is text)
+CREATE FUNCTION minga_roster_internal.plan_tables(wanted text DEFAULT NULL, OUT made_for text, OUT name text,
+    OUT columns text, OUT row_is text)
 RETURNS SETOF record
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT t.made_for, t.name, regexp_replace(t.columns, E'\\s+', ' ', 'g'), t.row_is
@@ -266,9 +267,11 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
         action text, before jsonb, after jsonb, code text, detail text, failure text',
         'A change that the run carried out, with what undoes it, or why it is kept.')
     ) AS t (made_for, name, columns, row_is)
+    WHERE plan_tables.wanted IS NULL OR t.made_for = plan_tables.wanted
 $$;
-COMMENT ON FUNCTION minga_roster_internal.plan_tables() IS
-'The temporary tables of a run''s transaction: what they are made for, name, columns and what a row is.';
+COMMENT ON FUNCTION minga_roster_internal.plan_tables(text) IS
+'The temporary tables of a run''s transaction, or those that are made for this: what they are made for, name, columns '
+    'and what a row is.';
 
 CREATE FUNCTION minga_roster_internal.free_temp_name(name text) RETURNS void
 LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'roster_free_temp_name';
@@ -310,7 +313,8 @@ CREATE FUNCTION minga_roster_internal.make_plan_tables(wanted text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     declared record;
-    declaration CONSTANT regprocedure := 'minga_roster_internal.plan_tables()';
+    names text[] := '{}';
+    declaration CONSTANT regprocedure := 'minga_roster_internal.plan_tables(text)';
 BEGIN
     IF minga_roster_internal.has_plan_tables(wanted, declaration) THEN
         PERFORM minga_roster_internal.require_empty_plan() WHERE wanted = 'plan';
@@ -321,18 +325,20 @@ BEGIN
     FOR declared IN
         SELECT t.name, t.columns, c.oid IS NOT NULL AS is_there,
             c.relkind = 'r' AND c.relowner = current_user::regrole AS is_ours, pg_get_userbyid(c.relowner) AS owner,
-            EXISTS (SELECT FROM pg_type y
-                WHERE y.typnamespace = pg_my_temp_schema() AND y.typname = t.name) AS is_type
-        FROM minga_roster_internal.plan_tables() t
-        LEFT JOIN pg_class c ON c.relnamespace = pg_my_temp_schema() AND c.relname = t.name AND c.relkind <> 'c'
-        WHERE t.made_for = wanted
-            AND (c.relkind = 'r' AND c.relowner = current_user::regrole AND t.columns = (
+            t.columns = (
                 SELECT string_agg(format('%I %s%s', a.attname, format_type(a.atttypid, a.atttypmod),
                     CASE WHEN a.attcollation = '"C"'::regcollation THEN ' COLLATE "C"' END), ', ' ORDER BY a.attnum)
-                FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0)) IS NOT TRUE
+                FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0) AS is_same,
+            EXISTS (SELECT FROM pg_type y
+                WHERE y.typnamespace = pg_my_temp_schema() AND y.typname = t.name) AS is_type
+        FROM minga_roster_internal.plan_tables(wanted) t
+        LEFT JOIN pg_class c ON c.relnamespace = pg_my_temp_schema() AND c.relname = t.name AND c.relkind <> 'c'
         ORDER BY t.name
     LOOP
-        IF declared.is_there AND NOT declared.is_ours THEN
+        names := names || declared.name;
+        IF declared.is_ours AND declared.is_same THEN
+            CONTINUE;
+        ELSIF declared.is_there AND NOT declared.is_ours THEN
             RAISE EXCEPTION USING ERRCODE = 'wrong_object_type',
                 MESSAGE = format('temporary relation "%s" is not a table of minga_roster', declared.name),
                 DETAIL = format('It was made in this session and belongs to role "%s".', declared.owner),
@@ -345,8 +351,8 @@ BEGIN
         END IF;
         EXECUTE format('CREATE TEMP TABLE %I (%s)', declared.name, declared.columns);
     END LOOP;
-    PERFORM minga_roster_internal.keep_plan_table(wanted, format('pg_temp.%I', t.name)::regclass)
-    FROM minga_roster_internal.plan_tables() t WHERE t.made_for = wanted;
+    PERFORM minga_roster_internal.keep_plan_table(wanted, format('pg_temp.%I', n.name)::regclass)
+    FROM unnest(names) n (name);
     PERFORM minga_roster_internal.require_empty_plan() WHERE wanted = 'plan';
 END
 $$;

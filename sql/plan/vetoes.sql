@@ -9,18 +9,18 @@ DECLARE
     map jsonb := (SELECT r.columns FROM minga_roster.people_relations r WHERE r.relation = connection.people);
     names jsonb := (SELECT jsonb_object_agg(m.value, m.key) FROM jsonb_each_text(map) m
         WHERE m.key = ANY (minga_roster_internal.written_columns() || 'role'::text));
+    -- IDs are drawn by the relation itself.
+    indexes minga_roster_internal.unique_key[] := ARRAY(
+        SELECT k FROM minga_roster_internal.unique_keys(connection.people, map ->> 'person_id') k
+        WHERE names ?| k.attributes OR map ->> 'archived_at' = ANY (k.attributes));
     index minga_roster_internal.unique_key;
 BEGIN
-    IF NOT EXISTS (SELECT FROM plan_verdicts d WHERE d.outcome IN ('create', 'update', 'restore')) THEN
+    IF indexes = '{}'
+        OR NOT EXISTS (SELECT FROM plan_verdicts d WHERE d.outcome IN ('create', 'update', 'restore')) THEN
         RETURN;
     END IF;
     PERFORM minga_roster_internal.make_plan_tables('unique');
-    FOR index IN
-        -- IDs are drawn by the relation itself.
-        SELECT * FROM minga_roster_internal.unique_keys(people) k
-        WHERE NOT map ->> 'person_id' = ANY (k.attributes)
-            AND (names ?| k.attributes OR map ->> 'archived_at' = ANY (k.attributes))
-    LOOP
+    FOREACH index IN ARRAY indexes LOOP
         INSERT INTO plan_values (index_name, label, person_id, outcome, after)
         SELECT index.index_name, d.label, CASE WHEN d.outcome <> 'create' THEN d.person_id END, d.outcome, d.after
         FROM plan_verdicts d
@@ -117,6 +117,9 @@ COMMENT ON FUNCTION minga_roster_internal.veto_changed_ids(connections) IS
 CREATE FUNCTION minga_roster_internal.veto_withheld_identifiers() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
+    IF NOT EXISTS (SELECT FROM plan_candidates c WHERE c.step = 'e-mail') THEN
+        RETURN;
+    END IF;
     INSERT INTO plan_vetoes (label, outcome, cause, figures)
     WITH standing AS MATERIALIZED (
         SELECT d.* FROM plan_verdicts d LEFT JOIN plan_vetoes v ON v.label = d.label WHERE v.label IS NULL

@@ -76,17 +76,19 @@ class Bench:
         return self.cursor.fetchone()[0]
 
     def connect_schools(self, count):
+        known = self.schools
         while self.schools < count:
             self.schools += 1
             name = f"school{self.schools}"
             self.sql("""SELECT FROM roster_connect(%s, url => %s, client_id => 'i', client_secret => 's',
                 school_id => %s, people => 'public.people', time_zone => 'America/Denver')""",
                 name, self.args.url[self.schools % len(self.args.url)], self.args.school_id)
-            # At a site without people the guard would hold all who come.
-            self.sql("""INSERT INTO people (site, role, given_name, family_name)
-                VALUES (%s, 'administrator', 'Local', 'Account')""", name)
             self.sql("SELECT FROM roster_configure(%s, sync_at => '00:00', window_end => '23:59', classes => %s)", name,
                 self.args.classes)
+        # At a site without people the guard would hold all who come.
+        self.sql("""INSERT INTO people (site, role, given_name, family_name)
+            SELECT 'school' || n, 'administrator', 'Local', 'Account'
+            FROM generate_series(%s, %s) n""", known + 1, count)
 
     def figures(self):
         """What the server has counted so far: commits of others, KB of WAL, KB of the catalog."""

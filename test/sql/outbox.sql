@@ -86,11 +86,13 @@ SELECT reported FROM minga_roster.runs WHERE run = :running;
 SELECT minga_roster_internal.post_report(0);
 
 -- The school's own name where the stage knows it, on one line.
-CREATE TABLE outbox_orgs PARTITION OF minga_roster.staged_orgs FOR VALUES IN ('o-high');
-INSERT INTO outbox_orgs (connection, sourced_id, name) VALUES ('o-high', 'SCHOOL-1', E'Mesa\r\nBcc: High'),
+SELECT 'minga_roster_internal.staged_orgs_' || number AS orgs FROM minga_roster.connections WHERE connection = 'o-high'
+\gset
+CREATE TABLE :orgs PARTITION OF minga_roster.staged_orgs FOR VALUES IN ('o-high');
+INSERT INTO :orgs (connection, sourced_id, name) VALUES ('o-high', 'SCHOOL-1', E'Mesa\r\nBcc: High'),
     ('o-high', 'school-2', 'Another');
 SELECT minga_roster_internal.remember_school('o-high');
-TRUNCATE outbox_orgs;
+TRUNCATE :orgs;
 SELECT minga_roster_internal.remember_school('o-high');
 SELECT pg_temp.told('sync', '2026-08-10', 'succeeded', created => 3) AS named;
 SELECT mail > 0 AS numbered, run = (SELECT max(run) FROM minga_roster.runs) AS of_the_run, connection, state, attempts,
@@ -123,7 +125,7 @@ SELECT pg_temp.told('sync', NULL, 'succeeded', created => 1) AS never_enabled;
 
 \set clock ''
 \i :set_clock
-DROP TABLE outbox_orgs;
+DROP TABLE :orgs;
 DELETE FROM minga_roster.outbox WHERE connection = 'o-high';
 DELETE FROM minga_roster.runs WHERE connection = 'o-high';
 DELETE FROM minga_roster.connections WHERE connection = 'o-high';
