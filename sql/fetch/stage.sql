@@ -141,9 +141,14 @@ BEGIN
             SELECT FROM minga_roster.toggles t JOIN entry other ON other.family = e.family
                 AND t.category = ANY (other.categories)
             WHERE t.connection = e.connection AND t.roster AND t.archive)))
-    UNION ALL
-    SELECT 1000 + e.position::integer, e.entry ->> 'collection', e.entry ->> 'family', p.path, p.fallbacks, '{}',
-        p.path <> e.entry ->> 'path', true, NULL,
+    ORDER BY 1;
+    IF NOT EXISTS (SELECT FROM minga_roster.connections c
+        WHERE c.connection = collections_to_read.connection AND (c.classes OR c.birth_dates)) THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
+    SELECT 1000 + e.position::integer, e.entry ->> 'collection', e.entry ->> 'family', p.path, p.fallbacks,
+        '{}'::text[], p.path <> e.entry ->> 'path', true, NULL,
         CASE WHEN e.entry ->> 'family' = 'demographics' OR e.entry ? 'instead_of' THEN 2 ELSE 1 END,
         e.entry ->> 'instead_of', '{}'::text[]
     FROM minga_roster.connections c
