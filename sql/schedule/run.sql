@@ -277,6 +277,10 @@ CREATE FUNCTION minga_roster_internal.people_state(connection text, OUT people r
     OUT waiting_run bigint)
 LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
+    of_stage CONSTANT oid[] := ARRAY['minga_roster.staged_users'::regclass, 'minga_roster.staged_orgs'::regclass,
+        'minga_roster.staged_academic_sessions'::regclass, 'minga_roster.staged_courses'::regclass,
+        'minga_roster.staged_classes'::regclass, 'minga_roster.staged_enrollments'::regclass,
+        'minga_roster.staged_demographics'::regclass]::oid[];
     working bigint[];
 BEGIN
     state := 'free';
@@ -287,7 +291,9 @@ BEGIN
     IF working IS NOT NULL THEN
         SELECT min(r.run) INTO waiting_run
         FROM minga_roster.runs r JOIN pg_locks l USING (pid)
-        WHERE r.run = ANY (working) AND NOT l.granted;
+        WHERE r.run = ANY (working) AND NOT l.granted
+            -- Not for the stage, or the end of a table, as two workers do that load first schools side by side.
+            AND l.locktype <> 'extend' AND coalesce(l.relation <> ALL (of_stage), true);
     END IF;
     IF waiting_run IS NOT NULL THEN
         state := 'waited';

@@ -229,6 +229,18 @@ $roster->wait_for("SELECT state = 'canceled' FROM runs ORDER BY run DESC LIMIT 1
 is($roster->sql('SELECT count(*) FROM public.people'), '0', '... and the run is canceled, no one changed');
 $roster->sql('DROP TRIGGER wait_for_lock ON public.people');
 
+# A run that waits for the stage, which a first load adds to, and not for people
+$roster->connect_school('four', $server);
+my $stage = $node->background_psql('postgres');
+$stage->query_safe('BEGIN; LOCK TABLE minga_roster.staged_users IN SHARE UPDATE EXCLUSIVE MODE');
+$roster->sql("SELECT roster_start('four', 'fetch')");
+$roster->wait_for('SELECT count(*) > 0 FROM runs r JOIN pg_locks l USING (pid) WHERE NOT l.granted');
+is($roster->sql("SELECT state FROM people_state('one')"), 'free', 'a run that waits for the stage keeps people free');
+$stage->query_safe('COMMIT');
+$stage->quit;
+$roster->wait_for("SELECT state = 'succeeded' FROM runs ORDER BY run DESC LIMIT 1");
+$roster->sql("SELECT roster_disconnect('four')");
+
 # An error of the server's in a statement of ours may quote a row
 $roster->sql('ALTER TABLE changes ADD CONSTRAINT no_changes CHECK (false) NOT VALID');
 like($roster->error("SELECT roster_sync('one')"),
