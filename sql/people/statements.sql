@@ -31,7 +31,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.grant_temp(regclass, text, text) IS
-'Gives the owner of the people relation rights on a temporary table of the run, where Citus plans statements once more. '
+'Gives the owner of the people relation rights on a temporary table of the run, where Citus plans parts of it again. '
     'Elsewhere as_owner lends its statement what it needs. The table outlives the run: revoke_temp takes them back.';
 
 CREATE FUNCTION minga_roster_internal.revoke_temp(relation regclass, temp_table text) RETURNS void
