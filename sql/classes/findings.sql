@@ -19,7 +19,7 @@ BEGIN
         WHERE p.object = 'enrollment' AND p.action IN ('add', 'change', 'return');
     END IF;
     IF without_role = 0 AND NOT EXISTS (SELECT FROM minga_roster.run_objects o
-        WHERE o.run = note_object_findings.run.run AND o.listed = 0)
+        WHERE o.run = note_object_findings.run.run AND (o.listed = 0 OR o.damaged >= 4))
     THEN
         RETURN;
     END IF;
@@ -46,6 +46,14 @@ BEGIN
                 AND NOT EXISTS (SELECT FROM minga_roster.run_findings f
                     WHERE f.run = o.run AND f.finding = 'field_vanished' AND f.detail ->> 'subject' = 'agents')))
         UNION ALL
+        -- Of birth dates the list may be the whole district's.
+        SELECT 3, 'objects_unreadable', o.damaged, l.number, o.object, true
+        FROM minga_roster.run_objects o
+        CROSS JOIN LATERAL (SELECT CASE o.object WHEN 'demographics' THEN o.listed - o.unknown_user - o.not_chosen
+            ELSE o.listed END AS number) l
+        WHERE o.run = note_object_findings.run.run AND o.object <> 'user' AND o.damaged >= 4
+            AND o.damaged * 2 >= l.number
+        UNION ALL
         SELECT 2, 'enrollment_role', without_role, enrollments, NULL,
             without_role >= 4 AND without_role * 2 >= enrollments
         WHERE without_role > 0
@@ -58,5 +66,5 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.note_object_findings(runs, connections) IS
-'Notes in run_findings which objects the SIS no longer lists at all, and how many of the enrollments that are new or '
-'different have a role that OneRoster does not know.';
+'Notes in run_findings which objects the SIS no longer lists at all, of which most rows cannot be read, and how many '
+'of the enrollments that are new or different have a role that OneRoster does not know.';

@@ -136,6 +136,7 @@ AS $$
         WHEN 'no_class_chosen' THEN 'no class is of the chosen terms and grades'
         WHEN 'classes_not_applied' THEN 'classes and contacts were not applied'
         WHEN 'objects_empty' THEN 'the SIS no longer lists any {objects}'
+        WHEN 'objects_unreadable' THEN '{amount} of {of} {objects} cannot be read cleanly'
         WHEN 'enrollment_role' THEN '{amount} of {of} changed enrollments without a known role'
     END, minga_roster_internal.finding_holes(category, amount, "of", detail))
 $$;
@@ -195,6 +196,9 @@ AS $$
         WHEN 'objects_empty' THEN
             '{Words}; there were {of} before. What was listed stays as it was. Ask the school whether this is '
             'intended. If not, ask the SIS vendor.'
+        WHEN 'objects_unreadable' THEN
+            '{Words}, so the rows may stay as they were before. Ask the SIS vendor. roster_diagnose tells which lists '
+            'have such rows.'
         WHEN 'enrollment_role' THEN
             'Of {of} enrollments that are new or changed, {amount} {has} no role that OneRoster knows, so these users '
             'are not shown in their classes. Ask the SIS vendor which roles it sends.'

@@ -81,7 +81,8 @@ AS $$
             minga_roster_internal.figure(nullif(r.unknown_user, 0)) || CASE r.object WHEN 'contact'
                 THEN ' more not listed' ELSE ' of unknown users' END,
             minga_roster_internal.figure(nullif(r.unknown_class, 0)) || ' of unknown classes',
-            minga_roster_internal.figure(nullif(r.unknown_term, 0)) || ' of unknown terms')
+            minga_roster_internal.figure(nullif(r.unknown_term, 0)) || ' of unknown terms',
+            minga_roster_internal.figure(nullif(r.damaged, 0)) || ' not readable')
         FROM minga_roster.run_objects r
         JOIN (VALUES (1, 'academic_session', 'Terms'), (2, 'course', 'Courses'), (3, 'class', 'Classes'),
             (4, 'enrollment', 'Enrollments'), (5, 'contact', 'Contacts of students')) o (place, object, label)

@@ -421,7 +421,7 @@ CREATE TABLE run_findings (
     finding text NOT NULL CHECK (finding IN ('inactive_some', 'inactive_all', 'category_empty', 'field_vanished',
         'roles_ended', 'no_role',
         'unknown_role', 'without_id', 'incomplete', 'mass_update_held', 'no_class_chosen',
-        'classes_not_applied', 'objects_empty', 'enrollment_role')),
+        'classes_not_applied', 'objects_empty', 'enrollment_role', 'objects_unreadable')),
     category text,
     amount bigint NOT NULL,
     "of" bigint,

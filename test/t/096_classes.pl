@@ -220,6 +220,13 @@ is(sync(), 'succeeded', 'the next one');
 unlike(value("SELECT roster_report('mesa')"), qr/Action needed/, 'is not');
 $server->clear_faults;
 is(sync(), 'succeeded', 'a sync as before');
+$server->faults({ objects => { enrollments => { each => { beginDate => '8/20/2026' } } } });
+is(sync(), 'succeeded', 'a sync with dates that no enrollment can be read with');
+like(value("SELECT roster_report('mesa')"),
+	qr/^Action needed: $listed of $listed enrollments cannot be read cleanly\./, 'is reported');
+like(value("SELECT roster_report('mesa')"), qr/^Enrollments +$listed +$listed not readable$/m, 'with their number');
+$server->clear_faults;
+is(sync(), 'succeeded', 'a sync as before');
 foreach my $empty ([ 'academicSessions', 'terms' ], ['courses'], ['classes'], ['enrollments'])
 {
 	my ($list, $words) = @$empty;
