@@ -28,35 +28,12 @@
 #include "base/compat.h"
 #include "base/error.h"
 
-typedef struct SeenHash
-{
-	uint64		hash;
-	char		status;
-} SeenHash;
-
 static inline bool
 same_bytes(const text *a, const text *b)
 {
 	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
 		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
 }
-
-#define SH_PREFIX seen
-#define SH_ELEMENT_TYPE SeenHash
-#define SH_KEY_TYPE uint64
-#define SH_KEY hash
-#define SH_HASH_KEY(table, key) ((uint32) (key))
-#define SH_EQUAL(table, a, b) ((a) == (b))
-#define SH_SCOPE static inline
-#define SH_DECLARE
-#define SH_DEFINE
-#include "lib/simplehash.h"
-
-typedef struct Repeated
-{
-	seen_hash  *seen;
-	ArrayBuildState *values;	/* each that had been seen before, as often as it was */
-} Repeated;
 
 /*
  * A set of keys as it is given to in_key_set, in a bytea: hashes with open
@@ -77,6 +54,12 @@ typedef struct GrowingKeySet
 	KeySet	   *set;
 	uint32		taken;
 } GrowingKeySet;
+
+typedef struct Repeated
+{
+	GrowingKeySet seen;
+	ArrayBuildState *values;	/* each that had been seen before, as often as it was */
+} Repeated;
 
 typedef struct TallyRow
 {
@@ -142,18 +125,61 @@ aggregate_context(FunctionCallInfo fcinfo, const char *aggregate_name)
 	return aggregate;
 }
 
+/* The slot of the hash, or the empty one where it would be. */
+static inline uint32
+key_slot(const KeySet *set, uint64 hash)
+{
+	uint32		slot = (uint32) hash & set->mask;
+
+	while (set->slots[slot] != 0 && set->slots[slot] != hash)
+		slot = (slot + 1) & set->mask;
+	return slot;
+}
+
+static KeySet *
+new_key_set(MemoryContext context, uint32 mask)
+{
+	KeySet	   *set = MemoryContextAllocExtended(context, KEY_SET_SIZE(mask), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+
+	SET_VARSIZE(set, KEY_SET_SIZE(mask));
+	set->mask = mask;
+	return set;
+}
+
+/* Whether the hash, which is not 0, is in the set already; adds it. */
+static bool
+add_key(GrowingKeySet *keys, MemoryContext context, uint64 hash)
+{
+	uint32		slot = key_slot(keys->set, hash);
+
+	if (keys->set->slots[slot] == hash)
+		return true;
+	keys->set->slots[slot] = hash;
+	if (++keys->taken > keys->set->mask / 2)
+	{
+		KeySet	   *small = keys->set;
+
+		keys->set = new_key_set(context, small->mask * 2 + 1);
+		for (uint32 i = 0; i <= small->mask; i++)
+			if (small->slots[i] != 0)
+				keys->set->slots[key_slot(keys->set, small->slots[i])] = small->slots[i];
+		pfree(small);
+	}
+	return false;
+}
+
 Datum
 roster_repeated_add(PG_FUNCTION_ARGS)
 {
 	MemoryContext aggregate = aggregate_context(fcinfo, "repeated");
 	Repeated   *repeated;
 	text	   *value;
-	bool		found;
+	uint64		hash;
 
 	if (PG_ARGISNULL(0))
 	{
 		repeated = MemoryContextAllocZero(aggregate, sizeof(Repeated));
-		repeated->seen = seen_create(aggregate, 1024, NULL);
+		repeated->seen.set = new_key_set(aggregate, LEAST_KEY_SET_MASK);
 	}
 	else
 		repeated = (Repeated *) PG_GETARG_POINTER(0);
@@ -161,9 +187,8 @@ roster_repeated_add(PG_FUNCTION_ARGS)
 		PG_RETURN_POINTER(repeated);
 
 	value = PG_GETARG_TEXT_PP(1);
-	seen_insert(repeated->seen,
-				hash_bytes_extended((const unsigned char *) VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value), 0), &found);
-	if (found)
+	hash = hash_bytes_extended((const unsigned char *) VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value), 0);
+	if (add_key(&repeated->seen, aggregate, hash == 0 ? 1 : hash))
 		repeated->values = accumArrayResult(repeated->values, PointerGetDatum(value), false, TEXTOID, aggregate);
 	PG_RETURN_POINTER(repeated);
 }
@@ -201,27 +226,6 @@ key_hash(const text *key, int kind)
 	return hash == 0 ? 1 : hash;
 }
 
-/* The slot of the hash, or the empty one where it would be. */
-static inline uint32
-key_slot(const KeySet *set, uint64 hash)
-{
-	uint32		slot = (uint32) hash & set->mask;
-
-	while (set->slots[slot] != 0 && set->slots[slot] != hash)
-		slot = (slot + 1) & set->mask;
-	return slot;
-}
-
-static KeySet *
-new_key_set(MemoryContext context, uint32 mask)
-{
-	KeySet	   *set = MemoryContextAllocExtended(context, KEY_SET_SIZE(mask), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-
-	SET_VARSIZE(set, KEY_SET_SIZE(mask));
-	set->mask = mask;
-	return set;
-}
-
 /* key_set(text, text): adds the two keys, each of a kind of its own. */
 Datum
 roster_key_set_add(PG_FUNCTION_ARGS)
@@ -237,28 +241,8 @@ roster_key_set_add(PG_FUNCTION_ARGS)
 	else
 		keys = (GrowingKeySet *) PG_GETARG_POINTER(0);
 	for (int kind = 0; kind < 2; kind++)
-	{
-		uint64		hash;
-		uint32		slot;
-
-		if (PG_ARGISNULL(kind + 1))
-			continue;
-		hash = key_hash(PG_GETARG_TEXT_PP(kind + 1), kind);
-		slot = key_slot(keys->set, hash);
-		if (keys->set->slots[slot] == hash)
-			continue;
-		keys->set->slots[slot] = hash;
-		if (++keys->taken > keys->set->mask / 2)
-		{
-			KeySet	   *small = keys->set;
-
-			keys->set = new_key_set(aggregate, small->mask * 2 + 1);
-			for (uint32 i = 0; i <= small->mask; i++)
-				if (small->slots[i] != 0)
-					keys->set->slots[key_slot(keys->set, small->slots[i])] = small->slots[i];
-			pfree(small);
-		}
-	}
+		if (!PG_ARGISNULL(kind + 1))
+			(void) add_key(keys, aggregate, key_hash(PG_GETARG_TEXT_PP(kind + 1), kind));
 	PG_RETURN_POINTER(keys);
 }
 
