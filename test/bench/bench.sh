@@ -55,7 +55,11 @@ psql_bench() {
 	as_postgres "$bindir/psql" -X -q -A -t -v ON_ERROR_STOP=1 -h "$work" -U postgres -d bench "$@" \
 		2>>"$work/psql.log" || { tail -n 5 "$work/psql.log" >&2; return 1; }
 }
-value() { psql_bench <<< "SET search_path = public, minga_roster, minga_roster_internal; SET jit = off; $1"; }
+# No parallel workers, whose CPU time the backend's own would not show.
+value() {
+	psql_bench <<< "SET search_path = public, minga_roster, minga_roster_internal; SET jit = off;
+		SET max_parallel_workers_per_gather = 0; $1"
+}
 psql_bench -c "CREATE EXTENSION minga_roster" -c "CREATE ROLE people_owner NOLOGIN"
 
 # --- users
