@@ -494,7 +494,7 @@ BEGIN
     UPDATE minga_roster.runs r SET phase = 'apply' WHERE r.run = this.run;
     IF NOT looks THEN
         PERFORM minga_roster_internal.drop_conflict_pairs(this.connection);
-        PERFORM minga_roster_internal.count_settled(this);
+        PERFORM minga_roster_internal.count_settled(this, connection);
         RETURN;
     END IF;
     PERFORM minga_roster_internal.open_writes(connection, 'planned');

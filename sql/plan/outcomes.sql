@@ -100,39 +100,23 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.check_outcomes(bigint) IS
 'XX000 if the outcomes in run_counts are not as many as the users staged.';
 
-CREATE FUNCTION minga_roster_internal.settled_outcomes(OUT place tid, OUT category text, OUT outcome text)
-RETURNS SETOF record
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-#variable_conflict use_column
-BEGIN
-    RETURN QUERY
-    SELECT o.place, o.category, CASE WHEN o.person_id IS NULL OR o.rows = 1 THEN o.settled_as
-        WHEN o.nth = 1 THEN 'unchanged' ELSE 'merged' END
-    FROM (
-        SELECT r.*, count(*) OVER (PARTITION BY r.person_id) AS rows,
-            row_number() OVER (PARTITION BY r.person_id ORDER BY r.rank, r.sourced_id) AS nth
-        FROM plan_open_rows r
-    ) o
-    WHERE o.staged;
-END
-$$;
-COMMENT ON FUNCTION minga_roster_internal.settled_outcomes() IS
-'The outcomes of the open rows of a run in which there was nothing to look at.';
-
-CREATE FUNCTION minga_roster_internal.note_settled(connection text) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off
-    SET plan_cache_mode = force_custom_plan AS $$
-BEGIN
-    UPDATE minga_roster.staged_users s SET outcome = t.outcome
-    FROM minga_roster_internal.settled_outcomes() t
-    WHERE s.connection = note_settled.connection AND s.ctid = t.place AND s.outcome IS DISTINCT FROM t.outcome;
-END
-$$;
-COMMENT ON FUNCTION minga_roster_internal.note_settled(text) IS 'Notes settled_outcomes() in the stage.';
-
-CREATE FUNCTION minga_roster_internal.count_settled(run runs) RETURNS void
+CREATE FUNCTION minga_roster_internal.count_settled(run runs, connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 BEGIN
+    INSERT INTO plan_outcomes (place, category, outcome, is_further)
+    SELECT r.place, r.category, r.settled_as, false
+    FROM plan_open_rows r
+    WHERE r.staged AND r.person_id IS NULL
+    UNION ALL
+    SELECT o.place, o.category,
+        CASE WHEN o.rows = 1 THEN o.settled_as WHEN o.nth = 1 THEN 'unchanged' ELSE 'merged' END, false
+    FROM (
+        SELECT r.staged, r.place, r.category, r.settled_as, count(*) OVER (PARTITION BY r.person_id) AS rows,
+            row_number() OVER (PARTITION BY r.person_id ORDER BY r.rank, r.sourced_id) AS nth
+        FROM plan_open_rows r
+        WHERE r.person_id IS NOT NULL
+    ) o
+    WHERE o.staged;
     INSERT INTO minga_roster.run_counts (run, category, action, count)
     SELECT run.run, n.category, n.outcome, sum(n.rows)
     FROM (
@@ -141,19 +125,19 @@ BEGIN
         SELECT o.link_category, 'unchanged', -count(*) FROM plan_open_rows o
         WHERE o.linked AND (o.staged OR run.is_full IS NOT FALSE) GROUP BY o.link_category
         UNION ALL
-        SELECT coalesce(t.category, 'none'), t.outcome, count(*)
-        FROM minga_roster_internal.settled_outcomes() t GROUP BY t.category, t.outcome
+        SELECT coalesce(t.category, 'none'), t.outcome, count(*) FROM plan_outcomes t GROUP BY t.category, t.outcome
     ) n
     GROUP BY n.category, n.outcome
     HAVING sum(n.rows) <> 0;
     PERFORM minga_roster_internal.check_outcomes(run.run);
-    IF EXISTS (SELECT FROM plan_open_rows o WHERE o.staged) THEN
-        PERFORM minga_roster_internal.note_settled(run.connection);
+    IF EXISTS (SELECT FROM plan_outcomes) THEN
+        PERFORM minga_roster_internal.note_outcomes(connection);
     END IF;
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.count_settled(runs) IS
-'Counts and notes the outcomes of a run in which there was nothing to look at, as count_outcomes does of others.';
+COMMENT ON FUNCTION minga_roster_internal.count_settled(runs, connections) IS
+'Fills plan_outcomes in a run in which there was nothing to look at, counts these outcomes and notes them, as '
+    'count_outcomes does of others.';
 
 CREATE FUNCTION minga_roster_internal.count_outcomes(run runs, connection connections) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$

@@ -195,7 +195,7 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
         sourced_ids text[], action text, rule text, reason text, before jsonb, after jsonb, state text,
         state_reason text, state_cause text, conflict text, same_name text[], seen bigint',
         'A change of the run, as planned; of an apply or an approval, a change of the earlier run.'),
-    ('rows', 'plan_outcomes', 'place tid, category text, outcome text, is_further boolean',
+    ('plan', 'plan_outcomes', 'place tid, category text, outcome text, is_further boolean',
         'A staged user that was looked at, and what became of it.'),
     ('plan', 'plan_linked_rows', 'category text, rows bigint',
         'A category: how many links it has; in a delta, how many of them are listed.'),

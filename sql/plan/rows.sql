@@ -18,7 +18,9 @@ COMMENT ON FUNCTION minga_roster_internal.count_listed_links(text) IS
 'Fills plan_linked_rows in a delta.';
 
 CREATE FUNCTION minga_roster_internal.read_links(run runs, connection connections, others text[]) RETURNS text[]
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB'
+    -- The links of a large school are most of the table, which the plan for any school does not know.
+    SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
     repeated text[];
     categories jsonb;
@@ -391,7 +393,8 @@ BEGIN
     keys := (SELECT minga_roster_internal.key_set(o.identifier, o.email) FROM plan_open_rows o
         WHERE o.person_id IS NULL AND o.standing <> 'absent' AND o.family IN ('student', 'staff'));
     RETURN NOT ((SELECT p.campus_metadata FROM minga_roster.sis p WHERE p.sis = connection.sis)
-        OR EXISTS (SELECT FROM plan_people p WHERE minga_roster_internal.in_key_set(keys, p.identifier, p.email))
+        OR (keys IS NOT NULL
+            AND EXISTS (SELECT FROM plan_people p WHERE minga_roster_internal.in_key_set(keys, p.identifier, p.email)))
         OR EXISTS (SELECT FROM minga_roster.match_decisions d JOIN plan_open_rows o ON o.sourced_id = d.sourced_id
             WHERE d.connection = open_rows_are_settled.connection.connection)
         OR EXISTS (SELECT FROM minga_roster.forgotten_people f WHERE f.site = connection.site));
