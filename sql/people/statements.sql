@@ -18,8 +18,8 @@ CREATE FUNCTION minga_roster_internal.read_as_owner(relation regclass, query tex
     VARIADIC arguments text[] DEFAULT '{}') RETURNS bigint
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'roster_read_as_owner';
 COMMENT ON FUNCTION minga_roster_internal.read_as_owner(regclass, text, regclass, text[]) IS
-'Runs a query as as_owner runs a statement, and puts its rows into a temp table with the same columns, on which the '
-'owner needs no right. Superusers only.';
+'Runs a query as as_owner runs a statement, and puts its rows into a temp table with the same columns, where one UUID '
+'may be a text, on which the owner needs no right. Superusers only.';
 
 CREATE FUNCTION minga_roster_internal.grant_temp(relation regclass, temp_table text, rights text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -215,7 +215,8 @@ BEGIN
         $template$,
         'word', role_terms.word,
         'words', coalesce(
-            (SELECT string_agg(format('WHEN %s IN (%s) THEN %L', role_terms.word, g.words, g.role), ' ' ORDER BY g.role)
+            (SELECT string_agg(format('WHEN %s IN (%s) THEN %L', role_terms.word, g.words, g.role), ' '
+                ORDER BY g.role <> 'student', g.role)
             FROM (
                 SELECT w.role, string_agg(quote_literal(w.word #>> '{}'), ', ' ORDER BY w.word #>> '{}') AS words
                 FROM minga_roster_internal.given_words(r.roles) w
@@ -254,7 +255,7 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
     RETURN (
-    SELECT string_agg(quote_literal(w.word), ', ' ORDER BY w.word)
+    SELECT string_agg(quote_literal(w.word), ', ' ORDER BY w.role <> 'student', w.word)
     FROM minga_roster.people_relations r
     CROSS JOIN LATERAL minga_roster_internal.known_words(r.roles) w
     WHERE r.relation = first_words.relation AND w.is_first AND w.role <> 'other');
@@ -263,18 +264,44 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.first_words(regclass) IS
 'The words that a sync writes for roles, as a list of literals.';
 
-CREATE FUNCTION minga_roster_internal.protection_terms(managed text, role text) RETURNS text
+CREATE FUNCTION minga_roster_internal.rostered_words(relation regclass) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN (
+    SELECT string_agg(quote_literal(w.word), ', ' ORDER BY w.role <> 'student', w.word)
+    FROM minga_roster.people_relations r
+    CROSS JOIN LATERAL (
+        SELECT g.role, g.word #>> '{}' FROM minga_roster_internal.given_words(r.roles) g
+        UNION ALL
+        SELECT u.word, u.word FROM unnest('{student,student_leader,teacher,staff,admin}'::text[]) u (word)
+        WHERE u.word NOT IN (SELECT g.word #>> '{}' FROM minga_roster_internal.given_words(r.roles) g)
+    ) w (role, word)
+    WHERE r.relation = rostered_words.relation
+        AND w.role IN ('student', 'student_leader', 'teacher', 'staff', 'admin'));
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.rostered_words(regclass) IS
+'The words that role_terms turns into roles of which a roster has people, as a list of literals, those of students '
+    'first; NULL if there are none.';
+
+CREATE FUNCTION minga_roster_internal.protection_terms(relation regclass, managed text, word text, role text)
+RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+-- Almost all people are told by their word alone.
 RETURN minga_roster_internal.fill_template($template$
     CASE
         WHEN NOT {managed} THEN 'unmanaged'
+        WHEN {word} IN ({rostered_words}) THEN NULL
         WHEN {role} IN ('owner', 'manager') THEN 'owner_or_manager'
         WHEN {role} = 'other' THEN 'other_role'
     END
     $template$,
     'managed', managed,
+    'word', word,
+    'rostered_words', coalesce(minga_roster_internal.rostered_words(relation), 'NULL'),
     'role', role);
-COMMENT ON FUNCTION minga_roster_internal.protection_terms(text, text) IS
+COMMENT ON FUNCTION minga_roster_internal.protection_terms(regclass, text, text, text) IS
 'The rule that says who is protected: an expression that is NULL for a person whom a sync may write, archive and '
     'restore, and otherwise the reason, a code of state_reason.';
 
@@ -337,7 +364,7 @@ BEGIN
     role := minga_roster_internal.role_terms(relation, role_word);
     managed := CASE WHEN map ? 'roster_managed' THEN format('coalesce(p.%I, true)', map ->> 'roster_managed')
         ELSE 'true' END;
-    protection := minga_roster_internal.protection_terms(managed, role);
+    protection := minga_roster_internal.protection_terms(relation, managed, role_word, role);
     "values" := ARRAY(SELECT minga_roster_internal.value_terms(map, c.name)
         FROM unnest(minga_roster_internal.written_columns()) WITH ORDINALITY c (name, nth) ORDER BY c.nth);
     hash := minga_roster_internal.hash_terms(
@@ -368,28 +395,31 @@ DECLARE
 BEGIN
     RETURN minga_roster_internal.fill_template($template$
         SELECT {person_id},
+            {archived},
+            {protection},
+            {values},
             {role},
             {role_word},
             {role_word} IN ({first_words}),
-            {archived},
             {archived_at},
             {status},
-            {managed},
-            {values},
-            {protection}
+            {managed}
         FROM {people} p
         WHERE {of_site}
         $template$,
-        'person_id', terms.person_id,
+        -- read_as_owner writes a UUID faster than its cast.
+        'person_id', CASE minga_roster_internal.column_type(relation, terms.map ->> 'person_id')
+            WHEN 'pg_catalog.uuid' THEN format('p.%I::pg_catalog.uuid', terms.map ->> 'person_id')
+            ELSE terms.person_id END,
+        'archived', archive.archived,
+        'protection', terms.protection,
+        'values', array_to_string(terms."values", ', '),
         'role', terms.role,
         'role_word', terms.role_word,
         'first_words', minga_roster_internal.first_words(relation),
-        'archived', archive.archived,
         'archived_at', archive.archived_at,
         'status', archive.status,
         'managed', terms.managed,
-        'values', array_to_string(terms."values", ', '),
-        'protection', terms.protection,
         'people', terms.people,
         'of_site', terms.of_site);
 END

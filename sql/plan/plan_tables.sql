@@ -10,10 +10,10 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT t.made_for, t.name, regexp_replace(t.columns, E'\\s+', ' ', 'g'), t.row_is
     FROM (VALUES
     -- What is read
-    ('plan', 'plan_people', 'person_id text, role text, role_word text, role_first boolean, archived boolean,
-        archived_at timestamp with time zone, status text, managed boolean, given_name text, family_name text,
+    ('plan', 'plan_people', 'person_id text, archived boolean, protection text, given_name text, family_name text,
         middle_name text, preferred_name text, email text, username text, identifier text, grade text, phone text,
-        parent_name text, parent_email text, parent_phone text, parent_rule text, birth_date text, protection text',
+        parent_name text, parent_email text, parent_phone text, parent_rule text, birth_date text, role text,
+        role_word text, role_first boolean, archived_at timestamp with time zone, status text, managed boolean',
         'A person of the site.'),
     ('plan', 'plan_rules', 'roster_role text, category text, family text, role text, rank integer, rostered boolean,
         auto_update boolean, archive boolean',
@@ -102,11 +102,11 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
         identifier text COLLATE "C", email text COLLATE "C", given_name text, family_name text, preferred_name text',
         'The identifier and an email address of a group without a link, one of which a person has; of a group that '
         'contradicts itself, of each row.'),
-    ('rows', 'plan_candidate_people', 'person_id text, role text, role_word text, role_first boolean, archived boolean,
-        archived_at timestamp with time zone, status text, managed boolean, given_name text, family_name text,
-        middle_name text, preferred_name text, email text, username text, identifier text, grade text, phone text,
-        parent_name text, parent_email text, parent_phone text, parent_rule text, birth_date text, protection text,
-        identifier_key text COLLATE "C", email_key text COLLATE "C"',
+    ('rows', 'plan_candidate_people', 'person_id text, archived boolean, protection text, given_name text,
+        family_name text, middle_name text, preferred_name text, email text, username text, identifier text, grade text,
+        phone text, parent_name text, parent_email text, parent_phone text, parent_rule text, birth_date text,
+        role text, role_word text, role_first boolean, archived_at timestamp with time zone, status text,
+        managed boolean, identifier_key text COLLATE "C", email_key text COLLATE "C"',
         'A person to whom a key or a link leads.'),
     ('match', 'plan_found_people', 'person_id text, archived boolean, identifier_key text COLLATE "C",
         email_key text COLLATE "C", given_name text, family_name text, preferred_name text, families text[],
@@ -349,7 +349,7 @@ BEGIN
             -- Code of a deployment may leave a type in the temporary schema of a worker, but no table.
             PERFORM minga_roster_internal.free_temp_name(declared.name);
         END IF;
-        EXECUTE format('CREATE TEMP TABLE %I (%s)', declared.name, declared.columns);
+        EXECUTE format('CREATE TEMP TABLE %I (%s) USING heap', declared.name, declared.columns);
     END LOOP;
     PERFORM minga_roster_internal.keep_plan_table(wanted, format('pg_temp.%I', n.name)::regclass)
     FROM unnest(names) n (name);

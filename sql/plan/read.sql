@@ -10,7 +10,7 @@ BEGIN
     SET CONSTRAINTS ALL IMMEDIATE;
     PERFORM minga_roster_internal.read_as_owner(connection.people,
         minga_roster_internal.people_query(connection.people), 'pg_temp.plan_people', connection.site);
-    PERFORM minga_roster_internal.analyze_if_large('plan_people', 'person_id, identifier, email');
+    PERFORM minga_roster_internal.analyze_if_large('plan_people');
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.read_people(connections) IS

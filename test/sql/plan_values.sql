@@ -67,6 +67,21 @@ INSERT INTO people_read (site, role, given_name, family_name) SELECT CASE WHEN n
 SELECT read_as_owner('people_read', 'SELECT given_name, archived_at IS NULL FROM public.people_read WHERE site = $1',
     'read_here', 'a');
 SELECT count(*), count(DISTINCT a), sum(length(a)), bool_and(b) FROM read_here;
+-- A UUID may be a text there; long values are stored apart, and rows that were there stay.
+CREATE TEMP TABLE read_ids (id text, a text);
+INSERT INTO read_ids VALUES ('was there', 'z');
+SELECT read_as_owner('people_read', 'SELECT person_id, (SELECT pg_catalog.string_agg(pg_catalog.md5(pg_catalog.concat('
+    'p.person_id, n)), NULL ORDER BY n) FROM pg_catalog.generate_series(1, 1000) n) '
+    'FROM public.people_read p WHERE site = $1', 'read_ids', 'b');
+SELECT read_as_owner('people_read', 'SELECT NULL::pg_catalog.uuid, family_name FROM public.people_read WHERE site = $1 '
+    'LIMIT 1', 'read_ids', 'b');
+SELECT i.id = p.person_id::text AS is_read, i.id IS NULL AS is_null, count(*), min(length(i.a)), max(length(i.a))
+FROM read_ids i LEFT JOIN people_read p ON left(i.a, 32) = md5(p.person_id || '1') GROUP BY 1, 2 ORDER BY 1, 2;
+SELECT pg_relation_size(reltoastrelid) > 100000 AS is_apart FROM pg_class WHERE oid = 'read_ids'::regclass;
+DELETE FROM read_ids WHERE id IS NULL;
+UPDATE read_ids SET a = 'y';
+SELECT a, count(*) FROM read_ids GROUP BY a;
+SELECT read_as_owner('people_read', 'SELECT person_id, person_id FROM public.people_read', 'read_ids');
 DROP TABLE no_temp_table, people_read;
 
 -- As a window function the aggregate is asked for its values row by row, and goes on from there; a frame that moves

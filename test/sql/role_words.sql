@@ -58,7 +58,26 @@ FROM unnest(ARRAY['STUDENT', 'STUDENT_LEADER', 'TEACHER', 'COACH', 'STAFF', 'OWN
     'READ_ONLY', 'student', 'Student', 'GUEST', 'other', '']) WITH ORDINALITY w (word, nth);
 BEGIN;
 SELECT read_people(known_connection('north'));
-SELECT role_word, role, role_first FROM plan_people ORDER BY family_name;
+SELECT role_word, role, role_first, protection FROM plan_people ORDER BY family_name;
+-- The join of a night takes rows of people and links as they are: the scans give each column, in order.
+SELECT read_rules(known_connection('north'), 0);
+SET LOCAL enable_nestloop = off;
+SET LOCAL enable_mergejoin = off;
+CREATE FUNCTION pg_temp.plan_of(query text) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+    plan jsonb;
+BEGIN
+    EXECUTE 'EXPLAIN (VERBOSE, FORMAT JSON) ' || query INTO plan;
+    RETURN plan;
+END
+$$;
+SELECT n.node ->> 'Relation Name' AS relation, n.node -> 'Output' = (
+    SELECT jsonb_agg((n.node ->> 'Alias') || '.' || a.attname ORDER BY a.attnum) FROM pg_attribute a
+    WHERE a.attrelid = (n.node ->> 'Relation Name')::regclass AND a.attnum > 0) AS has_all_in_order
+FROM jsonb_path_query(pg_temp.plan_of(replace(open_rows_query(known_connection('north'), '{not_plain}'), '$1',
+    $$'{}'::text[]$$)), 'strict $.**.Plans[*] ? (@."Relation Name" == "plan_people" || @."Relation Name" == "links")')
+    n (node)
+ORDER BY 1;
 ROLLBACK;
 DELETE FROM people;
 
