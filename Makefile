@@ -53,6 +53,7 @@ SQL_PARTS = \
 	sql/apply/stored.sql \
 	sql/apply/refusals.sql \
 	sql/apply/apply.sql \
+	sql/classes/unchanged.sql \
 	sql/classes/choose.sql \
 	sql/classes/findings.sql \
 	sql/classes/plan.sql \

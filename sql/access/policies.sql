@@ -43,6 +43,7 @@ INSERT INTO minga_roster_internal.table_levels (relation, level, keyed_by) VALUE
     ('key_pairs', 'dba', NULL),
     ('links', 'owner', 'site'),
     ('match_decisions', 'owner', 'connection'),
+    ('object_marks', 'dba', NULL),
     ('outbox', 'owner', 'site'),
     ('people_relations', 'owner', 'relation'),
     ('people_releases', 'owner', 'district'),

@@ -105,9 +105,7 @@ CREATE FUNCTION minga_roster_internal.choose_classes(run runs, connection connec
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB'
     SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
-    -- A term counts before it begins, so that lists are ready on its first day; with delta as early as a full read
-    -- may be the last before that.
-    ahead CONSTANT integer := greatest(14, CASE WHEN connection.delta THEN connection.full_every END);
+    ahead CONSTANT integer := minga_roster_internal.days_ahead(connection);
     today CONSTANT date := (minga_roster_internal.clock() AT TIME ZONE connection.time_zone)::date;
     chosen CONSTANT text[] := ARRAY(SELECT lower(btrim(t)) FROM unnest(connection.class_terms) t);
     chosen_grades CONSTANT text[] := ARRAY(

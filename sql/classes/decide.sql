@@ -8,6 +8,7 @@ DECLARE
     amount bigint;
 BEGIN
     PERFORM minga_roster_internal.make_plan_tables('objects');
+    PERFORM minga_roster_internal.unmark_objects(ARRAY[connection.connection]);
     INSERT INTO plan_objects (object, sourced_id, student_id, action, cause)
     SELECT h.object, h.sourced_id, h.student_id, 'end', 'absent'
     FROM minga_roster.held_objects h WHERE h.run = approved.run;
@@ -31,6 +32,7 @@ DECLARE
     kind record;
 BEGIN
     PERFORM minga_roster_internal.make_plan_tables('objects');
+    PERFORM minga_roster_internal.unmark_objects(ARRAY[connection.connection]);
     FOR kind IN SELECT o.* FROM minga_roster_internal.objects(connection) o ORDER BY o.nth LOOP
         -- What a later run has written is left as it is. A row that was added ends, and one that came again ends as it
         -- had; one that changed or ended is as it was before, from now on.

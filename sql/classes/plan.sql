@@ -2,28 +2,25 @@
 -- does. Must survive lists that contradict each other: a reference that leads nowhere is kept and counted, and what is
 -- absent ends only if its lists were read completely.
 
-CREATE FUNCTION minga_roster_internal.object_is_proved(run runs, families text[])
-RETURNS boolean
+CREATE FUNCTION minga_roster_internal.proved_lists(run runs) RETURNS text[]
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    RETURN run.is_full IS TRUE AND (
-        SELECT count(*) = cardinality(families) AND bool_and(f.is_proved) IS TRUE
-        FROM (
-            SELECT c.family, bool_or(c.rows > c.elsewhere) AND bool_and(c.complete AND c.without_id = 0
-                -- One list may be empty beside others of its family, if no sync or preview on record had rows in it.
-                AND (c.rows > c.elsewhere OR NOT EXISTS (
-                    SELECT FROM minga_roster.collections b JOIN minga_roster.runs r ON r.run = b.run
-                    WHERE r.connection = object_is_proved.run.connection AND r.kind IN ('sync', 'preview')
-                        AND r.state = 'succeeded' AND b.collection = c.collection AND b.rows > b.elsewhere)))
-                AS is_proved
-            FROM minga_roster.collections c
-            WHERE c.run = object_is_proved.run.run AND c.family = ANY (families)
-            GROUP BY c.family
-        ) f);
+    RETURN ARRAY(
+        SELECT c.family
+        FROM minga_roster.collections c
+        WHERE c.run = proved_lists.run.run AND proved_lists.run.is_full
+        GROUP BY c.family
+        HAVING bool_or(c.rows > c.elsewhere) AND bool_and(c.complete AND c.without_id = 0
+            -- One list may be empty beside others of its family, if no sync or preview on record had rows in it.
+            AND (c.rows > c.elsewhere OR NOT EXISTS (
+                SELECT FROM minga_roster.collections b JOIN minga_roster.runs r ON r.run = b.run
+                WHERE r.connection = proved_lists.run.connection AND r.kind IN ('sync', 'preview')
+                    AND r.state = 'succeeded' AND b.collection = c.collection AND b.rows > b.elsewhere)))
+        ORDER BY c.family);
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.object_is_proved(runs, text[]) IS
-'Whether the run has read all lists of these families completely, in full, each with rows, unless it never had any.';
+COMMENT ON FUNCTION minga_roster_internal.proved_lists(runs) IS
+'The families of which the run has read all lists completely, in full, each with rows, unless it never had any.';
 
 CREATE FUNCTION minga_roster_internal.guard_objects(run runs, connection connections, object text, relation text)
 RETURNS text
@@ -80,14 +77,21 @@ CREATE FUNCTION minga_roster_internal.plan_objects(run runs, read_by runs, conne
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 DECLARE
     today CONSTANT date := (minga_roster_internal.clock() AT TIME ZONE connection.time_zone)::date;
-    students_proved CONSTANT boolean := minga_roster_internal.object_is_proved(read_by, '{student}');
-    staff_proved CONSTANT boolean := minga_roster_internal.object_is_proved(read_by, '{staff}');
+    proved CONSTANT text[] := minga_roster_internal.proved_lists(read_by);
+    -- A stage that was filled before, for a preview, was filled by the settings of then.
+    given CONSTANT text := CASE WHEN run.run = read_by.run
+        THEN minga_roster_internal.objects_given(run, connection, proved) END;
+    students_proved CONSTANT boolean := 'student' = ANY (proved);
+    staff_proved CONSTANT boolean := 'staff' = ANY (proved);
     families text[];
     kind record;
     is_proved boolean;
     cause text;
 BEGIN
     PERFORM minga_roster_internal.make_plan_tables('objects');
+    IF given IS NOT NULL AND minga_roster_internal.take_over_counts(run, connection, given) THEN
+        RETURN;
+    END IF;
     IF connection.classes THEN
         PERFORM minga_roster_internal.choose_classes(run, connection);
     END IF;
@@ -96,7 +100,7 @@ BEGIN
         families := CASE kind.object WHEN 'user' THEN
             ARRAY(SELECT DISTINCT r.family FROM plan_rules r WHERE r.rostered AND r.family <> 'contact')
             ELSE kind.families END;
-        is_proved := minga_roster_internal.object_is_proved(read_by, families);
+        is_proved := families <> '{}' AND families <@ proved;
         -- Without a proof a row ends only if tonight's choice leaves it out. The guard counts what is absent.
         EXECUTE minga_roster_internal.fill_template($statement$
             INSERT INTO plan_objects (object, sourced_id, student_id, action, cause)
@@ -162,22 +166,26 @@ BEGIN
         -- Users are here as the SIS lists them; whether they are archived is guarded where that is planned.
         cause := CASE WHEN kind.object <> 'user' THEN
             minga_roster_internal.guard_objects(run, connection, kind.object, kind.relation) END;
-        PERFORM minga_roster_internal.count_objects(run, read_by, connection, kind.object, is_proved, cause);
+        PERFORM minga_roster_internal.count_objects(run, connection, kind.object, proved, is_proved, cause);
     END LOOP;
+    IF given IS NOT NULL THEN
+        PERFORM minga_roster_internal.mark_objects(run, connection, given);
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.plan_objects(runs, runs, connections) IS
 'Fills plan_objects: for each kind of object what is added, changed, returns, ends or is held, and stores the counts '
-'in run_objects. An unchanged night has no rows in it. read_by: the run whose fetch filled the stage.';
+'in run_objects. An unchanged night has no rows in it; if a mark shows that it is one, nothing is compared. read_by: the '
+'run whose fetch filled the stage.';
 
-CREATE FUNCTION minga_roster_internal.count_objects(run runs, read_by runs, connection connections, object text,
+CREATE FUNCTION minga_roster_internal.count_objects(run runs, connection connections, object text, proved text[],
     is_proved boolean, held_cause text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB'
     SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
     -- What a partial or incomplete list leaves out is as it was.
-    has_users CONSTANT boolean := minga_roster_internal.object_is_proved(read_by, '{student,staff}');
-    has_courses CONSTANT boolean := minga_roster_internal.object_is_proved(read_by, '{course}');
+    has_users CONSTANT boolean := '{student,staff}' <@ proved;
+    has_courses CONSTANT boolean := 'course' = ANY (proved);
     rows bigint;
     broken bigint;
     no_user bigint := 0;
@@ -242,14 +250,14 @@ BEGIN
     END IF;
     INSERT INTO minga_roster.run_objects (run, object, complete, listed, added, changed, returned, ended, held,
         unknown_user, unknown_class, unknown_course, unknown_term, not_chosen, damaged, held_cause)
-    SELECT run.run, count_objects.object, coalesce(is_proved, false), rows, count(*) FILTER (WHERE p.action = 'add'),
+    SELECT run.run, count_objects.object, is_proved, rows, count(*) FILTER (WHERE p.action = 'add'),
         count(*) FILTER (WHERE p.action = 'change'), count(*) FILTER (WHERE p.action = 'return'),
         count(*) FILTER (WHERE p.action = 'end'), count(*) FILTER (WHERE p.action = 'hold'), no_user,
         no_class, no_course, no_term, others, broken, count_objects.held_cause
     FROM plan_objects p WHERE p.object = count_objects.object;
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.count_objects(runs, runs, connections, text, boolean, text) IS
+COMMENT ON FUNCTION minga_roster_internal.count_objects(runs, connections, text, text[], boolean, text) IS
 'Stores what a run does to objects of a kind, and how many of its references lead nowhere.';
 
 CREATE FUNCTION minga_roster_internal.merge_objects(run runs, is_applied boolean) RETURNS void

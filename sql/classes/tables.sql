@@ -218,6 +218,20 @@ SELECT pg_catalog.pg_extension_config_dump('minga_roster.held_objects'::regclass
 COMMENT ON TABLE held_objects IS
 'Rows that a sync held back from ending, until roster_approve ends them or a later sync judges again.';
 
+CREATE UNLOGGED TABLE object_marks (
+    connection text NOT NULL PRIMARY KEY,
+    run bigint NOT NULL,
+    given text NOT NULL,
+    days daterange NOT NULL
+);
+COMMENT ON TABLE object_marks IS
+'The latest sync or preview of a connection that compared all terms, courses, classes, enrollments, contacts and users '
+'with their lists and found nothing to do. A row goes when one of these is written.';
+COMMENT ON COLUMN object_marks.given IS
+'A hash of all that this outcome depended on: lists, settings, proofs. While it is the same, a run has this outcome and '
+'these counts, and compares nothing.';
+COMMENT ON COLUMN object_marks.days IS 'The days on which the same terms are chosen.';
+
 -- The stage.
 CREATE TABLE staged_academic_sessions (
     connection text NOT NULL,

@@ -33,6 +33,10 @@ BEGIN
     ELSE
         PERFORM minga_roster_internal.release_held(run, connection);
     END IF;
+    IF NOT EXISTS (SELECT FROM plan_objects) THEN
+        RETURN;
+    END IF;
+    PERFORM minga_roster_internal.unmark_objects(ARRAY[connection.connection]);
     FOR kind IN SELECT o.* FROM minga_roster_internal.objects(connection) o
         WHERE EXISTS (SELECT FROM plan_objects p WHERE p.object = o.object) ORDER BY o.nth
     LOOP

@@ -638,7 +638,8 @@ COMMENT ON FUNCTION minga_roster_internal.settle_birth_dates(bigint, text) IS
 'user''s, since the list may be the whole district''s, and counts both in run_objects.';
 
 CREATE FUNCTION minga_roster_internal.settle_stage(run bigint, connection text, staged bigint DEFAULT NULL,
-    repeats boolean DEFAULT true, without_role boolean DEFAULT true, several_roles boolean DEFAULT true) RETURNS bigint
+    repeats boolean DEFAULT true, without_role boolean DEFAULT true, several_roles boolean DEFAULT true,
+    digest text DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     SET plan_cache_mode = force_generic_plan SET work_mem = '1MB' SET enable_hashagg = off AS $$
 DECLARE
@@ -769,13 +770,13 @@ BEGIN
     PERFORM minga_roster_internal.settle_objects(settle_stage.run, settle_stage.connection, repeats);
     PERFORM minga_roster_internal.settle_birth_dates(settle_stage.run, settle_stage.connection);
     DELETE FROM minga_roster.stages g WHERE g.connection = settle_stage.connection;
-    INSERT INTO minga_roster.stages (connection, run, is_full, has_contacts)
-    SELECT settle_stage.connection, r.run, r.is_full IS NOT FALSE, contacts <> '{}'
+    INSERT INTO minga_roster.stages (connection, run, is_full, has_contacts, digest)
+    SELECT settle_stage.connection, r.run, r.is_full IS NOT FALSE, contacts <> '{}', settle_stage.digest
     FROM minga_roster.runs r WHERE r.run = settle_stage.run;
     RETURN staged;
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.settle_stage(bigint, text, bigint, boolean, boolean, boolean) IS
+COMMENT ON FUNCTION minga_roster_internal.settle_stage(bigint, text, bigint, boolean, boolean, boolean, text) IS
 'After all collections are read: keeps one row for each sourcedId, gives a row without a role the role of the '
 'school''s own list of one category, gives a row with several roles at the school the one that counts, and keeps only '
 'contacts that a staged student names as agent (the others are counted as elsewhere). Notes in stages that the stage '

@@ -239,6 +239,7 @@ BEGIN
         GET DIAGNOSTICS erased = ROW_COUNT;
         RETURN NEXT;
     END LOOP;
+    PERFORM minga_roster_internal.unmark_objects(connections);
 END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.erase_rows(text, text, text[], text[], bigint[], integer[]) IS

@@ -65,7 +65,7 @@ CREATE TRIGGER delete_dependents AFTER DELETE ON connections REFERENCING OLD TAB
     'server_facts', 'links', 'match_decisions', 'column_owners', 'column_paths', 'stored_values', 'recipients',
     'academic_sessions', 'academic_sessions_versions', 'courses', 'courses_versions', 'classes', 'classes_versions',
     'enrollment_rows', 'enrollment_rows_versions', 'contact_rows', 'contact_rows_versions', 'user_rows',
-    'user_rows_versions');
+    'user_rows_versions', 'object_marks');
 CREATE TRIGGER delete_dependents AFTER DELETE ON column_owners REFERENCING OLD TABLE AS gone
     FOR EACH STATEMENT EXECUTE FUNCTION minga_roster_internal.delete_dependents('connection, column_name',
     'written_values');

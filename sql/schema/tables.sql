@@ -861,13 +861,16 @@ CREATE UNLOGGED TABLE stages (
     connection text NOT NULL PRIMARY KEY,
     run bigint NOT NULL,
     is_full boolean NOT NULL,
-    has_contacts boolean NOT NULL
+    has_contacts boolean NOT NULL,
+    digest text
 );
 COMMENT ON TABLE stages IS
 'Which run''s rows the stage of a connection holds. A connection has no row while a run fills the stage, after a fetch '
 'that did not end well, after a crash, and with minga_roster.keep_stage off.';
 COMMENT ON COLUMN stages.is_full IS 'False after a delta: of students and contacts only those who changed are staged.';
 COMMENT ON COLUMN stages.has_contacts IS 'Whether contacts were read.';
+COMMENT ON COLUMN stages.digest IS
+'With classes, by which the rows that were staged are known again; NULL if an ID came twice.';
 
 CREATE TABLE staged_orgs (
     connection text NOT NULL,

@@ -64,6 +64,7 @@ ALTER TABLE run_findings DROP CONSTRAINT run_findings_finding_check,
     ADD CONSTRAINT run_findings_finding_check CHECK (finding IN ('inactive_some', 'inactive_all', 'category_empty',
         'field_vanished', 'roles_ended', 'no_role', 'unknown_role', 'without_id', 'incomplete', 'mass_update_held',
         'no_class_chosen', 'classes_not_applied', 'objects_empty', 'enrollment_role', 'objects_unreadable'));
+ALTER TABLE stages ADD COLUMN digest text;
 ALTER TABLE staged_users ADD COLUMN sms text, ADD COLUMN user_ids text[], ADD COLUMN birth_date text;
 
 -- Afterwards, with all that is new there.

@@ -336,7 +336,13 @@ read_collections(RosterClient *client, RosterRun *run, Stage *stage, RosterNeeds
 {
 	List	   *denied = NIL;
 	RosterFault *fault = NULL;
+	ListCell   *cell;
 
+	foreach(cell, collections)
+	{
+		if (((RosterCollection *) lfirst(cell))->kind > PAGE_ORGS)
+			stage_begin_digest(stage);
+	}
 	for (int round = 0; round < COLLECTION_ROUNDS && fault == NULL; round++)
 	{
 		RosterRead *roster = palloc0(sizeof(RosterRead));

@@ -19,51 +19,55 @@
 #include "oneroster/row_date.h"
 #include "oneroster/row_values.h"
 
+/* A name and its length. */
+#define NAME(name) name, sizeof(name) - 1
+#define NO_NAME NULL, -1
+
 static const ObjectField session_columns[] = {
-	{"title", NULL, "title", OBJECT_TEXT},
-	{"type", NULL, "type", OBJECT_WORD},
-	{"startDate", NULL, "start_date", OBJECT_DATE},
-	{"endDate", NULL, "end_date", OBJECT_DATE},
-	{"schoolYear", NULL, "school_year", OBJECT_YEAR},
-	{"parent", "parentSourcedId", "parent_id", OBJECT_ID},
+	{NAME("title"), NO_NAME, "title", OBJECT_TEXT},
+	{NAME("type"), NO_NAME, "type", OBJECT_WORD},
+	{NAME("startDate"), NO_NAME, "start_date", OBJECT_DATE},
+	{NAME("endDate"), NO_NAME, "end_date", OBJECT_DATE},
+	{NAME("schoolYear"), NO_NAME, "school_year", OBJECT_YEAR},
+	{NAME("parent"), NAME("parentSourcedId"), "parent_id", OBJECT_ID},
 };
 
 static const ObjectField course_columns[] = {
-	{"title", NULL, "title", OBJECT_TEXT},
-	{"courseCode", NULL, "course_code", OBJECT_TEXT},
-	{"grades", NULL, "grades", OBJECT_GRADES},
-	{"subjects", NULL, "subjects", OBJECT_TEXTS},
-	{"org", "orgSourcedId", "org_id", OBJECT_ID},
-	{"schoolYear", "schoolYearSourcedId", "school_year_id", OBJECT_ID},
+	{NAME("title"), NO_NAME, "title", OBJECT_TEXT},
+	{NAME("courseCode"), NO_NAME, "course_code", OBJECT_TEXT},
+	{NAME("grades"), NO_NAME, "grades", OBJECT_GRADES},
+	{NAME("subjects"), NO_NAME, "subjects", OBJECT_TEXTS},
+	{NAME("org"), NAME("orgSourcedId"), "org_id", OBJECT_ID},
+	{NAME("schoolYear"), NAME("schoolYearSourcedId"), "school_year_id", OBJECT_ID},
 };
 
 static const ObjectField class_columns[] = {
-	{"title", NULL, "title", OBJECT_TEXT},
-	{"classCode", NULL, "class_code", OBJECT_TEXT},
-	{"classType", NULL, "class_type", OBJECT_WORD},
-	{"location", NULL, "location", OBJECT_TEXT},
-	{"grades", NULL, "grades", OBJECT_GRADES},
-	{"subjects", NULL, "subjects", OBJECT_TEXTS},
-	{"periods", NULL, "periods", OBJECT_TEXTS},
-	{"course", "courseSourcedId", "course_id", OBJECT_ID},
-	{"school", "schoolSourcedId", "school_id", OBJECT_ID},
-	{"terms", "termSourcedIds", "term_ids", OBJECT_IDS},
+	{NAME("title"), NO_NAME, "title", OBJECT_TEXT},
+	{NAME("classCode"), NO_NAME, "class_code", OBJECT_TEXT},
+	{NAME("classType"), NO_NAME, "class_type", OBJECT_WORD},
+	{NAME("location"), NO_NAME, "location", OBJECT_TEXT},
+	{NAME("grades"), NO_NAME, "grades", OBJECT_GRADES},
+	{NAME("subjects"), NO_NAME, "subjects", OBJECT_TEXTS},
+	{NAME("periods"), NO_NAME, "periods", OBJECT_TEXTS},
+	{NAME("course"), NAME("courseSourcedId"), "course_id", OBJECT_ID},
+	{NAME("school"), NAME("schoolSourcedId"), "school_id", OBJECT_ID},
+	{NAME("terms"), NAME("termSourcedIds"), "term_ids", OBJECT_IDS},
 };
 #define CLASS_SCHOOL 8
 
 static const ObjectField enrollment_columns[] = {
-	{"user", "userSourcedId", "user_id", OBJECT_ID},
-	{"class", "classSourcedId", "class_id", OBJECT_ID},
-	{"school", "schoolSourcedId", "school_id", OBJECT_ID},
-	{"role", NULL, "role", OBJECT_WORD},
-	{"primary", NULL, "is_primary", OBJECT_FLAG},
-	{"beginDate", NULL, "begin_date", OBJECT_DATE},
-	{"endDate", NULL, "end_date", OBJECT_DATE},
+	{NAME("user"), NAME("userSourcedId"), "user_id", OBJECT_ID},
+	{NAME("class"), NAME("classSourcedId"), "class_id", OBJECT_ID},
+	{NAME("school"), NAME("schoolSourcedId"), "school_id", OBJECT_ID},
+	{NAME("role"), NO_NAME, "role", OBJECT_WORD},
+	{NAME("primary"), NO_NAME, "is_primary", OBJECT_FLAG},
+	{NAME("beginDate"), NO_NAME, "begin_date", OBJECT_DATE},
+	{NAME("endDate"), NO_NAME, "end_date", OBJECT_DATE},
 };
 #define ENROLLMENT_SCHOOL 2
 
 static const ObjectField demographics_columns[] = {
-	{"birthDate", "birthdate", "birth_date", OBJECT_DATE},
+	{NAME("birthDate"), NAME("birthdate"), "birth_date", OBJECT_DATE},
 };
 
 #define COMMON_FIELDS "sourcedId,status,dateLastModified,"
@@ -118,10 +122,11 @@ kind_of_family(const char *family)
 	return PAGE_USERS;
 }
 
-static bool
-key_is(const char *key, int len, const char *name)
+/* Rows are of keys, so that the length, known beforehand, tells most of them apart. */
+static inline bool
+key_is(const char *key, int len, const char *name, int name_len)
 {
-	return name != NULL && strlen(name) == len && memcmp(key, name, len) == 0;
+	return len == name_len && memcmp(key, name, len) == 0;
 }
 
 /*
@@ -140,15 +145,19 @@ object_begin_field(RowMaker *maker, const char *key, int len)
 {
 	const ObjectKind *object = object_kind(maker->kind);
 
-	maker->field = key_is(key, len, "sourcedId") ? ROW_SOURCED_ID : key_is(key, len, "status") ? ROW_STATUS :
-		key_is(key, len, "dateLastModified") ? ROW_DATE_LAST_MODIFIED : FIELD_NONE;
+	maker->field = key_is(key, len, NAME("sourcedId")) ? ROW_SOURCED_ID :
+		key_is(key, len, NAME("status")) ? ROW_STATUS :
+		key_is(key, len, NAME("dateLastModified")) ? ROW_DATE_LAST_MODIFIED : FIELD_NONE;
 	for (int i = 0; i < object->ncolumns && maker->field == FIELD_NONE; i++)
 	{
-		if (key_is(key, len, object->columns[i].name) || key_is(key, len, object->columns[i].csv_name))
+		const ObjectField *column = &object->columns[i];
+
+		if (key_is(key, len, column->name, column->name_len) ||
+			key_is(key, len, column->csv_name, column->csv_name_len))
 		{
 			maker->field = FIELD_OBJECT + i;
-			maker->object_field = object->columns[i].name;
-			maker->object_says_what = says_what(object->columns[i].form);
+			maker->object_field = column->name;
+			maker->object_says_what = says_what(column->form);
 		}
 	}
 }
@@ -170,10 +179,10 @@ object_end_status(RowMaker *maker)
 		return;
 	word = VARDATA(status);
 	len = VARSIZE(status) - VARHDRSZ;
-	if (key_is(word, len, "inactive"))
+	if (key_is(word, len, NAME("inactive")))
 		row_set_text(maker, &maker->row.texts[ROW_STATUS],
 					 row_text(maker, "tobedeleted", strlen("tobedeleted"), false));
-	else if (!key_is(word, len, "active") && !key_is(word, len, "tobedeleted"))
+	else if (!key_is(word, len, NAME("active")) && !key_is(word, len, NAME("tobedeleted")))
 		row_spoil_field(maker);
 }
 
@@ -246,7 +255,7 @@ add_texts(RowMaker *maker, RowList *list, const char *value, int len, ObjectForm
  * place that the server is in.  "20260820" is a day too.
  */
 static bool
-read_day(const char *value, int len, DateADT *day)
+read_day(const char *value, int len, DateADT * day)
 {
 	char		utc[ROW_DATE_LEN + 1];
 	char		basic[10 + 1];

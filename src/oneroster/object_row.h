@@ -28,7 +28,9 @@ typedef enum ObjectForm
 typedef struct ObjectField
 {
 	const char *name;			/* as OneRoster has it */
+	int			name_len;
 	const char *csv_name;		/* as its CSV files, and some servers, have it; or NULL */
+	int			csv_name_len;	/* or -1 */
 	const char *column;
 	ObjectForm	form;
 } ObjectField;

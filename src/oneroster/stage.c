@@ -8,6 +8,9 @@
  * the partition (which has no index, and whose name is that of the connection's
  * number).
  *
+ * A digest of what was staged, whatever the order of the rows, tells a merge that
+ * all lists are as they were.
+ *
  * What the fetch before left goes with the first page that is taken.  It is cut
  * off once that page has been read, since that is not undone where the page is
  * not taken; close_run sees to a stage that lost its rows all the same.
@@ -21,6 +24,7 @@
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "executor/spi.h"
 #include "executor/tuptable.h"
 #include "nodes/makefuncs.h"
@@ -114,6 +118,8 @@ struct Stage
 	RosterConnection *connection;
 	const char *outcome_text;	/* of a row to begin with, or NULL */
 	bool		keeps_orgs;
+	bool		keeps_digest;
+	uint64		digest;			/* the sum of hashes of the rows of pages that were taken */
 	bool		emptied;		/* of what the fetch before left, by a page that was taken */
 	bool		to_be_cut;		/* in this transaction */
 	RowBatch   *batch;
@@ -123,6 +129,7 @@ struct Stage
 
 	/* while a page is open */
 	int			rows;
+	uint64		page_digest;
 	const ObjectKind *object;	/* what it is of, or NULL */
 	Relation	relation;
 	TupleDesc	tupdesc;
@@ -256,6 +263,7 @@ stage_begin_page(Stage *stage, PageKind kind, const char *collection)
 	MemoryContextReset(stage->page);
 	caller = MemoryContextSwitchTo(stage->page);
 	stage->rows = 0;
+	stage->page_digest = 0;
 	stage->object = object_kind(kind);
 	if (stage->object != NULL)
 		columns = OBJECT_COLUMNS + stage->object->ncolumns;
@@ -309,11 +317,43 @@ begin_row(Stage *stage)
 	return MemoryContextSwitchTo(batch_context(stage->batch));
 }
 
+/* Adds a row to the digest of its page, without the columns that are left out, in their order. */
 static void
-end_row(Stage *stage, MemoryContext caller)
+digest_row(Stage *stage, HeapTuple tuple, const int *left_out, int count)
 {
+	const char *next = (char *) tuple->t_data->t_bits;
+	const char *end = (char *) tuple->t_data + tuple->t_len;
+	uint64		hash = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		bool		isnull;
+		const char *value = DatumGetPointer(heap_getattr(tuple, left_out[i] + 1, stage->tupdesc, &isnull));
+
+		if (isnull)
+			continue;
+		hash = hash_bytes_extended((const unsigned char *) next, value - next, hash);
+		next = value + VARSIZE_ANY(value);
+	}
+	stage->page_digest += hash_bytes_extended((const unsigned char *) next, end - next, hash);
+}
+
+/* elsewhere: the row goes when the end of its list has been judged. */
+static void
+end_row(Stage *stage, MemoryContext caller, bool elsewhere)
+{
+	/* When the SIS wrote a row, and what a plan is likely to make of it, is not what it says. */
+	static const int of_users[] = {USER_DATE_LAST_MODIFIED, USER_OUTCOME};
+	static const int of_objects[] = {OBJECT_DATE_LAST_MODIFIED};
 	HeapTuple	tuple = heap_form_tuple(stage->tupdesc, stage->values, stage->nulls);
 
+	if (stage->keeps_digest && !elsewhere)
+	{
+		if (stage->object != NULL)
+			digest_row(stage, tuple, of_objects, lengthof(of_objects));
+		else
+			digest_row(stage, tuple, of_users, lengthof(of_users));
+	}
 	MemoryContextSwitchTo(caller);
 	if (++stage->rows == ROWS_OF_A_PAGE)
 		cut_off(stage);
@@ -377,7 +417,7 @@ stage_user(Stage *stage, PageRow *row, bool elsewhere)
 		if (stage->outcome_text != NULL)
 			set_column(stage, USER_OUTCOME, stage->outcome);
 	}
-	end_row(stage, caller);
+	end_row(stage, caller, elsewhere);
 }
 
 void
@@ -391,7 +431,7 @@ stage_org(Stage *stage, PageRow *row)
 	set_text_column(stage, ORG_IDENTIFIER, row->texts[ROW_IDENTIFIER]);
 	set_text_column(stage, ORG_PARENT_ID, row->texts[ROW_PARENT_ID]);
 	set_text_column(stage, ORG_STATUS, row->texts[ROW_STATUS]);
-	end_row(stage, caller);
+	end_row(stage, caller, true);
 }
 
 /* Stages an object of the kind of the page; one of elsewhere by id alone, as a user is. */
@@ -439,7 +479,7 @@ stage_object(Stage *stage, PageRow *row, bool elsewhere)
 				break;
 		}
 	}
-	end_row(stage, caller);
+	end_row(stage, caller, elsewhere);
 }
 
 /* Notes whether an id of the collections that were read came twice. */
@@ -456,10 +496,28 @@ stage_content(const Stage *stage)
 	return stage->content;
 }
 
+/* From now on a digest is kept of what is staged. */
+void
+stage_begin_digest(Stage *stage)
+{
+	stage->keeps_digest = true;
+	stage->digest = 0;
+}
+
+/* The digest as text, palloc'd; NULL if none is kept, or rows with one id differ in what it leaves out. */
+char *
+stage_digest(const Stage *stage)
+{
+	if (!stage->keeps_digest || stage->content.repeats)
+		return NULL;
+	return psprintf("%016" INT64_MODIFIER "x", stage->digest);
+}
+
 /* Writes what is left of the page; the caller commits. */
 void
 stage_end_page(Stage *stage)
 {
+	stage->digest += stage->page_digest;
 	cut_off(stage);
 	batch_end(stage->batch);
 	table_close(stage->relation, NoLock);

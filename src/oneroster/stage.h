@@ -28,6 +28,8 @@ extern void stage_object(Stage *stage, PageRow *row, bool elsewhere);
 extern void stage_org(Stage *stage, PageRow *row);
 extern void stage_end_page(Stage *stage);
 extern void stage_note_repeats(Stage *stage, bool repeats);
+extern void stage_begin_digest(Stage *stage);
+extern char *stage_digest(const Stage *stage);
 extern StageContent stage_content(const Stage *stage);
 
 #endif							/* MINGA_ROSTER_STAGE_H */

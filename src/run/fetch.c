@@ -60,8 +60,10 @@ static void
 settle(RosterConnection *connection, RosterRun *run, Stage *stage)
 {
 	StageContent content = stage_content(stage);
-	Oid			types[] = {INT8OID, TEXTOID, INT8OID, BOOLOID, BOOLOID, BOOLOID};
-	Datum		values[6];
+	char	   *digest = stage_digest(stage);
+	Oid			types[] = {INT8OID, TEXTOID, INT8OID, BOOLOID, BOOLOID, BOOLOID, TEXTOID};
+	Datum		values[7];
+	char		nulls[] = "       ";
 	bool		isnull;
 
 	begin_worker_transaction();
@@ -73,8 +75,10 @@ settle(RosterConnection *connection, RosterRun *run, Stage *stage)
 	values[3] = BoolGetDatum(content.repeats);
 	values[4] = BoolGetDatum(content.without_role);
 	values[5] = BoolGetDatum(content.several_roles);
-	execute_statement("SELECT minga_roster_internal.settle_stage($1, $2, $3, $4, $5, $6)",
-					  lengthof(types), types, values, NULL);
+	values[6] = digest == NULL ? (Datum) 0 : CStringGetTextDatum(digest);
+	nulls[6] = digest == NULL ? 'n' : ' ';
+	execute_statement("SELECT minga_roster_internal.settle_stage($1, $2, $3, $4, $5, $6, $7)",
+					  lengthof(types), types, values, nulls);
 	run->rows_staged = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	execute_statement("SELECT minga_roster_internal.settle_read($1)", 1, types, values, NULL);
 	execute_statement("SELECT minga_roster_internal.forget_stale_facts($2)", 2, types, values, NULL);

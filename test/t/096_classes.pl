@@ -60,6 +60,16 @@ is(counted(), join("\n", map { "$_: 0 0 0 0 0" } sort qw(academic_session course
 is(value('SELECT sum(pg_relation_size(oid)) FROM pg_class WHERE relname ~ $$_versions$$ AND relkind = $$r$$'), 0,
 	'and writes no version');
 
+my $marked = value('SELECT max(run) FROM runs');
+is(value('SELECT run FROM object_marks'), $marked, 'which is noted');
+my $counts = counted('complete, listed, unknown_user, unknown_class, unknown_course, unknown_term, not_chosen');
+is(sync(), 'succeeded', 'the third sync');
+is(value('SELECT run FROM object_marks'), $marked, 'compares nothing');
+is(value("SELECT given = objects_given(r, c, proved_lists(r)) FROM object_marks m JOIN connections c USING (connection), "
+		  . 'runs r WHERE r.run = (SELECT max(run) FROM runs)'), 't', 'since its lists are the same');
+is(counted('complete, listed, unknown_user, unknown_class, unknown_course, unknown_term, not_chosen'), $counts,
+	'and counts as the second');
+
 # Rows as odd as servers send them
 
 my $class = value("SELECT sourced_id FROM classes WHERE class_type = 'scheduled' ORDER BY 1 LIMIT 1");
