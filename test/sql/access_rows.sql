@@ -171,11 +171,11 @@ SET ROLE regress_rows_reader;
 SELECT rows.personal(minga_roster.roster_report(920000004)), rows.personal(minga_roster.roster_report('rows-n')),
     rows.personal(minga_roster.roster_report_html(920000004)), rows.personal(minga_roster.roster_diagnosis(920000003));
 SELECT relation, rows.personal_in(relation) FROM rows.relations
-    WHERE relation NOT IN ('secrets', 'tokens', 'forgotten_people') AND rows.personal_in(relation) > 0;
+    WHERE relation NOT IN ('secrets', 'tokens', 'forgotten_people', 'object_marks') AND rows.personal_in(relation) > 0;
 SELECT connection, site, district, mail_error FROM minga_roster.roster_status;
 SET ROLE regress_rows_owner;
 SELECT connection, site, district, mail_error FROM minga_roster.roster_status;
-SELECT count(*) FROM rows.relations WHERE relation NOT IN ('secrets', 'tokens', 'forgotten_people')
+SELECT count(*) FROM rows.relations WHERE relation NOT IN ('secrets', 'tokens', 'forgotten_people', 'object_marks')
     AND rows.personal_in(relation) > 0;
 RESET ROLE;
 -- The former tenant's report says nothing of the present one, nor the other way round.
