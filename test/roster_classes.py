@@ -46,6 +46,12 @@ def sessions(today):
                 schoolYear=year, parent=ref(f"Y{year}", "academicSession"))]
 
 
+def all_sessions(rows):
+    """What only the list of all sessions has: the semesters, and a session of another school."""
+    return [{**s, "type": "semester"} if s["type"] == "term" else s for s in rows] + [
+        base("elsewhere", title="Semester elsewhere", type="semester", startDate=None, endDate=None)]
+
+
 def sections(district, school):
     """How many sections a subject has in a grade; by the first day's people, so that it never changes."""
     return max(1, district.people[school] // len(GRADES) // SECTION)
@@ -135,6 +141,8 @@ def objects(roster, name, school, today):
     if name in ("terms", "academicSessions"):
         rows = [s for s in sessions(today)
             if name == "academicSessions" or s["type"] != "schoolYear" or school is not None]
+        if "semesters" in roster.faults:
+            rows = all_sessions(rows) if name == "academicSessions" else [s for s in rows if s["type"] == "schoolYear"]
     elif name == "courses":
         rows = [row for s in schools for row in courses(district, s)]
     elif name == "classes":

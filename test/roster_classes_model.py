@@ -107,7 +107,7 @@ class ObjectModel:
         return {c: row[c] for c in KINDS[kind][2]}
 
     def find_terms(self):
-        """id -> (chosen, over, known): of terms listed tonight, else as they were last known."""
+        """id -> (chosen, over, known, year): of terms listed tonight, else as they were last known."""
         terms, wanted = {}, [w.strip().lower() for w in self.settings['class_terms']]
         told = {i: (r.values, r.ended is None) for i, r in self.rows['academic_session'].items()}
         for i, row in self.listed('academic_session').items():
@@ -123,8 +123,13 @@ class ObjectModel:
                 chosen = (not begins or begins <= str(self.today + 14 * DAY)) and (not ends or ends >= str(self.today))
             else:
                 chosen = i.lower() in wanted or (values['title'] or '').strip().lower() in wanted
-            terms[i] = (chosen, bool(ends) and ends < str(self.today), known)
+            terms[i] = (chosen, bool(ends) and ends < str(self.today), known, values['type'] == 'schoolyear')
         return terms
+
+    def terms_of(self, values):
+        """The known terms of a class; the school year only if it names nothing shorter."""
+        of = [self.terms[t] for t in values['term_ids'] or () if t in self.terms]
+        return [t for t in of if not t[3]] or of
 
     def find_classes(self):
         """id -> (values, listed, chosen, over, known), of classes listed tonight or before; known until it ends."""
@@ -132,7 +137,8 @@ class ObjectModel:
             text = text.strip().upper()
             return text.lstrip('0') or text[-1:]
         def is_chosen(values):
-            of = [self.terms[t] for t in values['term_ids'] or () if t in self.terms]
+            of = self.terms_of(values) if self.settings['class_terms'] == ['current'] \
+                else [self.terms[t] for t in values['term_ids'] or () if t in self.terms]
             return (not grades or values['grades'] is None or bool(grades & {grade(g) for g in values['grades']})) \
                 and (not of or any(t[0] for t in of))
         classes, here = {}, self.listed('class')
@@ -148,7 +154,7 @@ class ObjectModel:
             and not any(t[0] for t in self.terms.values())) or (grades and graded
             and not any(grades & {grade(x) for x in g} for g in graded))
         for i, (values, is_listed, known) in told.items():
-            of = [self.terms[t] for t in values['term_ids'] or () if t in self.terms]
+            of = self.terms_of(values)
             # One that cannot be read is chosen by what it was, or by what can be read of it.
             chosen = is_chosen(values) or (known and is_listed and is_chosen(here[i]))
             if mistaken:
@@ -383,6 +389,7 @@ class ClassSchool:
     def begin_year(self, day):
         """The terms of a school year from about that day: three of eleven weeks, and the year itself."""
         draw, letters = self.draw, self.name('Y')
+        self.year = letters
         begins = day - draw.randint(0, 40) * DAY
         self.terms, self.first_end = [], str(begins + 76 * DAY)
         for n in range(3):
@@ -429,12 +436,12 @@ class ClassSchool:
             course = self.name('C')
             self.rows['course'][course] = {'sourced_id': course, 'title': f'Course {course}', 'course_code': course,
                 'grades': draw.choice((None, ['09'])), 'subjects': None}
-        terms = draw.sample(self.terms, draw.randint(1, 2)) + draw.choice(([], [], [], ['lost']))
+        terms = draw.sample(self.terms, draw.randint(1, 2)) + draw.choice(([], [], [self.year], ['lost']))
         self.rows['class'][i] = {'sourced_id': i, 'title': f'Class {i} {self.number}', 'class_code': None,
             'class_type': draw.choice(('scheduled', 'scheduled', 'homeroom')), 'location': 'Room 7',
             'grades': draw.choice((None, ['09'], ['9', '10'], ['k'])), 'subjects': None,
             'periods': draw.choice((None, ['1'], ['2', '3'])), 'course_id': draw.choice((course, course, course, None)),
-            'term_ids': draw.choice((terms, terms, terms, terms, None, ['lost']))}
+            'term_ids': draw.choice((terms, terms, terms, terms, None, ['lost'], [self.year]))}
         return i
 
     def enroll(self):

@@ -24,7 +24,7 @@ no_sourced_id drop_names status_value ignore_filter ignore_sort reverse_sort exp
 token_fields redirect nesting truncated duplicate override add_rows remove_rows moving byte_order_mark padding gzip
 drip cookie hide_school rollover revision clock_ahead null_list short_page round_offset filter_after_paging escapes
 many_headers short_length encoding count_unfiltered campus_1_2 refuse paging auth client sent_as scope_wanted
-scope_refused objects demographics_by_guid today""".split())
+scope_refused objects demographics_by_guid semesters today""".split())
 
 
 class Answer(Exception):

@@ -113,26 +113,26 @@ DECLARE
 BEGIN
     -- A term that was not listed tonight, or cannot be read, is as it was. So is one that has ended: its classes may
     -- still be listed. One that ends before it begins has no dates.
-    INSERT INTO plan_sessions (sourced_id, is_known, is_chosen, is_over)
+    INSERT INTO plan_sessions (sourced_id, is_known, is_chosen, is_over, is_year)
     SELECT t.sourced_id, t.is_known,
         CASE WHEN chosen = '{all}' THEN true
             WHEN chosen = '{current}' THEN coalesce(t.start_date - ahead <= today, true)
                 AND coalesce(t.end_date >= today, true)
             ELSE coalesce(lower(t.sourced_id COLLATE "default") = ANY (chosen), false)
                 OR coalesce(lower(btrim(t.title)) = ANY (chosen), false) END,
-        coalesce(t.end_date < today, false)
+        coalesce(t.end_date < today, false), t.type IS NOT DISTINCT FROM 'schoolyear'
     FROM (
-        SELECT n.sourced_id, n.title, n.is_known, CASE WHEN n.start_date <= n.end_date IS NOT FALSE
+        SELECT n.sourced_id, n.title, n.type, n.is_known, CASE WHEN n.start_date <= n.end_date IS NOT FALSE
             THEN n.start_date END AS start_date, CASE WHEN n.start_date <= n.end_date IS NOT FALSE
             THEN n.end_date END AS end_date
         FROM (
-            SELECT s.sourced_id, s.title, s.start_date, s.end_date, true AS is_known
+            SELECT s.sourced_id, s.title, s.type, s.start_date, s.end_date, true AS is_known
             FROM minga_roster.staged_academic_sessions s
             WHERE s.connection = choose_classes.connection.connection AND s.status IS DISTINCT FROM 'tobedeleted'
                 AND NOT (s.damaged AND EXISTS (SELECT FROM minga_roster.academic_sessions c
                     WHERE c.connection = s.connection AND c.sourced_id = s.sourced_id AND c.ended_at IS NULL))
             UNION ALL
-            SELECT c.sourced_id, c.title, c.start_date, c.end_date, c.ended_at IS NULL
+            SELECT c.sourced_id, c.title, c.type, c.start_date, c.end_date, c.ended_at IS NULL
             FROM minga_roster.academic_sessions c
             LEFT JOIN minga_roster.staged_academic_sessions s ON s.connection = c.connection
                 AND s.sourced_id = c.sourced_id AND s.status IS DISTINCT FROM 'tobedeleted'
@@ -172,7 +172,11 @@ BEGIN
             coalesce(t.is_over, false) AS is_over
         FROM k
         LEFT JOIN (
-            SELECT i.class_id, i.is_doubtful, bool_or(p.is_chosen) AS is_chosen, bool_and(p.is_over) AS is_over
+            -- A class of a semester is no class of the whole school year, if it names both.
+            SELECT i.class_id, i.is_doubtful,
+                CASE WHEN chosen = '{current}' AND NOT bool_and(p.is_year)
+                    THEN bool_or(p.is_chosen AND NOT p.is_year) ELSE bool_or(p.is_chosen) END AS is_chosen,
+                coalesce(bool_and(p.is_over) FILTER (WHERE NOT p.is_year), bool_and(p.is_over)) AS is_over
             FROM (SELECT k.sourced_id, k.is_doubtful, unnest(k.term_ids) COLLATE "C" FROM k)
                 i (class_id, is_doubtful, term_id)
             JOIN plan_sessions p ON p.sourced_id = i.term_id

@@ -175,8 +175,8 @@ END
 $$;
 COMMENT ON FUNCTION minga_roster_internal.plan_objects(runs, runs, connections) IS
 'Fills plan_objects: for each kind of object what is added, changed, returns, ends or is held, and stores the counts '
-'in run_objects. An unchanged night has no rows in it; if a mark shows that it is one, nothing is compared. read_by: the '
-'run whose fetch filled the stage.';
+'in run_objects. An unchanged night has no rows in it; if a mark shows that it is one, nothing is compared. read_by: '
+'the run whose fetch filled the stage.';
 
 CREATE FUNCTION minga_roster_internal.count_objects(run runs, connection connections, object text, proved text[],
     is_proved boolean, held_cause text) RETURNS void

@@ -228,8 +228,8 @@ COMMENT ON TABLE object_marks IS
 'The latest sync or preview of a connection that compared all terms, courses, classes, enrollments, contacts and users '
 'with their lists and found nothing to do. A row goes when one of these is written.';
 COMMENT ON COLUMN object_marks.given IS
-'A hash of all that this outcome depended on: lists, settings, proofs. While it is the same, a run has this outcome and '
-'these counts, and compares nothing.';
+'A hash of all that this outcome depended on: lists, settings, proofs. While it is the same, a run has this outcome '
+'and these counts, and compares nothing.';
 COMMENT ON COLUMN object_marks.days IS 'The days on which the same terms are chosen.';
 
 -- The stage.

@@ -29,18 +29,20 @@ CROSS JOIN LATERAL (
 ) d
 CROSS JOIN LATERAL (
     SELECT array_agg(coalesce(s.title, i.id) ORDER BY s.start_date, s.title, i.id) AS terms,
-        coalesce(bool_or(n.day = d.today), true) AS is_running,
-        coalesce((array_agg(n.day ORDER BY abs(n.day - d.today), n.day DESC))[1], d.today) AS day
+        coalesce(bool_or(n.day = d.today) FILTER (WHERE NOT n.is_year), bool_or(n.day = d.today), true) AS is_running,
+        coalesce((array_agg(n.day ORDER BY n.is_year, abs(n.day - d.today), n.day DESC))[1], d.today) AS day
     FROM unnest(k.term_ids) i (id)
     LEFT JOIN minga_roster.academic_sessions s ON s.connection = k.connection AND s.sourced_id = i.id COLLATE "C"
     -- A term that ends before it begins has no dates.
     LEFT JOIN LATERAL (SELECT CASE WHEN s.start_date > s.end_date THEN d.today
-        ELSE greatest(s.start_date, least(d.today, s.end_date)) END AS day) n ON s.sourced_id IS NOT NULL
+        ELSE greatest(s.start_date, least(d.today, s.end_date)) END AS day,
+        s.type IS NOT DISTINCT FROM 'schoolyear' AS is_year) n ON s.sourced_id IS NOT NULL
 ) t
 WHERE k.ended_at IS NULL;
 COMMENT ON VIEW minga_roster_internal.class_terms IS
 'The terms of each class by title; whether one of them includes today, which is assumed of a class without known dates '
-'of terms; and the day of its terms that is the nearest to today, as of which its lists are shown.';
+'of terms; and the day of its terms that is the nearest to today, as of which its lists are shown. A school year '
+'counts only if it names nothing shorter.';
 
 CREATE VIEW minga_roster_internal.class_members WITH (security_invoker) AS
 SELECT e.connection, e.site, e.class_id, e.user_id, l.person_id, e.role, e.is_primary,

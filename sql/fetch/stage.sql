@@ -107,7 +107,7 @@ COMMENT ON FUNCTION minga_roster_internal.paths_to_read(connections, text, boole
 CREATE FUNCTION minga_roster_internal.collections_to_read(connection text, since timestamptz DEFAULT NULL,
     OUT "position" integer, OUT collection text, OUT family text, OUT path text, OUT fallbacks text[],
     OUT roles text[], OUT filtered boolean, OUT is_rostered boolean, OUT fields text, OUT round integer,
-    OUT instead_of text, OUT paths text[])
+    OUT instead_of text, OUT paths text[], OUT or_beside boolean)
 RETURNS SETOF record
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
@@ -129,7 +129,7 @@ BEGIN
     )
     SELECT e.position::integer, e.collection, e.family, p.path, p.fallbacks, e.roles, p.path <> e.path, e.is_rostered,
         minga_roster_internal.fields_to_read(e.row, e.family, e.is_rostered), 0, NULL::text,
-        minga_roster_internal.paths_to_read(e.row, e.family, e.is_rostered)
+        minga_roster_internal.paths_to_read(e.row, e.family, e.is_rostered), false
     FROM entry e
     -- Which staff rows are one person can be told only from the complete list.
     CROSS JOIN LATERAL (SELECT CASE WHEN e.family = 'staff' THEN NULL ELSE since END AS since) AS wanted
@@ -150,15 +150,17 @@ BEGIN
     SELECT 1000 + e.position::integer, e.entry ->> 'collection', e.entry ->> 'family', p.path, p.fallbacks,
         '{}'::text[], p.path <> e.entry ->> 'path', true, NULL,
         CASE WHEN e.entry ->> 'family' = 'demographics' OR e.entry ? 'instead_of' THEN 2 ELSE 1 END,
-        e.entry ->> 'instead_of', '{}'::text[]
+        e.entry ->> 'instead_of', '{}'::text[], coalesce((e.entry ->> 'or_beside')::boolean, false)
     FROM minga_roster.connections c
     JOIN minga_roster.sis s USING (sis)
     CROSS JOIN LATERAL jsonb_array_elements(s.object_collections) WITH ORDINALITY AS e (entry, position)
+    -- What is named by a new row may be old itself.
+    CROSS JOIN LATERAL (SELECT CASE WHEN NOT e.entry ? 'or_beside' THEN since END AS since) AS wanted
     -- Where the filter is refused, the whole list is read: more rows than were requested do no harm.
-    CROSS JOIN LATERAL (SELECT minga_roster_internal.with_filter(e.entry ->> 'path', since) AS path,
-        ARRAY(SELECT minga_roster_internal.with_filter(f.path, since)
+    CROSS JOIN LATERAL (SELECT minga_roster_internal.with_filter(e.entry ->> 'path', wanted.since) AS path,
+        ARRAY(SELECT minga_roster_internal.with_filter(f.path, wanted.since)
             FROM unnest(minga_roster_internal.fallbacks_of(e.entry)) WITH ORDINALITY AS f (path, nth)
-            ORDER BY f.nth) || CASE WHEN since IS NOT NULL
+            ORDER BY f.nth) || CASE WHEN wanted.since IS NOT NULL
             THEN (e.entry ->> 'path') || minga_roster_internal.fallbacks_of(e.entry) ELSE '{}' END AS fallbacks) AS p
     WHERE c.connection = collections_to_read.connection
         AND CASE WHEN e.entry ->> 'family' = 'demographics' THEN c.birth_dates AND EXISTS (
@@ -174,8 +176,8 @@ COMMENT ON FUNCTION minga_roster_internal.collections_to_read(text, timestamptz)
 'that; such a collection is filtered. roles: the roles kept from an endpoint that is not the school''s own; NULL for '
 'all. is_rostered: whether one of its categories is. fields: what is requested of each row; NULL for objects, which '
 'the library knows. Behind these, with classes or birth_dates on, the preset''s lists of objects. round: lists of one '
-'round are read side by side. instead_of: read only if that list of an earlier round was denied. paths: as '
-'paths_to_read.';
+'round are read side by side. instead_of: read only if that list of an earlier round was denied; or_beside: '
+'or, for academic sessions, if sessions_are_missing. paths: as paths_to_read.';
 
 CREATE FUNCTION minga_roster_internal.make_member(partition regclass, is_member boolean) RETURNS void
 LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'roster_make_member';
@@ -503,6 +505,79 @@ $$;
 COMMENT ON FUNCTION minga_roster_internal.remember_school(text) IS
 'Stores the name of the school with its connection, because the stage is empty after a failed fetch and on a standby.';
 
+CREATE FUNCTION minga_roster_internal.sessions_are_missing(run bigint) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB'
+    SET plan_cache_mode = force_custom_plan AS $$
+DECLARE
+    this minga_roster.runs := minga_roster_internal.known_run(sessions_are_missing.run);
+BEGIN
+    RETURN EXISTS (
+        SELECT FROM (
+            SELECT unnest(k.term_ids) COLLATE "C" FROM minga_roster.staged_classes k
+            WHERE k.connection = this.connection AND k.status IS DISTINCT FROM 'tobedeleted'
+            UNION ALL
+            SELECT s.sourced_id FROM minga_roster.academic_sessions s
+            WHERE this.is_full AND s.connection = this.connection AND s.ended_at IS NULL
+        ) n (id)
+        WHERE n.id NOT IN (
+            SELECT s.sourced_id FROM minga_roster.staged_academic_sessions s WHERE s.connection = this.connection
+            UNION ALL
+            SELECT s.sourced_id FROM minga_roster.academic_sessions s
+            WHERE NOT this.is_full AND s.connection = this.connection AND s.ended_at IS NULL));
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.sessions_are_missing(bigint) IS
+'Whether staged classes name academic sessions that are not staged, or sessions that were there are not: the list of '
+'terms may not be that of all sessions. Of a delta: sessions that were not there either.';
+
+CREATE FUNCTION minga_roster_internal.settle_sessions(run bigint, connection text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB'
+    SET plan_cache_mode = force_custom_plan AS $$
+DECLARE
+    beside text;
+    is_denied boolean;
+BEGIN
+    SELECT c.collection, c.weak_cause = 'denied' INTO beside, is_denied
+    FROM minga_roster.connections n
+    JOIN minga_roster.sis s ON s.sis = n.sis
+    CROSS JOIN LATERAL jsonb_array_elements(s.object_collections) e (entry)
+    JOIN minga_roster.collections c ON c.run = settle_sessions.run AND c.collection = e.entry ->> 'collection'
+    JOIN minga_roster.collections o ON o.run = settle_sessions.run AND o.collection = e.entry ->> 'instead_of'
+        AND o.weak_cause IS DISTINCT FROM 'denied'
+    WHERE n.connection = settle_sessions.connection AND e.entry ? 'or_beside';
+    IF beside IS NULL THEN
+        RETURN;
+    END IF;
+    -- It may be the whole district's. What is there stays, since a list of classes may be broken off.
+    DELETE FROM minga_roster.staged_academic_sessions s
+    WHERE s.connection = settle_sessions.connection AND s.collection = beside AND (
+        s.sourced_id IN (SELECT o.sourced_id FROM minga_roster.staged_academic_sessions o
+            WHERE o.connection = settle_sessions.connection AND o.collection <> beside)
+        OR s.sourced_id NOT IN (
+            SELECT i.id FROM (SELECT unnest(k.term_ids) COLLATE "C" FROM minga_roster.staged_classes k
+                WHERE k.connection = settle_sessions.connection) i (id) WHERE i.id IS NOT NULL
+            UNION ALL
+            SELECT c.sourced_id FROM minga_roster.academic_sessions c
+            WHERE c.connection = settle_sessions.connection AND c.ended_at IS NULL));
+    -- If it is denied, and has never been read, the other list is all that there is.
+    IF is_denied AND NOT EXISTS (
+        SELECT FROM minga_roster.academic_sessions c
+        WHERE c.connection = settle_sessions.connection AND c.ended_at IS NULL AND c.sourced_id NOT IN (
+            SELECT s.sourced_id FROM minga_roster.staged_academic_sessions s
+            WHERE s.connection = settle_sessions.connection))
+    THEN
+        DELETE FROM minga_roster.collections c WHERE c.run = settle_sessions.run AND c.collection = beside;
+        UPDATE minga_roster.collections c
+        SET detail = concat_ws(' ', c.detail, format('Classes name sessions that it does not have, and the list of %s '
+            'is denied.', beside))
+        WHERE c.run = settle_sessions.run AND c.family = 'session';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION minga_roster_internal.settle_sessions(bigint, text) IS
+'Of a list of sessions that was read beside the list of terms, keeps those that this one does not have and that '
+'classes name or that were there.';
+
 CREATE FUNCTION minga_roster_internal.settle_objects(run bigint, connection text, repeats boolean) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET work_mem = '1MB' SET enable_hashagg = off AS $$
 DECLARE
@@ -768,6 +843,7 @@ BEGIN
         EXECUTE format('SELECT count(*) FROM %s', partition) INTO staged;
     END IF;
     PERFORM minga_roster_internal.settle_objects(settle_stage.run, settle_stage.connection, repeats);
+    PERFORM minga_roster_internal.settle_sessions(settle_stage.run, settle_stage.connection);
     PERFORM minga_roster_internal.settle_birth_dates(settle_stage.run, settle_stage.connection);
     DELETE FROM minga_roster.stages g WHERE g.connection = settle_stage.connection;
     INSERT INTO minga_roster.stages (connection, run, is_full, has_contacts, digest)

@@ -299,9 +299,25 @@ read_round_of_objects(RosterRead *roster, List *collections, List **denied, bool
 	}
 }
 
-/* Those of a round that are to be read: some are only where another one was denied. */
+/* Whether classes name sessions that no list of the run has.  In a transaction of its own. */
+static bool
+sessions_are_missing(const RosterRun *run)
+{
+	Oid			types[] = {INT8OID};
+	Datum		values[] = {Int64GetDatum(run->run)};
+	bool		isnull;
+	bool		missing;
+
+	begin_worker_transaction();
+	execute_statement("SELECT minga_roster_internal.sessions_are_missing($1)", 1, types, values, NULL);
+	missing = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	commit_worker_transaction();
+	return missing;
+}
+
+/* Those of a round that are to be read: some are only where another one was denied, or has not all sessions. */
 static List *
-collections_due(List *collections, int round, List *denied)
+collections_due(const RosterRun *run, List *collections, int round, List *denied)
 {
 	List	   *due = NIL;
 	ListCell   *cell;
@@ -315,6 +331,8 @@ collections_due(List *collections, int round, List *denied)
 		foreach(name, denied)
 			is_due |= (collection->round == round && collection->instead_of != NULL &&
 					   strcmp(collection->instead_of, lfirst(name)) == 0);
+		if (!is_due && collection->round == round && collection->or_beside)
+			is_due = sessions_are_missing(run);
 		if (is_due)
 			due = lappend(due, collection);
 	}
@@ -346,9 +364,12 @@ read_collections(RosterClient *client, RosterRun *run, Stage *stage, RosterNeeds
 	for (int round = 0; round < COLLECTION_ROUNDS && fault == NULL; round++)
 	{
 		RosterRead *roster = palloc0(sizeof(RosterRead));
-		List	   *due = collections_due(collections, round, denied);
+		List	   *due;
 
-		if (due == NIL || client->revision_changed || *filter_ignored)
+		if (client->revision_changed || *filter_ignored)
+			break;
+		due = collections_due(run, collections, round, denied);
+		if (due == NIL)
 			continue;
 		roster->client = client;
 		roster->run = run;

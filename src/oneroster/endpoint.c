@@ -126,7 +126,7 @@ load_collections(RosterConnection *connection, const RosterRun *run)
 	values[0] = CStringGetTextDatum(connection->name);
 	values[1] = Int64GetDatum(run->run);
 	execute_statement("SELECT collection, family, path, fields, instead_of, fallbacks, roles, filtered, is_rostered, "
-					  "round, paths FROM minga_roster_internal.collections_to_read($1, "
+					  "round, paths, or_beside FROM minga_roster_internal.collections_to_read($1, "
 					  "(SELECT modified_since FROM minga_roster.runs WHERE run = $2 AND NOT is_full))",
 					  2, types, values, NULL);
 	for (uint64 i = 0; i < SPI_processed; i++)
@@ -150,6 +150,7 @@ load_collections(RosterConnection *connection, const RosterRun *run)
 		collection->filtered = DatumGetBool(SPI_getbinval(tuple, tupdesc, 8, &isnull));
 		collection->is_rostered = DatumGetBool(SPI_getbinval(tuple, tupdesc, 9, &isnull));
 		collection->round = DatumGetInt32(SPI_getbinval(tuple, tupdesc, 10, &isnull));
+		collection->or_beside = DatumGetBool(SPI_getbinval(tuple, tupdesc, 12, &isnull));
 		collection->kind = kind_of_family(collection->family);
 		if (collection->kind > PAGE_ORGS)
 			collection->fields = pstrdup(object_kind(collection->kind)->fields);

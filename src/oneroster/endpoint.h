@@ -40,6 +40,7 @@ typedef struct RosterCollection
 	PageKind	kind;			/* what it lists */
 	int			round;			/* in which it is read, from 0 */
 	char	   *instead_of;		/* a collection of an earlier round: only where that one was denied; or NULL */
+	bool		or_beside;		/* or where sessions are missing in that one */
 } RosterCollection;
 
 extern List *load_collections(RosterConnection *connection, const RosterRun *run);

@@ -65,8 +65,9 @@ is(value('SELECT run FROM object_marks'), $marked, 'which is noted');
 my $counts = counted('complete, listed, unknown_user, unknown_class, unknown_course, unknown_term, not_chosen');
 is(sync(), 'succeeded', 'the third sync');
 is(value('SELECT run FROM object_marks'), $marked, 'compares nothing');
-is(value("SELECT given = objects_given(r, c, proved_lists(r)) FROM object_marks m JOIN connections c USING (connection), "
-		  . 'runs r WHERE r.run = (SELECT max(run) FROM runs)'), 't', 'since its lists are the same');
+is(value('SELECT given = objects_given(r, c, proved_lists(r)) FROM object_marks m '
+		  . 'JOIN connections c USING (connection), runs r WHERE r.run = (SELECT max(run) FROM runs)'), 't',
+	'since its lists are the same');
 is(counted('complete, listed, unknown_user, unknown_class, unknown_course, unknown_term, not_chosen'), $counts,
 	'and counts as the second');
 
@@ -254,6 +255,44 @@ is(sync(), 'succeeded', 'a sync with classes of no term');
 is((counted('ended, unknown_term = listed') =~ /^class: (.*)$/m)[0], '0 t', 'counts them, and ends none');
 $server->clear_faults;
 is(sync(), 'succeeded', 'a sync as before');
+
+# Semesters that the list of terms does not have
+
+my $in_terms = value('SELECT count(*) FROM classes WHERE ended_at IS NULL');
+my $semester = value("SELECT min(sourced_id) FROM academic_sessions WHERE type = 'term'");
+my $lists = "SELECT string_agg(collection || ' ' || complete, ' ' ORDER BY collection) FROM collections "
+  . "WHERE family = 'session' AND run = (SELECT max(run) FROM runs)";
+is(value($lists), 'terms true', 'the list of all sessions is not read where nothing is missing');
+$server->faults({ semesters => 1 });
+is(sync(), 'succeeded', 'a sync with a list of terms without semesters');
+is(value($lists), 'academicSessions true terms true', 'reads the list of all sessions too');
+is(value("SELECT string_agg(type, ' ' ORDER BY type) FROM academic_sessions WHERE ended_at IS NULL"),
+	'schoolyear semester semester', 'and has of it what classes name');
+is((counted('added, ended, unknown_term') =~ /^class: (.*)$/m)[0], '0 0 0', 'no class is of an unknown term');
+is(value('SELECT count(*) FROM classes WHERE ended_at IS NULL'), $in_terms, 'and none but the chosen are there');
+is(sync(), 'succeeded', 'the next sync');
+is(counted(), join("\n", map { "$_: 0 0 0 0 0" } sort qw(academic_session course class enrollment user contact)),
+	'does nothing');
+# A class of a semester that is over is not current, although it names the year as well.
+my $year = value("SELECT sourced_id FROM academic_sessions WHERE type = 'schoolyear'");
+$server->faults({ semesters => 1, objects => { classes => { add => [
+	{ sourcedId => 'K11', title => 'Over', school => $school, terms => [ $year, 'S0' ] },
+	{ sourcedId => 'K12', title => 'All year', school => $school, terms => [$year] } ] },
+	academicSessions => { add => [ { sourcedId => 'S0', title => 'Semester 0', type => 'semester',
+		startDate => '2020-01-01', endDate => '2020-06-01' } ] } } });
+is(sync(), 'succeeded', 'a sync with a class of a semester that is over and of this year');
+is(value("SELECT string_agg(sourced_id, ' ') FROM classes WHERE sourced_id IN ('K11', 'K12')"), 'K12',
+	'does not have it');
+$server->faults({ semesters => 1, status => { path => '/academicSessions', code => 403 } });
+is(sync(), 'succeeded', 'a sync without the list of all sessions');
+is(value($lists), 'academicSessions false terms true', 'misses it');
+is(value('SELECT count(*) FROM academic_sessions WHERE ended_at IS NULL'), 4, 'and ends none of them');
+$server->faults({ status => { path => '/terms', code => 403 } });
+is(sync(), 'succeeded', 'a sync without the list of terms');
+is(value($lists), 'academicSessions true', 'has the list of all sessions in its place');
+$server->clear_faults;
+is(sync(), 'succeeded', 'a sync as before');
+is(value($lists), 'terms true', 'reads the list of terms alone');
 
 # Lists that are denied
 
