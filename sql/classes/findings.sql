@@ -2,7 +2,8 @@
 -- dates, as plan/findings.sql has it of people. Costs nothing on a night on which all is as it was.
 
 CREATE FUNCTION minga_roster_internal.note_object_findings(run runs, connection connections) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB'
+    SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
     enrollments bigint := 0;
     without_role bigint := 0;
