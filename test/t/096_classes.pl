@@ -242,7 +242,7 @@ foreach my $empty ([ 'academicSessions', 'terms' ], ['courses'], ['classes'], ['
 {
 	my ($list, $words) = @$empty;
 	$words //= $list;
-	$server->faults({ empty => { path => $list eq 'academicSessions' ? '/terms' : "/$list" } });
+	$server->faults({ empty => { path => $list eq 'academicSessions' ? '/terms|/academicSessions' : "/$list" } });
 	is(sync(), 'succeeded', "a sync where no $words are listed");
 	like(value("SELECT roster_report('mesa')"), qr/^Action needed: the SIS no longer lists any $words\./,
 		'is reported');
