@@ -2,7 +2,7 @@
 -- does. Must survive lists that contradict each other: a reference that leads nowhere is kept and counted, and what is
 -- absent ends only if its lists were read completely.
 
-CREATE FUNCTION minga_roster_internal.proved_lists(run runs) RETURNS text[]
+CREATE FUNCTION minga_roster_internal.proved_lists(run runs, connection connections) RETURNS text[]
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RETURN ARRAY(
@@ -11,16 +11,21 @@ BEGIN
         WHERE c.run = proved_lists.run.run AND proved_lists.run.is_full
         GROUP BY c.family
         HAVING bool_or(c.rows > c.elsewhere) AND bool_and(c.complete AND c.without_id = 0
-            -- One list may be empty beside others of its family, if no sync or preview on record had rows in it.
-            AND (c.rows > c.elsewhere OR NOT EXISTS (
-                SELECT FROM minga_roster.collections b JOIN minga_roster.runs r ON r.run = b.run
-                WHERE r.connection = proved_lists.run.connection AND r.kind IN ('sync', 'preview')
-                    AND r.state = 'succeeded' AND b.collection = c.collection AND b.rows > b.elsewhere)))
+            -- One list may be empty beside others of its family, if the last sync or preview on record that had rows in
+            -- it had so few that the guard would let them go.
+            AND (c.rows > c.elsewhere OR (
+                SELECT b.rows - b.elsewhere
+                FROM minga_roster.collections b
+                WHERE b.run = ANY (ARRAY(SELECT r.run FROM minga_roster.runs r
+                        WHERE r.connection = proved_lists.connection.connection AND r.kind IN ('sync', 'preview')
+                            AND r.state = 'succeeded'))
+                    AND b.collection = c.collection AND b.rows > b.elsewhere
+                ORDER BY b.run DESC LIMIT 1) > proved_lists.connection.guard_floor IS NOT TRUE))
         ORDER BY c.family);
 END
 $$;
-COMMENT ON FUNCTION minga_roster_internal.proved_lists(runs) IS
-'The families of which the run has read all lists completely, in full, each with rows, unless it never had any.';
+COMMENT ON FUNCTION minga_roster_internal.proved_lists(runs, connections) IS
+'The families of which the run has read all lists completely, in full, each with rows, unless it last had none or few.';
 
 CREATE FUNCTION minga_roster_internal.guard_objects(run runs, connection connections, object text, relation text)
 RETURNS text
@@ -77,7 +82,7 @@ CREATE FUNCTION minga_roster_internal.plan_objects(run runs, read_by runs, conne
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET work_mem = '64MB' AS $$
 DECLARE
     today CONSTANT date := (minga_roster_internal.clock() AT TIME ZONE connection.time_zone)::date;
-    proved CONSTANT text[] := minga_roster_internal.proved_lists(read_by);
+    proved CONSTANT text[] := minga_roster_internal.proved_lists(read_by, connection);
     -- A stage that was filled before, for a preview, was filled by the settings of then.
     given CONSTANT text := CASE WHEN run.run = read_by.run
         THEN minga_roster_internal.objects_given(run, connection, proved) END;

@@ -358,15 +358,20 @@ SELECT stage('s1', 'student', 'Sam', 'Day', agents => '{g1,r1}'), stage('r1', 'r
 SELECT FROM run_merge(is_full => false);
 SELECT student_id, sourced_id, family_name, is_chosen, ended_cause FROM contacts ORDER BY 2;
 SELECT end_delta();
--- A list that had rows ends nothing when it is empty beside another. A teacher is a contact by another role. No one is
--- a contact of students who are not rostered.
+-- A list that had more rows than the guard would let go ends nothing when it is empty beside another. A teacher is a
+-- contact by another role. No one is a contact of students who are not rostered.
 SELECT stage('s1', 'student', 'Sam', 'Day', agents => '{g1,r1,t1,t2}');
 UPDATE staged_users SET roles = '{teacher,relative,guardian}' WHERE sourced_id = 't1';
 SELECT FROM run_merge();
 SELECT sourced_id, role, given_name FROM contacts ORDER BY 1;
 SELECT unstage('g1');
+SELECT FROM roster_configure('north', guard_floor => 0);
 SELECT FROM run_merge();
 SELECT complete, ended FROM run_objects WHERE run = last_run() AND object = 'contact';
+SELECT FROM roster_configure('north', guard_floor => 1);
+SELECT FROM run_merge();
+SELECT complete, ended FROM run_objects WHERE run = last_run() AND object = 'contact';
+SELECT FROM roster_configure('north', guard_floor => 5);
 SELECT stage('g1', 'guardian', 'Gus', 'Day');
 SELECT toggle(roster => false, category => 'student');
 SELECT FROM run_merge();
