@@ -64,17 +64,19 @@ COMMENT ON VIEW minga_roster_internal.class_members IS
 
 CREATE VIEW roster_class_lists WITH (security_invoker) AS
 SELECT k.connection, k.site, k.sourced_id AS class_id, k.title AS class, k.class_code, c.title AS course, t.terms,
-    k.periods, k.location AS room,
-    ARRAY(SELECT coalesce(m.name, m.user_id) FROM minga_roster_internal.class_members m
-        WHERE m.connection = k.connection AND m.class_id = k.sourced_id AND m.role = 'teacher'
-        ORDER BY m.is_primary DESC, m.family_name, m.given_name, m.user_id)
-        AS teachers,
-    ARRAY(SELECT coalesce(m.name, m.user_id) FROM minga_roster_internal.class_members m
-        WHERE m.connection = k.connection AND m.class_id = k.sourced_id AND m.role = 'student'
-        ORDER BY m.family_name, m.given_name, m.user_id) AS students
+    k.periods, k.location AS room, m.teachers, m.students
 FROM classes k
 JOIN minga_roster_internal.class_terms t ON t.connection = k.connection AND t.sourced_id = k.sourced_id
 LEFT JOIN courses c ON c.connection = k.connection AND c.sourced_id = k.course_id
+CROSS JOIN LATERAL (
+    SELECT coalesce(array_agg(coalesce(m.name, m.user_id)
+            ORDER BY m.is_primary DESC, m.family_name, m.given_name, m.user_id)
+            FILTER (WHERE m.role = 'teacher'), '{}') AS teachers,
+        coalesce(array_agg(coalesce(m.name, m.user_id) ORDER BY m.family_name, m.given_name, m.user_id)
+            FILTER (WHERE m.role = 'student'), '{}') AS students
+    FROM minga_roster_internal.class_members m
+    WHERE m.connection = k.connection AND m.class_id = k.sourced_id
+) m
 WHERE k.ended_at IS NULL;
 COMMENT ON VIEW roster_class_lists IS
 'Each class with its terms, periods, room, teachers (the primary one first) and students, by the names of the SIS; by '
