@@ -510,7 +510,7 @@ stage_digest(const Stage *stage)
 {
 	if (!stage->keeps_digest || stage->content.repeats)
 		return NULL;
-	return psprintf("%016" INT64_MODIFIER "x", stage->digest);
+	return psprintf("%016llx", (unsigned long long) stage->digest);
 }
 
 /* Writes what is left of the page; the caller commits. */
