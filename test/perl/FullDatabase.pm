@@ -121,10 +121,12 @@ SQL
 		play($server, $day);
 		$roster->sql("SELECT roster_sync('mesa-high')");
 	}
-	# Planted: a digest, which the evenings of a district have.
+	# Planted: a digest, which the evenings of a district have, and a mark, which no sync leaves where a person is
+	# forgotten.
 	$roster->sql("INSERT INTO district_recipients (district, email, send) "
 		  . "VALUES ('north', 'it\@north.example', 'always'); "
-		  . "INSERT INTO district_digests (district, evening, written_at) VALUES ('north', '2026-09-01', now())");
+		  . "INSERT INTO district_digests (district, evening, written_at) VALUES ('north', '2026-09-01', now()); "
+		  . "INSERT INTO object_marks (connection, run, given, days) SELECT 'vista', max(run), '', '(,)' FROM runs");
 	my $forgotten = $roster->sql("SELECT person_id FROM links WHERE sourced_id = 'new-4'");
 	$roster->sql($_) foreach (
 		"SELECT roster_preview('vista')",
