@@ -26,6 +26,7 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
+#include "parser/analyze.h"
 #include "tcop/tcopprot.h"
 #include "tcop/utility.h"
 #include "utils/array.h"
@@ -227,45 +228,6 @@ rethrow(Oid relation, bool reading, bool has_begun, ErrorData *edata)
 			 edata->constraint_name ? err_generic_string(PG_DIAG_CONSTRAINT_NAME, edata->constraint_name) : 0));
 }
 
-/*
- * The statement, analyzed: each name, operator and cast of its text is resolved
- * in pg_catalog alone or stands there with its schema.  As the current user.
- */
-static Query *
-analyze_statement(const char *statement, ParamListInfo params)
-{
-	List	   *parsed = pg_parse_query(statement);
-	Oid		   *types = palloc(Max(params->numParams, 1) * sizeof(Oid));
-	List	   *queries;
-
-	for (int i = 0; i < params->numParams; i++)
-		types[i] = params->params[i].ptype;
-	if (list_length(parsed) == 1)
-	{
-		queries = pg_analyze_and_rewrite_fixedparams(linitial_node(RawStmt, parsed), statement, types,
-													 params->numParams,
-													 NULL);
-		if (list_length(queries) == 1)
-		{
-			Query	   *query = linitial_node(Query, queries);
-
-			/* EXPLAIN takes locks; what ends a transaction or talks to the client would do so here. */
-			if (query->commandType == CMD_UTILITY && !IsA(query->utilityStmt, ExplainStmt))
-				ereport(ERROR,
-						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						 errmsg("the statement neither reads nor writes rows"),
-						 errhint("Use SELECT, INSERT, UPDATE, DELETE or EXPLAIN.")));
-			return query;
-		}
-	}
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("a rule rewrites the statement"),
-			 errdetail("A rule of the relation may turn one statement into several, or into none."),
-			 errhint("Ask the DBA to replace the rule with a trigger; for a view, with INSTEAD OF triggers.")));
-	return NULL;				/* not reached */
-}
-
 /* Whether a relation is a temporary table of the run, which this role has made in this session. */
 static bool
 is_table_of_run(Oid relation, Oid role)
@@ -285,8 +247,9 @@ is_table_of_run(Oid relation, Oid role)
 
 /*
  * Lends the right to the run's tables, of the role *lender, to a statement that
- * names them, and to nothing that it calls.  What a view or a policy brought into
- * it goes by a right of its own.
+ * names them, and to nothing that it calls.  Before it is rewritten: what a view
+ * or a rule brings into it may name the same tables, for the caller's rights if
+ * the view is one with security_invoker, and goes by those of the owner.
  */
 static bool
 lend_tables(Node *node, void *lender)
@@ -308,6 +271,48 @@ lend_tables(Node *node, void *lender)
 		return query_tree_walker(query, lend_tables, lender, 0);
 	}
 	return expression_tree_walker(node, lend_tables, lender);
+}
+
+/*
+ * The statement, analyzed: each name, operator and cast of its text is resolved
+ * in pg_catalog alone or stands there with its schema.  As the current user, but
+ * for what lend_tables lends it of the role lender.
+ */
+static Query *
+analyze_statement(const char *statement, ParamListInfo params, Oid lender)
+{
+	List	   *parsed = pg_parse_query(statement);
+	Oid		   *types = palloc(Max(params->numParams, 1) * sizeof(Oid));
+	List	   *queries;
+
+	for (int i = 0; i < params->numParams; i++)
+		types[i] = params->params[i].ptype;
+	if (list_length(parsed) == 1)
+	{
+		Query	   *analyzed = parse_analyze_fixedparams(linitial_node(RawStmt, parsed), statement, types,
+														 params->numParams, NULL);
+
+		(void) lend_tables((Node *) analyzed, &lender);
+		queries = pg_rewrite_query(analyzed);
+		if (list_length(queries) == 1)
+		{
+			Query	   *query = linitial_node(Query, queries);
+
+			/* EXPLAIN takes locks; what ends a transaction or talks to the client would do so here. */
+			if (query->commandType == CMD_UTILITY && !IsA(query->utilityStmt, ExplainStmt))
+				ereport(ERROR,
+						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						 errmsg("the statement neither reads nor writes rows"),
+						 errhint("Use SELECT, INSERT, UPDATE, DELETE or EXPLAIN.")));
+			return query;
+		}
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("a rule rewrites the statement"),
+			 errdetail("A rule of the relation may turn one statement into several, or into none."),
+			 errhint("Ask the DBA to replace the rule with a trigger; for a view, with INSTEAD OF triggers.")));
+	return NULL;				/* not reached */
 }
 
 /* Runs an analyzed statement, and returns how many rows it processed. */
@@ -412,8 +417,7 @@ run_as_owner(Oid relation, const char *statement, ArrayType *arguments, DestRece
 		error_context_stack = NULL;
 		CommandCounterIncrement();
 		PushActiveSnapshot(GetTransactionSnapshot());
-		query = analyze_statement(statement, params);
-		(void) lend_tables((Node *) query, &saved_user);
+		query = analyze_statement(statement, params, saved_user);
 		session_give_back(owner);
 		/* EXPLAIN, which takes locks, sees no value */
 		has_begun = query->commandType != CMD_UTILITY;

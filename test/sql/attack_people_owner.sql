@@ -127,6 +127,34 @@ SELECT who, tried, got, count(*) FROM loot GROUP BY 1, 2, 3 ORDER BY min(nth);
 SELECT rolname FROM pg_roles WHERE rolsuper AND rolname ~ '^regress';
 
 DROP TRIGGER grab ON people;
+
+-- A view with security_invoker, for whose rights what is below it counts, whose function has it read a table of the run
+-- from then on: the right to these is lent to what the statement names itself.
+TRUNCATE loot;
+GRANT CREATE ON SCHEMA school TO regress_people_owner;
+SET ROLE regress_people_owner;
+CREATE VIEW inside WITH (security_invoker) AS SELECT NULL::text AS got;
+CREATE FUNCTION grab_table(got text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO school.loot (who, tried, got) VALUES (current_user, 'a table of the run', got);
+    IF to_regclass('pg_temp.plan_rules') IS NOT NULL THEN
+        CREATE OR REPLACE RULE "_RETURN" AS ON SELECT TO school.inside DO INSTEAD
+            SELECT count(*)::text AS got FROM pg_temp.plan_rules;
+    END IF;
+    RETURN true;
+END
+$$;
+CREATE VIEW shown_people WITH (security_invoker) AS
+SELECT p.* FROM people p WHERE school.grab_table((SELECT i.got FROM inside i));
+ALTER VIEW shown_people ALTER person_id SET DEFAULT gen_random_uuid()::text;
+RESET ROLE;
+SELECT roster_attach_people('shown_people');
+CREATE FUNCTION look_as_worker(shown regclass) RETURNS bigint LANGUAGE sql SET role = minga_roster_dba AS $$
+    SELECT minga_roster_internal.as_owner(shown, 'SELECT FROM school.shown_people')
+$$;
+SELECT pg_temp.refusal($$SELECT look_as_worker('shown_people')$$) FROM generate_series(1, 2);
+SELECT who, got FROM loot;
+DROP VIEW shown_people, inside;
 DELETE FROM people_relations WHERE relation IN ('closed.made'::regclass, 'closed.members');
 SET client_min_messages = warning;
 DROP SCHEMA closed CASCADE;
