@@ -11,16 +11,21 @@ BEGIN
         WHERE c.run = proved_lists.run.run AND proved_lists.run.is_full
         GROUP BY c.family
         HAVING bool_or(c.rows > c.elsewhere) AND bool_and(c.complete AND c.without_id = 0
-            -- One list may be empty beside others of its family, if the last sync or preview on record that had rows in
-            -- it had so few that the guard would let them go.
-            AND (c.rows > c.elsewhere OR (
-                SELECT b.rows - b.elsewhere
+            -- One list may be empty beside others of its family, if the last sync or preview on record that read rows of
+            -- it completely, and in full, found so few that the guard would let them go; or if none had any.
+            AND (c.rows > c.elsewhere OR coalesce((
+                SELECT b.rows - b.elsewhere <= proved_lists.connection.guard_floor
                 FROM minga_roster.collections b
                 WHERE b.run = ANY (ARRAY(SELECT r.run FROM minga_roster.runs r
                         WHERE r.connection = proved_lists.connection.connection AND r.kind IN ('sync', 'preview')
+                            AND r.state = 'succeeded' AND r.is_full))
+                    AND b.collection = c.collection AND b.complete AND b.rows > b.elsewhere
+                ORDER BY b.run DESC LIMIT 1), NOT EXISTS (
+                SELECT FROM minga_roster.collections b
+                WHERE b.run = ANY (ARRAY(SELECT r.run FROM minga_roster.runs r
+                        WHERE r.connection = proved_lists.connection.connection AND r.kind IN ('sync', 'preview')
                             AND r.state = 'succeeded'))
-                    AND b.collection = c.collection AND b.rows > b.elsewhere
-                ORDER BY b.run DESC LIMIT 1) > proved_lists.connection.guard_floor IS NOT TRUE))
+                    AND b.collection = c.collection AND b.rows > b.elsewhere))))
         ORDER BY c.family);
 END
 $$;
