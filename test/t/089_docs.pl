@@ -170,7 +170,7 @@ sub is_complete
 		WHERE c.relnamespace = 'minga_roster'::regnamespace AND c.relkind IN ('r', 'p', 'v') AND NOT c.relispartition
 			AND NOT a.attisdropped
 			AND c.relname NOT IN ('secrets', 'tokens', 'key_pairs', 'written_values', 'stored_values', 'planned_links',
-				'link_changes', 'conflict_pairs', 'forgotten_people')
+				'link_changes', 'conflict_pairs', 'forgotten_people', 'object_marks')
 		ORDER BY 1, 2}))
 	{
 		my ($object, $name) = split /\|/, $row;
