@@ -11,8 +11,8 @@ BEGIN
         WHERE c.run = proved_lists.run.run AND proved_lists.run.is_full
         GROUP BY c.family
         HAVING bool_or(c.rows > c.elsewhere) AND bool_and(c.complete AND c.without_id = 0
-            -- One list may be empty beside others of its family, if the last sync or preview on record that read rows of
-            -- it completely, and in full, found so few that the guard would let them go; or if none had any.
+            -- One list may be empty beside others of its family, if the last sync or preview on record that read rows
+            -- of it completely, and in full, found so few that the guard would let them go; or if none had any.
             AND (c.rows > c.elsewhere OR coalesce((
                 SELECT b.rows - b.elsewhere <= proved_lists.connection.guard_floor
                 FROM minga_roster.collections b

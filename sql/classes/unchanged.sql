@@ -29,10 +29,8 @@ BEGIN
     RETURN encode(sha256(convert_to(concat_ws(E'\n', staged, proved, run.reduced_roles::text, connection::text,
         (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'minga_roster'),
         (SELECT s::text FROM minga_roster.sis s WHERE s.sis = objects_given.connection.sis),
-        (SELECT string_agg(r::text, ' ' ORDER BY r.roster_role) FROM minga_roster.role_rules r
-            WHERE r.sis = objects_given.connection.sis),
-        (SELECT string_agg(t::text, ' ' ORDER BY t.category) FROM minga_roster.toggles t
-            WHERE t.connection = objects_given.connection.connection),
+        -- As the plan has read them: a toggle may have been changed since.
+        (SELECT string_agg(r::text, ' ' ORDER BY r.roster_role) FROM plan_rules r),
         -- A list that was read where others are listed too does not tell the role of its rows.
         (SELECT string_agg(format('%s %s %s %s', c.collection, c.complete, c.without_id, c.fallback), ' '
                 ORDER BY c.collection)

@@ -83,6 +83,22 @@ SELECT FROM roster_toggle('north', 'teacher', roster => true);
 SELECT night();
 SELECT night();
 SELECT night();
+-- One that is changed while a run works counts from the next one on.
+CREATE FUNCTION flip() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE minga_roster.toggles SET roster = false WHERE connection = 'north' AND category = 'teacher';
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER flip AFTER INSERT ON run_counts EXECUTE FUNCTION flip();
+DELETE FROM object_marks;
+SELECT night();
+DROP TRIGGER flip ON run_counts;
+SELECT night();
+SELECT object, ended FROM run_objects WHERE run = last_run() AND ended > 0;
+SELECT FROM roster_toggle('north', 'teacher', roster => true);
+SELECT FROM night();
+SELECT FROM night();
 -- An undo of what brought a row.
 SELECT unenroll('2');
 SELECT night();
