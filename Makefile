@@ -96,11 +96,11 @@ DATA_built = sql/minga_roster--$(EXTVERSION).sql $(UPDATES)
 EXTRA_CLEAN = $(DATA_built) $(OBJS:.o=.d)
 DOCS = $(patsubst $(TOP)/%,%,$(sort $(wildcard $(TOP)/docs/*.md $(TOP)/docs/monitoring/*)))
 
-# PostgreSQL's own headers have unused parameters and compare signed with unsigned. Of the library's symbols only the
-# SQL functions and the worker's entry are seen by others (PGDLLEXPORT). Each object notes in a .d file what it depends
-# on.
+# PostgreSQL's own headers have unused parameters and compare signed with unsigned, and those of 15 are no C23. Of the
+# library's symbols only the SQL functions and the worker's entry are seen by others (PGDLLEXPORT). Each object notes in
+# a .d file what it depends on.
 PG_CPPFLAGS = -I$(TOP)/src -DROSTER_VERSION='"$(EXTVERSION)"'
-PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -fvisibility=hidden -MMD -MP
+PG_CFLAGS = -std=gnu17 -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -fvisibility=hidden -MMD -MP
 SHLIB_LINK = -lcurl -lcrypto
 
 # make WERROR=1: a warning is an error, as in the tests. make DEBUG=1: for a debugger, with assertions.
