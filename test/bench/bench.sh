@@ -61,6 +61,21 @@ value() {
 		SET max_parallel_workers_per_gather = 0; $1"
 }
 psql_bench -c "CREATE EXTENSION minga_roster" -c "CREATE ROLE people_owner NOLOGIN"
+psql_bench <<'SQL'
+-- The process of a run's worker, once it works; NULL if the run was over by then.
+CREATE FUNCTION public.worker_of(run bigint) RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    seen record;
+BEGIN
+    LOOP
+        SELECT r.pid, r.state INTO seen FROM minga_roster.runs r WHERE r.run = worker_of.run;
+        EXIT WHEN seen.pid IS NOT NULL OR seen.state NOT IN ('queued', 'running');
+        PERFORM pg_sleep(0.001);
+    END LOOP;
+    RETURN seen.pid;
+END
+$$;
+SQL
 
 # --- users
 
@@ -92,12 +107,19 @@ ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f", a / (b > 0 ? b : 1) }'
 # --- runs
 
 run_time() { value "SELECT round(extract(epoch FROM finished_at - started_at) * 1000) FROM $1"; }
+# Starts a fetch and prints its worker's process ID. One that is over before it was seen is made again.
+worker_of_fetch() { # NAME
+	local pid=
+	while [ -z "$pid" ]; do
+		pid=$(value "SELECT roster_start('$1', 'fetch') AS run \gset
+			SELECT public.worker_of(:run)")
+	done
+	echo "$pid"
+}
 # Peak of the worker's private memory in KB, sampled while it fetches.
 private_memory() {
-	local run pid peak=0 now
-	run=$(value "SELECT roster_start('$1', 'fetch')")
-	pid=
-	while [ -z "$pid" ]; do pid=$(value "SELECT pid FROM minga_roster.runs WHERE run = $run AND pid IS NOT NULL"); done
+	local pid peak=0 now
+	pid=$(worker_of_fetch "$1")
 	while now=$(awk '/^RssAnon/ { print $2 }' "/proc/$pid/status" 2>/dev/null) && [ -n "$now" ]; do
 		[ "$now" -le "$peak" ] || peak=$now
 	done

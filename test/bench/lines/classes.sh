@@ -45,11 +45,8 @@ done
 value "SELECT roster_configure(c, classes => true) FROM unnest('{lists,fewer_lists}'::text[]) c" >/dev/null
 # CPU time of the worker that fetches, in milliseconds: what is read of it last before it ends.
 fetch_of() { # NAME
-	local run pid= now last=0
-	run=$(value "SELECT roster_start('$1', 'fetch')")
-	while [ -z "$pid" ]; do
-		pid=$(value "SELECT pid FROM minga_roster.runs WHERE run = $run AND pid IS NOT NULL")
-	done
+	local pid now last=0
+	pid=$(worker_of_fetch "$1")
 	while { read -r now _ < "/proc/$pid/schedstat"; } 2>/dev/null; do
 		last=$now
 		sleep 0.005
