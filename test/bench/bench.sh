@@ -70,7 +70,6 @@ BEGIN
     LOOP
         SELECT r.pid, r.state INTO seen FROM minga_roster.runs r WHERE r.run = worker_of.run;
         EXIT WHEN seen.pid IS NOT NULL OR seen.state NOT IN ('queued', 'running');
-        PERFORM pg_sleep(0.001);
     END LOOP;
     RETURN seen.pid;
 END
